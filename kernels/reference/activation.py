@@ -1,0 +1,40 @@
+"""Activations, element by element.
+
+A gradient is taken from the output y, so that the input need not be kept. `out` may be any of the
+inputs.
+"""
+
+import numpy as np
+
+from netc_kernels.reference.layout import Array
+
+
+def relu(out: Array, x: Array) -> None:
+    """Compute max(x, 0)."""
+    np.maximum(x, 0, out=out)
+
+
+def relu_dx(out: Array, y: Array, dy: Array) -> None:
+    """Pass dy where y > 0; the gradient at 0 is 0."""
+    np.multiply(dy, y > 0, out=out)
+
+
+def sigmoid(out: Array, x: Array) -> None:
+    """Compute 1 / (1 + exp(-x)), without overflow for any x."""
+    small = np.exp(-np.abs(x))
+    np.divide(np.where(x >= 0, 1, small), 1 + small, out=out)
+
+
+def sigmoid_dx(out: Array, y: Array, dy: Array) -> None:
+    """Compute dy * y * (1 - y)."""
+    np.multiply(dy, y * (1 - y), out=out)
+
+
+def tanh(out: Array, x: Array) -> None:
+    """Compute the hyperbolic tangent of x."""
+    np.tanh(x, out=out)
+
+
+def tanh_dx(out: Array, y: Array, dy: Array) -> None:
+    """Compute dy * (1 - y**2)."""
+    np.multiply(dy, 1 - y * y, out=out)
