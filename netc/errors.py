@@ -1,0 +1,253 @@
+"""What a user did wrong: places in a text, diagnostics, and the one renderer.
+
+Mistakes of the user are `NetError`s and carry diagnostics; mistakes of netc itself are asserts.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar, Literal
+
+Severity = Literal["error", "note"]
+_Paint = Callable[[str, str], str]
+
+_SHOWN_COLUMNS = 100
+_SHOWN_TRAIL = 8
+_LISTED_WORDS = 20
+_TAB = "    "
+_BOLD_RED, _BOLD, _BLUE, _PLAIN = "\x1b[1;31m", "\x1b[1m", "\x1b[34m", "\x1b[0m"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A text that was read, and the name it is shown under."""
+
+    name: str
+    """What a message calls it, for example `vgg16.net`."""
+    text: str
+    """The whole text, lines ended by `\\n`."""
+
+    def line(self, number: int) -> str:
+        """Return line `number`, counted from 1, without its end."""
+        starts = _line_starts(self)
+        end = starts[number] - 1 if number < len(starts) else len(self.text)
+        return self.text[starts[number - 1] : end]
+
+
+@lru_cache(maxsize=16)
+def _line_starts(source: Source) -> tuple[int, ...]:
+    starts = [0]
+    for line in source.text.split("\n")[:-1]:
+        starts.append(starts[-1] + len(line) + 1)
+    return tuple(starts)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of characters of a source, and how the expansion of blocks came to it."""
+
+    source: Source
+    """The text."""
+    start: int
+    """Offset of the first character."""
+    end: int
+    """Offset after the last character."""
+    trail: tuple[str, ...] = ()
+    """Notes such as `in block 'stage', called at 11:1`, innermost first."""
+
+    @property
+    def line(self) -> int:
+        """The line of the first character, counted from 1."""
+        return bisect_right(_line_starts(self.source), self.start)
+
+    @property
+    def column(self) -> int:
+        """The column of the first character, counted in characters from 1."""
+        return self.start - _line_starts(self.source)[self.line - 1] + 1
+
+    @property
+    def place(self) -> str:
+        """Line and column, for example `12:9`."""
+        return f"{self.line}:{self.column}"
+
+    @property
+    def origin(self) -> str:
+        """Source, line and column, for example `vgg16.net:12:9`."""
+        return f"{self.source.name}:{self.place}"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One thing that is wrong: what, where, why and the remedy."""
+
+    code: str
+    """A stable number such as `E012`; the language reference lists them."""
+    message: str
+    """One sentence, ended by a full stop."""
+    span: Span | None = None
+    """Where, if there is such a place."""
+    label: str = ""
+    """A few words shown after the carets."""
+    notes: tuple[str, ...] = ()
+    """More facts, one a line."""
+    help: str = ""
+    """The remedy."""
+    severity: Severity = "error"
+    """`error`, or `note` for what only accompanies one."""
+
+
+class NetError(Exception):
+    """The user wrote something wrong. Holds every diagnostic that was collected."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, *diagnostics: Diagnostic) -> None:
+        """Keep `diagnostics`, in the order in which they are shown."""
+        super().__init__(*diagnostics)
+        self.diagnostics: tuple[Diagnostic, ...] = diagnostics
+
+    def __str__(self) -> str:
+        """Render without colour."""
+        return render(self.diagnostics)
+
+
+class UsageError(NetError):
+    """A command was called wrongly."""
+
+    exit_code = 2
+
+
+class SyntaxProblem(NetError):  # noqa: N818 - both networks and strategy files have syntax
+    """A `.net` or strategy file is wrong."""
+
+    exit_code = 3
+
+
+class PlanError(NetError):
+    """The plan is infeasible or does not fit."""
+
+    exit_code = 4
+
+
+class DataError(NetError):
+    """A data set or a file of weights is missing or wrong."""
+
+    exit_code = 5
+
+
+class DeviceError(NetError):
+    """A device or the communication between devices failed."""
+
+    exit_code = 6
+
+
+def render(diagnostics: Iterable[Diagnostic], *, color: bool = False) -> str:
+    """Return `diagnostics` as text for people, a blank line between two.
+
+    With `color`, ANSI escapes mark the severity, the message and the carets.
+    """
+    paint = _paint if color else _leave
+    return "\n\n".join("\n".join(_lines(each, paint)) for each in diagnostics)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `did you mean 'pad'? `, with the space, for the known word nearest to `word`.
+
+    Return nothing where no known word is near.
+    """
+    if len(word) > 64:
+        return ""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, sorted(known), n=1)
+    return f"did you mean '{near[0]}'? " if near else ""
+
+
+def listed(words: Iterable[str]) -> str:
+    """Return `words` in alphabetical order, joined by commas; of many only the first."""
+    known = sorted(words)
+    more = [f"... ({len(known)} in all)"] if len(known) > _LISTED_WORDS else []
+    return ", ".join([clip(each) for each in known[:_LISTED_WORDS]] + more)
+
+
+def clip(text: str, limit: int = 40) -> str:
+    """Return `text` fit for a message: printable, and at most `limit` characters."""
+    short = text if len(text) <= limit else text[: limit - 3] + "..."
+    return _printable(short)
+
+
+def _lines(diagnostic: Diagnostic, paint: _Paint) -> Iterator[str]:
+    code = f"[{diagnostic.code}]" if diagnostic.code else ""
+    heading = paint(f"{diagnostic.severity}{code}", _BOLD_RED)
+    yield heading + paint(f": {diagnostic.message}", _BOLD)
+    span = diagnostic.span
+    if span is not None:
+        yield f"  --> {span.origin}"
+        yield from _excerpt(span, diagnostic.label, paint)
+    trail = _short_trail(span.trail) if span is not None else ()
+    help_line = (f"help: {diagnostic.help}",) if diagnostic.help else ()
+    for note in (*trail, *diagnostic.notes, *help_line):
+        yield f"     = {note}"
+
+
+def _short_trail(trail: tuple[str, ...]) -> tuple[str, ...]:
+    if len(trail) <= _SHOWN_TRAIL:
+        return trail
+    half = _SHOWN_TRAIL // 2
+    left_out = f"... {len(trail) - 2 * half} more ..."
+    return (*trail[:half], left_out, *trail[-half:])
+
+
+def _excerpt(span: Span, label: str, paint: _Paint) -> Iterator[str]:
+    line = span.source.line(span.line)
+    first = span.column - 1
+    last = max(first + 1, min(first + span.end - span.start, len(line)))
+    before, marked, after = _window(line, first, last)
+    gutter = f"{span.line:4} | "
+    yield paint(gutter, _BLUE) + before + marked + after
+    blank = " " * (len(gutter) - 2) + "| "
+    carets = "^" * max(1, _width(marked))
+    marks = paint(f"{carets} {label}".rstrip(), _BOLD_RED)
+    yield paint(blank, _BLUE) + " " * _width(before) + marks
+
+
+def _window(line: str, first: int, last: int) -> tuple[str, str, str]:
+    """Cut `line` to what is shown: before, within and after the carets."""
+    start = max(0, min(first - 30, len(line) - _SHOWN_COLUMNS))
+    end = start + _SHOWN_COLUMNS
+    before = ("..." if start else "") + line[start:first]
+    after = line[last:end] + ("..." if end < len(line) else "")
+    return _printable(before), _printable(line[first : min(last, end)]), _printable(after)
+
+
+def _printable(text: str) -> str:
+    """Expand tabs and replace what would move the cursor or colour the terminal."""
+    shown = text.replace("\t", _TAB)
+    if shown.isprintable():
+        return shown
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in shown)
+
+
+def _width(text: str) -> int:
+    """Columns of `text` on a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(each) for each in text)
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _paint(text: str, style: str) -> str:
+    return f"{style}{text}{_PLAIN}"
+
+
+def _leave(text: str, style: str) -> str:
+    return text

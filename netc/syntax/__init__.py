@@ -1,0 +1,19 @@
+"""The `.net` language: text to `Network`, and back."""
+
+from netc.syntax.load import parse_file, parse_text
+from netc.syntax.network import Call, InputSpec, Layer, Network, Options, Recipe
+from netc.syntax.printer import network_text
+from netc.syntax.verify import verify_network
+
+__all__ = [
+    "Call",
+    "InputSpec",
+    "Layer",
+    "Network",
+    "Options",
+    "Recipe",
+    "network_text",
+    "parse_file",
+    "parse_text",
+    "verify_network",
+]

@@ -1,0 +1,120 @@
+"""The value `Network`: what a `.net` file says, blocks and repeats expanded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from netc.errors import Source, Span
+
+Value = int | float | bool | str | tuple[int, int] | None
+"""What an option holds. A pair is (height, width)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options(Mapping[str, Any]):
+    """Named values in a fixed order: a hashable mapping."""
+
+    pairs: tuple[tuple[str, Value], ...] = ()
+    """Name and value, in the order in which the kind of layer declares them."""
+
+    @classmethod
+    def of(cls, **values: Value) -> Options:
+        """Return the options `values`, in the order given."""
+        return cls(tuple(values.items()))
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the value called `name`; `KeyError` where there is none."""
+        for key, value in self.pairs:
+            if key == name:
+                return value
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return (name for name, _ in self.pairs)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """An input of the network."""
+
+    name: str
+    """Its name, unique among inputs and layers."""
+    shape: tuple[int, ...]
+    """(C, H, W) of one example, each at least 1."""
+    span: Span | None = field(default=None, compare=False)
+    """Where it is declared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer, every option filled in. Shapes are not known yet."""
+
+    name: str
+    """Unique: `conv2`, or `stage2.conv1` inside the second call of block `stage`."""
+    kind: str
+    """A name of `netc.syntax.layers.KINDS`, for example `conv`."""
+    options: Options
+    """Exactly the options of the kind, in its order."""
+    inputs: tuple[str, ...]
+    """Names of the layers and network inputs it reads: one, or two and more for add and concat."""
+    span: Span | None = field(default=None, compare=False)
+    """Where it is written, with the trail of blocks and repeats that led there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A known word with arguments, for example `step(every=30ep, gamma=0.1)`."""
+
+    name: str
+    """The word: `imagefolder`, `sgd`, `step`, `shift` ..."""
+    args: tuple[Value, ...] = ()
+    """Positional arguments: a path, a distance."""
+    kwargs: Options = Options()
+    """Named arguments, every default filled in. Epochs are plain numbers."""
+    span: Span | None = field(default=None, compare=False)
+    """Where it is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The `train` block: defaults for training. What it does not say is `None`."""
+
+    data: Call | None = None
+    """`imagefolder(path)`, `digits()`, `idx(path)` or `cifar10(path)`."""
+    batch: int | None = None
+    """Examples a step, over all devices."""
+    optimizer: Call | None = None
+    """`sgd` with lr, momentum, decay."""
+    schedule: Call | None = None
+    """`constant`, `step` with every (epochs) and gamma, or `poly` with power."""
+    epochs: int | None = None
+    """Passes over the data."""
+    augment: tuple[Call, ...] = ()
+    """`shift(pixels)` and `flip()`, applied in this order."""
+    seed: int = 0
+    """Key of every random number, 0 to 2**63 - 1."""
+    spans: tuple[tuple[str, Span], ...] = field(default=(), compare=False)
+    """Where each word is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network: a directed acyclic graph of layers, and how to train it."""
+
+    name: str
+    """The word after `net`."""
+    inputs: tuple[InputSpec, ...]
+    """At least one."""
+    layers: tuple[Layer, ...]
+    """In topological order; the last is the loss."""
+    recipe: Recipe = Recipe()
+    """Training defaults."""
+    source: Source | None = field(default=None, compare=False)
+    """The file it was read from."""

@@ -1,0 +1,179 @@
+"""The `train` block: settings, and the words they know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from netc.errors import Diagnostic, Span, SyntaxProblem, clip, did_you_mean
+from netc.syntax import ast
+from netc.syntax.domains import (
+    BELOW_ONE,
+    COUNT,
+    DISTANCE,
+    EPOCHS,
+    NATURAL,
+    NON_NEGATIVE,
+    POSITIVE,
+    TEXT,
+    Domain,
+)
+from netc.syntax.evaluate import evaluate
+from netc.syntax.network import Call, Options, Recipe
+from netc.syntax.signature import Argument, Option, Signature, evaluate_arguments, wrong_value
+
+_PATH = (Option("path", TEXT, required=True),)
+
+
+def _words(*signatures: Signature) -> dict[str, Signature]:
+    return {each.name: each for each in signatures}
+
+
+DATA = _words(
+    Signature("imagefolder", _PATH, 1),
+    Signature("digits"),
+    Signature("idx", _PATH, 1),
+    Signature("cifar10", _PATH, 1),
+)
+"""The data sets."""
+
+SCHEDULES = _words(
+    Signature("constant"),
+    Signature(
+        "step",
+        (Option("every", DISTANCE, required=True), Option("gamma", POSITIVE, required=True)),
+        2,
+    ),
+    Signature("poly", (Option("power", POSITIVE, 1.0),), 1),
+)
+"""How the learning rate changes."""
+
+AUGMENTATIONS = _words(
+    Signature("shift", (Option("pixels", COUNT, required=True),), 1), Signature("flip")
+)
+"""What is done to the examples."""
+
+OPTIMIZERS = _words(
+    Signature(
+        "sgd",
+        (
+            Option("lr", POSITIVE, required=True),
+            Option("momentum", BELOW_ONE, 0.0),
+            Option("decay", NON_NEGATIVE, 0.0),
+        ),
+    )
+)
+"""How the weights are updated."""
+
+_CALLS = {
+    "data": ("data set", DATA),
+    "schedule": ("schedule", SCHEDULES),
+    "augment": ("augmentation", AUGMENTATIONS),
+}
+_VALUES = {"batch": COUNT, "epochs": EPOCHS, "seed": NATURAL}
+SETTINGS = (*_CALLS, *_VALUES, *OPTIMIZERS)
+"""The first words of the lines of `train`."""
+
+_UNNAMED = frozenset(("path", "pixels"))
+"""Arguments that `Call.args` holds; all others are in `Call.kwargs`."""
+
+
+def build_recipe(
+    train: ast.Train, parameters: Mapping[str, ast.Scalar]
+) -> tuple[Recipe, list[Diagnostic]]:
+    """Return the recipe that `train` says, and what is wrong with it.
+
+    The problems are those of expressions (E011, E017), of options (E012 to E014), unknown words
+    (E030), settings of the wrong form (E031) and settings given twice (E032).
+    """
+    fields: dict[str, Any] = {}
+    spans: dict[str, Span] = {}
+    problems: list[Diagnostic] = []
+    for setting in train.settings:
+        try:
+            field, value = _read(setting, parameters)
+            _check_new(field, setting, spans)
+            fields[field], spans[field] = value, setting.span
+        except SyntaxProblem as problem:
+            problems += problem.diagnostics
+    return Recipe(**fields, spans=tuple(spans.items())), problems
+
+
+def _check_new(field: str, setting: ast.Setting, spans: Mapping[str, Span]) -> None:
+    if field in spans:
+        message = f"'{setting.word.text}' is given twice."
+        note = f"first at {spans[field].place}"
+        raise SyntaxProblem(Diagnostic("E032", message, setting.word.span, notes=(note,)))
+
+
+def _read(setting: ast.Setting, parameters: Mapping[str, ast.Scalar]) -> tuple[str, Any]:
+    """Return the recipe's field and the value that one line gives it."""
+    word = setting.word.text
+    if word in _CALLS:
+        calls = _read_calls(setting, parameters)
+        return word, calls if word == "augment" else calls[0]
+    if word in _VALUES:
+        return word, _read_value(setting, _VALUES[word], parameters)
+    if word in OPTIMIZERS:
+        return "optimizer", _read_optimizer(setting, parameters)
+    message = f"'train' has no setting '{clip(word)}'."
+    hint = f"{did_you_mean(word, SETTINGS)}it takes: {', '.join(sorted(SETTINGS))}."
+    raise SyntaxProblem(Diagnostic("E030", message, setting.word.span, help=hint))
+
+
+def _read_value(
+    setting: ast.Setting, domain: Domain, parameters: Mapping[str, ast.Scalar]
+) -> object:
+    if len(setting.values) != 1 or setting.options or isinstance(setting.values[0], ast.Call):
+        message = f"'{setting.word.text}' takes one value."
+        raise SyntaxProblem(Diagnostic("E031", message, setting.span))
+    expression = setting.values[0]
+    argument = Argument(None, evaluate(expression, parameters), expression.span)
+    try:
+        return domain.convert(argument.value)
+    except ValueError:
+        raise SyntaxProblem(wrong_value(f"'{setting.word.text}'", domain, argument)) from None
+
+
+def _read_optimizer(setting: ast.Setting, parameters: Mapping[str, ast.Scalar]) -> Call:
+    word = setting.word.text
+    if setting.values:
+        message = f"'{word}' takes options only."
+        hint = f"for example '{word} lr=0.01 momentum=0.9'."
+        raise SyntaxProblem(Diagnostic("E031", message, setting.values[0].span, help=hint))
+    arguments = evaluate_arguments(setting.options, parameters)
+    options = OPTIMIZERS[word].bind(arguments, setting.span)
+    return Call(word, (), options, setting.span)
+
+
+def _read_calls(setting: ast.Setting, parameters: Mapping[str, ast.Scalar]) -> tuple[Call, ...]:
+    word = setting.word.text
+    noun, known = _CALLS[word]
+    calls = [each for each in setting.values if isinstance(each, ast.Call)]
+    whole = len(calls) == len(setting.values) and not setting.options
+    if not whole or not calls or (len(calls) > 1 and word != "augment"):
+        count = "one or more, each" if word == "augment" else "one"
+        message = f"'{word}' takes {count} of: {_forms(known)}."
+        raise SyntaxProblem(Diagnostic("E031", message, setting.span))
+    return tuple(_read_call(each, noun, known, parameters) for each in calls)
+
+
+def _forms(known: Mapping[str, Signature]) -> str:
+    return ", ".join(f"{each.name}({', '.join(each.form.names)})" for each in known.values())
+
+
+def _read_call(
+    call: ast.Call,
+    noun: str,
+    known: Mapping[str, Signature],
+    parameters: Mapping[str, ast.Scalar],
+) -> Call:
+    word = call.name.text
+    if word not in known:
+        message = f"there is no {noun} '{clip(word)}'."
+        hint = f"{did_you_mean(word, known)}known are: {_forms(known)}."
+        raise SyntaxProblem(Diagnostic("E030", message, call.name.span, help=hint))
+    bound = known[word].bind(evaluate_arguments(call.arguments, parameters), call.span)
+    args = tuple(value for name, value in bound.items() if name in _UNNAMED)
+    kwargs = Options(tuple(each for each in bound.pairs if each[0] not in _UNNAMED))
+    return Call(word, args, kwargs, call.span)

@@ -1,0 +1,102 @@
+"""The `train` block."""
+
+import pytest
+
+from netc.errors import SyntaxProblem
+from netc.syntax import Call, Options, Recipe, parse_text
+
+
+def recipe(settings: str, **defines: str) -> Recipe:
+    text = 'net n(b = 8, every = 30ep, root = "data")\ninput i 1x8x8\nfc 3 | softmax_loss\n'
+    return parse_text(f"{text}train {{\n{settings}\n}}", "t.net", defines).recipe
+
+
+def test_all_settings() -> None:
+    found = recipe(
+        """
+        data     imagefolder("data/imagenet")
+        batch    256                # over all devices
+        sgd      lr=0.01 momentum=0.9 decay=5e-4
+        schedule step(every=30ep, gamma=0.1)
+        epochs   90ep
+        augment  shift(2) flip()
+        seed     7
+        """
+    )
+    assert found == Recipe(
+        data=Call("imagefolder", ("data/imagenet",)),
+        batch=256,
+        optimizer=Call("sgd", (), Options.of(lr=0.01, momentum=0.9, decay=5e-4)),
+        schedule=Call("step", (), Options.of(every=30, gamma=0.1)),
+        epochs=90,
+        augment=(Call("shift", (2,)), Call("flip")),
+        seed=7,
+    )
+    assert dict(found.spans)["epochs"].origin == "t.net:10:9"
+
+
+def test_nothing_said_is_none() -> None:
+    assert recipe("") == Recipe(None, None, None, None, None, (), 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "call"),
+    [
+        ("data digits()", Call("digits")),
+        ('data idx("data/mnist")', Call("idx", ("data/mnist",))),
+        ('data cifar10(path="c:\\data")', Call("cifar10", ("c:\\data",))),
+        ("data idx(root)", Call("idx", ("data",))),
+    ],
+)
+def test_data(text: str, call: Call) -> None:
+    assert recipe(text).data == call
+
+
+@pytest.mark.parametrize(
+    ("text", "call"),
+    [
+        ("constant()", Call("constant")),
+        ("poly()", Call("poly", (), Options.of(power=1.0))),
+        ("poly(2)", Call("poly", (), Options.of(power=2.0))),
+        ("step(22.5ep, 0.1)", Call("step", (), Options.of(every=22.5, gamma=0.1))),
+        ("step(every, gamma=0.1)", Call("step", (), Options.of(every=30, gamma=0.1))),
+    ],
+)
+def test_schedules(text: str, call: Call) -> None:
+    assert recipe(f"schedule {text}").schedule == call
+
+
+def test_parameters_and_defaults() -> None:
+    found = recipe("batch b\nsgd lr=0.1/b\nschedule step(every=every, gamma=0.5)", every="5ep")
+    assert found.batch == 8
+    assert found.optimizer == Call("sgd", (), Options.of(lr=0.0125, momentum=0.0, decay=0.0))
+    assert found.schedule == Call("step", (), Options.of(every=5, gamma=0.5))
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"),
+    [
+        ("batch 0", "E014"),
+        ("batch 1.5", "E014"),
+        ("batch 8ep", "E014"),
+        ("epochs 2.5ep", "E014"),
+        ("seed -1", "E014"),
+        ("sgd lr=0", "E014"),
+        ("sgd momentum=0.9", "E013"),
+        ("data digits(3)", "E013"),
+        ("data idx(3)", "E014"),
+        ('data idx("")', "E014"),
+        ("data digits() digits()", "E031"),
+        ("augment", "E031"),
+        ("augment shift(0)", "E014"),
+        ("augment flip", "E031"),
+        ("schedule step(every=0ep, gamma=1)", "E014"),
+        ("schedule poly(power=-1)", "E014"),
+        ("batch nonsense", "E011"),
+        ("adam lr=0.1", "E030"),
+    ],
+)
+def test_problems(settings: str, code: str) -> None:
+    with pytest.raises(SyntaxProblem) as problem:
+        recipe(settings)
+    assert [each.code for each in problem.value.diagnostics] == [code]
