@@ -1,0 +1,1 @@
+"""Executes compiled programs. Everything was decided at compile time; this decides nothing."""

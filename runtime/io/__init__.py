@@ -1,0 +1,5 @@
+"""Files that outlive a run: tensors in the safetensors format, and checkpoints made of them."""
+
+from .checkpoint import Position, checkpoint_name, latest, load, prune, save
+
+__all__ = ["Position", "checkpoint_name", "latest", "load", "prune", "save"]

@@ -1,0 +1,48 @@
+"""The runtime's complaints about files: one constructor, and the list of their codes.
+
+E060  an unknown data set, augmentation or schedule, or wrong arguments of one
+E061  a file or directory is missing or cannot be read
+E062  a file is malformed or cut short
+E063  files that belong together disagree
+E064  a label is out of range
+E065  a data set holds no classes or no images
+E066  an image cannot be decoded
+E067  a data set does not fit the network
+E068  a checkpoint or a metrics file cannot be used
+E069  a file cannot be written
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from netc.errors import DataError, Diagnostic
+
+
+def data_error(code: str, message: str, help: str = "") -> DataError:
+    """The error with this one diagnostic, for the caller to raise."""
+    return DataError(Diagnostic(code, message, help=help))
+
+
+def reason(problem: Exception) -> str:
+    """What went wrong, without the file's name, which our message gives already."""
+    return getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
+
+
+def unreadable(path: Path, problem: Exception, help: str = "") -> DataError:
+    """The error for a file or directory that the system would not read."""
+    return data_error("E061", f"cannot read '{path}': {reason(problem)}.", help)
+
+
+def unwritable(path: Path, problem: Exception) -> DataError:
+    """The error for a file or directory that the system would not write."""
+    help = "check that the folder may be written to and that its disk has room"
+    return data_error("E069", f"cannot write '{path}': {reason(problem)}.", help)
+
+
+def folder(directory: Path, help: str) -> Path:
+    """`directory`, or E061 where there is none."""
+    if not directory.is_dir():
+        what = "is a file, not a directory" if directory.exists() else "does not exist"
+        raise data_error("E061", f"directory '{directory}' {what}.", help)
+    return directory

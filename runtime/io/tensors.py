@@ -1,0 +1,155 @@
+"""Named arrays and text in one safetensors file: eight bytes of length, a JSON header, the bytes.
+
+Format: https://github.com/huggingface/safetensors#format. Reading is the library's, which checks
+every offset. Writing is ours, because the library orders metadata differently in every process and
+equal contents must give equal bytes; it also copies no tensor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .problems import data_error, unreadable, unwritable
+
+Tensors = dict[str, NDArray[Any]]
+
+_DTYPES = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "int64": "I64",
+    "int32": "I32",
+    "int16": "I16",
+    "int8": "I8",
+    "uint64": "U64",
+    "uint32": "U32",
+    "uint16": "U16",
+    "uint8": "U8",
+    "bool": "BOOL",
+}
+_ALIGNMENT_BYTES = 8
+
+
+def write(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> None:
+    """Writes `path` whole or not at all: a crash leaves the old file, or none.
+
+    The bytes go to `<name>.tmp` beside it, reach the disk, and then take the name in one step.
+    Raises DataError (E069) where the system refuses.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_synced(temporary, tensors, meta)
+        os.replace(temporary, path)
+        _sync_directory(path.parent)
+    except OSError as problem:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise unwritable(path, problem) from problem
+
+
+def read(path: Path) -> tuple[Tensors, dict[str, str]]:
+    """Every tensor of `path` by name, and its metadata.
+
+    Raises DataError: E061 where the file is missing or unreadable, E068 where it is cut short,
+    malformed, of an element type NumPy lacks, or a pickle, which is refused.
+    """
+    # Imported here: it costs more than the rest of this package, and only reading needs it.
+    from safetensors import SafetensorError, safe_open
+
+    _check_readable(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.get_tensors(), dict(file.metadata() or {})
+    except OSError as problem:
+        raise unreadable(path, problem) from problem
+    except SafetensorError as problem:
+        raise _malformed(path, problem) from problem
+    except (TypeError, AttributeError, KeyError, ValueError) as problem:
+        message = f"'{path}' holds an element type that NumPy lacks: {_words(problem)}."
+        raise data_error("E068", message, "convert it to float32, where it was made") from problem
+
+
+def _write_synced(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> None:
+    arrays = _little_endian(tensors)
+    with open(path, "wb") as file:
+        file.write(_header(arrays, meta))
+        for array in arrays.values():
+            file.write(array.reshape(-1).view(np.uint8).data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _little_endian(tensors: Mapping[str, NDArray[Any]]) -> Tensors:
+    """Contiguous arrays, widest elements first, so that each starts at a multiple of its width."""
+    names = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
+    return {
+        name: np.asarray(tensors[name], tensors[name].dtype.newbyteorder("<"), order="C")
+        for name in names
+    }
+
+
+def _header(arrays: Tensors, meta: Mapping[str, str]) -> bytes:
+    entries: dict[str, object] = {"__metadata__": dict(sorted(meta.items()))}
+    offset = 0
+    for name, array in arrays.items():
+        assert name != "__metadata__", "the format keeps this name for itself"
+        entries[name] = {
+            "dtype": _DTYPES[array.dtype.name],
+            "shape": list(array.shape),
+            "data_offsets": [offset, offset + array.nbytes],
+        }
+        offset += array.nbytes
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNMENT_BYTES)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _sync_directory(directory: Path) -> None:
+    """Makes the new name itself durable; systems that cannot open a directory need no such call."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_readable(path: Path) -> None:
+    """Asks the system first: its reasons are better than those of the library."""
+    try:
+        with open(path, "rb"):
+            pass
+    except (OSError, ValueError) as problem:
+        raise unreadable(path, problem) from problem
+
+
+def _malformed(path: Path, problem: Exception) -> Exception:
+    with open(path, "rb") as file:
+        head = file.read(4)
+    if head[:2] in {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"} or head == b"PK\x03\x04":
+        return data_error(
+            "E068",
+            f"'{path}' looks like a pickle or a zip archive (.pkl, .pt, .npz), which is refused: "
+            "reading a pickle can run any code.",
+            "convert it to safetensors, where it was made",
+        )
+    return data_error(
+        "E068",
+        f"'{path}' is not a whole safetensors file: {_words(problem)}.",
+        "it may be cut short or of another format; use an older checkpoint, or copy it again",
+    )
+
+
+def _words(problem: Exception) -> str:
+    """The library's words on one line, without a full stop."""
+    return " ".join(str(problem).split()).rstrip(".") or type(problem).__name__

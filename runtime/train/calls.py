@@ -1,0 +1,62 @@
+"""Calls as a recipe writes them, `imagefolder("data", size=224)`, checked and then made."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from netc.errors import did_you_mean
+
+from ..io.problems import data_error
+
+T = TypeVar("T")
+
+
+def call(
+    kind: str,
+    known: Mapping[str, Callable[..., T]],
+    name: str,
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
+) -> T:
+    """`known[name](*args, **kwargs)`; DataError (E060) for an unknown name or wrong arguments."""
+    if name not in known:
+        listed = f"known are: {', '.join(known)}"
+        help = did_you_mean(name, known) + listed
+        raise data_error("E060", f"there is no {kind} '{name}'.", help)
+    try:
+        inspect.signature(known[name]).bind(*args, **kwargs)
+    except TypeError as problem:
+        message = f"{kind} '{name}' has wrong arguments: {problem}."
+        raise data_error("E060", message, f"write {_usage(name, known[name])}") from problem
+    return known[name](*args, **kwargs)
+
+
+def whole(what: str, value: object, least: int) -> int:
+    """`value`, or E060 where it is no whole number of at least `least`."""
+    if type(value) is int and value >= least:
+        return value
+    raise data_error("E060", f"{what} is {value!r}, not a whole number of at least {least}.")
+
+
+def positive(what: str, value: object) -> float:
+    """`value`, or E060 where it is no finite number above 0."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+        return value
+    raise data_error("E060", f"{what} is {value!r}, not a number above 0.")
+
+
+def text(what: str, value: object) -> str:
+    """`value`, or E060 where it is no text, or empty."""
+    if isinstance(value, str) and value:
+        return value
+    raise data_error("E060", f'{what} is {value!r}, not a text such as "data/mnist".')
+
+
+def _usage(name: str, function: Callable[..., object]) -> str:
+    """`imagefolder(directory, size=224)`, for the remedy."""
+    parameters = inspect.signature(function).parameters.values()
+    shown = [str(p.replace(annotation=p.empty, kind=p.POSITIONAL_OR_KEYWORD)) for p in parameters]
+    return f"{name}({', '.join(shown)})"

@@ -1,0 +1,83 @@
+"""CIFAR-10, binary version: files of records, each one label and then 3x32x32 bytes.
+
+A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
+https://www.cs.toronto.edu/~kriz/cifar.html
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..io.problems import data_error, folder, unreadable
+from .calls import text
+from .images import ByteImages, Part, check_labels
+
+_SHAPE = (3, 32, 32)
+_RECORD_BYTES = 1 + 3 * 32 * 32
+_CLASSES = 10
+_MEAN = (125.3, 123.0, 113.9)
+_STD = (63.0, 62.1, 66.7)
+"""Of the 50,000 training images, red, green and blue."""
+_NAMES_FILE = "batches.meta.txt"
+_HELP = (
+    "unpack cifar-10-binary.tar.gz and name the folder that holds data_batch_1.bin to "
+    "data_batch_5.bin, test_batch.bin and batches.meta.txt"
+)
+
+
+def cifar10(directory: str) -> ByteImages:
+    """The CIFAR-10 images in `directory`, 3x32x32; held out are those of test_batch.bin.
+
+    Files are mapped, not read, but for the labels. Raises DataError: E061 where a file is missing,
+    E062 where one is malformed or cut short, E064 where a label is out of range.
+    """
+    place = folder(Path(text("the folder of 'cifar10'", directory)), _HELP)
+    names = _class_names(place / _NAMES_FILE)
+    train = _part([place / f"data_batch_{number}.bin" for number in range(1, 6)])
+    test = _part([place / "test_batch.bin"])
+    description = (
+        f"CIFAR-10 in '{place}', {len(train.labels):,} training images; "
+        f"{len(test.labels):,} held-out images: test_batch.bin"
+    )
+    return ByteImages("cifar10", description, names, _MEAN, _STD, train, test)
+
+
+def _class_names(path: Path) -> tuple[str, ...]:
+    try:
+        content = path.read_bytes()
+    except OSError as problem:
+        raise unreadable(path, problem, _HELP) from problem
+    names = tuple(content.decode(errors="replace").split())
+    if len(names) == _CLASSES:
+        return names
+    message = f"'{path}' names {len(names)} classes; CIFAR-10 has {_CLASSES}."
+    raise data_error("E062", message, _HELP)
+
+
+def _part(paths: list[Path]) -> Part:
+    records = [_records(path) for path in paths]
+    labels = [record[:, 0].astype(np.int64) for record in records]
+    for path, found in zip(paths, labels, strict=True):
+        check_labels(found, _CLASSES, path)
+    chunks = tuple(record[:, 1:].reshape(-1, *_SHAPE) for record in records)
+    return Part(chunks, np.concatenate(labels))
+
+
+def _records(path: Path) -> NDArray[np.uint8]:
+    """The file as an array (images, 3073), mapped."""
+    try:
+        nbytes = path.stat().st_size
+        if nbytes > 0 and nbytes % _RECORD_BYTES == 0:
+            return np.memmap(path, np.uint8, "r").reshape(-1, _RECORD_BYTES)
+    except OSError as problem:
+        raise unreadable(path, problem, _HELP) from problem
+    raise data_error(
+        "E062",
+        f"'{path}' has {nbytes:,} bytes, which are no whole number of images: "
+        f"an image takes {_RECORD_BYTES:,}.",
+        "it is cut short or no CIFAR-10 file (the binary version, not the Python one); "
+        "copy it again",
+    )

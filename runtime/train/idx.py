@@ -1,0 +1,169 @@
+"""idx files, the format of MNIST and its relatives, plain or compressed with gzip.
+
+A header of big-endian numbers (two zero bytes, the element type, the number of dimensions, each
+dimension), then the elements. Y. LeCun, C. Cortes, C. Burges, http://yann.lecun.com/exdb/mnist/
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..io.problems import data_error, folder, reason, unreadable
+from .calls import text, whole
+from .images import ByteImages, Part, check_labels
+
+_MEAN, _STD = 33.32, 78.57
+"""Of MNIST's training images; other idx data gets the same scale."""
+_UNSIGNED_BYTE = 8
+_GZIP_MAGIC = b"\x1f\x8b"
+_PIECE_BYTES = 1 << 20
+_HELP = (
+    "put train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and "
+    "t10k-labels-idx1-ubyte there, plain or as .gz"
+)
+_COPY_AGAIN = "the file is damaged or cut short; copy or download it again"
+
+
+def idx(directory: str, classes: int | None = None) -> ByteImages:
+    """The idx files in `directory`: train-images and -labels, t10k-images and -labels.
+
+    Images have three dimensions (n, H, W), one channel, or four (n, C, H, W). The files do not say
+    how many classes there are: it is `classes`, or the highest training label and one. Plain files
+    are mapped, compressed ones unpacked into memory. Held out is t10k.
+
+    Raises DataError: E061 where a file is missing, E062 where one is malformed or cut short, E063
+    where images and labels disagree, E064 where a label is out of range, E065 without images.
+    """
+    place = folder(Path(text("the folder of 'idx'", directory)), _HELP)
+    train, train_labels = _part(place, "train")
+    test, test_labels = _part(place, "t10k")
+    _check_same_shape(place, train, test)
+    count = int(train.labels.max()) + 1 if classes is None else whole("'classes'", classes, 1)
+    check_labels(train.labels, count, train_labels)
+    check_labels(test.labels, count, test_labels)
+    description = (
+        f"idx images in '{place}', {len(train.labels):,} training images; "
+        f"{len(test.labels):,} held-out images: t10k"
+    )
+    names = tuple(map(str, range(count)))
+    return ByteImages("idx", description, names, (_MEAN,), (_STD,), train, test)
+
+
+def read_idx(path: Path, dimensions: frozenset[int]) -> NDArray[np.uint8]:
+    """The array in an idx file of unsigned bytes with one of these numbers of dimensions.
+
+    Raises DataError: E061 where it cannot be read, E062 where it is malformed or cut short.
+    """
+    try:
+        with open(path, "rb") as file:
+            compressed = file.read(2) == _GZIP_MAGIC
+            file.seek(0)
+            read = _read_compressed if compressed else _map
+            return read(file, path, dimensions)
+    except (gzip.BadGzipFile, zlib.error, EOFError) as problem:
+        message = f"'{path}' does not unpack: {reason(problem).rstrip('.')}."
+        raise data_error("E062", message, _COPY_AGAIN) from problem
+    except OSError as problem:
+        raise unreadable(path, problem, _HELP) from problem
+
+
+def _part(place: Path, split: str) -> tuple[Part, Path]:
+    """The images and labels of a split, and the labels' file, to name it."""
+    images_path = _find(place, f"{split}-images", ("idx3", "idx4"))
+    labels_path = _find(place, f"{split}-labels", ("idx1",))
+    images = read_idx(images_path, frozenset({3, 4}))
+    labels = read_idx(labels_path, frozenset({1})).astype(np.int64)
+    if len(images) != len(labels):
+        message = (
+            f"'{images_path}' has {len(images):,} images, but '{labels_path}' has "
+            f"{len(labels):,} labels."
+        )
+        raise data_error("E063", message, "one of the two is of another data set")
+    if images.ndim == 3:
+        images = images[:, np.newaxis]
+    return Part((images,), labels), labels_path
+
+
+def _find(place: Path, stem: str, kinds: tuple[str, ...]) -> Path:
+    """The file as its publishers name it: train-images-idx3-ubyte, train-images.idx3-ubyte.gz."""
+    for kind in kinds:
+        for name in (f"{stem}-{kind}-ubyte", f"{stem}.{kind}-ubyte"):
+            for path in (place / name, place / f"{name}.gz"):
+                if path.exists():
+                    return path
+    message = f"there is no file '{stem}-{kinds[0]}-ubyte', plain or .gz, in '{place}'."
+    raise data_error("E061", message, _HELP)
+
+
+def _map(file: IO[bytes], path: Path, dimensions: frozenset[int]) -> NDArray[np.uint8]:
+    shape = _header(file, path, dimensions)
+    start = file.tell()
+    _check_length(path, shape, os.fstat(file.fileno()).st_size - start)
+    return np.memmap(file, np.uint8, "r", start, shape)
+
+
+def _read_compressed(file: IO[bytes], path: Path, dimensions: frozenset[int]) -> NDArray[np.uint8]:
+    with gzip.open(file) as unpacked:
+        stream = cast(IO[bytes], unpacked)
+        shape = _header(stream, path, dimensions)
+        content = _read_pieces(stream, math.prod(shape) + 1)
+    _check_length(path, shape, len(content))
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _read_pieces(stream: IO[bytes], most: int) -> bytearray:
+    """Up to `most` bytes; in pieces, so that a wrong header cannot claim all memory at once."""
+    content = bytearray()
+    while len(content) < most and (piece := stream.read(min(_PIECE_BYTES, most - len(content)))):
+        content += piece
+    return content
+
+
+def _header(stream: IO[bytes], path: Path, dimensions: frozenset[int]) -> tuple[int, ...]:
+    """The shape that the header announces; leaves the stream at the first element."""
+    magic = stream.read(4)
+    wanted = [bytes([0, 0, _UNSIGNED_BYTE, count]) for count in sorted(dimensions)]
+    if magic not in wanted:
+        raise data_error(
+            "E062",
+            f"'{path}' begins with {magic.hex(' ') or 'nothing'}, "
+            f"not {' or '.join(each.hex(' ') for each in wanted)}.",
+            "it is no idx file of unsigned bytes of this kind; images and labels may be swapped",
+        )
+    sizes = stream.read(4 * magic[3])
+    if len(sizes) != 4 * magic[3]:
+        raise data_error("E062", f"'{path}' ends within its header.", _COPY_AGAIN)
+    shape = struct.unpack(f">{magic[3]}I", sizes)
+    if 0 in shape:
+        raise data_error("E065", f"'{path}' is empty: it announces {_by(shape)} bytes.", _HELP)
+    return shape
+
+
+def _check_length(path: Path, shape: tuple[int, ...], found: int) -> None:
+    if found == math.prod(shape):
+        return
+    how = f"only {found:,} follow" if found < math.prod(shape) else "more follow"
+    message = f"'{path}' announces {_by(shape)} bytes, but {how}."
+    raise data_error("E062", message, _COPY_AGAIN)
+
+
+def _check_same_shape(place: Path, train: Part, test: Part) -> None:
+    shapes = [part.chunks[0].shape[1:] for part in (train, test)]
+    if shapes[0] == shapes[1]:
+        return
+    here, there = map(_by, shapes)
+    message = f"training images in '{place}' are {here}, held-out images {there}."
+    raise data_error("E063", message, "the two are of different data sets")
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(f"{size:,}" for size in shape)

@@ -1,0 +1,108 @@
+"""Images that lie as bytes in arrays or mapped files: what digits, idx and cifar10 share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..io.problems import data_error
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """The images of one split, in one or more chunks (files), and their labels."""
+
+    chunks: tuple[NDArray[np.uint8], ...] = field(repr=False)
+    """Arrays (n, C, H, W), in memory or mapped; image i of the split is counted through them."""
+    labels: NDArray[np.int64] = field(repr=False)
+    """One class index an image."""
+
+    def pixels(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The images `rows`, copied; no other image is read."""
+        out = np.empty((len(rows), *self.chunks[0].shape[1:]), np.uint8)
+        start = 0
+        for chunk in self.chunks:
+            here = (rows >= start) & (rows < start + len(chunk))
+            out[here] = chunk[rows[here] - start]
+            start += len(chunk)
+        return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ByteImages:
+    """A data set of equally sized images of unsigned bytes. See `datasets.Dataset`."""
+
+    name: str
+    """The word that names it in a recipe."""
+    description: str
+    """What it is, and what is held out, in one sentence."""
+    classes: tuple[str, ...]
+    """The classes' names; a label is an index into them."""
+    mean: tuple[float, ...]
+    """The value that becomes 0, one for all channels or one a channel; in units of a byte."""
+    std: tuple[float, ...]
+    """The distance from it that becomes 1; in units of a byte."""
+    train: Part
+    """The training images."""
+    test: Part
+    """The held-out images."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        channels, height, width = self.train.chunks[0].shape[1:]
+        return channels, height, width
+
+    @property
+    def train_size(self) -> int:
+        """Number of training images."""
+        return len(self.train.labels)
+
+    @property
+    def test_size(self) -> int:
+        """Number of held-out images."""
+        return len(self.test.labels)
+
+    def load(
+        self, split: Split, indices: Sequence[int] | NDArray[np.int64], dtype: DTypeLike
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Images (len(indices), C, H, W), normalized, and labels of these indices of the split."""
+        part = self.train if split == "train" else self.test
+        rows = row_numbers(indices, len(part.labels))
+        return normalize(part.pixels(rows), self.mean, self.std, dtype), part.labels[rows]
+
+
+def row_numbers(indices: Sequence[int] | NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """`indices` as an array; each must be one of `size` images."""
+    rows = np.asarray(indices, np.int64)
+    assert rows.ndim == 1 and np.all((rows >= 0) & (rows < size)), "an index is out of range"
+    return rows
+
+
+def normalize(
+    pixels: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float], dtype: DTypeLike
+) -> NDArray[Any]:
+    """(pixels - mean) / std for images (n, C, H, W), with one mean and std or one a channel."""
+    images = pixels.astype(dtype)
+    images -= np.asarray(mean, dtype).reshape(-1, 1, 1)
+    images /= np.asarray(std, dtype).reshape(-1, 1, 1)
+    return images
+
+
+def check_labels(labels: NDArray[np.int64], classes: int, source: object) -> None:
+    """DataError (E064) where a label is no index of a class; `source` is the file to name."""
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(wrong) == 0:
+        return
+    raise data_error(
+        "E064",
+        f"image {wrong[0]:,} of '{source}' has label {labels[wrong[0]]}, "
+        f"but the {classes:,} classes are 0 to {classes - 1}.",
+        "the file is damaged, or has more classes than were announced",
+    )

@@ -1,0 +1,90 @@
+"""metrics.jsonl: what a training measured, one JSON object a line, readable while it runs."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from types import TracebackType
+
+from ..io.problems import data_error, unwritable
+
+
+class Metrics:
+    """Appends lines to a metrics file; each is on its way to the disk when `write` returns.
+
+    Every line has `step`, the number of the step it was measured at, and steps never decrease.
+    """
+
+    def __init__(self, path: Path | str, resume_at: int | None = None) -> None:
+        """Starts `path` anew, or drops its lines with step >= `resume_at` and goes on after them.
+
+        Raises DataError: E068 where a file to go on with is no metrics file, E069 where the system
+        refuses.
+        """
+        self.path = Path(path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            kept_bytes = 0 if resume_at is None else _bytes_before(self.path, resume_at)
+            self._file = open(self.path, "ab")  # noqa: SIM115 (closed by close)
+            os.truncate(self.path, kept_bytes)
+        except OSError as problem:
+            raise unwritable(self.path, problem) from problem
+
+    def write(self, step: int, **values: object) -> None:
+        """Appends one line: `step` and `values`, such as epoch, loss, learning_rate, accuracy.
+
+        Numbers may be NumPy's; those that are not finite become null, as JSON has no other word.
+        """
+        record = {key: _plain(value) for key, value in {"step": step, **values}.items()}
+        try:
+            self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+            self._file.flush()
+        except OSError as problem:
+            raise unwritable(self.path, problem) from problem
+
+    def close(self) -> None:
+        """Closes the file; further lines are not accepted."""
+        self._file.close()
+
+    def __enter__(self) -> Metrics:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _plain(value: object) -> object:
+    """`value` as JSON knows it."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _bytes_before(path: Path, step: int) -> int:
+    """The length of the part of `path` before `step`, and before a line that a crash cut short."""
+    if not path.exists():
+        return 0
+    kept_bytes = 0
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n") or _step_of(line, path, number) >= step:
+                break
+            kept_bytes += len(line)
+    return kept_bytes
+
+
+def _step_of(line: bytes, path: Path, number: int) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError, RecursionError) as problem:
+        raise data_error(
+            "E068",
+            f"line {number} of '{path}' is not a line of metrics, so the file is left as it is.",
+            "name another file for the metrics",
+        ) from problem

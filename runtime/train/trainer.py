@@ -1,0 +1,246 @@
+"""Training: batches in order, steps, evaluation, metrics and checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.errors import DataError, Diagnostic
+from netc.ir.program import Bundle
+from netc_runtime.backend import StepReport
+from netc_runtime.io.checkpoint import Position, checkpoint_name, latest, load, prune, save
+from netc_runtime.io.problems import data_error
+from netc_runtime.session import Session
+from netc_runtime.train.augment import Spec, augment, order
+from netc_runtime.train.datasets import Dataset
+from netc_runtime.train.metrics import Metrics
+from netc_runtime.train.schedule import learning_rate
+
+Array = NDArray[Any]
+KEPT_CHECKPOINTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What may change from run to run of one compiled program."""
+
+    epochs: int
+    seed: int
+    rate: float
+    """Base learning rate, for the global batch."""
+    schedule: tuple[str, Mapping[str, object]]
+    augment: tuple[Spec, ...]
+    folder: Path
+    """Where metrics and checkpoints go."""
+    limit: int | None = None
+    """Stop after this many steps, whatever the epochs."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """One training step ended."""
+
+    step: int
+    """Steps done so far."""
+    epoch: int
+    """From 1."""
+    loss: float
+    learning_rate: float
+    images_per_second: float
+    exposed_seconds: float
+    """Communication of this step that nothing hid."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochDone:
+    """One pass over the training images, followed by an evaluation."""
+
+    step: int
+    epoch: int
+    loss: float
+    """Mean training loss of the epoch's steps of this run."""
+    test_loss: float
+    test_accuracy: float
+    """As a fraction."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The training ended, or was interrupted after a whole step."""
+
+    step: int
+    epoch: int
+    test_loss: float
+    test_accuracy: float
+    seconds: float
+    interrupted: bool
+    checkpoint: Path
+
+
+Event = StepDone | EpochDone | Finished
+
+
+class Trainer:
+    """Runs a bundle's training program over a data set. Iterate over `run()` and show the events."""
+
+    def __init__(self, session: Session, dataset: Dataset, training: Training) -> None:
+        self.session, self.dataset, self.training = session, dataset, training
+        facts = dict(session.bundle.facts)
+        self.batch: int = facts["batch"]
+        self.network: str = facts["network"]
+        self.dtype = np.float64 if facts["precision"] == "fp64" else np.float32
+        self.steps_per_epoch = dataset.train_size // self.batch
+        if not self.steps_per_epoch:
+            message = (
+                f"'{dataset.name}' has {dataset.train_size} training images, fewer than a batch"
+            )
+            raise data_error(
+                "E067", f"{message} of {self.batch}.", "compile with a smaller '--batch'."
+            )
+        whole = training.epochs * self.steps_per_epoch
+        self.total_steps = whole if training.limit is None else min(whole, training.limit)
+        self.schedule_steps = whole
+        self.stop = False
+        """Set to end after the step that is running, with a checkpoint."""
+        self.start_step = 0
+        self.last_step = StepReport()
+
+    def initialize(self) -> None:
+        """Fresh weights."""
+        self.session.initialize(self.training.seed)
+
+    def resume(self, path: Path) -> None:
+        """Go on where a checkpoint was taken: a file, or a folder's newest.
+
+        Raises DataError where there is none or it is another network's.
+        """
+        file = latest(path) if path.is_dir() else path
+        if file is None:
+            message = f"there is no checkpoint in '{path}' to resume from."
+            raise data_error("E068", message, "leave '--resume' out to begin anew.")
+        tensors, meta = load(file)
+        position = Position.from_meta(meta, file)
+        check_state(self.session.bundle, tensors, file)
+        if position.network != self.network or position.seed != self.training.seed:
+            found = f"network '{position.network}' with seed {position.seed}"
+            mine = f"'{self.network}' with seed {self.training.seed}"
+            raise data_error("E068", f"'{file}' is of {found}, this training is of {mine}.")
+        self.session.restore(tensors)
+        self.start_step = position.step
+
+    def run(self) -> Iterator[Event]:
+        """Train to the end, or until `stop` is set. Raises DataError where the loss explodes."""
+        began = time.perf_counter()
+        step, resumed = self.start_step, self.start_step + 1 if self.start_step else None
+        tested = (float("nan"), float("nan"))
+        with (
+            Metrics(self.training.folder / "metrics.jsonl", resumed) as metrics,
+            self._loader() as batches,
+        ):
+            while step < self.total_steps and not self.stop:
+                epoch = step // self.steps_per_epoch
+                losses: list[float] = []
+                first = time.perf_counter()
+                while step < self.total_steps and step // self.steps_per_epoch == epoch:
+                    done = self._step(step, batches)
+                    step += 1
+                    losses.append(done.loss)
+                    metrics.write(step, epoch=done.epoch, loss=done.loss,
+                                  learning_rate=done.learning_rate,
+                                  images_per_second=done.images_per_second)  # fmt: skip
+                    yield done
+                    if self.stop:
+                        break
+                if step % self.steps_per_epoch == 0:
+                    tested = self.evaluate()
+                    mean = float(np.mean(losses))
+                    seconds = time.perf_counter() - first
+                    metrics.write(
+                        step, epoch=epoch + 1, test_loss=tested[0], test_accuracy=tested[1]
+                    )
+                    self._save(step)
+                    yield EpochDone(step, epoch + 1, mean, *tested, seconds)
+        if np.isnan(tested[1]):
+            tested = self.evaluate()
+        path = self._save(step)
+        seconds = time.perf_counter() - began
+        yield Finished(step, step // self.steps_per_epoch, *tested, seconds, self.stop, path)
+
+    def evaluate(self) -> tuple[float, float]:
+        """Mean loss and accuracy over all held-out images; the last batch is padded and masked."""
+        loss, correct, size = 0.0, 0.0, self.dataset.test_size
+        for start in range(0, size, self.batch):
+            wanted = np.arange(start, start + self.batch) % size
+            images, labels = self.dataset.load("test", wanted, self.dtype)
+            count = min(self.batch, size - start)
+            part, right = self.session.evaluate(images, labels, count)
+            loss, correct = loss + part, correct + right
+        return loss / size, correct / size
+
+    def _loader(self) -> ThreadPoolExecutor:
+        """One thread that prepares the next batch while a step runs."""
+        self.pending: dict[int, Future[tuple[Array, Array]]] = {}
+        return ThreadPoolExecutor(1, "netc-loader")
+
+    def _load(self, step: int) -> tuple[Array, Array]:
+        """The images of a step: place in the epoch's order, augmented."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        seed = self.training.seed
+        wanted = order(seed, epoch, self.dataset.train_size)[place * self.batch :][: self.batch]
+        images, labels = self.dataset.load("train", wanted, self.dtype)
+        return augment(images, wanted, seed, epoch, self.training.augment), labels
+
+    def _step(self, step: int, batches: ThreadPoolExecutor) -> StepDone:
+        began = time.perf_counter()
+        pending = self.pending.pop(step, None) or batches.submit(self._load, step)
+        images, labels = pending.result()
+        if step + 1 < self.total_steps:
+            self.pending[step + 1] = batches.submit(self._load, step + 1)
+        rate = learning_rate(
+            self.training.schedule, self.training.rate, step, self.steps_per_epoch,
+            self.schedule_steps,
+        )  # fmt: skip
+        seed = self.training.seed
+        results = self.session.step(images, labels, step=step, seed=seed, learning_rate=rate)
+        self.last_step = self.session.last
+        loss = float(results["loss"])
+        if not np.isfinite(loss):
+            raise _exploded(step + 1, loss)
+        speed = self.batch / (time.perf_counter() - began)
+        epoch = step // self.steps_per_epoch + 1
+        return StepDone(step + 1, epoch, loss, rate, speed, self.last_step.exposed_seconds)
+
+    def _save(self, step: int) -> Path:
+        path = self.training.folder / checkpoint_name(step)
+        position = Position(step, step // self.steps_per_epoch, self.network, self.training.seed)
+        save(path, self.session.state(), position.as_meta())
+        prune(self.training.folder, KEPT_CHECKPOINTS)
+        return path
+
+
+def _exploded(step: int, loss: float) -> DataError:
+    hint = "take a smaller learning rate, in the recipe or with '--lr'."
+    return DataError(Diagnostic("E075", f"the loss is {loss} at step {step}.", help=hint))
+
+
+def check_state(bundle: Bundle, tensors: Mapping[str, Array], file: Path) -> None:
+    """Raise DataError unless a checkpoint holds exactly the state of a bundle."""
+    wanted = {port.name: port.shape for port in bundle.train.state}
+    problems = [f"'{name}' is missing" for name in wanted if name not in tensors]
+    problems += [f"'{name}' is unknown" for name in tensors if name not in wanted]
+    problems += [
+        f"'{name}' is {tensors[name].shape}, not {shape}"
+        for name, shape in wanted.items()
+        if name in tensors and tensors[name].shape != shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:5]) + ("; ..." if len(problems) > 5 else "")
+        raise data_error("E068", f"'{file}' does not fit this network: {shown}.")

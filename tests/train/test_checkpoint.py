@@ -1,0 +1,170 @@
+"""Checkpoints: round trips, atomic writing, and what is said of files that are none."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from netc_runtime.io import Position, checkpoint_name, latest, load, prune, save
+
+Complains = Callable[..., Any]
+
+POSITION = Position(120, 2, "vgg16", 2**63)
+
+
+def tensors() -> dict[str, NDArray[Any]]:
+    rng = np.random.default_rng(0)
+    return {
+        "conv1.weight": rng.standard_normal((4, 3, 3, 3)).astype(np.float32),
+        "bn1.count": np.array(7, np.int64),
+        "mask": np.array([True, False, True]),
+        "turned": rng.standard_normal((5, 2)).T,
+        "big_endian": np.arange(3, dtype=">f8"),
+        "nothing": np.zeros((0, 4), np.float32),
+        "half": np.arange(3, dtype=np.float16),
+    }
+
+
+def assert_same(found: dict[str, NDArray[Any]], wanted: dict[str, NDArray[Any]]) -> None:
+    assert found.keys() == wanted.keys()
+    for name, array in wanted.items():
+        assert found[name].dtype == array.dtype.newbyteorder("=")
+        assert found[name].shape == array.shape and np.array_equal(found[name], array)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "new" / checkpoint_name(120)
+    save(path, tensors(), {**POSITION.as_meta(), "note": 'grüezi "all"'})
+    found, meta = load(path)
+    assert_same(found, tensors())
+    assert meta == {**POSITION.as_meta(), "note": 'grüezi "all"'}
+    assert Position.from_meta(meta, path) == POSITION
+    assert [each.name for each in path.parent.iterdir()] == ["step-00000120.safetensors"]
+
+
+def test_the_library_reads_what_we_write(tmp_path: Path) -> None:
+    save(tmp_path / "a", tensors(), {})
+    assert_same(load_file(tmp_path / "a"), tensors())
+
+
+def test_other_safetensors_files_can_be_loaded(tmp_path: Path, complains: Complains) -> None:
+    save_file({"w": np.ones(3)}, tmp_path / "a")
+    found, meta = load(tmp_path / "a")
+    assert_same(found, {"w": np.ones(3)})
+    with complains("E068", "does not say where its training stood: it lacks 'step'."):
+        Position.from_meta(meta, tmp_path / "a")
+
+
+def test_equal_contents_give_equal_bytes(tmp_path: Path) -> None:
+    meta = POSITION.as_meta()
+    save(tmp_path / "a", tensors(), meta)
+    save(tmp_path / "b", dict(reversed(tensors().items())), dict(reversed(meta.items())))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_crash_before_the_replacement_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / checkpoint_name(1)
+    save(path, {"w": np.zeros(9)}, {})
+    old = path.read_bytes()
+    crash = (
+        "import os, sys, numpy\n"
+        "from netc_runtime.io import save\n"
+        "os.replace = lambda *names: os._exit(9)\n"
+        "save(sys.argv[1], {'w': numpy.ones(9)}, {})\n"
+    )
+    assert subprocess.run([sys.executable, "-c", crash, path], check=False).returncode == 9
+    assert path.read_bytes() == old and len(list(tmp_path.iterdir())) == 2
+    assert latest(tmp_path) == path
+    save(path, {"w": np.ones(9)}, {})
+    assert load(path)[0]["w"].tolist() == [1.0] * 9
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_refused_write_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complains: Complains
+) -> None:
+    path = tmp_path / "a"
+    save(path, {"w": np.zeros(9)}, {})
+    old = path.read_bytes()
+
+    def no_room(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", no_room)
+    with complains("E069", f"cannot write '{path}': No space left on device.", "= help: "):
+        save(path, {"w": np.ones(9)}, {})
+    assert path.read_bytes() == old and list(tmp_path.iterdir()) == [path]
+
+
+def test_latest_and_prune(tmp_path: Path) -> None:
+    assert latest(tmp_path / "none") is None and latest(tmp_path) is None
+    for step in (5, 100_000_000, 40, 7):
+        save(tmp_path / checkpoint_name(step), {}, {})
+    others = ["step-x.safetensors", "best.safetensors", "metrics.jsonl"]
+    for name in (*others, "step-00000041.safetensors.tmp"):
+        (tmp_path / name).write_text("")
+    assert latest(tmp_path) == tmp_path / "step-100000000.safetensors"
+    prune(tmp_path, keep=2)
+    kept = [*others, "step-00000040.safetensors", "step-100000000.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    prune(tmp_path, keep=9)
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_missing(tmp_path: Path, complains: Complains) -> None:
+    with complains("E061", f"cannot read '{tmp_path}/none': No such file or directory."):
+        load(tmp_path / "none")
+    with complains("E061", f"cannot read '{tmp_path}': Is a directory."):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_pickles_are_refused(tmp_path: Path, protocol: int, complains: Complains) -> None:
+    (tmp_path / "a").write_bytes(pickle.dumps({"w": [1.0] * 99}, protocol))
+    with complains("E068", "which is refused: reading a pickle can run any code.", "= help: "):
+        load(tmp_path / "a")
+
+
+def test_archives_are_refused(tmp_path: Path, complains: Complains) -> None:
+    np.savez(tmp_path / "a.npz", w=np.ones(3))
+    with complains("E068", "looks like a pickle or a zip archive (.pkl, .pt, .npz)"):
+        load(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x08" + bytes(7) + b'{"a": 1}'])
+def test_malformed(tmp_path: Path, content: bytes, complains: Complains) -> None:
+    (tmp_path / "a").write_bytes(content)
+    with complains("E068", f"'{tmp_path}/a' is not a whole safetensors file: ", "= help: "):
+        load(tmp_path / "a")
+
+
+def test_element_types_that_numpy_lacks(tmp_path: Path, complains: Complains) -> None:
+    header = b'{"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
+    (tmp_path / "a").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with complains("E068", f"'{tmp_path}/a' holds an element type that NumPy lacks: ", "bfloat16"):
+        load(tmp_path / "a")
+
+
+def test_later_versions_are_refused(tmp_path: Path, complains: Complains) -> None:
+    save_file({"w": np.ones(3)}, tmp_path / "a", {"netc_checkpoint": "2"})
+    with complains("E068", "has format 2; this netc reads format 1."):
+        load(tmp_path / "a")
+
+
+@pytest.mark.parametrize(("key", "said"), [("step", "it lacks 'step'"), ("network", "'network'")])
+def test_positions_must_be_whole(key: str, said: str, complains: Complains) -> None:
+    meta = POSITION.as_meta()
+    del meta[key]
+    with complains("E068", "'a.safetensors' does not say where its training stood: ", said):
+        Position.from_meta(meta, "a.safetensors")
+    with complains("E068", "invalid literal for int() with base 10: 'x'."):
+        Position.from_meta({**POSITION.as_meta(), "epoch": "x"}, "a.safetensors")

@@ -1,0 +1,313 @@
+"""Data sets: what they hold, that they load by index, and what they say of malformed files."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from netc_runtime.train.cifar import cifar10
+from netc_runtime.train.datasets import Dataset, open_dataset
+from netc_runtime.train.digits import digits
+from netc_runtime.train.idx import idx
+from netc_runtime.train.imagefolder import decode, imagefolder
+from netc_runtime.train.images import Split
+
+Builder = Callable[..., Any]
+Complains = Callable[..., Any]
+
+
+def assert_loads_by_index(dataset: Dataset) -> None:
+    sizes: dict[Split, int] = {"train": dataset.train_size, "test": dataset.test_size}
+    for split, size in sizes.items():
+        images, labels = dataset.load(split, range(size), np.float64)
+        assert images.shape == (size, *dataset.image_shape) and images.dtype == np.float64
+        assert labels.shape == (size,) and labels.dtype == np.int64
+        assert set(labels.tolist()) <= set(range(len(dataset.classes)))
+        rows = np.random.default_rng(3).integers(0, size, min(size, 9))
+        some, their_labels = dataset.load(split, rows, np.float64)
+        assert np.array_equal(some, images[rows])
+        assert np.array_equal(their_labels, labels[rows])
+        none, no_labels = dataset.load(split, [], np.float32)
+        assert none.shape == (0, *dataset.image_shape) and none.dtype == np.float32
+        assert no_labels.shape == (0,)
+
+
+def test_digits_hold_out_every_fifth_image() -> None:
+    dataset = digits()
+    assert (dataset.train_size, dataset.test_size) == (1437, 360)
+    assert dataset.image_shape == (1, 8, 8) and dataset.classes == tuple("0123456789")
+    assert "360 held-out images: every fifth of the 1,797, indices 0, 5, 10, ..." in (
+        dataset.description
+    )
+    assert_loads_by_index(dataset)
+
+
+def test_digits_are_those_that_were_published() -> None:
+    """How many images of each class there are is from UCI's optdigits.names."""
+    parts = [digits().load("train", range(1437), float), digits().load("test", range(360), float)]
+    counts = np.bincount(np.concatenate([labels for _, labels in parts]))
+    assert counts.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    pixels = np.rint(np.concatenate([images for images, _ in parts]) * 6.0211 + 4.8834)
+    assert (pixels.min(), pixels.max()) == (0, 16)
+
+
+def test_the_first_held_out_digit_is_a_zero() -> None:
+    images, labels = digits().load("test", [0], np.float64)
+    drawn = ["".join(".#"[int(pixel > 0.5)] for pixel in row) for row in images[0, 0]]
+    assert labels.tolist() == [0]
+    assert drawn == [
+        "...##...",
+        "..####..",
+        "..#..##.",
+        "..#..##.",
+        "..#..##.",
+        "..#..#..",
+        "..#.##..",
+        "...##...",
+    ]
+
+
+def test_digits_training_pixels_are_normalized() -> None:
+    images, _ = digits().load("train", range(1437), np.float64)
+    assert abs(images.mean()) < 1e-4 and abs(images.std() - 1) < 1e-4
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("shape", [(6, 5), (3, 4, 4)])
+def test_idx(tmp_path: Path, make_idx: Builder, zipped: bool, shape: tuple[int, ...]) -> None:
+    raw, raw_labels = make_idx(tmp_path, zipped, shape)
+    dataset = idx(str(tmp_path))
+    assert dataset.classes == ("0", "1", "2")
+    assert dataset.image_shape == (shape if len(shape) == 3 else (1, *shape))
+    assert dataset.description.endswith("11 training images; 4 held-out images: t10k")
+    images, labels = dataset.load("train", [7, 2], np.float64)
+    assert np.allclose(images * 78.57 + 33.32, raw[[7, 2]].reshape(images.shape))
+    assert labels.tolist() == raw_labels[[7, 2]].tolist()
+    assert_loads_by_index(dataset)
+
+
+def test_idx_other_published_names(tmp_path: Path, make_idx: Builder) -> None:
+    make_idx(tmp_path)
+    for path in list(tmp_path.iterdir()):
+        path.rename(path.with_name(path.name.replace("-idx", ".idx")))
+    assert idx(str(tmp_path), classes=5).classes == ("0", "1", "2", "3", "4")
+
+
+def test_cifar10(tmp_path: Path, make_cifar: Builder) -> None:
+    records = make_cifar(tmp_path)
+    dataset = cifar10(str(tmp_path))
+    assert dataset.classes[0] == "airplane" and len(dataset.classes) == 10
+    assert (dataset.train_size, dataset.test_size) == (15, 3)
+    images, labels = dataset.load("train", [14, 0, 4], np.float64)
+    mean, std = np.reshape(dataset.mean, (3, 1, 1)), np.reshape(dataset.std, (3, 1, 1))
+    wanted = records[[14, 0, 4], 1:].reshape(3, 3, 32, 32)
+    assert np.array_equal(np.rint(images * std + mean), wanted)
+    assert labels.tolist() == records[[14, 0, 4], 0].tolist()
+    assert_loads_by_index(dataset)
+
+
+@pytest.mark.parametrize("held_out", ["val", "test"])
+def test_imagefolder(tmp_path: Path, make_folder: Builder, held_out: str) -> None:
+    make_folder(tmp_path, held_out=held_out)
+    (tmp_path / "train" / "cat" / "notes.txt").write_text("not a picture")
+    (tmp_path / "train" / ".hidden").mkdir()
+    dataset = imagefolder(str(tmp_path), size=8)
+    assert dataset.classes == ("cat", "dog") and dataset.image_shape == (3, 8, 8)
+    assert (dataset.train_size, dataset.test_size) == (6, 2)
+    assert dataset.description.endswith(f"6 training images; 2 held-out images: {held_out}")
+    assert_loads_by_index(dataset)
+
+
+def test_decode_keeps_the_centre(tmp_path: Path) -> None:
+    pixels = np.zeros((256, 512, 3), np.uint8)
+    pixels[16:240, 144:368] = (10, 20, 30)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert np.array_equal(
+        decode(tmp_path / "a.png", 224), np.full((3, 224, 224), [[[10]], [[20]], [[30]]])
+    )
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1", "CMYK", "I;16"])
+def test_decode_makes_three_channels(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / ("a.tif" if mode in {"CMYK", "I;16"} else "a.png")
+    Image.new(mode, (9, 7)).save(path)
+    assert decode(path, 5).shape == (3, 5, 5)
+
+
+def test_a_long_thin_picture_takes_little_memory(tmp_path: Path) -> None:
+    Image.new("RGB", (40_000, 1)).save(tmp_path / "a.png")
+    assert decode(tmp_path / "a.png", 64).shape == (3, 64, 64)
+
+
+# --- what is said of malformed data ---
+
+
+@pytest.mark.parametrize("name", ["idx", "cifar10", "imagefolder"])
+def test_missing_directory(tmp_path: Path, name: str, complains: Complains) -> None:
+    with complains("E061", f"directory '{tmp_path}/none' does not exist.", "= help: "):
+        open_dataset(name, (f"{tmp_path}/none",), {}, (3, 32, 32), 10)
+    (tmp_path / "file").write_text("")
+    with complains("E061", "is a file, not a directory."):
+        open_dataset(name, (f"{tmp_path}/file",), {}, (3, 32, 32), 10)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        (lambda b: b[:-3], "E062", "announces 11 x 6 x 5 bytes, but only 327 follow."),
+        (lambda b: b + b"\0", "E062", "announces 11 x 6 x 5 bytes, but more follow."),
+        (lambda b: b[:9], "E062", "ends within its header."),
+        (lambda b: b"", "E062", "begins with nothing, not 00 00 08 03 or 00 00 08 04."),
+        (lambda b: b"\x89PNG" + b[4:], "E062", "begins with 89 50 4e 47, not 00 00 08 03"),
+        (lambda b: b[:2] + b"\x0d" + b[3:], "E062", "begins with 00 00 0d 03, not"),
+        (lambda b: b[:4] + b"\xff" * 12, "E062", "4,294,967,295 x 4,294,967,295 x"),
+        (lambda b: b[:4] + bytes(4) + b[8:], "E065", "is empty: it announces 0 x 6 x 5 bytes."),
+        (lambda b: b[:4] + b"\0\0\0\x0a" + b[8:-30], "E063", "has 10 images, but"),
+    ],
+)
+def test_malformed_idx_images(
+    tmp_path: Path,
+    make_idx: Builder,
+    complains: Complains,
+    zipped: bool,
+    change: Callable[[bytes], bytes],
+    code: str,
+    said: str,
+) -> None:
+    make_idx(tmp_path)
+    path = tmp_path / "train-images-idx3-ubyte"
+    content = change(path.read_bytes())
+    if zipped:
+        path.unlink()
+        path = path.with_name(path.name + ".gz")
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    with complains(code, f"'{path}' ", said, "= help: "):
+        idx(str(tmp_path))
+
+
+def test_idx_cut_short_within_gzip(tmp_path: Path, make_idx: Builder, complains: Complains) -> None:
+    make_idx(tmp_path, zipped=True)
+    path = tmp_path / "t10k-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+    with complains("E062", f"'{path}' does not unpack: "):
+        idx(str(tmp_path))
+
+
+def test_idx_labels(
+    tmp_path: Path, make_idx: Builder, idx_bytes: Builder, complains: Complains
+) -> None:
+    make_idx(tmp_path)
+    path = tmp_path / "t10k-labels-idx1-ubyte"
+    path.write_bytes(idx_bytes(np.array([0, 1, 3, 0], np.uint8)))
+    with complains("E064", f"image 2 of '{path}' has label 3, but the 3 classes are 0 to 2."):
+        idx(str(tmp_path))
+    path.unlink()
+    with complains("E061", f"no file 't10k-labels-idx1-ubyte', plain or .gz, in '{tmp_path}'."):
+        idx(str(tmp_path))
+
+
+def test_idx_splits_of_different_shapes(
+    tmp_path: Path, make_idx: Builder, idx_bytes: Builder, complains: Complains
+) -> None:
+    make_idx(tmp_path)
+    path = tmp_path / "t10k-images-idx3-ubyte"
+    path.write_bytes(idx_bytes(np.zeros((4, 7, 7), np.uint8)))
+    with complains("E063", "are 1 x 6 x 5, held-out images 1 x 7 x 7."):
+        idx(str(tmp_path))
+
+
+def test_malformed_cifar(tmp_path: Path, make_cifar: Builder, complains: Complains) -> None:
+    make_cifar(tmp_path)
+    path = tmp_path / "data_batch_2.bin"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    with complains("E062", f"'{path}' has 9,218 bytes, which are no whole number of images"):
+        cifar10(str(tmp_path))
+    path.write_bytes(b"")
+    with complains("E062", f"'{path}' has 0 bytes"):
+        cifar10(str(tmp_path))
+    path.write_bytes(content[:3073] + b"\x0a" + content[3074:])
+    with complains("E064", f"image 1 of '{path}' has label 10, but the 10 classes are 0 to 9."):
+        cifar10(str(tmp_path))
+    path.unlink()
+    with complains("E061", f"cannot read '{path}': No such file or directory.", "= help: "):
+        cifar10(str(tmp_path))
+    (tmp_path / "batches.meta.txt").write_text("cat\ndog\n")
+    with complains("E062", "batches.meta.txt' names 2 classes; CIFAR-10 has 10."):
+        cifar10(str(tmp_path))
+
+
+def test_malformed_imagefolder(tmp_path: Path, make_folder: Builder, complains: Complains) -> None:
+    make_folder(tmp_path)
+    (tmp_path / "val" / "dgo").mkdir()
+    with complains("E064", "no training folder 'dgo'.", "did you mean 'dog'? "):
+        imagefolder(str(tmp_path))
+    (tmp_path / "val" / "dgo").rmdir()
+    broken = tmp_path / "train" / "dog" / "1.png"
+    broken.write_bytes(broken.read_bytes()[:300])
+    dataset = imagefolder(str(tmp_path), size=8)
+    dataset.load("train", [0, 3, 5], np.float32)
+    with complains("E066", f"cannot decode the image '{broken}': "):
+        dataset.load("train", [4], np.float32)
+    for path in (tmp_path / "train" / "cat").iterdir():
+        path.unlink()
+    with complains("E065", f"'{tmp_path}/train/cat' holds no pictures.", "pictures end in .bmp"):
+        imagefolder(str(tmp_path))
+    shutil.rmtree(tmp_path / "train")
+    (tmp_path / "train").mkdir()
+    with complains("E065", f"'{tmp_path}/train' holds no classes"):
+        imagefolder(str(tmp_path))
+    shutil.rmtree(tmp_path / "val")
+    with complains("E061", f"directory '{tmp_path}/test' does not exist."):
+        imagefolder(str(tmp_path))
+
+
+# --- opening by name, against a network ---
+
+
+def test_open_dataset_checks_the_network(complains: Complains) -> None:
+    assert open_dataset("digits", (), {}, (1, 8, 8), 10) is digits()
+    with complains(
+        "E067",
+        "the network takes 3x8x8 images, but data set 'digits' has 1x8x8.",
+        "write 'input image 1x8x8' in the network",
+    ):
+        open_dataset("digits", (), {}, (3, 8, 8), 10)
+    with complains("E067", "the network tells 1,000 classes apart, but data set 'digits' has 10."):
+        open_dataset("digits", (), {}, (1, 8, 8), 1000)
+
+
+def test_open_imagefolder_takes_the_networks_size(
+    tmp_path: Path, make_folder: Builder, complains: Complains
+) -> None:
+    make_folder(tmp_path)
+    assert open_dataset("imagefolder", (str(tmp_path),), {}, (3, 9, 9), 2).image_shape == (3, 9, 9)
+    with complains("E067", "takes 3x9x9 images, but data set 'imagefolder' has 3x8x8."):
+        open_dataset("imagefolder", (str(tmp_path),), {"size": 8}, (3, 9, 9), 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "kwargs", "said"),
+    [
+        ("digit", (), {}, "there is no data set 'digit'.\n     = help: did you mean 'digits'? "),
+        ("digits", (3,), {}, "data set 'digits' has wrong arguments: too many positional"),
+        ("idx", (), {}, "missing a required argument: 'directory'."),
+        ("idx", ("a",), {"clases": 3}, "help: write idx(directory, classes=None)"),
+        ("idx", (3,), {}, "the folder of 'idx' is 3, not a text"),
+        ("imagefolder", (".",), {"size": 0}, "'size' is 0, not a whole number of at least 1."),
+        ("imagefolder", (".",), {"size": True}, "'size' is True, not a whole number"),
+    ],
+)
+def test_wrong_calls(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], said: str, complains: Complains
+) -> None:
+    with complains("E060", said):
+        open_dataset(name, args, kwargs, (1, 8, 8), 10)
