@@ -1,0 +1,1 @@
+"""The values the compiler carries: types, operations, graph, plan, program, and their verifiers."""

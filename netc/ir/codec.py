@@ -1,0 +1,70 @@
+"""Values as text and back: one canonical JSON for every dataclass of the compiler."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any
+
+from netc.ir import comm, ops, program, types
+from netc.ir.ops.base import Op
+
+
+@cache
+def classes() -> dict[str, type]:
+    """Every dataclass that may appear in a text, by name."""
+    modules = (comm, ops, program, types)
+    found = [value for module in modules for value in vars(module).values()]
+    return {c.__name__: c for c in found if isinstance(c, type) and is_dataclass(c)}
+
+
+@cache
+def kernels() -> dict[str, type[Op]]:
+    """Operations by printed name."""
+    plain = (c for c in classes().values() if issubclass(c, Op) and c.kernel)
+    return {c.printed or c.kernel: c for c in plain}
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON types; a dataclass is an object whose key "" names the class."""
+    if is_dataclass(value) and not isinstance(value, type):
+        inner = {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.compare}
+        return {"": type(value).__name__, **inner}
+    if isinstance(value, tuple | list):
+        return [plain(v) for v in value]
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    return value
+
+
+def restored(value: Any) -> Any:
+    """The inverse of `plain`; sequences come back as tuples."""
+    if isinstance(value, list):
+        return tuple(restored(v) for v in value)
+    if isinstance(value, dict):
+        inner = {k: restored(v) for k, v in value.items() if k}
+        return classes()[value[""]](**inner) if "" in value else inner
+    return value
+
+
+def dumps(value: Any) -> str:
+    """Canonical JSON text without blanks, so that fields can be split at blanks."""
+    return json.dumps(plain(value), separators=(",", ":"), sort_keys=True).replace(" ", "\\u0020")
+
+
+def loads(text: str) -> Any:
+    """The inverse of `dumps`."""
+    return restored(json.loads(text))
+
+
+def op_text(op: Op) -> str:
+    """An operation as its name and its fields."""
+    inner = {f.name: getattr(op, f.name) for f in fields(op)}
+    return (op.printed or op.kernel) + (dumps(inner) if inner else "")
+
+
+def parse_op(text: str) -> Op:
+    """The inverse of `op_text`."""
+    name, brace, rest = text.partition("{")
+    return kernels()[name](**(loads(brace + rest) if brace else {}))

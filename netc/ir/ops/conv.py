@@ -1,0 +1,193 @@
+"""Convolution and matrix product, forward and adjoint."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from netc.ir.ops.base import Op, ShapeError, Site
+from netc.ir.types import TensorType
+
+Pad = tuple[int, int, int, int]
+"""Zeros added at top, bottom, left and right."""
+
+
+def window_extent(size: int, window: int, stride: int, before: int, after: int) -> int:
+    """Number of window positions along one dimension, the last partial one left out."""
+    if window > size + before + after:
+        padded = f" with its padding {before}+{after}" if before + after else ""
+        raise ShapeError(f"a window of {window} is larger than its input of {size}{padded}")
+    return (size + before + after - window) // stride + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Conv(Op):
+    stride: tuple[int, int]
+    pad: Pad
+    groups: int
+
+    def _flops(self, images: tuple[int, ...], filters: tuple[int, ...], held: int) -> int:
+        """2 N K C/g R S P Q of the part held; `held` input channels of a filter are here."""
+        return 2 * math.prod(images) * held * math.prod(filters[2:])
+
+
+@dataclass(frozen=True, slots=True)
+class Conv(_Conv):
+    """y[n,k,p,q] = sum over c,r,s of x[n,c,p*sh+r,q*sw+s] w[k,c,r,s]."""
+
+    kernel: ClassVar[str] = "conv"
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """Images N C H W and filters K C/groups R S give N K P Q."""
+        x, w = operands
+        if x.shape[1] != w.shape[1] * self.groups:
+            raise ShapeError(
+                f"{x.shape[1]} input channels do not fit filters over {w.shape[1]} "
+                f"in {self.groups} groups"
+            )
+        extents = [
+            window_extent(
+                x.shape[2 + i], w.shape[2 + i], self.stride[i], *self.pad[2 * i : 2 * i + 2]
+            )
+            for i in (0, 1)
+        ]
+        return TensorType(x.dtype, (x.shape[0], w.shape[0], *extents))
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """Input channels of a grouped convolution differ from filter to filter: no `c` there."""
+        return "nc..,kc..->nk.." if self.groups == 1 else "n...,k...->nk.."
+
+    def local(self, site: Site) -> dict[str, Any]:
+        """Which filters of how many this device holds."""
+        return _filters(site.operands[1].where[0], site.operand_types[1])
+
+    def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
+        """2 N K C/g R S P Q."""
+        return self._flops(result, operands[1], operands[1][1])
+
+
+@dataclass(frozen=True, slots=True)
+class ConvDx(_Conv):
+    """The gradient of a convolution's input from (dy, w)."""
+
+    kernel: ClassVar[str] = "conv_dx"
+    hidden: ClassVar[tuple[str, ...]] = ("extent",)
+    extent: tuple[int, int]
+    """Height and width of the input."""
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """The shape of the convolution's input."""
+        dy, w = operands
+        return TensorType(dy.dtype, (dy.shape[0], w.shape[1] * self.groups, *self.extent))
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """The convolution's labels, permuted."""
+        return "nk..,kc..->nc.." if self.groups == 1 else "nk..,k...->n..."
+
+    def local(self, site: Site) -> dict[str, Any]:
+        """Which filters of how many this device holds."""
+        return _filters(site.operands[1].where[0], site.operand_types[1])
+
+    def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
+        """As the forward pass."""
+        return self._flops(operands[0], operands[1], operands[1][1])
+
+
+@dataclass(frozen=True, slots=True)
+class ConvDw(_Conv):
+    """The gradient of a convolution's filters from (x, dy)."""
+
+    kernel: ClassVar[str] = "conv_dw"
+    hidden: ClassVar[tuple[str, ...]] = ("extent",)
+    extent: tuple[int, int]
+    """Height and width of a filter."""
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """The shape of the filters."""
+        x, dy = operands
+        shape = (dy.shape[1], x.shape[1] // self.groups, *self.extent)
+        return TensorType(x.dtype, shape)
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """The convolution's labels, permuted."""
+        return "nc..,nk..->kc.." if self.groups == 1 else "n...,nk..->k..."
+
+    def local(self, site: Site) -> dict[str, Any]:
+        """Which filters of how many this device computes."""
+        return _filters(site.result.where[0], site.type)
+
+    def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
+        """As the forward pass."""
+        return self._flops(operands[1], result, result[1])
+
+
+def _filters(first: int, filters: TensorType) -> dict[str, Any]:
+    return {"first_filter": first, "filters": filters.shape[0]}
+
+
+def _product_flops(operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
+    """2 N K C: every size appears twice among the two operands and the result."""
+    return 2 * math.isqrt(math.prod(operands[0]) * math.prod(operands[1]) * math.prod(result))
+
+
+@dataclass(frozen=True, slots=True)
+class Fc(Op):
+    """y = x wT, with w of shape K C."""
+
+    kernel: ClassVar[str] = "fc"
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """N C and K C give N K."""
+        x, w = operands
+        if x.rank != 2 or x.shape[1] != w.shape[1]:
+            raise ShapeError(f"a product of {x} and weights {w}")
+        return TensorType(x.dtype, (x.shape[0], w.shape[0]))
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """All three sizes can be split."""
+        return "nc,kc->nk"
+
+    def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
+        """2 N K C."""
+        return _product_flops(operands, result)
+
+
+@dataclass(frozen=True, slots=True)
+class FcDx(Op):
+    """dx = dy w."""
+
+    kernel: ClassVar[str] = "fc_dx"
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """N K and K C give N C."""
+        dy, w = operands
+        return TensorType(dy.dtype, (dy.shape[0], w.shape[1]), (1, w.unit(1)))
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """The product's labels, permuted."""
+        return "nk,kc->nc"
+
+    def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
+        """2 N K C."""
+        return _product_flops(operands, result)
+
+
+@dataclass(frozen=True, slots=True)
+class FcDw(Op):
+    """dw = dyT x."""
+
+    kernel: ClassVar[str] = "fc_dw"
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """N C and N K give K C."""
+        x, dy = operands
+        return TensorType(x.dtype, (dy.shape[1], x.shape[1]), (1, x.unit(1)))
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """The product's labels, permuted."""
+        return "nc,nk->kc"
+
+    def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
+        """2 N K C."""
+        return _product_flops(operands, result)

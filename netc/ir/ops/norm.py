@@ -1,0 +1,144 @@
+"""Local response normalization and batch normalization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from netc.ir.ops.base import Op, letters
+from netc.ir.types import TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class _Lrn(Op):
+    size: int
+    alpha: float
+    beta: float
+    k: float
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """The shape of x."""
+        return operands[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Lrn(_Lrn):
+    """x / (k + alpha * sum of squares over `size` channels)^beta; Krizhevsky et al. 2012, 3.3."""
+
+    kernel: ClassVar[str] = "lrn"
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """The sum runs across channels, which would need a halo."""
+        return "n.hw->n.hw"
+
+
+@dataclass(frozen=True, slots=True)
+class LrnDx(_Lrn):
+    """From (x, dy)."""
+
+    kernel: ClassVar[str] = "lrn_dx"
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """As forward."""
+        return "n.hw,n.hw->n.hw"
+
+
+@dataclass(frozen=True, slots=True)
+class _Statistic(Op):
+    def infer(self, *operands: TensorType) -> TensorType:
+        """K."""
+        x = operands[0]
+        return TensorType(x.dtype, (x.shape[1],), (x.unit(1),))
+
+
+@dataclass(frozen=True, slots=True)
+class BnMean(_Statistic):
+    """Sum over batch, height and width, divided by the global `count`."""
+
+    kernel: ClassVar[str] = "bn_mean"
+    count: int
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """Partial under every label but `k`, so a batch split exchanges exact statistics."""
+        return f"{letters(operands[0].rank)}->k"
+
+
+@dataclass(frozen=True, slots=True)
+class BnVar(_Statistic):
+    """From (x, mean): the biased variance."""
+
+    kernel: ClassVar[str] = "bn_var"
+    count: int
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """As the mean."""
+        return f"{letters(operands[0].rank)},k->k"
+
+
+@dataclass(frozen=True, slots=True)
+class BnNorm(Op):
+    """From (x, mean, var, gamma, beta): gamma (x - mean) / sqrt(var + eps) + beta."""
+
+    kernel: ClassVar[str] = "bn_norm"
+    inplace: ClassVar[tuple[int, ...]] = (0,)
+    eps: float
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """The shape of x."""
+        return operands[0]
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """Elementwise, with statistics along the channels."""
+        each = letters(operands[0].rank)
+        return f"{each},k,k,k,k->{each}"
+
+
+@dataclass(frozen=True, slots=True)
+class BnDgamma(_Statistic):
+    """From (x, mean, var, dy)."""
+
+    kernel: ClassVar[str] = "bn_dgamma"
+    eps: float
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """As the statistics."""
+        each = letters(operands[0].rank)
+        return f"{each},k,k,{each}->k"
+
+
+@dataclass(frozen=True, slots=True)
+class BnDx(Op):
+    """From (x, mean, var, gamma, dgamma, dbeta, dy), through the batch statistics."""
+
+    kernel: ClassVar[str] = "bn_dx"
+    inplace: ClassVar[tuple[int, ...]] = (6,)
+    eps: float
+    count: int
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """The shape of x."""
+        return operands[0]
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """Elementwise, with sums along the channels."""
+        each = letters(operands[0].rank)
+        return f"{each},k,k,k,k,k,{each}->{each}"
+
+
+@dataclass(frozen=True, slots=True)
+class BnRunning(Op):
+    """From (running, value): (1 - momentum) running + momentum correction value, in place."""
+
+    kernel: ClassVar[str] = "bn_running"
+    alias: ClassVar[int | None] = 0
+    momentum: float
+    correction: float
+    """N / (N - 1) for the variance, so that the running one is unbiased; else 1."""
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """The shape of the running statistic."""
+        return operands[0]
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """Along the channels."""
+        return "k,k->k"

@@ -1,0 +1,97 @@
+"""Maximum and average pooling."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from netc.ir.ops.base import Op
+from netc.ir.ops.conv import Pad, window_extent
+from netc.ir.types import TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool(Op):
+    size: tuple[int, int]
+    stride: tuple[int, int]
+    pad: Pad
+
+    def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
+        """One operation an element of every window."""
+        return math.prod(operands[-1]) * math.prod(self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Forward(_Pool):
+    ceil: bool
+    """True: a last partial window counts where it starts inside the padded input."""
+    hidden: ClassVar[tuple[str, ...]] = ("ceil",)
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """N C P Q."""
+        (x,) = operands
+        return TensorType(x.dtype, (*x.shape[:2], self._extent(x, 0), self._extent(x, 1)))
+
+    def _extent(self, x: TensorType, i: int) -> int:
+        size, (before, after) = x.shape[2 + i], self.pad[2 * i : 2 * i + 2]
+        extent = window_extent(size, self.size[i], self.stride[i], before, after)
+        if not self.ceil:
+            return extent
+        extent = math.ceil((size + before + after - self.size[i]) / self.stride[i]) + 1
+        return extent - 1 if (extent - 1) * self.stride[i] >= size + before else extent
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """Windows overlap, so height and width would need a halo."""
+        return "nk..->nk.."
+
+    def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
+        """One operation an element of every window."""
+        return math.prod(result) * math.prod(self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool(_Forward):
+    """The maximum of every window; padding never wins."""
+
+    kernel: ClassVar[str] = "maxpool"
+
+
+@dataclass(frozen=True, slots=True)
+class AvgPool(_Forward):
+    """The mean of every window, padding counted."""
+
+    kernel: ClassVar[str] = "avgpool"
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPoolDx(_Pool):
+    """From (x, y, dy): the first maximum of a window gets its gradient."""
+
+    kernel: ClassVar[str] = "maxpool_dx"
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """The shape of x."""
+        return operands[0]
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """As forward."""
+        return "nk..,nk..,nk..->nk.."
+
+
+@dataclass(frozen=True, slots=True)
+class AvgPoolDx(_Pool):
+    """From dy."""
+
+    kernel: ClassVar[str] = "avgpool_dx"
+    hidden: ClassVar[tuple[str, ...]] = ("extent",)
+    extent: tuple[int, int]
+    """Height and width of the input."""
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """The shape of the pooled input."""
+        return TensorType(operands[0].dtype, (*operands[0].shape[:2], *self.extent))
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """As forward."""
+        return "nk..->nk.."

@@ -1,0 +1,60 @@
+"""Which instruction happens before which on a device, by streams and waits alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netc.ir.program import Instruction, Program
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceOrder:
+    """The happens-before relation of one device's instructions, as bit sets.
+
+    Instructions are numbered by their position on the device; bit i of `before[j]` says that
+    instruction i has ended when j starts.
+    """
+
+    device: int
+    ids: tuple[int, ...]
+    """Program-wide number of every instruction of the device."""
+    position: dict[int, int]
+    """The inverse of `ids`."""
+    before: list[int]
+    """For every instruction the set of those that happen before it."""
+
+    def closure(self, position: int) -> int:
+        """An instruction and all that happens before it."""
+        return self.before[position] | 1 << position
+
+
+def device_order(program: Program, device: int) -> DeviceOrder:
+    """Streams run in program order; an instruction starts after its waits."""
+    order = DeviceOrder(device, (), {}, [])
+    ids: list[int] = []
+    last: dict[str, int] = {}
+    for number, instruction in enumerate(program.instructions):
+        if device in instruction.devices:
+            append(order, last, number, instruction, instruction.waits)
+            ids.append(number)
+    return DeviceOrder(device, tuple(ids), order.position, order.before)
+
+
+def append(
+    order: DeviceOrder,
+    last: dict[str, int],
+    number: int,
+    instruction: Instruction,
+    waits: tuple[int, ...],
+) -> None:
+    """Extend an order by the device's next instruction; `last` is the newest of every stream."""
+    position = len(order.before)
+    earlier = [order.position[w] for w in waits if w in order.position]
+    if instruction.stream in last:
+        earlier.append(last[instruction.stream])
+    happened = 0
+    for p in earlier:
+        happened |= order.closure(p)
+    order.position[number] = position
+    order.before.append(happened)
+    last[instruction.stream] = position

@@ -1,0 +1,186 @@
+"""Tensor types, the device mesh, and where a tensor lives on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+ITEM_BYTES = {"f32": 4, "f64": 8, "i64": 8}
+"""Bytes of one element of each data type."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """The type of a whole (global) tensor."""
+
+    dtype: str
+    """One of `ITEM_BYTES`."""
+    shape: tuple[int, ...]
+    """Global shape, activations as N C H W, filters as K C R S."""
+    units: tuple[int, ...] = ()
+    """Shards of dim i end on multiples of units[i]; empty means all ones."""
+
+    def __post_init__(self) -> None:
+        if self.units and all(unit == 1 for unit in self.units):
+            object.__setattr__(self, "units", ())
+
+    def unit(self, dim: int) -> int:
+        """The granularity of shards along `dim`, in elements."""
+        return self.units[dim] if self.units else 1
+
+    @property
+    def rank(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def elements(self) -> int:
+        """Number of elements of the global tensor."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the global tensor."""
+        return self.elements * ITEM_BYTES[self.dtype]
+
+    def __str__(self) -> str:
+        units = "" if not any(u > 1 for u in self.units) else "/" + ",".join(map(str, self.units))
+        return f"{self.dtype}[{','.join(map(str, self.shape))}{units}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Along this mesh axis, each coordinate holds one slice of dimension `dim`."""
+
+    dim: int
+
+    def __str__(self) -> str:
+        return f"S{self.dim}"
+
+
+@dataclass(frozen=True, slots=True)
+class Replicate:
+    """Along this mesh axis, every coordinate holds the same values."""
+
+    def __str__(self) -> str:
+        return "R"
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """Along this mesh axis, the value is the reduction of what the coordinates hold."""
+
+    op: str = "sum"
+    """sum, max or min."""
+
+    def __str__(self) -> str:
+        return "P" if self.op == "sum" else f"P{self.op}"
+
+
+@dataclass(frozen=True, slots=True)
+class On:
+    """Along this mesh axis, only coordinate `rank` holds the value."""
+
+    rank: int
+
+    def __str__(self) -> str:
+        return f"@{self.rank}"
+
+
+Placement = Shard | Replicate | Partial | On
+Placements = tuple[Placement, ...]
+"""One placement per mesh axis, in axis order; a later axis divides what earlier axes left."""
+
+
+def parse_placement(text: str) -> Placement:
+    """The inverse of `str(placement)`."""
+    if text == "R":
+        return Replicate()
+    if text[0] == "P":
+        return Partial(text[1:] or "sum")
+    return Shard(int(text[1:])) if text[0] == "S" else On(int(text[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """The devices, numbered row-major over named axes."""
+
+    shape: tuple[int, ...]
+    """Devices along each axis, for example (4,) or (2, 2)."""
+    axes: tuple[str, ...]
+    """One name per axis."""
+
+    @property
+    def size(self) -> int:
+        """Number of devices."""
+        return math.prod(self.shape)
+
+    def coordinates(self, device: int) -> tuple[int, ...]:
+        """The position of `device` along every axis."""
+        result = []
+        for extent in reversed(self.shape):
+            device, position = divmod(device, extent)
+            result.append(position)
+        return tuple(reversed(result))
+
+    def device(self, coordinates: tuple[int, ...]) -> int:
+        """The device at `coordinates`; the inverse of `coordinates()`."""
+        number = 0
+        for extent, position in zip(self.shape, coordinates, strict=True):
+            number = number * extent + position
+        return number
+
+    def groups(self, axis: int) -> Iterator[tuple[int, ...]]:
+        """The sets of devices that differ along `axis` only, each in axis order."""
+        others = [range(e) if a != axis else range(1) for a, e in enumerate(self.shape)]
+        for base in product(*others):
+            line = (
+                self.device((*base[:axis], i, *base[axis + 1 :])) for i in range(self.shape[axis])
+            )
+            yield tuple(line)
+
+
+def line_mesh(devices: int) -> Mesh:
+    """A one-axis mesh of `devices` devices."""
+    return Mesh((devices,), ("d",))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The part of a global tensor that one device holds."""
+
+    where: tuple[int, ...]
+    """Global index of the first element."""
+    shape: tuple[int, ...]
+    """Extent along each dimension; zero for an empty shard."""
+
+    @property
+    def elements(self) -> int:
+        """Number of elements held."""
+        return math.prod(self.shape)
+
+
+def shard_bounds(size: int, unit: int, parts: int, index: int) -> tuple[int, int]:
+    """Start and stop of shard `index` of `parts`: ceil(size / parts), in whole units.
+
+    Early shards are full, the last ones may be short or empty: 10 over 8 is 2,2,2,2,2,0,0,0.
+    """
+    step = math.ceil(size // unit / parts) * unit
+    return min(index * step, size), min((index + 1) * step, size)
+
+
+def local_block(type_: TensorType, placements: Placements, mesh: Mesh, device: int) -> Block | None:
+    """What `device` holds of a tensor, or None where it holds nothing (`On` another coordinate)."""
+    where, shape = [0] * type_.rank, list(type_.shape)
+    for extent, position, place in zip(
+        mesh.shape, mesh.coordinates(device), placements, strict=True
+    ):
+        if isinstance(place, On) and place.rank != position:
+            return None
+        if isinstance(place, Shard):
+            start, stop = shard_bounds(shape[place.dim], type_.unit(place.dim), extent, position)
+            where[place.dim] += start
+            shape[place.dim] = stop - start
+    return Block(tuple(where), tuple(shape))
