@@ -1,0 +1,267 @@
+"""build-graph: a network becomes the graph of its forward pass, with all shapes inferred."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from netc.errors import Diagnostic, SyntaxProblem
+from netc.ir import ops
+from netc.ir.graph import Graph, GraphBuilder, Node
+from netc.ir.ops.base import Op, ShapeError
+from netc.ir.types import TensorType
+from netc.syntax.network import Layer, Network
+
+SCALARS = "scalars"
+"""The layer that step, seed, learning rate and count belong to; it is never split."""
+DTYPES = {"fp32": "f32", "fp64": "f64"}
+"""Data types of activations and weights by precision."""
+_RESERVED = ("seed", "step", "lr", "count", "labels", "loss", "loss_sum", "correct", SCALARS)
+
+
+def build_graph(
+    network: Network, batch: int, precision: str = "fp32", mode: str = "train"
+) -> Graph:
+    """The forward graph of `network` for `batch` images.
+
+    `mode` "train" ends in the mean loss; "eval" leaves dropout out, normalizes with the running
+    statistics, and ends in the loss summed over the first `count` rows and the right answers
+    among them. Raises SyntaxProblem, with all of them, where shapes do not fit.
+    """
+    problems = _clashes(network)
+    if not problems:
+        builder = _Builder(network, batch, DTYPES[precision], mode == "train")
+        problems = [p for layer in network.layers if (p := builder.layer(layer)) is not None]
+    if problems:
+        raise SyntaxProblem(*problems)
+    outputs = ("loss",) if mode == "train" else ("loss_sum", "correct")
+    return builder.graph.build((*outputs, *builder.statistics))
+
+
+def key_of(name: str) -> int:
+    """The stream of random numbers of a layer or weight: 32 bits of its name."""
+    return zlib.crc32(name.encode())
+
+
+def _clashes(network: Network) -> list[Diagnostic]:
+    """Layers and inputs whose names would also be those of weights, gradients or scalars."""
+    layers = {layer.name for layer in network.layers}
+    problems = []
+    for each in (*network.inputs, *network.layers):
+        parts = each.name.split(".")
+        around = {".".join(parts[:end]) for end in range(1, len(parts))} & layers
+        own_loss = isinstance(each, Layer) and (each.kind, each.name) == ("softmax_loss", "loss")
+        if around:
+            message = f"'{around.pop()}' names both a layer and the call of a block."
+            problems.append(Diagnostic("E021", message, each.span, help="give one another name."))
+        elif each.name in _RESERVED and not own_loss:
+            message = f"the name '{each.name}' has a meaning already in every compiled network."
+            problems.append(Diagnostic("E021", message, each.span, help="take another name."))
+    return problems
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Stands for the result of a layer whose shapes did not fit."""
+
+
+class _Builder:
+    """Adds one layer after the other; results of layers are nodes of the layer's name."""
+
+    def __init__(self, network: Network, batch: int, dtype: str, training: bool) -> None:
+        self.graph = GraphBuilder(network.name)
+        self.batch, self.dtype, self.training = batch, dtype, training
+        self.layers = {layer.name for layer in network.layers}
+        self.values: dict[str, Node | _Failed] = {}
+        self.statistics: list[str] = []
+        self.like = Node("", ops.Scalar(), (), TensorType("i64", ()), SCALARS)
+        for name in ("seed", "step") if training else ("count",):
+            self._source(name, ops.Scalar(), TensorType("i64", ()))
+        for spec in network.inputs:
+            shape = TensorType(dtype, (batch, *spec.shape))
+            node = Node(spec.name, ops.Input(), (), shape, spec.name, span=spec.span)
+            self.values[spec.name] = self.graph.add(node)
+        labels = Node("labels", ops.Input(), (), TensorType("i64", (batch,)), "labels")
+        self.graph.add(labels)
+
+    def layer(self, layer: Layer) -> Diagnostic | None:
+        """Add one layer; the diagnostic where its shapes do not fit."""
+        operands = [self.values[name] for name in layer.inputs]
+        self.like = Node("", ops.Scalar(), (), TensorType("i64", ()), layer.name, span=layer.span)
+        try:
+            if any(isinstance(x, _Failed) for x in operands):
+                self.values[layer.name] = _Failed()
+            else:
+                build = getattr(self, f"_{layer.kind}")
+                self.values[layer.name] = build(layer, *operands)
+        except ShapeError as error:
+            self.values[layer.name] = _Failed()
+            message = f"{layer.kind} '{layer.name}': {error}."
+            return Diagnostic("E040", message, layer.span, help=error.help)
+        return None
+
+    def _emit(self, name: str, op: Op, *inputs: Node) -> Node:
+        return self.graph.emit(name, op, tuple(n.name for n in inputs), self.like)
+
+    def _source(self, name: str, op: Op, type_: TensorType) -> Node:
+        like = self.like
+        return self.graph.add(Node(name, op, (), type_, like.layer, span=like.span))
+
+    def _parameter(
+        self, layer: Layer, role: str, dims: str, shape: tuple[int, ...], **init: Any
+    ) -> Node:
+        units = init.pop("units", ())
+        type_ = TensorType(self.dtype, shape, units)
+        return self._source(f"{layer.name}.{role}", ops.Parameter(dims, **init), type_)
+
+    def _biased(self, layer: Layer, product: Node) -> Node:
+        if not _options(layer)["bias"]:
+            return product
+        channels = (product.type.shape[1],)
+        bias = self._parameter(layer, "bias", "k", channels, value=_options(layer)["bias_value"])
+        return self._emit(layer.name, ops.Bias(), product, bias)
+
+    def _product_name(self, layer: Layer) -> str:
+        return f"{layer.name}.{layer.kind}" if _options(layer)["bias"] else layer.name
+
+    def _conv(self, layer: Layer, x: Node) -> Node:
+        _need_image(x)
+        options = _options(layer)
+        groups, filters, size = options["groups"], options["filters"], options["size"]
+        channels = x.type.shape[1]
+        if channels % groups or filters % groups:
+            message = f"{groups} groups must divide both {channels} channels and {filters} filters"
+            raise ShapeError(message)
+        fan_in = channels // groups * math.prod(size)
+        std = math.sqrt(2.0 / fan_in) if options["std"] is None else options["std"]
+        shape = (filters, channels // groups, *size)
+        dims = "kc.." if groups == 1 else "k..."
+        weight = self._parameter(layer, "weight", dims, shape, std=std)
+        op = ops.Conv(options["stride"], _padding(layer, x), groups)
+        return self._biased(layer, self._emit(self._product_name(layer), op, x, weight))
+
+    def _fc(self, layer: Layer, x: Node) -> Node:
+        x = self._flat(x)
+        options, features = _options(layer), x.type.shape[1]
+        std = math.sqrt(2.0 / features) if options["std"] is None else options["std"]
+        shape, units = (options["filters"], features), (1, x.type.unit(1))
+        weight = self._parameter(layer, "weight", "kc", shape, std=std, units=units)
+        return self._biased(layer, self._emit(self._product_name(layer), ops.Fc(), x, weight))
+
+    def _flat(self, x: Node) -> Node:
+        """Images become rows in a layer of their own, which stays with its producer."""
+        if x.type.rank == 2:
+            return x
+        numbered = (f"flatten{number}" for number in itertools.count(1))
+        name = next(n for n in numbered if n not in self.layers and n not in self.graph.nodes)
+        return self.graph.emit(name, ops.Flatten(), (x.name,), self.like, layer=name)
+
+    def _flatten(self, layer: Layer, x: Node) -> Node:
+        _need_image(x)
+        return self._emit(layer.name, ops.Flatten(), x)
+
+    def _maxpool(self, layer: Layer, x: Node) -> Node:
+        return self._pool(layer, x, ops.MaxPool)
+
+    def _avgpool(self, layer: Layer, x: Node) -> Node:
+        return self._pool(layer, x, ops.AvgPool)
+
+    def _pool(self, layer: Layer, x: Node, kind: type[ops.MaxPool] | type[ops.AvgPool]) -> Node:
+        _need_image(x)
+        size, stride = _options(layer)["size"], _options(layer)["stride"]
+        if size == "global":
+            size = stride = x.type.shape[2:]
+        pad = _padding(layer, x)
+        if any(p >= s for p, s in zip(pad[::2], size, strict=True)):
+            raise ShapeError(f"padding {pad[0]}x{pad[2]} makes windows that hold padding only")
+        return self._emit(layer.name, kind(size, stride, pad, _options(layer)["ceil"]), x)
+
+    def _relu(self, layer: Layer, x: Node) -> Node:
+        return self._emit(layer.name, ops.Relu(), x)
+
+    def _sigmoid(self, layer: Layer, x: Node) -> Node:
+        return self._emit(layer.name, ops.Sigmoid(), x)
+
+    def _tanh(self, layer: Layer, x: Node) -> Node:
+        return self._emit(layer.name, ops.Tanh(), x)
+
+    def _dropout(self, layer: Layer, x: Node) -> Node:
+        if not self.training:
+            return x
+        op = ops.Dropout(_options(layer)["rate"], key_of(layer.name), self.batch)
+        seed, step = self.graph.nodes["seed"], self.graph.nodes["step"]
+        return self._emit(layer.name, op, x, seed, step)
+
+    def _lrn(self, layer: Layer, x: Node) -> Node:
+        _need_image(x)
+        o = _options(layer)
+        return self._emit(layer.name, ops.Lrn(o["size"], o["alpha"], o["beta"], o["k"]), x)
+
+    def _bn(self, layer: Layer, x: Node) -> Node:
+        eps, channels = _options(layer)["eps"], (x.type.shape[1],)
+        units = (x.type.unit(1),)
+        gamma = self._parameter(layer, "weight", "k", channels, value=1.0, units=units)
+        beta = self._parameter(layer, "bias", "k", channels, value=0.0, units=units)
+        type_ = TensorType(self.dtype, channels, units)
+        running = [
+            self._source(f"{layer.name}.{role}", ops.State("k", value), type_)
+            for role, value in (("running_mean", 0.0), ("running_var", 1.0))
+        ]
+        if not self.training:
+            return self._emit(layer.name, ops.BnNorm(eps), x, *running, gamma, beta)
+        count = x.type.elements // channels[0]
+        mean = self._emit(f"{layer.name}.mean", ops.BnMean(count), x)
+        var = self._emit(f"{layer.name}.var", ops.BnVar(count), x, mean)
+        momentum, unbiased = _options(layer)["momentum"], count / max(count - 1, 1)
+        for old, new, correction in zip(running, (mean, var), (1.0, unbiased), strict=True):
+            op = ops.BnRunning(momentum, correction)
+            name, inputs = f"{old.name}.next", (old.name, new.name)
+            self.graph.emit(name, op, inputs, self.like, phase="update")
+            self.statistics.append(name)
+        return self._emit(layer.name, ops.BnNorm(eps), x, mean, var, gamma, beta)
+
+    def _add(self, layer: Layer, *xs: Node) -> Node:
+        return self._emit(layer.name, ops.Add(), *xs)
+
+    def _concat(self, layer: Layer, *xs: Node) -> Node:
+        return self._emit(layer.name, ops.Concat(), *xs)
+
+    def _softmax_loss(self, layer: Layer, x: Node) -> Node:
+        x, labels = self._flat(x), self.graph.nodes["labels"]
+        row_max = self._emit(f"{layer.name}.max", ops.RowMax(), x)
+        total = self._emit(f"{layer.name}.sum_exp", ops.RowSumExp(), x, row_max)
+        pick = self._emit(f"{layer.name}.pick", ops.RowPick(), x, labels)
+        if self.training:
+            return self._emit("loss", ops.CeLoss(self.batch), row_max, total, pick)
+        count, classes = self.graph.nodes["count"], x.type.shape[1]
+        self._emit("loss_sum", ops.CeLossMasked(self.batch), row_max, total, pick, count)
+        best = self._emit(f"{layer.name}.argmax", ops.RowArgmax(classes), x, row_max)
+        return self._emit("correct", ops.Correct(self.dtype), best, labels, count)
+
+
+def _options(layer: Layer) -> Mapping[str, Any]:
+    """A layer's options; the language has checked that each is of its kind."""
+    return layer.options
+
+
+def _need_image(x: Node) -> None:
+    if x.type.rank != 4:
+        raise ShapeError(f"expects images N C H W, but its input '{x.name}' is {x.type}")
+
+
+def _padding(layer: Layer, x: Node) -> tuple[int, int, int, int]:
+    """Top, bottom, left, right; "same" keeps ceil(size / stride), the odd pixel at the end."""
+    pad = _options(layer)["pad"]
+    if pad != "same":
+        return (pad[0], pad[0], pad[1], pad[1])
+    sides: list[int] = []
+    for i in (0, 1):
+        extent, stride = x.type.shape[2 + i], _options(layer)["stride"][i]
+        window = _options(layer)["size"][i]
+        total = max((math.ceil(extent / stride) - 1) * stride + window - extent, 0)
+        sides += [total // 2, total - total // 2]
+    return (sides[0], sides[1], sides[2], sides[3])

@@ -1,0 +1,234 @@
+"""differentiate: the forward graph becomes the training graph, with backward and update nodes.
+
+Reverse-mode differentiation of the loss. One rule an operation (`RULES`) gives the gradients of its
+operands as ordinary nodes of the same layer, so that the layer's split applies to them too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from netc.ir import ops
+from netc.ir.graph import Graph, GraphBuilder, Node
+from netc.ir.ops.base import Op
+from netc.ir.types import TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class Sgd:
+    """Stochastic gradient descent: v := momentum v - lr (g + decay w); w := w + v."""
+
+    momentum: float = 0.0
+    decay: float = 0.0
+
+
+def differentiate(graph: Graph, optimizer: Sgd) -> Graph:
+    """Append the backward pass of "loss" and the updates of every parameter.
+
+    Gradients are named after what they belong to ("conv1.weight.grad"), updated state with
+    ".next"; the results are the loss and all new state.
+    """
+    backward = _Backward(graph)
+    backward.run()
+    updates = [_update(backward.out, node, optimizer) for node in backward.parameters()]
+    statistics = graph.outputs[1:]
+    return backward.out.build(("loss", *statistics, *(name for pair in updates for name in pair)))
+
+
+def _update(out: GraphBuilder, weight: Node, optimizer: Sgd) -> tuple[str, str]:
+    assert isinstance(weight.op, ops.Parameter)
+    dims = weight.op.dims
+    if "lr" not in out.nodes:
+        lr = TensorType(weight.type.dtype, ())
+        out.add(Node("lr", ops.Scalar(), (), lr, out.nodes["seed"].layer))
+    velocity = replace(weight, name=f"{weight.name}.velocity", op=ops.State(dims))
+    out.add(velocity)
+    op = ops.SgdVelocity(dims, optimizer.momentum, optimizer.decay)
+    read = (velocity.name, weight.name, f"{weight.name}.grad", "lr")
+    moved = out.emit(f"{velocity.name}.next", op, read, weight, phase="update")
+    new = f"{weight.name}.next"
+    out.emit(new, ops.SgdApply(dims), (weight.name, moved.name), weight, phase="update")
+    return moved.name, f"{weight.name}.next"
+
+
+class _Backward:
+    """Walks the forward nodes in reverse, collecting each value's gradients."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.out = GraphBuilder(graph.name)
+        for node in graph.nodes:
+            self.out.add(node)
+        self.gradients: dict[str, list[str]] = {}
+        self.trained = self._trained()
+
+    def _trained(self) -> frozenset[str]:
+        """Values that depend on a parameter."""
+        trained: set[str] = set()
+        for node in self.graph.nodes:
+            if isinstance(node.op, ops.Parameter) or trained.intersection(node.inputs):
+                trained.add(node.name)
+        return frozenset(trained)
+
+    def parameters(self) -> list[Node]:
+        """Parameters that have a gradient, in the order the gradients become ready."""
+        order = [name for name in self.out.nodes if name.endswith(".grad")]
+        weights = (self.graph.index.get(name.removesuffix(".grad")) for name in order)
+        return [w for w in weights if w is not None and isinstance(w.op, ops.Parameter)]
+
+    def run(self) -> None:
+        """Differentiate the loss with respect to everything that is trained."""
+        for node in reversed(self.graph.nodes):
+            rule = RULES.get(type(node.op))
+            if node.name == "loss":
+                _loss(self, node)
+            elif rule is not None and self.gradients.get(node.name):
+                rule(self, node, self.gradient(node))
+
+    def gradient(self, node: Node) -> str:
+        """The sum of all gradients of a value."""
+        parts = self.gradients[node.name]
+        if len(parts) == 1:
+            return parts[0]
+        like = replace(node, phase="backward")
+        return self.out.emit(f"{node.name}.grad", ops.Sum(), tuple(parts), like).name
+
+    def give(self, node: Node, operand: str, op: Op, *inputs: str) -> None:
+        """Add a gradient of `operand`, computed by `op`, unless nobody needs it."""
+        if operand not in self.trained:
+            return
+        name = f"{operand}.grad"
+        if self._fan_out(operand) > 1:
+            name = self.out.fresh(f"{name}.{node.name}")
+        like = replace(node, phase="backward")
+        self.pass_on(node, operand, self.out.emit(name, op, inputs, like).name)
+
+    def pass_on(self, node: Node, operand: str, gradient: str) -> None:
+        """Give `operand` a gradient that exists already, in shards that end where its own do."""
+        if operand not in self.trained:
+            return
+        units = self.graph[operand].type.units
+        if self.out.nodes[gradient].type.units != units:
+            name = self.out.fresh(f"{operand}.grad.recut")
+            like = replace(node, phase="backward")
+            gradient = self.out.emit(name, ops.Recut(units), (gradient,), like).name
+        self.gradients.setdefault(operand, []).append(gradient)
+
+    def _fan_out(self, name: str) -> int:
+        users = (self.graph[user].op for user in self.graph.users[name])
+        return sum(1 for op in users if type(op) in RULES or isinstance(op, ops.RowPick))
+
+
+def _loss(back: _Backward, node: Node) -> None:
+    """The three row values are differentiated together, straight to the logits."""
+    assert isinstance(node.op, ops.CeLoss)
+    row_max, total, pick = (back.graph[name] for name in node.inputs)
+    logits, labels = pick.inputs
+    op = ops.SoftmaxDx(node.op.batch)
+    back.give(node, logits, op, logits, labels, row_max.name, total.name)
+
+
+def _conv(back: _Backward, node: Node, dy: str) -> None:
+    assert isinstance(node.op, ops.Conv)
+    x, w = node.inputs
+    o, types = node.op, back.graph.operand_types(node)
+    extents = [(t.shape[2], t.shape[3]) for t in types]
+    back.give(node, x, ops.ConvDx(o.stride, o.pad, o.groups, extents[0]), dy, w)
+    back.give(node, w, ops.ConvDw(o.stride, o.pad, o.groups, extents[1]), x, dy)
+
+
+def _fc(back: _Backward, node: Node, dy: str) -> None:
+    x, w = node.inputs
+    back.give(node, x, ops.FcDx(), dy, w)
+    back.give(node, w, ops.FcDw(), x, dy)
+
+
+def _bias(back: _Backward, node: Node, dy: str) -> None:
+    x, b = node.inputs
+    back.pass_on(node, x, dy)
+    back.give(node, b, ops.BiasDb(), dy)
+
+
+def _from_result(op: Op) -> Rule:
+    def rule(back: _Backward, node: Node, dy: str) -> None:
+        back.give(node, node.inputs[0], op, node.name, dy)
+
+    return rule
+
+
+def _maxpool(back: _Backward, node: Node, dy: str) -> None:
+    assert isinstance(node.op, ops.MaxPool)
+    op = ops.MaxPoolDx(node.op.size, node.op.stride, node.op.pad)
+    back.give(node, node.inputs[0], op, node.inputs[0], node.name, dy)
+
+
+def _avgpool(back: _Backward, node: Node, dy: str) -> None:
+    assert isinstance(node.op, ops.AvgPool)
+    shape = back.graph[node.inputs[0]].type.shape
+    op = ops.AvgPoolDx(node.op.size, node.op.stride, node.op.pad, (shape[2], shape[3]))
+    back.give(node, node.inputs[0], op, dy)
+
+
+def _dropout(back: _Backward, node: Node, dy: str) -> None:
+    back.give(node, node.inputs[0], node.op, dy, *node.inputs[1:])
+
+
+def _lrn(back: _Backward, node: Node, dy: str) -> None:
+    o = node.op
+    assert isinstance(o, ops.Lrn)
+    back.give(node, node.inputs[0], ops.LrnDx(o.size, o.alpha, o.beta, o.k), node.inputs[0], dy)
+
+
+def _bn(back: _Backward, node: Node, dy: str) -> None:
+    """Through the batch statistics: gamma's and beta's gradients are part of x's."""
+    assert isinstance(node.op, ops.BnNorm)
+    x, mean, var, gamma, beta = node.inputs
+    statistic = back.graph[mean].op
+    assert isinstance(statistic, ops.BnMean)
+    eps = node.op.eps
+    back.give(node, gamma, ops.BnDgamma(eps), x, mean, var, dy)
+    back.give(node, beta, ops.BiasDb(), dy)
+    sums = (f"{gamma}.grad", f"{beta}.grad")
+    back.give(node, x, ops.BnDx(eps, statistic.count), x, mean, var, gamma, *sums, dy)
+
+
+def _add(back: _Backward, node: Node, dy: str) -> None:
+    for operand in node.inputs:
+        back.pass_on(node, operand, dy)
+
+
+def _concat(back: _Backward, node: Node, dy: str) -> None:
+    start = 0
+    for operand, type_ in zip(node.inputs, back.graph.operand_types(node), strict=True):
+        back.give(node, operand, ops.SliceDim(start, type_.shape[1]), dy)
+        start += type_.shape[1]
+
+
+def _flatten(back: _Backward, node: Node, dy: str) -> None:
+    shape = back.graph[node.inputs[0]].type.shape
+    back.give(node, node.inputs[0], ops.Unflatten((shape[1], shape[2], shape[3])), dy)
+
+
+Rule = Callable[[_Backward, Node, str], None]
+RULES: dict[type[Op], Rule] = {
+    ops.Conv: _conv,
+    ops.Fc: _fc,
+    ops.Bias: _bias,
+    ops.Relu: _from_result(ops.ReluDx()),
+    ops.Sigmoid: _from_result(ops.SigmoidDx()),
+    ops.Tanh: _from_result(ops.TanhDx()),
+    ops.MaxPool: _maxpool,
+    ops.AvgPool: _avgpool,
+    ops.Dropout: _dropout,
+    ops.Lrn: _lrn,
+    ops.BnNorm: _bn,
+    ops.Add: _add,
+    ops.Concat: _concat,
+    ops.Flatten: _flatten,
+}
+
+
+def state_of(graph: Graph) -> Iterable[Node]:
+    """Nodes that persist from step to step: parameters and state."""
+    return (n for n in graph.nodes if isinstance(n.op, ops.Parameter | ops.State))

@@ -1,0 +1,1 @@
+"""Strategies: one split per layer, and nothing else."""
