@@ -1,0 +1,1 @@
+"""Communicators: what carries data between devices."""

@@ -1,0 +1,189 @@
+"""The in-process communicator: devices are threads, and data is copied between their arenas.
+
+It is the only code that touches the memory of two devices. Bytes are counted where they are
+copied, per giver and taker, never from a formula.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.ir.program import Collective, Part, View
+
+Array = NDArray[Any]
+Open = Callable[[View], Array]
+"""The array behind a view, in its logical shape."""
+_COMBINE = {"sum": np.add, "max": np.maximum, "min": np.minimum}
+
+
+class Traffic:
+    """Bytes by (giver, taker)."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.moved: defaultdict[tuple[int, int], int] = defaultdict(int)
+
+    def count(self, giver: int, taker: int, nbytes: int) -> None:
+        """Record that bytes went from one device to another; copies at home are free."""
+        if giver != taker and nbytes:
+            with self.lock:
+                self.moved[giver, taker] += nbytes
+
+    def take(self) -> dict[tuple[int, int], int]:
+        """All counts since the last call."""
+        with self.lock:
+            counts, self.moved = dict(self.moved), defaultdict(int)
+        return counts
+
+
+class Rendezvous:
+    """One collective: stages that each device runs once all others ended the stage before.
+
+    Stage 0 is arriving. When every device ended the last stage, the collective has ended for all,
+    and then every rank's buffers may be used again.
+    """
+
+    def __init__(
+        self, collective: Collective, open_: Open, traffic: Traffic, notify: Callable[[], None]
+    ) -> None:
+        self.collective, self.traffic, self.notify = collective, traffic, notify
+        self.parts = [_Arrays(part, open_) for part in collective.parts]
+        reduces = collective.kind == "all_reduce"
+        self.stages = (self._arrive, self._reduce, self._share) if reduces else (
+            self._arrive, self._move if not collective.op else self._reduce_blocks
+        )  # fmt: skip
+        self.lock = threading.Lock()
+        self.reached = [0] * len(collective.devices)
+        self.left = 0
+
+    def advance(self, position: int) -> bool:
+        """Go on for the device at `position`; True once the collective has ended."""
+        while self.reached[position] < len(self.stages):
+            stage = self.reached[position]
+            if min(self.reached) < stage:
+                return False
+            self.stages[stage](position)
+            self._pass(position)
+        if min(self.reached) < len(self.stages):
+            return False
+        return self._leave()
+
+    def _pass(self, position: int) -> None:
+        with self.lock:
+            self.reached[position] += 1
+            last = min(self.reached) == self.reached[position]
+        if last:
+            self.notify()
+
+    def _leave(self) -> bool:
+        """The last device to leave makes ready for the next step."""
+        with self.lock:
+            self.left += 1
+            if self.left == len(self.reached):
+                self.left = 0
+                self.reached = [0] * len(self.reached)
+        return True
+
+    def _arrive(self, position: int) -> None:
+        """Nothing to do but to be here."""
+
+    def _move(self, position: int) -> None:
+        """Fill this device's target with what each source has of it."""
+        devices = self.collective.devices
+        for part in self.parts:
+            target, view = part.targets[position], part.part.targets[position]
+            if target is None or view is None:
+                continue
+            for giver, (source, given) in enumerate(
+                zip(part.sources, part.part.sources, strict=True)
+            ):
+                if source is not None and given is not None:
+                    here, there = _overlap(view, given)
+                    target[here] = source[there]
+                    self.traffic.count(devices[giver], devices[position], target[here].nbytes)
+
+    def _reduce_blocks(self, position: int) -> None:
+        """Combine what all sources have of this device's target, in the order of devices."""
+        devices = self.collective.devices
+        for part in self.parts:
+            target, view = part.targets[position], part.part.targets[position]
+            if target is None or view is None:
+                continue
+            terms = []
+            for giver, (source, given) in enumerate(
+                zip(part.sources, part.part.sources, strict=True)
+            ):
+                assert source is not None and given is not None
+                terms.append(source[_overlap(view, given)[1]])
+                self.traffic.count(devices[giver], devices[position], terms[-1].nbytes)
+            _combine(self.collective.op, terms, target)
+
+    def _reduce(self, position: int) -> None:
+        """All-reduce, first half: the owner of a ceil(n / K) shard combines it."""
+        devices = self.collective.devices
+        for part in self.parts:
+            start, stop = part.shard(position)
+            terms = [source[start:stop] for source in part.flat_sources]
+            for giver, term in enumerate(terms):
+                self.traffic.count(devices[giver], devices[position], term.nbytes)
+            part.sums[position] = np.empty_like(terms[0])
+            _combine(self.collective.op, terms, part.sums[position])
+
+    def _share(self, position: int) -> None:
+        """All-reduce, second half: everybody gets every shard from its owner."""
+        devices = self.collective.devices
+        for part in self.parts:
+            for owner in range(len(devices)):
+                start, stop = part.shard(owner)
+                part.flat_targets[position][start:stop] = part.sums[owner]
+                nbytes = part.sums[owner].nbytes
+                self.traffic.count(devices[owner], devices[position], nbytes)
+
+
+class _Arrays:
+    """The arrays of one part, per device of the group."""
+
+    def __init__(self, part: Part, open_: Open) -> None:
+        self.part = part
+        self.sources = [None if v is None else open_(v) for v in part.sources]
+        self.targets = [None if v is None else open_(v) for v in part.targets]
+        self.flat_sources = [_flat(a) for a in self.sources if a is not None]
+        self.flat_targets = [_flat(a) for a in self.targets if a is not None]
+        self.sums: list[Array] = [np.empty(0)] * len(part.sources)
+
+    def shard(self, owner: int) -> tuple[int, int]:
+        """Start and stop of an owner's shard of the flat tensor."""
+        size, workers = self.flat_sources[0].size, len(self.sources)
+        step = -(-size // workers)
+        return min(owner * step, size), min((owner + 1) * step, size)
+
+
+def _flat(array: Array) -> Array:
+    """All elements in memory order, without a copy; blocks are contiguous in their format."""
+    order = sorted(range(array.ndim), key=lambda i: (-array.strides[i], i))
+    return array.transpose(order).reshape(-1)
+
+
+def _combine(op: str, terms: list[Array], target: Array) -> None:
+    """Reduce in a fixed order; `target` may not be one of the later terms."""
+    np.copyto(target, terms[0])
+    for term in terms[1:]:
+        _COMBINE[op](target, term, out=target)
+
+
+def _overlap(target: View, source: View) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Where two blocks of one global tensor meet, in each one's own indices."""
+    here, there = [], []
+    for i in range(len(target.shape)):
+        low = max(target.where[i], source.where[i])
+        high = min(target.where[i] + target.shape[i], source.where[i] + source.shape[i])
+        high = max(low, high)
+        here.append(slice(low - target.where[i], high - target.where[i]))
+        there.append(slice(low - source.where[i], high - source.where[i]))
+    return tuple(here), tuple(there)

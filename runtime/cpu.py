@@ -1,0 +1,198 @@
+"""The cpu backend: every device is a thread with an arena of its own, kernels are NumPy's."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.ir.program import Instruction, Launch, Port, Program, View
+from netc.ir.types import ITEM_BYTES
+from netc_kernels.reference import KERNELS
+from netc_runtime.backend import StepReport
+from netc_runtime.comm.inprocess import Rendezvous, Traffic
+from netc_runtime.executor import Executor, Task
+
+Array = NDArray[Any]
+DTYPES: Mapping[str, np.dtype[Any]] = {
+    "f32": np.dtype(np.float32),
+    "f64": np.dtype(np.float64),
+    "i64": np.dtype(np.int64),
+}
+
+
+class CpuBackend:
+    """Devices of one process. Kernels see only views of their own device's arena."""
+
+    name = "cpu"
+
+    def __init__(self, programs: Sequence[Program], poison: bool = False) -> None:
+        """One arena a device, large enough for every program.
+
+        With `poison`, fresh bytes and those of ended values are NaN, so that a use of what is not
+        there shows in the result.
+        """
+        devices = programs[0].mesh.size
+        sizes = [max(p.arena_bytes[d] for p in programs) for d in range(devices)]
+        self.arenas: list[Array] = [np.empty(-(-n // 8) * 8, np.uint8) for n in sizes]
+        self.poison = poison
+        if poison:
+            for arena in self.arenas:
+                arena.view(np.float64).fill(np.nan)
+
+    def load(self, program: Program) -> CpuExecutable:
+        """Bind every instruction to its arrays."""
+        return CpuExecutable(program, self)
+
+    def describe(self) -> Mapping[str, object]:
+        """Devices and versions."""
+        return {"backend": self.name, "devices": len(self.arenas), "numpy": np.__version__,
+                "cores": os.cpu_count()}  # fmt: skip
+
+
+class CpuExecutable:
+    """A program bound to the arenas of a CpuBackend."""
+
+    def __init__(self, program: Program, backend: CpuBackend) -> None:
+        self.program, self.backend = program, backend
+        self.traffic = Traffic()
+        self.meetings: dict[int, Rendezvous] = {}
+        devices = range(program.mesh.size)
+        self.poisoner = _Poisoner(self) if backend.poison else None
+        ended = self.poisoner.ended if self.poisoner else None
+        self.executor = Executor(program, devices, self._task, ended)
+
+    def run(self) -> StepReport:
+        """Execute all instructions once, a thread each device."""
+        if self.poisoner:
+            self.poisoner.restart()
+        seconds = self.executor.run()
+        exposed = seconds - min(self.executor.busy_seconds.values())
+        return StepReport(seconds, exposed, self.traffic.take())
+
+    def run_interleaved(self, seed: int) -> StepReport:
+        """Execute all instructions once, in one of the orders that the waits allow."""
+        if self.poisoner:
+            self.poisoner.restart()
+        self.executor.run_interleaved(seed)
+        return StepReport(bytes_moved=self.traffic.take())
+
+    def open(self, view: View) -> Array:
+        """The array behind a view."""
+        buffer = self.program.buffer[view.buffer]
+        return self._array(buffer.device, buffer.offset, buffer.dtype, view)
+
+    def write(self, port: Port, value: Array) -> None:
+        """Put the blocks of a global tensor where the program reads them."""
+        for view in port.views:
+            self.open(view)[...] = value[_region(view)]
+
+    def read(self, port: Port) -> Array:
+        """The global tensor of a port, copied."""
+        whole = np.empty(port.shape, DTYPES[port.dtype])
+        for view in port.views:
+            whole[_region(view)] = self.open(view)
+        return whole
+
+    def _array(self, device: int, offset: int, dtype: str, view: View) -> Array:
+        start = offset + view.start * ITEM_BYTES[dtype]
+        shape = view.shape
+        if view.format == "nhwc":
+            n, c, h, w = shape
+            stored: Array = np.ndarray(
+                (n, h, w, c), DTYPES[dtype], self.backend.arenas[device], start
+            )
+            return stored.transpose(0, 3, 1, 2)
+        return np.ndarray(shape, DTYPES[dtype], self.backend.arenas[device], start)
+
+    def _task(self, number: int, instruction: Instruction, device: int) -> Task:
+        if isinstance(instruction, Launch):
+            return self._kernel(instruction)
+        if number not in self.meetings:
+            self.meetings[number] = Rendezvous(
+                instruction, self.open, self.traffic, lambda: self.executor.notify()
+            )
+        position = instruction.devices.index(device)
+        return functools.partial(self.meetings[number].advance, position)
+
+    def _kernel(self, launch: Launch) -> Task:
+        out = self.open(launch.writes[0])
+        inputs = [self.open(view) for view in launch.reads]
+        call = bind(launch.kernel, dict(launch.attributes), out, inputs)
+
+        def task() -> bool:
+            # A training that explodes is told by its loss, not by a warning of every kernel.
+            with np.errstate(over="ignore", invalid="ignore"):
+                call()
+            return True
+
+        return task
+
+
+def bind(
+    kernel: str, attributes: dict[str, Any], out: Array, inputs: list[Array]
+) -> Callable[[], None]:
+    """A kernel with its arrays; a fused one runs its steps on the result in turn."""
+    if kernel != "fused":
+        return functools.partial(KERNELS[kernel], out, *inputs, **attributes)
+    calls = [
+        bind(name, told, out, [out if a < 0 else inputs[a] for a in args])
+        for name, args, told in attributes["steps"]
+    ]
+
+    def run() -> None:
+        for call in calls:
+            call()
+
+    return run
+
+
+def _region(view: View) -> tuple[slice, ...]:
+    return tuple(slice(w, w + n) for w, n in zip(view.where, view.shape, strict=True))
+
+
+class _Poisoner:
+    """Overwrites temporary bytes with NaN when the last access to them has ended."""
+
+    def __init__(self, executable: CpuExecutable) -> None:
+        self.executable = executable
+        self.program = executable.program
+        kept = {v.buffer for port in self.program.outputs for v in port.views}
+        self.total: dict[str, int] = {}
+        self.touched: list[dict[int, set[str]]] = []
+        for instruction in self.program.instructions:
+            by_device: dict[int, set[str]] = {d: set() for d in instruction.devices}
+            for view in (*instruction.reads, *instruction.writes):
+                buffer = self.program.buffer[view.buffer]
+                if buffer.kind == "temporary" and buffer.name not in kept:
+                    by_device[buffer.device].add(buffer.name)
+            for names in by_device.values():
+                for name in names:
+                    self.total[name] = self.total.get(name, 0) + 1
+            self.touched.append(by_device)
+        self.left: dict[str, int] = {}
+
+    def restart(self) -> None:
+        """A new step begins."""
+        self.left = dict(self.total)
+
+    def ended(self, number: int, device: int) -> None:
+        """An instruction ended on a device."""
+        written = [self.program.buffer[v.buffer] for v in self.program.instructions[number].writes]
+        for name in self.touched[number][device]:
+            self.left[name] -= 1
+            buffer = self.program.buffer[name]
+            alive = any(
+                w.device == device
+                and w.name != name
+                and w.offset < buffer.offset + buffer.nbytes
+                and buffer.offset < w.offset + w.nbytes
+                for w in written
+            )
+            if not self.left[name] and not alive and buffer.nbytes:
+                arena = self.executable.backend.arenas[device]
+                arena[buffer.offset : buffer.offset + buffer.nbytes] = 255

@@ -1,0 +1,185 @@
+"""The executor: every device runs its streams in order, each instruction after its waits.
+
+An instruction on a device is a task that is tried until it says it has ended: a launch ends at
+once, a collective when all its devices came. One thread a device takes whatever stream can go on.
+The same tasks can be interleaved at random by one thread: results never change, which the tests use.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from netc.errors import DeviceError, Diagnostic
+from netc.ir.program import STREAMS, Instruction, Launch, Program
+
+Task = Callable[[], bool]
+"""Goes on with an instruction on a device; True once it has ended there."""
+MakeTask = Callable[[int, Instruction, int], Task]
+"""From an instruction's number, itself and a device to its task."""
+Ended = Callable[[int, int], None]
+"""Told the number of an instruction and the device on which it ended."""
+STALL_SECONDS = 600.0
+"""A device that waits longer for another gives up and says for what."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One stream of one device."""
+
+    device: int
+    stream: str
+    numbers: tuple[int, ...]
+    tasks: tuple[Task, ...]
+    waits: tuple[tuple[int, ...], ...]
+    """Waits of every task on this device."""
+    computes: bool
+    position: int = 0
+
+
+class Executor:
+    """Runs a program's tasks on some of its devices."""
+
+    def __init__(
+        self, program: Program, devices: Sequence[int], make: MakeTask, ended: Ended | None = None
+    ) -> None:
+        self.program, self.devices, self.ended = program, tuple(devices), ended
+        self.lanes = {d: _lanes(program, d, make) for d in self.devices}
+        self.done = {d: bytearray(len(program.instructions)) for d in self.devices}
+        self.busy_seconds = dict.fromkeys(self.devices, 0.0)
+        self.changed = threading.Condition()
+        self.version = 0
+        self.failure: BaseException | None = None
+        self.pool: ThreadPoolExecutor | None = None
+
+    def run(self) -> float:
+        """All devices at once, a thread each; the seconds it took.
+
+        Raises DeviceError naming device, instruction and layer where one failed.
+        """
+        self._restart()
+        start = time.perf_counter()
+        if len(self.devices) == 1:
+            self._device(self.devices[0])
+        else:
+            self.pool = self.pool or ThreadPoolExecutor(len(self.devices), "netc-device")
+            for future in [self.pool.submit(self._device, d) for d in self.devices]:
+                future.result()
+        if self.failure is not None:
+            raise self.failure
+        return time.perf_counter() - start
+
+    def run_interleaved(self, seed: int) -> None:
+        """All devices in one thread, in a random order that the waits allow."""
+        self._restart()
+        choose = random.Random(seed)
+        lanes = [lane for d in self.devices for lane in self.lanes[d]]
+        while open_ := [lane for lane in lanes if lane.position < len(lane.numbers)]:
+            choose.shuffle(open_)
+            assert any(self._try(lane) for lane in open_), "the program cannot go on"
+
+    def _restart(self) -> None:
+        """The join that begins a step."""
+        self.failure = None
+        for device in self.devices:
+            self.done[device] = bytearray(len(self.program.instructions))
+            self.busy_seconds[device] = 0.0
+            for lane in self.lanes[device]:
+                lane.position = 0
+
+    def _device(self, device: int) -> None:
+        """One device until all its streams have ended, or another failed."""
+        open_ = list(self.lanes[device])
+        while open_ and self.failure is None:
+            seen = self.version
+            progress = [self._guarded(lane) for lane in open_]
+            open_ = [lane for lane in open_ if lane.position < len(lane.numbers)]
+            if not any(progress) and self.failure is None:
+                self._await_change(seen, open_[0])
+
+    def _guarded(self, lane: _Lane) -> bool:
+        try:
+            return self._try(lane)
+        except Exception as error:
+            with self.changed:
+                self.failure = self.failure or _failed(self.program, lane, error)
+                self.changed.notify_all()
+            return False
+
+    def _try(self, lane: _Lane) -> bool:
+        """Go on with a stream's next instruction; True if it ended."""
+        position = lane.position
+        if position == len(lane.numbers):
+            return False
+        done = self.done[lane.device]
+        for wait in lane.waits[position]:
+            if not done[wait]:
+                return False
+        start = time.perf_counter()
+        if not lane.tasks[position]():
+            return False
+        if lane.computes:
+            self.busy_seconds[lane.device] += time.perf_counter() - start
+        done[lane.numbers[position]] = 1
+        lane.position = position + 1
+        if self.ended is not None:
+            self.ended(lane.numbers[position], lane.device)
+        return True
+
+    def notify(self) -> None:
+        """Wake devices that wait: a collective went on."""
+        with self.changed:
+            self.version += 1
+            self.changed.notify_all()
+
+    def _await_change(self, seen: int, lane: _Lane) -> None:
+        with self.changed:
+            changed = self.changed.wait_for(
+                lambda: self.version != seen or self.failure is not None, STALL_SECONDS
+            )
+            if not changed:
+                self.failure = _failed(self.program, lane, TimeoutError("no other device came"))
+
+
+def _lanes(program: Program, device: int, make: MakeTask) -> list[_Lane]:
+    """The device's streams, communication before computation so that nobody waits for it long."""
+    lanes = []
+    for stream in (*STREAMS[1:], STREAMS[0]):
+        mine = [
+            (number, instruction)
+            for number, instruction in enumerate(program.instructions)
+            if instruction.stream == stream and device in instruction.devices
+        ]
+        if mine:
+            lanes.append(
+                _Lane(
+                    device,
+                    stream,
+                    tuple(number for number, _ in mine),
+                    tuple(make(number, instruction, device) for number, instruction in mine),
+                    tuple(_own(program, i.waits, device) for _, i in mine),
+                    stream == STREAMS[0],
+                )
+            )
+    return lanes
+
+
+def _own(program: Program, waits: tuple[int, ...], device: int) -> tuple[int, ...]:
+    return tuple(w for w in waits if device in program.instructions[w].devices)
+
+
+def _failed(program: Program, lane: _Lane, error: Exception) -> DeviceError:
+    number = lane.numbers[min(lane.position, len(lane.numbers) - 1)]
+    instruction = program.instructions[number]
+    kind = instruction.kernel if isinstance(instruction, Launch) else instruction.kind
+    message = (
+        f"device {lane.device} failed in instruction {number} ({kind} '{instruction.node}', "
+        f"layer '{instruction.layer}'): {type(error).__name__}: {error}."
+    )
+    failure = DeviceError(Diagnostic("E070", message))
+    failure.__cause__ = error
+    return failure
