@@ -1,0 +1,22 @@
+"""`netc check`: parse a network and infer all shapes."""
+
+from __future__ import annotations
+
+import argparse
+
+from netc.cli.common import load_network
+from netc.cli.output import count, json_line
+from netc.passes.build_graph import build_graph
+from netc.report import layer_facts
+
+
+def run(options: argparse.Namespace) -> int:
+    """Say that the network is sound, in one line."""
+    network = load_network(options)
+    facts = layer_facts(network, build_graph(network, batch=1))
+    parameters = sum(f.parameters for f in facts)
+    if options.json:
+        json_line(event="result", network=network.name, layers=len(facts), parameters=parameters)
+    else:
+        print(f"{network.name}: {len(facts)} layers, {count(parameters)} parameters, no errors")
+    return 0

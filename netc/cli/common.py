@@ -1,0 +1,242 @@
+"""What several verbs need: finding files, and options as values."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import netc_clusters
+import netc_models
+from netc.cost import Cluster, read_cluster
+from netc.errors import Diagnostic, PlanError, UsageError, did_you_mean
+from netc.ir.program import Bundle
+from netc.ir.types import Mesh, line_mesh
+from netc.passes.choose_splits import Pin
+from netc.passes.differentiate import Sgd
+from netc.passes.pipeline import Compiled, Observer, Options, compile_network
+from netc.report import MemoryUse, memory_use
+from netc.strategies.file import StrategyFile, read_strategy, write_strategy
+from netc.strategies.fixed import FIXED
+from netc.syntax import Network, parse_file
+
+DEFAULT_BATCH = 128
+DEFAULT_STRATEGY = "hybrid"
+NO_RECIPE = {"lr": 0.01, "momentum": 0.9, "decay": 0.0}
+"""Training of a network whose file has no recipe."""
+
+
+def load_network(options: argparse.Namespace) -> Network:
+    """The network that the command names, with its -D parameters."""
+    return parse_file(find(options.network, netc_models, ".net"), defines(options.define))
+
+
+def find(name: str, package: Any, suffix: str) -> Path:
+    """A path as it is, or the file of that name that netc ships."""
+    path = Path(name)
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return path
+    folder = Path(package.__file__).parent
+    shipped = folder / f"{name}{suffix}"
+    if shipped.exists():
+        return shipped
+    known = sorted(p.stem for p in folder.glob(f"*{suffix}"))
+    message = f"there is no file '{name}', and netc ships nothing of that name."
+    hint = did_you_mean(name, known) + f"shipped are: {', '.join(known)}."
+    raise UsageError(Diagnostic("E051", message, help=hint))
+
+
+def defines(items: list[str]) -> dict[str, str]:
+    """-D NAME=VALUE, as a mapping."""
+    found = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not name:
+            raise UsageError(Diagnostic("E051", f"'-D {item}' is not of the form NAME=VALUE."))
+        found[name] = value
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A network, and everything asked for it."""
+
+    network: Network
+    options: Options
+    facts: Mapping[str, Any]
+
+
+def request(options: argparse.Namespace) -> Request:
+    """Put the command's options, the strategy file and the recipe together."""
+    network = load_network(options)
+    file = _strategy_file(options.strategy)
+    mesh = _mesh(options, file)
+    recipe = network.recipe
+    batch = _positive("--batch", options.batch) or recipe.batch or DEFAULT_BATCH
+    rates = dict(NO_RECIPE) | (dict(recipe.optimizer.kwargs) if recipe.optimizer else {})
+    strategy = options.strategy if file is None else DEFAULT_STRATEGY
+    chosen = Options(
+        mesh=mesh,
+        batch=batch,
+        cluster=load_cluster(options),
+        strategy=strategy or DEFAULT_STRATEGY,
+        pins=(*_file_pins(file), *map(_pin, options.pin)),
+        scheme=options.scheme or (file.scheme if file else None) or None,
+        fc_update=options.fc_update or (file.fc_update if file else None) or "step",
+        precision=options.precision or "fp32",
+        optimizer=Sgd(rates["momentum"], rates["decay"]),
+    )
+    return Request(network, chosen, _facts(network, chosen, rates, options.strategy))
+
+
+def load_cluster(options: argparse.Namespace) -> Cluster:
+    """The machine to plan for."""
+    return read_cluster(find(options.cluster or "local", netc_clusters, ".toml"))
+
+
+def _facts(
+    network: Network, options: Options, rates: Mapping[str, Any], strategy: str | None
+) -> dict[str, Any]:
+    """What the compiled file says about itself; plain values only."""
+    recipe = network.recipe
+    schedule = recipe.schedule
+    data = recipe.data
+    return {
+        "network": network.name,
+        "batch": options.batch,
+        "mesh": options.mesh.shape,
+        "strategy": strategy or DEFAULT_STRATEGY,
+        "pins": tuple(f"{p.pattern}={p.split}" for p in options.pins),
+        "fc_update": options.fc_update,
+        "precision": options.precision,
+        "optimizer": {"name": "sgd", "momentum": rates["momentum"], "decay": rates["decay"]},
+        "lr": rates["lr"],
+        "schedule": (schedule.name, dict(schedule.kwargs)) if schedule else ("constant", {}),
+        "epochs": recipe.epochs or 1,
+        "seed": recipe.seed,
+        "augment": tuple((c.name, c.args, dict(c.kwargs)) for c in recipe.augment),
+        "data": (data.name, data.args, dict(data.kwargs)) if data else None,
+        "image": network.inputs[0].shape,
+    }
+
+
+def build(
+    asked: Request, options: argparse.Namespace, observe: Observer = lambda name, printed: None
+) -> tuple[Bundle, Compiled]:
+    """Compile, refuse what does not fit the machine, and write the strategy if asked to."""
+    bundle, compiled = compile_network(asked.network, asked.options, asked.facts, observe)
+    logits = next(n for n in compiled.graph.nodes if n.op.kernel == "row_argmax" or
+                  n.op.kernel == "row_max").inputs[0]  # fmt: skip
+    facts = dict(bundle.facts) | {
+        "scheme": compiled.scheme,
+        "classes": compiled.graph[logits].type.shape[1],
+    }
+    bundle = replace(bundle, facts=tuple(sorted(facts.items())))
+    check_memory(memory_use(bundle.train), asked.options)
+    if getattr(options, "save_strategy", None):
+        save_strategy(Path(options.save_strategy), asked, compiled)
+    return bundle, compiled
+
+
+def save_strategy(path: Path, asked: Request, compiled: Compiled) -> None:
+    """Write the splits of a plan as a strategy file."""
+    mesh, update = asked.options.mesh.shape, asked.options.fc_update
+    try:
+        write_strategy(path, asked.network.name, mesh, compiled.splits, compiled.scheme, update)
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: Path, error: OSError) -> UsageError:
+    """The error for a file that cannot be written."""
+    return UsageError(Diagnostic("E054", f"cannot write '{path}': {error.strerror}."))
+
+
+def check_memory(uses: list[MemoryUse], options: Options) -> None:
+    """Refuse a plan that needs more memory than a device has, with a table and advice."""
+    limit = options.cluster.memory_bytes
+    worst = max(range(len(uses)), key=lambda d: uses[d].peak)
+    use = uses[worst]
+    if use.peak <= limit:
+        return
+    parts = (("weights and state", use.persistent), ("inputs", use.inputs),
+             ("activations", use.temporary))  # fmt: skip
+    shown = ", ".join(f"{name} {gib(size)}" for name, size in parts)
+    message = f"the plan does not fit: device {worst} peaks at {gib(use.peak)} of {gib(limit)} GiB"
+    room, moving = limit - use.persistent, use.inputs + use.temporary
+    fits = math.floor(options.batch * room / moving) if room > 0 else 0
+    advice = f"a batch of about {fits} fits; or use more devices." if fits else (
+        "the weights alone are too large: split the largest layers by k, or use more devices."
+    )  # fmt: skip
+    raise PlanError(Diagnostic("E052", f"{message} ({shown}).", help=advice))
+
+
+def gib(number: float) -> str:
+    """Bytes in GiB, for tables of memory."""
+    return f"{number / 2**30:.2f}"
+
+
+def note(text: str) -> None:
+    """Tell a person something that is no result, on stderr."""
+    print(f"note: {text}", file=sys.stderr)
+
+
+def _strategy_file(name: str | None) -> StrategyFile | None:
+    if name is None or name in FIXED:
+        return None
+    if Path(name).suffix != ".toml" and not Path(name).exists():
+        message = f"'{name}' is neither a strategy nor a strategy file."
+        hint = did_you_mean(name, FIXED) + f"strategies are: {', '.join(FIXED)}."
+        raise UsageError(Diagnostic("E051", message, help=hint))
+    return read_strategy(Path(name))
+
+
+def _mesh(options: argparse.Namespace, file: StrategyFile | None) -> Mesh:
+    if options.mesh is not None:
+        mesh = _mesh_of(options.mesh)
+        if options.devices not in (None, mesh.size):
+            message = f"'--devices {options.devices}' and '--mesh {options.mesh}' disagree."
+            raise UsageError(Diagnostic("E051", message))
+    elif options.devices is not None or file is None or file.mesh is None:
+        mesh = line_mesh(_positive("--devices", options.devices) or 1)
+    else:
+        mesh = named_mesh(file.mesh)
+    if file is not None and file.mesh not in (None, mesh.shape):
+        message = f"the strategy file is for a mesh of {file.mesh}, not {mesh.shape}."
+        hint = "leave '--devices' out, or edit the file."
+        raise UsageError(Diagnostic("E042", message, help=hint))
+    return mesh
+
+
+def _mesh_of(text: str) -> Mesh:
+    parts = text.split("x")
+    if not all(p.isdecimal() and int(p) > 0 for p in parts) or len(parts) > 3:
+        raise UsageError(Diagnostic("E051", f"'--mesh {text}' is not of the form 2x2."))
+    return named_mesh(tuple(map(int, parts)))
+
+
+def named_mesh(shape: tuple[int, ...]) -> Mesh:
+    """A mesh with axes d, e, f."""
+    return Mesh(shape, tuple("def"[: len(shape)]))
+
+
+def _positive(option: str, number: int | None) -> int | None:
+    if number is not None and number < 1:
+        raise UsageError(Diagnostic("E051", f"'{option} {number}' must be at least 1."))
+    return number
+
+
+def _pin(text: str) -> Pin:
+    pattern, equals, split = text.rpartition("=")
+    if not equals or not pattern:
+        message = f"'--pin {text}' is not of the form PATTERN=SPLIT."
+        raise UsageError(Diagnostic("E051", message, help="for example --pin 'fc*=k'."))
+    return Pin(pattern, split)
+
+
+def _file_pins(file: StrategyFile | None) -> tuple[Pin, ...]:
+    return tuple(Pin(*item) for item in file.splits) if file else ()

@@ -1,0 +1,139 @@
+"""`netc compile`: the plan as a table, the values as text, the compiled program as a file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from netc.cli.common import Request, build, load_network, note, request, unwritable
+from netc.cli.output import bytes_text, count, json_line, seconds_text, shape_text, table
+from netc.errors import Diagnostic, UsageError, did_you_mean
+from netc.ir.program import Bundle, Program
+from netc.ir.text import bundle_text, graph_text, plan_text, program_text
+from netc.passes.pipeline import PASSES, Compiled
+from netc.report import LayerCost, layer_costs, memory_use, sent_bytes
+from netc.simulate import simulate
+from netc.syntax import network_text
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compile and show."""
+    _check_passes(options.print_after)
+    if options.emit == "network":
+        print(network_text(load_network(options)), end="")
+        return 0
+    asked = request(options)
+
+    def observe(name: str, printed: Callable[[], str]) -> None:
+        if name in options.print_after:
+            print(f"# after {name}\n{printed()}", end="")
+
+    bundle, compiled = build(asked, options, observe)
+    if options.output:
+        _write(Path(options.output), bundle)
+    emitted = {
+        "graph": lambda: graph_text(compiled.graph),
+        "plan": lambda: plan_text(compiled.plan),
+        "program": lambda: program_text(compiled.program),
+    }
+    if options.emit:
+        print(emitted[options.emit](), end="")
+    elif options.json:
+        _show_json(asked, compiled)
+    elif not options.print_after:
+        _show(asked, compiled)
+    return 0
+
+
+def _check_passes(names: list[str]) -> None:
+    for name in names:
+        if name not in PASSES:
+            hint = did_you_mean(name, PASSES) + f"passes are: {', '.join(PASSES)}."
+            raise UsageError(Diagnostic("E051", f"there is no pass '{name}'.", help=hint))
+
+
+def _write(path: Path, bundle: Bundle) -> None:
+    try:
+        path.write_text(bundle_text(bundle), encoding="utf-8")
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def _costs(asked: Request, compiled: Compiled) -> list[LayerCost]:
+    cluster = asked.options.cluster
+    return layer_costs(asked.network, compiled.graph, compiled.plan, compiled.program, cluster)
+
+
+def _show_json(asked: Request, compiled: Compiled) -> None:
+    for cost in _costs(asked, compiled):
+        json_line(event="layer", layer=cost.layer, kind=cost.kind, split=list(cost.split),
+                  shape=list(cost.shape), local_shape=list(cost.local_shape),
+                  sent_bytes=cost.sent_bytes, weight_bytes=cost.weight_bytes)  # fmt: skip
+    uses = memory_use(compiled.program)
+    json_line(
+        event="result", network=asked.network.name, devices=asked.options.mesh.size,
+        batch=asked.options.batch, strategy=asked.facts["strategy"], scheme=compiled.scheme,
+        notes=list(compiled.notes), instructions=len(compiled.program.instructions),
+        sent_bytes=[s for s, _ in sent_bytes(compiled.plan)],
+        memory_bytes=[u.peak for u in uses], step_seconds=simulate(compiled.program).seconds,
+    )  # fmt: skip
+
+
+def _show(asked: Request, compiled: Compiled) -> None:
+    rows = [
+        (c.layer, c.kind, ",".join(c.split), shape_text(c.shape), shape_text(c.local_shape),
+         bytes_text(c.sent_bytes), bytes_text(c.weight_bytes))
+        for c in _costs(asked, compiled)
+    ]  # fmt: skip
+    print(heading(asked, compiled))
+    header = ("layer", "kind", "split", "output", "on a device", "sent", "weights")
+    print(table(header, rows, left=3))
+    print()
+    print(footing(asked, compiled))
+    for text in compiled.notes:
+        note(text)
+
+
+def heading(asked: Request, compiled: Compiled) -> str:
+    """One line that says what was compiled."""
+    chosen = asked.options
+    scheme = f", scheme {compiled.scheme}" if compiled.scheme else ""
+    rounds = ", weights updated every round" if chosen.fc_update == "round" else ""
+    mesh = shape_text(chosen.mesh.shape)
+    return (
+        f"{asked.network.name}: {mesh} devices, strategy {asked.facts['strategy']}{scheme}{rounds}"
+        f", batch {chosen.batch}, {chosen.precision}\n"
+    )
+
+
+def footing(asked: Request, compiled: Compiled) -> str:
+    """What a step costs: bytes, memory and time."""
+    sent = [s for s, _ in sent_bytes(compiled.plan)]
+    uses = memory_use(compiled.program)
+    worst = max(uses, key=lambda u: u.peak)
+    line = simulate(compiled.program)
+    images = asked.options.batch / line.seconds
+    return "\n".join(
+        [
+            f"sent      {_each(sent)} a step",
+            f"memory    {_each([u.peak for u in uses])}: weights and optimizer "
+            f"{bytes_text(worst.persistent)}, inputs {bytes_text(worst.inputs)}, "
+            f"activations {bytes_text(worst.temporary)}",
+            f"step      {seconds_text(line.seconds)} predicted on '{asked.options.cluster.name}', "
+            f"{count(images)} images/s, {seconds_text(line.exposed_seconds)} not computing",
+            f"program   {_size(compiled.program)}",
+        ]
+    )
+
+
+def _each(numbers: list[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    if low == high:
+        return f"{bytes_text(high)} a device" if high else "nothing"
+    return f"{bytes_text(low)} to {bytes_text(high)} a device"
+
+
+def _size(program: Program) -> str:
+    waits = sum(len(i.waits) for i in program.instructions)
+    return f"{count(len(program.instructions))} instructions, {count(waits)} waits"

@@ -1,0 +1,108 @@
+"""`netc doctor`: versions, devices, and what is missing with the way to get it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+
+from netc import __version__
+from netc.cli.output import json_line, table
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    found: str
+    """Version or description; empty where it is missing."""
+    remedy: str = ""
+    """How to get it, or what is done without it."""
+    needed: bool = True
+
+
+REQUIRED = ("numpy", "networkx", "safetensors", "pillow", "rich", "pygraphviz",
+            "threadpoolctl")  # fmt: skip
+OPTIONAL = {
+    "cupy": "only for GPUs, which this version does not use yet",
+    "mpi4py": "only for several machines, which this version does not use yet",
+}
+
+
+def run(options: argparse.Namespace) -> int:
+    """Look at everything; exit 1 where something that netc needs is missing."""
+    findings = list(_look())
+    missing = [f for f in findings if f.needed and not f.found]
+    if options.json:
+        for f in findings:
+            json_line(event="finding", name=f.name, found=f.found, remedy=f.remedy, needed=f.needed)
+        json_line(event="result", ok=not missing, missing=[f.name for f in missing])
+    else:
+        rows = ((f.name, f.found or "missing", "" if f.found else f.remedy) for f in findings)
+        print(table(("what", "found", "remark"), rows, left=3))
+        print("\neverything that netc needs is here" if not missing else
+              f"\nmissing: {', '.join(f.name for f in missing)}")  # fmt: skip
+    return 1 if missing else 0
+
+
+def _look() -> Iterator[Finding]:
+    yield Finding("netc", __version__)
+    yield Finding("python", f"{platform.python_version()} on {platform.machine()}")
+    yield Finding("cores", f"{os.cpu_count()}, {_guard(_memory)} of memory free")
+    for name in REQUIRED:
+        yield Finding(name, _version(name), "pip install --force-reinstall netc")
+    yield Finding("blas", _guard(_blas), "comes with numpy")
+    yield Finding(
+        "graphviz", _guard(_graphviz), "pip install --force-reinstall 'pygraphviz>=2.0.4'"
+    )
+    for name, remark in OPTIONAL.items():
+        yield Finding(name, _version(name), remark, needed=False)
+    yield Finding("gpus", _guard(_gpus), "", needed=False)
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _guard(look: Callable[[], str]) -> str:
+    """What a look found; a library that does not even load is missing."""
+    try:
+        return look()
+    except Exception:
+        return ""
+
+
+def _memory() -> str:
+    from netc_runtime.launch import available_bytes
+
+    return f"{available_bytes() / 2**30:.1f} GiB"
+
+
+def _blas() -> str:
+    import numpy  # noqa: F401  (its BLAS is what is looked at)
+    from threadpoolctl import threadpool_info
+
+    kinds = (f"{i['internal_api']} {i.get('version')} ({i.get('architecture')}), "
+             f"{i['num_threads']} threads" for i in threadpool_info() if i["user_api"] == "blas")  # fmt: skip
+    forced = os.environ.get("OPENBLAS_CORETYPE")
+    return "; ".join(kinds) + (f"; OPENBLAS_CORETYPE={forced} slows it down" if forced else "")
+
+
+def _graphviz() -> str:
+    import pygraphviz
+
+    pygraphviz.AGraph("graph { a }").layout("dot")
+    return f"lays out graphs (pygraphviz {_version('pygraphviz')})"
+
+
+def _gpus() -> str:
+    from netc_runtime.launch import visible_gpus
+
+    return str(visible_gpus())

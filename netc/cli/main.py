@@ -1,0 +1,153 @@
+"""`netc`: the verbs, their options, and what becomes of errors.
+
+Heavy modules are imported by the verbs that need them, so that `netc --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from netc import __version__
+
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
+VERBS = {
+    "check": "parse a network and infer all shapes",
+    "summary": "layers, parameters and multiply-adds of a network",
+    "compile": "split a network over devices and compile it",
+    "explain": "what every layer of a plan costs, and what bounds it",
+    "plan": "draw the plan as a picture",
+    "run": "train a network, or a compiled program",
+    "doctor": "versions, devices, and what is missing",
+}
+"""Verbs and what they do; each lives in a module `netc.cli.<verb>_` with a function `run`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; the exit code."""
+    options = parser().parse_args(arguments)
+    options.json = getattr(options, "json", False)
+    try:
+        code: int = importlib.import_module(f"netc.cli.{options.verb}_").run(options)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us has enough; Python would complain once more while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except Exception as error:
+        return _report(error, options)
+
+
+def _report(error: Exception, options: argparse.Namespace) -> int:
+    """Show a user's mistake; anything else is ours and keeps its traceback."""
+    from netc.errors import NetError, render
+
+    if not isinstance(error, NetError):
+        raise error
+    if options.json:
+        found = [
+            {"code": d.code, "message": d.message, "place": d.span.origin if d.span else None,
+             "notes": [*(d.span.trail if d.span else ()), *d.notes], "help": d.help}
+            for d in error.diagnostics
+        ]  # fmt: skip
+        print(json.dumps({"event": "error", "exit_code": error.exit_code, "diagnostics": found}))
+    else:
+        print(render(error.diagnostics, color=sys.stderr.isatty()), file=sys.stderr)
+    return error.exit_code
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="netc",
+        description="Compiles convolutional networks for many devices, and runs them.",
+        epilog="A network is a path or a shipped name, such as models/vgg16.net or vgg16.",
+    )
+    top.add_argument("--version", action="version", version=f"netc {__version__}")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, about in VERBS.items():
+        sub = verbs.add_parser(verb, help=about, description=about[0].upper() + about[1:] + ".")
+        sub.add_argument("--json", action="store_true", help="one JSON object a line, nothing else")
+        if verb != "doctor":
+            _network(sub, verb)
+        if verb in ("compile", "explain", "plan", "run"):
+            _planning(sub)
+    _compile(verbs.choices["compile"])
+    _run(verbs.choices["run"])
+    verbs.choices["plan"].add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="FILE.svg, .pdf, .png, .dot or .json"
+    )
+    return top
+
+
+def _network(sub: argparse.ArgumentParser, verb: str) -> None:
+    what = "network, or compiled program" if verb == "run" else "network"
+    sub.add_argument("network", metavar="NET", help=f"{what}: a path, or a shipped name")
+    sub.add_argument(
+        "-D", dest="define", action="append", default=[], metavar="NAME=VALUE",
+        help="set a parameter of the network",
+    )  # fmt: skip
+
+
+def _planning(sub: argparse.ArgumentParser) -> None:
+    group = sub.add_argument_group("plan")
+    group.add_argument("--devices", type=int, metavar="N", help="devices in a row (default 1)")
+    group.add_argument("--mesh", metavar="AxB", help="devices on two axes, such as 2x2")
+    group.add_argument("--batch", type=int, metavar="N", help="images of a step, over all devices")
+    group.add_argument(
+        "--strategy", metavar="S", help="single, data, model, hybrid (default), or a strategy file"
+    )
+    group.add_argument(
+        "--pin", action="append", default=[], metavar="PATTERN=SPLIT",
+        help="the split of some layers: n, k, c, h, w, r (everywhere), @0 (one device)",
+    )  # fmt: skip
+    group.add_argument("--scheme", choices="abc", help="exchange at the boundary (default b)")
+    group.add_argument(
+        "--fc-update", choices=("step", "round"),
+        help="when model-split weights move (default step)",
+    )  # fmt: skip
+    group.add_argument("--precision", choices=("fp32", "fp64"), help="default fp32")
+    group.add_argument(
+        "--cluster", metavar="C", help="machine to plan for: a path or shipped name (default local)"
+    )
+    group.add_argument("--save-strategy", metavar="FILE", help="write the chosen splits")
+
+
+def _compile(sub: argparse.ArgumentParser) -> None:
+    from_passes = "a pass, such as insert-comm"
+    sub.add_argument("-o", "--output", metavar="FILE", help="write the compiled program")
+    sub.add_argument(
+        "--emit", choices=("network", "graph", "plan", "program"),
+        help="print that value in place of the table",
+    )  # fmt: skip
+    sub.add_argument(
+        "--print-after", action="append", default=[], metavar="PASS",
+        help=f"print the result of {from_passes}",
+    )  # fmt: skip
+
+
+def _run(sub: argparse.ArgumentParser) -> None:
+    group = sub.add_argument_group("training")
+    group.add_argument("--backend", choices=("cpu", "null", "cuda"), help="default: what is there")
+    group.add_argument("--data", metavar="CALL", help="data set, such as 'idx(\"folder\")'")
+    group.add_argument("--epochs", type=int, metavar="N", help="passes over the data")
+    group.add_argument("--steps", type=int, metavar="N", help="stop after so many steps")
+    group.add_argument("--lr", type=float, metavar="RATE", help="base learning rate")
+    group.add_argument("--seed", type=int, metavar="N", help="of every random number")
+    group.add_argument("--out", metavar="DIR", help="metrics and checkpoints (default runs/NAME)")
+    group.add_argument(
+        "--resume", nargs="?", const="", metavar="PATH",
+        help="go on from a checkpoint, or from the newest in a folder (default --out)",
+    )  # fmt: skip
+    group.add_argument("--plain", action="store_true", help="lines in place of a live display")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""The verbs as a person calls them: what they print, and how they end."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import netc_models
+from netc.cli.main import main
+
+DIGITS = str(Path(netc_models.__file__).parent / "digits.net")
+
+
+def lines(capsys):
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_check_says_one_line(capsys):
+    assert main(["check", "lenet"]) == 0
+    assert capsys.readouterr().out == "lenet: 13 layers, 61,706 parameters, no errors\n"
+
+
+def test_summary_totals(capsys):
+    assert main(["summary", "vgg16", "-D", "classes=10"]) == 0
+    assert (
+        "vgg16: 134,301,514 parameters, 15.47 G multiply-adds an image" in capsys.readouterr().out
+    )
+
+
+def test_compile_shows_the_table(capsys):
+    assert main(["compile", "vgg16", "--devices", "4", "--batch", "128"]) == 0
+    out = capsys.readouterr().out
+    assert "vgg16: 4 devices, strategy hybrid, scheme b, batch 128, fp32" in out
+    row = next(line for line in out.splitlines() if line.startswith("fc6"))
+    assert row.split() == ["fc6", "fc", "k", "128x4096", "128x1024", "9.634", "MB", "205.5", "MB"]
+    assert "sent      113.9 MB a device a step" in out
+
+
+@pytest.mark.parametrize("emit", ["network", "graph", "plan", "program"])
+def test_emit(capsys, emit):
+    assert main(["compile", DIGITS, "--devices", "2", "--emit", emit]) == 0
+    assert "conv1" in capsys.readouterr().out
+
+
+def test_print_after(capsys):
+    assert main(["compile", DIGITS, "--devices", "2", "--print-after", "insert-comm"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("# after insert-comm\nplan digits")
+    assert "broadcast" in out
+
+
+@pytest.mark.parametrize("verb", ["check", "summary", "compile", "explain", "doctor"])
+def test_json_is_one_object_a_line(capsys, verb):
+    arguments = [verb, "--json"] if verb == "doctor" else [verb, DIGITS, "--json"]
+    assert main(arguments) == 0
+    assert lines(capsys)[-1]["event"] == "result"
+
+
+def test_explain_names_what_bounds_a_layer(capsys):
+    asked = ("--devices", "8", "--cluster", "k20", "--batch", "1024", "--json")
+    assert main(["explain", "alexnet_owt", *asked]) == 0
+    found = {line["layer"]: line for line in lines(capsys) if line["event"] == "layer"}
+    assert found["conv2"]["bound"] == "compute"
+    assert found["maxpool1"]["bound"] == "memory"
+    assert found["fc6"]["bound"] == "link"
+
+
+def test_plan_that_does_not_fit_is_refused_with_advice(capsys):
+    assert main(["compile", "vgg16", "--batch", "1024", "--cluster", "k20"]) == 4
+    err = capsys.readouterr().err
+    assert err.startswith("error[E052]: the plan does not fit: device 0 peaks at ")
+    assert "= help: a batch of about " in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["check", "vgg61"], 2, "error[E051]: there is no file 'vgg61', and netc ships nothing of"),
+        (["check", "no/such.net"], 3, "error[E0"),
+        (["check", DIGITS, "-D", "clases=3"], 2, "error[E026]"),
+        (["check", DIGITS, "-D", "classes"], 2, "error[E051]: '-D classes' is not of the form"),
+        (["compile", DIGITS, "--strategy", "hybird"], 2, "did you mean 'hybrid'?"),
+        (["compile", DIGITS, "--strategy", "none.toml"], 3, "cannot read the strategy file"),
+        (["compile", DIGITS, "--devices", "0"], 2, "error[E051]: '--devices 0' must be at least 1."),
+        (["compile", DIGITS, "--mesh", "2by2"], 2, "error[E051]: '--mesh 2by2' is not of the form"),
+        (["compile", DIGITS, "--devices", "2", "--pin", "fc9=k"], 4, "error[E042]: no layer matches"),
+        (["compile", DIGITS, "--devices", "2", "--pin", "fc1"], 2, "error[E051]: '--pin fc1' is not"),
+        (["compile", DIGITS, "--devices", "2", "--pin", "conv1=h"], 4, "error[E041]: split 'h' on"),
+        (["compile", DIGITS, "--devices", "4", "--scheme", "c", "--batch", "40"], 4, "error[E043]"),
+        (["compile", DIGITS, "--devices", "4", "--scheme", "a", "--fc-update", "round"], 4, "E043"),
+        (["compile", DIGITS, "--print-after", "fues"], 2, "did you mean 'fuse'?"),
+        (["compile", DIGITS, "-o", "/no/where/x"], 2, "error[E054]: cannot write '/no/where/x'"),
+        (["compile", DIGITS, "--cluster", "h1000"], 2, "did you mean 'h100'?"),
+        (["run", DIGITS, "--backend", "cuda"], 6, "error[E071]"),
+        (["run", DIGITS, "--data", "idx('/none')"], 5, "error[E061]"),
+        (["run", DIGITS, "--data", "idx("], 2, "error[E051]: '--data idx(' is not a data set."),
+        (["run", DIGITS, "--epochs", "0"], 2, "error[E051]: '--epochs 0' must be at least 1."),
+        (["run", DIGITS, "--batch", "5000"], 5, "error[E067]"),
+    ],
+)  # fmt: skip
+def test_mistakes_end_with_a_message_and_a_code(capsys, arguments, code, message):
+    assert main(arguments) == code
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err + captured.out
+
+
+def test_mistakes_as_json(capsys):
+    assert main(["check", "vgg61", "--json"]) == 2
+    (line,) = lines(capsys)
+    assert line["event"] == "error"
+    assert line["diagnostics"][0]["code"] == "E051"
+
+
+def test_strategy_file_round_trip(capsys, tmp_path):
+    file = tmp_path / "mine.toml"
+    assert (
+        main(["compile", DIGITS, "--devices", "4", "--save-strategy", str(file), "--emit", "plan"])
+        == 0
+    )
+    first = capsys.readouterr().out
+    assert main(["compile", DIGITS, "--strategy", str(file), "--emit", "plan"]) == 0
+    assert capsys.readouterr().out == first
+    file.write_text(file.read_text().replace('"fc1" = "k"', '"fc1" = "n"'))
+    assert main(["compile", DIGITS, "--strategy", str(file), "--scheme", "a"]) == 0
+
+
+def test_scheme_without_a_boundary_is_noted(capsys):
+    assert main(["compile", DIGITS, "--devices", "2", "--strategy", "data", "--scheme", "b"]) == 0
+    assert "note: scheme b has nothing to do" in capsys.readouterr().err
+
+
+def test_help_imports_nothing_heavy():
+    """What makes it answer at once; the time itself is a benchmark's business."""
+    loaded = "import sys; from netc.cli.main import parser; parser().format_help(); "
+    loaded += "print([m for m in ('numpy', 'lark', 'networkx', 'rich') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
