@@ -2,7 +2,7 @@
 
 An instruction on a device is a task that is tried until it says it has ended: a launch ends at
 once, a collective when all its devices came. One thread a device takes whatever stream can go on.
-The same tasks can be interleaved at random by one thread: results never change, which the tests use.
+One thread can also interleave all tasks at random: results never change, which the tests use.
 """
 
 from __future__ import annotations

@@ -128,10 +128,10 @@ def footing(asked: Request, compiled: Compiled) -> str:
 
 
 def _each(numbers: list[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    if low == high:
-        return f"{bytes_text(high)} a device" if high else "nothing"
-    return f"{bytes_text(low)} to {bytes_text(high)} a device"
+    low, high = bytes_text(min(numbers)), bytes_text(max(numbers))
+    if not max(numbers):
+        return "nothing"
+    return f"{high} a device" if low == high else f"{low} to {high} a device"
 
 
 def _size(program: Program) -> str:

@@ -89,8 +89,12 @@ def _blas() -> str:
     import numpy  # noqa: F401  (its BLAS is what is looked at)
     from threadpoolctl import threadpool_info
 
-    kinds = (f"{i['internal_api']} {i.get('version')} ({i.get('architecture')}), "
-             f"{i['num_threads']} threads" for i in threadpool_info() if i["user_api"] == "blas")  # fmt: skip
+    kinds = (
+        f"{i['internal_api']} {i.get('version')} ({i.get('architecture')}), "
+        f"{i['num_threads']} threads"
+        for i in threadpool_info()
+        if i["user_api"] == "blas"
+    )
     forced = os.environ.get("OPENBLAS_CORETYPE")
     return "; ".join(kinds) + (f"; OPENBLAS_CORETYPE={forced} slows it down" if forced else "")
 

@@ -158,8 +158,9 @@ def _announce(
         return
     scheme = f", scheme {facts['scheme']}" if facts["scheme"] else ""
     devices = bundle.train.mesh.size
-    print(f"network   {facts['network']}: {devices} device{'s' * (devices > 1)}, "
-          f"strategy {facts['strategy']}{scheme}, batch {facts['batch']}, {facts['precision']}")  # fmt: skip
+    many = f"{devices} device{'s' * (devices > 1)}"
+    how = f"strategy {facts['strategy']}{scheme}, batch {facts['batch']}, {facts['precision']}"
+    print(f"network   {facts['network']}: {many}, {how}")
     print(f"backend   {choice.name} ({choice.reason})")
     print(f"data      {dataset.description}")
     begins = f"resumed at step {trainer.start_step}" if trainer.start_step else "from the start"
@@ -177,8 +178,8 @@ def _interruptible(trainer: Trainer, caught: list[int]) -> Iterator[None]:
             signal.signal(asked, old)
 
     before: dict[int, Any] = {}
-    for each in EXIT_SIGNALS:
-        before[each] = signal.signal(each, handle)
+    for known in EXIT_SIGNALS:
+        before[known] = signal.signal(known, handle)
     try:
         yield
     finally:

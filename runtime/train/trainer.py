@@ -89,7 +89,7 @@ Event = StepDone | EpochDone | Finished
 
 
 class Trainer:
-    """Runs a bundle's training program over a data set. Iterate over `run()` and show the events."""
+    """Runs a bundle's training program over a data set: iterate over `run()`, show the events."""
 
     def __init__(self, session: Session, dataset: Dataset, training: Training) -> None:
         self.session, self.dataset, self.training = session, dataset, training

@@ -59,7 +59,7 @@ def test_training_does_not_depend_on_the_strategy(tmp_path, strategy, devices):
 
 
 def test_resuming_equals_never_having_stopped(tmp_path):
-    """20 steps equal 9 + resume + 11, to the bit, in the middle of an epoch and on other devices."""
+    """20 steps equal 9 + resume + 11, to the bit, in the middle of an epoch."""
     assert train("--steps", 20, "--out", tmp_path / "whole") == 0
     assert train("--steps", 9, "--out", tmp_path / "parts") == 0
     assert train("--steps", 20, "--out", tmp_path / "parts", "--resume") == 0
@@ -125,7 +125,8 @@ def test_a_compiled_program_runs_without_the_compiler(tmp_path):
     assert main(["compile", DIGITS, "--devices", "2", "-o", str(file), "--json"]) == 0
     script = (
         "import sys; from netc.cli.main import main; "
-        f"code = main(['run', {str(file)!r}, '--steps', '3', '--json', '--out', {str(tmp_path)!r}]); "
+        f"code = main(['run', {str(file)!r}, '--steps', '3', '--json', '--out', "
+        f"{str(tmp_path)!r}]); "
         "loaded = [m for m in sys.modules if m.startswith(('netc.passes', 'netc.syntax', "
         "'netc.strategies', 'netc.cost', 'lark', 'networkx'))]; print(loaded); sys.exit(code)"
     )
