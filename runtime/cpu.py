@@ -15,6 +15,7 @@ from netc.ir.types import ITEM_BYTES
 from netc_kernels.reference import KERNELS
 from netc_runtime.backend import StepReport
 from netc_runtime.comm.inprocess import Rendezvous, Traffic
+from netc_runtime.comm.mpi import MpiCollective, Ranks
 from netc_runtime.executor import Executor, Task
 
 Array = NDArray[Any]
@@ -30,18 +31,20 @@ class CpuBackend:
 
     name = "cpu"
 
-    def __init__(self, programs: Sequence[Program], poison: bool = False) -> None:
+    def __init__(
+        self, programs: Sequence[Program], poison: bool = False, ranks: Ranks | None = None
+    ) -> None:
         """One arena a device, large enough for every program.
 
         With `poison`, fresh bytes and those of ended values are NaN, so that a use of what is not
-        there shows in the result.
+        there shows in the result. With `ranks`, this process has one device, the others the rest.
         """
-        devices = programs[0].mesh.size
-        sizes = [max(p.arena_bytes[d] for p in programs) for d in range(devices)]
-        self.arenas: list[Array] = [np.empty(-(-n // 8) * 8, np.uint8) for n in sizes]
-        self.poison = poison
+        self.devices = range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
+        sizes = {d: max(p.arena_bytes[d] for p in programs) for d in self.devices}
+        self.arenas = {d: np.empty(-(-n // 8) * 8, np.uint8) for d, n in sizes.items()}
+        self.poison, self.ranks = poison, ranks
         if poison:
-            for arena in self.arenas:
+            for arena in self.arenas.values():
                 arena.view(np.float64).fill(np.nan)
 
     def load(self, program: Program) -> CpuExecutable:
@@ -50,7 +53,8 @@ class CpuBackend:
 
     def describe(self) -> Mapping[str, object]:
         """Devices and versions."""
-        return {"backend": self.name, "devices": len(self.arenas), "numpy": np.__version__,
+        place = "threads of one process" if self.ranks is None else "MPI ranks"
+        return {"backend": self.name, "devices": place, "numpy": np.__version__,
                 "cores": os.cpu_count()}  # fmt: skip
 
 
@@ -61,10 +65,10 @@ class CpuExecutable:
         self.program, self.backend = program, backend
         self.traffic = Traffic()
         self.meetings: dict[int, Rendezvous] = {}
-        devices = range(program.mesh.size)
         self.poisoner = _Poisoner(self) if backend.poison else None
         ended = self.poisoner.ended if self.poisoner else None
-        self.executor = Executor(program, devices, self._task, ended)
+        polls = backend.ranks is not None
+        self.executor = Executor(program, backend.devices, self._task, ended, polls)
 
     def run(self) -> StepReport:
         """Execute all instructions once, a thread each device."""
@@ -88,15 +92,29 @@ class CpuExecutable:
 
     def write(self, port: Port, value: Array) -> None:
         """Put the blocks of a global tensor where the program reads them."""
-        for view in port.views:
+        for view in self._mine(port):
             self.open(view)[...] = value[_region(view)]
 
     def read(self, port: Port) -> Array:
         """The global tensor of a port, copied."""
         whole = np.empty(port.shape, DTYPES[port.dtype])
-        for view in port.views:
-            whole[_region(view)] = self.open(view)
+        blocks = [(view, self.open(view)) for view in self._mine(port)]
+        if self.backend.ranks is not None and not self._everywhere(port):
+            blocks = self.backend.ranks.blocks(blocks)
+        for view, block in blocks:
+            whole[_region(view)] = block
         return whole
+
+    def _mine(self, port: Port) -> list[View]:
+        """The blocks on this process's devices."""
+        devices = self.backend.devices
+        return [v for v in port.views if self.program.buffer[v.buffer].device in devices]
+
+    def _everywhere(self, port: Port) -> bool:
+        """Whether every device has the whole tensor, so that nobody need be asked."""
+        return len(port.views) == self.program.mesh.size and all(
+            view.shape == port.shape for view in port.views
+        )
 
     def _array(self, device: int, offset: int, dtype: str, view: View) -> Array:
         start = offset + view.start * ITEM_BYTES[dtype]
@@ -112,6 +130,9 @@ class CpuExecutable:
     def _task(self, number: int, instruction: Instruction, device: int) -> Task:
         if isinstance(instruction, Launch):
             return self._kernel(instruction)
+        if self.backend.ranks is not None:
+            ranks = self.backend.ranks
+            return MpiCollective(number, instruction, self.open, ranks, self.traffic).advance
         if number not in self.meetings:
             self.meetings[number] = Rendezvous(
                 instruction, self.open, self.traffic, lambda: self.executor.notify()

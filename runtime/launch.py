@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.program import Bundle
 from netc_runtime.backend import Backend
+from netc_runtime.comm.mpi import Ranks, started_ranks
 
 _MALLOC_OPTIONS = {-1: 2**28, -2: 2**26, -3: 2**28}
 """glibc's M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD, in bytes."""
@@ -52,8 +53,13 @@ def visible_gpus() -> int:
         return 0
 
 
-def open_backend(choice: Choice, bundle: Bundle) -> Backend:
-    """Memory for all devices of a bundle.
+def join_ranks(bundle: Bundle) -> Ranks | None:
+    """The processes that mpiexec started, after they agreed on the program; None without it."""
+    return Ranks(bundle) if started_ranks() > 1 else None
+
+
+def open_backend(choice: Choice, bundle: Bundle, ranks: Ranks | None = None) -> Backend:
+    """Memory for this process's devices of a bundle.
 
     Raises DeviceError where this machine has too little.
     """
@@ -64,17 +70,18 @@ def open_backend(choice: Choice, bundle: Bundle) -> Backend:
         return NullBackend(programs)
     from netc_runtime.cpu import CpuBackend
 
-    needed = sum(max(p.arena_bytes[d] for p in programs) for d in range(bundle.train.mesh.size))
+    devices = range(bundle.train.mesh.size) if ranks is None else (ranks.rank,)
+    needed = sum(max(p.arena_bytes[d] for p in programs) for d in devices)
     free = available_bytes()
     if needed > free:
         message = (
-            f"{bundle.train.mesh.size} virtual devices need {needed / 2**30:.1f} GiB together, "
+            f"{len(devices)} virtual devices need {needed / 2**30:.1f} GiB together, "
             f"this machine has {free / 2**30:.1f} GiB free."
         )
         hint = "take a smaller batch, or '--backend null' to predict without memory."
         raise DeviceError(Diagnostic("E072", message, help=hint))
     _settle(bundle.train.mesh.size)
-    return CpuBackend(programs)
+    return CpuBackend(programs, ranks=ranks)
 
 
 def available_bytes() -> int:

@@ -29,7 +29,7 @@ REQUIRED = ("numpy", "networkx", "safetensors", "pillow", "rich", "pygraphviz",
             "threadpoolctl")  # fmt: skip
 OPTIONAL = {
     "cupy": "only for GPUs, which this version does not use yet",
-    "mpi4py": "only for several machines, which this version does not use yet",
+    "mpi4py": "only for processes in place of threads: pip install 'netc[mpi]'",
 }
 
 

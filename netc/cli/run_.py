@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import io
 import signal
+import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from netc.cli.output import bytes_text, count, json_line, seconds_text
-from netc.errors import DataError, Diagnostic, UsageError
+from netc.errors import DataError, Diagnostic, NetError, UsageError, render
 from netc.ir.program import Bundle
 from netc.ir.text import parse_bundle
 from netc_runtime.backend import Backend
+from netc_runtime.comm.mpi import Ranks
 from netc_runtime.io.problems import data_error, unreadable
-from netc_runtime.launch import Choice, choose_backend, open_backend
+from netc_runtime.launch import Choice, choose_backend, join_ranks, open_backend
 from netc_runtime.session import Session
 from netc_runtime.train.datasets import Dataset, open_dataset
 from netc_runtime.train.progress import Progress
@@ -33,10 +37,36 @@ def run(options: argparse.Namespace) -> int:
     choice = choose_backend(options.backend, bundle.train.mesh.size)
     if choice.name == "null":
         return _predict(options, bundle, choice)
+    ranks = join_ranks(bundle)
+    if ranks is None:
+        return _run(options, bundle, choice, None)
+    try:
+        return _run_rank(options, bundle, choice, ranks)
+    except NetError as error:
+        print(render(error.diagnostics), file=sys.stderr, flush=True)
+        ranks.abort(error.exit_code)
+        raise
+
+
+def _run_rank(options: argparse.Namespace, bundle: Bundle, choice: Choice, ranks: Ranks) -> int:
+    """One of several processes: the first one speaks and keeps what is saved."""
+    if ranks.rank == 0:
+        return _run(options, bundle, choice, ranks)
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
+        return _run(options, bundle, choice, ranks, Path(folder))
+
+
+def _run(
+    options: argparse.Namespace, bundle: Bundle, choice: Choice, ranks: Ranks | None,
+    folder: Path | None = None,
+) -> int:  # fmt: skip
+    """Train; metrics and checkpoints go to `folder` if it is given."""
     training = _training(options, bundle)
     dataset = _dataset(options, bundle)
-    backend = open_backend(choice, bundle)
-    trainer = Trainer(Session(bundle, backend), dataset, training)
+    backend = open_backend(choice, bundle, ranks)
+    own = replace(training, folder=folder or training.folder)
+    agree = ranks.any if ranks is not None else bool
+    trainer = Trainer(Session(bundle, backend), dataset, own, agree)
     if options.resume is None:
         trainer.initialize()
     else:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from netc.cost import Cluster, exchange_seconds, launch_seconds, local_flops, plan_traffic
-from netc.ir.comm import AllReduce, Comm
+from netc.ir.comm import AllReduce, Broadcast, Comm
 from netc.ir.graph import Node
 from netc.ir.ops import Flatten, Parameter, RoundMerge, RoundSlice, Source, State, Unflatten
 from netc.ir.ops.base import Site
@@ -68,10 +68,11 @@ def schedule(plan: Plan) -> list[Node]:
 
 
 def _readers(plan: Plan, name: str) -> Iterator[str]:
-    """Everything that reads the bytes of a value, through views too."""
+    """Everything that reads the bytes of a value, also through what may be stored in them."""
     for user in plan.graph.users[name]:
         yield user
-        if plan.graph[user].op.view:
+        op = plan.graph[user].op
+        if op.view or isinstance(op, Broadcast | RoundMerge):
             yield from _readers(plan, user)
 
 

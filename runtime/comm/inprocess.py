@@ -104,7 +104,7 @@ class Rendezvous:
                 zip(part.sources, part.part.sources, strict=True)
             ):
                 if source is not None and given is not None:
-                    here, there = _overlap(view, given)
+                    here, there = overlap(view, given)
                     target[here] = source[there]
                     self.traffic.count(devices[giver], devices[position], target[here].nbytes)
 
@@ -120,9 +120,9 @@ class Rendezvous:
                 zip(part.sources, part.part.sources, strict=True)
             ):
                 assert source is not None and given is not None
-                terms.append(source[_overlap(view, given)[1]])
+                terms.append(source[overlap(view, given)[1]])
                 self.traffic.count(devices[giver], devices[position], terms[-1].nbytes)
-            _combine(self.collective.op, terms, target)
+            combine(self.collective.op, terms, target)
 
     def _reduce(self, position: int) -> None:
         """All-reduce, first half: the owner of a ceil(n / K) shard combines it."""
@@ -133,7 +133,7 @@ class Rendezvous:
             for giver, term in enumerate(terms):
                 self.traffic.count(devices[giver], devices[position], term.nbytes)
             part.sums[position] = np.empty_like(terms[0])
-            _combine(self.collective.op, terms, part.sums[position])
+            combine(self.collective.op, terms, part.sums[position])
 
     def _share(self, position: int) -> None:
         """All-reduce, second half: everybody gets every shard from its owner."""
@@ -153,31 +153,35 @@ class _Arrays:
         self.part = part
         self.sources = [None if v is None else open_(v) for v in part.sources]
         self.targets = [None if v is None else open_(v) for v in part.targets]
-        self.flat_sources = [_flat(a) for a in self.sources if a is not None]
-        self.flat_targets = [_flat(a) for a in self.targets if a is not None]
+        self.flat_sources = [flat(a) for a in self.sources if a is not None]
+        self.flat_targets = [flat(a) for a in self.targets if a is not None]
         self.sums: list[Array] = [np.empty(0)] * len(part.sources)
 
     def shard(self, owner: int) -> tuple[int, int]:
         """Start and stop of an owner's shard of the flat tensor."""
-        size, workers = self.flat_sources[0].size, len(self.sources)
-        step = -(-size // workers)
-        return min(owner * step, size), min((owner + 1) * step, size)
+        return shard(self.flat_sources[0].size, owner, len(self.sources))
 
 
-def _flat(array: Array) -> Array:
+def shard(size: int, owner: int, workers: int) -> tuple[int, int]:
+    """Start and stop of an owner's ceil(size / workers) elements."""
+    step = -(-size // workers)
+    return min(owner * step, size), min((owner + 1) * step, size)
+
+
+def flat(array: Array) -> Array:
     """All elements in memory order, without a copy; blocks are contiguous in their format."""
     order = sorted(range(array.ndim), key=lambda i: (-array.strides[i], i))
     return array.transpose(order).reshape(-1)
 
 
-def _combine(op: str, terms: list[Array], target: Array) -> None:
+def combine(op: str, terms: list[Array], target: Array) -> None:
     """Reduce in a fixed order; `target` may not be one of the later terms."""
     np.copyto(target, terms[0])
     for term in terms[1:]:
         _COMBINE[op](target, term, out=target)
 
 
-def _overlap(target: View, source: View) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+def overlap(target: View, source: View) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Where two blocks of one global tensor meet, in each one's own indices."""
     here, there = [], []
     for i in range(len(target.shape)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,6 @@ class EpochDone:
     test_loss: float
     test_accuracy: float
     """As a fraction."""
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,15 @@ Event = StepDone | EpochDone | Finished
 class Trainer:
     """Runs a bundle's training program over a data set: iterate over `run()`, show the events."""
 
-    def __init__(self, session: Session, dataset: Dataset, training: Training) -> None:
+    def __init__(
+        self,
+        session: Session,
+        dataset: Dataset,
+        training: Training,
+        agree: Callable[[bool], bool] = bool,
+    ) -> None:
+        """With several processes `agree` makes what one of them wants the wish of all."""
+        self.agree = agree
         self.session, self.dataset, self.training = session, dataset, training
         facts = dict(session.bundle.facts)
         self.batch: int = facts["batch"]
@@ -139,40 +146,33 @@ class Trainer:
     def run(self) -> Iterator[Event]:
         """Train to the end, or until `stop` is set. Raises DataError where the loss explodes."""
         began = time.perf_counter()
-        step, resumed = self.start_step, self.start_step + 1 if self.start_step else None
-        tested = (float("nan"), float("nan"))
-        with (
-            Metrics(self.training.folder / "metrics.jsonl", resumed) as metrics,
-            self._loader() as batches,
-        ):
-            while step < self.total_steps and not self.stop:
-                epoch = step // self.steps_per_epoch
-                losses: list[float] = []
-                first = time.perf_counter()
-                while step < self.total_steps and step // self.steps_per_epoch == epoch:
-                    done = self._step(step, batches)
-                    step += 1
-                    losses.append(done.loss)
-                    metrics.write(step, epoch=done.epoch, loss=done.loss,
-                                  learning_rate=done.learning_rate,
-                                  images_per_second=done.images_per_second)  # fmt: skip
-                    yield done
-                    if self.stop:
-                        break
+        step, stopping = self.start_step, False
+        losses: list[float] = []
+        tested: tuple[float, float] | None = None
+        with self._metrics() as metrics, self._loader() as batches:
+            while step < self.total_steps and not stopping:
+                done = self._step(step, batches)
+                step, tested = done.step, None
+                losses.append(done.loss)
+                _write(metrics, done)
+                yield done
                 if step % self.steps_per_epoch == 0:
                     tested = self.evaluate()
-                    mean = float(np.mean(losses))
-                    seconds = time.perf_counter() - first
                     metrics.write(
-                        step, epoch=epoch + 1, test_loss=tested[0], test_accuracy=tested[1]
+                        step, epoch=done.epoch, test_loss=tested[0], test_accuracy=tested[1]
                     )
                     self._save(step)
-                    yield EpochDone(step, epoch + 1, mean, *tested, seconds)
-        if np.isnan(tested[1]):
-            tested = self.evaluate()
-        path = self._save(step)
-        seconds = time.perf_counter() - began
-        yield Finished(step, step // self.steps_per_epoch, *tested, seconds, self.stop, path)
+                    yield EpochDone(step, done.epoch, float(np.mean(losses)), *tested)
+                    losses = []
+                stopping = self.agree(self.stop)
+        tested = tested or self.evaluate()
+        seconds, path = time.perf_counter() - began, self._save(step)
+        yield Finished(step, step // self.steps_per_epoch, *tested, seconds, stopping, path)
+
+    def _metrics(self) -> Metrics:
+        """A new file, or the old one up to the step that is resumed."""
+        resumed = self.start_step + 1 if self.start_step else None
+        return Metrics(self.training.folder / "metrics.jsonl", resumed)
 
     def evaluate(self) -> tuple[float, float]:
         """Mean loss and accuracy over all held-out images; the last batch is padded and masked."""
@@ -224,6 +224,16 @@ class Trainer:
         save(path, self.session.state(), position.as_meta())
         prune(self.training.folder, KEPT_CHECKPOINTS)
         return path
+
+
+def _write(metrics: Metrics, done: StepDone) -> None:
+    metrics.write(
+        done.step,
+        epoch=done.epoch,
+        loss=done.loss,
+        learning_rate=done.learning_rate,
+        images_per_second=done.images_per_second,
+    )
 
 
 def _exploded(step: int, loss: float) -> DataError:

@@ -1,0 +1,66 @@
+"""One process a device: the same program over MPI, bit for bit."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netc_models
+from netc.cli.main import main
+from netc_runtime.io.checkpoint import latest, load
+
+DIGITS = str(Path(netc_models.__file__).parent / "digits.net")
+MPIEXEC = shutil.which("mpiexec") or str(Path(sys.executable).parent / "mpiexec")
+
+pytest.importorskip("mpi4py", reason="mpi4py is not installed")
+pytestmark = pytest.mark.skipif(not Path(MPIEXEC).exists(), reason="there is no mpiexec")
+
+
+def mpirun(ranks, *arguments):
+    command = [MPIEXEC, "-n", str(ranks), sys.executable, "-m", "netc.cli.main", "run", DIGITS]
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True,
+                          timeout=120, env=environment)  # fmt: skip
+
+
+STRATEGIES = [
+    ("data",),
+    ("model",),
+    ("hybrid", "--scheme", "b"),
+    ("hybrid", "--scheme", "c", "--fc-update", "round"),
+]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_processes_equal_threads_bit_for_bit(tmp_path, strategy):
+    options = ("--strategy", *strategy, "--devices", 3, "--batch", 90, "--steps", 4, "--json")
+    done = mpirun(3, *options, "--out", tmp_path / "ranks")
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [e["event"] for e in events] == ["start", "result"]
+    assert main(["run", DIGITS, *map(str, options), "--out", str(tmp_path / "threads")]) == 0
+    ranks, _ = load(latest(tmp_path / "ranks"))
+    threads, _ = load(latest(tmp_path / "threads"))
+    assert set(ranks) == set(threads)
+    for name, value in threads.items():
+        assert np.array_equal(ranks[name], value), name
+
+
+def test_ranks_and_devices_must_agree(tmp_path):
+    done = mpirun(2, "--devices", 3, "--batch", 90, "--out", tmp_path)
+    assert done.returncode != 0
+    assert "2 ranks were started for 3 devices" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_when_one_rank_fails_all_end(tmp_path):
+    """A rank that cannot write its results ends the others too, and says why."""
+    (tmp_path / "file").write_text("in the way")
+    done = mpirun(2, "--devices", 2, "--steps", 50, "--out", tmp_path / "file")
+    assert done.returncode != 0
+    assert "cannot write" in done.stderr
