@@ -102,7 +102,8 @@ def _blas() -> str:
 def _graphviz() -> str:
     import pygraphviz
 
-    pygraphviz.AGraph("graph { a }").layout("dot")
+    # Without text: bundled Graphviz complains on stderr about fonts that it has no need of.
+    pygraphviz.AGraph('graph { node [label=""]; a }').layout("dot")
     return f"lays out graphs (pygraphviz {_version('pygraphviz')})"
 
 
