@@ -177,10 +177,10 @@ def _scheme(
             message = "'--fc-update round' needs layers split by the batch that feed others."
             hint = "take '--strategy hybrid' on more than one device."
             raise PlanError(Diagnostic("E043", message, help=hint))
-        if options.scheme is None:
+        if options.mesh.size == 1 and options.scheme is None:
             return "", ()
         where = "no layer split by the batch feeds one split otherwise"
-        return "", (f"scheme {options.scheme} has nothing to do: {where}.",)
+        return "", (f"scheme {options.scheme or 'b'} has nothing to do: {where}.",)
     if options.scheme is not None:
         return options.scheme, ()
     problem = why_not_rounds(graph, splits, options.mesh)

@@ -127,6 +127,19 @@ def test_strategy_file_round_trip(capsys, tmp_path):
     assert main(["compile", DIGITS, "--strategy", str(file), "--scheme", "a"]) == 0
 
 
+@pytest.mark.parametrize("suffix", [".svg", ".pdf", ".png", ".dot", ".json"])
+def test_plan_draws(capsys, tmp_path, suffix):
+    file = tmp_path / f"plan{suffix}"
+    assert main(["plan", DIGITS, "--devices", "2", "-o", str(file)]) == 0
+    assert capsys.readouterr().out == f"wrote {file}\n"
+    assert file.stat().st_size > 1000
+
+
+def test_plan_of_an_unknown_kind(capsys, tmp_path):
+    assert main(["plan", DIGITS, "-o", str(tmp_path / "plan.jpeg")]) == 2
+    assert "a plan is written as .svg, .pdf, .png, .dot, .json" in capsys.readouterr().err
+
+
 def test_scheme_without_a_boundary_is_noted(capsys):
     assert main(["compile", DIGITS, "--devices", "2", "--strategy", "data", "--scheme", "b"]) == 0
     assert "note: scheme b has nothing to do" in capsys.readouterr().err

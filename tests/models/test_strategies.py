@@ -53,7 +53,7 @@ def session(name, strategy, scheme, devices):
     graph = build_graph(network(name), BATCH)
     fetch = tuple(f"{n.name}.grad" for n in graph.nodes if isinstance(n.op, Parameter))
     bundle, _ = compile_network(network(name), replace(options, fetch=fetch), {})
-    return Session(bundle, CpuBackend([bundle.init, bundle.train, bundle.eval], poison=True))
+    return Session(bundle, CpuBackend([bundle.init, bundle.train, bundle.eval]))
 
 
 def batch(name):

@@ -1,0 +1,282 @@
+"""A plan seen from afar: its layers and its exchanges, without nodes and copies for rounds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from netc.cost import Traffic, plan_traffic
+from netc.ir import ops
+from netc.ir.comm import Comm
+from netc.ir.graph import Node
+from netc.ir.ops.base import Op
+from netc.ir.plan import Plan, Split
+from netc.ir.types import Block, TensorType, local_block
+from netc.syntax.network import Layer, Network, Options
+
+ROLES = ("activation", "gradient", "weights", "statistics", "labels")
+"""What is exchanged: the result of a layer for the next one, its gradient on the way back, the
+gradients of a layer's weights, sums within a layer (batch norm, softmax), the labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFacts:
+    """A layer of the network as the plan has it."""
+
+    name: str
+    kind: str
+    """As in the network file; "input" for an input."""
+    options: Options
+    inputs: tuple[str, ...]
+    """The layers it reads."""
+    type: TensorType
+    """Of its result, for the whole batch."""
+    split: Split
+    local: tuple[int, ...]
+    """What the first device that takes part holds of the result, of one round if there are any."""
+    parameters: int
+    """Trained weights."""
+    local_parameters: int
+    """Those of the device that holds the most."""
+    flops: int
+    """Floating-point operations forward, for the whole batch, over all devices."""
+    rounds: int
+    """How often a step runs it, each time on other examples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One communication node."""
+
+    name: str
+    """The plan's node."""
+    kind: str
+    """all_reduce, all_gather, broadcast ..."""
+    axis: int
+    """Mesh axis whose groups take part."""
+    role: str
+    """One of `ROLES`."""
+    source: str
+    """The layer that computes what is moved."""
+    targets: tuple[str, ...]
+    """The layers that read it."""
+    round: int | None
+    """The round it belongs to; None for once a step."""
+    traffic: Traffic
+    """Bytes (sent, received) in a step, by device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a picture or a file of a plan says that the plan itself does not know."""
+
+    strategy: str
+    """Name of the strategy, or of the strategy file."""
+    scheme: str = ""
+    """Exchange scheme in force: a, b or c; empty where nothing is exchanged in rounds."""
+    cluster: str = ""
+    """Name of the machine that is planned for."""
+    memory_bytes: tuple[int, ...] = ()
+    """Memory needed, by device; empty if not known."""
+    step_seconds: float | None = None
+    """Predicted duration of a step."""
+    notes: tuple[str, ...] = ()
+    """Whatever else there is to say, one sentence each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """All layers and exchanges of a training plan."""
+
+    layers: tuple[LayerFacts, ...]
+    """In topological order, inputs first; flattenings that the compiler inserted are among them."""
+    exchanges: tuple[Exchange, ...]
+    """In the order of the plan; what needs no other device is left out."""
+    batch: int
+    """Examples of a step."""
+
+    @property
+    def parameters(self) -> int:
+        """Trained weights of the network."""
+        return sum(layer.parameters for layer in self.layers)
+
+
+def describe(plan: Plan, network: Network) -> Description:
+    """The layers of `network` with what `plan`, its training plan, makes of them."""
+    return _Reader(plan, network).description()
+
+
+def total_traffic(exchanges: Iterable[Exchange]) -> Traffic:
+    """Bytes (sent, received) of all of them, by device."""
+    total: Traffic = {}
+    for exchange in exchanges:
+        for device, (sent, received) in exchange.traffic.items():
+            before = total.get(device, (0, 0))
+            total[device] = (before[0] + sent, before[1] + received)
+    return total
+
+
+def most_sent(traffic: Traffic) -> int:
+    """Bytes that the device sends which sends the most."""
+    return max((sent for sent, _ in traffic.values()), default=0)
+
+
+def owner(node: Node) -> str:
+    """The layer whose result a node is."""
+    return node.op.steps[-1].layer if isinstance(node.op, ops.Fused) else node.layer
+
+
+_MOVES = (Comm, ops.RoundSlice, ops.RoundMerge)
+
+
+@dataclass(slots=True)
+class _Reader:
+    plan: Plan
+    network: Network
+    flops: dict[str, int] = field(default_factory=dict)
+    results: dict[str, dict[object, Node]] = field(default_factory=dict)
+    """By layer and by round the node that gives its result."""
+    weights: dict[str, list[Node]] = field(default_factory=dict)
+    """Parameters by layer."""
+
+    def description(self) -> Description:
+        for node in self.plan.graph.nodes:
+            if node.phase == "forward" and not isinstance(node.op, (*_MOVES, ops.Accumulate)):
+                self._compute(node)
+        inputs = (
+            Layer(spec.name, "input", Options(), (), spec.span) for spec in self.network.inputs
+        )
+        known = [*inputs, *self._with_flattenings()]
+        layers = tuple(self._layer(layer) for layer in known if layer.name in self.results)
+        batch = self.plan.graph["labels"].type.shape[0]
+        return Description(layers, tuple(self._exchanges()), batch)
+
+    def _compute(self, node: Node) -> None:
+        """Count a node of the forward pass for the layers it belongs to."""
+        shapes = tuple(t.shape for t in self.plan.graph.operand_types(node))
+        for layer, op, operands in _steps(node, shapes):
+            if not isinstance(op, ops.Source | ops.Flatten):
+                flops = op.flops(operands, node.type.shape)
+                self.flops[layer] = self.flops.get(layer, 0) + flops
+            if isinstance(op, ops.Parameter):
+                self.weights.setdefault(layer, []).append(node)
+            elif not isinstance(op, ops.State):
+                self.results.setdefault(layer, {})[node.rows] = node
+
+    def _with_flattenings(self) -> Iterator[Layer]:
+        """The network's layers, and in front of their readers those that build-graph inserted."""
+        written = {layer.name for layer in self.network.layers}
+        inserted = [name for name in self.results if self._is_flatten(name) and name not in written]
+        readers = {name: self._readers(name) for name in inserted}
+        for layer in self.network.layers:
+            for name in inserted:
+                if layer.name in readers[name]:
+                    before = self._origin(next(iter(self.results[name].values())).inputs[0])
+                    yield Layer(name, "flatten", Options(), (owner(before),))
+                    inputs = tuple(name if x == owner(before) else x for x in layer.inputs)
+                    layer = replace(layer, inputs=inputs)
+            yield layer
+
+    def _is_flatten(self, layer: str) -> bool:
+        return any(isinstance(node.op, ops.Flatten) for node in self.results[layer].values())
+
+    def _readers(self, layer: str) -> set[str]:
+        values = (node.name for node in self.results[layer].values())
+        return {name for value in values for name in self._targets(value)}
+
+    def _layer(self, layer: Layer) -> LayerFacts:
+        rounds = tuple(self.results[layer.name].values())
+        first, plan = rounds[0], self.plan
+        images = sum(node.type.shape[0] for node in rounds) if first.type.shape else 0
+        shape = (images, *first.type.shape[1:]) if first.type.shape else ()
+        return LayerFacts(
+            layer.name,
+            layer.kind,
+            layer.options,
+            layer.inputs,
+            replace(first.type, shape=shape),
+            plan.split[layer.name],
+            next(block.shape for block in self._blocks(first) if block is not None),
+            sum(node.type.elements for node in self.weights.get(layer.name, ())),
+            self._local_parameters(layer.name),
+            self.flops.get(layer.name, 0),
+            len(rounds),
+        )
+
+    def _blocks(self, node: Node) -> Iterator[Block | None]:
+        """What each device holds of a value."""
+        mesh, places = self.plan.mesh, self.plan.placement[node.name]
+        return (local_block(node.type, places, mesh, device) for device in range(mesh.size))
+
+    def _local_parameters(self, layer: str) -> int:
+        held = [0] * self.plan.mesh.size
+        for node in self.weights.get(layer, ()):
+            for device, block in enumerate(self._blocks(node)):
+                held[device] += block.elements if block is not None else 0
+        return max(held)
+
+    def _exchanges(self) -> Iterator[Exchange]:
+        traffic = plan_traffic(self.plan)
+        rounds: dict[object, int] = {}
+        for node in self.plan.graph.nodes:
+            if isinstance(node.op, Comm) and not node.op.on_device:
+                index = rounds.setdefault(node.rows, len(rounds)) if node.rows else None
+                role, source, targets = self._route(node)
+                yield Exchange(
+                    node.name, node.op.kernel, node.op.axis, role, source, targets, index,
+                    traffic[node.name],
+                )  # fmt: skip
+
+    def _route(self, node: Node) -> tuple[str, str, tuple[str, ...]]:
+        """Role, source and targets of a communication node."""
+        origin = self._origin(node.name)
+        source = owner(origin)
+        weight = re.sub(r"@[\d.]+$", "", origin.name).removesuffix(".grad")
+        if weight != origin.name and self._is_weight(weight):
+            return "weights", source, (node.layer,)
+        if origin.phase != "forward":
+            return "gradient", source, (node.layer,)
+        targets = self._targets(node.name) or (node.layer,)
+        if source == "labels":
+            return "labels", source, targets
+        return ("statistics" if source in targets else "activation"), source, targets
+
+    def _is_weight(self, name: str) -> bool:
+        found = self.plan.graph.index.get(name)
+        return found is not None and isinstance(found.op, ops.Parameter)
+
+    def _origin(self, name: str) -> Node:
+        """The node that computes a value, before it was moved or cut in rounds."""
+        node = self.plan.graph[name]
+        return self._origin(node.inputs[0]) if isinstance(node.op, _MOVES) else node
+
+    def _targets(self, name: str) -> tuple[str, ...]:
+        """The layers that read a value in the forward pass, once it has been moved."""
+        found: dict[str, None] = {}
+        for user in dict.fromkeys(self.plan.graph.users[name]):
+            node = self.plan.graph[user]
+            if node.phase == "forward":
+                moved = isinstance(node.op, _MOVES)
+                found |= dict.fromkeys(self._targets(user) if moved else _reading(node, name))
+        return tuple(found)
+
+
+def _steps(
+    node: Node, shapes: tuple[tuple[int, ...], ...]
+) -> Iterator[tuple[str, Op, tuple[tuple[int, ...], ...]]]:
+    """(layer, operation, shapes of its operands) of everything a node computes."""
+    if not isinstance(node.op, ops.Fused):
+        yield node.layer, node.op, shapes
+        return
+    for step in node.op.steps:
+        operands = (node.type.shape if a < 0 else shapes[a] for a in step.args)
+        yield step.layer, step.op, tuple(operands)
+
+
+def _reading(node: Node, name: str) -> tuple[str, ...]:
+    """The layers of a node, which may be fused, that read `name`."""
+    if not isinstance(node.op, ops.Fused):
+        return (node.layer,)
+    wanted = {position for position, operand in enumerate(node.inputs) if operand == name}
+    return tuple(step.layer for step in node.op.steps if wanted.intersection(step.args))

@@ -1,0 +1,97 @@
+"""The picture of a plan before it has places: cards, badges, links and frames.
+
+A card is a layer with the elementwise layers behind it. What is exchanged between two cards stands
+on their edge, what is exchanged inside a card is one of its badges. Equal stretches are drawn once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from netc.export.describe import LayerFacts
+from netc.ir.plan import Split
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """Exchanges of one kind at one place."""
+
+    text: str
+    """Such as "all-reduce gradients"."""
+    nbytes: int
+    """Sent in a step by the device that sends the most."""
+    way: str = ""
+    """On an edge: forward or backward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One box."""
+
+    layers: tuple[LayerFacts, ...]
+    badges: tuple[Badge, ...]
+    lines: tuple[str, ...]
+    """What is done, and the shapes."""
+    count: int = 1
+    """So many alike follow each other."""
+    title: str = ""
+    """Its name, or the first and the last name of those that it stands for."""
+
+    @property
+    def name(self) -> str:
+        """Name of the first layer, and the identity of the card."""
+        return self.layers[0].name
+
+    @property
+    def split(self) -> Split:
+        """The split of all its layers."""
+        return self.layers[0].split
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Cards that belong together."""
+
+    title: str
+    items: tuple[Item, ...]
+    count: int = 1
+    """So many stretches like this follow each other."""
+
+
+Item = Card | Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """From one card to those that read its result; with badges where that is exchanged."""
+
+    source: str
+    targets: tuple[str, ...]
+    badges: tuple[Badge, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its identity; no layer has such a name."""
+        return f"{self.source} > {self.targets[0]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All of it, in topological order."""
+
+    items: tuple[Item, ...]
+    links: tuple[Link, ...]
+
+    @property
+    def cards(self) -> tuple[Card, ...]:
+        """The cards in frames and outside."""
+        return tuple(cards_of(self.items))
+
+
+def cards_of(items: Iterable[Item]) -> list[Card]:
+    """The cards in frames and outside, in order."""
+    found = []
+    for item in items:
+        found += [item] if isinstance(item, Card) else cards_of(item.items)
+    return found

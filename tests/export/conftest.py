@@ -1,0 +1,100 @@
+"""Networks, and plans of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import netc_models
+from netc.cost import Cluster
+from netc.export import Facts
+from netc.ir.plan import Plan
+from netc.ir.types import Mesh
+from netc.passes.choose_splits import Pin
+from netc.passes.pipeline import Options, lower_training
+from netc.syntax import Network, parse_file, parse_text
+
+CLUSTER = Cluster("test", {"f32": 1e12, "f64": 1e12}, 1e11, 1e10, 1e-5, 1e9, 1e-5, "made up")
+
+TINY = """
+net tiny
+input image 1x8x8
+conv 3x3 4 pad=1 | relu
+maxpool 2x2 /2
+fc 6
+softmax_loss
+"""
+
+BLOCKS = """
+net blocks
+input image 3x16x16
+block unit(c) {
+    add {
+        conv 3x3 c pad=1 bias=false | bn | relu | conv 3x3 c pad=1 bias=false | bn
+        identity
+    }
+    relu
+}
+block inception(a, b) {
+    concat {
+        conv 1x1 a | relu
+        conv 1x1 b | relu | conv 3x3 b pad=1 | relu
+        maxpool 3x3 /1 pad=1
+    }
+}
+conv 3x3 8 pad=1 | bn | relu
+unit(8) | unit(8) | unit(8)
+inception(4, 6)
+conv 3x3 8 pad=1 | relu | conv 3x3 8 pad=1 | relu | conv 3x3 8 pad=1 | relu
+avgpool global
+fc 10
+softmax_loss
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the exporters are given."""
+
+    plan: Plan
+    network: Network
+    facts: Facts
+
+    @property
+    def given(self) -> tuple[Plan, Network, Facts]:
+        return self.plan, self.network, self.facts
+
+
+def network(name: str) -> Network:
+    texts = {"tiny": TINY, "blocks": BLOCKS}
+    if name in texts:
+        return parse_text(texts[name])
+    return parse_file(Path(netc_models.__file__).with_name(f"{name}.net"))
+
+
+@cache
+def make_case(
+    name: str,
+    strategy: str = "hybrid",
+    mesh: tuple[int, ...] = (4,),
+    scheme: str | None = None,
+    batch: int = 16,
+    pins: tuple[Pin, ...] = (),
+) -> Case:
+    net = network(name)
+    axes = ("d", "e")[: len(mesh)]
+    options = Options(Mesh(mesh, axes), batch, CLUSTER, strategy, pins=pins, scheme=scheme)
+    compiled = lower_training(net, options)
+    facts = Facts(
+        strategy, compiled.scheme, "test", (2**20,) * compiled.plan.mesh.size, 0.5, compiled.notes
+    )
+    return Case(compiled.plan, net, facts)
+
+
+@pytest.fixture(scope="session")
+def case() -> Callable[..., Case]:
+    return make_case

@@ -1,0 +1,129 @@
+"""Files: what is written, by suffix, and when it cannot be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netc.cost import plan_traffic
+from netc.errors import UsageError
+from netc.export import plan_dot, plan_json, write_plan
+from netc.export.write import WRITERS
+
+Make = Callable[..., Any]
+
+HERE = Path(__file__).parent
+
+
+def test_golden_dot(case: Make) -> None:
+    expected = (HERE / "tiny.dot").read_text(encoding="utf-8")
+    assert plan_dot(*case("tiny", "hybrid", (2,), "b", 8).given) == expected
+
+
+def test_json_has_its_keys(case: Make) -> None:
+    plan = plan_json(*case("tiny", "hybrid", (2,), "b", 8).given)
+    assert list(plan) == [
+        "version", "network", "batch", "strategy", "scheme", "cluster", "mesh", "splits", "layers",
+        "exchanges", "totals", "notes",
+    ]  # fmt: skip
+    assert list(plan["layers"][0]) == [
+        "name", "kind", "options", "inputs", "dtype", "shape", "split", "local_shape",
+        "parameters", "local_parameters", "forward_flops", "rounds",
+    ]  # fmt: skip
+    assert list(plan["exchanges"][0]) == [
+        "name", "kind", "axis", "role", "from", "to", "round", "sent_bytes", "received_bytes",
+    ]  # fmt: skip
+    assert list(plan["totals"]) == [
+        "parameters", "sent_bytes", "received_bytes", "memory_bytes", "step_seconds",
+    ]  # fmt: skip
+    assert (plan["version"], plan["mesh"]) == (1, {"axes": ["d"], "shape": [2], "devices": 2})
+
+
+def test_json_totals_are_the_traffic(case: Make) -> None:
+    given = case("blocks", "hybrid", (3,), None, 9)
+    plan = plan_json(*given.given)
+    traffic = plan_traffic(given.plan).values()
+    sent = [sum(t[device][0] for t in traffic) for device in range(3)]
+    received = [sum(t[device][1] for t in traffic) for device in range(3)]
+    assert (plan["totals"]["sent_bytes"], plan["totals"]["received_bytes"]) == (sent, received)
+    assert sum(sent) == sum(received) > 0
+
+
+def test_json_file_is_the_dict(case: Make, tmp_path: Path) -> None:
+    given = case("blocks", "model", (2, 2)).given
+    write_plan(tmp_path / "plan.json", *given)
+    assert json.loads((tmp_path / "plan.json").read_text()) == plan_json(*given)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "magic"),
+    [("svg", b"<svg "), ("pdf", b"%PDF-1.4\n"), ("PNG", b"\x89PNG"), ("dot", b"digraph "),
+     ("json", b"{\n")],
+)  # fmt: skip
+def test_the_suffix_says_what_is_written(
+    case: Make, tmp_path: Path, suffix: str, magic: bytes
+) -> None:
+    path = tmp_path / f"plan.{suffix}"
+    write_plan(path, *case("tiny").given)
+    assert path.read_bytes().startswith(magic)
+
+
+@pytest.mark.parametrize("name", ["plan.jpg", "plan", "plan.svgg"])
+def test_an_unknown_suffix(case: Make, tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        write_plan(tmp_path / name, *case("tiny").given)
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "E056"
+    assert problem.help.endswith("a plan is written as .svg, .pdf, .png, .dot, .json.")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_near_suffix_is_offered(case: Make, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        write_plan(tmp_path / "plan.svgg", *case("tiny").given)
+    assert "did you mean '.svg'?" in caught.value.diagnostics[0].help
+
+
+@pytest.mark.parametrize("suffix", ["svg", "json"])
+def test_a_place_that_cannot_be_written(case: Make, tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        write_plan(tmp_path / "missing" / f"plan.{suffix}", *case("tiny").given)
+    assert "cannot write" in str(caught.value)
+    assert "No such file or directory" in str(caught.value)
+
+
+_OTHER = """
+import hashlib, importlib.util, json, sys
+spec = importlib.util.spec_from_file_location("cases", sys.argv[1])
+cases = importlib.util.module_from_spec(spec)
+sys.modules["cases"] = cases
+spec.loader.exec_module(cases)
+from netc.export.write import WRITERS
+given = cases.make_case("blocks", "model", (2,)).given
+print(json.dumps({s: hashlib.sha256(write(*given)).hexdigest() for s, write in WRITERS.items()}))
+"""
+
+
+def test_another_process_without_fonts_writes_the_same_bytes(case: Make) -> None:
+    """Graphviz must not ask for fonts, and nothing may depend on the order of sets."""
+    given = case("blocks", "model", (2,)).given
+    own = {s: hashlib.sha256(write(*given)).hexdigest() for s, write in WRITERS.items()}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "PYTHONHASHSEED": "7",
+        "FONTCONFIG_FILE": os.devnull,
+        "LC_ALL": "C",
+    }
+    command = [sys.executable, "-c", _OTHER, str(HERE / "conftest.py")]
+    other = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(other.stdout) == own
+    assert other.stderr == ""
