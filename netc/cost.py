@@ -12,7 +12,16 @@ from netc.errors import Diagnostic, UsageError, did_you_mean
 from netc.ir.comm import Comm
 from netc.ir.graph import Graph, Node
 from netc.ir.plan import Plan
-from netc.ir.types import ITEM_BYTES, Block, Mesh, Placements, TensorType, local_block, shard_bounds
+from netc.ir.types import (
+    ITEM_BYTES,
+    Block,
+    Mesh,
+    Placements,
+    TensorType,
+    common_elements,
+    local_block,
+    shard_bounds,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +141,7 @@ def _messages(op: Comm, held: Blocks, wanted: Blocks) -> list[tuple[int, int, in
             have, want = held[giver], wanted[taker]
             if giver == taker or have is None or want is None:
                 continue
-            elements = want.elements if reduces else _overlap(have, want)
+            elements = want.elements if reduces else common_elements(have, want)
             messages.append((giver, taker, elements))
     return messages
 
@@ -149,16 +158,6 @@ def _all_reduce(held: Blocks) -> list[tuple[int, int, int]]:
             if other != owner:
                 messages += [(other, owner, stop - start), (owner, other, stop - start)]
     return messages
-
-
-def _overlap(a: Block, b: Block) -> int:
-    """Elements that two blocks share."""
-    elements = 1
-    for i in range(len(a.shape)):
-        low = max(a.where[i], b.where[i])
-        high = min(a.where[i] + a.shape[i], b.where[i] + b.shape[i])
-        elements *= max(high - low, 0)
-    return elements
 
 
 def plan_traffic(plan: Plan) -> dict[str, Traffic]:

@@ -88,7 +88,9 @@ class Executor:
         lanes = [lane for d in self.devices for lane in self.lanes[d]]
         while open_ := [lane for lane in lanes if lane.position < len(lane.numbers)]:
             choose.shuffle(open_)
-            assert any(self._try(lane) for lane in open_), "the program cannot go on"
+            seen = self.version
+            went_on = any(self._try(lane) for lane in open_) or self.version != seen
+            assert went_on, "the program cannot go on"
 
     def _restart(self) -> None:
         """The join that begins a step."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.ir.program import Collective, Instruction, Part, Port, Program, View
-from netc.ir.types import ITEM_BYTES
+from netc.ir.types import ITEM_BYTES, common_elements
 from netc_runtime.backend import StepReport
 from netc_runtime.executor import Executor, Task
 
@@ -120,7 +120,7 @@ def messages(collective: Collective, part: Part) -> dict[tuple[int, int], int]:
                     source, taker, len(everyone)
                 )
             else:
-                elements = _common(source, target)
+                elements = common_elements(source, target)
             if elements:
                 result[giver, taker] = elements
     return result
@@ -130,12 +130,3 @@ def _shard(view: View, owner: int, workers: int) -> int:
     size = prod(view.shape)
     step = -(-size // workers)
     return min((owner + 1) * step, size) - min(owner * step, size)
-
-
-def _common(a: View, b: View) -> int:
-    """Elements that two blocks of one global tensor share."""
-    low = (max(i, j) for i, j in zip(a.where, b.where, strict=True))
-    high = (
-        min(i + n, j + m) for i, n, j, m in zip(a.where, a.shape, b.where, b.shape, strict=True)
-    )
-    return prod(max(h - s, 0) for s, h in zip(low, high, strict=True))

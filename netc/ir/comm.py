@@ -126,8 +126,8 @@ class Keep(Comm):
     root: int
 
 
-def transition(source: Placement, target: Placement, axis: int) -> Comm:
-    """The one table: the operation that turns `source` into a different `target` along `axis`."""
+def transition(source: Placement, target: Placement, axis: int) -> Comm | None:
+    """The one table: what turns `source` into a different `target` along `axis`, if anything."""
     match source, target:
         case Replicate(), Shard(dim):
             return Slice(axis, dim)
@@ -151,7 +151,7 @@ def transition(source: Placement, target: Placement, axis: int) -> Comm:
             return Scatter(axis, root, dim)
         case On(root), On(other):
             return Send(axis, root, other)
-    raise AssertionError(f"no redistribution from {source} to {target}")
+    return None
 
 
 def redistribute(source: Placements, target: Placements) -> tuple[tuple[Comm, Placements], ...]:
@@ -166,6 +166,7 @@ def redistribute(source: Placements, target: Placements) -> tuple[tuple[Comm, Pl
     def change(axis: int, to: Placement) -> None:
         if current[axis] != to:
             operation = transition(current[axis], to, axis)
+            assert operation, f"no redistribution from {current[axis]} to {to}"
             current[axis] = to
             steps.append((operation, tuple(current)))
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import Protocol
 
 ITEM_BYTES = {"f32": 4, "f64": 8, "i64": 8}
 """Bytes of one element of each data type."""
@@ -160,6 +161,28 @@ class Block:
     def elements(self) -> int:
         """Number of elements held."""
         return math.prod(self.shape)
+
+
+class Placed(Protocol):
+    """Part of a global tensor: a Block, or a View of one in memory."""
+
+    @property
+    def where(self) -> tuple[int, ...]:
+        """Global index of the first element."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent along each dimension."""
+        ...
+
+
+def common_elements(a: Placed, b: Placed) -> int:
+    """How many elements two parts of one global tensor share."""
+    common = 1
+    for a0, an, b0, bn in zip(a.where, a.shape, b.where, b.shape, strict=True):
+        common *= max(min(a0 + an, b0 + bn) - max(a0, b0), 0)
+    return common
 
 
 def shard_bounds(size: int, unit: int, parts: int, index: int) -> tuple[int, int]:

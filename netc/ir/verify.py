@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
+from math import prod
 
+from netc.ir.collectives import problem_of
 from netc.ir.comm import Comm, transition
 from netc.ir.graph import Graph, Node
 from netc.ir.ops import Fused, Op, RoundMerge, RoundSlice, Source, Sum
 from netc.ir.ops.base import parse_labels
 from netc.ir.order import DeviceOrder, device_order
 from netc.ir.plan import Plan, Split
-from netc.ir.program import Buffer, Bundle, Launch, Program, View, in_place_pairs
+from netc.ir.program import (
+    Buffer,
+    Bundle,
+    Collective,
+    Instruction,
+    Launch,
+    Program,
+    View,
+    in_place_pairs,
+)
 from netc.ir.types import ITEM_BYTES, On, Partial, Placement, Placements, Replicate, Shard
 
 
@@ -150,12 +161,15 @@ def _expected(label: str, own: str) -> Placement:
     return Shard(own.index(label)) if label in own else Replicate()
 
 
-def verify_program(program: Program) -> None:
+def verify_program(program: Program, devices: Iterable[int] | None = None) -> None:
     """M1 every temporary buffer is written once, state and inputs only through an alias; M2 every
     read comes after the write of its buffer; M3 accesses to shared bytes are ordered, or one
     element after the other in place; M4 views and buffers lie inside what they are cut from;
     M5 waits point backward and all ranks see one order; M6 the program can follow itself: nothing
-    but state shares bytes with state or inputs, and each state has one last value.
+    but state shares bytes with state or inputs, and each state has one last value; M7 a collective
+    takes and gives what its kind says.
+
+    M1, M2, M3 and M6 hold of every device by itself; `devices` names those to check (all).
     """
     for number, instruction in enumerate(program.instructions):
         for wait in instruction.waits:
@@ -163,19 +177,29 @@ def verify_program(program: Program) -> None:
                 program.instructions[wait].devices
             )
             _require(bool(shared), "M5", f"{instruction.node} waits for instruction {wait}")
-        for view in (*instruction.reads, *instruction.writes):
-            _verify_view(program, instruction.devices, view)
-    for device in range(program.mesh.size):
+        for device, view in _views(instruction):
+            _verify_view(program, device, view)
+        problem = problem_of(instruction) if isinstance(instruction, Collective) else ""
+        _require(not problem, "M7", problem)
+    for device in range(program.mesh.size) if devices is None else devices:
         _DeviceCheck(program, device_order(program, device)).run()
 
 
-def _verify_view(program: Program, devices: tuple[int, ...], view: View) -> None:
+def _views(instruction: Instruction) -> Iterator[tuple[int, View]]:
+    """Everything an instruction accesses, with the device that does."""
+    if isinstance(instruction, Launch):
+        yield from ((instruction.device, v) for v in (*instruction.reads, *instruction.writes))
+        return
+    for part in instruction.parts:
+        for views in (part.sources, part.targets):
+            pairs = zip(instruction.devices, views, strict=True)
+            yield from ((device, view) for device, view in pairs if view is not None)
+
+
+def _verify_view(program: Program, device: int, view: View) -> None:
     buffer = program.buffer[view.buffer]
-    elements = 1
-    for extent in view.shape:
-        elements *= extent
-    end = (view.start + elements) * ITEM_BYTES[buffer.dtype]
-    _require(buffer.device in devices, "M4", f"{view.buffer} is not on devices {devices}")
+    end = (view.start + prod(view.shape)) * ITEM_BYTES[buffer.dtype]
+    _require(buffer.device == device, "M4", f"{view.buffer} is not on device {device}")
     _require(view.start >= 0 and end <= buffer.nbytes, "M4", f"a view outside {view.buffer}")
     aligned = buffer.offset >= 0 and buffer.offset % ITEM_BYTES[buffer.dtype] == 0
     _require(aligned, "M4", f"{view.buffer} is placed at byte {buffer.offset}")

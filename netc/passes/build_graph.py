@@ -14,7 +14,7 @@ from netc.ir import ops
 from netc.ir.graph import Graph, GraphBuilder, Node
 from netc.ir.ops.base import Op, ShapeError
 from netc.ir.types import TensorType
-from netc.syntax.network import Layer, Network
+from netc.syntax.network import InputSpec, Layer, Network
 
 SCALARS = "scalars"
 """The layer that step, seed, learning rate and count belong to; it is never split."""
@@ -51,12 +51,13 @@ def _clashes(network: Network) -> list[Diagnostic]:
     """Layers and inputs whose names would also be those of weights, gradients or scalars."""
     layers = {layer.name for layer in network.layers}
     problems = []
-    for each in (*network.inputs, *network.layers):
+    named: tuple[InputSpec | Layer, ...] = (*network.inputs, *network.layers)
+    for each in named:
         parts = each.name.split(".")
         around = {".".join(parts[:end]) for end in range(1, len(parts))} & layers
         own_loss = isinstance(each, Layer) and (each.kind, each.name) == ("softmax_loss", "loss")
         if around:
-            message = f"'{around.pop()}' names both a layer and the call of a block."
+            message = f"'{min(around)}' names both a layer and the call of a block."
             problems.append(Diagnostic("E021", message, each.span, help="give one another name."))
         elif each.name in _RESERVED and not own_loss:
             message = f"the name '{each.name}' has a meaning already in every compiled network."
