@@ -1,0 +1,97 @@
+"""Small changes to programs and plans, most of them wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from netc.ir.plan import Plan
+from netc.ir.program import Collective, Instruction, Launch, Program
+from netc.ir.types import Placements
+
+
+def waits(program: Program) -> Iterator[tuple[int, int]]:
+    """Every wait as (instruction, the one waited for)."""
+    for number, instruction in enumerate(program.instructions):
+        for wait in instruction.waits:
+            yield number, wait
+
+
+def with_instruction(program: Program, number: int, new: Instruction) -> Program:
+    changed = (*program.instructions[:number], new, *program.instructions[number + 1 :])
+    return replace(program, instructions=changed)
+
+
+def without_wait(program: Program, number: int, wait: int) -> Program:
+    old = program.instructions[number]
+    kept = tuple(w for w in old.waits if w != wait)
+    return with_instruction(program, number, replace(old, waits=kept))
+
+
+def shared_devices(program: Program, one: int, other: int) -> set[int]:
+    first, second = program.instructions[one], program.instructions[other]
+    return set(first.devices) & set(second.devices)
+
+
+def reordered(program: Program, order: list[int]) -> Program:
+    """The instructions of these numbers in this order; waits follow those they name."""
+    place = {old: new for new, old in enumerate(order)}
+    moved = []
+    for old in order:
+        instruction = program.instructions[old]
+        named = tuple(sorted(place[w] for w in instruction.waits if w in place))
+        moved.append(replace(instruction, waits=named))
+    return replace(program, instructions=tuple(moved))
+
+
+def without_instruction(program: Program, number: int) -> Program:
+    return reordered(program, [n for n in range(len(program.instructions)) if n != number])
+
+
+def swapped(program: Program, one: int, other: int) -> Program:
+    order = list(range(len(program.instructions)))
+    order[one], order[other] = other, one
+    return reordered(program, order)
+
+
+def moved_onto(program: Program, name: str, other: str) -> Program:
+    """A buffer, with all that share its storage, put at the first byte of another."""
+    one, target = program.buffer[name], program.buffer[other]
+    buffers = (
+        replace(b, offset=target.offset)
+        if (b.device, b.storage) == (one.device, one.storage)
+        else b
+        for b in program.buffers
+    )
+    return replace(program, buffers=tuple(buffers))
+
+
+def read_together(program: Program) -> Iterator[tuple[str, str]]:
+    """Pairs of buffers that one launch reads, so that both are in use."""
+    for instruction in program.instructions:
+        if isinstance(instruction, Launch):
+            names = [v.buffer for v in instruction.reads if 0 not in v.shape]
+            for one, other in zip(names, names[1:], strict=False):
+                if program.buffer[one].storage != program.buffer[other].storage:
+                    yield one, other
+
+
+def wrong_collectives(collective: Collective) -> Iterator[Collective]:
+    """Another root, kind or reduction; a part that gives or gets something else."""
+    for kind in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "reduce"):
+        if kind != collective.kind:
+            yield replace(collective, kind=kind)
+    for root in range(-1, len(collective.devices)):
+        if root != collective.root:
+            yield replace(collective, root=root)
+    for op in ("", "sum", "max", "min"):
+        if (op == "") != (collective.op == ""):
+            yield replace(collective, op=op)
+    part, *others = collective.parts
+    yield replace(collective, parts=(replace(part, sources=part.sources[::-1]), *others))
+    yield replace(collective, parts=(replace(part, targets=part.targets[::-1]), *others))
+
+
+def with_placement(plan: Plan, index: int, placements: Placements) -> Plan:
+    changed = (*plan.placements[:index], placements, *plan.placements[index + 1 :])
+    return replace(plan, placements=changed)

@@ -1,0 +1,200 @@
+"""Random networks, splits and meshes for Hypothesis."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from networks import Maker
+
+from netc.ir.types import Mesh, line_mesh
+from netc.passes.build_graph import build_graph
+from netc.passes.choose_splits import Pin
+from netc.strategies.labels import layer_letters
+from netc.syntax.network import Network
+
+T = TypeVar("T")
+LINES = tuple(line_mesh(devices) for devices in range(1, 9))
+GRIDS = tuple(Mesh(shape, ("a", "b")) for shape in ((2, 2), (2, 3), (3, 2), (1, 3), (2, 1)))
+COLUMN_OR_NOT = "kkcr"
+"""Labels that a random split prefers, besides those of the layer."""
+
+
+class Draw:
+    """Short forms of Hypothesis' draws."""
+
+    def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any]) -> None:
+        self.draw = draw
+
+    def number(self, low: int, high: int) -> int:
+        return int(self.draw(st.integers(low, high)))
+
+    def choice(self, options: Sequence[T]) -> T:
+        return self.draw(st.sampled_from(options))  # type: ignore[no-any-return]
+
+    def flag(self) -> bool:
+        return bool(self.draw(st.booleans()))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and how to run it on many devices."""
+
+    network: Network
+    mesh: Mesh
+    batch: int
+    splits: tuple[tuple[str, str], ...]
+    scheme: str | None
+    seed: int
+
+    @property
+    def pins(self) -> tuple[Pin, ...]:
+        return tuple(Pin(layer, split) for layer, split in self.splits)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """How Hypothesis shows it."""
+        printer.text(repr(self))
+
+    def __repr__(self) -> str:
+        """The layers with their splits, one a line."""
+        splits = dict(self.splits)
+        shapes = [f"{i.name} {i.shape}  [{splits[i.name]}]" for i in self.network.inputs]
+        layers = [
+            f"{x.name}({', '.join(x.inputs)}) {dict(x.options)}  [{splits.pop(x.name, '')}]"
+            for x in self.network.layers
+        ]
+        head = f"mesh={self.mesh.shape} batch={self.batch} scheme={self.scheme} seed={self.seed}"
+        return "\n".join([head, *shapes, *layers, f"other splits: {splits}"])
+
+
+def cases(default: int) -> settings:
+    """Settings for `default` random examples, more or fewer with `--cases`."""
+    asked = int(os.environ.get("NETC_CASES", "300"))
+    return settings(max_examples=max(1, default * asked // 300))
+
+
+@st.composite
+def networks(draw: Any) -> Network:
+    """A small network of any layers, with branches; images of 4 to 8 pixels."""
+    d = Draw(draw)
+    maker = Maker(d.number(1, 3), d.number(4, 8), d.number(4, 8))
+    x = "image"
+    for _ in range(d.number(1, 4)):
+        x = _image_element(d, maker, x)
+    if d.number(0, 3) == 0:
+        x = maker.flatten(x)
+    for _ in range(d.number(0, 4)):
+        x = _row_element(d, maker, x)
+    return maker.loss(x)
+
+
+def _image_element(d: Draw, maker: Maker, x: str) -> str:
+    """A layer, a few that often come together, or branches."""
+    kind = d.choice(["conv", "conv", "conv", "pool", "keep", "bn", "global", "add", "concat"])
+    if kind == "conv":
+        return _keep(d, maker, _conv(d, maker, x))
+    if kind == "pool":
+        return _pool(d, maker, x)
+    if kind == "keep":
+        return _keep(d, maker, x)
+    if kind == "bn":
+        return _keep(d, maker, maker.bn(_conv(d, maker, x, bias=False)))
+    if kind == "global":
+        return maker.pool(x, "global", "avgpool")
+    branches = [_branch(d, maker, x, kind == "add") for _ in range(d.number(2, 3))]
+    return maker.add(*branches) if kind == "add" else maker.concat(*branches)
+
+
+def _conv(d: Draw, maker: Maker, x: str, bias: bool | None = None) -> str:
+    channels, *image = maker.shapes[x]
+    groups = d.choice([g for g in (1, 2, 3) if channels % g == 0])
+    pad: Any = d.choice([0, 1, "same"])
+    room = 0 if pad == "same" else 2 * pad
+    size = (d.number(1, min(3, image[0] + room)), d.number(1, min(3, image[1] + room)))
+    filters = groups * d.number(1, 6 // groups)
+    bias = d.flag() if bias is None else bias
+    return maker.conv(
+        x, filters, size, stride=d.number(1, 2), pad=pad, groups=groups, bias=bias, bias_value=0.1
+    )
+
+
+def _pool(d: Draw, maker: Maker, x: str) -> str:
+    smallest = min(maker.shapes[x][1:])
+    size = d.number(1, min(3, smallest))
+    kind, ceil = d.choice(["maxpool", "avgpool"]), d.flag()
+    return maker.pool(x, size, kind, stride=d.number(1, 2), pad=d.number(0, size // 2), ceil=ceil)
+
+
+def _keep(d: Draw, maker: Maker, x: str) -> str:
+    """Anything that keeps the shape, or nothing."""
+    kind = d.choice(["relu", "relu", "sigmoid", "tanh", "dropout", "lrn", "nothing"])
+    if kind == "nothing":
+        return x
+    if kind == "dropout":
+        return maker.dropout(x)
+    if kind == "lrn":
+        return maker.lrn(x, d.number(1, 5)) if len(maker.shapes[x]) == 3 else x
+    return maker.unary(kind, x)
+
+
+def _branch(d: Draw, maker: Maker, x: str, same: bool) -> str:
+    """Layers that keep height and width, and for an add the channels; or the identity."""
+    channels = maker.shapes[x][0]
+    for _ in range(d.number(0, 2)):
+        filters = channels if same else d.number(1, 4)
+        x = _keep(d, maker, maker.conv(x, filters, d.choice([1, 3]), pad="same"))
+    return x
+
+
+def _row_element(d: Draw, maker: Maker, x: str) -> str:
+    kind = d.choice(["fc", "fc", "fc", "keep", "bn", "add", "concat"])
+    if kind == "fc" or len(maker.shapes[x]) == 3:
+        return _keep(d, maker, maker.fc(x, d.number(1, 9), bias=d.flag(), bias_value=0.1))
+    if kind == "keep":
+        return _keep(d, maker, x)
+    if kind == "bn":
+        return maker.bn(x)
+    width = maker.shapes[x][0] if kind == "add" else d.number(1, 5)
+    branches = [x if d.flag() else maker.fc(x, width) for _ in range(d.number(2, 3))]
+    return maker.add(*branches) if kind == "add" else maker.concat(*branches)
+
+
+@st.composite
+def free_cases(draw: Any, meshes: Sequence[Mesh] = LINES) -> Case:
+    """Any layer split in any way it can be."""
+    d = Draw(draw)
+    network: Network = draw(networks())
+    mesh, batch = d.choice(meshes), d.number(1, 12)
+    letters = layer_letters(build_graph(network, batch))
+    splits = tuple(
+        (layer, ",".join(_label(d, own, extent) for extent in mesh.shape))
+        for layer, own in letters.items()
+    )
+    return Case(network, mesh, batch, splits, None, d.number(0, 2**31))
+
+
+@st.composite
+def round_cases(draw: Any) -> Case:
+    """A boundary somewhere: layers before it are split by the batch, those behind it are not."""
+    d = Draw(draw)
+    network: Network = draw(networks())
+    scheme = d.choice(["a", "b", "b", "c", "c", None])
+    devices = d.number(2, 4) if scheme == "c" else d.number(2, 8)
+    divisible = scheme == "c" and d.number(0, 5) > 0
+    batch = devices**2 * d.number(1, 2) if divisible else d.number(1, 12)
+    letters = layer_letters(build_graph(network, batch))
+    boundary = d.number(1, len(letters) - 1)
+    splits = tuple(
+        (layer, _label(d, own.replace("n", ""), devices) if i >= boundary else "n")
+        for i, (layer, own) in enumerate(letters.items())
+    )
+    return Case(network, line_mesh(devices), batch, splits, scheme, d.number(0, 2**31))
+
+
+def _label(d: Draw, letters: str, extent: int) -> str:
+    known = [c for c in COLUMN_OR_NOT if c in letters + "r"]
+    return d.choice([*letters, *known, f"@{d.number(0, extent - 1)}"])

@@ -1,0 +1,156 @@
+"""Compile a network, run it on the cpu backend, and compare what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from networks import Maker
+from numpy.typing import NDArray
+from random_networks import Case
+
+import netc_clusters
+from netc.cost import read_cluster
+from netc.errors import PlanError
+from netc.ir.ops import Parameter, RowArgmax
+from netc.ir.program import Bundle
+from netc.ir.types import Mesh, line_mesh
+from netc.passes.build_graph import build_graph
+from netc.passes.differentiate import Sgd
+from netc.passes.pipeline import Compiled, Options, compile_network
+from netc.syntax.network import Network
+from netc_runtime.cpu import CpuBackend, CpuExecutable
+from netc_runtime.session import Session
+
+Array = NDArray[Any]
+CLUSTER = read_cluster(Path(netc_clusters.__file__).parent / "local.toml")
+SMALLEST_SCALE = 1e-2
+"""Differences are relative to the largest element, but not to less than this."""
+
+
+@dataclass
+class Run:
+    """What a few steps of training gave."""
+
+    results: dict[str, Array] = field(default_factory=dict)
+    """Losses, gradients, state and evaluation by name."""
+    moved: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Bytes of one training step by (giver, taker)."""
+
+
+def classes(network: Network) -> int:
+    graph = build_graph(network, 1, mode="eval")
+    return next(n.op.classes for n in graph.nodes if isinstance(n.op, RowArgmax))
+
+
+def gradients(network: Network) -> tuple[str, ...]:
+    """The names of all parameters' gradients."""
+    nodes = build_graph(network, 1).nodes
+    return tuple(f"{n.name}.grad" for n in nodes if isinstance(n.op, Parameter))
+
+
+def options(network: Network, mesh: Mesh | int, batch: int, **changes: Any) -> Options:
+    """Options in float64 that put out every gradient."""
+    mesh = line_mesh(mesh) if isinstance(mesh, int) else mesh
+    plain = Options(
+        mesh, batch, CLUSTER, "single", precision="fp64", optimizer=Sgd(0.9, 5e-3),
+        fetch=gradients(network),
+    )  # fmt: skip
+    return replace(plain, **changes)
+
+
+def compiled(network: Network, chosen: Options) -> tuple[Bundle, Compiled]:
+    return compile_network(network, chosen, {"network": network.name})
+
+
+def compile_case(case: Case) -> tuple[Bundle, Compiled]:
+    """A case as it is, or with another scheme where its own is refused."""
+    chosen = options(case.network, case.mesh, case.batch, pins=case.pins, scheme=case.scheme)
+    try:
+        return compiled(case.network, chosen)
+    except PlanError as refused:
+        assert {d.code for d in refused.diagnostics} == {"E043"}
+        assert case.scheme in ("b", "c")
+        return compiled(case.network, replace(chosen, scheme=None))
+
+
+def session(bundle: Bundle) -> Session:
+    """On devices whose unused bytes are NaN, with biases moved away from all ties."""
+    made = Session(bundle, CpuBackend([bundle.init, bundle.train, bundle.eval], poison=True))
+    made.initialize(seed=3)
+    rng, state = np.random.default_rng(1), made.state()
+    for name in sorted(state):
+        if name.endswith(("bias", "weight")):
+            state[name] = state[name] + 0.1 * rng.standard_normal(state[name].shape)
+    made.restore(state)
+    return made
+
+
+def data(network: Network, batch: int, seed: int) -> tuple[Array, Array]:
+    rng = np.random.default_rng(seed)
+    images = rng.standard_normal((batch, *network.inputs[0].shape))
+    return images, rng.integers(0, classes(network), batch)
+
+
+def train(
+    network: Network, bundle: Bundle, seed: int, steps: int = 3, interleave: int | None = None
+) -> Run:
+    """Some steps on random data, and an evaluation; in a random order for a seed of those."""
+    made = session(bundle)
+    if interleave is not None:
+        _interleave(made, interleave)
+    batch = made.bundle.train.inputs
+    rows = next(port.shape[0] for port in batch if port.name == "labels")
+    run = Run({f"initial {k}": v for k, v in made.state().items()})
+    for step in range(steps):
+        images, labels = data(network, rows, seed + step)
+        out = made.step(images, labels, step=step, seed=seed, learning_rate=0.05)
+        run.results |= {f"{name} at {step}": value for name, value in out.items()}
+        run.moved = made.last.bytes_moved
+    run.results |= made.state()
+    evaluated = made.evaluate(*data(network, rows, seed), count=max(rows - 2, 1))
+    run.results |= {"evaluated": np.asarray(evaluated)}
+    return run
+
+
+def _interleave(made: Session, seed: int) -> None:
+    for executable in (made.train, made.eval):
+        assert isinstance(executable, CpuExecutable)
+        executable.run = lambda e=executable: e.run_interleaved(seed)  # type: ignore[method-assign]
+
+
+def difference(one: Run, other: Run) -> float:
+    """The largest relative difference of any result; both have the same ones."""
+    assert one.results.keys() == other.results.keys()
+    return max(_apart(value, other.results[name]) for name, value in one.results.items())
+
+
+def same(one: dict[str, Array], other: dict[str, Array]) -> bool:
+    """Equal to the bit."""
+    assert one.keys() == other.keys()
+    return all(np.array_equal(value, other[name]) for name, value in one.items())
+
+
+def _apart(a: Array, b: Array) -> float:
+    assert a.shape == b.shape
+    assert np.isfinite(a).all()
+    assert np.isfinite(b).all()
+    scale = max(np.abs(b).max(initial=0.0), SMALLEST_SCALE)
+    return float(np.abs(a - b).max(initial=0.0) / scale)
+
+
+def single(network: Network, batch: int, seed: int) -> Run:
+    """The same on one device."""
+    bundle, _ = compiled(network, options(network, 1, batch))
+    return train(network, bundle, seed)
+
+
+def tiny(filters: int = 8, classes: int = 10) -> Network:
+    """Two convolutions and two fully connected layers, as in most examples."""
+    net = Maker(1, 8, 8, name="tiny")
+    x = net.relu(net.conv("image", filters, pad=1))
+    x = net.pool(net.relu(net.conv(x, 12, pad=1, groups=2)), 2)
+    x = net.dropout(net.relu(net.fc(x, 24)), 0.3)
+    return net.loss(net.fc(x, classes))

@@ -1,0 +1,32 @@
+"""Options of the whole suite.
+
+`pytest tests/compiler --cases 5000` runs that many random networks through the compiler instead of
+the few hundred of the default suite. A failure prints the example and how to run it again.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "netc",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("netc")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--cases`."""
+    parser.addoption("--cases", type=int, help="random networks to compile and run (default: 300)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell the tests of the compiler how many cases they run."""
+    cases = config.getoption("--cases")
+    if cases is not None:
+        os.environ["NETC_CASES"] = str(cases)
