@@ -74,7 +74,7 @@ def _problems(path: Path, content: Mapping[str, Any]) -> list[Diagnostic]:
     ]
     for key, value in content.items():
         if key not in wanted:
-            hint = did_you_mean(key, wanted)
+            hint = did_you_mean(key, wanted) + f"keys are: {', '.join(wanted)}."
             problems.append(Diagnostic("E055", f"unknown key '{key}' in '{path.name}'.", help=hint))
         elif key in _NUMBERS and not (isinstance(value, int | float) and value > 0):
             problems.append(Diagnostic("E055", f"'{key}' in '{path.name}' must be positive."))

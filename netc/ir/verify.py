@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import combinations
 from math import prod
 
 from netc.ir.collectives import problem_of
@@ -233,8 +232,8 @@ class _DeviceCheck:
                 self.in_place |= set(self._aliases(instruction))
         self._written_once()
         for a, b in self._sharing():
+            self._follows_itself(a, b)
             self._ordered(a, b)
-        self._follows_itself()
 
     def _aliases(self, launch: Launch) -> Iterator[tuple[str, str]]:
         """State that a launch reads and overwrites: buffers of one storage."""
@@ -290,21 +289,11 @@ class _DeviceCheck:
             allowed |= 1 << write
         return not accesses & ~allowed
 
-    def _follows_itself(self) -> None:
-        kept = [b for b in self.buffers if b.kind in ("persistent", "input")]
-        for a, b in combinations(sorted(kept, key=lambda b: b.offset), 2):
-            if b.offset >= a.offset + a.nbytes:
-                continue
-            same = a.storage == b.storage and a.offset == b.offset
-            _require(same, "M6", f"{a.name} overlaps {b.name}")
-        end = max((b.offset + b.nbytes for b in kept), default=0)
-        for b in self.buffers:
-            clash = b.kind == "temporary" and b.offset < end and any(_overlap(k, b) for k in kept)
-            _require(not clash, "M6", f"{b.name} overlaps what the next step reads")
-
-
-def _overlap(a: Buffer, b: Buffer) -> bool:
-    return a.offset < b.offset + b.nbytes and b.offset < a.offset + a.nbytes
+    def _follows_itself(self, a: Buffer, b: Buffer) -> None:
+        """What the next step reads shares its bytes with its own successor only."""
+        lasting = {"persistent", "input"} & {a.kind, b.kind}
+        same = a.storage == b.storage and a.offset == b.offset
+        _require(same or not lasting, "M6", f"{a.name} overlaps {b.name}, one of them lasting")
 
 
 def verify_bundle(bundle: Bundle) -> None:

@@ -126,8 +126,9 @@ class _Lowering:
         if self.bucket:
             self._flush()
         graph = self.plan.graph
-        kept = [n for n in graph.nodes if isinstance(n.op, Parameter | State)]
-        given = [n for n in graph.nodes if isinstance(n.op, Source) and n not in kept]
+        sources = [n for n in graph.nodes if isinstance(n.op, Source)]
+        kept = [n for n in sources if isinstance(n.op, Parameter | State)]
+        given = [n for n in sources if not isinstance(n.op, Parameter | State)]
         return Program(
             self.name,
             self.plan.mesh,

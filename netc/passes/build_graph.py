@@ -136,7 +136,7 @@ class _Builder:
         channels = x.type.shape[1]
         if channels % groups or filters % groups:
             message = f"{groups} groups must divide both {channels} channels and {filters} filters"
-            raise ShapeError(message)
+            raise ShapeError(message, "choose filters, and groups, that fit.")
         fan_in = channels // groups * math.prod(size)
         std = math.sqrt(2.0 / fan_in) if options["std"] is None else options["std"]
         shape = (filters, channels // groups, *size)
@@ -178,7 +178,8 @@ class _Builder:
             size = stride = x.type.shape[2:]
         pad = _padding(layer, x)
         if any(p >= s for p, s in zip(pad[::2], size, strict=True)):
-            raise ShapeError(f"padding {pad[0]}x{pad[2]} makes windows that hold padding only")
+            message = f"padding {pad[0]}x{pad[2]} makes windows that hold padding only"
+            raise ShapeError(message, "pad by less than the window's size.")
         return self._emit(layer.name, kind(size, stride, pad, _options(layer)["ceil"]), x)
 
     def _relu(self, layer: Layer, x: Node) -> Node:
@@ -251,7 +252,10 @@ def _options(layer: Layer) -> Mapping[str, Any]:
 
 def _need_image(x: Node) -> None:
     if x.type.rank != 4:
-        raise ShapeError(f"expects images N C H W, but its input '{x.name}' is {x.type}")
+        raise ShapeError(
+            f"it needs images, but '{x.name}' gives {x.type.shape[1]} values, no height and width",
+            "it must come before the first fully connected layer.",
+        )
 
 
 def _padding(layer: Layer, x: Node) -> tuple[int, int, int, int]:

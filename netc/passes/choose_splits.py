@@ -57,7 +57,7 @@ def _matches(pattern: str, layer: str) -> bool:
 
 
 def _unmatched(pin: Pin, splits: Splits) -> Diagnostic:
-    hint = did_you_mean(pin.pattern, splits) or "'netc summary' lists the layers."
+    hint = did_you_mean(pin.pattern, splits) + "'netc summary' lists the layers."
     return Diagnostic("E042", f"no layer matches '{pin.pattern}'.", pin.span, help=hint)
 
 

@@ -13,7 +13,7 @@ from netc.ir.plan import Plan, Split
 from netc.ir.program import Bundle, Program
 from netc.ir.text import graph_text, plan_text, program_text
 from netc.ir.types import Mesh
-from netc.ir.verify import verify_bundle, verify_graph, verify_plan, verify_program
+from netc.ir.verify import verify_bundle, verify_graph, verify_plan
 from netc.passes.assign_formats import Target, assign_formats
 from netc.passes.assign_streams import assign_streams
 from netc.passes.build_graph import build_graph
@@ -23,7 +23,7 @@ from netc.passes.fuse import fuse
 from netc.passes.init_graph import init_plan
 from netc.passes.insert_comm import insert_comm
 from netc.passes.insert_waits import insert_waits
-from netc.passes.plan_memory import Layout, persistent_layout, plan_memory
+from netc.passes.plan_memory import persistent_layout, plan_memory
 from netc.passes.split_rounds import has_boundary, split_rounds, why_not_rounds
 from netc.syntax.network import Network
 
@@ -100,8 +100,9 @@ def compile_network(
         assign_streams(init_plan(trained.plan), options.cluster, f"{network.name}.init")
     )
     programs = (init, trained.program, evaluated.program)
-    layout = persistent_layout(programs, options.mesh.size, options.target.alignment_bytes)
-    init, train, evaluate = (_place(p, layout, options) for p in programs)
+    alignment = options.target.alignment_bytes
+    layout = persistent_layout(programs, options.mesh.size, alignment)
+    init, train, evaluate = (plan_memory(p, layout, alignment) for p in programs)
     observe("plan-memory", lambda: program_text(train))
     bundle = Bundle(init, train, evaluate, tuple(sorted(facts.items())))
     verify_bundle(bundle)
@@ -187,9 +188,3 @@ def _scheme(
     if problem is None or options.fc_update == "round":
         return "b", ()
     return "a", (f"scheme a is used, since scheme b is not possible: {problem.message}.",)
-
-
-def _place(program: Program, layout: Layout, options: Options) -> Program:
-    placed = plan_memory(program, layout, options.target.alignment_bytes)
-    verify_program(placed)
-    return placed

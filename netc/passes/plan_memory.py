@@ -33,6 +33,7 @@ class _Storage:
     nbytes: int = 0
     accesses: int = 0
     first_write: int = -1
+    last_access: int = -1
     partners: set[str] = field(default_factory=set)
     """Storages whose place the first write may take."""
     offset: int = -1
@@ -112,6 +113,8 @@ def _storages(program: Program, order: DeviceOrder, kept: set[str]) -> list[_Sto
         for old, new in in_place_pairs(program, instruction, order.device):
             if storages[new.storage].first_write == position and old.storage != new.storage:
                 storages[new.storage].partners.add(old.storage)
+    for storage in storages.values():
+        storage.last_access = storage.accesses.bit_length() - 1
     for storage in (s for s in storages.values() if s.partners):
         ends = order.before[storage.first_write] | 1 << storage.first_write
         over = (p for p in storage.partners if not storages[p].accesses & ~ends)
@@ -171,6 +174,7 @@ def _disjoint(a: _Storage, b: _Storage, order: DeviceOrder) -> bool:
 
 
 def _over_before(a: _Storage, b: _Storage, order: DeviceOrder) -> bool:
-    if a.kind == "output" or b.first_write < 0:
+    # What is accessed at a later position cannot be over before: most pairs are told by that.
+    if a.last_access >= b.first_write or a.kind == "output":
         return False
     return not a.accesses & ~order.before[b.first_write]

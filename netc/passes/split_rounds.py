@@ -159,8 +159,7 @@ def _whole_batch(graph: Graph, region: frozenset[str], node: Node) -> Diagnostic
     if all(graph[user].phase == "update" for user in graph.users[node.name]):
         return None
     message = f"'{node.layer}' uses a value of the whole batch, which no round has"
-    hint = f"take '--scheme a', or split '{node.layer}' by n."
-    return Diagnostic("E043", message, node.span, help=hint)
+    return Diagnostic("E043", message, node.span, help="take '--scheme a'.")
 
 
 def _contracts_batch(graph: Graph, node: Node) -> bool:

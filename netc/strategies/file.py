@@ -68,7 +68,7 @@ def _checked(source: Source, content: Mapping[str, Any]) -> StrategyFile:
     for key, value in content.items():
         where = _key_span(source, key)
         if key not in _KEYS:
-            hint = did_you_mean(key, _KEYS)
+            hint = did_you_mean(key, _KEYS) + f"keys are: {', '.join(_KEYS)}."
             problems.append(Diagnostic("E042", f"unknown key '{key}'.", where, help=hint))
         elif not isinstance(value, _KEYS[key]):
             kind = _KEYS[key].__name__

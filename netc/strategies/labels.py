@@ -70,7 +70,7 @@ def parse_split(text: str, axes: int) -> Split | None:
 
 def why_not(kind: str, label: str) -> str:
     """The reason a layer of this kind has no such split."""
-    default = f"it has no such dimension: {NAMES[label]} of its result cannot be computed apart"
+    default = f"{NAMES[label]} of such a layer cannot be computed apart"
     return _REASONS.get((kind, label), default)
 
 

@@ -65,7 +65,7 @@ class _UnaryDx(Op):
 
     def infer(self, *operands: TensorType) -> TensorType:
         """The operands' common type."""
-        return same_shape(self.kernel, *operands)
+        return same_shape(*operands)
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """Any dimension."""

@@ -96,11 +96,19 @@ def elementwise(operands: tuple[TensorType, ...], count: int, scalars: int = 0) 
     return ",".join([each] * count + [""] * scalars) + "->" + each
 
 
-def same_shape(name: str, *operands: TensorType) -> TensorType:
+def image_text(type_: TensorType) -> str:
+    """The shape of one example, as a person writes it: 64x56x56."""
+    return "x".join(map(str, type_.shape[1:])) or "1"
+
+
+def same_shape(*operands: TensorType) -> TensorType:
     """The common type of elementwise operands."""
     for other in operands[1:]:
         if other.shape != operands[0].shape:
-            raise ShapeError(f"{name} of different shapes: {operands[0]} and {other}")
+            raise ShapeError(
+                f"its inputs differ in shape: {image_text(operands[0])} and {image_text(other)}",
+                "every branch must end with the same channels, height and width.",
+            )
     return operands[0]
 
 

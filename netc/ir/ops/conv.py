@@ -17,7 +17,10 @@ def window_extent(size: int, window: int, stride: int, before: int, after: int) 
     """Number of window positions along one dimension, the last partial one left out."""
     if window > size + before + after:
         padded = f" with its padding {before}+{after}" if before + after else ""
-        raise ShapeError(f"a window of {window} is larger than its input of {size}{padded}")
+        raise ShapeError(
+            f"a window of {window} is larger than its input of {size}{padded}",
+            "take a smaller window, more padding, or less pooling and stride before it.",
+        )
     return (size + before + after - window) // stride + 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from netc.ir.ops.base import Op, ShapeError, elementwise, letters, same_shape
+from netc.ir.ops.base import Op, ShapeError, elementwise, image_text, letters, same_shape
 from netc.ir.types import TensorType
 
 
@@ -18,7 +18,7 @@ class Add(Op):
 
     def infer(self, *operands: TensorType) -> TensorType:
         """The common shape."""
-        return same_shape(self.kernel, *operands)
+        return same_shape(*operands)
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """Any dimension, if shards of all operands end at the same places."""
@@ -46,7 +46,10 @@ class Concat(Op):
         first = operands[0]
         for other in operands[1:]:
             if (other.shape[0], *other.shape[2:]) != (first.shape[0], *first.shape[2:]):
-                raise ShapeError(f"concat of {first} and {other}: all but the channels must agree")
+                raise ShapeError(
+                    f"its inputs are {image_text(first)} and {image_text(other)}",
+                    "all but the channels must agree.",
+                )
         channels = sum(t.shape[1] for t in operands)
         return TensorType(first.dtype, (first.shape[0], channels, *first.shape[2:]))
 
