@@ -76,14 +76,22 @@ def _problems(path: Path, content: Mapping[str, Any]) -> list[Diagnostic]:
         if key not in wanted:
             hint = did_you_mean(key, wanted) + f"keys are: {', '.join(wanted)}."
             problems.append(Diagnostic("E055", f"unknown key '{key}' in '{path.name}'.", help=hint))
-        elif key in _NUMBERS and not (isinstance(value, int | float) and value > 0):
+        elif key in _NUMBERS and not _positive(value):
             problems.append(Diagnostic("E055", f"'{key}' in '{path.name}' must be positive."))
-    flops = content.get("flops_per_second")
-    if flops is not None and not (isinstance(flops, dict) and {"f32", "f64"} <= set(flops)):
-        problems.append(
-            Diagnostic("E055", f"'flops_per_second' in '{path.name}' must name f32 and f64.")
-        )
+    flops = content.get("flops_per_second", {"f32": 1, "f64": 1})
+    if not (isinstance(flops, dict) and {"f32", "f64"} <= set(flops)):
+        message = f"'flops_per_second' in '{path.name}' must name f32 and f64."
+        problems.append(Diagnostic("E055", message))
+    elif not all(map(_positive, flops.values())):
+        message = f"'flops_per_second' in '{path.name}' must be positive numbers."
+        problems.append(Diagnostic("E055", message))
+    if not isinstance(content.get("source", ""), str):
+        problems.append(Diagnostic("E055", f"'source' in '{path.name}' must be text."))
     return problems
+
+
+def _positive(value: Any) -> bool:
+    return type(value) in (int, float) and value > 0
 
 
 def launch_seconds(cluster: Cluster, dtype: str, flops: int, nbytes: int) -> float:

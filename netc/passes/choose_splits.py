@@ -37,7 +37,7 @@ def choose_splits(graph: Graph, mesh: Mesh, strategy: str, pins: Sequence[Pin] =
     problems: list[Diagnostic] = []
     pinned: dict[str, Pin] = {}
     for pin in pins:
-        layers = [layer for layer in splits if _matches(pin.pattern, layer)]
+        layers = _matching(pin.pattern, splits)
         split = parse_split(pin.split, len(mesh.shape))
         if not layers:
             problems.append(_unmatched(pin, splits))
@@ -52,8 +52,15 @@ def choose_splits(graph: Graph, mesh: Mesh, strategy: str, pins: Sequence[Pin] =
     return splits
 
 
-def _matches(pattern: str, layer: str) -> bool:
-    return fnmatchcase(layer, pattern) or fnmatchcase(layer.rsplit(".", 1)[-1], pattern)
+def _matching(pattern: str, splits: Splits) -> list[str]:
+    """The one layer of this name, or all that the pattern matches, also inside blocks."""
+    if pattern in splits:
+        return [pattern]
+    return [
+        layer
+        for layer in splits
+        if fnmatchcase(layer, pattern) or fnmatchcase(layer.rsplit(".", 1)[-1], pattern)
+    ]
 
 
 def _unmatched(pin: Pin, splits: Splits) -> Diagnostic:

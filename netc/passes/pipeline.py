@@ -131,14 +131,18 @@ def splits_text(splits: Mapping[str, Split]) -> str:
 
 
 def _fetched(graph: Graph, names: Sequence[str]) -> tuple[str, ...]:
-    unknown = [name for name in names if name not in graph.index]
-    if unknown:
-        hint = "'netc compile --emit graph' lists all values."
-        problems = (
-            Diagnostic("E044", f"no value '{name}' to fetch.", help=hint) for name in unknown
-        )
+    overwritten = {n.inputs[n.op.alias] for n in graph.nodes if n.op.alias is not None}
+    problems = []
+    for name in names:
+        if name not in graph.index:
+            hint = "'netc compile --emit graph' lists all values."
+            problems.append(Diagnostic("E044", f"no value '{name}' to fetch.", help=hint))
+        elif name in overwritten:
+            message = f"'{name}' cannot be fetched: the step overwrites it."
+            problems.append(Diagnostic("E044", message, help="its new value is in the state."))
+    if problems:
         raise UsageError(*problems)
-    return tuple(name for name in names if name not in graph.outputs)
+    return tuple(dict.fromkeys(name for name in names if name not in graph.outputs))
 
 
 def _lower(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,15 @@ from netc.errors import Diagnostic, Source, Span, SyntaxProblem, did_you_mean
 from netc.ir.plan import Split
 
 VERSION = 1
-_KEYS = {"netc_strategy": int, "devices": int, "mesh": list, "scheme": str, "fc_update": str,
-         "splits": dict}  # fmt: skip
+_FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "netc_strategy": (lambda value: value == VERSION, f"{VERSION}, the version of its format"),
+    "devices": (lambda value: _counts([value]), "a number of devices"),
+    "mesh": (lambda value: _counts(value), "devices along each axis, such as [2, 2]"),
+    "scheme": (lambda value: value in ("", "a", "b", "c"), "a, b or c"),
+    "fc_update": (lambda value: value in ("step", "round"), "step or round"),
+    "splits": (lambda value: isinstance(value, dict), "a table: write [splits]"),
+}
+"""For every key what its value must be: a test, and the words for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +71,15 @@ def _key_span(source: Source, key: str) -> Span:
 
 
 def _checked(source: Source, content: Mapping[str, Any]) -> StrategyFile:
-    problems = []
-    for key, value in content.items():
-        where = _key_span(source, key)
-        if key not in _KEYS:
-            hint = did_you_mean(key, _KEYS) + f"keys are: {', '.join(_KEYS)}."
-            problems.append(Diagnostic("E042", f"unknown key '{key}'.", where, help=hint))
-        elif not isinstance(value, _KEYS[key]):
-            kind = _KEYS[key].__name__
-            problems.append(Diagnostic("E042", f"'{key}' must be of type {kind}.", where))
-    if content.get("netc_strategy", VERSION) != VERSION:
-        message = f"a strategy file of version {content['netc_strategy']}; this is for {VERSION}."
-        problems.append(Diagnostic("E042", message, _key_span(source, "netc_strategy")))
+    problems = [p for key, value in content.items() if (p := _problem(source, key, value))]
     splits = content.get("splits", {})
     for layer, value in splits.items() if isinstance(splits, dict) else ():
         if not isinstance(value, str):
             message = f"the split of '{layer}' must be text such as \"k\"."
             problems.append(Diagnostic("E042", message, _key_span(source, layer)))
     if not splits:
-        problems.append(
-            Diagnostic("E042", "no [splits] in the strategy file.", _line_span(source, 1))
-        )
+        message = "no [splits] in the strategy file."
+        problems.append(Diagnostic("E042", message, _line_span(source, 1)))
     if problems:
         raise SyntaxProblem(*problems)
     mesh = content.get("mesh", [content["devices"]] if "devices" in content else None)
@@ -94,6 +89,23 @@ def _checked(source: Source, content: Mapping[str, Any]) -> StrategyFile:
         content.get("scheme"),
         content.get("fc_update"),
     )
+
+
+def _problem(source: Source, key: str, value: Any) -> Diagnostic | None:
+    """What is wrong with one key of the file."""
+    if key not in _FORMS:
+        hint = did_you_mean(key, _FORMS) + f"keys are: {', '.join(_FORMS)}."
+        return Diagnostic("E042", f"unknown key '{key}'.", _key_span(source, key), help=hint)
+    right, words = _FORMS[key]
+    if right(value):
+        return None
+    return Diagnostic("E042", f"'{key}' must be {words}.", _key_span(source, key))
+
+
+def _counts(values: Any) -> bool:
+    """Whether these are one or more positive integers."""
+    some = isinstance(values, list) and len(values) > 0
+    return some and all(type(value) is int and value > 0 for value in values)
 
 
 def write_strategy(
