@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 from netc.ir.plan import Plan
 from netc.ir.program import Collective, Instruction, Launch, Program
@@ -71,7 +72,7 @@ def read_together(program: Program) -> Iterator[tuple[str, str]]:
     for instruction in program.instructions:
         if isinstance(instruction, Launch):
             names = [v.buffer for v in instruction.reads if 0 not in v.shape]
-            for one, other in zip(names, names[1:], strict=False):
+            for one, other in pairwise(names):
                 if program.buffer[one].storage != program.buffer[other].storage:
                     yield one, other
 

@@ -97,10 +97,10 @@ def windows(
     image: Any, size: tuple[int, int], stride: int, pad: Any, ceil: bool = False
 ) -> tuple[int, ...]:
     """Height and width after a convolution or pooling, as PyTorch counts them."""
-    return tuple(_windows(n, s, stride, pad, ceil) for n, s in zip(image, size, strict=True))
+    return tuple(window_count(n, s, stride, pad, ceil) for n, s in zip(image, size, strict=True))
 
 
-def _windows(extent: int, size: int, stride: int, pad: Any, ceil: bool) -> int:
+def window_count(extent: int, size: int, stride: int, pad: Any, ceil: bool) -> int:
     if pad == "same":
         return -(-extent // stride)
     room = extent + 2 * pad - size

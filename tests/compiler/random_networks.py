@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -34,7 +34,7 @@ class Draw:
         return int(self.draw(st.integers(low, high)))
 
     def choice(self, options: Sequence[T]) -> T:
-        return self.draw(st.sampled_from(options))  # type: ignore[no-any-return]
+        return cast(T, self.draw(st.sampled_from(options)))
 
     def flag(self) -> bool:
         return bool(self.draw(st.booleans()))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from harness import Run, compile_case, compiled, options, same, tiny, train
 from hypothesis import given
 from hypothesis import strategies as st
 from random_networks import Case, cases, free_cases, round_cases
-
-from runs import Run, compile_case, compiled, options, same, tiny, train
 
 
 def assert_same(one: Run, other: Run) -> None:

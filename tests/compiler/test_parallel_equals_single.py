@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from harness import compile_case, difference, single, train
 from hypothesis import event, given
 from random_networks import GRIDS, Case, cases, free_cases, round_cases
-
-from runs import compile_case, difference, single, train
 
 TOLERANCE = 1e-9
 

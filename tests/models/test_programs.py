@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mutations
 import pytest
+from harness import compiled, options
 
 import netc_models
 from netc.ir.text import (
@@ -19,7 +20,6 @@ from netc.ir.text import (
 )
 from netc.ir.verify import VerifyError, verify_program
 from netc.syntax import network_text, parse_file, parse_text
-from runs import compiled, options
 
 MODELS = Path(netc_models.__file__).parent
 SMALL = ("digits", "lenet", "alexnet", "alexnet_owt", "vgg16")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ from numpy.typing import NDArray
 from random_networks import Case
 
 import netc_clusters
-from netc.cost import read_cluster
+from netc.cost import plan_traffic, read_cluster
 from netc.errors import PlanError
+from netc.ir.graph import Node
 from netc.ir.ops import Parameter, RowArgmax
+from netc.ir.plan import Plan
 from netc.ir.program import Bundle
 from netc.ir.types import Mesh, line_mesh
 from netc.passes.build_graph import build_graph
@@ -71,9 +75,21 @@ def compile_case(case: Case) -> tuple[Bundle, Compiled]:
     try:
         return compiled(case.network, chosen)
     except PlanError as refused:
-        assert {d.code for d in refused.diagnostics} == {"E043"}
-        assert case.scheme in ("b", "c")
-        return compiled(case.network, replace(chosen, scheme=None))
+        codes = {diagnostic.code for diagnostic in refused.diagnostics}
+    assert codes == {"E043"}
+    assert case.scheme in ("b", "c")
+    return compiled(case.network, replace(chosen, scheme=None))
+
+
+def total_traffic(
+    plan: Plan, wanted: Callable[[Node], bool] = lambda node: True
+) -> list[tuple[int, int]]:
+    """Bytes that every device is predicted to send and receive, for some communication nodes."""
+    moved = [t for name, t in plan_traffic(plan).items() if wanted(plan.graph[name])]
+    return [
+        (sum(m[device][0] for m in moved), sum(m[device][1] for m in moved))
+        for device in range(plan.mesh.size)
+    ]
 
 
 def session(bundle: Bundle) -> Session:
@@ -118,7 +134,7 @@ def train(
 def _interleave(made: Session, seed: int) -> None:
     for executable in (made.train, made.eval):
         assert isinstance(executable, CpuExecutable)
-        executable.run = lambda e=executable: e.run_interleaved(seed)  # type: ignore[method-assign]
+        executable.run = partial(executable.run_interleaved, seed)  # type: ignore[method-assign]
 
 
 def difference(one: Run, other: Run) -> float:

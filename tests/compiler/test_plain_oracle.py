@@ -1,0 +1,61 @@
+"""Programs for many devices against a plain NumPy network that shares no code with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from harness import compile_case, data, session
+from hypothesis import given
+from hypothesis import strategies as st
+from plain_network import Array, Plain, derivative
+from random_networks import GRIDS, Case, cases, free_cases, round_cases
+
+RATE, MOMENTUM, DECAY = 0.05, 0.9, 5e-3
+TOLERANCE = 1e-9
+
+
+def close(actual: object, expected: object) -> bool:
+    return bool(np.allclose(np.asarray(actual), np.asarray(expected), TOLERANCE, TOLERANCE))
+
+
+@cases(60)
+@given(st.one_of(free_cases(), free_cases(GRIDS), round_cases()))
+def test_training_and_evaluation(case: Case) -> None:
+    bundle, _ = compile_case(case)
+    devices = session(bundle)
+    network, seed = case.network, case.seed
+    for step in range(2):
+        images, labels = data(network, case.batch, seed + step)
+        before = devices.state()
+        out = devices.step(images, labels, step=step, seed=seed, learning_rate=RATE)
+        plain = Plain(before, labels, seed=seed, step=step)
+        assert close(out["loss"], plain.losses(network, images).mean())
+        check_gradients(case, plain, images, out)
+        after = devices.state()
+        assert all(close(after[name], value) for name, value in plain.statistics.items())
+        check_update(before, after, out)
+    count = max(case.batch - 2, 1)
+    rows = Plain(devices.state(), labels, training=False).losses(network, images)
+    assert close(devices.evaluate(images, labels, count)[0], rows[:count].sum())
+
+
+def check_gradients(case: Case, plain: Plain, images: Array, out: Mapping[str, Array]) -> None:
+    """Along random directions of all weights, and of each one."""
+    gradients = {k.removesuffix(".grad"): v for k, v in out.items() if k.endswith(".grad")}
+    rng = np.random.default_rng(case.seed)
+    directions = {name: rng.standard_normal(g.shape) for name, g in gradients.items()}
+    for part in (directions, *({name: d} for name, d in directions.items())):
+        slope = sum(float((gradients[name] * d).sum()) for name, d in part.items())
+        assert close(slope, derivative(case.network, plain, images, part))
+
+
+def check_update(
+    before: Mapping[str, Array], after: Mapping[str, Array], out: Mapping[str, Array]
+) -> None:
+    """v := momentum v - lr (g + decay w); w := w + v."""
+    for name in (k.removesuffix(".grad") for k in out if k.endswith(".grad")):
+        moved = out[f"{name}.grad"] + DECAY * before[name]
+        velocity = MOMENTUM * before[f"{name}.velocity"] - RATE * moved
+        assert close(after[f"{name}.velocity"], velocity)
+        assert close(after[name], before[name] + velocity)

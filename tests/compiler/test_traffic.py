@@ -1,0 +1,93 @@
+"""Bytes that really move are those predicted; and what the null clock says of their overlap."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from harness import compile_case, compiled, data, options, session, tiny, total_traffic
+from hypothesis import given
+from hypothesis import strategies as st
+from random_networks import GRIDS, Case, cases, free_cases, round_cases
+
+from netc.ir.program import Collective, Launch, Program
+from netc_runtime.null import NullBackend, NullExecutable
+
+
+@cases(50)
+@given(st.one_of(free_cases(), free_cases(GRIDS), round_cases()))
+def test_predicted_equals_counted(case: Case) -> None:
+    bundle, made = compile_case(case)
+    devices = session(bundle)
+    devices.step(*data(case.network, case.batch, 0), step=0, seed=0, learning_rate=0.1)
+    moved = devices.last.bytes_moved
+    assert moved == NullBackend([bundle.train]).load(bundle.train).run().bytes_moved
+    sent: Counter[int] = Counter()
+    received: Counter[int] = Counter()
+    for (giver, taker), nbytes in moved.items():
+        sent[giver] += nbytes
+        received[taker] += nbytes
+    counted = [(sent[d], received[d]) for d in range(case.mesh.size)]
+    assert counted == total_traffic(made.plan)
+
+
+def clocked(scheme: str, devices: int = 3) -> tuple[Program, NullExecutable]:
+    chosen = options(tiny(), devices, devices**2 * 4, strategy="hybrid", scheme=scheme)
+    program = compiled(tiny(), chosen)[0].train
+    executable = NullBackend([program]).load(program)
+    executable.run()
+    return program, executable
+
+
+def begins(run: NullExecutable, stream: str, value: str) -> float:
+    """When the exchange of a value starts."""
+    return next(
+        run.starts[number]
+        for number, instruction in enumerate(run.program.instructions)
+        if instruction.stream == stream and instruction.node.startswith(value)
+    )
+
+
+def computes(run: NullExecutable, wanted: Callable[[Launch], bool]) -> tuple[float, float]:
+    """When the first of some launches starts, and the last one ends."""
+    numbers = [
+        number
+        for number, instruction in enumerate(run.program.instructions)
+        if isinstance(instruction, Launch) and wanted(instruction)
+    ]
+    ends = [end for (number, _), end in run.ends.items() if number in numbers]
+    return min(run.starts[number] for number in numbers), max(ends)
+
+
+def test_scheme_a_computes_when_everything_has_arrived() -> None:
+    program, run = clocked("a")
+    gather = next(
+        number
+        for number, instruction in enumerate(program.instructions)
+        if isinstance(instruction, Collective) and instruction.node.startswith("flatten1.")
+    )
+    first, _ = computes(run, lambda x: x.layer == "fc1")
+    assert first >= run.starts[gather] + program.instructions[gather].seconds
+
+
+def test_convolutions_go_back_once_after_the_last_round() -> None:
+    program, run = clocked("b")
+    nodes = Counter(i.node for i in program.instructions if isinstance(i, Launch))
+    assert nodes["conv2.weight.grad"] == program.mesh.size
+    start, _ = computes(run, lambda x: x.node == "conv2.weight.grad")
+    assert start >= begins(run, "return", "flatten1.grad@2")
+
+
+def test_a_faster_link_hides_more() -> None:
+    chosen = options(tiny(), 3, 36, strategy="hybrid", scheme="c")
+    exposed = []
+    for speed in (1.0, 100.0):
+        link = chosen.cluster.link_bytes_per_second * speed
+        cluster = replace(
+            chosen.cluster, link_bytes_per_second=link,
+            link_latency_seconds=chosen.cluster.link_latency_seconds / speed,
+        )  # fmt: skip
+        program = compiled(tiny(), replace(chosen, cluster=cluster))[0].train
+        exposed.append(NullBackend([program]).load(program).run().exposed_seconds)
+    assert exposed[1] < exposed[0] / 2
