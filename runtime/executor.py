@@ -87,10 +87,11 @@ class Executor:
         choose = random.Random(seed)
         lanes = [lane for d in self.devices for lane in self.lanes[d]]
         while open_ := [lane for lane in lanes if lane.position < len(lane.numbers)]:
-            choose.shuffle(open_)
             seen = self.version
-            went_on = any(self._try(lane) for lane in open_) or self.version != seen
-            assert went_on, "the program cannot go on"
+            went_on = False
+            while open_ and not went_on:
+                went_on = self._try(open_.pop(choose.randrange(len(open_))))
+            assert went_on or self.version != seen, "the program cannot go on"
 
     def _restart(self) -> None:
         """The join that begins a step."""

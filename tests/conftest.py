@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 
+# Before NumPy is loaded: devices and test workers are the threads here, not BLAS.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import HealthCheck, settings
 

@@ -30,6 +30,7 @@ class VerifyError(AssertionError):
 
 
 def _require(condition: bool, rule: str, what: str) -> None:
+    """For checks made seldom: `what` is written out even if nothing is wrong."""
     if not condition:
         raise VerifyError(f"{rule}: {what}")
 
@@ -48,7 +49,8 @@ def verify_graph(graph: Graph) -> None:
             _require(by is None, "G5", f"{node.name} reads {name} after {by} overwrote it")
         if not isinstance(node.op, Source):
             inferred = node.op.infer(*graph.operand_types(node))
-            _require(inferred == node.type, "G3", f"{node.name} is {node.type}, not {inferred}")
+            if inferred != node.type:
+                raise VerifyError(f"G3: {node.name} is {node.type}, not {inferred}")
         if node.op.alias is not None:
             overwritten[node.inputs[node.op.alias]] = node.name
         seen.add(node.name)
@@ -63,9 +65,8 @@ def verify_plan(plan: Plan) -> None:
     """
     verify_graph(plan.graph)
     for node in plan.graph.nodes:
-        _require(
-            _fits(plan, node), "P2", f"{node.name} of {node.type} is placed {_where(plan, node)}"
-        )
+        if not _fits(plan, node):
+            raise VerifyError(f"P2: {node.name} of {node.type} is placed {_where(plan, node)}")
         if isinstance(node.op, Comm):
             _verify_comm(plan, node)
         elif not isinstance(node.op, RoundSlice | RoundMerge):
@@ -146,12 +147,14 @@ def _verify_op(plan: Plan, node: Node, op: Op, split: Split, names: tuple[str, .
         for name, own in zip(names, operands, strict=True):
             want = _expected(label, own)
             have = plan.placement[name][axis]
-            wants = f"{node.name} wants {name} as {want} under split {label}, it is {have}"
-            _require(have == want, "P3", wants)
+            if have != want:
+                what = f"{name} as {want} under split {label}, it is {have}"
+                raise VerifyError(f"P3: {node.name} wants {what}")
         partial = label in carried and label not in result
         given = Partial(op.reduction) if partial else _expected(label, result)
         have = plan.placement[node.name][axis]
-        _require(have == given, "P3", f"{node.name} is {have}, not {given}, under split {label}")
+        if have != given:
+            raise VerifyError(f"P3: {node.name} is {have}, not {given}, under split {label}")
 
 
 def _expected(label: str, own: str) -> Placement:
@@ -272,9 +275,9 @@ class _DeviceCheck:
             active.append(b)
 
     def _ordered(self, a: Buffer, b: Buffer) -> None:
-        right = self._over_before(a, b) or self._over_before(b, a)
-        where = f"{a.offset}+{a.nbytes} and {b.offset}+{b.nbytes}"
-        _require(right, "M3", f"{a.name} and {b.name} share bytes ({where}) while both are in use")
+        if not (self._over_before(a, b) or self._over_before(b, a)):
+            what = f"share bytes ({a.offset}+{a.nbytes} and {b.offset}+{b.nbytes})"
+            raise VerifyError(f"M3: {a.name} and {b.name} {what} while both are in use")
 
     def _over_before(self, a: Buffer, b: Buffer) -> bool:
         """Every access of `a` ends before `b` is written, or ends in that very place."""

@@ -14,23 +14,21 @@ def assert_same(one: Run, other: Run) -> None:
     assert same(one.results, other.results)
 
 
-@cases(40)
+@cases(30)
 @given(st.one_of(free_cases(), round_cases()), st.integers(0, 2**31))
 def test_of_random_programs(case: Case, order: int) -> None:
     bundle, _ = compile_case(case)
     threads = train(case.network, bundle, case.seed, steps=2)
-    for seed in (order, order, order + 1):
+    for seed in (order, order + 1):
         assert_same(threads, train(case.network, bundle, case.seed, steps=2, interleave=seed))
 
 
-@pytest.mark.parametrize("scheme", ["a", "b", "c"])
-@pytest.mark.parametrize("update", ["step", "round"])
-def test_of_the_schemes(scheme: str, update: str) -> None:
-    if (scheme, update) == ("a", "round"):
-        pytest.skip("scheme a has no rounds to update weights after")
+@pytest.mark.parametrize("chosen", ["a step", "b step", "c step", "b round", "c round"])
+def test_of_the_schemes(chosen: str) -> None:
+    scheme, update = chosen.split()
     network = tiny()
-    chosen = options(network, 3, 9, strategy="hybrid", scheme=scheme, fc_update=update)
-    bundle, _ = compiled(network, chosen)
+    how = options(network, 3, 9, strategy="hybrid", scheme=scheme, fc_update=update)
+    bundle, _ = compiled(network, how)
     threads = train(network, bundle, 1)
-    for seed in range(12):
+    for seed in range(8):
         assert_same(threads, train(network, bundle, 1, interleave=seed))

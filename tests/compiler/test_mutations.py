@@ -24,7 +24,7 @@ from netc.ir.types import On, Partial, Placements, Replicate, Shard
 from netc.ir.verify import VerifyError, verify_plan, verify_program
 
 T = TypeVar("T")
-SAMPLE = 20
+SAMPLE = 12
 """Changes of one kind tried in one program."""
 CASES = st.one_of(free_cases(), round_cases())
 SEEDS = st.integers(0, 2**31)
@@ -44,9 +44,8 @@ def refused_or_same(case: Case, bundle: Bundle, programs: Iterable[Program], see
         except VerifyError:
             continue
         changed = replace(bundle, train=program)
-        for order in (seed, seed + 1):
-            run = train(case.network, changed, case.seed, steps=1, interleave=order)
-            assert same(run.results, expected.results)
+        run = train(case.network, changed, case.seed, steps=1, interleave=seed)
+        assert same(run.results, expected.results)
 
 
 @cases(30)

@@ -19,7 +19,7 @@ def close(actual: object, expected: object) -> bool:
     return bool(np.allclose(np.asarray(actual), np.asarray(expected), TOLERANCE, TOLERANCE))
 
 
-@cases(60)
+@cases(40)
 @given(st.one_of(free_cases(), free_cases(GRIDS), round_cases()))
 def test_training_and_evaluation(case: Case) -> None:
     bundle, _ = compile_case(case)

@@ -28,7 +28,7 @@ from netc.passes.build_graph import build_graph
 from netc.passes.init_graph import init_plan
 
 
-@cases(40)
+@cases(25)
 @given(st.one_of(free_cases(), free_cases(GRIDS), round_cases()))
 def test_of_random_values(case: Case) -> None:
     bundle, made = compile_case(case)

@@ -15,7 +15,7 @@ from netc.ir.program import Collective, Launch, Program
 from netc_runtime.null import NullBackend, NullExecutable
 
 
-@cases(50)
+@cases(40)
 @given(st.one_of(free_cases(), free_cases(GRIDS), round_cases()))
 def test_predicted_equals_counted(case: Case) -> None:
     bundle, made = compile_case(case)
