@@ -1,5 +1,6 @@
 """Options of the whole suite.
 
+`pytest tests/models --wide` keeps the full widths of VGG-16's and AlexNet's last layers.
 `pytest tests/compiler --cases 5000` runs that many random networks through the compiler instead of
 the few hundred of the default suite. A failure prints the example and how to run it again.
 """
@@ -24,7 +25,8 @@ settings.load_profile("netc")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--cases`."""
+    """Add `--cases` and `--wide`."""
+    parser.addoption("--wide", action="store_true", help="whole networks at their full widths")
     parser.addoption("--cases", type=int, help="random networks to compile and run (default: 300)")
 
 
@@ -33,3 +35,5 @@ def pytest_configure(config: pytest.Config) -> None:
     cases = config.getoption("--cases")
     if cases is not None:
         os.environ["NETC_CASES"] = str(cases)
+    if config.getoption("--wide"):
+        os.environ["NETC_WIDE"] = "1"

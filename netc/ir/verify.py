@@ -8,7 +8,7 @@ from math import prod
 from netc.ir.collectives import problem_of
 from netc.ir.comm import Comm, transition
 from netc.ir.graph import Graph, Node
-from netc.ir.ops import Fused, Op, RoundMerge, RoundSlice, Source, Sum
+from netc.ir.ops import Copy, Fused, Op, RoundMerge, RoundSlice, Source, Sum
 from netc.ir.ops.base import parse_labels
 from netc.ir.order import DeviceOrder, device_order
 from netc.ir.plan import Plan, Split
@@ -137,9 +137,9 @@ def effective_split(plan: Plan, layer: str) -> Split:
 
 
 def _verify_op(plan: Plan, node: Node, op: Op, split: Split, names: tuple[str, ...]) -> None:
-    if isinstance(op, Sum):
+    if isinstance(op, Sum | Copy):
         alike = {plan.placement[name] for name in (*names, node.name)}
-        _require(len(alike) == 1, "P3", f"{node.name} sums values that live apart")
+        _require(len(alike) == 1, "P3", f"{node.name} takes values that live apart")
         return
     operands, result = parse_labels(op.labels(tuple(plan.graph[name].type for name in names)))
     carried = "".join(operands)

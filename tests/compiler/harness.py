@@ -71,7 +71,9 @@ def compiled(network: Network, chosen: Options) -> tuple[Bundle, Compiled]:
 
 def compile_case(case: Case) -> tuple[Bundle, Compiled]:
     """A case as it is, or with another scheme where its own is refused."""
-    chosen = options(case.network, case.mesh, case.batch, pins=case.pins, scheme=case.scheme)
+    chosen = options(
+        case.network, case.mesh, case.batch, pins=case.pins, scheme=case.scheme, target=case.target
+    )
     try:
         return compiled(case.network, chosen)
     except PlanError as refused:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from networks import Maker
 
 from netc.ir.types import Mesh, line_mesh
+from netc.passes.assign_formats import Target
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin
 from netc.strategies.labels import layer_letters
@@ -20,6 +21,8 @@ from netc.syntax.network import Network
 T = TypeVar("T")
 LINES = tuple(line_mesh(devices) for devices in range(1, 9))
 GRIDS = tuple(Mesh(shape, ("a", "b")) for shape in ((2, 2), (2, 3), (3, 2), (1, 3), (2, 1)))
+TARGETS = (Target("cpu"), Target("cuda", "nhwc", 256))
+"""The cpu backend runs programs for both."""
 COLUMN_OR_NOT = "kkcr"
 """Labels that a random split prefers, besides those of the layer."""
 
@@ -49,6 +52,7 @@ class Case:
     batch: int
     splits: tuple[tuple[str, str], ...]
     scheme: str | None
+    target: Target
     seed: int
 
     @property
@@ -68,6 +72,7 @@ class Case:
             for x in self.network.layers
         ]
         head = f"mesh={self.mesh.shape} batch={self.batch} scheme={self.scheme} seed={self.seed}"
+        head += f" {self.target.image_format}"
         return "\n".join([head, *shapes, *layers, f"other splits: {splits}"])
 
 
@@ -174,7 +179,7 @@ def free_cases(draw: Any, meshes: Sequence[Mesh] = LINES) -> Case:
         (layer, ",".join(_label(d, own, extent) for extent in mesh.shape))
         for layer, own in letters.items()
     )
-    return Case(network, mesh, batch, splits, None, d.number(0, 2**31))
+    return Case(network, mesh, batch, splits, None, d.choice(TARGETS), d.number(0, 2**31))
 
 
 @st.composite
@@ -187,12 +192,13 @@ def round_cases(draw: Any) -> Case:
     divisible = scheme == "c" and d.number(0, 5) > 0
     batch = devices**2 * d.number(1, 2) if divisible else d.number(1, 12)
     letters = layer_letters(build_graph(network, batch))
-    boundary = d.number(1, len(letters) - 1)
-    splits = tuple(
-        (layer, _label(d, own.replace("n", ""), devices) if i >= boundary else "n")
-        for i, (layer, own) in enumerate(letters.items())
-    )
-    return Case(network, line_mesh(devices), batch, splits, scheme, d.number(0, 2**31))
+    boundary = d.number(2, len(letters) - 1)
+    inputs = [_label(d, "nnn", devices) for _ in range(2)]
+    before = ["n"] * (boundary - 2)
+    behind = [_label(d, own.replace("n", ""), devices) for own in list(letters.values())[boundary:]]
+    splits = tuple(zip(letters, [*inputs, *before, *behind], strict=True))
+    mesh, seed = line_mesh(devices), d.number(0, 2**31)
+    return Case(network, mesh, batch, splits, scheme, d.choice(TARGETS), seed)
 
 
 def _label(d: Draw, letters: str, extent: int) -> str:

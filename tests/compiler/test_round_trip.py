@@ -23,7 +23,6 @@ from netc.ir.text import (
     plan_text,
     program_text,
 )
-from netc.passes.assign_formats import Target
 from netc.passes.build_graph import build_graph
 from netc.passes.init_graph import init_plan
 
@@ -43,14 +42,6 @@ def test_of_random_values(case: Case) -> None:
     assert parse_bundle(text) == bundle
     assert bundle_text(parse_bundle(text)) == text
     assert bundle_text(compile_case(case)[0]) == text
-
-
-def test_of_memory_formats() -> None:
-    chosen = options(tiny(), 2, 4, strategy="hybrid", target=Target("cuda", "nhwc", 256))
-    bundle, made = compiled(tiny(), chosen)
-    assert any(v.format == "nhwc" for i in bundle.train.instructions for v in i.reads)
-    assert parse_plan(plan_text(made.plan)) == made.plan
-    assert parse_bundle(bundle_text(bundle)) == bundle
 
 
 PRINT = """

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from harness import compiled, data, difference, options, session, single, tiny, train
+from hypothesis import given, reject
 from networks import Maker
 from numpy.typing import NDArray
-from random_networks import GRIDS
+from random_networks import GRIDS, Case, cases, round_cases
 
 from netc.errors import PlanError
 from netc.passes.choose_splits import Pin
@@ -129,6 +130,25 @@ def test_schemes_differ_where_weights_move_every_round() -> None:
         runs.append(train(dense(), compiled(dense(), chosen)[0], seed=1))
     assert difference(runs[0], runs[1]) > 1e-6
     assert all(difference(run, single(dense(), 8, seed=1)) > 1e-6 for run in runs)
+
+
+@cases(30)
+@given(round_cases())
+def test_how_layers_are_split_does_not_matter_there(case: Case) -> None:
+    """The same rounds, whether the layers behind the boundary are split or computed everywhere."""
+    scheme = case.scheme if case.scheme == "c" else "b"
+    pins = (case.pins, tuple(Pin(p.pattern, p.split if p.split == "n" else "r") for p in case.pins))
+    runs = []
+    for each in pins:
+        chosen = options(
+            case.network, case.mesh, case.batch, scheme=scheme, fc_update="round", pins=each
+        )
+        try:
+            bundle, _ = compiled(case.network, chosen)
+        except PlanError:
+            reject()
+        runs.append(train(case.network, bundle, case.seed))
+    assert difference(*runs) < 1e-9
 
 
 # What is in force.
