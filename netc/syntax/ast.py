@@ -121,6 +121,15 @@ class Layer(NamedTuple):
     """Its place."""
 
 
+class Group(NamedTuple):
+    """`{ body }`: several lines where one is expected."""
+
+    body: Body
+    """What."""
+    span: Span
+    """Its place."""
+
+
 class Repeat(NamedTuple):
     """`repeat times { body }`."""
 
@@ -172,7 +181,7 @@ class Reference(NamedTuple):
     """Its place."""
 
 
-Element = Layer | Call | Repeat | Combine | Condition | Reference
+Element = Layer | Call | Group | Repeat | Combine | Condition | Reference
 
 
 class Chain(NamedTuple):

@@ -90,6 +90,10 @@ class Build:
         """Return `name(arguments)`."""
         return ast.Call(self._word(children[0]), tuple(children[1:]), span)
 
+    def group(self, children: list[Any], span: Span) -> ast.Group:
+        """Return `{ body }`."""
+        return ast.Group(children[0], span)
+
     def repeat(self, children: list[Any], span: Span) -> ast.Repeat:
         """Return `repeat times { body }`."""
         return ast.Repeat(children[0], children[1], span)

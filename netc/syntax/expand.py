@@ -120,7 +120,9 @@ class Expander:
             case ast.Layer():
                 return self._layer(element, scope, current, label)
             case ast.Call():
-                return self._call(element, scope, current)
+                return self._call(element, scope, current, label)
+            case ast.Group():
+                return self._body(element.body, scope.inside(element.span), current)
             case ast.Repeat():
                 return self._repeat(element, scope, current)
             case ast.Combine():
@@ -144,7 +146,9 @@ class Expander:
         options = bind_layer(kind, arguments, layer.span)
         return self._add(kind, options, (current,), layer.span, scope, label)
 
-    def _call(self, call: ast.Call, scope: Scope, current: str | None) -> str | None:
+    def _call(
+        self, call: ast.Call, scope: Scope, current: str | None, label: ast.Word | None
+    ) -> str | None:
         name = call.name.text
         problem = check_word(call, self._blocks)
         if problem is not None:
@@ -159,7 +163,7 @@ class Expander:
         same_file = call.span.source is block.span.source
         place = call.span.place if same_file else call.span.origin
         inner = scope.inside(call.span, f"in block '{name}', called at {place}")
-        inner = inner.called(name, parameters)
+        inner = inner.called(name, label.text if label else None, parameters)
         return self._body(block.body, inner, current)
 
     def _repeat(self, repeat: ast.Repeat, scope: Scope, current: str | None) -> str | None:

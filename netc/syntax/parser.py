@@ -13,7 +13,7 @@ from netc.syntax.tokens import Rule, Token, load_tables, shown
 _OPERATORS = {"OR", "AND", "COMPARISON", "PLUS", "MINUS", "TIMES", "DIVIDE", "FLOOR_DIVIDE"}
 _VALUES = {"NAME", "NUMBER", "SIZE", "STRING", "LPAR", "MINUS", "NOT"}
 _GROUPS = (
-    ("REPEAT", "a layer", {"NAME"}),
+    ("REPEAT", "a layer", {"NAME", "LBRACE"}),
     ("NUMBER", "a value", _VALUES),
     ("PLUS", "an operator", _OPERATORS),
 )

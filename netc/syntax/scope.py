@@ -36,13 +36,16 @@ class Scope:
             raise SyntaxProblem(too_deep(span))
         return replace(self, trail=(*notes, *self.trail), depth=self.depth + 1)
 
-    def called(self, block: str, parameters: Mapping[str, ast.Scalar]) -> Scope:
-        """Return the scope of the next call of `block`: its own names, counts and parameters."""
+    def called(self, block: str, name: str | None, parameters: Mapping[str, ast.Scalar]) -> Scope:
+        """Return the scope of the next call of `block`: its own names, counts and parameters.
+
+        Without a `name` the call is called by its block and number.
+        """
         self.counts[block] += 1
         return replace(
             self,
             parameters=parameters,
-            prefix=f"{self.prefix}{block}{self.counts[block]}.",
+            prefix=f"{self.prefix}{name or f'{block}{self.counts[block]}'}.",
             names={},
             counts=Counter(),
             calls=(*self.calls, block),

@@ -58,7 +58,7 @@ def chains(body: ast.Body) -> Iterator[ast.Chain]:
 
 def _bodies(element: ast.Element) -> tuple[ast.Body, ...]:
     match element:
-        case ast.Repeat(body=body) | ast.Combine(body=body):
+        case ast.Group(body=body) | ast.Repeat(body=body) | ast.Combine(body=body):
             return (body,)
         case ast.Condition(arms=arms, otherwise=otherwise):
             return (*(arm.body for arm in arms), otherwise or ())

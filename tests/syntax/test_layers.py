@@ -154,9 +154,24 @@ def test_names() -> None:
     ]
 
 
-def test_a_name_for_a_block_call_reads_its_last_layer() -> None:
-    body = "block b { relu }\nout := b()\ntanh\nadd { $out ; identity }"
-    assert wires(body)[-1] == ("add1", ("b1.relu1", "tanh1"))
+def test_a_name_for_a_block_call_names_its_layers_and_reads_its_last() -> None:
+    body = "block b { relu | tanh }\nout := sigmoid | b()\nb()\nadd { $out ; identity }"
+    assert wires(body)[-3:] == [
+        ("b2.relu1", ("out.tanh1",)),
+        ("b2.tanh1", ("b2.relu1",)),
+        ("add1", ("out.tanh1", "b2.tanh1")),
+    ]
+
+
+def test_braces_group_the_lines_of_a_branch() -> None:
+    body = "concat {\n{\na := relu\nb := tanh\n}\n{ sigmoid } | tanh\n{ }\n}"
+    assert wires(body) == [
+        ("a", ("image",)),
+        ("b", ("a",)),
+        ("sigmoid1", ("image",)),
+        ("tanh2", ("sigmoid1",)),
+        ("concat1", ("b", "tanh2", "image")),
+    ]
 
 
 def test_the_name_of_add_is_its_own() -> None:
