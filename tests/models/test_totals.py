@@ -110,7 +110,7 @@ def test_weights_of_resnets_are_in_the_usual_order(
 
 def test_strides_of_bottlenecks_fall_in_the_larger_convolution() -> None:
     layers = {layer.name: layer.options for layer in shipped("resnet50").layers}
-    names = ("conv1", "conv2", "conv3", "downsample1.conv1")
+    names = ("conv1", "conv2", "conv3", "downsample.conv1")
     strides = [layers[f"layer2.bottleneck1.{name}"]["stride"] for name in names]
     assert strides == [(1, 1), (2, 2), (1, 1), (2, 2)]
 
@@ -157,8 +157,8 @@ def test_sizes_in_inception_v3() -> None:
     """Table 1 of the paper: 35x35, 17x17 and 8x8 grids with 288, 768, 1280 and 2048 channels."""
     network = shipped("inception_v3")
     graph = build_graph(network, batch=1)
-    grids = [n.type.shape[1:] for n in graph.nodes if n.name.endswith("concat1")]
-    grids = [grid for grid in grids if grid != (768, 8, 8)]  # the forks within the last two
+    nodes = [n for n in graph.nodes if n.op.kernel == "concat"]
+    grids = [n.type.shape[1:] for n in nodes if n.type.shape[1:] != (768, 8, 8)]  # without forks
     assert grids == [
         (256, 35, 35), *((288, 35, 35),) * 2, *((768, 17, 17),) * 5, (1280, 8, 8),
         *((2048, 8, 8),) * 2,
