@@ -1,0 +1,1 @@
+"""Other tools' names and formats: torchvision's names of weights, ONNX."""
