@@ -1,0 +1,135 @@
+"""Weights from a file, under netc's own names or another tool's, wanted whole and in shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.errors import DataError, Diagnostic, UsageError, did_you_mean
+
+from .checkpoint import load
+
+Tensors = dict[str, NDArray[Any]]
+
+_COUNTER = ".num_batches_tracked"
+"""PyTorch's batch norm counts its batches; nothing here depends on it."""
+_SHOWN = 20
+"""Names a message lists before it says how many more there are."""
+
+
+def read_weights(
+    path: Path,
+    wanted: Mapping[str, tuple[int, ...]],
+    foreign: Mapping[str, str],
+    allow_missing: Sequence[str] = (),
+    allow_unexpected: Sequence[str] = (),
+) -> Tensors:
+    """The tensors of a safetensors file for the weights `wanted`, by their names there.
+
+    `foreign` gives each weight's name in another tool. The file may have either names: what fits
+    more of them counts. The state of an optimizer in a checkpoint of netc and PyTorch's counters
+    of batches are left aside. A weight that lacks a tensor is left out of the result where a
+    pattern of `allow_missing` matches one of its names; `allow_unexpected` lets tensors pass that
+    no weight has. Patterns are those of a shell.
+
+    Raises DataError: as `load`, and E080, E081, E082, all at once, where tensors are missing,
+    unexpected or of another shape or kind; UsageError (E051) where a pattern of `allow_missing`
+    matches no weight.
+    """
+    _check_patterns(allow_missing, (*wanted, *foreign.values()))
+    tensors, _ = load(path)
+    own = sum(name in tensors for name in wanted)
+    other = sum(name in tensors for name in foreign.values())
+    names = {name: foreign[name] if other > own else name for name in wanted}
+    fit = _Fit(path, tensors, wanted, names)
+    problems = [
+        *fit.missing(foreign, allow_missing),
+        *fit.unexpected(allow_unexpected),
+        *fit.misshapen(),
+    ]
+    if problems:
+        raise DataError(*problems)
+    return {name: tensors[there] for name, there in names.items() if there in tensors}
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """A file's tensors beside the weights of a network."""
+
+    path: Path
+    tensors: Tensors
+    wanted: Mapping[str, tuple[int, ...]]
+    names: Mapping[str, str]
+    """Each weight's name in the file."""
+
+    def missing(
+        self, foreign: Mapping[str, str], allowed: Sequence[str]
+    ) -> Iterator[Diagnostic]:  # fmt: skip
+        """E080 where weights have no tensor."""
+        lacking = [
+            there
+            for name, there in self.names.items()
+            if there not in self.tensors and not _matches((name, foreign[name]), allowed)
+        ]
+        hint = "'--allow-missing PATTERN' leaves weights at their initial values."
+        yield from self._report("E080", "lacks", lacking, hint)
+
+    def unexpected(self, allowed: Sequence[str]) -> Iterator[Diagnostic]:
+        """E081 where tensors belong to no weight."""
+        known = set(self.names.values())
+        state = tuple(f"{name}." for name in self.wanted)
+        extra = [
+            name
+            for name in sorted(self.tensors)
+            if name not in known
+            and not name.endswith(_COUNTER)
+            and not name.startswith(state)
+            and not _matches((name,), allowed)
+        ]
+        hint = "'--allow-unexpected PATTERN' leaves tensors aside."
+        yield from self._report("E081", "has, unlike the network,", extra, hint)
+
+    def misshapen(self) -> Iterator[Diagnostic]:
+        """E082 where a tensor is of another shape, or holds no real numbers."""
+        wrong = []
+        for name, there in self.names.items():
+            tensor = self.tensors.get(there)
+            if tensor is None:
+                continue
+            if tensor.shape != self.wanted[name]:
+                wrong.append(f"{there} is {_by(tensor.shape)}, not {_by(self.wanted[name])}")
+            elif not np.issubdtype(tensor.dtype, np.floating):
+                wrong.append(f"{there} holds {tensor.dtype}")
+        yield from self._report("E082", "does not fit the network in", wrong, "")
+
+    def _report(
+        self, code: str, what: str, found: Sequence[str], hint: str
+    ) -> Iterator[Diagnostic]:
+        if not found:
+            return
+        many = f"{len(found):,} tensor{'s' * (len(found) > 1)}"
+        notes = list(found[:_SHOWN])
+        if len(found) > _SHOWN:
+            notes.append(f"... and {len(found) - _SHOWN:,} more")
+        yield Diagnostic(code, f"'{self.path}' {what} {many}.", notes=tuple(notes), help=hint)
+
+
+def _check_patterns(patterns: Iterable[str], names: Sequence[str]) -> None:
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            message = f"'--allow-missing {pattern}' matches no weight of the network."
+            raise UsageError(Diagnostic("E051", message, help=did_you_mean(pattern, names)))
+
+
+def _matches(names: Iterable[str], patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a single number"
