@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
 from netc.ir import comm, ops, program, types
+from netc.ir import kernels as choices
 from netc.ir.ops.base import Op
 
 
 @cache
 def classes() -> dict[str, type]:
     """Every dataclass that may appear in a text, by name."""
-    modules = (comm, ops, program, types)
+    modules = (comm, choices, ops, program, types)
     found = [value for module in modules for value in vars(module).values()]
     return {c.__name__: c for c in found if isinstance(c, type) and is_dataclass(c)}
 
@@ -26,20 +28,22 @@ def kernels() -> dict[str, type[Op]]:
     return {c.printed or c.kernel: c for c in plain}
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON types; a dataclass is an object whose key "" names the class."""
-    if is_dataclass(value) and not isinstance(value, type):
-        inner = {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.compare}
-        return {"": type(value).__name__, **inner}
-    if isinstance(value, tuple | list):
-        return [plain(v) for v in value]
-    if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
-    return value
+def _tagged(value: Any) -> dict[str, Any]:
+    """A dataclass as an object whose key "" names the class."""
+    inner = {f.name: getattr(value, f.name) for f in fields(value) if f.compare}
+    return {"": type(value).__name__, **inner}
+
+
+def encoder(default: Callable[[Any], Any] = _tagged) -> json.JSONEncoder:
+    """Canonical JSON; `default` turns dataclasses into JSON types."""
+    return json.JSONEncoder(separators=(",", ":"), sort_keys=True, default=default)
+
+
+_ENCODER = encoder()
 
 
 def restored(value: Any) -> Any:
-    """The inverse of `plain`; sequences come back as tuples."""
+    """The value that JSON types stand for; sequences come back as tuples."""
     if isinstance(value, list):
         return tuple(restored(v) for v in value)
     if isinstance(value, dict):
@@ -50,7 +54,12 @@ def restored(value: Any) -> Any:
 
 def dumps(value: Any) -> str:
     """Canonical JSON text without blanks, so that fields can be split at blanks."""
-    return json.dumps(plain(value), separators=(",", ":"), sort_keys=True).replace(" ", "\\u0020")
+    return without_blanks(_ENCODER.encode(value))
+
+
+def without_blanks(text: str) -> str:
+    """JSON text with the blanks of its strings escaped."""
+    return text.replace(" ", "\\u0020")
 
 
 def loads(text: str) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any
 
-from netc.ir.codec import dumps, loads, op_text, parse_op
+from netc.ir.codec import dumps, encoder, loads, op_text, parse_op, without_blanks
 from netc.ir.graph import Graph, Node
 from netc.ir.plan import Plan
 from netc.ir.program import Buffer, Bundle, Collective, Launch, Part, Port, Program, View
@@ -17,7 +17,8 @@ BUNDLE_VERSION = 1
 _NODE = re.compile(
     r"  (?P<name>\S+): (?P<type>\S+) = (?P<op>\S+)\((?P<inputs>[^)]*)\) "
     r"layer=(?P<layer>\S+) phase=(?P<phase>\S+)(?: rows=(?P<rows>\S+))?"
-    r"(?: placed=(?P<placed>\S+))?(?: format=(?P<format>\S+))?(?: at .*)?"
+    r"(?: placed=(?P<placed>\S+))?(?: format=(?P<format>\S+))?(?: kernels=(?P<kernels>\S+))?"
+    r"(?: at .*)?"
 )
 
 
@@ -89,7 +90,9 @@ def plan_text(plan: Plan) -> str:
     for node in plan.graph.nodes:
         placed = " placed=" + ",".join(str(p) for p in plan.placement[node.name])
         own = plan.format.get(node.name)
-        lines.append(_node_text(node, placed + (f" format={own}" if own else "")))
+        chosen = plan.choice.get(node.name)
+        extra = (f" format={own}" if own else "") + (f" kernels={dumps(chosen)}" if chosen else "")
+        lines.append(_node_text(node, placed + extra))
     return "\n".join(lines) + "\n"
 
 
@@ -106,6 +109,7 @@ def parse_plan(text: str) -> Plan:
         tuple((layer, tuple(split.split(","))) for _, layer, split in splits),
         tuple(name for name in results.removeprefix("  results ").split(",") if name),
         tuple((f["name"], f["format"]) for f in found if f["format"]),
+        tuple((f["name"], loads(f["kernels"])) for f in found if f["kernels"]),
     )
 
 
@@ -129,14 +133,15 @@ def _program_lines(program: Program) -> Iterator[str]:
 
 def _fields(value: Any) -> str:
     items = ((f.name, getattr(value, f.name)) for f in fields(value))
-    return " ".join(f"{name}={dumps(_short(item))}" for name, item in items)
+    return " ".join(f"{name}={without_blanks(_SHORT.encode(item))}" for name, item in items)
 
 
-def _short(item: Any) -> Any:
+def _positional(value: View | Part) -> list[Any]:
     """Views and parts without their class and field names."""
-    if isinstance(item, View | Part):
-        return [_short(getattr(item, f.name)) for f in fields(item)]
-    return [_short(i) for i in item] if isinstance(item, tuple) else item
+    return [getattr(value, f.name) for f in fields(value)]
+
+
+_SHORT = encoder(_positional)
 
 
 def parse_program(text: str) -> Program:

@@ -15,6 +15,7 @@ from netc.ir.text import graph_text, plan_text, program_text
 from netc.ir.types import Mesh
 from netc.ir.verify import verify_bundle, verify_graph, verify_plan
 from netc.passes.assign_formats import Target, assign_formats
+from netc.passes.assign_kernels import assign_kernels
 from netc.passes.assign_streams import assign_streams
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin, choose_splits
@@ -34,6 +35,7 @@ PASSES = (
     "split-rounds",
     "insert-comm",
     "fuse",
+    "assign-kernels",
     "assign-formats",
     "assign-streams",
     "insert-waits",
@@ -163,6 +165,8 @@ def _lower(
     plan = fuse(plan)
     verify_plan(plan)
     observe("fuse", lambda: plan_text(plan))
+    plan = assign_kernels(plan, options.target)
+    observe("assign-kernels", lambda: plan_text(plan))
     plan = assign_formats(plan, options.target)
     verify_plan(plan)
     observe("assign-formats", lambda: plan_text(plan))

@@ -7,8 +7,11 @@ instruction where the operation allows it, at exactly equal offsets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from operator import or_
 
 from netc.ir.order import DeviceOrder, device_order
 from netc.ir.program import Program, in_place_pairs
@@ -33,7 +36,6 @@ class _Storage:
     nbytes: int = 0
     accesses: int = 0
     first_write: int = -1
-    last_access: int = -1
     partners: set[str] = field(default_factory=set)
     """Storages whose place the first write may take."""
     offset: int = -1
@@ -66,7 +68,9 @@ def plan_memory(program: Program, layout: Layout, alignment: int = 64) -> Progra
             storage.offset = layout.offsets.get((device, storage.name), -1)
         key = _key(storages, order, layout.ends[device])
         if key not in planned:
-            _place(storages, order, layout.ends[device], alignment)
+            streams = [program.instructions[number].stream for number in order.ids]
+            conflicts = _conflicts(storages, order, streams)
+            _place(storages, conflicts, layout.ends[device], alignment)
             planned[key] = [s.offset for s in storages]
         offsets |= {(device, s.name): o for s, o in zip(storages, planned[key], strict=True)}
     buffers = (replace(b, offset=offsets[b.device, b.storage]) for b in program.buffers)
@@ -113,8 +117,6 @@ def _storages(program: Program, order: DeviceOrder, kept: set[str]) -> list[_Sto
         for old, new in in_place_pairs(program, instruction, order.device):
             if storages[new.storage].first_write == position and old.storage != new.storage:
                 storages[new.storage].partners.add(old.storage)
-    for storage in storages.values():
-        storage.last_access = storage.accesses.bit_length() - 1
     for storage in (s for s in storages.values() if s.partners):
         ends = order.before[storage.first_write] | 1 << storage.first_write
         over = (p for p in storage.partners if not storages[p].accesses & ~ends)
@@ -122,24 +124,24 @@ def _storages(program: Program, order: DeviceOrder, kept: set[str]) -> list[_Sto
     return list(storages.values())
 
 
-def _place(storages: list[_Storage], order: DeviceOrder, base: int, alignment: int) -> None:
+def _place(
+    storages: list[_Storage], conflicts: list[int], base: int, alignment: int
+) -> None:  # fmt: skip
     """Inputs and results first, each for itself; then the others, largest first."""
     for storage in storages:
         if storage.kind == "input":
             storage.offset = base
             base += _aligned(storage.nbytes, alignment)
-    rest = [s for s in storages if s.offset < 0]
-    placed: list[_Storage] = []
-    for storage in sorted(rest, key=lambda s: (-s.nbytes, s.first_write)):
-        storage.offset = _lowest(storage, placed, order, base, alignment)
-        placed.append(storage)
+    rest = [i for i, s in enumerate(storages) if s.offset < 0]
+    placed = 0
+    for i in sorted(rest, key=lambda i: (-storages[i].nbytes, storages[i].first_write)):
+        taken = [storages[j] for j in _members(placed & conflicts[i])]
+        storages[i].offset = _lowest(storages[i], taken, base, alignment)
+        placed |= 1 << i
 
 
-def _lowest(
-    storage: _Storage, placed: list[_Storage], order: DeviceOrder, base: int, alignment: int
-) -> int:
+def _lowest(storage: _Storage, taken: list[_Storage], base: int, alignment: int) -> int:
     """A partner's place if it is free otherwise, else the first gap that is large enough."""
-    taken = [other for other in placed if not _disjoint(storage, other, order)]
     for other in taken:
         if _partners(storage, other) and _free(storage, other, taken):
             return other.offset
@@ -149,6 +151,14 @@ def _lowest(
             break
         candidate = max(candidate, _aligned(other.offset + other.nbytes, alignment))
     return candidate
+
+
+def _members(mask: int) -> Iterator[int]:
+    """The numbers in a bit set, in order."""
+    while mask:
+        lowest = mask & -mask
+        yield lowest.bit_length() - 1
+        mask ^= lowest
 
 
 def _partners(a: _Storage, b: _Storage) -> bool:
@@ -166,15 +176,45 @@ def _free(storage: _Storage, partner: _Storage, taken: list[_Storage]) -> bool:
     )
 
 
-def _disjoint(a: _Storage, b: _Storage, order: DeviceOrder) -> bool:
-    """Whether one is no longer used when the other is first written."""
-    if a.nbytes == 0 or b.nbytes == 0:
-        return True
-    return _over_before(a, b, order) or _over_before(b, a, order)
+def _conflicts(storages: list[_Storage], order: DeviceOrder, streams: list[str]) -> list[int]:
+    """For every storage the set of those that may not share its bytes.
+
+    Two may where one is over when the other is first written. Along a stream ever more is over: so
+    for each storage and stream one position is sought, and the rest is union of sets.
+    """
+    lines: dict[str, list[int]] = {}
+    for position, stream in enumerate(streams):
+        lines.setdefault(stream, []).append(position)
+    occupied = sum(1 << i for i, s in enumerate(storages) if s.nbytes)
+    disjoint = [~occupied] * len(storages)
+    for line in lines.values():
+        _share_along(storages, [order.before[p] for p in line], line, disjoint)
+    return [occupied & ~d if s.nbytes else 0 for s, d in zip(storages, disjoint, strict=True)]
 
 
-def _over_before(a: _Storage, b: _Storage, order: DeviceOrder) -> bool:
-    # What is accessed at a later position cannot be over before: most pairs are told by that.
-    if a.last_access >= b.first_write or a.kind == "output":
-        return False
-    return not a.accesses & ~order.before[b.first_write]
+def _share_along(
+    storages: list[_Storage], before: list[int], line: list[int], disjoint: list[int]
+) -> None:
+    """Add to `disjoint` what is over before writes of one stream; `before` is what each follows."""
+    place = {position: index for index, position in enumerate(line)}
+    ending: list[int] = [0] * (len(line) + 1)
+    ends = []
+    for i, storage in enumerate(storages):
+        end = len(line) if storage.kind == "output" else _first_after(storage.accesses, before)
+        ending[end] |= 1 << i
+        ends.append(end)
+    over = list(accumulate(ending, or_))
+    beginning: list[int] = [0] * (len(line) + 1)
+    for i, storage in enumerate(storages):
+        index = place.get(storage.first_write)
+        if index is not None:
+            disjoint[i] |= over[index]
+            beginning[index] |= 1 << i
+    later = list(accumulate(reversed(beginning), or_))[::-1]
+    for i, end in enumerate(ends):
+        disjoint[i] |= later[end]
+
+
+def _first_after(accesses: int, before: list[int]) -> int:
+    """The first place whose set holds all accesses; the sets grow."""
+    return bisect_left(before, True, key=lambda ended: not accesses & ~ended)

@@ -21,7 +21,7 @@ from netc.syntax.network import Network
 T = TypeVar("T")
 LINES = tuple(line_mesh(devices) for devices in range(1, 9))
 GRIDS = tuple(Mesh(shape, ("a", "b")) for shape in ((2, 2), (2, 3), (3, 2), (1, 3), (2, 1)))
-TARGETS = (Target("cpu"), Target("cuda", "nhwc", 256))
+TARGETS = (Target("cpu"), Target("cpu", "nhwc"), Target("cuda", "nhwc", "nhwc", 256))
 """The cpu backend runs programs for both."""
 COLUMN_OR_NOT = "kkcr"
 """Labels that a random split prefers, besides those of the layer."""
