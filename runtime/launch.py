@@ -58,12 +58,14 @@ def join_ranks(bundle: Bundle) -> Ranks | None:
     return Ranks(bundle) if started_ranks() > 1 else None
 
 
-def open_backend(choice: Choice, bundle: Bundle, ranks: Ranks | None = None) -> Backend:
-    """Memory for this process's devices of a bundle.
+def open_backend(
+    choice: Choice, bundle: Bundle, ranks: Ranks | None = None, training: bool = True
+) -> Backend:
+    """Memory for this process's devices of a bundle, without `training` for the other programs.
 
     Raises DeviceError where this machine has too little.
     """
-    programs = (bundle.init, bundle.train, bundle.eval)
+    programs = (bundle.init, *([bundle.train] if training else []), bundle.eval)
     if choice.name == "null":
         from netc_runtime.null import NullBackend
 

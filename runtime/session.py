@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.ir.program import Bundle
+from netc.ir.program import Bundle, Port
 from netc_runtime.backend import Backend, Executable, StepReport
 
 Array = NDArray[Any]
 
 
 class Session:
-    """Initial values, training steps and evaluation over one set of weights."""
+    """Initial values, training steps, evaluation and prediction over one set of weights."""
 
-    def __init__(self, bundle: Bundle, backend: Backend) -> None:
+    def __init__(self, bundle: Bundle, backend: Backend, training: bool = True) -> None:
+        """Without `training` there is no `step`, and the state is what evaluation needs."""
         self.bundle, self.backend = bundle, backend
         self.init = backend.load(bundle.init)
-        self.train = backend.load(bundle.train)
         self.eval = backend.load(bundle.eval)
+        self.train = backend.load(bundle.train) if training else self.eval
         self.last = StepReport()
+        images = next(port for port in bundle.eval.inputs if len(port.shape) == 4)
+        self.batch: int = images.shape[0]
+        """Images of a step, over all devices."""
+        self.dtype = np.dtype(np.float64 if images.dtype == "f64" else np.float32)
+        """Of images and scores."""
 
     def initialize(self, seed: int) -> None:
         """Fill weights and state."""
@@ -32,37 +38,68 @@ class Session:
         self, images: Array, labels: Array, *, step: int, seed: int, learning_rate: float
     ) -> dict[str, Array]:
         """One training step; its results by name, "loss" among them."""
+        assert self.train is not self.eval, "a session that does not train"
         inputs = {"labels": labels, "seed": np.asarray(seed), "step": np.asarray(step),
                   "lr": np.asarray(learning_rate)}  # fmt: skip
-        return self._run(self.train, inputs | {self._image(self.train): images})
+        self._run(self.train, inputs | {self._image(self.train): images})
+        return self._read(self.train, self._results())
 
     def evaluate(self, images: Array, labels: Array, count: int) -> tuple[float, float]:
         """Summed loss and number of right answers of the first `count` images of a batch."""
         inputs = {"labels": labels, "count": np.asarray(count), self._image(self.eval): images}
-        results = self._run(self.eval, inputs)
+        self._run(self.eval, inputs)
+        results = self._read(self.eval, ("loss_sum", "correct"))
         return float(results["loss_sum"]), float(results["correct"])
+
+    def scores(self) -> Array:
+        """The class scores (batch, classes), before softmax, of the batch evaluated last.
+
+        They are read here and not by `evaluate`, which most often has no use for them.
+        """
+        name: str = self.bundle.fact("scores")
+        return self._read(self.eval, (name,))[name]
+
+    def predict(self, images: Array) -> Array:
+        """The class scores (n, classes), before softmax, of n images, at most a batch."""
+        assert 0 < len(images) <= self.batch, "a batch at most"
+        padded = np.zeros((self.batch, *images.shape[1:]), self.dtype)
+        padded[: len(images)] = images
+        self.evaluate(padded, np.zeros(self.batch, np.int64), len(images))
+        return self.scores()[: len(images)]
 
     def state(self) -> dict[str, Array]:
         """All persistent tensors, whole, under their source names."""
-        return {port.name: self.train.read(port) for port in self.bundle.train.state}
+        return {name: self.train.read(port) for name, port in self._kept().items()}
 
     def restore(self, tensors: Mapping[str, Array]) -> None:
-        """Set persistent tensors; names and shapes must be those of `state`."""
-        for port in self.bundle.train.state:
-            self.train.write(port, tensors[port.name])
+        """Set persistent tensors, all or some; names and shapes must be those of `state`."""
+        ports = self._kept()
+        for name, value in tensors.items():
+            self.train.write(ports[name], value)
+
+    def _kept(self) -> dict[str, Port]:
+        return {port.name: port for port in self.train.program.state}
 
     def _image(self, executable: Executable) -> str:
         """The name of the images' input: the one of four dimensions."""
         return next(p.name for p in executable.program.inputs if len(p.shape) == 4)
 
-    def _run(self, executable: Executable, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def _results(self) -> list[str]:
+        """The outputs of a training step that are no state."""
+        program = self.train.program
+        state = {view.buffer for port in program.state for view in port.views}
+        storages = {program.buffer[name].storage for name in state}
+        return [
+            port.name
+            for port in program.outputs
+            if program.buffer[port.views[0].buffer].storage not in storages
+        ]
+
+    def _run(self, executable: Executable, inputs: Mapping[str, Array]) -> None:
         for port in executable.program.inputs:
             executable.write(port, inputs[port.name])
         self.last = executable.run()
-        state = {view.buffer for port in executable.program.state for view in port.views}
-        storages = {executable.program.buffer[name].storage for name in state}
-        return {
-            port.name: executable.read(port)
-            for port in executable.program.outputs
-            if executable.program.buffer[port.views[0].buffer].storage not in storages
-        }
+
+    def _read(self, executable: Executable, names: Iterable[str]) -> dict[str, Array]:
+        ports = {port.name: port for port in executable.program.outputs}
+        return {name: executable.read(ports[name]) for name in names}

@@ -14,6 +14,7 @@ import netc_clusters
 import netc_models
 from netc.cost import Cluster, read_cluster
 from netc.errors import Diagnostic, PlanError, UsageError, did_you_mean
+from netc.interchange.names import torch_names
 from netc.ir.program import Bundle
 from netc.ir.types import Mesh, line_mesh
 from netc.passes.choose_splits import Pin
@@ -70,13 +71,17 @@ class Request:
     facts: Mapping[str, Any]
 
 
-def request(options: argparse.Namespace) -> Request:
-    """Put the command's options, the strategy file and the recipe together."""
+def request(options: argparse.Namespace, images: int | None = None) -> Request:
+    """Put the command's options, the strategy file and the recipe together.
+
+    Where there are only so many `images`, the batch is no larger unless the command says so.
+    """
     network = load_network(options)
     file = _strategy_file(options.strategy)
     mesh = _mesh(options, file)
     recipe = network.recipe
-    batch = _positive("--batch", options.batch) or recipe.batch or DEFAULT_BATCH
+    batch = recipe.batch or DEFAULT_BATCH
+    batch = _positive("--batch", options.batch) or min(batch, images or batch)
     rates = dict(NO_RECIPE) | (dict(recipe.optimizer.kwargs) if recipe.optimizer else {})
     strategy = options.strategy if file is None else DEFAULT_STRATEGY
     chosen = Options(
@@ -125,18 +130,25 @@ def _facts(
 
 
 def build(
-    asked: Request, options: argparse.Namespace, observe: Observer = lambda name, printed: None
+    asked: Request,
+    options: argparse.Namespace,
+    observe: Observer = lambda name, printed: None,
+    training: bool = True,
 ) -> tuple[Bundle, Compiled]:
-    """Compile, refuse what does not fit the machine, and write the strategy if asked to."""
+    """Compile, refuse what does not fit the machine, and write the strategy if asked to.
+
+    Without `training`, evaluation has to fit only.
+    """
     bundle, compiled = compile_network(asked.network, asked.options, asked.facts, observe)
-    logits = next(n for n in compiled.graph.nodes if n.op.kernel == "row_argmax" or
-                  n.op.kernel == "row_max").inputs[0]  # fmt: skip
-    facts = dict(bundle.facts) | {
+    facts = dict(bundle.facts)
+    scores = next(port for port in bundle.eval.outputs if port.name == facts["scores"])
+    facts |= {
         "scheme": compiled.scheme,
-        "classes": compiled.graph[logits].type.shape[1],
+        "classes": scores.shape[1],
+        "torch_names": torch_names(asked.network),
     }
     bundle = replace(bundle, facts=tuple(sorted(facts.items())))
-    check_memory(memory_use(bundle.train), asked.options)
+    check_memory(memory_use(bundle.train if training else bundle.eval), asked.options)
     if getattr(options, "save_strategy", None):
         save_strategy(Path(options.save_strategy), asked, compiled)
     return bundle, compiled

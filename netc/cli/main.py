@@ -22,9 +22,15 @@ VERBS = {
     "explain": "what every layer of a plan costs, and what bounds it",
     "plan": "draw the plan as a picture",
     "run": "train a network, or a compiled program",
+    "eval": "loss and accuracy of trained weights over the held-out images",
+    "predict": "the most likely classes of pictures",
+    "export": "write a network with its weights as ONNX, or the weights as safetensors",
+    "import": "read a network with its weights from ONNX",
     "doctor": "versions, devices, and what is missing",
 }
 """Verbs and what they do; each lives in a module `netc.cli.<verb>_` with a function `run`."""
+RUNNING = ("run", "eval", "predict")
+"""Verbs that run programs; they take compiled ones too."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,12 +81,17 @@ def parser() -> argparse.ArgumentParser:
     for verb, about in VERBS.items():
         sub = verbs.add_parser(verb, help=about, description=about[0].upper() + about[1:] + ".")
         sub.add_argument("--json", action="store_true", help="one JSON object a line, nothing else")
-        if verb != "doctor":
+        if verb not in ("import", "doctor"):
             _network(sub, verb)
-        if verb in ("compile", "explain", "plan", "run"):
+        if verb in ("compile", "explain", "plan", *RUNNING):
             _planning(sub)
+        if verb in RUNNING:
+            _running(sub, verb)
     _compile(verbs.choices["compile"])
     _run(verbs.choices["run"])
+    _predict(verbs.choices["predict"])
+    _export(verbs.choices["export"])
+    _import(verbs.choices["import"])
     verbs.choices["plan"].add_argument(
         "-o", "--output", required=True, metavar="FILE", help="FILE.svg, .pdf, .png, .dot or .json"
     )
@@ -88,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _network(sub: argparse.ArgumentParser, verb: str) -> None:
-    what = "network, or compiled program" if verb == "run" else "network"
+    what = "network, or compiled program" if verb in RUNNING else "network"
     sub.add_argument("network", metavar="NET", help=f"{what}: a path, or a shipped name")
     sub.add_argument(
         "-D", dest="define", action="append", default=[], metavar="NAME=VALUE",
@@ -133,15 +144,67 @@ def _compile(sub: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _running(sub: argparse.ArgumentParser, verb: str) -> None:
+    group = sub.add_argument_group("program")
+    backends = ("cpu", "null", "cuda") if verb == "run" else ("cpu", "cuda")
+    group.add_argument("--backend", choices=backends, help="default: what is there")
+    group.add_argument("--data", metavar="CALL", help="data set, such as 'idx(\"folder\")'")
+    group.add_argument("--out", metavar="DIR", help="metrics and checkpoints (default runs/NAME)")
+    _weights(group, "fresh ones" if verb == "run" else "the newest in --out")
+
+
+def _weights(group: argparse._ArgumentGroup, default: str) -> None:
+    group.add_argument(
+        "--weights", metavar="PATH",
+        help=f"a .safetensors file, or a folder for its newest checkpoint (default: {default})",
+    )  # fmt: skip
+    group.add_argument(
+        "--allow-missing", action="append", default=[], metavar="PATTERN",
+        help="weights that the file may lack; they get initial values",
+    )  # fmt: skip
+    group.add_argument(
+        "--allow-unexpected", action="append", default=[], metavar="PATTERN",
+        help="tensors of the file that no layer has",
+    )  # fmt: skip
+
+
+def _predict(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("images", nargs="+", metavar="IMAGE", help="pictures: .png, .jpg, ...")
+    group = sub.add_argument_group("classes")
+    group.add_argument("--top", type=int, default=5, metavar="N", help="classes a picture gets")
+    group.add_argument("--classes", metavar="FILE", help="their names, one a line")
+
+
+def _export(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="FILE.onnx or FILE.safetensors"
+    )
+    group = sub.add_argument_group("file")
+    group.add_argument("--format", choices=("onnx", "safetensors"), help="default: by the suffix")
+    group.add_argument("--batch", type=int, metavar="N", help="fix ONNX's batch (default: open)")
+    group.add_argument(
+        "--names", choices=("torch", "netc"), help="of weights in safetensors (default torch)"
+    )
+    group = sub.add_argument_group("weights")
+    _weights(group, "initial values")
+    group.add_argument("--seed", type=int, metavar="N", help="of initial values")
+    sub.set_defaults(cluster=None)
+
+
+def _import(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("model", metavar="FILE.onnx", help="a path")
+    sub.add_argument(
+        "-o", "--output", required=True, metavar="X.net",
+        help="the network; the weights go into X.safetensors",
+    )  # fmt: skip
+
+
 def _run(sub: argparse.ArgumentParser) -> None:
     group = sub.add_argument_group("training")
-    group.add_argument("--backend", choices=("cpu", "null", "cuda"), help="default: what is there")
-    group.add_argument("--data", metavar="CALL", help="data set, such as 'idx(\"folder\")'")
     group.add_argument("--epochs", type=int, metavar="N", help="passes over the data")
     group.add_argument("--steps", type=int, metavar="N", help="stop after so many steps")
     group.add_argument("--lr", type=float, metavar="RATE", help="base learning rate")
     group.add_argument("--seed", type=int, metavar="N", help="of every random number")
-    group.add_argument("--out", metavar="DIR", help="metrics and checkpoints (default runs/NAME)")
     group.add_argument(
         "--resume", nargs="?", const="", metavar="PATH",
         help="go on from a checkpoint, or from the newest in a folder (default --out)",

@@ -3,197 +3,124 @@
 from __future__ import annotations
 
 import argparse
-import io
 import signal
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from netc.cli.data import open_data
 from netc.cli.output import bytes_text, count, json_line, seconds_text
-from netc.errors import DataError, Diagnostic, NetError, UsageError, render
+from netc.cli.session import (
+    describe,
+    find_weights,
+    given_weights,
+    load_bundle,
+    on_ranks,
+    open_session,
+    out_folder,
+)
+from netc.errors import Diagnostic, UsageError
 from netc.ir.program import Bundle
-from netc.ir.text import parse_bundle
-from netc_runtime.backend import Backend
 from netc_runtime.comm.mpi import Ranks
-from netc_runtime.io.problems import data_error, unreadable
-from netc_runtime.launch import Choice, choose_backend, join_ranks, open_backend
-from netc_runtime.session import Session
-from netc_runtime.train.datasets import Dataset, open_dataset
+from netc_runtime.launch import Choice, choose_backend, open_backend
 from netc_runtime.train.progress import Progress
 from netc_runtime.train.trainer import EpochDone, Finished, StepDone, Trainer, Training
 
 EXIT_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
-BUNDLE_HEAD = "netc bundle "
+UNSHOWN_FACTS = ("scores", "torch_names")
+"""Facts of a bundle that only programs want."""
 
 
 def run(options: argparse.Namespace) -> int:
     """Compile if need be, then train to the end or to an interruption."""
-    bundle = _bundle(options)
+    _check(options)
+    bundle = load_bundle(options)
     choice = choose_backend(options.backend, bundle.train.mesh.size)
     if choice.name == "null":
         return _predict(options, bundle, choice)
-    ranks = join_ranks(bundle)
-    if ranks is None:
-        return _run(options, bundle, choice, None)
-    try:
-        return _run_rank(options, bundle, choice, ranks)
-    except NetError as error:
-        print(render(error.diagnostics), file=sys.stderr, flush=True)
-        ranks.abort(error.exit_code)
-        raise
-
-
-def _run_rank(options: argparse.Namespace, bundle: Bundle, choice: Choice, ranks: Ranks) -> int:
-    """One of several processes: the first one speaks and keeps what is saved."""
-    if ranks.rank == 0:
-        return _run(options, bundle, choice, ranks)
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
-        return _run(options, bundle, choice, ranks, Path(folder))
+    return on_ranks(bundle, lambda ranks: _run(options, bundle, choice, ranks))
 
 
 def _run(
-    options: argparse.Namespace, bundle: Bundle, choice: Choice, ranks: Ranks | None,
-    folder: Path | None = None,
+    options: argparse.Namespace, bundle: Bundle, choice: Choice, ranks: Ranks | None
 ) -> int:  # fmt: skip
-    """Train; metrics and checkpoints go to `folder` if it is given."""
+    """Train; of several processes the first one keeps what is saved."""
     training = _training(options, bundle)
-    dataset = _dataset(options, bundle)
-    backend = open_backend(choice, bundle, ranks)
-    own = replace(training, folder=folder or training.folder)
+    dataset = open_data(options, bundle)
+    session = open_session(choice, bundle, ranks)
     agree = ranks.any if ranks is not None else bool
-    trainer = Trainer(Session(bundle, backend), dataset, own, agree)
-    if options.resume is None:
-        trainer.initialize()
-    else:
-        trainer.resume(Path(options.resume) if options.resume else training.folder)
-    _announce(options, bundle, choice, backend, dataset, trainer)
-    return _train(options, trainer)
+    lost = tempfile.TemporaryDirectory() if ranks is not None and ranks.rank else nullcontext()
+    with lost as folder:
+        own = replace(training, folder=Path(folder or training.folder))
+        trainer = Trainer(session, dataset, own, agree)
+        weights = _begin(options, bundle, trainer, training.folder)
+        _announce(options, choice, trainer, weights)
+        return _train(options, trainer)
 
 
-def _bundle(options: argparse.Namespace) -> Bundle:
-    """A compiled program as it is, or a network compiled now."""
-    path = Path(options.network)
-    if path.is_file() and _is_compiled(path):
-        return _compiled(path, options)
-    from netc.cli.common import build, note, request
-
-    asked = request(options)
-    bundle, compiled = build(asked, options)
-    if not options.json:
-        for text in compiled.notes:
-            note(text)
-    return bundle
+def _begin(
+    options: argparse.Namespace, bundle: Bundle, trainer: Trainer, folder: Path
+) -> Path | None:
+    """Fresh weights, those of a file, or a whole state; the file of weights."""
+    if options.resume is not None:
+        trainer.resume(Path(options.resume) if options.resume else folder)
+        return None
+    file = None if options.weights is None else find_weights(options.weights, folder)
+    trainer.initialize({} if file is None else given_weights(options, bundle, file))
+    return file
 
 
-def _is_compiled(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(BUNDLE_HEAD)) == BUNDLE_HEAD.encode()
-
-
-def _compiled(path: Path, options: argparse.Namespace) -> Bundle:
-    """Read a compiled program; what was fixed when it was compiled cannot be changed now."""
-    try:
-        bundle = parse_bundle(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise unreadable(path, error) from None
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, IndexError) as error:
-        hint = "compile it again with this version of netc."
-        raise data_error(
-            "E073", f"'{path}' is not a whole compiled program: {error}.", hint
-        ) from None
-    facts = dict(bundle.facts)
-    mesh = "x".join(map(str, facts["mesh"]))
-    asked = {
-        "batch": options.batch, "strategy": options.strategy, "scheme": options.scheme,
-        "precision": options.precision, "fc_update": options.fc_update, "mesh": options.mesh,
-        "devices": options.devices, "pin": options.pin or None, "define": options.define or None,
-        "cluster": options.cluster, "save_strategy": options.save_strategy,
-    }  # fmt: skip
-    fixed = facts | {"devices": bundle.train.mesh.size, "mesh": mesh}
-    problems = []
-    for name, value in asked.items():
-        if value is not None and value != fixed.get(name):
-            option = {"define": "-D"}.get(name, "--" + name.replace("_", "-"))
-            was = f": it was compiled with {fixed[name]}" if name in fixed else ""
-            message = f"'{option}' cannot change a compiled program{was}."
-            problems.append(Diagnostic("E057", message, help="compile the network again."))
+def _check(options: argparse.Namespace) -> None:
+    """Options that are wrong whatever the network."""
+    problems = [
+        f"'--{name} {number}' must be at least 1."
+        for name in ("epochs", "steps")
+        if (number := getattr(options, name)) is not None and number < 1
+    ]
+    if options.seed is not None and not 0 <= options.seed < 2**63:
+        problems.append(f"'--seed {options.seed}' is not in 0 .. 2^63 - 1.")
+    if options.weights is not None and options.resume is not None:
+        problems.append("'--weights' begins a training, '--resume' goes on with one: take one.")
+    if options.weights is None and (options.allow_missing or options.allow_unexpected):
+        problems.append("'--allow-missing' and '--allow-unexpected' need '--weights'.")
     if problems:
-        raise UsageError(*problems)
-    return bundle
+        raise UsageError(*(Diagnostic("E051", problem) for problem in problems))
 
 
 def _training(options: argparse.Namespace, bundle: Bundle) -> Training:
     facts = dict(bundle.facts)
-    for name in ("epochs", "steps"):
-        number = getattr(options, name)
-        if number is not None and number < 1:
-            raise UsageError(Diagnostic("E051", f"'--{name} {number}' must be at least 1."))
-    if options.seed is not None and not 0 <= options.seed < 2**63:
-        raise UsageError(Diagnostic("E051", f"'--seed {options.seed}' is not in 0 .. 2^63 - 1."))
     return Training(
         epochs=options.epochs or facts["epochs"],
         seed=facts["seed"] if options.seed is None else options.seed,
         rate=facts["lr"] if options.lr is None else options.lr,
         schedule=facts["schedule"],
         augment=facts["augment"],
-        folder=Path(options.out or Path("runs") / facts["network"]),
+        folder=out_folder(options, bundle),
         limit=options.steps,
     )
 
 
-def _dataset(options: argparse.Namespace, bundle: Bundle) -> Dataset:
-    facts = dict(bundle.facts)
-    data = facts["data"]
-    if options.data is not None:
-        data = _call(options.data)
-    if data is None:
-        hint = "name one with '--data', for example --data 'idx(\"folder\")', or in a train block."
-        raise DataError(Diagnostic("E060", "the network names no data set to train on.", help=hint))
-    name, args, kwargs = data
-    return open_dataset(name, args, kwargs, facts["image"], facts["classes"])
-
-
-def _call(text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
-    """A data set as written in a recipe: name("folder", option=value)."""
-    import ast
-
-    try:
-        tree = ast.parse(text.strip(), mode="eval").body
-        if isinstance(tree, ast.Name):
-            return tree.id, (), {}
-        assert isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name)
-        args = tuple(ast.literal_eval(a) for a in tree.args)
-        return tree.func.id, args, {str(k.arg): ast.literal_eval(k.value) for k in tree.keywords}
-    except (SyntaxError, ValueError, AssertionError):
-        message = f"'--data {text}' is not a data set."
-        hint = "write it as in a recipe, for example --data 'idx(\"folder\")'."
-        raise UsageError(Diagnostic("E051", message, help=hint)) from None
-
-
 def _announce(
-    options: argparse.Namespace, bundle: Bundle, choice: Choice, backend: Backend,
-    dataset: Dataset, trainer: Trainer,
-) -> None:  # fmt: skip
+    options: argparse.Namespace, choice: Choice, trainer: Trainer, weights: Path | None
+) -> None:
     """Say what begins: plan, backend, data."""
-    facts = dict(bundle.facts)
+    session, dataset = trainer.session, trainer.dataset
     if options.json:
-        json_line(event="start", **facts, backend=dict(backend.describe()), reason=choice.reason,
-                  data_set=dataset.description, steps=trainer.total_steps,
-                  resumed_at=trainer.start_step)  # fmt: skip
+        facts = {k: v for k, v in session.bundle.facts if k not in UNSHOWN_FACTS}
+        json_line(event="start", **facts, backend=dict(session.backend.describe()),
+                  reason=choice.reason, data_set=dataset.description, steps=trainer.total_steps,
+                  resumed_at=trainer.start_step,
+                  weights=None if weights is None else str(weights))  # fmt: skip
         return
-    scheme = f", scheme {facts['scheme']}" if facts["scheme"] else ""
-    devices = bundle.train.mesh.size
-    many = f"{devices} device{'s' * (devices > 1)}"
-    how = f"strategy {facts['strategy']}{scheme}, batch {facts['batch']}, {facts['precision']}"
-    print(f"network   {facts['network']}: {many}, {how}")
-    print(f"backend   {choice.name} ({choice.reason})")
+    print(describe(session.bundle, choice))
     print(f"data      {dataset.description}")
-    begins = f"resumed at step {trainer.start_step}" if trainer.start_step else "from the start"
+    begins = "from the start" if weights is None else f"from the weights in {weights}"
+    if trainer.start_step:
+        begins = f"resumed at step {trainer.start_step}"
     print(f"training  {trainer.total_steps} steps, {trainer.training.epochs} epochs, {begins}")
 
 

@@ -205,10 +205,10 @@ class Bundle:
     train: Program
     """One step: forward, backward, update."""
     eval: Program
-    """One batch, forward only, with masked loss and count of right answers."""
+    """One batch, forward only, with masked loss, count of right answers, and class scores."""
     facts: tuple[tuple[str, Any], ...]
-    """What is fixed (network, batch, devices, strategy, precision, optimizer, scheme), and the
-    recipe of training: plain values by name."""
+    """What is fixed (network, batch, devices, strategy, precision, optimizer, scheme), the name of
+    the class scores, and the recipe of training: plain values by name."""
 
     def fact(self, name: str) -> Any:
         """One of `facts`."""

@@ -20,7 +20,8 @@ SCALARS = "scalars"
 """The layer that step, seed, learning rate and count belong to; it is never split."""
 DTYPES = {"fp32": "f32", "fp64": "f64"}
 """Data types of activations and weights by precision."""
-_RESERVED = ("seed", "step", "lr", "count", "labels", "loss", "loss_sum", "correct", SCALARS)
+RESERVED = ("seed", "step", "lr", "count", "labels", "loss", "loss_sum", "correct", SCALARS)
+"""Names that no layer or input may have."""
 
 
 def build_graph(
@@ -29,8 +30,9 @@ def build_graph(
     """The forward graph of `network` for `batch` images.
 
     `mode` "train" ends in the mean loss; "eval" leaves dropout out, normalizes with the running
-    statistics, and ends in the loss summed over the first `count` rows and the right answers
-    among them. Raises SyntaxProblem, with all of them, where shapes do not fit.
+    statistics, and ends in the loss summed over the first `count` rows, the right answers among
+    them, and the class scores (batch, classes) behind both. Raises SyntaxProblem, with all of
+    them, where shapes do not fit.
     """
     problems = _clashes(network)
     if not problems:
@@ -38,7 +40,7 @@ def build_graph(
         problems = [p for layer in network.layers if (p := builder.layer(layer)) is not None]
     if problems:
         raise SyntaxProblem(*problems)
-    outputs = ("loss",) if mode == "train" else ("loss_sum", "correct")
+    outputs = ("loss",) if mode == "train" else ("loss_sum", "correct", builder.scores)
     return builder.graph.build((*outputs, *builder.statistics))
 
 
@@ -59,7 +61,7 @@ def _clashes(network: Network) -> list[Diagnostic]:
         if around:
             message = f"'{min(around)}' names both a layer and the call of a block."
             problems.append(Diagnostic("E021", message, each.span, help="give one another name."))
-        elif each.name in _RESERVED and not own_loss:
+        elif each.name in RESERVED and not own_loss:
             message = f"the name '{each.name}' has a meaning already in every compiled network."
             problems.append(Diagnostic("E021", message, each.span, help="take another name."))
     return problems
@@ -79,6 +81,7 @@ class _Builder:
         self.layers = {layer.name for layer in network.layers}
         self.values: dict[str, Node | _Failed] = {}
         self.statistics: list[str] = []
+        self.scores = ""
         self.like = Node("", ops.Scalar(), (), TensorType("i64", ()), SCALARS)
         for name in ("seed", "step") if training else ("count",):
             self._source(name, ops.Scalar(), TensorType("i64", ()))
@@ -234,6 +237,7 @@ class _Builder:
 
     def _softmax_loss(self, layer: Layer, x: Node) -> Node:
         x, labels = self._flat(x), self.graph.nodes["labels"]
+        self.scores = x.name
         row_max = self._emit(f"{layer.name}.max", ops.RowMax(), x)
         total = self._emit(f"{layer.name}.sum_exp", ops.RowSumExp(), x, row_max)
         pick = self._emit(f"{layer.name}.pick", ops.RowPick(), x, labels)
@@ -263,10 +267,12 @@ def _padding(layer: Layer, x: Node) -> tuple[int, int, int, int]:
     pad = _options(layer)["pad"]
     if pad != "same":
         return (pad[0], pad[0], pad[1], pad[1])
-    sides: list[int] = []
-    for i in (0, 1):
-        extent, stride = x.type.shape[2 + i], _options(layer)["stride"][i]
-        window = _options(layer)["size"][i]
-        total = max((math.ceil(extent / stride) - 1) * stride + window - extent, 0)
-        sides += [total // 2, total - total // 2]
-    return (sides[0], sides[1], sides[2], sides[3])
+    size, stride = _options(layer)["size"], _options(layer)["stride"]
+    rows, columns = (same_padding(x.type.shape[2 + i], size[i], stride[i]) for i in (0, 1))
+    return (*rows, *columns)
+
+
+def same_padding(extent: int, window: int, stride: int) -> tuple[int, int]:
+    """What `pad=same` puts before and behind one dimension of that extent."""
+    total = max((math.ceil(extent / stride) - 1) * stride + window - extent, 0)
+    return (total // 2, total - total // 2)

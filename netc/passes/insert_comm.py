@@ -58,9 +58,15 @@ class _Inserter:
         self._add(node, tuple(self.convert(name, want, node) for name, want in pairs), gives)
 
     def output(self, name: str) -> str:
-        """A result as the runtime can read it: anything but partial."""
+        """A result as the runtime can read it: anything but partial, and as users have it."""
         name = self.renamed.get(name, name)
-        want = tuple(Replicate() if isinstance(p, Partial) else p for p in self.placement[name])
+        placement = self.placement[name]
+        if _whole(placement):
+            return name
+        for (source, after), reduced in self.converted.items():
+            if source == name and _whole(after):
+                return reduced
+        want = tuple(Replicate() if isinstance(p, Partial) else p for p in placement)
         return self.convert(name, want, self.out.nodes[name])
 
     def convert(self, name: str, want: Placements, user: Node) -> str:
@@ -101,3 +107,8 @@ class _Inserter:
             self.renamed[node.name] = moved[0]
         else:
             self._add(node, tuple(moved), want)
+
+
+def _whole(placement: Placements) -> bool:
+    """Whether blocks hold values, not shares of a sum."""
+    return not any(isinstance(p, Partial) for p in placement)

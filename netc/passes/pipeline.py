@@ -92,6 +92,7 @@ def compile_network(
 ) -> tuple[Bundle, Compiled]:
     """All programs of a network, with the values behind the training program.
 
+    The name of the class scores among the results of `Bundle.eval` joins the `facts`, as "scores".
     Every pass is followed by its verifier. Raises NetError for what the user has to change.
     """
     trained = lower_training(network, options, observe)
@@ -106,7 +107,8 @@ def compile_network(
     layout = persistent_layout(programs, options.mesh.size, alignment)
     init, train, evaluate = (plan_memory(p, layout, alignment) for p in programs)
     observe("plan-memory", lambda: program_text(train))
-    bundle = Bundle(init, train, evaluate, tuple(sorted(facts.items())))
+    known = {**facts, "scores": graph.outputs[2]}
+    bundle = Bundle(init, train, evaluate, tuple(sorted(known.items())))
     verify_bundle(bundle)
     return bundle, replace(trained, program=train)
 

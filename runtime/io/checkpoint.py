@@ -6,8 +6,9 @@ file, `step-00000120.safetensors`, written whole or not at all.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ FORMAT_VERSION = 1
 """The version written; a file of a later one is refused."""
 
 _VERSION_KEY = "netc_checkpoint"
+_CLASSES_KEY = "classes"
+_MOST_CLASSES_BYTES = 1 << 20
+"""The format's header ends at 100 MB, and every reader takes it whole."""
 _NAME = re.compile(r"step-(\d+)\.safetensors")
 
 
@@ -58,6 +62,26 @@ class Position:
                 f"'{path}' does not say where its training stood: {_what_lacks(problem)}.",
                 "its weights can be read, but only a checkpoint of netc can be resumed",
             ) from problem
+
+
+def classes_meta(classes: Sequence[str]) -> dict[str, str]:
+    """The classes' names as the text that `save` takes; nothing where they take over 1 MiB."""
+    text = json.dumps(list(classes))
+    return {_CLASSES_KEY: text} if len(text) <= _MOST_CLASSES_BYTES else {}
+
+
+def classes_of(path: Path | str) -> tuple[str, ...] | None:
+    """The names of the classes that a checkpoint was trained for, in order; None without them.
+
+    Tensors are not read. Raises DataError as `load`.
+    """
+    try:
+        names = json.loads(_tensors.read_meta(Path(path)).get(_CLASSES_KEY, "null"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
+    return tuple(names)
 
 
 def save(path: Path | str, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +62,26 @@ def read(path: Path) -> tuple[Tensors, dict[str, str]]:
     Raises DataError: E061 where the file is missing or unreadable, E068 where it is cut short,
     malformed, of an element type NumPy lacks, or a pickle, which is refused.
     """
+    with _opened(path) as file:
+        return file.get_tensors(), dict(file.metadata() or {})
+
+
+def read_meta(path: Path) -> dict[str, str]:
+    """The metadata of `path` without its tensors. Raises as `read`."""
+    with _opened(path) as file:
+        return dict(file.metadata() or {})
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file, for reading; what the library says of it becomes our errors."""
     # Imported here: it costs more than the rest of this package, and only reading needs it.
     from safetensors import SafetensorError, safe_open
 
     _check_readable(path)
     try:
         with safe_open(path, framework="numpy") as file:
-            return file.get_tensors(), dict(file.metadata() or {})
+            yield file
     except OSError as problem:
         raise unreadable(path, problem) from problem
     except SafetensorError as problem:

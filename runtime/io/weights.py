@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -34,9 +34,9 @@ def read_weights(
 
     `foreign` gives each weight's name in another tool. The file may have either names: what fits
     more of them counts. The state of an optimizer in a checkpoint of netc and PyTorch's counters
-    of batches are left aside. A weight that lacks a tensor is left out of the result where a
-    pattern of `allow_missing` matches one of its names; `allow_unexpected` lets tensors pass that
-    no weight has. Patterns are those of a shell.
+    of batches are left aside. A weight that a pattern of `allow_missing` matches by one of its
+    names is left out of the result where the file has no tensor of its shape for it;
+    `allow_unexpected` lets tensors pass that no weight has. Patterns are those of a shell.
 
     Raises DataError: as `load`, and E080, E081, E082, all at once, where tensors are missing,
     unexpected or of another shape or kind; UsageError (E051) where a pattern of `allow_missing`
@@ -47,15 +47,12 @@ def read_weights(
     own = sum(name in tensors for name in wanted)
     other = sum(name in tensors for name in foreign.values())
     names = {name: foreign[name] if other > own else name for name in wanted}
-    fit = _Fit(path, tensors, wanted, names)
-    problems = [
-        *fit.missing(foreign, allow_missing),
-        *fit.unexpected(allow_unexpected),
-        *fit.misshapen(),
-    ]
+    optional = {n for n in wanted if _matches((n, foreign[n]), allow_missing)}
+    fit = _Fit(path, tensors, wanted, names, optional)
+    problems = [*fit.missing(), *fit.unexpected(allow_unexpected), *fit.misshapen()]
     if problems:
         raise DataError(*problems)
-    return {name: tensors[there] for name, there in names.items() if there in tensors}
+    return {name: tensors[names[name]] for name in wanted if fit.has(name)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +64,20 @@ class _Fit:
     wanted: Mapping[str, tuple[int, ...]]
     names: Mapping[str, str]
     """Each weight's name in the file."""
+    optional: Container[str]
+    """Weights that need no tensor."""
 
-    def missing(
-        self, foreign: Mapping[str, str], allowed: Sequence[str]
-    ) -> Iterator[Diagnostic]:  # fmt: skip
+    def has(self, name: str) -> bool:
+        """Whether the file has a tensor of the weight's shape."""
+        tensor = self.tensors.get(self.names[name])
+        return tensor is not None and tensor.shape == self.wanted[name]
+
+    def missing(self) -> Iterator[Diagnostic]:
         """E080 where weights have no tensor."""
         lacking = [
             there
             for name, there in self.names.items()
-            if there not in self.tensors and not _matches((name, foreign[name]), allowed)
+            if there not in self.tensors and name not in self.optional
         ]
         hint = "'--allow-missing PATTERN' leaves weights at their initial values."
         yield from self._report("E080", "lacks", lacking, hint)
@@ -100,9 +102,9 @@ class _Fit:
         wrong = []
         for name, there in self.names.items():
             tensor = self.tensors.get(there)
-            if tensor is None:
+            if tensor is None or (name in self.optional and not self.has(name)):
                 continue
-            if tensor.shape != self.wanted[name]:
+            if not self.has(name):
                 wrong.append(f"{there} is {_by(tensor.shape)}, not {_by(self.wanted[name])}")
             elif not np.issubdtype(tensor.dtype, np.floating):
                 wrong.append(f"{there} holds {tensor.dtype}")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..io.problems import data_error, folder, unreadable
 from .calls import text
 from .images import ByteImages, Part, check_labels
+from .pictures import Preparation, decode
 
 _SHAPE = (3, 32, 32)
 _RECORD_BYTES = 1 + 3 * 32 * 32
@@ -21,6 +22,8 @@ _CLASSES = 10
 _MEAN = (125.3, 123.0, 113.9)
 _STD = (63.0, 62.1, 66.7)
 """Of the 50,000 training images, red, green and blue."""
+PICTURES = Preparation("the whole picture, scaled as CIFAR-10's", decode, _MEAN, _STD)
+"""Any picture as one of the data set."""
 _NAMES_FILE = "batches.meta.txt"
 _HELP = (
     "unpack cifar-10-binary.tar.gz and name the folder that holds data_batch_1.bin to "

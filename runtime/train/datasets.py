@@ -8,13 +8,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from netc.errors import did_you_mean
+
 from ..io.problems import data_error
+from . import cifar as _cifar
+from . import digits as _digits
+from . import idx as _idx
+from . import imagefolder as _imagefolder
 from .calls import call
-from .cifar import cifar10
-from .digits import digits
-from .idx import idx
-from .imagefolder import imagefolder
 from .images import Split
+from .pictures import Preparation, decode
 
 
 class Dataset(Protocol):
@@ -57,11 +60,20 @@ class Dataset(Protocol):
 
 
 DATASETS: dict[str, Callable[..., Dataset]] = {
-    "digits": digits,
-    "idx": idx,
-    "cifar10": cifar10,
-    "imagefolder": imagefolder,
+    "digits": _digits.digits,
+    "idx": _idx.idx,
+    "cifar10": _cifar.cifar10,
+    "imagefolder": _imagefolder.imagefolder,
 }
+PREPARATIONS: dict[str, Preparation] = {
+    "digits": _digits.PICTURES,
+    "idx": _idx.PICTURES,
+    "cifar10": _cifar.PICTURES,
+    "imagefolder": _imagefolder.PICTURES,
+}
+"""How a picture of any kind becomes an image like those of a data set."""
+_GREY = Preparation("the whole picture, grey from 0 to 1", decode, (0.0,), (255.0,))
+"""For a network of one channel whose data set is not known."""
 
 
 def open_dataset(
@@ -82,6 +94,25 @@ def open_dataset(
     _check_image_shape(dataset, tuple(image_shape))
     _check_classes(dataset, classes)
     return dataset
+
+
+def preparation(name: str | None, image_shape: tuple[int, ...]) -> Preparation:
+    """How pictures become images for a network that takes (C, H, W) `image_shape`.
+
+    As the data set `name` has it; None, where it is not known, takes that of an imagefolder for
+    three channels and grey from 0 to 1 for one. Raises DataError: E060 for an unknown name, E067
+    where the network takes neither one channel nor three.
+    """
+    channels = image_shape[0]
+    if channels not in (1, 3):
+        message = f"the network takes images of {channels} channels; pictures have 1 or 3."
+        raise data_error("E067", message)
+    if name is None:
+        return PREPARATIONS["imagefolder"] if channels == 3 else _GREY
+    if name not in PREPARATIONS:
+        help = did_you_mean(name, PREPARATIONS) + f"known are: {', '.join(PREPARATIONS)}"
+        raise data_error("E060", f"there is no data set '{name}'.", help)
+    return PREPARATIONS[name]
 
 
 def _check_image_shape(dataset: Dataset, wanted: tuple[int, ...]) -> None:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import gzip
 from functools import cache
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .images import ByteImages, Part
+from .pictures import Preparation, Shape, decode
 
 _HELD_OUT_EVERY = 5
 _MEAN, _STD = 4.8834, 6.0211
 """Of the training images' pixels, which are 0 to 16."""
+_WHITE = 16
 
 
 @cache
@@ -36,6 +40,19 @@ def digits() -> ByteImages:
     )
     names = tuple("0123456789")
     return ByteImages("digits", description, names, (_MEAN,), (_STD,), train, test)
+
+
+def picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
+    """A whole picture as bytes (C, H, W) from 0, black, to 16, white, which is ink.
+
+    Raises DataError (E066) where it cannot be read.
+    """
+    ink: NDArray[np.uint8] = np.rint(decode(path, shape) * (_WHITE / 255)).astype(np.uint8)
+    return ink
+
+
+PICTURES = Preparation("the whole picture, white ink on black", picture, (_MEAN,), (_STD,))
+"""Any picture as one of the data set."""
 
 
 def _part(table: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> Part:

@@ -20,9 +20,12 @@ from numpy.typing import NDArray
 from ..io.problems import data_error, folder, reason, unreadable
 from .calls import text, whole
 from .images import ByteImages, Part, check_labels
+from .pictures import Preparation, decode
 
 _MEAN, _STD = 33.32, 78.57
 """Of MNIST's training images; other idx data gets the same scale."""
+PICTURES = Preparation("the whole picture, white ink on black", decode, (_MEAN,), (_STD,))
+"""Any picture as one of the data set."""
 _UNSIGNED_BYTE = 8
 _GZIP_MAGIC = b"\x1f\x8b"
 _PIECE_BYTES = 1 << 20

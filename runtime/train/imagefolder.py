@@ -13,9 +13,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from netc.errors import did_you_mean
 
-from ..io.problems import data_error, folder, reason, unreadable
+from ..io.problems import data_error, folder, unreadable
 from .calls import text, whole
 from .images import Split, normalize, row_numbers
+from .pictures import Preparation, Shape, decode
 
 _MEAN = (123.675, 116.28, 103.53)
 _STD = (58.395, 57.12, 57.375)
@@ -79,7 +80,7 @@ class ImageFolder:
         rows = row_numbers(indices, len(part.labels))
         pixels = np.empty((len(rows), *self.image_shape), np.uint8)
         with ThreadPoolExecutor() as pool:
-            decoded = pool.map(lambda row: decode(part.paths[row], self.size), rows)
+            decoded = pool.map(lambda row: picture(part.paths[row], self.image_shape), rows)
             for image, found in zip(pixels, decoded, strict=True):
                 image[:] = found
         return normalize(pixels, _MEAN, _STD, dtype), part.labels[rows]
@@ -105,30 +106,13 @@ def imagefolder(directory: str, *, size: int = 224) -> ImageFolder:
     return ImageFolder(description, classes, size, train, test)
 
 
-def decode(path: Path, size: int) -> NDArray[np.uint8]:
-    """The centre of a picture as (3, size, size) bytes; DataError (E066) where it cannot be read.
-
-    Crop and resize are one step, so that a long, thin picture takes no more memory than others.
-    """
-    # Imported here: compiling and planning need no pictures.
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            colours = picture.convert("RGB")
-        box = _centre(colours.width, colours.height)
-        square = colours.resize((size, size), Image.Resampling.BILINEAR, box)
-        return np.asarray(square).transpose(2, 0, 1)
-    except Exception as problem:  # Pillow's decoders raise nearly every kind on damaged files
-        message = f"cannot decode the image '{path}': {reason(problem).rstrip('.')}."
-        raise data_error("E066", message, "remove the file, or copy it again") from problem
+def picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
+    """The centre of a picture as bytes (C, H, W); DataError (E066) where it cannot be read."""
+    return decode(path, shape, _KEPT)
 
 
-def _centre(width: int, height: int) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of the square that is kept, in pixels."""
-    side = min(width, height) * _KEPT
-    left, top = (width - side) / 2, (height - side) / 2
-    return left, top, left + side, top + side
+PICTURES = Preparation("the centre of the picture, scaled as ImageNet's", picture, _MEAN, _STD)
+"""Any picture as one of the data set."""
 
 
 def _folders(place: Path) -> tuple[str, ...]:

@@ -15,11 +15,20 @@ from numpy.typing import NDArray
 from netc.errors import DataError, Diagnostic
 from netc.ir.program import Bundle
 from netc_runtime.backend import StepReport
-from netc_runtime.io.checkpoint import Position, checkpoint_name, latest, load, prune, save
+from netc_runtime.io.checkpoint import (
+    Position,
+    checkpoint_name,
+    classes_meta,
+    latest,
+    load,
+    prune,
+    save,
+)
 from netc_runtime.io.problems import data_error
 from netc_runtime.session import Session
 from netc_runtime.train.augment import Spec, augment, order
 from netc_runtime.train.datasets import Dataset
+from netc_runtime.train.evaluate import evaluate
 from netc_runtime.train.metrics import Metrics
 from netc_runtime.train.schedule import learning_rate
 
@@ -101,9 +110,8 @@ class Trainer:
         self.agree = agree
         self.session, self.dataset, self.training = session, dataset, training
         facts = dict(session.bundle.facts)
-        self.batch: int = facts["batch"]
+        self.batch = session.batch
         self.network: str = facts["network"]
-        self.dtype = np.float64 if facts["precision"] == "fp64" else np.float32
         self.steps_per_epoch = dataset.train_size // self.batch
         if not self.steps_per_epoch:
             message = (
@@ -120,9 +128,10 @@ class Trainer:
         self.start_step = 0
         self.last_step = StepReport()
 
-    def initialize(self) -> None:
-        """Fresh weights."""
+    def initialize(self, weights: Mapping[str, Array] | None = None) -> None:
+        """Fresh weights and statistics, but for those given; momentum is zero."""
         self.session.initialize(self.training.seed)
+        self.session.restore(weights or {})
 
     def resume(self, path: Path) -> None:
         """Go on where a checkpoint was taken: a file, or a folder's newest.
@@ -175,15 +184,9 @@ class Trainer:
         return Metrics(self.training.folder / "metrics.jsonl", resumed)
 
     def evaluate(self) -> tuple[float, float]:
-        """Mean loss and accuracy over all held-out images; the last batch is padded and masked."""
-        loss, correct, size = 0.0, 0.0, self.dataset.test_size
-        for start in range(0, size, self.batch):
-            wanted = np.arange(start, start + self.batch) % size
-            images, labels = self.dataset.load("test", wanted, self.dtype)
-            count = min(self.batch, size - start)
-            part, right = self.session.evaluate(images, labels, count)
-            loss, correct = loss + part, correct + right
-        return loss / size, correct / size
+        """Mean loss and accuracy over all held-out images."""
+        found = evaluate(self.session, self.dataset)
+        return found.loss, found.accuracy
 
     def _loader(self) -> ThreadPoolExecutor:
         """One thread that prepares the next batch while a step runs."""
@@ -195,7 +198,7 @@ class Trainer:
         epoch, place = divmod(step, self.steps_per_epoch)
         seed = self.training.seed
         wanted = order(seed, epoch, self.dataset.train_size)[place * self.batch :][: self.batch]
-        images, labels = self.dataset.load("train", wanted, self.dtype)
+        images, labels = self.dataset.load("train", wanted, self.session.dtype)
         return augment(images, wanted, seed, epoch, self.training.augment), labels
 
     def _step(self, step: int, batches: ThreadPoolExecutor) -> StepDone:
@@ -221,7 +224,8 @@ class Trainer:
     def _save(self, step: int) -> Path:
         path = self.training.folder / checkpoint_name(step)
         position = Position(step, step // self.steps_per_epoch, self.network, self.training.seed)
-        save(path, self.session.state(), position.as_meta())
+        meta = position.as_meta() | classes_meta(self.dataset.classes)
+        save(path, self.session.state(), meta)
         prune(self.training.folder, KEPT_CHECKPOINTS)
         return path
 

@@ -129,7 +129,7 @@ def train(
         run.moved = made.last.bytes_moved
     run.results |= made.state()
     evaluated = made.evaluate(*data(network, rows, seed), count=max(rows - 2, 1))
-    run.results |= {"evaluated": np.asarray(evaluated)}
+    run.results |= {"evaluated": np.asarray(evaluated), "scores": made.scores()}
     return run
 
 

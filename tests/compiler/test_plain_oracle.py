@@ -38,6 +38,9 @@ def test_training_and_evaluation(case: Case) -> None:
     count = max(case.batch - 2, 1)
     rows = Plain(devices.state(), labels, training=False).losses(network, images)
     assert close(devices.evaluate(images, labels, count)[0], rows[:count].sum())
+    scores = devices.scores()
+    picked = scores[np.arange(len(labels)), labels]
+    assert close(np.log(np.exp(scores).sum(axis=1)) - picked, rows)
 
 
 def check_gradients(case: Case, plain: Plain, images: Array, out: Mapping[str, Array]) -> None:

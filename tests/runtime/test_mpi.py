@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import netc_models
 from netc.cli.main import main
@@ -21,8 +22,8 @@ pytest.importorskip("mpi4py", reason="mpi4py is not installed")
 pytestmark = pytest.mark.skipif(not Path(MPIEXEC).exists(), reason="there is no mpiexec")
 
 
-def mpirun(ranks, *arguments):
-    command = [MPIEXEC, "-n", str(ranks), sys.executable, "-m", "netc.cli.main", "run", DIGITS]
+def mpirun(ranks, *arguments, verb="run"):
+    command = [MPIEXEC, "-n", str(ranks), sys.executable, "-m", "netc.cli.main", verb, DIGITS]
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
     return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True,
                           timeout=120, env=environment)  # fmt: skip
@@ -64,3 +65,21 @@ def test_when_one_rank_fails_all_end(tmp_path):
     done = mpirun(2, "--devices", 2, "--steps", 50, "--out", tmp_path / "file")
     assert done.returncode != 0
     assert "cannot write" in done.stderr
+
+
+def test_evaluation_and_prediction_by_processes(tmp_path, capsys):
+    """Scores that are split by classes are put together from all processes."""
+    assert main(["run", DIGITS, "--steps", "2", "--json", "--out", str(tmp_path)]) == 0
+    Image.new("L", (8, 8), 90).save(tmp_path / "a.png")
+    plan = ("--devices", "3", "--pin", "fc*=k", "--out", str(tmp_path), "--json")
+    for verb, images in (("eval", ()), ("predict", (str(tmp_path / "a.png"),))):
+        done = mpirun(3, *images, *plan, verb=verb)
+        assert done.returncode == 0, done.stderr
+        capsys.readouterr()
+        assert main([verb, DIGITS, *images, *plan]) == 0
+        untimed = [
+            {k: v for k, v in json.loads(line).items() if k not in ("seconds", "images_per_second")}
+            for line in (*done.stdout.splitlines(), *capsys.readouterr().out.splitlines())
+        ]
+        assert len(untimed) == 2
+        assert untimed[0] == untimed[1]

@@ -19,7 +19,7 @@ from netc.errors import DataError
 from netc_runtime.io import load, save
 from netc_runtime.train.cifar import cifar10
 from netc_runtime.train.idx import idx
-from netc_runtime.train.imagefolder import decode
+from netc_runtime.train.imagefolder import picture
 
 Builder = Callable[..., Any]
 
@@ -124,6 +124,6 @@ def test_pictures(tmp_path_factory: pytest.TempPathFactory, kind: str) -> None:
     @given(damage())
     def check(change: Callable[[bytes], bytes]) -> None:
         path.write_bytes(change(whole))
-        loads_or_complains(lambda: decode(path, 8))
+        loads_or_complains(lambda: picture(path, (3, 8, 8)))
 
     check()

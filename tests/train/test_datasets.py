@@ -16,7 +16,7 @@ from netc_runtime.train.cifar import cifar10
 from netc_runtime.train.datasets import Dataset, open_dataset
 from netc_runtime.train.digits import digits
 from netc_runtime.train.idx import idx
-from netc_runtime.train.imagefolder import decode, imagefolder
+from netc_runtime.train.imagefolder import imagefolder, picture
 from netc_runtime.train.images import Split
 
 Builder = Callable[..., Any]
@@ -130,7 +130,7 @@ def test_decode_keeps_the_centre(tmp_path: Path) -> None:
     pixels[16:240, 144:368] = (10, 20, 30)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     assert np.array_equal(
-        decode(tmp_path / "a.png", 224), np.full((3, 224, 224), [[[10]], [[20]], [[30]]])
+        picture(tmp_path / "a.png", (3, 224, 224)), np.full((3, 224, 224), [[[10]], [[20]], [[30]]])
     )
 
 
@@ -138,12 +138,12 @@ def test_decode_keeps_the_centre(tmp_path: Path) -> None:
 def test_decode_makes_three_channels(tmp_path: Path, mode: str) -> None:
     path = tmp_path / ("a.tif" if mode in {"CMYK", "I;16"} else "a.png")
     Image.new(mode, (9, 7)).save(path)
-    assert decode(path, 5).shape == (3, 5, 5)
+    assert picture(path, (3, 5, 5)).shape == (3, 5, 5)
 
 
 def test_a_long_thin_picture_takes_little_memory(tmp_path: Path) -> None:
     Image.new("RGB", (40_000, 1)).save(tmp_path / "a.png")
-    assert decode(tmp_path / "a.png", 64).shape == (3, 64, 64)
+    assert picture(tmp_path / "a.png", (3, 64, 64)).shape == (3, 64, 64)
 
 
 # --- what is said of malformed data ---

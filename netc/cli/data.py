@@ -1,0 +1,83 @@
+"""Data sets as the command line and the recipe name them, and the names of classes."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from pathlib import Path
+from typing import Any
+
+from netc.errors import DataError, Diagnostic, UsageError
+from netc.ir.program import Bundle
+from netc_runtime.io.checkpoint import classes_of
+from netc_runtime.io.problems import data_error, unreadable
+from netc_runtime.train.datasets import Dataset, open_dataset
+
+DataCall = tuple[str, tuple[Any, ...], dict[str, Any]]
+"""A data set's name, arguments and named arguments."""
+
+
+def data_call(options: argparse.Namespace, bundle: Bundle) -> DataCall | None:
+    """The data set that the command names, or else the recipe; None where neither does."""
+    call: DataCall | None = bundle.fact("data")
+    return call if options.data is None else _parse(options.data)
+
+
+def open_data(options: argparse.Namespace, bundle: Bundle) -> Dataset:
+    """The data set of the command or the recipe, checked against the network.
+
+    Raises DataError where there is none, or as `open_dataset`.
+    """
+    call = data_call(options, bundle)
+    if call is None:
+        hint = "name one with '--data', for example --data 'idx(\"folder\")', or in a train block."
+        raise data_error("E060", "the network names no data set.", hint)
+    return open_dataset(*call, bundle.fact("image"), bundle.fact("classes"))
+
+
+def class_names(options: argparse.Namespace, bundle: Bundle, weights: Path) -> tuple[str, ...]:
+    """What the classes are called: by the file asked for, the weights' file, the data set, or 0 up.
+
+    Raises DataError where the file asked for cannot be read (E061) or has another number (E067).
+    """
+    count: int = bundle.fact("classes")
+    if options.classes is not None:
+        return _names_in(Path(options.classes), count)
+    names = classes_of(weights)
+    if names is None or len(names) != count:
+        names = _names_of_data(options, bundle)
+    return names or tuple(map(str, range(count)))
+
+
+def _names_in(path: Path, count: int) -> tuple[str, ...]:
+    try:
+        names = tuple(path.read_text(encoding="utf-8").rstrip().splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(path, error) from None
+    if len(names) != count:
+        message = f"'{path}' names {len(names):,} classes; the network tells {count:,} apart."
+        raise data_error("E067", message, "write one name a line, in the order of the classes.")
+    return tuple(name.strip() for name in names)
+
+
+def _names_of_data(options: argparse.Namespace, bundle: Bundle) -> tuple[str, ...]:
+    """Those of the data set where it is there; nothing else is wanted of it."""
+    try:
+        return open_data(options, bundle).classes
+    except DataError:
+        return ()
+
+
+def _parse(text: str) -> DataCall:
+    """A data set as written in a recipe: name("folder", option=value)."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        if isinstance(tree, ast.Name):
+            return tree.id, (), {}
+        assert isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name)
+        args = tuple(ast.literal_eval(a) for a in tree.args)
+        return tree.func.id, args, {str(k.arg): ast.literal_eval(k.value) for k in tree.keywords}
+    except (SyntaxError, ValueError, AssertionError):
+        message = f"'--data {text}' is not a data set."
+        hint = "write it as in a recipe, for example --data 'idx(\"folder\")'."
+        raise UsageError(Diagnostic("E051", message, help=hint)) from None

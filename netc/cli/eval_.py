@@ -1,0 +1,68 @@
+"""`netc eval`: what a network with given weights makes of the held-out images."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from netc.cli.data import open_data
+from netc.cli.output import count, json_line
+from netc.cli.session import (
+    describe,
+    find_weights,
+    load_bundle,
+    on_ranks,
+    out_folder,
+    restored_session,
+)
+from netc.ir.program import Bundle
+from netc_runtime.comm.mpi import Ranks
+from netc_runtime.io.problems import data_error
+from netc_runtime.launch import Choice, choose_backend
+from netc_runtime.train.datasets import Dataset
+from netc_runtime.train.evaluate import Evaluation, evaluate
+
+TOP = 5
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compile if need be, and go through the held-out images once."""
+    bundle = load_bundle(options, training=False)
+    choice = choose_backend(options.backend, bundle.eval.mesh.size)
+    return on_ranks(bundle, lambda ranks: _run(options, bundle, choice, ranks))
+
+
+def _run(
+    options: argparse.Namespace, bundle: Bundle, choice: Choice, ranks: Ranks | None
+) -> int:  # fmt: skip
+    file = find_weights(options.weights, out_folder(options, bundle))
+    dataset = open_data(options, bundle)
+    session = restored_session(options, choice, bundle, ranks, file)
+    if not options.json:
+        print(describe(bundle, choice))
+        print(f"weights   {file}")
+        print(f"data      {dataset.description}", flush=True)
+    found = evaluate(session, dataset, TOP)
+    if not math.isfinite(found.loss):
+        hint = "the weights come from a training that exploded, or are of other images."
+        raise data_error("E075", f"the loss is {found.loss} with the weights in '{file}'.", hint)
+    _show(options, bundle, file, dataset, found)
+    return 0
+
+
+def _show(
+    options: argparse.Namespace, bundle: Bundle, file: Path, dataset: Dataset, found: Evaluation
+) -> None:
+    images, speed = dataset.test_size, dataset.test_size / found.seconds
+    assert found.top_accuracy is not None
+    if options.json:
+        json_line(event="result", network=bundle.fact("network"), weights=str(file),
+                  test_loss=found.loss, test_accuracy=found.accuracy,
+                  top5_accuracy=found.top_accuracy, test_images=images,
+                  held_out=dataset.description, seconds=found.seconds,
+                  images_per_second=speed)  # fmt: skip
+        return
+    print(f"test accuracy {100 * found.accuracy:.2f} % on {count(images)} held-out images, "
+          f"top {TOP} {100 * found.top_accuracy:.2f} %, loss {found.loss:.4f}, "
+          f"{count(speed)} images/s")  # fmt: skip

@@ -1,0 +1,84 @@
+"""`netc predict`: the most likely classes of pictures."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.cli.data import class_names, data_call
+from netc.cli.output import json_line
+from netc.cli.session import find_weights, load_bundle, on_ranks, out_folder, restored_session
+from netc.errors import Diagnostic, UsageError
+from netc.ir.program import Bundle
+from netc_runtime.comm.mpi import Ranks
+from netc_runtime.io.problems import data_error
+from netc_runtime.launch import Choice, choose_backend
+from netc_runtime.session import Session
+from netc_runtime.train.datasets import preparation
+from netc_runtime.train.images import normalize
+from netc_runtime.train.pictures import Preparation
+
+Array = NDArray[Any]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compile if need be, for no more images than there are, and name what the pictures show."""
+    if options.top < 1:
+        raise UsageError(Diagnostic("E051", f"'--top {options.top}' must be at least 1."))
+    bundle = load_bundle(options, training=False, images=len(options.images))
+    choice = choose_backend(options.backend, bundle.eval.mesh.size)
+    return on_ranks(bundle, lambda ranks: _run(options, bundle, choice, ranks))
+
+
+def _run(
+    options: argparse.Namespace, bundle: Bundle, choice: Choice, ranks: Ranks | None
+) -> int:  # fmt: skip
+    file = find_weights(options.weights, out_folder(options, bundle))
+    names = class_names(options, bundle, file)
+    call = data_call(options, bundle)
+    prepared = preparation(call[0] if call else None, bundle.fact("image"))
+    pixels = prepared.load([Path(image) for image in options.images], bundle.fact("image"))
+    session = restored_session(options, choice, bundle, ranks, file)
+    if not options.json:
+        assumed = "" if call else ", as no data set is named"
+        print(f"weights   {file}")
+        print(f"pictures  {prepared.description}{assumed}")
+    for image, probabilities in zip(
+        options.images, _probabilities(session, prepared, pixels, file), strict=True
+    ):
+        _show(options, image, probabilities, names)
+    return 0
+
+
+def _probabilities(
+    session: Session, prepared: Preparation, pixels: NDArray[np.uint8], file: Path
+) -> Array:
+    """Of classes, (pictures, classes); DataError (E075) where scores are no numbers."""
+    batches = [pixels[start:][: session.batch] for start in range(0, len(pixels), session.batch)]
+    images = (normalize(batch, prepared.mean, prepared.std, session.dtype) for batch in batches)
+    scores = np.concatenate([session.predict(batch) for batch in images]).astype(np.float64)
+    if not np.isfinite(scores).all():
+        hint = "they come from a training that exploded, or are of other images."
+        raise data_error("E075", f"the weights in '{file}' give scores that are no numbers.", hint)
+    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+    found: Array = shares / shares.sum(axis=1, keepdims=True)
+    return found
+
+
+def _show(
+    options: argparse.Namespace, image: str, probabilities: Array, names: tuple[str, ...]
+) -> None:
+    best = np.argsort(-probabilities, kind="stable")[: options.top].tolist()
+    if options.json:
+        classes = [
+            {"class": names[k], "index": k, "probability": float(probabilities[k])} for k in best
+        ]
+        json_line(event="prediction", image=image, classes=classes)
+        return
+    print(f"\n{image}")
+    for k in best:
+        print(f"{100 * probabilities[k]:7.2f} %  {names[k]}")

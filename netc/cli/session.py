@@ -1,0 +1,159 @@
+"""What `run`, `eval` and `predict` share: a bundle, its devices, and weights."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext, redirect_stdout
+from pathlib import Path
+
+from netc.errors import Diagnostic, NetError, UsageError, render
+from netc.ir.program import Bundle
+from netc.ir.text import parse_bundle
+from netc_runtime.comm.mpi import Ranks
+from netc_runtime.io.checkpoint import latest
+from netc_runtime.io.problems import data_error, unreadable
+from netc_runtime.io.weights import Tensors, read_weights
+from netc_runtime.launch import Choice, join_ranks, open_backend
+from netc_runtime.session import Session
+
+BUNDLE_HEAD = "netc bundle "
+
+
+def load_bundle(
+    options: argparse.Namespace, training: bool = True, images: int | None = None
+) -> Bundle:
+    """A compiled program as it is, or a network compiled now.
+
+    Without `training` only evaluation has to fit the machine; `images` bounds the batch.
+    """
+    path = Path(options.network)
+    if path.is_file() and _is_compiled(path):
+        return _compiled(path, options)
+    # Imported here: a compiled program needs no compiler.
+    from netc.cli.common import build, note, request
+
+    bundle, compiled = build(request(options, images), options, training=training)
+    if training and not options.json:
+        for text in compiled.notes:
+            note(text)
+    return bundle
+
+
+def _is_compiled(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(BUNDLE_HEAD)) == BUNDLE_HEAD.encode()
+
+
+def _compiled(path: Path, options: argparse.Namespace) -> Bundle:
+    """Read a compiled program; what was fixed when it was compiled cannot be changed now."""
+    try:
+        bundle = parse_bundle(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, IndexError) as error:
+        hint = "compile it again with this version of netc."
+        raise data_error(
+            "E073", f"'{path}' is not a whole compiled program: {error}.", hint
+        ) from None
+    _check_fixed(bundle, options)
+    return bundle
+
+
+def _check_fixed(bundle: Bundle, options: argparse.Namespace) -> None:
+    facts = dict(bundle.facts)
+    mesh = "x".join(map(str, facts["mesh"]))
+    asked = {
+        "batch": options.batch, "strategy": options.strategy, "scheme": options.scheme,
+        "precision": options.precision, "fc_update": options.fc_update, "mesh": options.mesh,
+        "devices": options.devices, "pin": options.pin or None, "define": options.define or None,
+        "cluster": options.cluster, "save_strategy": options.save_strategy,
+    }  # fmt: skip
+    fixed = facts | {"devices": bundle.train.mesh.size, "mesh": mesh}
+    problems = []
+    for name, value in asked.items():
+        if value is not None and value != fixed.get(name):
+            option = {"define": "-D"}.get(name, "--" + name.replace("_", "-"))
+            was = f": it was compiled with {fixed[name]}" if name in fixed else ""
+            message = f"'{option}' cannot change a compiled program{was}."
+            problems.append(Diagnostic("E057", message, help="compile the network again."))
+    if problems:
+        raise UsageError(*problems)
+
+
+def on_ranks(bundle: Bundle, work: Callable[[Ranks | None], int]) -> int:
+    """Do the work in every process that mpiexec started, or in this one alone; the exit code.
+
+    The first process speaks; when one fails, all end.
+    """
+    ranks = join_ranks(bundle)
+    if ranks is None:
+        return work(None)
+    try:
+        with redirect_stdout(io.StringIO()) if ranks.rank else nullcontext():
+            return work(ranks)
+    except NetError as error:
+        print(render(error.diagnostics), file=sys.stderr, flush=True)
+        ranks.abort(error.exit_code)
+        raise
+
+
+def open_session(
+    choice: Choice, bundle: Bundle, ranks: Ranks | None, training: bool = True
+) -> Session:
+    """A session on the devices of this process."""
+    return Session(bundle, open_backend(choice, bundle, ranks, training), training)
+
+
+def find_weights(named: str | None, folder: Path) -> Path:
+    """The file `named`, the newest checkpoint of the folder `named`, or of `folder` without it.
+
+    Raises DataError (E068) where there is no checkpoint.
+    """
+    path = folder if named is None else Path(named)
+    if named is not None and not path.is_dir():
+        return path
+    file = latest(path)
+    if file is None:
+        hint = "train first, with 'netc run', or name a file or folder with '--weights'."
+        raise data_error("E068", f"there is no checkpoint in '{path}'.", hint)
+    return file
+
+
+def given_weights(options: argparse.Namespace, bundle: Bundle, file: Path) -> Tensors:
+    """The weights and running statistics that a file has for a network.
+
+    Raises DataError or UsageError as `read_weights`.
+    """
+    names: dict[str, str] = bundle.fact("torch_names")
+    wanted = {port.name: port.shape for port in bundle.eval.state if port.name in names}
+    return read_weights(file, wanted, names, options.allow_missing, options.allow_unexpected)
+
+
+def restored_session(
+    options: argparse.Namespace, choice: Choice, bundle: Bundle, ranks: Ranks | None, file: Path
+) -> Session:
+    """A session that does not train, with the weights of a file."""
+    weights = given_weights(options, bundle, file)
+    session = open_session(choice, bundle, ranks, training=False)
+    if len(weights) < len(bundle.fact("torch_names")):
+        session.initialize(bundle.fact("seed"))
+    session.restore(weights)
+    return session
+
+
+def out_folder(options: argparse.Namespace, bundle: Bundle) -> Path:
+    """Where checkpoints are."""
+    return Path(options.out or Path("runs") / bundle.fact("network"))
+
+
+def describe(bundle: Bundle, choice: Choice) -> str:
+    """Two lines that say what runs where."""
+    facts = dict(bundle.facts)
+    scheme = f", scheme {facts['scheme']}" if facts["scheme"] else ""
+    devices = bundle.train.mesh.size
+    many = f"{devices} device{'s' * (devices > 1)}"
+    how = f"strategy {facts['strategy']}{scheme}, batch {facts['batch']}, {facts['precision']}"
+    return f"network   {facts['network']}: {many}, {how}\nbackend   {choice.name} ({choice.reason})"

@@ -1,0 +1,114 @@
+"""Pictures of any kind become images as the data sets have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from netc_runtime.io.checkpoint import classes_meta, classes_of, save
+from netc_runtime.train.cifar import PICTURES as CIFAR
+from netc_runtime.train.cifar import cifar10
+from netc_runtime.train.datasets import DATASETS, PREPARATIONS, Dataset, preparation
+from netc_runtime.train.digits import digits
+from netc_runtime.train.evaluate import in_top
+from netc_runtime.train.idx import idx
+from netc_runtime.train.imagefolder import imagefolder
+from netc_runtime.train.images import normalize
+from netc_runtime.train.pictures import Shape, decode
+
+
+def prepared(name: str | None, paths: list[Path], shape: Shape) -> NDArray[Any]:
+    found = preparation(name, shape)
+    return normalize(found.load(paths, shape), found.mean, found.std, np.float64)
+
+
+def written(folder: Path, dataset: Any, scale: float, count: int = 5) -> list[Path]:
+    """The first held-out images as files."""
+    paths = []
+    for index, pixels in enumerate(dataset.test.pixels(np.arange(count))):
+        bright = np.rint(pixels * scale).astype(np.uint8).transpose(1, 2, 0)
+        paths.append(folder / f"{index}.png")
+        Image.fromarray(bright[..., 0] if bright.shape[2] == 1 else bright).save(paths[-1])
+    return paths
+
+
+def assert_as_loaded(name: str, dataset: Dataset, paths: list[Path]) -> None:
+    images, _ = dataset.load("test", range(len(paths)), np.float64)
+    assert np.array_equal(prepared(name, paths, dataset.image_shape), images)
+
+
+def test_every_data_set_prepares_pictures() -> None:
+    assert PREPARATIONS.keys() == DATASETS.keys()
+
+
+def test_digits(tmp_path: Path) -> None:
+    assert_as_loaded("digits", digits(), written(tmp_path, digits(), 255 / 16))
+
+
+def test_idx(tmp_path: Path, make_idx: Any) -> None:
+    make_idx(tmp_path)
+    dataset = idx(str(tmp_path))
+    count = min(dataset.test_size, 5)
+    assert_as_loaded("idx", dataset, written(tmp_path, dataset, 1, count))
+
+
+def test_cifar(tmp_path: Path, make_cifar: Any) -> None:
+    make_cifar(tmp_path)
+    dataset = cifar10(str(tmp_path))
+    count = min(dataset.test_size, 5)
+    assert_as_loaded("cifar10", dataset, written(tmp_path, dataset, 1, count))
+
+
+def test_imagefolder(tmp_path: Path, make_folder: Any) -> None:
+    make_folder(tmp_path)
+    dataset = imagefolder(str(tmp_path), size=8)
+    assert_as_loaded("imagefolder", dataset, list(dataset.test.paths))
+
+
+def test_a_picture_is_stretched_to_the_network(tmp_path: Path) -> None:
+    pixels = np.repeat(np.arange(0, 240, 10, np.uint8)[:, None], 40, axis=1)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    shape = (3, 6, 8)
+    (found,) = CIFAR.load([tmp_path / "a.png"], shape)
+    assert found.shape == shape
+    assert np.all(np.diff(found[0, :, 0].astype(int)) > 0)
+    assert np.all(found == found[:1, :, :1])
+
+
+def test_the_centre_keeps_the_proportions_of_the_network(tmp_path: Path) -> None:
+    """Of 100 x 80, for images twice as wide as high, 0.5 keeps 50 x 25 in the middle."""
+    pixels = np.zeros((80, 100), np.uint8)
+    pixels[28:52, 26:74] = 200
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    found = decode(tmp_path / "a.png", (1, 10, 20), 0.5)
+    assert np.all(found[:, 1:-1, 1:-1] == 200)
+    assert np.all(decode(tmp_path / "a.png", (1, 10, 20), 1.0)[:, :2] == 0)
+
+
+def test_grey_without_a_data_set(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4), (51, 51, 51)).save(tmp_path / "a.png")
+    assert np.allclose(prepared(None, [tmp_path / "a.png"], (1, 4, 4)), 0.2)
+
+
+@pytest.mark.parametrize("top", [1, 2, 5, 9])
+def test_the_highest_scores(top: int) -> None:
+    """Ties included: they go to the lower class, as a stable sort has it."""
+    rng = np.random.default_rng(top)
+    scores = rng.integers(0, 4, (200, 7)).astype(np.float64)
+    labels = rng.integers(0, 7, 200)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    assert np.array_equal(in_top(scores, labels, top), (best == labels[:, None]).any(axis=1))
+
+
+def test_names_of_classes_in_a_checkpoint(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    names = ("cat", "größer", 'a "b"')
+    save(file, {}, classes_meta(names))
+    assert classes_of(file) == names
+    save(file, {}, classes_meta(["x" * 100] * 20_000))
+    assert classes_of(file) is None
