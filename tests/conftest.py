@@ -2,7 +2,9 @@
 
 `pytest tests/models --wide` keeps the full widths of VGG-16's and AlexNet's last layers.
 `pytest tests/compiler --cases 5000` runs that many random networks through the compiler instead of
-the few hundred of the default suite. A failure prints the example and how to run it again.
+the few hundred of the default suite. `pytest tests/goldens --full` compares whole networks with
+PyTorch at full size, too; it takes minutes and 8 GiB. A failure prints the example and how to run
+it again.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ settings.load_profile("netc")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--cases` and `--wide`."""
+    """Add `--cases`, `--full` and `--wide`."""
     parser.addoption("--wide", action="store_true", help="whole networks at their full widths")
+    parser.addoption("--full", action="store_true", help="goldens of networks at full size, too")
     parser.addoption("--cases", type=int, help="random networks to compile and run (default: 300)")
 
 

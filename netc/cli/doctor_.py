@@ -30,6 +30,7 @@ REQUIRED = ("numpy", "networkx", "safetensors", "pillow", "rich", "pygraphviz",
 OPTIONAL = {
     "cupy": "only for GPUs, which this version does not use yet",
     "mpi4py": "only for processes in place of threads: pip install 'netc[mpi]'",
+    "onnx": "only for ONNX files: pip install 'netc[onnx]'",
 }
 
 

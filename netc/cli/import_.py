@@ -1,0 +1,44 @@
+"""`netc import`: an ONNX model as a network, with its weights beside it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from netc.cli.common import unwritable
+from netc.cli.output import count, json_line
+from netc.errors import Diagnostic, UsageError
+from netc.interchange.from_onnx import from_onnx
+from netc.interchange.to_onnx import PRODUCER
+from netc.passes.build_graph import build_graph
+from netc.syntax import network_text
+from netc_runtime.io import onnx_file, tensors
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write X.net and X.safetensors."""
+    output = Path(options.output)
+    if output.suffix != ".net":
+        message = f"'-o {output}' must end in .net; the weights go beside it."
+        raise UsageError(Diagnostic("E051", message))
+    model, stored = onnx_file.read(Path(options.model))
+    found = from_onnx(model, model.name if model.producer == PRODUCER else output.stem)
+    build_graph(found.network, 1)
+    values = onnx_file.gather(found.weights, stored)
+    beside = output.with_suffix(".safetensors")
+    tensors.write(beside, values, {"network": found.network.name})
+    try:
+        output.write_text(network_text(found.network), encoding="utf-8")
+    except OSError as error:
+        raise unwritable(output, error) from None
+    _say(options, output, beside, len(found.network.layers), sum(v.size for v in values.values()))
+    return 0
+
+
+def _say(options: argparse.Namespace, network: Path, beside: Path, layers: int, size: int) -> None:
+    if options.json:
+        json_line(event="result", written=[str(network), str(beside)], layers=layers, numbers=size)
+        return
+    print(f"wrote {network}: {layers} layers")
+    print(f"wrote {beside}: {count(size)} numbers")
+    print(f"use them: netc run {network} --weights {beside} --data ...  (or eval, predict, export)")

@@ -1,0 +1,91 @@
+"""A model as ONNX says it, in plain values: what the compiler reads and writes.
+
+The runtime turns these values into files and back; the numbers of large tensors stay there.
+Operators: https://onnx.ai/onnx/operators/.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | None
+"""A plain attribute; None stands for a tensor, a graph, or what else is no plain value."""
+
+SMALL_ELEMENTS = 64
+"""Tensors of at most so many elements are read with their values."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxNode:
+    """One operator."""
+
+    op_type: str
+    """Its word, such as "Conv"."""
+    name: str
+    """Unique where the writer of the file was careful; may be empty."""
+    inputs: tuple[str, ...]
+    """Values and tensors by name; empty where an optional one is left out."""
+    outputs: tuple[str, ...]
+    """Values it writes."""
+    attributes: tuple[tuple[str, Attribute], ...] = ()
+    """By name; floats are the shortest decimals of their 32 bits."""
+    domain: str = ""
+    """Whose operator it is; empty for ONNX's own."""
+
+    def get(self, name: str, default: Attribute = None) -> Attribute:
+        """The attribute `name`, or `default` where the node lacks it."""
+        return next((value for key, value in self.attributes if key == name), default)
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxValue:
+    """An input or output of the model."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    """A word stands for a size that may vary."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxTensor:
+    """A stored tensor."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    """As NumPy calls it."""
+    values: tuple[int | float, ...] | None = None
+    """All elements, row by row, where they are few and numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxModel:
+    """A graph of operators, and what is stored beside it."""
+
+    name: str
+    inputs: tuple[OnnxValue, ...]
+    """What has to be fed: stored tensors are no inputs."""
+    outputs: tuple[OnnxValue, ...]
+    nodes: tuple[OnnxNode, ...]
+    """Each stands behind those it reads. Constants are tensors, not nodes."""
+    tensors: tuple[OnnxTensor, ...]
+    opset: int
+    """Version of the operators."""
+    producer: str = ""
+    """The tool that wrote it."""
+    version: str = ""
+    """That tool's version."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxWeight:
+    """Which stored tensors a weight of a network is made of."""
+
+    name: str
+    """The weight's name, such as "conv1.weight"."""
+    shape: tuple[int, ...]
+    """What it is reshaped to; a single number fills it."""
+    parts: tuple[str, ...]
+    """Names of tensors whose sum it is."""
+    transposed: bool = False
+    """Whether the two dimensions of its one part change places."""
