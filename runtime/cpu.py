@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from netc.ir.program import Instruction, Launch, Port, Program, View
 from netc.ir.types import ITEM_BYTES
-from netc_kernels.reference import KERNELS
+from netc_kernels.cpu.threads import Pool
 from netc_runtime.backend import StepReport
 from netc_runtime.comm.inprocess import Rendezvous, Traffic
 from netc_runtime.comm.mpi import MpiCollective, Ranks
 from netc_runtime.executor import Executor, Task
+from netc_runtime.kernels import bind
 
 Array = NDArray[Any]
+ALIGNMENT_BYTES = 64
 DTYPES: Mapping[str, np.dtype[Any]] = {
     "f32": np.dtype(np.float32),
     "f64": np.dtype(np.float64),
@@ -32,17 +34,22 @@ class CpuBackend:
     name = "cpu"
 
     def __init__(
-        self, programs: Sequence[Program], poison: bool = False, ranks: Ranks | None = None
+        self,
+        programs: Sequence[Program],
+        poison: bool = False,
+        ranks: Ranks | None = None,
+        threads: int = 1,
     ) -> None:
-        """One arena a device, large enough for every program.
+        """One arena a device, large enough for every program, and `threads` for its kernels.
 
         With `poison`, fresh bytes and those of ended values are NaN, so that a use of what is not
         there shows in the result. With `ranks`, this process has one device, the others the rest.
         """
         self.devices = range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
         sizes = {d: max(p.arena_bytes[d] for p in programs) for d in self.devices}
-        self.arenas = {d: np.empty(-(-n // 8) * 8, np.uint8) for d, n in sizes.items()}
+        self.arenas = {d: _aligned(-(-n // 8) * 8) for d, n in sizes.items()}
         self.poison, self.ranks = poison, ranks
+        self.pools = {d: Pool(threads) for d in self.devices}
         if poison:
             for arena in self.arenas.values():
                 arena.view(np.float64).fill(np.nan)
@@ -141,9 +148,9 @@ class CpuExecutable:
         return functools.partial(self.meetings[number].advance, position)
 
     def _kernel(self, launch: Launch) -> Task:
-        out = self.open(launch.writes[0])
-        inputs = [self.open(view) for view in launch.reads]
-        call = bind(launch.kernel, dict(launch.attributes), out, inputs)
+        writes, reads = (list(map(self.open, v)) for v in (launch.writes, launch.reads))
+        pool = self.backend.pools[launch.device]
+        call = bind(launch.kernel, dict(launch.attributes), writes, reads, pool)
 
         def task() -> bool:
             # A training that explodes is told by its loss, not by a warning of every kernel.
@@ -154,22 +161,11 @@ class CpuExecutable:
         return task
 
 
-def bind(
-    kernel: str, attributes: dict[str, Any], out: Array, inputs: list[Array]
-) -> Callable[[], None]:
-    """A kernel with its arrays; a fused one runs its steps on the result in turn."""
-    if kernel != "fused":
-        return functools.partial(KERNELS[kernel], out, *inputs, **attributes)
-    calls = [
-        bind(name, told, out, [out if a < 0 else inputs[a] for a in args])
-        for name, args, told in attributes["steps"]
-    ]
-
-    def run() -> None:
-        for call in calls:
-            call()
-
-    return run
+def _aligned(nbytes: int) -> NDArray[np.uint8]:
+    """Fresh bytes that begin at a multiple of a cache line, as offsets in programs do."""
+    whole = np.empty(nbytes + ALIGNMENT_BYTES, np.uint8)
+    start = -whole.ctypes.data % ALIGNMENT_BYTES
+    return whole[start : start + nbytes]
 
 
 def _region(view: View) -> tuple[slice, ...]:

@@ -82,8 +82,9 @@ def open_backend(
         )
         hint = "take a smaller batch, or '--backend null' to predict without memory."
         raise DeviceError(Diagnostic("E072", message, help=hint))
-    _settle(bundle.train.mesh.size)
-    return CpuBackend(programs, ranks=ranks)
+    threads: int = dict(bundle.facts).get("threads", 0)
+    _settle(bundle.train.mesh.size, threads)
+    return CpuBackend(programs, ranks=ranks, threads=max(threads, 1))
 
 
 def available_bytes() -> int:
@@ -95,11 +96,14 @@ def available_bytes() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _settle(devices: int) -> None:
-    """One BLAS thread a device as far as cores go, and an allocator that keeps what it got."""
+def _settle(devices: int, threads: int) -> None:
+    """BLAS as wide as a device's cores, and an allocator that keeps what it got.
+
+    Kernels that have `threads` of their own call BLAS from each of them.
+    """
     from threadpoolctl import threadpool_limits
 
-    threadpool_limits(max(1, (os.cpu_count() or 1) // devices), "blas")
+    threadpool_limits(1 if threads else max(1, (os.cpu_count() or 1) // devices), "blas")
     if sys.platform == "linux":
         # Kernels' temporaries are large; giving them back each time costs more than computing.
         with contextlib.suppress(OSError, AttributeError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from netc.errors import Diagnostic, PlanError, UsageError, did_you_mean
 from netc.interchange.names import torch_names
 from netc.ir.program import Bundle
 from netc.ir.types import Mesh, line_mesh
+from netc.passes.assign_formats import Target
 from netc.passes.choose_splits import Pin
 from netc.passes.differentiate import Sgd
 from netc.passes.pipeline import Compiled, Observer, Options, compile_network
@@ -24,6 +25,8 @@ from netc.report import MemoryUse, memory_use
 from netc.strategies.file import StrategyFile, read_strategy, write_strategy
 from netc.strategies.fixed import FIXED
 from netc.syntax import Network, parse_file
+from netc_kernels import cpu
+from netc_runtime.kernels import CpuKernels
 
 DEFAULT_BATCH = 128
 DEFAULT_STRATEGY = "hybrid"
@@ -95,7 +98,22 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
         precision=options.precision or "fp32",
         optimizer=Sgd(rates["momentum"], rates["decay"]),
     )
-    return Request(network, chosen, _facts(network, chosen, rates, options.strategy))
+    threads = _fast_threads(options, chosen)
+    if threads:
+        chosen = replace(chosen, target=Target("cpu", "nhwc", choose=CpuKernels(threads).choose))
+    facts = _facts(network, chosen, rates, options.strategy) | {"threads": threads}
+    return Request(network, chosen, facts)
+
+
+def _fast_threads(options: argparse.Namespace, chosen: Options) -> int:
+    """Threads of each device for the fast kernels; 0 where the reference kernels run.
+
+    Machines described by a cluster file other than the local one have kernels of their own.
+    """
+    elsewhere = options.cluster not in (None, "local")
+    if elsewhere or options.kernels == "reference" or chosen.precision != "fp32":
+        return 0
+    return 0 if cpu.available() else max(1, (os.cpu_count() or 1) // chosen.mesh.size)
 
 
 def load_cluster(options: argparse.Namespace) -> Cluster:
@@ -190,11 +208,6 @@ def check_memory(uses: list[MemoryUse], options: Options) -> None:
 def gib(number: float) -> str:
     """Bytes in GiB, for tables of memory."""
     return f"{number / 2**30:.2f}"
-
-
-def note(text: str) -> None:
-    """Tell a person something that is no result, on stderr."""
-    print(f"note: {text}", file=sys.stderr)
 
 
 def _strategy_file(name: str | None) -> StrategyFile | None:

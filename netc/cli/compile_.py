@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from netc.cli.common import Request, build, load_network, note, request, unwritable
-from netc.cli.output import bytes_text, count, json_line, seconds_text, shape_text, table
+from netc.cli.common import Request, build, load_network, request, unwritable
+from netc.cli.output import bytes_text, count, json_line, note, seconds_text, shape_text, table
 from netc.errors import Diagnostic, UsageError, did_you_mean
 from netc.ir.program import Bundle, Program
 from netc.ir.text import bundle_text, graph_text, plan_text, program_text

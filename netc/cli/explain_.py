@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from netc.cli.common import build, note, request
+from netc.cli.common import build, request
 from netc.cli.compile_ import footing, heading
-from netc.cli.output import bytes_text, json_line, scaled, seconds_text, table
+from netc.cli.output import bytes_text, json_line, note, scaled, seconds_text, table
 from netc.report import LayerCost, layer_costs, memory_use, sent_bytes
 from netc.simulate import simulate
 

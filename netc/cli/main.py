@@ -126,6 +126,10 @@ def _planning(sub: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument("--precision", choices=("fp32", "fp64"), help="default fp32")
     group.add_argument(
+        "--kernels", choices=("auto", "reference"),
+        help="the fastest kernels (default), or NumPy's",
+    )  # fmt: skip
+    group.add_argument(
         "--cluster", metavar="C", help="machine to plan for: a path or shipped name (default local)"
     )
     group.add_argument("--save-strategy", metavar="FILE", help="write the chosen splits")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -57,3 +58,8 @@ def shape_text(shape: Sequence[int]) -> str:
 def json_line(**values: Any) -> None:
     """Print one JSON object on a line."""
     print(json.dumps(values), flush=True)
+
+
+def note(text: str) -> None:
+    """Tell a person something that is no result, on stderr."""
+    print(f"note: {text}", file=sys.stderr)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from netc.cli.common import build, note, request
-from netc.cli.output import json_line
+from netc.cli.common import build, request
+from netc.cli.output import json_line, note
 from netc.export import Facts, write_plan
 from netc.report import memory_use
 from netc.simulate import simulate

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
+from netc.cli.output import note
 from netc.errors import Diagnostic, NetError, UsageError, render
 from netc.ir.program import Bundle
 from netc.ir.text import parse_bundle
+from netc_kernels import cpu
 from netc_runtime.comm.mpi import Ranks
 from netc_runtime.io.checkpoint import latest
 from netc_runtime.io.problems import data_error, unreadable
@@ -30,15 +32,20 @@ def load_bundle(
     Without `training` only evaluation has to fit the machine; `images` bounds the batch.
     """
     path = Path(options.network)
+    notes: tuple[str, ...] = ()
     if path.is_file() and _is_compiled(path):
-        return _compiled(path, options)
-    # Imported here: a compiled program needs no compiler.
-    from netc.cli.common import build, note, request
+        bundle = _compiled(path, options)
+    else:
+        # Imported here: a compiled program needs no compiler.
+        from netc.cli.common import build, request
 
-    bundle, compiled = build(request(options, images), options, training=training)
-    if training and not options.json:
-        for text in compiled.notes:
-            note(text)
+        bundle, compiled = build(request(options, images), options, training=training)
+        notes = compiled.notes if training else ()
+    lacking = cpu.available()
+    if lacking and options.kernels != "reference" and bundle.fact("precision") == "fp32":
+        notes += (f"{lacking}, so NumPy's kernels run, which are several times slower.",)
+    for text in () if options.json else notes:
+        note(text)
     return bundle
 
 
@@ -70,6 +77,7 @@ def _check_fixed(bundle: Bundle, options: argparse.Namespace) -> None:
         "precision": options.precision, "fc_update": options.fc_update, "mesh": options.mesh,
         "devices": options.devices, "pin": options.pin or None, "define": options.define or None,
         "cluster": options.cluster, "save_strategy": options.save_strategy,
+        "kernels": options.kernels,
     }  # fmt: skip
     fixed = facts | {"devices": bundle.train.mesh.size, "mesh": mesh}
     problems = []

@@ -22,8 +22,10 @@ class Call:
     """Data type of the result."""
     attributes: tuple[tuple[str, Any], ...]
     """What the kernel is told on every device, by name, sorted."""
+    args: tuple[int, ...]
+    """The operands, by their positions among the node's; -1 is the previous step's result."""
     operands: tuple[tuple[int, ...], ...]
-    """Local shapes, logical N C H W."""
+    """Their local shapes, logical N C H W."""
     result: tuple[int, ...]
     """Local shape."""
 

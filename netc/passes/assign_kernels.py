@@ -41,9 +41,21 @@ def _calls(plan: Plan, node: Node, device: int) -> tuple[Call, ...]:
     if any(b is None or not b.elements for b in blocks):
         return ()
     shapes = [b.shape for b in blocks if b is not None]
+    if _cuts_groups(plan, node, shapes):
+        return ()
     if not isinstance(node.op, Fused):
         return (_call(Step(node.op, tuple(range(len(node.inputs))), node.layer), node, shapes),)
     return tuple(_call(step, node, shapes) for step in node.op.steps)
+
+
+def _cuts_groups(plan: Plan, node: Node, shapes: list[tuple[int, ...]]) -> bool:
+    """Whether some filters of a grouped convolution are elsewhere; such a part is not usual."""
+    first = node.op.steps[0].op if isinstance(node.op, Fused) else node.op
+    if first.attributes().get("groups", 1) == 1:
+        return False
+    filters = -1 if first.kernel == "conv_dw" else 1
+    names = (*node.inputs, node.name)
+    return plan.graph[names[filters]].type.shape != shapes[filters]
 
 
 def _block(plan: Plan, name: str, device: int) -> Block | None:
@@ -54,4 +66,4 @@ def _call(step: Step, node: Node, shapes: list[tuple[int, ...]]) -> Call:
     # The node's result stands last, where a step that reads the one before it (-1) finds it.
     told = tuple(sorted(step.op.attributes().items()))
     operands = tuple(shapes[a] for a in step.args)
-    return Call(step.op.kernel, node.type.dtype, told, operands, shapes[-1])
+    return Call(step.op.kernel, node.type.dtype, told, step.args, operands, shapes[-1])

@@ -25,7 +25,17 @@ from netc.ir.kernels import Choice
 from netc.ir.ops import Flatten, Parameter, RoundMerge, RoundSlice, Source, State, Unflatten
 from netc.ir.ops.base import Site
 from netc.ir.plan import Plan
-from netc.ir.program import Buffer, Collective, Instruction, Launch, Part, Port, Program, View
+from netc.ir.program import (
+    Buffer,
+    Collective,
+    Instruction,
+    Launch,
+    Part,
+    Port,
+    Program,
+    View,
+    scratch,
+)
 from netc.ir.types import ITEM_BYTES, Block, local_block
 
 BUCKET_BYTES = 8 * 2**20
@@ -239,15 +249,11 @@ class _Lowering:
         )  # fmt: skip
 
     def _workspace(self, node: Node, device: int, nbytes: int) -> tuple[View, ...]:
-        """Scratch memory of one launch: a buffer that it writes and nobody reads."""
         if not nbytes:
             return ()
-        name, dtype = f"{node.name}.workspace@{device}", node.type.dtype
-        elements = -(-nbytes // ITEM_BYTES[dtype])
-        storage = f"{node.name}.workspace"
-        nbytes = elements * ITEM_BYTES[dtype]
-        self.buffers[name] = Buffer(name, device, nbytes, dtype, storage, "temporary")
-        return (View(name, 0, (elements,), (0,)),)
+        buffer, view = scratch(node.name, device, node.type.dtype, nbytes)
+        self.buffers[buffer.name] = buffer
+        return (view,)
 
     def _start(self, node: Node, device: int) -> int:
         """Where a local slice begins inside the block it is cut from."""

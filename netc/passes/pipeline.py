@@ -21,6 +21,7 @@ from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin, choose_splits
 from netc.passes.differentiate import Sgd, differentiate
 from netc.passes.fuse import fuse
+from netc.passes.fuse_updates import fuse_updates
 from netc.passes.init_graph import init_plan
 from netc.passes.insert_comm import insert_comm
 from netc.passes.insert_waits import insert_waits
@@ -38,6 +39,7 @@ PASSES = (
     "assign-kernels",
     "assign-formats",
     "assign-streams",
+    "fuse-updates",
     "insert-waits",
     "plan-memory",
 )
@@ -174,6 +176,8 @@ def _lower(
     observe("assign-formats", lambda: plan_text(plan))
     program = assign_streams(plan, options.cluster, f"{graph.name}.{name}")
     observe("assign-streams", lambda: program_text(program))
+    program = fuse_updates(program, options.target)
+    observe("fuse-updates", lambda: program_text(program))
     program = insert_waits(program)
     observe("insert-waits", lambda: program_text(program))
     return Compiled(graph, splits, plan, program, scheme, notes)

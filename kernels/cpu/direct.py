@@ -1,0 +1,421 @@
+"""Convolution of any size and stride as products of panels, without a matrix of windows in memory.
+
+A row of the output is a product whose operand are the input's rows themselves: the elements under
+one row of a window, (s, c), follow each other in memory, and the window of the next pixel begins
+a stride further. Only where there is padding, or a group's channels do not follow each other, a
+thread first copies the rows it needs. The gradient of the input with stride s is s * s such
+convolutions, one for each place a pixel has in the pattern of windows over it, with the filters'
+taps that reach it turned around.
+
+Images are (N, H, W, C), row-major, filters (K, C / groups, R, S); `work` is scratch memory of the
+size `workspace` tells. Everything is float32.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from netc_kernels.cpu.product import DEPTH, PANEL, SHORT, TALL, short, single, tall
+from netc_kernels.cpu.shape import Array, Conv, up
+from netc_kernels.cpu.threads import Pool
+from netc_kernels.cpu.vector import (
+    LANES,
+    copy_element,
+    kernel,
+    load,
+    load_first,
+    maximum,
+    splat,
+    store_first,
+    where_positive,
+)
+from netc_kernels.cpu.winograd import NOTHING
+
+PIXELS = 8 * TALL
+"""Pixels to compute at a time, or one row of them."""
+TOGETHER = 16
+"""Channels to copy at a time when filters are laid out."""
+
+
+class Pass(NamedTuple):
+    """One convolution of one group: what it reads and where it writes, in elements."""
+
+    height: int
+    width: int
+    pitch: int
+    """All channels of the input."""
+    first: int
+    """The first channel of the group."""
+    channels: int
+    size_y: int
+    size_x: int
+    step_y: int
+    step_x: int
+    top: int
+    left: int
+    rows: int
+    """Rows of an image's result."""
+    columns: int
+    pixels: int
+    """Pixels of all images' results; the last row may be shorter."""
+    filters: int
+    to: int
+    """Where the result's first element goes, and the steps from there."""
+    to_image: int
+    to_row: int
+    to_pixel: int
+    bias: int
+    """The first filter's bias."""
+    copied: bool
+    """Whether rows are copied before they are read."""
+    tap: int
+    """The first tap in a filter, and the steps from there."""
+    tap_row: int
+    tap_column: int
+
+
+def workspace(shape: Conv, threads: int) -> int:
+    """Bytes of `work` that `forward` and `backward_data` need."""
+    passes = (forward_pass(shape, 0), *_backward_passes(shape, 0))
+    return 4 * max(_weights(p) + threads * _own(p) for p in passes)
+
+
+def _weights(p: Pass) -> int:
+    return up(p.filters, PANEL) * p.size_y * p.size_x * p.channels
+
+
+def _lines(p: Pass) -> int:
+    """Rows of the output to compute at a time."""
+    return max(1, PIXELS // max(1, p.columns))
+
+
+def _line(p: Pass) -> int:
+    """Size of the copied rows for one row of the output; products may read a little further."""
+    reach = (p.columns - 1 + TALL) * p.step_x + p.size_x
+    return up(p.size_y * reach * p.channels, 16) if p.copied else 0
+
+
+def _sums(p: Pass) -> int:
+    return _lines(p) * (p.columns + TALL) * PANEL
+
+
+def _own(p: Pass) -> int:
+    return _sums(p) + _lines(p) * _line(p)
+
+
+def forward(
+    y: Array,
+    x: Array,
+    w: Array,
+    shape: Conv,
+    work: Array,
+    pool: Pool,
+    bias: Array = NOTHING,
+    relu: bool = False,
+) -> None:
+    """Convolve: y (N, P, Q, K) from x (N, H, W, C), with bias (K,) and relu if asked."""
+    rows = shape.channels // shape.groups * shape.size[0] * shape.size[1]
+    for group in range(shape.groups):
+        taps = shape.size[0] * shape.size[1]
+        _run(
+            y,
+            x,
+            _filters(w, shape, group),
+            forward_pass(shape, group),
+            rows,
+            taps,
+            work,
+            pool,
+            bias,
+            NOTHING,
+            relu,
+        )
+
+
+def backward_data(
+    dx: Array,
+    dy: Array,
+    w: Array,
+    shape: Conv,
+    work: Array,
+    pool: Pool,
+    positive: Array = NOTHING,
+) -> None:
+    """Compute dx (N, H, W, C) from dy (N, P, Q, K).
+
+    Where `positive` (as dx: the output of the relu before) is given and not above 0, dx is 0.
+    """
+    taps = shape.size[0] * shape.size[1]
+    rows = shape.channels // shape.groups * taps
+    for group in range(shape.groups):
+        for p in _backward_passes(shape, group):
+            _run(
+                dx,
+                dy,
+                _filters(w, shape, group),
+                p,
+                taps,
+                rows,
+                work,
+                pool,
+                NOTHING,
+                positive,
+                False,
+            )
+
+
+def _filters(w: Array, shape: Conv, group: int) -> Array:
+    each = w.size // shape.groups
+    return w.reshape(-1)[group * each : (group + 1) * each]
+
+
+def forward_pass(shape: Conv, group: int) -> Pass:
+    """The forward pass of one group."""
+    channels, filters = shape.channels // shape.groups, shape.filters // shape.groups
+    (height, width), (rows, columns), pitch = shape.image, shape.outputs, shape.filters
+    pixels = shape.images * rows * columns
+    plain = not any(shape.pad) and (shape.groups == 1 or shape.size[1] == 1)
+    found = Pass(
+        height, width, shape.channels, group * channels, channels, *shape.size, *shape.stride,
+        shape.pad[0], shape.pad[2], rows, columns, pixels, filters, group * filters,
+        rows * columns * pitch, columns * pitch, pitch, group * filters, not plain,
+        0, shape.size[1], 1,
+    )  # fmt: skip
+    return _flattened(found) if _flat(shape) else found
+
+
+def _flat(shape: Conv) -> bool:
+    return shape.size == (1, 1) and shape.stride == (1, 1) and not any(shape.pad)
+
+
+def _flattened(p: Pass) -> Pass:
+    """Nothing tells one row from another: take as many pixels as are good for a row."""
+    columns = max(1, min(PIXELS, p.pixels))
+    rows = -(-p.pixels // columns)
+    return p._replace(
+        height=rows, width=columns, rows=rows, columns=columns, to_image=0,
+        to_row=columns * p.to_pixel, copied=False,
+    )  # fmt: skip
+
+
+def _backward_passes(shape: Conv, group: int) -> Iterator[Pass]:
+    """One pass for each place that a pixel of the input has in the windows' pattern."""
+    channels, filters = shape.channels // shape.groups, shape.filters // shape.groups
+    (height, width), pitch = shape.image, shape.channels
+    source = (*shape.outputs, shape.filters, group * filters, filters)
+    for y, size_y, tap_y, top, rows in _places(shape, 0):
+        for x, size_x, tap_x, left, columns in _places(shape, 1):
+            tap = tap_y * shape.size[1] + tap_x
+            to = (y * width + x) * pitch + group * channels
+            copied = size_y > 1 or size_x > 1 or any(shape.pad)
+            found = Pass(
+                *source, size_y, size_x, 1, 1, top, left, rows, columns,
+                shape.images * rows * columns, channels, to, height * width * pitch,
+                shape.stride[0] * width * pitch, shape.stride[1] * pitch, 0, copied,
+                tap, -shape.stride[0] * shape.size[1], -shape.stride[1],
+            )  # fmt: skip
+            yield _flattened(found) if _flat(shape) else found
+
+
+def _places(shape: Conv, axis: int) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield first pixel, number of taps, last tap, padding and number of pixels of each place."""
+    size, stride, pad = shape.size[axis], shape.stride[axis], shape.pad[2 * axis]
+    for place in range(min(stride, shape.image[axis])):
+        tap = (place + pad) % stride
+        taps = max(0, -(-(size - tap) // stride))
+        before = taps - 1 - (place + pad - tap) // stride
+        last = tap + (taps - 1) * stride
+        yield place, taps, last, before, -(-(shape.image[axis] - place) // stride)
+
+
+def _run(
+    y: Array,
+    x: Array,
+    w: Array,
+    p: Pass,
+    lane: int,
+    row: int,
+    work: Array,
+    pool: Pool,
+    bias: Array,
+    positive: Array,
+    relu: bool,
+) -> None:
+    """Run one pass; filter and channel are `lane` and `row` elements apart in w."""
+    y, x, bias, positive = (array.reshape(-1) for array in (y, x, bias, positive))
+    weights, own, sums, line = _weights(p), _own(p), _sums(p), _line(p)
+
+    def lay_out(thread: int, start: int, stop: int) -> None:
+        filter_panels(w, p, lane, row, work, start, stop)
+
+    def convolve(thread: int, start: int, stop: int) -> None:
+        at = weights + thread * own
+        convolve_lines(y, x, p, work, at, at + sums, line, bias, positive, relu, start, stop)
+
+    pool.split(p.filters, lay_out, PANEL)
+    pool.run(-(-p.pixels // p.columns) if p.columns else 0, _lines(p), convolve)
+
+
+@kernel
+def filter_panels(w: Any, p: Pass, lane: int, row: int, work: Any, start: int, stop: int) -> None:
+    """Lay out filters `start` ... `stop` in panels, [r, s, c, filter]."""
+    for first in range(start, stop, PANEL):
+        for r in range(p.size_y):
+            for s in range(p.size_x):
+                tap = p.tap + r * p.tap_row + s * p.tap_column
+                to = (first * p.size_y + r * PANEL) * p.size_x * p.channels + s * p.channels * PANEL
+                for c in range(0, p.channels, TOGETHER):
+                    for k in range(PANEL):
+                        # lanes without a filter get what the last filter has; nobody reads them
+                        of = min(first + k, p.filters - 1) * lane + tap
+                        for i in range(c, min(c + TOGETHER, p.channels)):
+                            copy_element(work, to + i * PANEL + k, w, of + i * row)
+
+
+@kernel
+def convolve_lines(
+    y: Any,
+    x: Any,
+    p: Pass,
+    work: Any,
+    sums: int,
+    copies: int,
+    line: int,
+    bias: Any,
+    positive: Any,
+    relu: bool,
+    start: int,
+    stop: int,
+) -> None:
+    """Compute rows `start` ... `stop` of all images' results."""
+    pixel, of_row = p.channels, ((p.columns - 1) * p.step_x + p.size_x) * p.channels
+    if p.copied:
+        for row in range(start, stop):
+            _copy_line(x, p, row, work, copies + (row - start) * line, of_row)
+    else:
+        pixel, of_row = p.pitch, p.width * p.pitch
+    for first in range(0, p.filters, PANEL):
+        panel = first * p.size_y * p.size_x * p.channels
+        for row in range(start, stop):
+            count = min(p.columns, p.pixels - row * p.columns)
+            to = sums + (row - start) * (p.columns + TALL) * PANEL
+            if p.copied:
+                at = copies + (row - start) * line
+                _row(work, to, work, at, p, pixel, of_row, panel, count)
+            else:
+                n, i = divmod(row, p.rows)
+                at = ((n * p.height + i * p.step_y) * p.width) * p.pitch + p.first
+                _row(work, to, x, at, p, pixel, of_row, panel, count)
+            _write(y, p, row, first, count, work, to, bias, positive, relu)
+
+
+@kernel
+def _row(
+    work: Any, to: int, x: Any, at: int, p: Pass, pixel: int, of_row: int, panel: int, count: int
+) -> None:
+    """Multiply the pixels of one row by one panel of filters, some terms at a time."""
+    inner, step = p.size_x * p.channels, p.step_x * pixel
+    # short rows of a window go together, long ones in pieces
+    together = max(1, 2 * DEPTH // inner) if inner else 1
+    pieces = inner if inner <= 2 * DEPTH else DEPTH
+    if not inner * p.size_y:
+        _terms(work, to, x, at, step, of_row, panel, 0, 0, count, False)
+        return
+    for r in range(0, p.size_y, together):
+        rows = min(together, p.size_y - r)
+        for depth in range(0, inner, pieces):
+            terms, b = min(pieces, inner - depth), panel + (r * inner + depth) * PANEL
+            a = at + r * of_row + depth
+            _terms(work, to, x, a, step, of_row, b, rows, terms, count, r + depth > 0)
+
+
+@kernel
+def _terms(
+    work: Any,
+    to: int,
+    x: Any,
+    at: int,
+    step: int,
+    of_row: int,
+    panel: int,
+    outer: int,
+    inner: int,
+    count: int,
+    add: bool,
+) -> None:
+    """Multiply `count` pixels, `step` elements apart; more are computed where there are more."""
+    done, last = 0, x.size - (outer - 1) * of_row - inner
+    while done < count:
+        out, of = to + done * PANEL, at + done * step
+        if count - done > SHORT and of + (TALL - 1) * step <= last:
+            tall(work, out, PANEL, x, of, step, of_row, work, panel, outer, inner, add)
+            done += TALL
+        elif of + (SHORT - 1) * step <= last:
+            short(work, out, PANEL, x, of, step, of_row, work, panel, outer, inner, add)
+            done += SHORT
+        else:
+            single(work, out, PANEL, x, of, step, of_row, work, panel, outer, inner, add)
+            done += 1
+
+
+@kernel
+def _copy_line(x: Any, p: Pass, line: int, work: Any, to: int, of_row: int) -> None:
+    """Copy the rows of the input that one row of the result needs, with their padding."""
+    n, i = divmod(line, p.rows)
+    columns = of_row // max(1, p.channels)
+    first = min(max(p.left, 0), columns)
+    last = max(first, min(p.left + p.width, columns))
+    for r in range(p.size_y):
+        row, at = i * p.step_y - p.top + r, to + r * of_row
+        if row < 0 or row >= p.height:
+            _clear(work, at, of_row)
+            continue
+        of = ((n * p.height + row) * p.width + first - p.left) * p.pitch + p.first
+        start, stop = at + first * p.channels, at + last * p.channels
+        _clear(work, at, start - at)
+        if p.pitch == p.channels:
+            _copy(work, start, x, of, stop - start)
+        else:
+            for s in range(last - first):
+                _copy(work, start + s * p.channels, x, of + s * p.pitch, p.channels)
+        _clear(work, stop, at + of_row - stop)
+
+
+@kernel
+def _copy(work: Any, to: int, x: Any, of: int, count: int) -> None:
+    for i in range(0, count, LANES):
+        store_first(work, to + i, load_first(x, of + i, count - i), count - i)
+
+
+@kernel
+def _clear(work: Any, to: int, count: int) -> None:
+    for i in range(0, count, LANES):
+        store_first(work, to + i, splat(0.0), count - i)
+
+
+@kernel
+def _write(
+    y: Any,
+    p: Pass,
+    line: int,
+    first: int,
+    count: int,
+    work: Any,
+    sums: int,
+    bias: Any,
+    positive: Any,
+    relu: bool,
+) -> None:
+    """Write a row of the result for a panel of filters, with all that is fused to it."""
+    n, i = divmod(line, p.rows)
+    start = p.to + n * p.to_image + i * p.to_row + first
+    for half in range(0, min(PANEL, p.filters - first), LANES):
+        left = p.filters - first - half
+        shift = load_first(bias, p.bias + first + half, left if bias.size else 0)
+        for q in range(count):
+            to = start + q * p.to_pixel + half
+            value = load(work, sums + q * PANEL + half) + shift
+            if relu:
+                value = maximum(splat(0.0), value)
+            if positive.size:
+                value = where_positive(load_first(positive, to, left), value)
+            store_first(y, to, value, left)

@@ -1,0 +1,235 @@
+"""The gradient of a convolution's filters, of any size and stride, as products of panels.
+
+For every tap it is a product over all pixels of the output, dy' times what of the input lies under
+that tap. A thread lays out some rows of both in panels of channels, and adds the products to
+sums of its own. Where there are few channels (the first layer), what lies under a whole window
+counts as the channels of a single tap.
+
+Images are (N, H, W, C), row-major; `work` is scratch memory of the size `workspace` tells.
+Everything is float32.
+"""
+
+from typing import Any, NamedTuple
+
+from netc_kernels.cpu.direct import Pass, forward_pass
+from netc_kernels.cpu.product import PANEL, SHORT, crossed
+from netc_kernels.cpu.shape import Array, Conv, up
+from netc_kernels.cpu.threads import Pool
+from netc_kernels.cpu.vector import (
+    LANES,
+    copy_element,
+    inline,
+    kernel,
+    load,
+    load_first,
+    splat,
+    store,
+    store_first,
+)
+
+PIXELS = 112
+"""Pixels to sum over at a time, or one row of them; two panels of them fit the first cache."""
+SMALL_SUMS = 1 << 17
+"""Above so many elements sums leave the cache, and are visited half as often."""
+FEW = min(LANES, 16)
+"""Up to so many channels a window's are taken together."""
+
+
+class Layout(NamedTuple):
+    """How the workspace is used, in elements."""
+
+    lines: int
+    """Rows of the output at a time."""
+    folded: bool
+    """Whether a window's channels count as those of one tap."""
+    taps: int
+    channels: int
+    """Channels of a tap."""
+    reach: int
+    """Pixels of the input laid out for a row of the output and a row of the windows."""
+    line: int
+    """Pixels of the input laid out for a row of the output."""
+    pixel: int
+    """From one pixel of the input laid out to the next."""
+    inputs: int
+    """From one panel of the input to the next."""
+    gradients: int
+    """From one panel of the output's gradient to the next."""
+    gradients_at: int
+    sums_at: int
+    columns: int
+    """Channels of the sums in memory."""
+    tap: int
+    """Size of the sums of one tap."""
+    scratch: int
+    slot: int
+    """Size of all that; every share of the pixels has its own."""
+
+
+def layout(p: Pass) -> Layout:
+    """Plan the pass for one group."""
+    folded, taps = p.channels <= FEW and p.size_y * p.size_x > 1, p.size_y * p.size_x
+    channels = taps * p.channels if folded else p.channels
+    reach = p.columns if folded else (p.columns - 1) * p.step_x + p.size_x
+    line = reach if folded else reach * p.size_y
+    taps = 1 if folded else taps
+    few = p.size_y * p.size_x * p.channels * p.filters <= SMALL_SUMS
+    lines = max(1, (PIXELS if few else 2 * PIXELS) // max(1, p.columns))
+    columns, gradients = up(channels, PANEL), lines * p.columns * PANEL
+    pixel, inputs = (columns + LANES, PANEL) if folded else (PANEL, lines * line * PANEL)
+    gradients_at = lines * line * pixel * (1 if folded else columns // PANEL)
+    sums_at = gradients_at + up(p.filters, PANEL) // PANEL * gradients
+    tap = up(p.filters, SHORT) * columns
+    scratch = sums_at + taps * tap
+    return Layout(
+        lines, folded, taps, channels, reach, line, pixel, inputs, gradients, gradients_at, sums_at,
+        columns, tap, scratch, scratch + LANES,
+    )  # fmt: skip
+
+
+def workspace(shape: Conv, threads: int) -> int:
+    """Bytes of `work` that `backward_weights` needs."""
+    return 4 * threads * layout(forward_pass(shape, 0)).slot
+
+
+def backward_weights(dw: Array, x: Array, dy: Array, shape: Conv, work: Array, pool: Pool) -> None:
+    """Compute dw (K, C / groups, R, S) from x (N, H, W, C) and dy (N, P, Q, K)."""
+    each = dw.size // shape.groups
+    for group in range(shape.groups):
+        out = dw.reshape(-1)[group * each : (group + 1) * each]
+        _run(out, x.reshape(-1), dy.reshape(-1), forward_pass(shape, group), work, pool)
+
+
+def _run(dw: Array, x: Array, dy: Array, p: Pass, work: Array, pool: Pool) -> None:
+    plan = layout(p)
+    lines = -(-p.pixels // p.columns) if p.columns else 0
+    share = max(1, -(-lines // pool.threads))
+
+    def add_up(thread: int, start: int, stop: int) -> None:
+        # sums go with the share of lines, not with the thread: the result does not vary
+        add_lines(x, dy, p, plan, work, start // share * plan.slot, start, stop)
+
+    def finish(thread: int, start: int, stop: int) -> None:
+        scratch = thread * plan.slot + plan.scratch
+        write_filters(dw, p, plan, work, -(-lines // share), scratch, start, stop)
+
+    pool.run(lines, share, add_up)
+    pool.split(p.filters, finish)
+
+
+@kernel
+def add_lines(
+    x: Any, dy: Any, p: Pass, plan: Layout, work: Any, at: int, start: int, stop: int
+) -> None:
+    """Sum over rows `start` ... `stop` of all images' outputs."""
+    for first in range(start, stop, plan.lines):
+        last = min(first + plan.lines, stop)
+        for line in range(first, last):
+            _lay_out_gradient(dy, p, plan, line, work, at, line - first)
+            if plan.folded:
+                _lay_out_windows(x, p, plan, line, work, at, line - first)
+            else:
+                _lay_out_rows(x, p, plan, line, work, at, line - first)
+        for k in range(0, p.filters, SHORT):
+            a = at + plan.gradients_at + k // PANEL * plan.gradients + k % PANEL
+            for c in range(0, plan.channels, PANEL):
+                for tap in range(plan.taps):
+                    r, s = divmod(tap, p.size_x)
+                    b = at + c // PANEL * plan.inputs + (r * plan.reach + s) * plan.pixel
+                    out = at + plan.sums_at + tap * plan.tap + k * plan.columns + c
+                    step = 1 if plan.folded else p.step_x
+                    crossed(
+                        work, out, plan.columns, work, a, p.columns * PANEL, work, b,
+                        plan.line * plan.pixel, step * plan.pixel, last - first, p.columns,
+                        first > start,
+                    )  # fmt: skip
+
+
+@kernel
+def _lay_out_gradient(
+    dy: Any, p: Pass, plan: Layout, line: int, work: Any, at: int, slot: int
+) -> None:
+    """Lay out a row of the output's gradient in panels; zeros where there are no pixels."""
+    n, i = divmod(line, p.rows)
+    to = at + plan.gradients_at + slot * p.columns * PANEL
+    for q in range(p.columns):
+        of = p.to + n * p.to_image + i * p.to_row + q * p.to_pixel
+        inside = line * p.columns + q < p.pixels
+        for k in range(0, p.filters, LANES):
+            value = load_first(dy, of + k, p.filters - k if inside else 0)
+            store(work, to + k // PANEL * plan.gradients + q * PANEL + k % PANEL, value)
+
+
+@inline
+def _source(p: Pass, line: int, r: int, column: int) -> int:
+    """Where a pixel of the input lies that a row of the output needs; -1: in the padding."""
+    n, i = divmod(line, p.rows)
+    row = i * p.step_y - p.top + r
+    if 0 <= row < p.height and 0 <= column < p.width:
+        return ((n * p.height + row) * p.width + column) * p.pitch + p.first
+    return -1
+
+
+@kernel
+def _lay_out_rows(x: Any, p: Pass, plan: Layout, line: int, work: Any, at: int, slot: int) -> None:
+    """Lay out what the windows of one row of the output cover, in panels of channels."""
+    # the last row may be short where rows are no more than numbers of pixels
+    inside = plan.reach if plan.reach > p.columns else p.pixels - line * p.columns
+    for r in range(p.size_y):
+        to = at + (slot * plan.line + r * plan.reach) * PANEL
+        for s in range(plan.reach):
+            of = _source(p, line, r, s - p.left)
+            if of >= 0 and s < inside:
+                for c in range(0, p.channels, LANES):
+                    value = load_first(x, of + c, p.channels - c)
+                    store(work, to + c // PANEL * plan.inputs + s * PANEL + c % PANEL, value)
+            else:
+                for c in range(0, p.channels, LANES):
+                    store(work, to + c // PANEL * plan.inputs + s * PANEL + c % PANEL, splat(0.0))
+
+
+@kernel
+def _lay_out_windows(
+    x: Any, p: Pass, plan: Layout, line: int, work: Any, at: int, slot: int
+) -> None:
+    """Lay out every window of one row of the output, [r, s, c], as the channels of one pixel."""
+    run = p.size_x * p.channels
+    for q in range(p.columns):
+        column = q * p.step_x - p.left
+        inside = column >= 0 and column + p.size_x <= p.width and p.pitch == p.channels
+        for r in range(p.size_y):
+            to = at + (slot * plan.line + q) * plan.pixel + r * run
+            of = _source(p, line, r, column) if inside else -1
+            if of >= 0:
+                for i in range(0, run, LANES):
+                    store_first(work, to + i, load_first(x, of + i, run - i), run - i)
+            else:
+                for s in range(p.size_x):
+                    of = _source(p, line, r, column + s)
+                    value = load_first(x, of, p.channels if of >= 0 else 0)
+                    store_first(work, to + s * p.channels, value, p.channels)
+
+
+@kernel
+def write_filters(
+    dw: Any, p: Pass, plan: Layout, work: Any, slots: int, scratch: int, start: int, stop: int
+) -> None:
+    """Add the slots' sums and write the gradient of filters `start` ... `stop`."""
+    taps = p.size_y * p.size_x
+    for k in range(start, stop):
+        for tap in range(plan.taps):
+            for c in range(0, plan.channels, LANES):
+                of = plan.sums_at + tap * plan.tap + k * plan.columns + c
+                total, count = splat(0.0), min(LANES, plan.channels - c)
+                for slot in range(slots):
+                    total = total + load(work, of + slot * plan.slot)
+                if taps == 1:
+                    store_first(dw, k * p.channels + c, total, count)
+                else:
+                    store(work, scratch, total)
+                    for lane in range(count):
+                        place, channel = tap, c + lane
+                        if plan.folded:
+                            place, channel = divmod(c + lane, p.channels)
+                        to = (k * p.channels + channel) * taps + place
+                        copy_element(dw, to, work, scratch + lane)

@@ -1,0 +1,145 @@
+"""Operations element by element on dense arrays of any shape, and sums per channel.
+
+Threads take ranges of elements. `out` may be any of the inputs. Float32 and float64.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from netc_kernels.cpu.shape import Array
+from netc_kernels.cpu.threads import Pool
+from netc_kernels.cpu.vector import LANES, kernel, load, load_first, splat, store
+
+GRAIN = 1 << 16
+"""Elements that a thread takes at a time."""
+SLOTS = 16
+"""Ranges of rows that sums per channel are made over; the same for any number of threads."""
+BLOCK = 64
+"""Rows summed at a time, so that errors stay small."""
+
+
+def _over(pool: Pool, size: int, part: Any, *arrays: Any) -> None:
+    pool.run(size, GRAIN, lambda thread, start, stop: part(*arrays, start, stop))
+
+
+def relu(out: Array, x: Array, pool: Pool) -> None:
+    """Compute max(x, 0)."""
+    _over(pool, out.size, relu_part, out.reshape(-1), x.reshape(-1))
+
+
+def relu_dx(out: Array, y: Array, dy: Array, pool: Pool) -> None:
+    """Pass dy where y > 0."""
+    _over(pool, out.size, slope_part, out.reshape(-1), y.reshape(-1), dy.reshape(-1))
+
+
+def add(out: Array, a: Array, b: Array, pool: Pool, then_relu: bool = False) -> None:
+    """Add two arrays, and apply relu if asked."""
+    flat = out.reshape(-1), a.reshape(-1), b.reshape(-1)
+    _over(pool, out.size, add_part, *flat, then_relu)
+
+
+def bias(out: Array, x: Array, b: Array, pool: Pool, then_relu: bool = False) -> None:
+    """Add b (C,) to the last dim of x, and apply relu if asked."""
+    out, x = out.reshape(-1, len(b)), x.reshape(-1, len(b))
+    rows = max(1, GRAIN // max(1, len(b)))
+    pool.run(len(x), rows, lambda thread, start, stop: bias_part(out, x, b, then_relu, start, stop))
+
+
+@kernel
+def relu_part(out: Any, x: Any, start: int, stop: int) -> None:
+    """Elements `start` ... `stop` of relu; a NaN stays."""
+    zero = x.dtype.type(0)
+    out, x = out[start:stop], x[start:stop]
+    for i in range(len(out)):
+        value = x[i]
+        out[i] = zero if value < 0 else value
+
+
+@kernel
+def slope_part(out: Any, y: Any, dy: Any, start: int, stop: int) -> None:
+    """Elements `start` ... `stop` of relu's gradient."""
+    zero = dy.dtype.type(0)
+    out, y, dy = out[start:stop], y[start:stop], dy[start:stop]
+    for i in range(len(out)):
+        value = dy[i]
+        out[i] = value if y[i] > 0 else zero
+
+
+@kernel
+def add_part(out: Any, a: Any, b: Any, then_relu: bool, start: int, stop: int) -> None:
+    """Elements `start` ... `stop` of a sum."""
+    out, a, b = out[start:stop], a[start:stop], b[start:stop]
+    low = out.dtype.type(0 if then_relu else -np.inf)
+    for i in range(len(out)):
+        value = a[i] + b[i]
+        out[i] = low if value < low else value
+
+
+@kernel
+def bias_part(out: Any, x: Any, b: Any, then_relu: bool, start: int, stop: int) -> None:
+    """Rows `start` ... `stop` of x + b."""
+    low = x.dtype.type(0 if then_relu else -np.inf)
+    for row in range(start, stop):
+        to, of = out[row], x[row]
+        for c in range(len(b)):
+            value = of[c] + b[c]
+            to[c] = low if value < low else value
+
+
+def sums_workspace(channels: int) -> int:
+    """Bytes of `work` that `channel_sums` needs."""
+    return 4 * (2 * SLOTS + 2) * (-(-channels // LANES) * LANES)
+
+
+def channel_sums(
+    out: Array,
+    x: Array,
+    work: Array,
+    pool: Pool,
+    mean: Array | None = None,
+    factor: Array | None = None,
+    scale: float | Array = 1.0,
+) -> None:
+    """Sum over all dims but the last: out (C,) = scale * sum of terms; float32 only.
+
+    Terms are x; with `mean` (C,) they are (x - mean)**2; with `factor` (as x) too they are
+    (x - mean) * factor. The result is the same for any number of threads.
+    """
+    channels = x.shape[-1]
+    flat, nothing = x.reshape(-1), np.zeros(0, np.float32)
+    centre = nothing if mean is None else mean
+    other = nothing if factor is None else factor.reshape(-1)
+    rows, width = x.size // max(1, channels), -(-channels // LANES) * LANES
+    share = max(1, -(-rows // SLOTS))
+
+    def part(thread: int, start: int, stop: int) -> None:
+        at = start // share * 2 * width
+        sum_rows(work, at, flat, centre, other, channels, start, stop)
+
+    pool.run(rows, share, part)
+    slots = work[: 2 * width * -(-rows // share)].reshape(-1, 2, width)[:, 0, :channels]
+    np.multiply(slots.sum(axis=0), scale, out=out)
+
+
+@kernel
+def sum_rows(
+    work: Any, at: int, x: Any, mean: Any, factor: Any, channels: int, start: int, stop: int
+) -> None:
+    """Sum some rows into `work` at `at`, in blocks of rows; the next row of it is scratch."""
+    width = -(-channels // LANES) * LANES
+    for c in range(0, channels, LANES):
+        store(work, at + c, splat(0.0))
+    for first in range(start, stop, BLOCK):
+        for c in range(0, channels, LANES):
+            store(work, at + width + c, splat(0.0))
+        for row in range(first, min(first + BLOCK, stop)):
+            for c in range(0, channels, LANES):
+                count, of = channels - c, row * channels + c
+                term = load_first(x, of, count)
+                if mean.size:
+                    term = term - load_first(mean, c, count)
+                    term = term * load_first(factor, of, count) if factor.size else term * term
+                store(work, at + width + c, load(work, at + width + c) + term)
+        for c in range(0, channels, LANES):
+            store(work, at + c, load(work, at + c) + load(work, at + width + c))

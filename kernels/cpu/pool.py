@@ -1,0 +1,189 @@
+"""Maximum and average over windows of images (N, H, W, C), as the reference defines them.
+
+No workspace. A NaN does not always win a maximum. Threads take rows of the result.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from netc_kernels.cpu.shape import Array
+from netc_kernels.cpu.threads import Pool
+from netc_kernels.cpu.vector import (
+    LANES,
+    inline,
+    kernel,
+    load_first,
+    maximum,
+    splat,
+    store_first,
+    where_equal,
+    where_other,
+    where_positive,
+)
+
+ROWS = 8
+"""Rows of an image that a thread takes at a time."""
+
+
+class Windows(NamedTuple):
+    """Windows over an image, and the shapes of image and result."""
+
+    height: int
+    width: int
+    channels: int
+    rows: int
+    columns: int
+    size_y: int
+    size_x: int
+    step_y: int
+    step_x: int
+    top: int
+    left: int
+    bottom: int
+    """First row below the padded image; windows in ceil mode are cut there."""
+    right: int
+
+
+def windows(
+    x: Array, y: Array, size: tuple[int, int], stride: tuple[int, int], pad: tuple[int, ...]
+) -> Windows:
+    """Collect the facts; x (N, H, W, C), y (N, P, Q, C), pad (top, bottom, left, right)."""
+    height, width, channels = x.shape[1:]
+    return Windows(
+        height, width, channels, y.shape[1], y.shape[2], *size, *stride, pad[0], pad[2],
+        height + pad[1], width + pad[3],
+    )  # fmt: skip
+
+
+def maxpool(y: Array, x: Array, over: Windows, pool: Pool) -> None:
+    """Take the maximum of every window: y (N, P, Q, C) from x (N, H, W, C)."""
+    _forward(y, x, over, False, pool)
+
+
+def avgpool(y: Array, x: Array, over: Windows, pool: Pool) -> None:
+    """Average every window, zeros of the padding included, cut in ceil mode."""
+    _forward(y, x, over, True, pool)
+
+
+def maxpool_dx(
+    dx: Array, x: Array, y: Array, dy: Array, over: Windows, pool: Pool, relu: bool = False
+) -> None:
+    """Give a window's dy to its first maximum. With `relu`, x is a relu's output: go through it."""
+    flat = dx.reshape(-1), x.reshape(-1), y.reshape(-1), dy.reshape(-1)
+    pool.run(
+        len(dx) * over.height, ROWS,
+        lambda thread, start, stop: maximum_gradient(*flat, over, relu, start, stop),
+    )  # fmt: skip
+
+
+def avgpool_dx(dx: Array, dy: Array, over: Windows, pool: Pool) -> None:
+    """Share a window's dy equally."""
+    flat = dx.reshape(-1), dy.reshape(-1)
+    pool.run(
+        len(dx) * over.height, ROWS,
+        lambda thread, start, stop: average_gradient(*flat, over, start, stop),
+    )  # fmt: skip
+
+
+def _forward(y: Array, x: Array, over: Windows, mean: bool, pool: Pool) -> None:
+    flat = y.reshape(-1), x.reshape(-1)
+    pool.run(
+        len(y) * over.rows, ROWS,
+        lambda thread, start, stop: reduce_windows(*flat, over, mean, start, stop),
+    )  # fmt: skip
+
+
+@inline
+def _share(over: Windows, p: int, q: int) -> Any:
+    """One over the area of a window."""
+    y, x = p * over.step_y - over.top, q * over.step_x - over.left
+    rows = min(y + over.size_y, over.bottom) - y
+    return np.float32(1 / (rows * (min(x + over.size_x, over.right) - x)))
+
+
+@kernel
+def reduce_windows(y: Any, x: Any, over: Windows, mean: bool, start: int, stop: int) -> None:
+    """Reduce the windows of rows `start` ... `stop` of all images' results."""
+    for line in range(start, stop):
+        n, p = divmod(line, over.rows)
+        row = p * over.step_y - over.top
+        first_row, last_row = max(row, 0), min(row + over.size_y, over.height)
+        for q in range(over.columns):
+            column = q * over.step_x - over.left
+            first, last = max(column, 0), min(column + over.size_x, over.width)
+            share = splat(_share(over, p, q))
+            to = (line * over.columns + q) * over.channels
+            for c in range(0, over.channels, LANES):
+                count = over.channels - c
+                total = splat(0.0) if mean else splat(-np.inf)
+                for r in range(first_row, last_row):
+                    at = ((n * over.height + r) * over.width + first) * over.channels + c
+                    for _ in range(first, last):
+                        value = load_first(x, at, count)
+                        total = total + value if mean else maximum(value, total)
+                        at += over.channels
+                store_first(y, to + c, total * share if mean else total, count)
+
+
+@kernel
+def maximum_gradient(
+    dx: Any, x: Any, y: Any, dy: Any, over: Windows, relu: bool, start: int, stop: int
+) -> None:
+    """Write rows `start` ... `stop` of all images' gradients: windows give what falls there."""
+    dx[start * over.width * over.channels : stop * over.width * over.channels] = 0
+    for n in range(start // over.height, (stop - 1) // over.height + 1):
+        low, high = max(start - n * over.height, 0), min(stop - n * over.height, over.height)
+        for p in range(_first_window(over, low), _last_window(over, high)):
+            row = p * over.step_y - over.top
+            for q in range(over.columns):
+                column = q * over.step_x - over.left
+                of = ((n * over.rows + p) * over.columns + q) * over.channels
+                for c in range(0, over.channels, LANES):
+                    count = over.channels - c
+                    best, share = load_first(y, of + c, count), load_first(dy, of + c, count)
+                    if relu:
+                        share = where_positive(best, share)
+                    for r in range(max(row, 0), min(row + over.size_y, high)):
+                        line = (n * over.height + r) * over.width
+                        for s in range(max(column, 0), min(column + over.size_x, over.width)):
+                            at = (line + s) * over.channels + c
+                            value = load_first(x, at, count)
+                            if r >= low:
+                                taken = where_equal(value, best, share)
+                                store_first(dx, at, load_first(dx, at, count) + taken, count)
+                            share = where_other(value, best, share)
+
+
+@kernel
+def average_gradient(dx: Any, dy: Any, over: Windows, start: int, stop: int) -> None:
+    """Write rows `start` ... `stop` of all images' gradients."""
+    dx[start * over.width * over.channels : stop * over.width * over.channels] = 0
+    for n in range(start // over.height, (stop - 1) // over.height + 1):
+        low, high = max(start - n * over.height, 0), min(stop - n * over.height, over.height)
+        for p in range(_first_window(over, low), _last_window(over, high)):
+            row = p * over.step_y - over.top
+            for q in range(over.columns):
+                column = q * over.step_x - over.left
+                of = ((n * over.rows + p) * over.columns + q) * over.channels
+                factor = splat(_share(over, p, q))
+                for c in range(0, over.channels, LANES):
+                    count = over.channels - c
+                    share = load_first(dy, of + c, count) * factor
+                    for r in range(max(row, low), min(row + over.size_y, high)):
+                        line = (n * over.height + r) * over.width
+                        for s in range(max(column, 0), min(column + over.size_x, over.width)):
+                            at = (line + s) * over.channels + c
+                            store_first(dx, at, load_first(dx, at, count) + share, count)
+
+
+@inline
+def _first_window(over: Windows, row: int) -> int:
+    """The first row of windows that reaches an image's row."""
+    return max(0, (row + over.top - over.size_y) // over.step_y + 1)
+
+
+@inline
+def _last_window(over: Windows, row: int) -> int:
+    """The first row of windows that begins at or below an image's row."""
+    return min(over.rows, (row + over.top - 1) // over.step_y + 1)

@@ -1,0 +1,105 @@
+"""Which kernels there are for each op, for whoever chooses between them by measurement."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from netc_kernels.cpu import (
+    direct,
+    direct_weights,
+    elementwise,
+    linear,
+    norm,
+    pool,
+    random,
+    update,
+    winograd,
+    winograd_weights,
+)
+from netc_kernels.cpu.shape import Conv
+
+__all__ = ["IMPLEMENTATIONS", "Implementation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """One kernel for an op.
+
+    `applies` and `workspace_bytes` take what their op's kernels depend on: a `Conv` for
+    convolutions, (channels, size) for lrn, the channels for sums over them and for `fc_dw_sgd`,
+    nothing otherwise. `workspace_bytes` takes the number of threads too.
+    """
+
+    name: str
+    run: Callable[..., None]
+    workspace_bytes: Callable[..., int]
+    applies: Callable[..., bool]
+
+
+def _always(*facts: Any) -> bool:
+    return True
+
+
+def _nothing(*facts: Any) -> int:
+    return 0
+
+
+def _only(run: Callable[..., None], workspace: Callable[..., int] = _nothing) -> Any:
+    return (Implementation("vector", run, workspace, _always),)
+
+
+def _sums(channels: int, threads: int) -> int:
+    return elementwise.sums_workspace(channels)
+
+
+def _winograd(shape: Conv) -> bool:
+    return shape.size == (3, 3) and shape.stride == (1, 1)
+
+
+IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
+    {
+        "conv": (
+            Implementation("winograd", winograd.forward, winograd.workspace, _winograd),
+            Implementation("direct", direct.forward, direct.workspace, _always),
+        ),
+        "conv_dx": (
+            Implementation("winograd", winograd.backward_data, winograd.workspace, _winograd),
+            Implementation("direct", direct.backward_data, direct.workspace, _always),
+        ),
+        "conv_dw": (
+            Implementation(
+                "winograd",
+                winograd_weights.backward_weights,
+                winograd_weights.workspace,
+                _winograd,
+            ),
+            Implementation(
+                "direct", direct_weights.backward_weights, direct_weights.workspace, _always
+            ),
+        ),
+        "maxpool": _only(pool.maxpool),
+        "maxpool_dx": _only(pool.maxpool_dx),
+        "avgpool": _only(pool.avgpool),
+        "avgpool_dx": _only(pool.avgpool_dx),
+        "bias": _only(elementwise.bias),
+        "bias_db": _only(elementwise.channel_sums, _sums),
+        "relu": _only(elementwise.relu),
+        "relu_dx": _only(elementwise.relu_dx),
+        "add": _only(elementwise.add),
+        "lrn": _only(norm.lrn, norm.lrn_workspace),
+        "lrn_dx": _only(norm.lrn_dx, norm.lrn_workspace),
+        "bn_mean": _only(norm.bn_mean, _sums),
+        "bn_var": _only(norm.bn_var, _sums),
+        "bn_dgamma": _only(norm.bn_dgamma, _sums),
+        "bn_norm": _only(norm.bn_norm),
+        "bn_dx": _only(norm.bn_dx),
+        "fc": _only(linear.fc),
+        "fc_dx": _only(linear.fc_dx),
+        "fc_dw": _only(linear.fc_dw),
+        "sgd": _only(update.sgd),
+        "fc_dw_sgd": _only(update.fc_dw_sgd, update.fc_dw_sgd_workspace),
+        "dropout": _only(random.dropout),
+    }
+)
+"""Every kernel by the name of its op; `sgd` is sgd_velocity and sgd_apply in one."""

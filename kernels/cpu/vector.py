@@ -1,0 +1,265 @@
+"""Vectors of float32 as values inside compiled kernels.
+
+LLVM's vectorizer gives up on loops over many arrays, because it cannot prove that they do not
+overlap. Here a kernel says itself what is done 16 (8 without AVX-512) channels at a time:
+`load`, `store`, `+`, `-`, `*` and a few functions, which become one instruction each.
+
+Compiled kernels are kept on disk by Numba, which looks at the file of the kernel only: after a
+change in this file or in `product`, remove the `__pycache__` folders.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from llvmlite import binding, ir
+from numba import extending, njit, types
+from numba.core import cgutils
+from numba.extending import models, overload, register_model
+
+WIDE = bool(binding.get_host_cpu_features().get("avx512f", False))
+LANES = 16 if WIDE else 8
+"""Elements of a vector."""
+
+OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+Function = TypeVar("Function", bound=Callable[..., Any])
+build: Any = cgutils
+
+
+def kernel(python: Function) -> Function:
+    """Compile a function that runs without the interpreter's lock, and keep it on disk."""
+    return cast(Function, njit(**OPTIONS)(python))
+
+
+def inline(python: Function) -> Function:
+    """Compile a piece of a kernel, without the cost of a call."""
+    return cast(Function, njit(**OPTIONS, forceinline=True)(python))
+
+
+def intrinsic(emitter: Callable[..., Any]) -> Any:
+    """Make a function of kernels from one that emits it; its first argument is for typing."""
+    return extending.intrinsic(emitter)
+
+
+FLOAT = ir.FloatType()
+INT32 = ir.IntType(32)
+VECTOR = ir.VectorType(FLOAT, LANES)
+MASK = ir.VectorType(ir.IntType(1), LANES)
+CONTRACT = ("contract",)
+
+
+class VectorType(types.Type):
+    """Numba's type of a vector of `LANES` float32."""
+
+    def __init__(self) -> None:
+        super().__init__(name=f"Vector{LANES}")
+
+
+vector = VectorType()
+
+
+@register_model(VectorType)
+class VectorModel(models.PrimitiveModel):
+    """A vector is one value of LLVM's."""
+
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, VECTOR)  # type: ignore[no-untyped-call]
+
+
+def spread(builder: Any, scalar: Any) -> Any:
+    """Emit a vector whose lanes all hold one value."""
+    kind = ir.VectorType(scalar.type, LANES)
+    undefined = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(INT32, 0))
+    zeros = ir.Constant(ir.VectorType(INT32, LANES), [0] * LANES)
+    return builder.shuffle_vector(first, undefined, zeros)
+
+
+def function(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    """Declare one of LLVM's own functions."""
+    return build.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
+
+
+def data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
+    """Emit the pointer to an array's first element."""
+    return context.make_array(kind)(context, builder, array).data
+
+
+def _pointer(context: Any, builder: Any, signature: Any, array: Any, at: Any) -> Any:
+    element = builder.gep(data(context, builder, signature.args[0], array), [at])
+    return builder.bitcast(element, VECTOR.as_pointer())
+
+
+def _first(builder: Any, count: Any) -> Any:
+    """Emit a mask of the first `count` lanes; none if it is negative."""
+    lanes = ir.Constant(ir.VectorType(INT32, LANES), list(range(LANES)))
+    return builder.icmp_signed("<", lanes, spread(builder, builder.trunc(count, INT32)))
+
+
+@intrinsic
+def load(typing: Any, array: Any, at: Any) -> Any:
+    """Read the vector at element `at` of an array."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(_pointer(context, builder, signature, *args), align=4)
+
+    return vector(array, types.intp), emit
+
+
+@intrinsic
+def store(typing: Any, array: Any, at: Any, value: Any) -> Any:
+    """Write a vector to element `at` of an array."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[2], _pointer(context, builder, signature, *args[:2]), align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), emit
+
+
+@intrinsic
+def lane_sum(typing: Any, value: Any) -> Any:
+    """Add up all lanes."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        name = f"llvm.vector.reduce.fadd.v{LANES}f32"
+        add = function(builder, name, FLOAT, [FLOAT, VECTOR])
+        return builder.call(add, [FLOAT(0.0), args[0]], fastmath=("reassoc",))
+
+    return types.float32(vector), emit
+
+
+@intrinsic
+def copy_element(typing: Any, out: Any, to: Any, array: Any, at: Any) -> Any:
+    """Copy one element; unlike indexing it does not look for negative indices."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target, source = (data(context, builder, signature.args[i], args[i]) for i in (0, 2))
+        value = builder.load(builder.gep(source, [args[3]]))
+        builder.store(value, builder.gep(target, [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(out, types.intp, array, types.intp), emit
+
+
+@intrinsic
+def load_first(typing: Any, array: Any, at: Any, count: Any) -> Any:
+    """Read the first `count` lanes, all others 0; nothing is touched beyond them."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = _pointer(context, builder, signature, *args[:2])
+        name = f"llvm.masked.load.v{LANES}f32.p0v{LANES}f32"
+        read = function(builder, name, VECTOR, [pointer.type, INT32, MASK, VECTOR])
+        zero = ir.Constant(VECTOR, [0.0] * LANES)
+        return builder.call(read, [pointer, INT32(4), _first(builder, args[2]), zero])
+
+    return vector(array, types.intp, types.intp), emit
+
+
+@intrinsic
+def store_first(typing: Any, array: Any, at: Any, value: Any, count: Any) -> Any:
+    """Write the first `count` lanes; nothing is touched beyond them."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = _pointer(context, builder, signature, *args[:2])
+        name = f"llvm.masked.store.v{LANES}f32.p0v{LANES}f32"
+        write = function(builder, name, ir.VoidType(), [VECTOR, pointer.type, INT32, MASK])
+        builder.call(write, [args[2], pointer, INT32(4), _first(builder, args[3])])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector, types.intp), emit
+
+
+def _lanewise(arity: int, emit: Callable[..., Any]) -> Any:
+    """Make a function of vectors from what emits it."""
+
+    def lower(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return emit(builder, *args)
+
+    if arity == 1:
+        return intrinsic(lambda typing, a: (vector(vector), lower))
+    if arity == 2:
+        return intrinsic(lambda typing, a, b: (vector(vector, vector), lower))
+    return intrinsic(lambda typing, a, b, c: (vector(vector, vector, vector), lower))
+
+
+def _maximum(builder: Any, a: Any, b: Any) -> Any:
+    # b unless it is smaller: a NaN in b stays
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+def _where_positive(builder: Any, a: Any, b: Any) -> Any:
+    zero = ir.Constant(VECTOR, [0.0] * LANES)
+    return builder.select(builder.fcmp_ordered(">", a, zero), b, zero)
+
+
+def _where_equal(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    zero = ir.Constant(VECTOR, [0.0] * LANES)
+    return builder.select(builder.fcmp_ordered("==", a, b), c, zero)
+
+
+def _where_other(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    zero = ir.Constant(VECTOR, [0.0] * LANES)
+    return builder.select(builder.fcmp_ordered("==", a, b), zero, c)
+
+
+@intrinsic
+def splat(typing: Any, value: Any) -> Any:
+    """Fill all lanes with one float32."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return spread(builder, args[0])
+
+    return vector(types.float32), emit
+
+
+def _called(name: str) -> Callable[..., Any]:
+    """Emit a call of one of LLVM's own functions of vectors."""
+
+    def emit(builder: Any, *args: Any) -> Any:
+        return builder.call(
+            function(builder, f"llvm.{name}.v{LANES}f32", VECTOR, [VECTOR] * len(args)), args
+        )
+
+    return emit
+
+
+_add = _lanewise(2, lambda builder, a, b: builder.fadd(a, b, flags=CONTRACT))
+_sub = _lanewise(2, lambda builder, a, b: builder.fsub(a, b, flags=CONTRACT))
+_mul = _lanewise(2, lambda builder, a, b: builder.fmul(a, b, flags=CONTRACT))
+_div = _lanewise(2, lambda builder, a, b: builder.fdiv(a, b))
+root = _lanewise(1, _called("sqrt"))
+"""Square roots."""
+power = _lanewise(2, _called("pow"))
+"""The first argument to the power of the second; slow."""
+where_equal = _lanewise(3, _where_equal)
+"""The third argument's lanes where the first and the second are equal, else 0."""
+where_other = _lanewise(3, _where_other)
+"""The third argument's lanes where the first and the second are not equal, else 0."""
+maximum = _lanewise(2, _maximum)
+"""The larger of each two lanes; a NaN in the second argument stays."""
+where_positive = _lanewise(2, _where_positive)
+"""The second argument's lanes where the first one's are above 0, else 0."""
+
+
+def _overload(sign: Callable[..., Any], of_vectors: Any) -> None:
+    def two_vectors(a: Any, b: Any) -> Any:
+        return of_vectors(a, b)
+
+    def scaled(a: Any, b: Any) -> Any:
+        return of_vectors(splat(a), b)
+
+    @overload(sign)
+    def choose(a: Any, b: Any) -> Any:
+        if b is not vector:
+            return None
+        return two_vectors if a is vector else scaled
+
+
+for _sign, _of_vectors in (
+    (operator.add, _add),
+    (operator.sub, _sub),
+    (operator.mul, _mul),
+    (operator.truediv, _div),
+):
+    _overload(_sign, _of_vectors)

@@ -1,0 +1,267 @@
+"""Convolution with 3x3 filters and stride 1 by Winograd's F(4x4, 3x3) (Lavin and Gray 2015).
+
+A thread takes some tiles at a time, few enough that their transforms stay in its cache: it
+transforms them, multiplies at each of the 36 positions, and transforms the products back.
+The gradient of the input is a convolution with the filters turned around.
+
+Images are (N, H, W, C) and row-major, filters (K, C / groups, 3, 3); `work` is scratch memory of
+the size `workspace` tells. Everything is float32.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from netc_kernels.cpu.product import DEPTH, PANEL, SHORT, TALL, short, tall
+from netc_kernels.cpu.shape import Array, Conv, up
+from netc_kernels.cpu.threads import Pool
+from netc_kernels.cpu.vector import LANES, inline, kernel
+from netc_kernels.cpu.winograd_transforms import (
+    FILTER_SCRATCH,
+    POSITIONS,
+    Matrices,
+    Tiles,
+    filter_panel,
+    input_tile,
+    output_tile,
+)
+
+NOTHING = np.zeros(0, np.float32)
+"""Stands for an array that is not there."""
+GAP = 16
+"""Elements between matrices, so that they do not fall on each other in the cache."""
+
+
+FEW_FILTERS = 64 * 64
+"""Up to so many filters' channels stay in a core's cache, whose rest should hold the tiles."""
+
+
+class Layout(NamedTuple):
+    """How one pass over a group uses its workspace, in elements."""
+
+    block: int
+    """Tiles at a time."""
+    filters: Matrices
+    """Transformed filters: tile is the number of rows of a panel."""
+    sources: Matrices
+    products: Matrices
+    scratch: int
+    thread: int
+    """Size of what every thread has for itself."""
+
+
+def layout(shape: Conv, tiles: int, channels: int, filters: int, threads: int) -> Layout:
+    """Plan the pass from `channels` to `filters` over a number of tiles."""
+    share = max(SHORT, up(-(-tiles // threads), SHORT))
+    block = min(block_tiles(channels, filters), share)
+    rows = block + TALL
+    position = up(filters, PANEL) * channels + GAP
+    weights = Matrices(0, position, channels, channels * PANEL)
+    source = up(channels, LANES) + GAP
+    sources = Matrices(0, rows * source + GAP, source, PANEL)
+    product = up(filters, PANEL) + GAP
+    products = Matrices(POSITIONS * sources.position, rows * product + GAP, product, PANEL)
+    scratch = products.at + POSITIONS * products.position
+    return Layout(block, weights, sources, products, scratch, scratch + FILTER_SCRATCH)
+
+
+def block_tiles(channels: int, filters: int) -> int:
+    """Choose how many tiles to take at a time: the more, the less often the filters are read."""
+    return 4 * TALL if channels * filters <= FEW_FILTERS else 8 * TALL
+
+
+def workspace(shape: Conv, threads: int) -> int:
+    """Bytes of `work` that `forward` and `backward_data` need."""
+    c, k = shape.channels // shape.groups, shape.filters // shape.groups
+    return 4 * max(
+        _elements(layout(shape, tiles_of(shape, out), a, b, threads), b, threads)
+        for a, b, out in ((c, k, shape.outputs), (k, c, shape.image))
+    )
+
+
+def _elements(plan: Layout, filters: int, threads: int) -> int:
+    return up(POSITIONS * plan.filters.position, GAP) + threads * plan.thread
+
+
+def tiles_of(shape: Conv, out: tuple[int, int]) -> int:
+    """Count the tiles of all images."""
+    return shape.images * -(-out[0] // 4) * -(-out[1] // 4)
+
+
+def forward(
+    y: Array,
+    x: Array,
+    w: Array,
+    shape: Conv,
+    work: Array,
+    pool: Pool,
+    bias: Array = NOTHING,
+    relu: bool = False,
+) -> None:
+    """Convolve: y (N, P, Q, K) from x (N, H, W, C), with bias (K,) and relu if asked."""
+    top, _, left, _ = shape.pad
+    for group in range(shape.groups):
+        source = tiles_at(
+            shape.outputs, shape.image, shape.channels, shape.groups, group, top, left
+        )
+        target = tiles_at(shape.outputs, shape.outputs, shape.filters, shape.groups, group, 0, 0)
+        _convolve(y, target, x, source, w, group, False, shape, work, pool, bias, NOTHING, relu)
+
+
+def backward_data(
+    dx: Array,
+    dy: Array,
+    w: Array,
+    shape: Conv,
+    work: Array,
+    pool: Pool,
+    positive: Array = NOTHING,
+) -> None:
+    """Compute dx (N, H, W, C) from dy (N, P, Q, K).
+
+    Where `positive` (as dx: the output of the relu before) is given and not above 0, dx is 0.
+    """
+    top, left = 2 - shape.pad[0], 2 - shape.pad[2]
+    for group in range(shape.groups):
+        source = tiles_at(shape.image, shape.outputs, shape.filters, shape.groups, group, top, left)
+        target = tiles_at(shape.image, shape.image, shape.channels, shape.groups, group, 0, 0)
+        _convolve(
+            dx, target, dy, source, w, group, True, shape, work, pool, NOTHING, positive, False
+        )
+
+
+def tiles_at(
+    covered: tuple[int, int],
+    image: tuple[int, int],
+    pitch: int,
+    groups: int,
+    group: int,
+    top: int,
+    left: int,
+) -> Tiles:
+    """The tiles that cover an output, in the image they are read from or written to."""
+    rows, columns = (-(-extent // 4) for extent in covered)
+    each = pitch // groups
+    return Tiles(rows, columns, *image, pitch, group * each, each, top, left)
+
+
+def _convolve(
+    y: Array,
+    target: Tiles,
+    x: Array,
+    source: Tiles,
+    w: Array,
+    group: int,
+    flip: bool,
+    shape: Conv,
+    work: Array,
+    pool: Pool,
+    bias: Array,
+    positive: Array,
+    relu: bool,
+) -> None:
+    tiles = shape.images * source.rows * source.columns
+    plan = layout(shape, tiles, source.channels, target.channels, pool.threads)
+    own = up(POSITIONS * plan.filters.position, GAP)
+    per_group = w.size // shape.groups
+    filters = w.reshape(-1)[group * per_group : (group + 1) * per_group]
+    lane, row = (9, 9 * target.channels) if flip else (9 * source.channels, 9)
+    y, x, bias, positive = (array.reshape(-1) for array in (y, x, bias, positive))
+
+    def transform(thread: int, start: int, stop: int) -> None:
+        scratch = own + thread * plan.thread + plan.scratch
+        filter_panels(
+            filters, row, lane, flip, work, plan.filters, target.channels, scratch, start, stop
+        )
+
+    def run(thread: int, start: int, stop: int) -> None:
+        at = own + thread * plan.thread
+        convolve_tiles(
+            y, target, x, source, work, plan.filters, _moved(plan.sources, at),
+            _moved(plan.products, at), at + plan.scratch, bias, positive, relu, start, stop,
+        )  # fmt: skip
+
+    pool.split(target.channels, transform, PANEL)
+    pool.run(tiles, plan.block, run)
+
+
+def _moved(matrices: Matrices, by: int) -> Matrices:
+    return matrices._replace(at=matrices.at + by)
+
+
+@kernel
+def filter_panels(
+    w: Any,
+    row: int,
+    lane: int,
+    flip: bool,
+    work: Any,
+    to: Matrices,
+    filters: int,
+    scratch: int,
+    start: int,
+    stop: int,
+) -> None:
+    """Transform filters `start` ... `stop`."""
+    for first in range(start, stop, PANEL):
+        filter_panel(
+            w, first * lane, row, lane, filters - first, flip, work,
+            to.at + first // PANEL * to.panel, to.position, to.tile, scratch,
+        )  # fmt: skip
+
+
+@kernel
+def convolve_tiles(
+    y: Any,
+    target: Tiles,
+    x: Any,
+    source: Tiles,
+    work: Any,
+    u: Matrices,
+    v: Matrices,
+    m: Matrices,
+    scratch: int,
+    bias: Any,
+    positive: Any,
+    relu: bool,
+    start: int,
+    stop: int,
+) -> None:
+    """Convolve tiles `start` ... `stop`, whose transforms have room in v and m."""
+    for tile in range(start, stop):
+        input_tile(x, source, tile, work, v, tile - start, scratch)
+    for position in range(POSITIONS):
+        for first in range(0, target.channels, PANEL):
+            panel = u.at + position * u.position + first // PANEL * u.panel
+            to, of = m.at + position * m.position + first, v.at + position * v.position
+            for depth in range(0, source.channels, DEPTH):
+                terms, add = min(DEPTH, source.channels - depth), depth > 0
+                _rows(
+                    work,
+                    to,
+                    m.tile,
+                    of + depth,
+                    v.tile,
+                    panel + depth * PANEL,
+                    terms,
+                    stop - start,
+                    add,
+                )
+    for tile in range(start, stop):
+        output_tile(y, target, tile, work, m, tile - start, scratch, bias, positive, relu)
+
+
+@inline
+def _rows(
+    work: Any, to: int, to_row: int, of: int, row: int, panel: int, terms: int, rows: int, add: bool
+) -> None:
+    """Multiply some rows by one panel."""
+    done = 0
+    while done < rows:
+        out, a = to + done * to_row, of + done * row
+        if rows - done > SHORT:
+            tall(work, out, to_row, work, a, row, 0, work, panel, 1, terms, add)
+            done += TALL
+        else:
+            short(work, out, to_row, work, a, row, 0, work, panel, 1, terms, add)
+            done += SHORT

@@ -1,0 +1,417 @@
+"""The fast kernels of the CPU behind a program's names: which there are, and how they are called.
+
+A launch names `conv.winograd`, a fused one the kernels of its steps. A step named `relu.joined` is
+done by the kernel before it. A name without a variant, or whose variant cannot run here, is the
+reference's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.ir.kernels import Call, Choice
+from netc_kernels import cpu
+from netc_kernels.reference import KERNELS
+
+Array = NDArray[Any]
+Attributes = dict[str, Any]
+Step = tuple[str, tuple[int, ...], Attributes]
+"""A kernel's name, its operands (-1: the result so far) and what it is told."""
+
+JOINED = "joined"
+"""The variant of a step that the kernel before it does as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a kernel is called on: arrays, scratch memory, threads."""
+
+    out: Array
+    inputs: Sequence[Array]
+    attributes: Attributes
+    joined: tuple[str, ...]
+    """Kernels of the steps done in one with it."""
+    extra: Sequence[Array]
+    """The operands of those steps, without the result itself."""
+    work: Array
+    pool: Any
+    """A netc_kernels.cpu.threads.Pool."""
+
+
+class CpuKernels:
+    """The kernels' table for devices of so many threads, with what was measured on this machine."""
+
+    def __init__(self, threads: int, measured: Mapping[Call, Mapping[str, float]] = {}) -> None:
+        """`measured` has seconds by variant for calls that were timed."""
+        self.threads, self.measured = threads, measured
+
+    def variants(self, call: Call) -> tuple[str, ...]:
+        """Kernels that can compute a call besides the reference's, the usual one first."""
+        if call.dtype != "f32" or cpu.available() or call.kernel not in {*_CALLS, *_UPDATES}:
+            return ()
+        if call.kernel == "add" and len(call.operands) != 2:
+            return ()
+        facts = _facts(call)
+        return tuple(each.name for each in _known(call.kernel) if each.applies(*facts))
+
+    def workspace_bytes(self, call: Call, variant: str) -> int:
+        """Scratch memory of a call's kernel."""
+        return int(_kernel(call.kernel, variant).workspace_bytes(*_facts(call), self.threads))
+
+    def choose(self, calls: tuple[Call, ...]) -> Choice | None:
+        """The fastest kernels measured for the steps of a node, or the usual ones."""
+        names, workspace, seconds, position = [], 0, 0.0, 0
+        while position < len(calls):
+            call = calls[position]
+            variant, measured = self._best(call)
+            seconds += measured
+            names.append(variant)
+            position += 1
+            if variant:
+                workspace = max(workspace, self.workspace_bytes(call, variant))
+                joined = joinable(calls[position - 1 :])
+                names += [JOINED] * joined
+                position += joined
+        return Choice(tuple(names), workspace, seconds) if any(names) else None
+
+    def _best(self, call: Call) -> tuple[str, float]:
+        variants = self.variants(call)
+        times = {v: t for v, t in self.measured.get(call, {}).items() if v in variants}
+        if times:
+            best = min(times, key=lambda variant: (times[variant], variant))
+            return best, times[best]
+        return (variants[0] if variants else ""), 0.0
+
+
+def joinable(calls: Sequence[Call]) -> int:
+    """How many steps the kernel of the first call does besides its own."""
+    head, rest = calls[0], calls[1:]
+    kernels = tuple(call.kernel for call in rest)
+    if head.kernel == "conv":
+        return next((len(e) for e in _EPILOGUES if kernels[: len(e)] == e), 0)
+    if kernels[:1] == ("relu",) and head.kernel in ("bias", "add", "bn_norm"):
+        return 1
+    if kernels[:1] != ("relu_dx",) or rest[0].args[1] != -1:
+        return 0
+    if head.kernel == "conv_dx":
+        return 1
+    return int(head.kernel in ("maxpool_dx", "lrn_dx") and rest[0].args[0] == head.args[0])
+
+
+_EPILOGUES = (("bias", "relu"), ("bias",), ("relu",))
+
+
+def bind(
+    kernel: str, attributes: Attributes, writes: Sequence[Array], inputs: Sequence[Array], pool: Any
+) -> Callable[[], None]:
+    """A launch as a function: its kernel with its arrays, or those of a fused launch in turn.
+
+    `writes` has the results, most often one, and then the workspace if there is one.
+    """
+    name = _plain_name(kernel)
+    if name in _UPDATES:
+        return _UPDATES[name](kernel.partition(".")[2], attributes, writes, inputs, pool)
+    out, work = writes[0], (*writes, _NO_WORK)[1]
+    steps: list[Step] = [(kernel, tuple(range(len(inputs))), attributes)]
+    if kernel == "fused":
+        steps = list(attributes["steps"])
+    return _in_turn([_bind_group(g, out, inputs, work, pool) for g in _groups(steps)])
+
+
+def _in_turn(calls: Sequence[Callable[[], None]]) -> Callable[[], None]:
+    if len(calls) == 1:
+        return calls[0]
+
+    def run() -> None:
+        for call in calls:
+            call()
+
+    return run
+
+
+def _plain_name(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _groups(steps: Sequence[Step]) -> list[list[Step]]:
+    """Every kernel with the steps that are joined to it."""
+    groups: list[list[Step]] = []
+    for step in steps:
+        if step[0].endswith("." + JOINED):
+            groups[-1].append(step)
+        else:
+            groups.append([step])
+    return groups
+
+
+def _bind_group(
+    group: list[Step], out: Array, inputs: Sequence[Array], work: Array, pool: Any
+) -> Callable[[], None]:
+    def arrays(args: Sequence[int]) -> list[Array]:
+        return [out if a < 0 else inputs[a] for a in args]
+
+    (name, args, told), *joined = group
+    kernel, _, variant = name.partition(".")
+    operands = arrays(args)
+    if not variant or cpu.available() or any(not a.size for a in (out, *operands)):
+        return _in_turn(
+            [partial(KERNELS[_plain_name(n)], out, *arrays(a), **t) for n, a, t in group]
+        )
+    names = tuple(_plain_name(name) for name, _, _ in joined)
+    extra = [inputs[a] for _, args, _ in joined for a in args if a >= 0]
+    bound = Bound(out, operands, told, names, extra, work, pool)
+    return _CALLS[kernel](variant, bound)
+
+
+def _dense(array: Array) -> Array:
+    """An image as it lies in memory, (N, H, W, C); everything else as it is."""
+    if array.ndim == 4:
+        array = array.transpose(0, 2, 3, 1)
+    assert array.flags.c_contiguous, "fast kernels want dense arrays, channels innermost"
+    return array
+
+
+def _conv_facts(call: Call) -> tuple[Any, ...]:
+    """The shapes and attributes of a convolution, forward or backward."""
+    image, filters = call.operands[0], call.operands[1]
+    if call.kernel == "conv_dw":
+        filters = call.result
+    elif call.kernel == "conv_dx":
+        image = call.result
+    return (_conv_shape(image, filters, dict(call.attributes)),)
+
+
+def _conv_shape(image: Sequence[int], filters: Sequence[int], told: Attributes) -> Any:
+    from netc_kernels.cpu.shape import Conv
+
+    n, channels, height, width = image
+    size = (filters[2], filters[3])
+    return Conv(
+        n, channels, filters[0], (height, width), size, told["stride"], told["pad"], told["groups"]
+    )
+
+
+def _channels(call: Call) -> tuple[int, ...]:
+    return (call.operands[0][1],)
+
+
+def _lrn_facts(call: Call) -> tuple[int, ...]:
+    return call.operands[0][1], dict(call.attributes)["size"]
+
+
+_FACTS: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
+    "conv": _conv_facts,
+    "conv_dx": _conv_facts,
+    "conv_dw": _conv_facts,
+    "bias_db": _channels,
+    "bn_mean": _channels,
+    "bn_var": _channels,
+    "bn_dgamma": _channels,
+    "fc_dw_sgd": _channels,
+    "lrn": _lrn_facts,
+    "lrn_dx": _lrn_facts,
+}
+"""What kernels depend on, by operation; nothing for the others."""
+
+
+def _facts(call: Call) -> tuple[Any, ...]:
+    return _FACTS[call.kernel](call) if call.kernel in _FACTS else ()
+
+
+def _known(kernel: str) -> tuple[Any, ...]:
+    # Imported here: it imports Numba, which the reference kernels do without.
+    from netc_kernels.cpu.table import IMPLEMENTATIONS
+
+    return IMPLEMENTATIONS[kernel]
+
+
+def _kernel(kernel: str, variant: str) -> Any:
+    return next(each for each in _known(kernel) if each.name == variant)
+
+
+def _run(kernel: str, variant: str) -> Callable[..., None]:
+    run: Callable[..., None] = _kernel(kernel, variant).run
+    return run
+
+
+def _conv(variant: str, b: Bound) -> Callable[[], None]:
+    x, w = b.inputs
+    shape = _bound_shape(b, x, w)
+    call = partial(_run("conv", variant), _dense(b.out), _dense(x), w, shape, b.work, b.pool)
+    if "bias" in b.joined:
+        call = partial(call, bias=b.extra[0])
+    return partial(call, relu="relu" in b.joined)
+
+
+def _conv_dx(variant: str, b: Bound) -> Callable[[], None]:
+    dy, w = b.inputs
+    shape = _bound_shape(b, b.out, w)
+    call = partial(_run("conv_dx", variant), _dense(b.out), _dense(dy), w, shape, b.work, b.pool)
+    return partial(call, positive=_dense(b.extra[0])) if b.joined else call
+
+
+def _conv_dw(variant: str, b: Bound) -> Callable[[], None]:
+    x, dy = b.inputs
+    shape = _bound_shape(b, x, b.out)
+    return partial(_run("conv_dw", variant), b.out, _dense(x), _dense(dy), shape, b.work, b.pool)
+
+
+def _bound_shape(b: Bound, image: Array, filters: Array) -> Any:
+    assert filters.flags.c_contiguous, "filters lie row-major, K C R S"
+    return _conv_shape(image.shape, filters.shape, b.attributes)
+
+
+def _pool(variant: str, b: Bound, kernel: str, *operands: Array, **more: Any) -> Callable[[], None]:
+    from netc_kernels.cpu.pool import windows
+
+    image, pooled = (b.out, b.inputs[-1]) if kernel.endswith("_dx") else (b.inputs[0], b.out)
+    told = b.attributes
+    over = windows(_dense(image), _dense(pooled), told["size"], told["stride"], told["pad"])
+    arrays = [_dense(a) for a in (b.out, *b.inputs)]
+    return partial(_run(kernel, variant), *arrays, over, b.pool, **more)
+
+
+def _maxpool_dx(variant: str, b: Bound) -> Callable[[], None]:
+    return _pool(variant, b, "maxpool_dx", relu=bool(b.joined))
+
+
+def _plain(kernel: str) -> Callable[[str, Bound], Callable[[], None]]:
+    """Kernels of dense arrays and threads, and nothing else."""
+
+    def call(variant: str, b: Bound) -> Callable[[], None]:
+        arrays = [_dense(a) for a in (b.out, *b.inputs)]
+        return partial(_run(kernel, variant), *arrays, b.pool)
+
+    return call
+
+
+def _then_relu(kernel: str) -> Callable[[str, Bound], Callable[[], None]]:
+    def call(variant: str, b: Bound) -> Callable[[], None]:
+        arrays = [_dense(a) for a in (b.out, *b.inputs)]
+        return partial(_run(kernel, variant), *arrays, b.pool, then_relu=bool(b.joined))
+
+    return call
+
+
+def _told(
+    kernel: str, work: bool, relu: bool = False
+) -> Callable[[str, Bound], Callable[[], None]]:
+    """Kernels that are told their attributes as the reference's are."""
+
+    def call(variant: str, b: Bound) -> Callable[[], None]:
+        arrays = [_dense(a) for a in (b.out, *b.inputs)]
+        told = dict(b.attributes) | ({"relu": bool(b.joined)} if relu else {})
+        scratch = [b.work] if work else []
+        return partial(_run(kernel, variant), *arrays, *scratch, b.pool, **told)
+
+    return call
+
+
+def _bias_db(variant: str, b: Bound) -> Callable[[], None]:
+    return partial(_run("bias_db", variant), b.out, _dense(b.inputs[0]), b.work, b.pool)
+
+
+def _dropout(variant: str, b: Bound) -> Callable[[], None]:
+    x, seed, step = b.inputs
+    told = b.attributes
+    if b.out.shape[2:] != told["shape"][2:]:
+        # A part of the height or width has its elements in more pieces than the kernel knows.
+        return partial(KERNELS["dropout"], b.out, *b.inputs, **told)
+    first, run, stride = _runs(b.out, told["shape"], told["offset"], told["rows"])
+    call = partial(
+        _run("dropout", variant), _dense(b.out), _dense(x), first, b.pool,
+        run=run, step=stride, key=told["key"], rate=told["rate"],
+    )  # fmt: skip
+    return lambda: call(seed=int(seed), counter=int(step))
+
+
+def _runs(
+    out: Array, shape: tuple[int, ...], offset: tuple[int, ...], rows: tuple[tuple[int, int], ...]
+) -> tuple[Array, int, int]:
+    """Global indices of the first elements of runs, elements in a run, and their distance."""
+    own = np.arange(offset[0], offset[0] + len(out))
+    if rows:
+        own = np.concatenate([np.arange(start, start + count) for start, count in rows])
+    plane = prod(out.shape[2:])
+    starts = own.astype(np.int64) * prod(shape[1:])
+    if out.ndim == 2:
+        return starts + offset[1], out.shape[1], 1
+    channels = np.arange(offset[1], offset[1] + out.shape[1], dtype=np.int64) * plane
+    return (starts[:, None] + channels).reshape(-1), plane, out.shape[1]
+
+
+def _sgd(
+    variant: str, told: Attributes, writes: Sequence[Array], inputs: Sequence[Array], pool: Any
+) -> Callable[[], None]:
+    """From (g, v, w, lr): velocity and weight, both in place."""
+    g, v, w, rate = inputs
+    if cpu.available() or not w.size:
+        return _reference_sgd(writes, g, v, w, rate, told)
+    call = partial(_run("sgd", variant), writes[1], writes[0], g, pool, **_pace(told))
+    return lambda: call(lr=float(rate))
+
+
+def _fc_dw_sgd(
+    variant: str, told: Attributes, writes: Sequence[Array], inputs: Sequence[Array], pool: Any
+) -> Callable[[], None]:
+    """From (x, dy, v, w, lr): velocity and weight by the gradient of a fully connected layer."""
+    x, dy, v, w, rate = inputs
+    if cpu.available() or not (w.size and x.size):
+        g = np.empty_like(w)
+        gradient = partial(KERNELS["fc_dw"], g, x, dy)
+        return _in_turn([gradient, _reference_sgd(writes, g, v, w, rate, told)])
+    run = _run("fc_dw_sgd", variant)
+    call = partial(run, writes[1], writes[0], x, dy, writes[2], pool, **_pace(told))
+    return lambda: call(lr=float(rate))
+
+
+def _reference_sgd(
+    writes: Sequence[Array], g: Array, v: Array, w: Array, rate: Array, told: Attributes
+) -> Callable[[], None]:
+    moved, new = writes[:2]
+    return _in_turn([
+        partial(KERNELS["sgd_velocity"], moved, v, w, g, rate, **told),
+        partial(KERNELS["sgd_apply"], new, w, moved),
+    ])  # fmt: skip
+
+
+def _pace(told: Attributes) -> Attributes:
+    return {"momentum": told["momentum"], "decay": told["scale"] * told["decay"]}
+
+
+_NO_WORK = np.empty(0, np.float32)
+_UPDATES = {"sgd": _sgd, "fc_dw_sgd": _fc_dw_sgd}
+"""Kernels with two results: the velocity and the weight."""
+
+_CALLS: Mapping[str, Callable[[str, Bound], Callable[[], None]]] = {
+    "conv": _conv,
+    "conv_dx": _conv_dx,
+    "conv_dw": _conv_dw,
+    "maxpool": lambda variant, b: _pool(variant, b, "maxpool"),
+    "maxpool_dx": _maxpool_dx,
+    "avgpool": lambda variant, b: _pool(variant, b, "avgpool"),
+    "avgpool_dx": lambda variant, b: _pool(variant, b, "avgpool_dx"),
+    "bias": _then_relu("bias"),
+    "add": _then_relu("add"),
+    "bias_db": _bias_db,
+    "relu": _plain("relu"),
+    "relu_dx": _plain("relu_dx"),
+    "lrn": _told("lrn", work=True),
+    "lrn_dx": _told("lrn_dx", work=True, relu=True),
+    "bn_mean": _told("bn_mean", work=True),
+    "bn_var": _told("bn_var", work=True),
+    "bn_dgamma": _told("bn_dgamma", work=True),
+    "bn_norm": _told("bn_norm", work=False, relu=True),
+    "bn_dx": _told("bn_dx", work=False),
+    "fc": _plain("fc"),
+    "fc_dx": _plain("fc_dx"),
+    "fc_dw": _plain("fc_dw"),
+    "dropout": _dropout,
+}

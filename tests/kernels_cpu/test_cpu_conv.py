@@ -1,0 +1,173 @@
+"""Every variant of the convolutions against the reference."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+pytest.importorskip("numba")
+
+from netc_kernels.cpu.shape import Conv
+from netc_kernels.cpu.table import IMPLEMENTATIONS, Implementation
+from netc_kernels.cpu.threads import Pool
+from netc_kernels.reference import KERNELS
+
+Array = NDArray[Any]
+TOLERANCE = {"winograd": 3e-6, "direct": 1e-6}
+"""The relative error of a whole tensor in the 2-norm, against float64."""
+PASSES = "conv", "conv_dx", "conv_dw"
+
+SHAPES = {
+    "one pixel": Conv(1, 1, 1, (1, 1), (1, 1)),
+    "one pixel, padded": Conv(1, 3, 2, (1, 1), (3, 3), (1, 1), (1, 1, 1, 1)),
+    "no padding": Conv(2, 5, 7, (9, 6), (3, 3)),
+    "uneven padding": Conv(2, 17, 33, (9, 6), (3, 3), (1, 1), (0, 2, 1, 0)),
+    "more padding than window": Conv(1, 3, 5, (4, 4), (3, 3), (1, 1), (4, 4, 4, 4)),
+    "many tiles": Conv(3, 16, 32, (30, 21), (3, 3), (1, 1), (1, 1, 1, 1)),
+    "groups": Conv(2, 24, 40, (13, 14), (3, 3), (1, 1), (1, 1, 1, 1), 2),
+    "many channels": Conv(1, 256, 288, (8, 8), (3, 3), (1, 1), (1, 1, 1, 1)),
+    "few channels": Conv(2, 3, 8, (9, 11), (3, 3), (1, 1), (1, 1, 1, 1)),
+    "first of ResNet": Conv(2, 3, 40, (19, 21), (7, 7), (2, 2), (3, 3, 3, 3)),
+    "first of AlexNet": Conv(2, 3, 40, (23, 21), (11, 11), (4, 4)),
+    "1x1": Conv(2, 37, 40, (9, 11), (1, 1)),
+    "1x1, many pixels": Conv(3, 8, 20, (17, 16), (1, 1)),
+    "1x1, stride": Conv(2, 37, 40, (9, 11), (1, 1), (2, 2)),
+    "1x1, groups": Conv(2, 36, 40, (9, 11), (1, 1), (1, 1), (0, 0, 0, 0), 2),
+    "1x1, padding": Conv(2, 6, 4, (3, 5), (1, 1), (1, 1), (1, 0, 0, 2)),
+    "5x5, groups": Conv(2, 36, 40, (9, 11), (5, 5), (1, 1), (2, 2, 2, 2), 2),
+    "uneven everything": Conv(2, 36, 40, (9, 11), (3, 2), (2, 3), (1, 0, 2, 1), 2),
+    "stride past window": Conv(1, 9, 10, (5, 5), (2, 2), (3, 3)),
+    "deep": Conv(1, 300, 9, (6, 7), (3, 3), (2, 2), (1, 1, 1, 1)),
+    "no images": Conv(0, 4, 4, (5, 5), (3, 3), (1, 1), (1, 1, 1, 1)),
+}
+CASES = [
+    pytest.param(op, variant, shape, id=f"{op}-{variant.name}-{name}")
+    for op in PASSES
+    for variant in IMPLEMENTATIONS[op]
+    for name, shape in SHAPES.items()
+    if variant.applies(shape)
+]
+
+
+def scratch(size: int) -> Array:
+    """Scratch memory that is garbage at first, with a guard after its end."""
+    return np.full(size // 4 + 64, np.nan, np.float32)
+
+
+def operands(op: str, shape: Conv) -> tuple[Array, Array, Array]:
+    """Return an output full of garbage and the inputs, as the CPU's kernels take them."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((shape.images, *shape.image, shape.channels), np.float32)
+    y = rng.standard_normal((shape.images, *shape.outputs, shape.filters), np.float32)
+    per_group = shape.channels // shape.groups
+    w = rng.standard_normal((shape.filters, per_group, *shape.size), np.float32)
+    out, *inputs = {"conv": (y, x, w), "conv_dx": (x, y, w), "conv_dw": (w, x, y)}[op]
+    return np.full_like(out, np.nan), *inputs
+
+
+def first_channels(x: Array) -> Array:
+    return np.moveaxis(x, 3, 1)
+
+
+def expected(op: str, shape: Conv, out: Array, a: Array, b: Array) -> Array:
+    """Compute in float64 by the reference, in the layout of `out`."""
+    result = np.empty(out.shape)
+    views = [np.asarray(array, np.float64) for array in (a, b)]
+    views[0] = first_channels(views[0])
+    views[1] = first_channels(views[1]) if op == "conv_dw" else views[1]
+    attributes: dict[str, Any] = {"stride": shape.stride, "pad": shape.pad, "groups": shape.groups}
+    target = result if op == "conv_dw" else first_channels(result)
+    KERNELS[op](target, *views, **attributes, filters=shape.filters, first_filter=0)
+    return result
+
+
+def run(
+    op: str, variant: Implementation, shape: Conv, pool: Pool, *more: Any
+) -> tuple[Array, tuple[Array, Array]]:
+    out, a, b = operands(op, shape)
+    size = variant.workspace_bytes(shape, pool.threads)
+    work = scratch(size)
+    variant.run(out, a, b, shape, work, pool, *more)
+    assert np.isnan(work[size // 4 :]).all(), "it wrote past its workspace"
+    return out, (a, b)
+
+
+def assert_near(actual: Array, wanted: Array, tolerance: float) -> None:
+    assert np.linalg.norm(actual - wanted) <= tolerance * np.linalg.norm(wanted)
+
+
+@pytest.mark.parametrize(("op", "variant", "shape"), CASES)
+def test_equals_reference(op: str, variant: Implementation, shape: Conv) -> None:
+    for threads in (1, 3):
+        with Pool(threads) as pool:
+            out, inputs = run(op, variant, shape, pool)
+        assert_near(out, expected(op, shape, out, *inputs), TOLERANCE[variant.name])
+
+
+@pytest.mark.parametrize("variant", IMPLEMENTATIONS["conv"], ids=lambda v: v.name)
+@pytest.mark.parametrize("relu", [False, True])
+def test_bias_and_relu(variant: Implementation, relu: bool) -> None:
+    shape = SHAPES["groups"]
+    bias = np.random.default_rng(1).standard_normal(shape.filters).astype(np.float32)
+    with Pool(2) as pool:
+        out, inputs = run("conv", variant, shape, pool, bias, relu)
+    wanted = expected("conv", shape, out, *inputs) + bias
+    assert_near(out, np.maximum(wanted, 0) if relu else wanted, TOLERANCE[variant.name])
+
+
+@pytest.mark.parametrize("variant", IMPLEMENTATIONS["conv_dx"], ids=lambda v: v.name)
+def test_slope_of_relu(variant: Implementation) -> None:
+    shape = SHAPES["groups"]
+    size = (shape.images, *shape.image, shape.channels)
+    positive = np.random.default_rng(1).standard_normal(size).astype(np.float32)
+    with Pool(2) as pool:
+        out, inputs = run("conv_dx", variant, shape, pool, positive)
+    wanted = expected("conv_dx", shape, out, *inputs) * (positive > 0)
+    assert_near(out, wanted, TOLERANCE[variant.name])
+    assert not out[positive <= 0].any()
+
+
+@pytest.mark.parametrize("op", PASSES)
+@pytest.mark.parametrize("size", [(3, 3), (1, 1)])
+def test_long_sums_stay_exact(op: str, size: tuple[int, int]) -> None:
+    shape = Conv(2, 512, 512, (8, 8), size, (1, 1), (size[0] // 2,) * 4)
+    variant = next(v for v in IMPLEMENTATIONS[op] if v.applies(shape))
+    with Pool(2) as pool:
+        out, inputs = run(op, variant, shape, pool)
+    assert_near(out, expected(op, shape, out, *inputs), TOLERANCE[variant.name])
+
+
+@pytest.mark.parametrize("op", PASSES)
+def test_same_bits_every_time(op: str) -> None:
+    shape = SHAPES["many tiles"]
+    for variant in IMPLEMENTATIONS[op]:
+        with Pool(3) as pool:
+            results = [run(op, variant, shape, pool)[0] for _ in range(5)]
+        assert all(np.array_equal(results[0], result) for result in results)
+
+
+def test_two_pools_at_once() -> None:
+    shape, results = SHAPES["many tiles"], {}
+
+    def device(number: int) -> None:
+        with Pool(2) as pool:
+            results[number] = [
+                run(op, variant, shape, pool)[0]
+                for _ in range(5)
+                for op in PASSES
+                for variant in IMPLEMENTATIONS[op]
+            ]
+
+    device(0)
+    others = [threading.Thread(target=device, args=(number,)) for number in (1, 2)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join()
+    for number in (1, 2):
+        for mine, theirs in zip(results[0], results[number], strict=True):
+            np.testing.assert_array_equal(mine, theirs)

@@ -1,0 +1,207 @@
+"""Pooling, normalization, products, updates and dropout against the reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from kernel_oracles import Windows
+from numpy.typing import NDArray
+
+pytest.importorskip("numba")
+
+from netc_kernels.cpu import elementwise, linear, norm, pool, random, update
+from netc_kernels.cpu.threads import Pool
+from netc_kernels.reference import KERNELS
+
+Array = NDArray[Any]
+TOLERANCE = 2e-6
+"""Of the largest element of a tensor."""
+THREADS = pytest.mark.parametrize("threads", [1, 3])
+
+POOLS = [
+    ((2, 6, 6, 33), Windows((2, 2), (2, 2))),
+    ((1, 37, 5, 17), Windows((3, 3), (2, 2))),
+    ((2, 7, 6, 16), Windows((3, 3), (2, 2), ceil=True)),
+    ((1, 6, 8, 5), Windows((3, 2), (2, 3), (1, 1, 1, 1), ceil=True)),
+    ((2, 7, 7, 5), Windows((2, 2), (3, 3), ceil=True)),
+    ((3, 17, 17, 3), Windows((3, 3), (1, 1), (1, 1, 1, 1))),
+    ((1, 1, 1, 1), Windows((3, 3), (2, 2), (1, 1, 1, 1))),
+    ((2, 7, 7, 20), Windows((7, 7))),
+]
+
+
+def normal(*shape: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def reference(
+    op: str, result_shape: tuple[int, ...], /, *inputs: Array, **attributes: Any
+) -> Array:
+    """Run the reference on images (N, H, W, C)."""
+    result = np.empty(result_shape, np.float32)
+    views = [np.moveaxis(x, -1, 1) if np.ndim(x) == 4 else x for x in (result, *inputs)]
+    KERNELS[op](*views, **attributes)
+    return result
+
+
+def assert_near(actual: Array, wanted: Array) -> None:
+    scale = np.abs(wanted).max(initial=1e-3)
+    np.testing.assert_allclose(actual, wanted, rtol=0, atol=TOLERANCE * scale)
+
+
+def garbage(*shape: int) -> Array:
+    return np.full(shape, np.nan, np.float32)
+
+
+@THREADS
+@pytest.mark.parametrize(("shape", "windows"), POOLS)
+def test_pooling(shape: tuple[int, ...], windows: Windows, threads: int) -> None:
+    x = np.random.default_rng(0).integers(-2, 3, shape).astype(np.float32)  # many equal
+    result = (shape[0], *windows.outputs(*shape[1:3]), shape[3])
+    y, dx, dy, at = garbage(*result), garbage(*shape), normal(*result), windows.attributes
+    over = pool.windows(x, y, windows.size, windows.stride, windows.pad)
+    with Pool(threads) as threads_:
+        pool.maxpool(y, x, over, threads_)
+        np.testing.assert_array_equal(y, reference("maxpool", result, x, **at))
+        pool.maxpool_dx(dx, x, y, dy, over, threads_)
+        wanted = reference("maxpool_dx", shape, x, y, dy, **at)
+        assert_near(dx, wanted)
+        pool.maxpool_dx(dx, x, y, dy, over, threads_, relu=True)
+        assert_near(dx, wanted * (x > 0))
+        pool.avgpool(y, x, over, threads_)
+        assert_near(y, reference("avgpool", result, x, **at))
+        pool.avgpool_dx(dx, dy, over, threads_)
+        assert_near(dx, reference("avgpool_dx", shape, dy, **at))
+
+
+@THREADS
+@pytest.mark.parametrize(
+    ("channels", "size", "beta"), [(96, 5, 0.75), (7, 4, 0.6), (40, 1, 0.75), (3, 9, 0.75)]
+)
+def test_lrn(channels: int, size: int, beta: float, threads: int) -> None:
+    shape, at = (2, 5, 3, channels), {"size": size, "alpha": 0.3, "beta": beta, "k": 2.0}
+    x, dy, out = normal(*shape), normal(*shape, seed=1), garbage(*shape)
+    work = garbage(norm.lrn_workspace(channels, size, threads) // 4)
+    with Pool(threads) as threads_:
+        norm.lrn(out, x, work, threads_, **at)
+        assert_near(out, reference("lrn", shape, x, **at))
+        norm.lrn_dx(out, x, dy, work, threads_, **at)
+        wanted = reference("lrn_dx", shape, x, dy, **at)
+        assert_near(out, wanted)
+        norm.lrn_dx(out, x, dy, work, threads_, relu=True, **at)
+        assert_near(out, wanted * (x > 0))
+
+
+@THREADS
+@pytest.mark.parametrize("shape", [(3, 15, 17, 37), (5, 16), (1, 1, 1, 3)])
+def test_batch_norm(shape: tuple[int, ...], threads: int) -> None:
+    channels, count = shape[-1:], 999
+    x, dy, out = normal(*shape) + 3, normal(*shape, seed=1), garbage(*shape)
+    mean, gamma, beta = (normal(*channels, seed=seed) for seed in (2, 3, 4))
+    var, sums = gamma**2 + 0.5, garbage(*channels)
+    work = garbage(elementwise.sums_workspace(*channels) // 4)
+    with Pool(threads) as threads_:
+        norm.bn_mean(sums, x, work, threads_, count=count)
+        assert_near(sums, reference("bn_mean", channels, x, count=count))
+        norm.bn_var(sums, x, mean, work, threads_, count=count)
+        assert_near(sums, reference("bn_var", channels, x, mean, count=count))
+        elementwise.channel_sums(sums, dy, work, threads_)
+        assert_near(sums, reference("bias_db", channels, dy))
+        norm.bn_dgamma(sums, x, mean, var, dy, work, threads_, eps=1e-3)
+        assert_near(sums, reference("bn_dgamma", channels, x, mean, var, dy, eps=1e-3))
+        norm.bn_norm(out, x, mean, var, gamma, beta, threads_, eps=1e-3)
+        wanted = reference("bn_norm", shape, x, mean, var, gamma, beta, eps=1e-3)
+        assert_near(out, wanted)
+        norm.bn_norm(out, x, mean, var, gamma, beta, threads_, eps=1e-3, relu=True)
+        assert_near(out, np.maximum(wanted, 0))
+        inputs, at = (x, mean, var, gamma, sums, beta, dy), {"eps": 1e-3, "count": count}
+        norm.bn_dx(out, *inputs, threads_, **at)
+        assert_near(out, reference("bn_dx", shape, *inputs, **at))
+
+
+@THREADS
+def test_elementwise(threads: int) -> None:
+    shape = (2, 111, 13, 37)
+    x, y, b, out = normal(*shape), normal(*shape, seed=1), normal(37), garbage(*shape)
+    with Pool(threads) as threads_:
+        elementwise.relu(out, x, threads_)
+        np.testing.assert_array_equal(out, np.maximum(x, 0))
+        elementwise.relu_dx(out, x, y, threads_)
+        np.testing.assert_array_equal(out, y * (x > 0))
+        for relu in (False, True):
+            elementwise.add(out, x, y, threads_, relu)
+            np.testing.assert_array_equal(out, np.maximum(x + y, 0) if relu else x + y)
+            elementwise.bias(out, x, b, threads_, relu)
+            np.testing.assert_array_equal(out, np.maximum(x + b, 0) if relu else x + b)
+
+
+def test_relu_keeps_nan() -> None:
+    x = np.array([np.nan, -1, 2, np.inf, -np.inf], np.float32)
+    out = garbage(5)
+    with Pool(1) as threads:
+        elementwise.relu(out, x, threads)
+    np.testing.assert_array_equal(out, np.maximum(x, 0))
+
+
+@THREADS
+@pytest.mark.parametrize(("n", "c", "k"), [(1, 5, 3), (9, 70, 50), (16, 33, 100), (0, 4, 6)])
+def test_fully_connected(n: int, c: int, k: int, threads: int) -> None:
+    x, w, dy, v = normal(n, c), normal(k, c), normal(n, k), normal(k, c, seed=1)
+    y, dx, dw = garbage(n, k), garbage(n, c), garbage(k, c)
+    at = {"lr": 0.1, "momentum": 0.9, "decay": 0.01}
+    wanted = 0.9 * v - np.float32(0.1) * (dy.T @ x + 0.01 * w)
+    with Pool(threads) as threads_:
+        linear.fc(y, x, w, threads_)
+        assert_near(y, x @ w.T)
+        linear.fc_dx(dx, dy, w, threads_)
+        assert_near(dx, dy @ w)
+        linear.fc_dw(dw, x, dy, threads_)
+        assert_near(dw, dy.T @ x)
+        w1, v1, w2, v2 = w.copy(), v.copy(), w.copy(), v.copy()
+        update.sgd(w1, v1, dw, threads_, **at)
+        work = garbage(update.fc_dw_sgd_workspace(c, threads) // 4)
+        update.fc_dw_sgd(w2, v2, x, dy, work, threads_, **at)
+    for new_w, new_v in ((w1, v1), (w2, v2)):
+        assert_near(new_v, wanted)
+        assert_near(new_w, w + wanted)
+
+
+@THREADS
+@pytest.mark.parametrize("seed", [5, -3, 2**40 + 7])
+def test_dropout_has_the_reference_bits(seed: int, threads: int) -> None:
+    state, at = (np.array(seed), np.array(2**32 + 3)), {"rate": 0.3, "key": 77}
+    own: dict[str, Any] = {**at, "seed": seed, "counter": 2**32 + 3}
+    block, image = normal(6, 50), normal(2, 5, 6, 7)
+    with Pool(threads) as threads_:
+        out, first = garbage(6, 50), np.arange(2, 8) * 61 + 5
+        random.dropout(out, block, first, threads_, run=50, step=1, **own)
+        where = {"shape": (9, 61), "offset": (2, 5), "rows": ()}
+        np.testing.assert_array_equal(
+            out, reference("dropout", (6, 50), block, *state, **at, **where)
+        )
+        out = garbage(2, 5, 6, 7)
+        random.dropout(out, image, np.arange(14) * 30, threads_, run=30, step=7, **own)
+        where = {"shape": (2, 7, 5, 6), "offset": (0, 0, 0, 0), "rows": ()}
+        wanted = reference("dropout", image.shape, image, *state, **at, **where)
+        np.testing.assert_array_equal(out, wanted)
+        long, first = normal(1, 70_001), np.array([2**34 + 1])
+        out = garbage(1, 70_001)
+        random.dropout(out, long, first, threads_, run=70_001, step=1, **own)
+        where = {"shape": (2**35,), "offset": (2**34 + 1,), "rows": ()}
+        wanted = reference("dropout", (70_001,), long[0], *state, **at, **where)
+        np.testing.assert_array_equal(out[0], wanted)
+
+
+def test_a_pool_passes_on_what_a_part_raises() -> None:
+    def part(thread: int, start: int, stop: int) -> None:
+        if start == 3:
+            raise ValueError("three")
+
+    with Pool(3) as threads:
+        with pytest.raises(ValueError, match="three"):
+            threads.run(10, 1, part)
+        seen: list[int] = []
+        threads.run(10, 3, lambda thread, start, stop: seen.extend(range(start, stop)))
+        assert sorted(seen) == list(range(10))

@@ -1,0 +1,231 @@
+"""Fast kernels in programs: what they are called, that they compute what the reference does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import netc_clusters
+import netc_models
+from netc.cost import Cluster, read_cluster
+from netc.ir.program import Bundle, Launch
+from netc.ir.types import line_mesh
+from netc.passes.assign_formats import Target
+from netc.passes.differentiate import Sgd
+from netc.passes.pipeline import Options, compile_network
+from netc.syntax import Network, parse_text
+from netc_runtime.cpu import CpuBackend
+from netc_runtime.kernels import CpuKernels, bind
+from netc_runtime.session import Session
+
+MODELS = Path(netc_models.__file__).parent
+THREADS = 2
+CLUSTER: Cluster = read_cluster(Path(netc_clusters.__file__).parent / "local.toml")
+MIXED = """net mixed(classes = 7)
+include "blocks/resnet.net"
+input image 3x23x21
+conv 5x5 18 /2 pad=2 bias=false | bn | relu | lrn 5 | maxpool 3x3 /2 ceil=true
+bottleneck(8, project=true)
+conv 3x3 20 pad=same groups=2 | tanh
+conv 3x3 24 pad=0x1 | relu | avgpool 3x3 /1 pad=1
+concat { conv 1x1 8 | relu ; maxpool 2x2 /1 pad=1 | conv 2x2 8 bias=false ; conv 3x3 32 pad=1 }
+bn | dropout 0.3
+maxpool 2x2
+fc 40 | relu | dropout 0.5
+fc classes | softmax_loss
+"""
+
+
+def network(text: str) -> Network:
+    return parse_text(text, str(MODELS / "mixed.net"))
+
+
+def compiled(net: Network, batch: int, devices: int = 1, fast: bool = True) -> Bundle:
+    target = Target("cpu", "nhwc", choose=CpuKernels(THREADS).choose) if fast else Target("cpu")
+    options = Options(line_mesh(devices), batch, CLUSTER, optimizer=Sgd(0.9, 1e-3), target=target)
+    return compile_network(net, options, {"batch": batch, "precision": "fp32"})[0]
+
+
+def session(bundle: Bundle) -> Session:
+    programs = (bundle.init, bundle.train, bundle.eval)
+    opened = Session(bundle, CpuBackend(programs, poison=True, threads=THREADS))
+    opened.initialize(3)
+    return opened
+
+
+def images(bundle: Bundle) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    shape = next(p.shape for p in bundle.train.inputs if len(p.shape) == 4)
+    rng = np.random.default_rng(5)
+    return rng.standard_normal(shape).astype("f4"), rng.integers(0, 7, shape[0])
+
+
+def launches(bundle: Bundle) -> list[Launch]:
+    return [i for i in bundle.train.instructions if isinstance(i, Launch)]
+
+
+def names(launch: Launch) -> list[str]:
+    """The kernels of a launch, step by step."""
+    return [step[0] for step in dict(launch.attributes).get("steps", ((launch.kernel,),))]
+
+
+def plainly(launch: Launch) -> tuple[str, dict[str, Any]]:
+    """The launch with the reference's kernels."""
+    told = dict(launch.attributes)
+    if "steps" in told:
+        told["steps"] = [(n.partition(".")[0], *rest) for n, *rest in told["steps"]]
+    return launch.kernel.partition(".")[0], told
+
+
+def test_programs_name_every_kernel() -> None:
+    found = {name for launch in launches(compiled(network(MIXED), 6)) for name in names(launch)}
+    wanted = """conv.winograd conv.direct conv_dx.winograd conv_dw.winograd bias.joined relu.joined
+        relu_dx.joined bn_norm.vector lrn_dx.vector dropout.vector maxpool_dx.vector avgpool.vector
+        fc_dw_sgd.vector sgd.vector tanh"""
+    assert set(wanted.split()) <= found
+    for launch in launches(compiled(network(MIXED), 6)):
+        assert not names(launch)[0].endswith(".joined")
+
+
+def test_reference_programs_name_none() -> None:
+    bundle = compiled(network(MIXED), 6, fast=False)
+    assert not any("." in name for launch in launches(bundle) for name in names(launch))
+
+
+@pytest.mark.parametrize("batch", [6, 1])
+def test_every_launch_of_a_step_equals_the_reference(batch: int) -> None:
+    """On the values that it meets, so that nothing that came before adds to its error."""
+    bundle = compiled(network(MIXED), batch)
+    opened, (x, y) = session(bundle), images(bundle)
+    opened.step(x, y, step=0, seed=3, learning_rate=0.1)
+    executable = opened.train
+    assert executable.program is bundle.train
+    checked = 0
+    for launch in launches(bundle):
+        reads = [executable.open(view).copy() for view in launch.reads]
+        wanted = [np.empty_like(executable.open(view)) for view in launch.writes]
+        if launch.kernel.startswith(("sgd", "fc_dw_sgd")):
+            # Velocity and weight: the kernel has both in place.
+            wanted[:2] = [a.copy() for a in reads[-3:-1]]
+        executable._kernel(launch)()
+        kernel, told = plainly(launch)
+        if kernel in ("sgd", "fc_dw_sgd"):
+            _reference_update(kernel, told, wanted, reads)
+        else:
+            bind(kernel, told, wanted[:1], reads, None)()
+        results = 2 if kernel in ("sgd", "fc_dw_sgd") else 1
+        for view, right in zip(launch.writes[:results], wanted, strict=False):
+            difference = np.abs(executable.open(view) - right).max()
+            assert difference <= 2e-5 * max(1.0, np.abs(right).max()), (names(launch), difference)
+        checked += "." in "".join(names(launch))
+    assert checked > 40
+
+
+def _reference_update(
+    kernel: str, told: dict[str, Any], writes: list[NDArray[Any]], reads: list[NDArray[Any]]
+) -> None:
+    *source, v, w, rate = reads
+    gradient = source[0] if kernel == "sgd" else source[1].T @ source[0]
+    writes[0][...] = told["momentum"] * v - rate * (gradient + told["scale"] * told["decay"] * w)
+    writes[1][...] = w + writes[0]
+
+
+def test_results_repeat_to_the_bit_and_hardly_depend_on_the_plan() -> None:
+    text = MIXED.replace("relu", "sigmoid").replace("maxpool", "avgpool")
+    losses = []
+    for devices in (1, 1, 3):
+        bundle = compiled(network(text), 6, devices)
+        opened, (x, y) = session(bundle), images(bundle)
+        steps = (opened.step(x, y, step=n, seed=3, learning_rate=0.1) for n in range(4))
+        losses.append([float(results["loss"]) for results in steps])
+    assert losses[0] == losses[1]
+    np.testing.assert_allclose(losses[0], losses[2], rtol=1e-4)
+
+
+def test_a_measured_table_decides() -> None:
+    asked: list[Any] = []
+    kernels = CpuKernels(THREADS)
+
+    def choose(calls: Any) -> Any:
+        asked.append(calls)
+        return kernels.choose(calls)
+
+    target = Target("cpu", "nhwc", choose=choose)
+    options = Options(line_mesh(1), 4, CLUSTER, target=target)
+    facts = {"batch": 4, "precision": "fp32"}
+    compile_network(network(MIXED), options, facts)
+    (calls,) = {c for c in asked if c[0].kernel == "conv_dw" and len(kernels.variants(c[0])) > 1
+                and c[0].result == (32, 24, 3, 3)}  # fmt: skip
+    for times, best in (({"winograd": 2.0, "direct": 1.0}, "direct"),
+                        ({"winograd": 1.0, "direct": 2.0, "gone": 0.5}, "winograd")):  # fmt: skip
+        choice = CpuKernels(THREADS, {calls[0]: times}).choose(calls)
+        assert choice is not None
+        assert (choice.variants, choice.seconds) == ((best,), 1.0)
+
+
+ABSENT = """
+import sys
+sys.modules["numba"] = None
+from netc.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def without_numba(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", ABSENT, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_without_numba_numpy_runs_and_says_so_once(tmp_path: Path) -> None:
+    asked = ("run", "digits", "--steps", "2", "--plain", "--devices", "2")
+    done = without_numba(tmp_path, *asked)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Numba is not installed, so NumPy's kernels run") == 1
+    quiet = without_numba(tmp_path, *asked, "--kernels", "reference")
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+
+
+def test_a_program_compiled_with_fast_kernels_runs_without_numba(tmp_path: Path) -> None:
+    from netc.cli.main import main
+
+    file = str(tmp_path / "digits.netc")
+    assert main(["compile", "digits", "-o", file]) == 0
+    assert "conv.winograd" in Path(file).read_text() or "conv.direct" in Path(file).read_text()
+    done = without_numba(tmp_path, "run", file, "--steps", "2", "--plain")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Numba is not installed") == 1
+
+
+def test_changing_kernels_of_a_compiled_program_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from netc.cli.main import main
+
+    file = str(tmp_path / "digits.netc")
+    assert main(["compile", "digits", "-o", file, "--kernels", "reference"]) == 0
+    assert main(["run", file, "--kernels", "auto"]) == 2
+    assert "'--kernels' cannot change a compiled program" in capsys.readouterr().err
+
+
+def test_updates_are_joined_only_where_nobody_else_reads_the_gradient() -> None:
+    bundle = compiled(network(MIXED), 6, devices=2)
+    by_device = [[la for la in launches(bundle) if la.device == d] for d in (0, 1)]
+    for own in by_device:
+        kernels = [launch.kernel for launch in own]
+        # Convolutions are split by the batch: their gradients are summed over the devices first.
+        assert "sgd.vector" in kernels
+        assert not {"sgd_velocity", "sgd_apply"} & set(kernels)
+    options = replace(Options(line_mesh(1), 6, CLUSTER), fetch=("fc2.weight.grad",))
+    target = Target("cpu", "nhwc", choose=CpuKernels(THREADS).choose)
+    fetched = compile_network(
+        network(MIXED), replace(options, target=target), {"batch": 6, "precision": "fp32"}
+    )[0]
+    updates = {la.node: la.kernel for la in launches(fetched) if "sgd" in la.kernel}
+    assert updates["fc2.weight.next"] == "sgd.vector"
+    assert updates["fc1.weight.next"] == "fc_dw_sgd.vector"
