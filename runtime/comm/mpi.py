@@ -21,6 +21,8 @@ from netc_runtime.comm.inprocess import Array, Open, Traffic, combine, flat, ove
 
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS")
 """Variables that say how many ranks Open MPI, MPICH and MS-MPI started."""
+STAGES = 3
+"""Rounds of messages of a collective, at most: no two collectives share a tag."""
 TAGS = 32_000
 """Tags that every MPI allows; messages of one pair of ranks keep their order within a tag."""
 
@@ -103,7 +105,7 @@ class MpiCollective:
 
     def _post(self, index: int, other: int, outgoing: Array | None, size: int, dtype: Any) -> None:
         """Send to and receive from another device of the group, for one part."""
-        tag = (self.number * len(self.stages) + self.stage) % TAGS
+        tag = (self.number * STAGES + self.stage) % TAGS
         device = self.collective.devices[other]
         if outgoing is not None and outgoing.size:
             packed = np.ascontiguousarray(outgoing)
