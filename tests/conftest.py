@@ -10,9 +10,12 @@ it again.
 from __future__ import annotations
 
 import os
+import tempfile
 
 # Before NumPy is loaded: devices and test workers are the threads here, not BLAS.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# What was measured on a machine decides which kernels its programs name; tests want the usual ones.
+os.environ["NETC_CACHE"] = os.path.join(tempfile.gettempdir(), "no-cache-of-netc")
 
 import pytest
 from hypothesis import HealthCheck, settings

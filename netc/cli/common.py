@@ -27,6 +27,7 @@ from netc.strategies.fixed import FIXED
 from netc.syntax import Network, parse_file
 from netc_kernels import cpu
 from netc_runtime.kernels import CpuKernels
+from netc_runtime.tuning import load_times
 
 DEFAULT_BATCH = 128
 DEFAULT_STRATEGY = "hybrid"
@@ -100,7 +101,10 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
     )
     threads = _fast_threads(options, chosen)
     if threads:
-        chosen = replace(chosen, target=Target("cpu", "nhwc", choose=CpuKernels(threads).choose))
+        chosen = replace(
+            chosen,
+            target=Target("cpu", "nhwc", choose=CpuKernels(threads, load_times(threads)).choose),
+        )
     facts = _facts(network, chosen, rates, options.strategy) | {"threads": threads}
     return Request(network, chosen, facts)
 

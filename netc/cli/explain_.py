@@ -7,7 +7,9 @@ from dataclasses import asdict
 
 from netc.cli.common import build, request
 from netc.cli.compile_ import footing, heading
+from netc.cli.kernels import rows
 from netc.cli.output import bytes_text, json_line, note, scaled, seconds_text, table
+from netc.ir.program import Program
 from netc.report import LayerCost, layer_costs, memory_use, sent_bytes
 from netc.simulate import simulate
 
@@ -15,7 +17,9 @@ from netc.simulate import simulate
 def run(options: argparse.Namespace) -> int:
     """Print one row a layer: split, FLOPs, bytes, memory, seconds, bound."""
     asked = request(options)
-    _, compiled = build(asked, options)
+    bundle, compiled = build(asked, options)
+    if options.kernels is not None:
+        return _kernels(options, bundle.train)
     cluster = asked.options.cluster
     costs = layer_costs(asked.network, compiled.graph, compiled.plan, compiled.program, cluster)
     if options.json:
@@ -39,6 +43,30 @@ def run(options: argparse.Namespace) -> int:
     print(footing(asked, compiled))
     for text in compiled.notes:
         note(text)
+    return 0
+
+
+def _kernels(options: argparse.Namespace, program: Program) -> int:
+    """One row a launch of the first device: what computes it."""
+    found = list(rows(program))
+    if options.json:
+        for row in found:
+            json_line(event="launch", **asdict(row))
+        return 0
+    header = ("layer", "phase", "kernels", "reads, result", "workspace", "time")
+    shown = (
+        (
+            r.layer,
+            r.phase,
+            r.kernels,
+            r.shapes,
+            bytes_text(r.workspace_bytes),
+            seconds_text(r.seconds),
+        )
+        for r in found
+    )
+    print(table(header, shown, left=4))
+    print("\nTimes are measured ('netc tune') or predicted from the cluster file.")
     return 0
 
 

@@ -26,6 +26,7 @@ VERBS = {
     "predict": "the most likely classes of pictures",
     "export": "write a network with its weights as ONNX, or the weights as safetensors",
     "import": "read a network with its weights from ONNX",
+    "tune": "time the kernels that a plan could use, and choose by them from then on",
     "doctor": "versions, devices, and what is missing",
 }
 """Verbs and what they do; each lives in a module `netc.cli.<verb>_` with a function `run`."""
@@ -83,8 +84,8 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--json", action="store_true", help="one JSON object a line, nothing else")
         if verb not in ("import", "doctor"):
             _network(sub, verb)
-        if verb in ("compile", "explain", "plan", *RUNNING):
-            _planning(sub)
+        if verb in ("compile", "explain", "plan", "tune", *RUNNING):
+            _planning(sub, verb)
         if verb in RUNNING:
             _running(sub, verb)
     _compile(verbs.choices["compile"])
@@ -107,7 +108,7 @@ def _network(sub: argparse.ArgumentParser, verb: str) -> None:
     )  # fmt: skip
 
 
-def _planning(sub: argparse.ArgumentParser) -> None:
+def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
     group = sub.add_argument_group("plan")
     group.add_argument("--devices", type=int, metavar="N", help="devices in a row (default 1)")
     group.add_argument("--mesh", metavar="AxB", help="devices on two axes, such as 2x2")
@@ -125,9 +126,11 @@ def _planning(sub: argparse.ArgumentParser) -> None:
         help="when model-split weights move (default step)",
     )  # fmt: skip
     group.add_argument("--precision", choices=("fp32", "fp64"), help="default fp32")
+    shows = ", and show which run" if verb == "explain" else ""
     group.add_argument(
-        "--kernels", choices=("auto", "reference"),
-        help="the fastest kernels (default), or NumPy's",
+        "--kernels", choices=("auto", "reference"), nargs="?" if shows else None,
+        const="auto" if shows else None,
+        help=f"the fastest kernels (default), or NumPy's{shows}",
     )  # fmt: skip
     group.add_argument(
         "--cluster", metavar="C", help="machine to plan for: a path or shipped name (default local)"

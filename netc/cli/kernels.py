@@ -1,0 +1,47 @@
+"""Kernels of a program as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from netc.cli.output import shape_text
+from netc.ir.kernels import Call
+from netc.ir.program import Launch, Program
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One launch of the first device that has it."""
+
+    layer: str
+    phase: str
+    kernels: str
+    """Joined by blanks; an operation that another does as well follows a plus."""
+    shapes: str
+    seconds: float
+    """Measured, or predicted from the cluster file."""
+    workspace_bytes: int
+
+
+def rows(program: Program) -> Iterator[Row]:
+    """The launches of device 0 in their order."""
+    for launch in program.instructions:
+        if isinstance(launch, Launch) and launch.device == 0:
+            scratch = (v for v in launch.writes if ".workspace@" in v.buffer)
+            yield Row(
+                launch.layer, launch.phase, _kernels(launch),
+                " ".join(shape_text(view.shape) for view in (*launch.reads, launch.writes[0])),
+                launch.seconds, sum(program.buffer[view.buffer].nbytes for view in scratch),
+            )  # fmt: skip
+
+
+def _kernels(launch: Launch) -> str:
+    steps = dict(launch.attributes).get("steps", ((launch.kernel,),))
+    names = [name if "." in name else f"{name}.reference" for name, *_ in steps]
+    return " ".join(names).replace(".joined", "").replace(" ", " + ")
+
+
+def call_text(call: Call) -> str:
+    """An operation and its shapes: conv 8x64x56x56 128x64x3x3."""
+    return " ".join((call.kernel, *map(shape_text, call.operands)))

@@ -1,0 +1,56 @@
+"""`netc tune`: time the kernels that a plan could use, and keep the times."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from netc.cli.common import request
+from netc.cli.kernels import call_text
+from netc.cli.output import json_line, seconds_text
+from netc.errors import DeviceError, Diagnostic
+from netc.ir.kernels import Call, Choice
+from netc.passes.pipeline import compile_network
+from netc_kernels import cpu
+from netc_runtime.kernels import CpuKernels
+from netc_runtime.tuning import measure, save_times
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compile, time what could be chosen otherwise, and write the table."""
+    asked = request(options)
+    threads: int = asked.facts["threads"]
+    if not threads:
+        reason = cpu.available() or (
+            "'--kernels reference', '--precision fp64' and '--cluster' leave none"
+        )
+        raise DeviceError(Diagnostic("E077", f"there are no kernels to choose from: {reason}."))
+    kernels = CpuKernels(threads)
+    seen: dict[Call, None] = {}
+
+    def choose(calls: tuple[Call, ...]) -> Choice | None:
+        seen.update((c, None) for c in calls if len(kernels.variants(c)) > 1)
+        return kernels.choose(calls)
+
+    target = replace(asked.options.target, choose=choose)
+    compile_network(asked.network, replace(asked.options, target=target), asked.facts)
+    times = {}
+    for call, found in measure(seen, threads):
+        times[call] = found
+        _show(options, call, found)
+    path = save_times(threads, times)
+    if options.json:
+        json_line(event="result", calls=len(times), table=str(path))
+    else:
+        print(f"kept {len(times)} times in {path}; every command chooses by them")
+    return 0
+
+
+def _show(options: argparse.Namespace, call: Call, found: dict[str, float]) -> None:
+    if options.json:
+        json_line(event="call", kernel=call.kernel, operands=call.operands, result=call.result,
+                  seconds=found)  # fmt: skip
+        return
+    best = min(found, key=lambda variant: found[variant])
+    shown = "  ".join(f"{name} {seconds_text(s)}" for name, s in sorted(found.items()))
+    print(f"{call_text(call):44}  {best:9}  {shown}", flush=True)
