@@ -11,9 +11,11 @@ modules import Numba, and compile a kernel when it is first called; compiled ker
 disk, in `__pycache__` or, where that is read-only, in Numba's cache folder of the user.
 """
 
+import os
 from importlib.util import find_spec
+from pathlib import Path
 
-__all__ = ["available"]
+__all__ = ["available", "compiled"]
 
 
 def available() -> str:
@@ -21,3 +23,11 @@ def available() -> str:
     if find_spec("numba") is None:
         return "Numba is not installed"
     return ""
+
+
+def compiled() -> bool:
+    """Tell whether kernels were compiled here before, as far as that can be known."""
+    folder = Path(__file__).parent
+    kept = folder / "__pycache__"
+    known = os.access(folder, os.W_OK) and "NUMBA_CACHE_DIR" not in os.environ
+    return not known or any(kept.glob("*.nbc"))

@@ -29,6 +29,7 @@ REQUIRED = ("numpy", "networkx", "safetensors", "pillow", "rich", "pygraphviz",
             "threadpoolctl")  # fmt: skip
 OPTIONAL = {
     "cupy": "only for GPUs, which this version does not use yet",
+    "numba": "without it NumPy's kernels run, several times slower: pip install numba",
     "mpi4py": "only for processes in place of threads: pip install 'netc[mpi]'",
     "onnx": "only for ONNX files: pip install 'netc[onnx]'",
 }

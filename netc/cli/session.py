@@ -44,6 +44,8 @@ def load_bundle(
     lacking = cpu.available()
     if lacking and options.kernels != "reference" and bundle.fact("precision") == "fp32":
         notes += (f"{lacking}, so NumPy's kernels run, which are several times slower.",)
+    elif bundle.fact("threads") and not cpu.compiled():
+        notes += ("kernels are compiled for this machine now, once; it takes about a minute.",)
     for text in () if options.json else notes:
         note(text)
     return bundle
