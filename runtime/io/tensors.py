@@ -57,13 +57,14 @@ def write(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, st
 
 
 def read(path: Path) -> tuple[Tensors, dict[str, str]]:
-    """Every tensor of `path` by name, and its metadata.
+    """Every tensor of `path` by name, and its metadata; bfloat16 becomes float32.
 
     Raises DataError: E061 where the file is missing or unreadable, E068 where it is cut short,
     malformed, of an element type NumPy lacks, or a pickle, which is refused.
     """
     with _opened(path) as file:
-        return file.get_tensors(), dict(file.metadata() or {})
+        tensors = {name: _tensor(path, file, name) for name in file.keys()}  # noqa: SIM118
+        return tensors, dict(file.metadata() or {})
 
 
 def read_meta(path: Path) -> dict[str, str]:
@@ -89,6 +90,29 @@ def _opened(path: Path) -> Iterator[Any]:
     except (TypeError, AttributeError, KeyError, ValueError) as problem:
         message = f"'{path}' holds an element type that NumPy lacks: {_words(problem)}."
         raise data_error("E068", message, "convert it to float32, where it was made") from problem
+
+
+def _tensor(path: Path, file: Any, name: str) -> NDArray[Any]:
+    """One tensor; types that NumPy lacks are refused even where another package brings them."""
+    kind: str = file.get_slice(name).get_dtype()
+    if kind == "BF16":
+        return _bfloat16(path, name)
+    if kind not in _DTYPES.values():
+        raise TypeError(f"'{name}' is {kind}")
+    tensor: NDArray[Any] = file.get_tensor(name)
+    return tensor
+
+
+def _bfloat16(path: Path, name: str) -> NDArray[np.float32]:
+    """The upper halves of float32 numbers, with lower halves of zero; the header was checked."""
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        entry = json.loads(file.read(size))[name]
+        start, stop = entry["data_offsets"]
+        file.seek(8 + size + start)
+        halves = np.frombuffer(file.read(stop - start), "<u2")
+    whole = halves.astype(np.uint32) << 16
+    return whole.view(np.float32).reshape(entry["shape"])
 
 
 def _write_synced(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> None:

@@ -148,10 +148,24 @@ def test_malformed(tmp_path: Path, content: bytes, complains: Complains) -> None
 
 
 def test_element_types_that_numpy_lacks(tmp_path: Path, complains: Complains) -> None:
-    header = b'{"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
+    header = b'{"w":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}}'
     (tmp_path / "a").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
-    with complains("E068", f"'{tmp_path}/a' holds an element type that NumPy lacks: ", "bfloat16"):
+    with complains("E068", f"'{tmp_path}/a' holds an element type that NumPy lacks: ", "F8_E4M3"):
         load(tmp_path / "a")
+
+
+def test_bfloat16_becomes_float32(tmp_path: Path) -> None:
+    numbers = np.array([[1.5, -2.0], [np.inf, 3.25], [0.0, 2.0**-130]], np.float32)
+    halves = (numbers.view(np.uint32) >> 16).astype("<u2").tobytes()
+    entries = (
+        b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
+        b'"w":{"dtype":"BF16","shape":[3,2],"data_offsets":[4,16]}}'
+    )
+    data = len(entries).to_bytes(8, "little") + entries + bytes(4) + halves
+    (tmp_path / "a").write_bytes(data)
+    tensors, _ = load(tmp_path / "a")
+    assert tensors["w"].dtype == np.float32
+    np.testing.assert_array_equal(tensors["w"], numbers)
 
 
 def test_later_versions_are_refused(tmp_path: Path, complains: Complains) -> None:
