@@ -20,6 +20,7 @@ from netc_kernels.cpu.vector import (
     WIDE,
     build,
     data,
+    emit_fetch,
     function,
     intrinsic,
     kernel,
@@ -87,6 +88,9 @@ def _emit(builder: Any, rows: int, pointers: list[Any], args: Any) -> None:
     zero = ir.Constant(VECTOR, [0.0] * LANES)
     for total in sums:
         builder.store(zero, total)
+    # what the sums are added to is there when they are complete
+    for target in targets:
+        emit_fetch(builder, target)
     with build.for_range(builder, args[12]) as outer:
         a_line = _at(builder, a, (args[6], outer.index))
         b_line = _at(builder, b, (args[10], outer.index))

@@ -57,10 +57,15 @@ def _winograd(shape: Conv) -> bool:
     return shape.size == (3, 3) and shape.stride == (1, 1)
 
 
+def _winograd_of_many(shape: Conv) -> bool:
+    # of few channels the transforms are mostly padding: `direct` is faster
+    return _winograd(shape) and shape.channels // shape.groups > 4
+
+
 IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
     {
         "conv": (
-            Implementation("winograd", winograd.forward, winograd.workspace, _winograd),
+            Implementation("winograd", winograd.forward, winograd.workspace, _winograd_of_many),
             Implementation("direct", direct.forward, direct.workspace, _always),
         ),
         "conv_dx": (
@@ -72,7 +77,7 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
                 "winograd",
                 winograd_weights.backward_weights,
                 winograd_weights.workspace,
-                _winograd,
+                _winograd_of_many,
             ),
             Implementation(
                 "direct", direct_weights.backward_weights, direct_weights.workspace, _always

@@ -45,7 +45,6 @@ FLOAT = ir.FloatType()
 INT32 = ir.IntType(32)
 VECTOR = ir.VectorType(FLOAT, LANES)
 MASK = ir.VectorType(ir.IntType(1), LANES)
-CONTRACT = ("contract",)
 
 
 class VectorType(types.Type):
@@ -90,6 +89,13 @@ def _pointer(context: Any, builder: Any, signature: Any, array: Any, at: Any) ->
     return builder.bitcast(element, VECTOR.as_pointer())
 
 
+def emit_fetch(builder: Any, pointer: Any) -> None:
+    """Emit what brings the line of a pointer into the cache, to be read or written."""
+    name, byte = "llvm.prefetch.p0i8", ir.IntType(8).as_pointer()
+    begin = function(builder, name, ir.VoidType(), [byte, INT32, INT32, INT32])
+    builder.call(begin, [builder.bitcast(pointer, byte), INT32(0), INT32(3), INT32(1)])
+
+
 def _first(builder: Any, count: Any) -> Any:
     """Emit a mask of the first `count` lanes; none if it is negative."""
     lanes = ir.Constant(ir.VectorType(INT32, LANES), list(range(LANES)))
@@ -115,6 +121,17 @@ def store(typing: Any, array: Any, at: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), emit
+
+
+@intrinsic
+def fetch(typing: Any, array: Any, at: Any) -> Any:
+    """Begin to bring element `at` into the cache, wherever it is: it may lie beyond the array."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit_fetch(builder, _pointer(context, builder, signature, *args))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), emit
 
 
 @intrinsic
@@ -224,9 +241,11 @@ def _called(name: str) -> Callable[..., Any]:
     return emit
 
 
-_add = _lanewise(2, lambda builder, a, b: builder.fadd(a, b, flags=CONTRACT))
-_sub = _lanewise(2, lambda builder, a, b: builder.fsub(a, b, flags=CONTRACT))
-_mul = _lanewise(2, lambda builder, a, b: builder.fmul(a, b, flags=CONTRACT))
+# Never contracted to multiply-adds: which product would fuse depends on what a function was inlined
+# into, and a process that compiles kernels would compute other bits than one that loads them.
+_add = _lanewise(2, lambda builder, a, b: builder.fadd(a, b))
+_sub = _lanewise(2, lambda builder, a, b: builder.fsub(a, b))
+_mul = _lanewise(2, lambda builder, a, b: builder.fmul(a, b))
 _div = _lanewise(2, lambda builder, a, b: builder.fdiv(a, b))
 root = _lanewise(1, _called("sqrt"))
 """Square roots."""

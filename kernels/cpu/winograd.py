@@ -1,7 +1,9 @@
 """Convolution with 3x3 filters and stride 1 by Winograd's F(4x4, 3x3) (Lavin and Gray 2015).
 
 A thread takes some tiles at a time, few enough that their transforms stay in its cache: it
-transforms them, multiplies at each of the 36 positions, and transforms the products back.
+transforms them, multiplies at each of the 36 positions, and transforms the products back. Where
+there are few tiles and many filters, the threads share out the positions instead, so that each
+transformed filter is read by one of them.
 The gradient of the input is a convolution with the filters turned around.
 
 Images are (N, H, W, C) and row-major, filters (K, C / groups, 3, 3); `work` is scratch memory of
@@ -30,10 +32,9 @@ NOTHING = np.zeros(0, np.float32)
 """Stands for an array that is not there."""
 GAP = 16
 """Elements between matrices, so that they do not fall on each other in the cache."""
-
-
-FEW_FILTERS = 64 * 64
-"""Up to so many filters' channels stay in a core's cache, whose rest should hold the tiles."""
+MANY_FILTERS = 256 * 256
+"""Above so many filters' channels it pays to read them once, if there are up to `FEW_TILES`."""
+FEW_TILES = 12 * TALL
 
 
 class Layout(NamedTuple):
@@ -41,19 +42,22 @@ class Layout(NamedTuple):
 
     block: int
     """Tiles at a time."""
+    shared: bool
+    """Whether all threads work on the same tiles."""
     filters: Matrices
     """Transformed filters: tile is the number of rows of a panel."""
     sources: Matrices
     products: Matrices
     scratch: int
     thread: int
-    """Size of what every thread has for itself."""
+    """Size of what every thread has for itself: scratch, and if not `shared` matrices."""
 
 
 def layout(shape: Conv, tiles: int, channels: int, filters: int, threads: int) -> Layout:
     """Plan the pass from `channels` to `filters` over a number of tiles."""
-    share = max(SHORT, up(-(-tiles // threads), SHORT))
-    block = min(block_tiles(channels, filters), share)
+    shared = channels * filters > MANY_FILTERS and tiles <= FEW_TILES
+    share = max(SHORT, up(-(-tiles // (1 if shared else threads)), SHORT))
+    block = share if shared else min(block_tiles(channels, filters), share)
     rows = block + TALL
     position = up(filters, PANEL) * channels + GAP
     weights = Matrices(0, position, channels, channels * PANEL)
@@ -62,25 +66,29 @@ def layout(shape: Conv, tiles: int, channels: int, filters: int, threads: int) -
     product = up(filters, PANEL) + GAP
     products = Matrices(POSITIONS * sources.position, rows * product + GAP, product, PANEL)
     scratch = products.at + POSITIONS * products.position
-    return Layout(block, weights, sources, products, scratch, scratch + FILTER_SCRATCH)
+    thread = FILTER_SCRATCH if shared else scratch + FILTER_SCRATCH
+    return Layout(block, shared, weights, sources, products, scratch, thread)
 
 
 def block_tiles(channels: int, filters: int) -> int:
     """Choose how many tiles to take at a time: the more, the less often the filters are read."""
-    return 4 * TALL if channels * filters <= FEW_FILTERS else 8 * TALL
+    if channels * filters <= 128 * 128:
+        return 2 * TALL
+    return 4 * TALL if channels * filters <= MANY_FILTERS else 6 * TALL
 
 
 def workspace(shape: Conv, threads: int) -> int:
     """Bytes of `work` that `forward` and `backward_data` need."""
     c, k = shape.channels // shape.groups, shape.filters // shape.groups
     return 4 * max(
-        _elements(layout(shape, tiles_of(shape, out), a, b, threads), b, threads)
+        _elements(layout(shape, tiles_of(shape, out), a, b, threads), threads)
         for a, b, out in ((c, k, shape.outputs), (k, c, shape.image))
     )
 
 
-def _elements(plan: Layout, filters: int, threads: int) -> int:
-    return up(POSITIONS * plan.filters.position, GAP) + threads * plan.thread
+def _elements(plan: Layout, threads: int) -> int:
+    common = plan.scratch if plan.shared else 0
+    return up(POSITIONS * plan.filters.position, GAP) + common + threads * plan.thread
 
 
 def tiles_of(shape: Conv, out: tuple[int, int]) -> int:
@@ -168,21 +176,45 @@ def _convolve(
     lane, row = (9, 9 * target.channels) if flip else (9 * source.channels, 9)
     y, x, bias, positive = (array.reshape(-1) for array in (y, x, bias, positive))
 
-    def transform(thread: int, start: int, stop: int) -> None:
-        scratch = own + thread * plan.thread + plan.scratch
-        filter_panels(
-            filters, row, lane, flip, work, plan.filters, target.channels, scratch, start, stop
-        )
+    def scratch(thread: int) -> int:
+        return own + plan.scratch + thread * plan.thread
 
-    def run(thread: int, start: int, stop: int) -> None:
-        at = own + thread * plan.thread
-        convolve_tiles(
-            y, target, x, source, work, plan.filters, _moved(plan.sources, at),
-            _moved(plan.products, at), at + plan.scratch, bias, positive, relu, start, stop,
+    def matrices(thread: int) -> tuple[Matrices, Matrices]:
+        at = own + (0 if plan.shared else thread * plan.thread)
+        return _moved(plan.sources, at), _moved(plan.products, at)
+
+    def transform(thread: int, start: int, stop: int) -> None:
+        filter_panels(
+            filters, row, lane, flip, work, plan.filters, target.channels, scratch(thread), start,
+            stop,
         )  # fmt: skip
 
+    def run(thread: int, start: int, stop: int) -> None:
+        convolve_tiles(
+            y, target, x, source, work, plan.filters, *matrices(thread), scratch(thread), bias,
+            positive, relu, plan.block, start, stop,
+        )  # fmt: skip
+
+    def begin(thread: int, start: int, stop: int) -> None:
+        inputs(x, source, work, matrices(thread)[0], scratch(thread), start, stop, 0)
+
+    def multiply(thread: int, start: int, stop: int) -> None:
+        u, (v, m) = plan.filters, matrices(thread)
+        products(work, u, v, m, source.channels, target.channels, tiles, start, stop)
+
+    def end(thread: int, start: int, stop: int) -> None:
+        m, own_scratch = matrices(thread)[1], scratch(thread)
+        outputs(y, target, work, m, own_scratch, bias, positive, relu, start, stop, 0)
+
     pool.split(target.channels, transform, PANEL)
-    pool.run(tiles, plan.block, run)
+    if plan.shared:
+        pool.split(tiles, begin)
+        pool.run(POSITIONS, 1, multiply)
+        pool.split(tiles, end)
+    else:
+        # some blocks at a time: a call of a kernel takes as long as a small part of one
+        blocks = min(8, max(1, tiles // (plan.block * pool.threads * 8)))
+        pool.run(tiles, blocks * plan.block, run)
 
 
 def _moved(matrices: Matrices, by: int) -> Matrices:
@@ -224,31 +256,66 @@ def convolve_tiles(
     bias: Any,
     positive: Any,
     relu: bool,
+    block: int,
     start: int,
     stop: int,
 ) -> None:
-    """Convolve tiles `start` ... `stop`, whose transforms have room in v and m."""
+    """Convolve tiles `start` ... `stop`; the transforms of `block` have room in v and m."""
+    for first in range(start, stop, block):
+        last = min(first + block, stop)
+        inputs(x, source, work, v, scratch, first, last, first)
+        products(work, u, v, m, source.channels, target.channels, last - first, 0, POSITIONS)
+        outputs(y, target, work, m, scratch, bias, positive, relu, first, last, first)
+
+
+@kernel
+def inputs(
+    x: Any, source: Tiles, work: Any, v: Matrices, scratch: int, start: int, stop: int, first: int
+) -> None:
+    """Transform tiles `start` ... `stop` of the input; v begins with tile `first`."""
     for tile in range(start, stop):
-        input_tile(x, source, tile, work, v, tile - start, scratch)
-    for position in range(POSITIONS):
-        for first in range(0, target.channels, PANEL):
+        input_tile(x, source, tile, work, v, tile - first, scratch)
+
+
+@kernel
+def outputs(
+    y: Any,
+    target: Tiles,
+    work: Any,
+    m: Matrices,
+    scratch: int,
+    bias: Any,
+    positive: Any,
+    relu: bool,
+    start: int,
+    stop: int,
+    first: int,
+) -> None:
+    """Write tiles `start` ... `stop` of the output; m begins with tile `first`."""
+    for tile in range(start, stop):
+        output_tile(y, target, tile, work, m, tile - first, scratch, bias, positive, relu)
+
+
+@kernel
+def products(
+    work: Any,
+    u: Matrices,
+    v: Matrices,
+    m: Matrices,
+    channels: int,
+    filters: int,
+    tiles: int,
+    start: int,
+    stop: int,
+) -> None:
+    """Multiply all tiles by all filters at positions `start` ... `stop`."""
+    for position in range(start, stop):
+        for first in range(0, filters, PANEL):
             panel = u.at + position * u.position + first // PANEL * u.panel
             to, of = m.at + position * m.position + first, v.at + position * v.position
-            for depth in range(0, source.channels, DEPTH):
-                terms, add = min(DEPTH, source.channels - depth), depth > 0
-                _rows(
-                    work,
-                    to,
-                    m.tile,
-                    of + depth,
-                    v.tile,
-                    panel + depth * PANEL,
-                    terms,
-                    stop - start,
-                    add,
-                )
-    for tile in range(start, stop):
-        output_tile(y, target, tile, work, m, tile - start, scratch, bias, positive, relu)
+            for depth in range(0, channels, DEPTH):
+                terms, at = min(DEPTH, channels - depth), panel + depth * PANEL
+                _rows(work, to, m.tile, of + depth, v.tile, at, terms, tiles, depth > 0)
 
 
 @inline

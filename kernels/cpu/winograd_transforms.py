@@ -15,6 +15,7 @@ from netc_kernels.cpu.product import PANEL
 from netc_kernels.cpu.vector import (
     LANES,
     copy_element,
+    fetch,
     inline,
     kernel,
     load,
@@ -66,16 +67,19 @@ class Matrices(NamedTuple):
 @inline
 def _input(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
     """B' times a column."""
+    return _input_upper(a, b, c, d, e, f) + _input_lower(a, b, c, d, e, f)
+
+
+@inline
+def _input_upper(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
     even, odd = e - 4.0 * c, d - 4.0 * b
+    return 4.0 * a - 5.0 * c + e, even + odd, even - odd
+
+
+@inline
+def _input_lower(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
     half, double = e - c, 2.0 * (d - b)
-    return (
-        4.0 * a - 5.0 * c + e,
-        even + odd,
-        even - odd,
-        half + double,
-        half - double,
-        (4.0 * b - 5.0 * d + f),
-    )
+    return half + double, half - double, 4.0 * b - 5.0 * d + f
 
 
 @inline
@@ -86,18 +90,39 @@ def _output(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
 
 
 @inline
+def _gradient_upper(a: Any, b: Any, c: Any, d: Any) -> Any:
+    even, odd = a + c, b + d
+    return a, even + odd, even - odd
+
+
+@inline
+def _gradient_lower(a: Any, b: Any, c: Any, d: Any) -> Any:
+    far, wide = a + 4.0 * c, 2.0 * b + 8.0 * d
+    return far + wide, far - wide, d
+
+
+@inline
 def _gradient(a: Any, b: Any, c: Any, d: Any) -> Any:
     """A times a column."""
-    even, odd, far, wide = a + c, b + d, a + 4.0 * c, 2.0 * b + 8.0 * d
-    return a, even + odd, even - odd, far + wide, far - wide, d
+    return _gradient_upper(a, b, c, d) + _gradient_lower(a, b, c, d)
+
+
+@inline
+def _filter_upper(a: Any, b: Any, c: Any) -> Any:
+    even, odd = (-1 / 6) * (a + c), (1 / 6) * b
+    return 0.25 * a, even - odd, even + odd
+
+
+@inline
+def _filter_lower(a: Any, b: Any, c: Any) -> Any:
+    far, wide = (1 / 24) * a + (1 / 6) * c, (1 / 12) * b
+    return far + wide, far - wide, c
 
 
 @inline
 def _filter(a: Any, b: Any, c: Any) -> Any:
     """G times a column."""
-    even, odd = (-1 / 6) * (a + c), (1 / 6) * b
-    far, wide = (1 / 24) * a + (1 / 6) * c, (1 / 12) * b
-    return 0.25 * a, even - odd, even + odd, far + wide, far - wide, c
+    return _filter_upper(a, b, c) + _filter_lower(a, b, c)
 
 
 @inline
@@ -119,10 +144,22 @@ def _corner(tiles: Any, index: int) -> Any:
 @inline
 def _pixel(x: Any, tiles: Any, image: int, row: int, column: int, channel: int) -> Any:
     """Read a vector of channels of one pixel; zeros outside of the image."""
-    inside = 0 <= row < tiles.height and 0 <= column < tiles.width
-    at = ((image * tiles.height + row) * tiles.width + column) * tiles.pitch
-    count = tiles.channels - channel if inside else 0
-    return load_first(x, at + tiles.first + channel, count)
+    count = tiles.channels - channel if _inside(tiles, row, column, 1) else 0
+    return load_first(x, _first_pixel(tiles, image, row, column) + channel, count)
+
+
+@inline
+def _first_pixel(tiles: Any, image: int, row: int, column: int) -> int:
+    """Return where the channels of a pixel begin."""
+    pixel = (image * tiles.height + row) * tiles.width + column
+    return int(pixel * tiles.pitch + tiles.first)
+
+
+@inline
+def _inside(tiles: Any, row: int, column: int, extent: int) -> bool:
+    """Tell whether a square of pixels lies inside of the image."""
+    rows, columns = tiles.height - extent, tiles.width - extent
+    return bool(0 <= row <= rows and 0 <= column <= columns)
 
 
 @inline
@@ -150,29 +187,83 @@ def _three(array: Any, at: int, step: int) -> Any:
 
 
 @inline
+def _four(array: Any, at: int, step: int) -> Any:
+    return (*_three(array, at, step), load(array, at + 3 * step))
+
+
+@inline
 def _six(array: Any, at: int, step: int) -> Any:
     return _three(array, at, step) + _three(array, at + 3 * step, step)
+
+
+@inline
+def _put_input_rows(
+    half: Any, x: Any, at: int, pixel: int, line: int, to: Any, out: int, step: int
+) -> None:
+    a, b = half(*_six(x, at, line)), half(*_six(x, at + pixel, line))
+    c, d = half(*_six(x, at + 2 * pixel, line)), half(*_six(x, at + 3 * pixel, line))
+    e, f = half(*_six(x, at + 4 * pixel, line)), half(*_six(x, at + 5 * pixel, line))
+    _put_six(to, out, step, _input(a[0], b[0], c[0], d[0], e[0], f[0]))
+    _put_six(to, out + 6 * step, step, _input(a[1], b[1], c[1], d[1], e[1], f[1]))
+    _put_six(to, out + 12 * step, step, _input(a[2], b[2], c[2], d[2], e[2], f[2]))
+
+
+@inline
+def _put_gradient_rows(
+    half: Any, dy: Any, at: int, pixel: int, line: int, to: Any, out: int, step: int
+) -> None:
+    a, b = half(*_four(dy, at, line)), half(*_four(dy, at + pixel, line))
+    c, d = half(*_four(dy, at + 2 * pixel, line)), half(*_four(dy, at + 3 * pixel, line))
+    _put_six(to, out, step, _gradient(a[0], b[0], c[0], d[0]))
+    _put_six(to, out + 6 * step, step, _gradient(a[1], b[1], c[1], d[1]))
+    _put_six(to, out + 12 * step, step, _gradient(a[2], b[2], c[2], d[2]))
+
+
+@inline
+def _fetch_pixels(x: Any, at: int, pixel: int, line: int, rows: int) -> None:
+    """Begin to fetch four columns of pixels."""
+    for row in range(rows):
+        fetch(x, at + row * line)
+        fetch(x, at + row * line + pixel)
+        fetch(x, at + row * line + 2 * pixel)
+        fetch(x, at + row * line + 3 * pixel)
+
+
+@inline
+def _copy_pixels(
+    x: Any, tiles: Any, n: int, row: int, column: int, channel: int, extent: int, to: Any, at: int
+) -> None:
+    """Copy a square of pixels, zeros where it is outside of the image."""
+    for i in range(extent):
+        for j in range(extent):
+            value = _pixel(x, tiles, n, row + i, column + j, channel)
+            store(to, at + (extent * i + j) * LANES, value)
 
 
 @kernel
 def input_tile(x: Any, tiles: Any, index: int, to: Any, m: Any, slot: int, scratch: int) -> None:
     """Store B' d B of an input tile in place `slot` of matrices m in `to`."""
+    _input_rows(_input_upper, True, x, tiles, index, to, m, slot, scratch)
+    _input_rows(_input_lower, False, x, tiles, index, to, m, slot, scratch)
+
+
+@inline
+def _input_rows(
+    half: Any, upper: bool, x: Any, tiles: Any, index: int, to: Any, m: Any, slot: int, scratch: int
+) -> None:
     n, row, column = _corner(tiles, index)
+    whole = tiles.channels if _inside(tiles, row, column, 6) else 0
+    start, line = _first_pixel(tiles, n, row, column), tiles.width * tiles.pitch
+    rows = m.at + slot * m.tile + (0 if upper else 18 * m.position)
     for channel in range(0, tiles.channels, LANES):
-        for j in range(6):
-            p = (
-                _pixel(x, tiles, n, row, column + j, channel),
-                _pixel(x, tiles, n, row + 1, column + j, channel),
-                _pixel(x, tiles, n, row + 2, column + j, channel),
-                _pixel(x, tiles, n, row + 3, column + j, channel),
-                _pixel(x, tiles, n, row + 4, column + j, channel),
-                _pixel(x, tiles, n, row + 5, column + j, channel),
-            )
-            _put_six(to, scratch + j * LANES, 6 * LANES, _input(*p))
-        at = m.at + slot * m.tile + channel // PANEL * m.panel + channel % PANEL
-        for i in range(6):
-            line = _six(to, scratch + i * 6 * LANES, LANES)
-            _put_six(to, at + 6 * i * m.position, m.position, _input(*line))
+        out, at = rows + channel // PANEL * m.panel + channel % PANEL, start + channel
+        if channel + LANES <= whole:
+            if upper:
+                _fetch_pixels(x, at + 6 * tiles.pitch, tiles.pitch, line, 6)  # of the next tile
+            _put_input_rows(half, x, at, tiles.pitch, line, to, out, m.position)
+        else:
+            _copy_pixels(x, tiles, n, row, column, channel, 6, to, scratch)
+            _put_input_rows(half, to, scratch, LANES, 6 * LANES, to, out, m.position)
 
 
 @kernel
@@ -180,21 +271,35 @@ def gradient_tile(
     dy: Any, tiles: Any, index: int, to: Any, m: Any, slot: int, scratch: int
 ) -> None:
     """Store A dy A' of a 4x4 tile of the output's gradient in place `slot` of matrices m."""
+    _gradient_rows(_gradient_upper, True, dy, tiles, index, to, m, slot, scratch)
+    _gradient_rows(_gradient_lower, False, dy, tiles, index, to, m, slot, scratch)
+
+
+@inline
+def _gradient_rows(
+    half: Any,
+    upper: bool,
+    dy: Any,
+    tiles: Any,
+    index: int,
+    to: Any,
+    m: Any,
+    slot: int,
+    scratch: int,
+) -> None:
     n, row, column = _corner(tiles, index)
+    whole = tiles.channels if _inside(tiles, row, column, 4) else 0
+    start, line = _first_pixel(tiles, n, row, column), tiles.width * tiles.pitch
+    rows = m.at + slot * m.tile + (0 if upper else 18 * m.position)
     for channel in range(0, tiles.channels, LANES):
-        for j in range(4):
-            p = (
-                _pixel(dy, tiles, n, row, column + j, channel),
-                _pixel(dy, tiles, n, row + 1, column + j, channel),
-                _pixel(dy, tiles, n, row + 2, column + j, channel),
-                _pixel(dy, tiles, n, row + 3, column + j, channel),
-            )
-            _put_six(to, scratch + j * LANES, 4 * LANES, _gradient(*p))
-        at = m.at + slot * m.tile + channel // PANEL * m.panel + channel % PANEL
-        for i in range(6):
-            start = scratch + i * 4 * LANES
-            line = _three(to, start, LANES) + (load(to, start + 3 * LANES),)  # noqa: RUF005
-            _put_six(to, at + 6 * i * m.position, m.position, _gradient(*line))
+        out, at = rows + channel // PANEL * m.panel + channel % PANEL, start + channel
+        if channel + LANES <= whole:
+            if upper:
+                _fetch_pixels(dy, at + 4 * tiles.pitch, tiles.pitch, line, 4)  # of the next tile
+            _put_gradient_rows(half, dy, at, tiles.pitch, line, to, out, m.position)
+        else:
+            _copy_pixels(dy, tiles, n, row, column, channel, 4, to, scratch)
+            _put_gradient_rows(half, to, scratch, LANES, 4 * LANES, to, out, m.position)
 
 
 @kernel
@@ -223,19 +328,25 @@ def output_tile(
             products = _six(work, at + j * m.position, 6 * m.position)
             _put_four(work, scratch + j * LANES, 6 * LANES, _output(*products))
         shift = load_first(bias, tiles.first + channel, left if bias.size else 0)
+        start = _first_pixel(tiles, n, row, column) + channel
+        if positive.size:
+            following = start + 4 * tiles.pitch  # of the next tile
+            _fetch_pixels(positive, following, tiles.pitch, tiles.width * tiles.pitch, 4)
         for i in range(min(4, tiles.height - row)):
-            line = scratch + i * 6 * LANES
+            line, to = scratch + i * 6 * LANES, start + i * tiles.width * tiles.pitch
             _put_four(work, line, LANES, _output(*_six(work, line, LANES)))
-            to = ((n * tiles.height + row + i) * tiles.width + column) * tiles.pitch
-            to += tiles.first + channel
             for j in range(min(4, tiles.width - column)):
-                value = load(work, line + j * LANES) + shift
-                place = to + j * tiles.pitch
+                value, place = load(work, line + j * LANES) + shift, to + j * tiles.pitch
                 if relu:
                     value = maximum(splat(0.0), value)
-                if positive.size:
-                    value = where_positive(load_first(positive, place, left), value)
-                store_first(y, place, value, left)
+                if left >= LANES:
+                    if positive.size:
+                        value = where_positive(load(positive, place), value)
+                    store(y, place, value)
+                else:
+                    if positive.size:
+                        value = where_positive(load_first(positive, place, left), value)
+                    store_first(y, place, value, left)
 
 
 @kernel
@@ -256,33 +367,37 @@ def filter_panel(
 
     Filter and channel are `lane` and `row` elements apart in w; `flip` turns the filters around.
     """
-    # channels that follow each other in memory are read together
-    together = TOGETHER if row == 9 else 1
+    # some channels together, so that not too many pages are written at once
     elements = scratch + SCRATCH
-    for start in range(0, rows, together):
-        count = min(together, rows - start)
+    for start in range(0, rows, TOGETHER):
+        count = min(TOGETHER, rows - start)
         for first in range(0, PANEL, LANES):
             for k in range(LANES):
                 # lanes without a filter get what the last filter has; nobody reads them
                 source = at + start * row + min(first + k, lanes - 1) * lane
-                for i in range(9 * count):
-                    copy_element(work, elements + i * LANES + k, w, source + i)
+                for channel in range(count):
+                    for i in range(9):
+                        to_element = elements + (9 * channel + i) * LANES + k
+                        copy_element(work, to_element, w, source + channel * row + i)
+            place, low = to + start * PANEL + first, to + start * PANEL + first + 18 * position
             for channel in range(count):
-                place = to + (start + channel) * PANEL + first
-                _filter_tile(work, elements + 9 * channel * LANES, flip, place, position, scratch)
+                of = elements + 9 * channel * LANES
+                _filter_rows(_filter_upper, work, of, flip, place + channel * PANEL, position)
+            for channel in range(count):
+                of = elements + 9 * channel * LANES
+                _filter_rows(_filter_lower, work, of, flip, low + channel * PANEL, position)
 
 
 @inline
-def _filter_tile(work: Any, at: int, flip: bool, to: int, position: int, scratch: int) -> None:
-    """Store G g G' of the 9 vectors at `at`."""
-    step = -LANES if flip else LANES
+def _filter_rows(half: Any, work: Any, at: int, flip: bool, to: int, step: int) -> None:
+    """Store a half of the rows of G g G' of the 9 vectors at `at`."""
+    side = -LANES if flip else LANES
     corner = at + 8 * LANES if flip else at
-    for j in range(3):
-        column = _three(work, corner + j * step, 3 * step)
-        _put_six(work, scratch + j * LANES, 3 * LANES, _filter(*column))
-    for i in range(6):
-        line = _three(work, scratch + 3 * i * LANES, LANES)
-        _put_six(work, to + 6 * i * position, position, _filter(*line))
+    a, b = half(*_three(work, corner, 3 * side)), half(*_three(work, corner + side, 3 * side))
+    c = half(*_three(work, corner + 2 * side, 3 * side))
+    _put_six(work, to, step, _filter(a[0], b[0], c[0]))
+    _put_six(work, to + 6 * step, step, _filter(a[1], b[1], c[1]))
+    _put_six(work, to + 12 * step, step, _filter(a[2], b[2], c[2]))
 
 
 @kernel

@@ -3,14 +3,14 @@
 The sum runs over all tiles of all images, for each of 36 positions a product of matrices (Lavin and
 Gray 2015, section 4.3; the adjoint of the forward pass). Where the filters are few, every thread
 takes some tiles at a time and has sums of its own. Where they are many, all tiles are transformed
-first and the threads share out the filters, so that the sums stay in the cache.
+first and the threads share out the positions, so that every product is read and written once.
 
 Images are (N, H, W, C), row-major; `work` is scratch memory of the size `workspace` tells.
 """
 
 from typing import Any, NamedTuple
 
-from netc_kernels.cpu.product import DEPTH, PANEL, SHORT, crossed
+from netc_kernels.cpu.product import PANEL, SHORT, crossed
 from netc_kernels.cpu.shape import Array, Conv, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import LANES, kernel
@@ -25,14 +25,16 @@ from netc_kernels.cpu.winograd_transforms import (
     input_tile,
 )
 
-BLOCK = 112
+BLOCK = 56
 """Tiles that a thread with sums of its own takes at a time."""
-OWN_SUMS = 1 << 20
+OWN_SUMS = 1 << 22
 """Up to so many elements of sums a thread has its own."""
+TERMS = 64
+"""Tiles to sum at a time: a panel of both operands fits the first cache."""
 
 
 class Layout(NamedTuple):
-    """How the workspace is used, in elements; `thread` and `slots` are what there is of each."""
+    """How the workspace is used, in elements."""
 
     block: int
     """Tiles at a time."""
@@ -42,8 +44,10 @@ class Layout(NamedTuple):
     """Tile is the step from one filter to the next."""
     scratch: int
     slot: int
-    """From one thread's share of all these to the next one's."""
+    """From one thread's scratch to the next one's; of all these, where threads have their own."""
     slots: int
+    """How many there are of the sums."""
+    shared: bool
     size: int
 
 
@@ -56,13 +60,12 @@ def layout(shape: Conv, threads: int) -> Layout:
     inputs = Matrices(0, block * columns + GAP, PANEL, block * PANEL)
     gradients = Matrices(POSITIONS * inputs.position, block * rows + GAP, PANEL, block * PANEL)
     images = gradients.at + POSITIONS * gradients.position
-    held, width = (PANEL, PANEL) if shared else (rows, columns)
-    sums = Matrices(0 if shared else images, held * width + GAP, width, PANEL)
-    scratch = sums.at + POSITIONS * sums.position
-    slot, slots = scratch + SCRATCH, min(threads, -(-tiles // block))
-    if shared:
-        return Layout(block, inputs, gradients, sums, scratch, slot, 1, images + threads * slot)
-    return Layout(block, inputs, gradients, sums, scratch, slot, slots, threads * slot)
+    sums = Matrices(images, rows * columns + GAP, columns, PANEL)
+    scratch = images + POSITIONS * sums.position
+    slot = SCRATCH if shared else scratch + SCRATCH
+    slots = 1 if shared else min(threads, -(-tiles // block))
+    size = (scratch if shared else 0) + threads * slot
+    return Layout(block, inputs, gradients, sums, scratch, slot, slots, shared, size)
 
 
 def workspace(shape: Conv, threads: int) -> int:
@@ -85,14 +88,12 @@ def backward_weights(dw: Array, x: Array, dy: Array, shape: Conv, work: Array, p
         target = tiles_at(shape.outputs, shape.outputs, shape.filters, shape.groups, group, 0, 0)
         out = dw.reshape(-1)[group * part : (group + 1) * part]
         images = x.reshape(-1), source, dy.reshape(-1), target
-        if plan.sums.at:
-            _by_tiles(out, *images, shape, plan, work, pool)
-        else:
-            _by_filters(out, *images, shape, plan, work, pool)
+        add_up = _by_positions if plan.shared else _by_tiles
+        slots = add_up(*images, shape, plan, work, pool)
+        _finish(out, source.channels, target.channels, slots, plan, work, pool)
 
 
 def _by_tiles(
-    dw: Array,
     x: Array,
     source: Tiles,
     dy: Array,
@@ -101,67 +102,28 @@ def _by_tiles(
     plan: Layout,
     work: Array,
     pool: Pool,
-) -> None:
+) -> int:
+    """Compute sums of all products over equal shares of the tiles; return how many."""
     tiles = tiles_of(shape, shape.outputs)
     share = -(-tiles // plan.slots)
-    slots = -(-tiles // share)
 
     def add_up(thread: int, start: int, stop: int) -> None:
         # sums go with the share of tiles, not with the thread: the result does not vary
         at = start // share * plan.slot
+        z, v, sums = (_moved(m, at) for m in (plan.gradients, plan.inputs, plan.sums))
         for first in range(start, stop, plan.block):
             last = min(first + plan.block, stop)
-            transform(
-                x,
-                source,
-                dy,
-                target,
-                work,
-                plan.inputs,
-                plan.gradients,
-                at,
-                plan.scratch + at,
-                first,
-                last,
-                0,
-            )
+            transform(x, source, dy, target, work, v, z, plan.scratch + at, first, last, 0)
             products(
-                work,
-                plan.gradients,
-                plan.inputs,
-                plan.sums,
-                at,
-                at,
-                last - first,
-                0,
-                target.channels,
-                0,
-                source.channels,
-                first > start,
-            )
-
-    def finish(thread: int, start: int, stop: int) -> None:
-        gradients(
-            work,
-            plan.sums,
-            0,
-            plan.slot,
-            slots,
-            plan.scratch + thread * plan.slot,
-            dw,
-            start,
-            stop,
-            0,
-            source.channels,
-            source.channels,
-        )
+                work, z, v, sums, last - first, target.channels, source.channels, first > start,
+                0, POSITIONS,
+            )  # fmt: skip
 
     pool.run(tiles, share, add_up)
-    pool.split(target.channels, finish)
+    return -(-tiles // share)
 
 
-def _by_filters(
-    dw: Array,
+def _by_positions(
     x: Array,
     source: Tiles,
     dy: Array,
@@ -170,45 +132,37 @@ def _by_filters(
     plan: Layout,
     work: Array,
     pool: Pool,
-) -> None:
+) -> int:
+    """Compute the sums of all products over all tiles, once."""
     tiles = tiles_of(shape, shape.outputs)
-    images = plan.size - pool.threads * plan.slot
+    z, v, sums = plan.gradients, plan.inputs, plan.sums
 
     def transform_some(thread: int, start: int, stop: int) -> None:
-        at = images + thread * plan.slot
-        transform(
-            x,
-            source,
-            dy,
-            target,
-            work,
-            plan.inputs,
-            plan.gradients,
-            0,
-            plan.scratch + at,
-            start,
-            stop,
-            start,
-        )
+        scratch = plan.scratch + thread * plan.slot
+        transform(x, source, dy, target, work, v, z, scratch, start, stop, start)
 
     def add_up(thread: int, start: int, stop: int) -> None:
-        at = images + thread * plan.slot
-        filters(
-            work,
-            plan.gradients,
-            plan.inputs,
-            plan.sums,
-            at,
-            plan.scratch + at,
-            tiles,
-            dw,
-            start,
-            stop,
-            source.channels,
-        )
+        products(
+            work, z, v, sums, tiles, target.channels, source.channels, False, start, stop
+        )  # fmt: skip
 
     pool.split(tiles, transform_some)
-    pool.run(target.channels, PANEL, add_up)
+    pool.run(POSITIONS, 1, add_up)
+    return 1
+
+
+def _finish(
+    dw: Array, channels: int, filters: int, slots: int, plan: Layout, work: Array, pool: Pool
+) -> None:
+    def finish(thread: int, start: int, stop: int) -> None:
+        scratch = plan.scratch + thread * plan.slot
+        gradients(work, plan.sums, plan.slot, slots, scratch, dw, start, stop, channels)
+
+    pool.split(filters, finish)
+
+
+def _moved(matrices: Matrices, by: int) -> Matrices:
+    return matrices._replace(at=matrices.at + by)
 
 
 @kernel
@@ -218,19 +172,17 @@ def transform(
     dy: Any,
     target: Tiles,
     work: Any,
-    inputs: Matrices,
-    outputs: Matrices,
-    at: int,
+    v: Matrices,
+    z: Matrices,
     scratch: int,
     start: int,
     stop: int,
     slot: int,
 ) -> None:
     """Transform tiles `start` ... `stop` of x and of dy, into places from `slot` on."""
-    v = Matrices(inputs.at + at, inputs.position, inputs.tile, inputs.panel)
-    z = Matrices(outputs.at + at, outputs.position, outputs.tile, outputs.panel)
     for tile in range(start, stop):
         input_tile(x, source, tile, work, v, slot + tile - start, scratch)
+    for tile in range(start, stop):
         gradient_tile(dy, target, tile, work, z, slot + tile - start, scratch)
 
 
@@ -240,72 +192,44 @@ def products(
     z: Matrices,
     v: Matrices,
     sums: Matrices,
-    at: int,
-    sums_at: int,
     tiles: int,
-    first_filter: int,
-    last_filter: int,
-    first_channel: int,
-    last_channel: int,
+    filters: int,
+    channels: int,
     add: bool,
+    start: int,
+    stop: int,
 ) -> None:
-    """Sum the products of tiles 0 ... `tiles`, at every position, for some filters and channels."""
-    for position in range(POSITIONS):
-        to = sums.at + sums_at + position * sums.position
-        of_z, of_v = z.at + at + position * z.position, v.at + at + position * v.position
-        for k in range(first_filter, last_filter, SHORT):
-            row = of_z + k // PANEL * z.panel + k % PANEL
-            out = to + (k - first_filter) * sums.tile
-            for c in range(first_channel, last_channel, PANEL):
-                column = of_v + c // PANEL * v.panel
-                for t in range(0, tiles, DEPTH):
-                    crossed(
-                        work, out + c - first_channel, sums.tile, work, row + t * PANEL, 0,
-                        work, column + t * PANEL, 0, PANEL, 1, min(DEPTH, tiles - t), add or t > 0,
-                    )  # fmt: skip
+    """Sum the products of tiles 0 ... `tiles` at positions `start` ... `stop`."""
+    for position in range(start, stop):
+        to = sums.at + position * sums.position
+        of_z, of_v = z.at + position * z.position, v.at + position * v.position
+        for k in range(0, filters, PANEL):
+            rows, out = of_z + k // PANEL * z.panel, to + k * sums.tile
+            for t in range(0, tiles, TERMS):
+                terms, more, at = min(TERMS, tiles - t), add or t > 0, t * PANEL
+                for c in range(0, channels, PANEL):
+                    panel = of_v + c // PANEL * v.panel + at
+                    for row in range(0, min(PANEL, filters - k), SHORT):
+                        crossed(
+                            work, out + row * sums.tile + c, sums.tile, work, rows + at + row, 0,
+                            work, panel, 0, PANEL, 1, terms, more,
+                        )  # fmt: skip
 
 
 @kernel
 def gradients(
     work: Any,
     sums: Matrices,
-    at: int,
     slot: int,
     slots: int,
     scratch: int,
-    dw: Any,
-    first_filter: int,
-    last_filter: int,
-    first_channel: int,
-    last_channel: int,
-    channels: int,
-) -> None:
-    """Write the gradient of some filters; sums at `at` begin with filter 0."""
-    for k in range(first_filter, last_filter):
-        for c in range(first_channel, last_channel, LANES):
-            of = sums.at + at + k * sums.tile + c - first_channel
-            to = 9 * (k * channels + c)
-            filter_gradient(work, of, slot, slots, sums.position, scratch, dw, to, last_channel - c)
-
-
-@kernel
-def filters(
-    work: Any,
-    z: Matrices,
-    v: Matrices,
-    sums: Matrices,
-    at: int,
-    scratch: int,
-    tiles: int,
     dw: Any,
     start: int,
     stop: int,
     channels: int,
 ) -> None:
-    """Compute the gradient of filters `start` ... `stop`, of `channels` each."""
-    for c in range(0, channels, PANEL):
-        last = min(c + PANEL, channels)
-        products(work, z, v, sums, 0, at, tiles, start, stop, c, last, False)
-        gradients(
-            work, sums, at - start * sums.tile, 0, 1, scratch, dw, start, stop, c, last, channels
-        )
+    """Write the gradient of filters `start` ... `stop` from sums that lie `slot` apart."""
+    for k in range(start, stop):
+        for c in range(0, channels, LANES):
+            of, to = sums.at + k * sums.tile + c, 9 * (k * channels + c)
+            filter_gradient(work, of, slot, slots, sums.position, scratch, dw, to, channels - c)
