@@ -11,7 +11,7 @@ import pytest
 from netc.cli.main import main
 
 NETWORK = """net one
-input image 1x8x8
+input image 8x8x8
 conv 3x3 8 pad=1 | relu
 fc 10
 softmax_loss
