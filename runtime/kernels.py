@@ -45,6 +45,10 @@ class Bound:
     """A netc_kernels.cpu.threads.Pool."""
 
 
+Binder = Callable[[str, Bound], Callable[[], None]]
+"""Makes a function of a kernel's variant and its arrays."""
+
+
 class CpuKernels:
     """The kernels' table for devices of so many threads, with what was measured on this machine."""
 
@@ -56,6 +60,8 @@ class CpuKernels:
         """Kernels that can compute a call besides the reference's, the usual one first."""
         if call.dtype != "f32" or cpu.available() or call.kernel not in {*_CALLS, *_UPDATES}:
             return ()
+        if _empty(call) or _cuts_groups(call):
+            return ()
         if call.kernel == "add" and len(call.operands) != 2:
             return ()
         facts = _facts(call)
@@ -66,7 +72,7 @@ class CpuKernels:
         return int(_kernel(call.kernel, variant).workspace_bytes(*_facts(call), self.threads))
 
     def choose(self, calls: tuple[Call, ...]) -> Choice | None:
-        """The fastest kernels measured for the steps of a node, or the usual ones."""
+        """The fastest kernels measured for the steps of a launch, or the usual ones."""
         names, workspace, seconds, position = [], 0, 0.0, 0
         while position < len(calls):
             call = calls[position]
@@ -88,6 +94,19 @@ class CpuKernels:
             best = min(times, key=lambda variant: (times[variant], variant))
             return best, times[best]
         return (variants[0] if variants else ""), 0.0
+
+
+def _empty(call: Call) -> bool:
+    return any(0 in shape for shape in (*call.operands, call.result))
+
+
+def _cuts_groups(call: Call) -> bool:
+    """Whether some filters of a grouped convolution are elsewhere, so that groups are not whole."""
+    told = dict(call.attributes)
+    if told.get("groups", 1) == 1:
+        return False
+    filters = call.result if call.kernel == "conv_dw" else call.operands[1]
+    return bool(told["filters"] != filters[0])
 
 
 def joinable(calls: Sequence[Call]) -> int:
@@ -268,54 +287,36 @@ def _bound_shape(b: Bound, image: Array, filters: Array) -> Any:
     return _conv_shape(image.shape, filters.shape, b.attributes)
 
 
-def _pool(variant: str, b: Bound, kernel: str, *operands: Array, **more: Any) -> Callable[[], None]:
-    from netc_kernels.cpu.pool import windows
-
-    image, pooled = (b.out, b.inputs[-1]) if kernel.endswith("_dx") else (b.inputs[0], b.out)
-    told = b.attributes
-    over = windows(_dense(image), _dense(pooled), told["size"], told["stride"], told["pad"])
-    arrays = [_dense(a) for a in (b.out, *b.inputs)]
-    return partial(_run(kernel, variant), *arrays, over, b.pool, **more)
-
-
-def _maxpool_dx(variant: str, b: Bound) -> Callable[[], None]:
-    return _pool(variant, b, "maxpool_dx", relu=bool(b.joined))
-
-
-def _plain(kernel: str) -> Callable[[str, Bound], Callable[[], None]]:
-    """Kernels of dense arrays and threads, and nothing else."""
+def _pool(kernel: str, relu: bool = False) -> Binder:
+    """Kernels over windows; with `relu`, those that a relu's slope may be joined to."""
 
     def call(variant: str, b: Bound) -> Callable[[], None]:
-        arrays = [_dense(a) for a in (b.out, *b.inputs)]
-        return partial(_run(kernel, variant), *arrays, b.pool)
+        from netc_kernels.cpu.pool import windows
+
+        image, pooled = (b.out, b.inputs[-1]) if kernel.endswith("_dx") else (b.inputs[0], b.out)
+        told = b.attributes
+        over = windows(_dense(image), _dense(pooled), told["size"], told["stride"], told["pad"])
+        more = {"relu": bool(b.joined)} if relu else {}
+        return partial(_run(kernel, variant), *_all_dense(b), over, b.pool, **more)
 
     return call
 
 
-def _then_relu(kernel: str) -> Callable[[str, Bound], Callable[[], None]]:
-    def call(variant: str, b: Bound) -> Callable[[], None]:
-        arrays = [_dense(a) for a in (b.out, *b.inputs)]
-        return partial(_run(kernel, variant), *arrays, b.pool, then_relu=bool(b.joined))
-
-    return call
-
-
-def _told(
-    kernel: str, work: bool, relu: bool = False
-) -> Callable[[str, Bound], Callable[[], None]]:
-    """Kernels that are told their attributes as the reference's are."""
+def _plain(kernel: str, work: bool = False, told: bool = False, relu: str = "") -> Binder:
+    """Kernels of dense arrays: with a workspace, told their attributes as the reference's are, with
+    a relu that may be joined under the name `relu`.
+    """
 
     def call(variant: str, b: Bound) -> Callable[[], None]:
-        arrays = [_dense(a) for a in (b.out, *b.inputs)]
-        told = dict(b.attributes) | ({"relu": bool(b.joined)} if relu else {})
+        more = (b.attributes if told else {}) | ({relu: bool(b.joined)} if relu else {})
         scratch = [b.work] if work else []
-        return partial(_run(kernel, variant), *arrays, *scratch, b.pool, **told)
+        return partial(_run(kernel, variant), *_all_dense(b), *scratch, b.pool, **more)
 
     return call
 
 
-def _bias_db(variant: str, b: Bound) -> Callable[[], None]:
-    return partial(_run("bias_db", variant), b.out, _dense(b.inputs[0]), b.work, b.pool)
+def _all_dense(b: Bound) -> list[Array]:
+    return [_dense(array) for array in (b.out, *b.inputs)]
 
 
 def _dropout(variant: str, b: Bound) -> Callable[[], None]:
@@ -390,26 +391,26 @@ _NO_WORK = np.empty(0, np.float32)
 _UPDATES = {"sgd": _sgd, "fc_dw_sgd": _fc_dw_sgd}
 """Kernels with two results: the velocity and the weight."""
 
-_CALLS: Mapping[str, Callable[[str, Bound], Callable[[], None]]] = {
+_CALLS: Mapping[str, Binder] = {
     "conv": _conv,
     "conv_dx": _conv_dx,
     "conv_dw": _conv_dw,
-    "maxpool": lambda variant, b: _pool(variant, b, "maxpool"),
-    "maxpool_dx": _maxpool_dx,
-    "avgpool": lambda variant, b: _pool(variant, b, "avgpool"),
-    "avgpool_dx": lambda variant, b: _pool(variant, b, "avgpool_dx"),
-    "bias": _then_relu("bias"),
-    "add": _then_relu("add"),
-    "bias_db": _bias_db,
+    "maxpool": _pool("maxpool"),
+    "maxpool_dx": _pool("maxpool_dx", relu=True),
+    "avgpool": _pool("avgpool"),
+    "avgpool_dx": _pool("avgpool_dx"),
+    "bias": _plain("bias", relu="then_relu"),
+    "bias_db": _plain("bias_db", work=True),
+    "add": _plain("add", relu="then_relu"),
     "relu": _plain("relu"),
     "relu_dx": _plain("relu_dx"),
-    "lrn": _told("lrn", work=True),
-    "lrn_dx": _told("lrn_dx", work=True, relu=True),
-    "bn_mean": _told("bn_mean", work=True),
-    "bn_var": _told("bn_var", work=True),
-    "bn_dgamma": _told("bn_dgamma", work=True),
-    "bn_norm": _told("bn_norm", work=False, relu=True),
-    "bn_dx": _told("bn_dx", work=False),
+    "lrn": _plain("lrn", work=True, told=True),
+    "lrn_dx": _plain("lrn_dx", work=True, told=True, relu="relu"),
+    "bn_mean": _plain("bn_mean", work=True, told=True),
+    "bn_var": _plain("bn_var", work=True, told=True),
+    "bn_dgamma": _plain("bn_dgamma", work=True, told=True),
+    "bn_norm": _plain("bn_norm", told=True, relu="relu"),
+    "bn_dx": _plain("bn_dx", told=True),
     "fc": _plain("fc"),
     "fc_dx": _plain("fc_dx"),
     "fc_dw": _plain("fc_dw"),

@@ -12,12 +12,14 @@ disk, in `__pycache__` or, where that is read-only, in Numba's cache folder of t
 """
 
 import os
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 __all__ = ["available", "compiled"]
 
 
+@cache
 def available() -> str:
     """Tell why these kernels cannot run here; empty if they can."""
     if find_spec("numba") is None:

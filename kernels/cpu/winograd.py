@@ -212,9 +212,12 @@ def _convolve(
         pool.run(POSITIONS, 1, multiply)
         pool.split(tiles, end)
     else:
-        # some blocks at a time: a call of a kernel takes as long as a small part of one
-        blocks = min(8, max(1, tiles // (plan.block * pool.threads * 8)))
-        pool.run(tiles, blocks * plan.block, run)
+        pool.run(tiles, _grain(plan.block, tiles, pool.threads), run)
+
+
+def _grain(block: int, tiles: int, threads: int) -> int:
+    """Tiles a call of a kernel takes: some blocks, since a call costs a small part of one."""
+    return block * min(8, max(1, tiles // (block * threads * 8)))
 
 
 def _moved(matrices: Matrices, by: int) -> Matrices:

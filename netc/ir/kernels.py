@@ -1,4 +1,4 @@
-"""Which kernel computes a node: what a runtime is asked, and what it answers.
+"""Which kernel computes a launch: what a runtime is asked, and what it answers.
 
 The compiler knows operations; which of several kernels computes one fastest on a machine is
 measured there. The answers are an input of compilation: the program names every kernel and reserves
@@ -21,9 +21,9 @@ class Call:
     dtype: str
     """Data type of the result."""
     attributes: tuple[tuple[str, Any], ...]
-    """What the kernel is told on every device, by name, sorted."""
+    """What the kernel is told besides where its block lies, by name, sorted."""
     args: tuple[int, ...]
-    """The operands, by their positions among the node's; -1 is the previous step's result."""
+    """The operands, by their positions among the launch's; -1 is the previous step's result."""
     operands: tuple[tuple[int, ...], ...]
     """Their local shapes, logical N C H W."""
     result: tuple[int, ...]
@@ -32,7 +32,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The kernels of one node: of its operation, or of each step of a fused one."""
+    """The kernels of one launch: of its operation, or of each step of a fused one."""
 
     variants: tuple[str, ...]
     """The name of each step's kernel among those of its operation; empty is the reference."""
@@ -43,7 +43,7 @@ class Choice:
 
 
 Choose = Callable[[tuple[Call, ...]], Choice | None]
-"""Answers for the steps of one node; None leaves it to the reference kernels."""
+"""Answers for the steps of one launch; None leaves it to the reference kernels."""
 
 
 def reference_only(calls: tuple[Call, ...]) -> Choice | None:

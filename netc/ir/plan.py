@@ -8,7 +8,6 @@ from functools import cached_property
 from types import MappingProxyType
 
 from netc.ir.graph import Graph
-from netc.ir.kernels import Choice
 from netc.ir.types import Mesh, Placements
 
 Split = tuple[str, ...]
@@ -31,8 +30,6 @@ class Plan:
     """The names under which `graph.outputs` are known: a loss keeps its name when it is reduced."""
     formats: tuple[tuple[str, str], ...] = ()
     """Nodes whose result is not stored row-major N C H W, with their memory format ("nhwc")."""
-    kernels: tuple[tuple[str, Choice], ...] = ()
-    """Nodes that other kernels than the reference's compute."""
 
     @cached_property
     def placement(self) -> Mapping[str, Placements]:
@@ -49,8 +46,3 @@ class Plan:
     def format(self) -> Mapping[str, str]:
         """Memory formats by node; absent means row-major."""
         return MappingProxyType(dict(self.formats))
-
-    @cached_property
-    def choice(self) -> Mapping[str, Choice]:
-        """Kernels by node; absent means the reference's."""
-        return MappingProxyType(dict(self.kernels))

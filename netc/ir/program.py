@@ -8,7 +8,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from netc.ir.types import ITEM_BYTES, Mesh
+from netc.ir.types import Mesh
 
 STREAMS = ("compute", "exchange", "return", "inner", "gradient")
 """Kinds of stream: computation; the boundary of a round forward and backward; exchanges inside
@@ -174,14 +174,6 @@ class Program:
         for b in self.buffers:
             sizes[b.device] = max(sizes[b.device], b.offset + b.nbytes)
         return tuple(sizes)
-
-
-def scratch(node: str, device: int, dtype: str, nbytes: int) -> tuple[Buffer, View]:
-    """Memory that one launch writes and nobody reads: its workspace."""
-    name, elements = f"{node}.workspace@{device}", -(-nbytes // ITEM_BYTES[dtype])
-    size = elements * ITEM_BYTES[dtype]
-    buffer = Buffer(name, device, size, dtype, f"{node}.workspace", "temporary")
-    return buffer, View(name, 0, (elements,), (0,))
 
 
 def in_place_pairs(

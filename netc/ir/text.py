@@ -17,8 +17,7 @@ BUNDLE_VERSION = 2
 _NODE = re.compile(
     r"  (?P<name>\S+): (?P<type>\S+) = (?P<op>\S+)\((?P<inputs>[^)]*)\) "
     r"layer=(?P<layer>\S+) phase=(?P<phase>\S+)(?: rows=(?P<rows>\S+))?"
-    r"(?: placed=(?P<placed>\S+))?(?: format=(?P<format>\S+))?(?: kernels=(?P<kernels>\S+))?"
-    r"(?: at .*)?"
+    r"(?: placed=(?P<placed>\S+))?(?: format=(?P<format>\S+))?(?: at .*)?"
 )
 
 
@@ -90,9 +89,7 @@ def plan_text(plan: Plan) -> str:
     for node in plan.graph.nodes:
         placed = " placed=" + ",".join(str(p) for p in plan.placement[node.name])
         own = plan.format.get(node.name)
-        chosen = plan.choice.get(node.name)
-        extra = (f" format={own}" if own else "") + (f" kernels={dumps(chosen)}" if chosen else "")
-        lines.append(_node_text(node, placed + extra))
+        lines.append(_node_text(node, placed + (f" format={own}" if own else "")))
     return "\n".join(lines) + "\n"
 
 
@@ -109,7 +106,6 @@ def parse_plan(text: str) -> Plan:
         tuple((layer, tuple(split.split(","))) for _, layer, split in splits),
         tuple(name for name in results.removeprefix("  results ").split(",") if name),
         tuple((f["name"], f["format"]) for f in found if f["format"]),
-        tuple((f["name"], loads(f["kernels"])) for f in found if f["kernels"]),
     )
 
 

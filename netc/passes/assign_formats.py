@@ -24,7 +24,7 @@ class Target:
     alignment_bytes: int = 64
     """Offsets of buffers are multiples of this."""
     choose: Choose = reference_only
-    """The kernels that compute a node."""
+    """The kernels that compute a launch."""
 
 
 def assign_formats(plan: Plan, target: Target) -> Plan:

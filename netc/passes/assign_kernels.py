@@ -1,69 +1,76 @@
-"""assign-kernels: every node gets the kernels that the target's table has for its blocks."""
+"""assign-kernels: every launch gets the kernels that the target's table has for its blocks."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
+from typing import Any
 
-from netc.ir.comm import Comm
-from netc.ir.graph import Node
 from netc.ir.kernels import Call, Choice
-from netc.ir.ops import Fused, Source, Step
-from netc.ir.plan import Plan
-from netc.ir.types import Block, local_block
+from netc.ir.program import Buffer, Instruction, Launch, Program, View
+from netc.ir.types import ITEM_BYTES
 from netc.passes.assign_formats import Target
 
+_PLACE = ("first_filter", "offset", "rows")
+"""Attributes that say where a block lies; no choice depends on them."""
 
-def assign_kernels(plan: Plan, target: Target) -> Plan:
-    """The plan with a choice for every node the target has one for.
 
-    What is asked is the largest block that any device computes; the others, which may be smaller
-    by a row or a channel, take the same kernel and its workspace.
+def assign_kernels(program: Program, target: Target) -> Program:
+    """The program with a kernel for every step that the target has one for, and their workspaces.
+
+    It has no waits yet. Devices are asked for one by one: the workspace of a small block may be
+    larger than that of a large one.
     """
-    chosen = ((node.name, _choice(plan, node, target)) for node in plan.graph.nodes)
-    return replace(plan, kernels=tuple((name, c) for name, c in chosen if c is not None))
+    buffers = list(program.buffers)
+    instructions: list[Instruction] = []
+    for instruction in program.instructions:
+        choice = None
+        if isinstance(instruction, Launch):
+            choice = target.choose(calls_of(program, instruction))
+        if isinstance(instruction, Launch) and choice is not None:
+            instruction = _named(instruction, choice)
+            if choice.workspace_bytes:
+                buffer, view = _workspace(program, instruction, choice.workspace_bytes)
+                buffers.append(buffer)
+                instruction = replace(instruction, writes=(*instruction.writes, view))
+        instructions.append(instruction)
+    return replace(program, buffers=tuple(buffers), instructions=tuple(instructions))
 
 
-def _choice(plan: Plan, node: Node, target: Target) -> Choice | None:
-    if isinstance(node.op, Comm | Source) or node.op.view or node.type.dtype[0] != "f":
-        return None
-    calls = [c for d in range(plan.mesh.size) if (c := _calls(plan, node, d))]
-    return target.choose(max(calls, key=_work)) if calls else None
+def calls_of(program: Program, launch: Launch) -> tuple[Call, ...]:
+    """What a launch asks of its kernels, step by step."""
+    dtype, told = program.buffer[launch.writes[0].buffer].dtype, dict(launch.attributes)
+    alone = ((launch.kernel, tuple(range(len(launch.reads))), told),)
+    result = launch.writes[0].shape
+    shapes = [*(view.shape for view in launch.reads), result]
+    # The result stands last, where a step that reads the one before it (-1) finds it.
+    return tuple(
+        Call(kernel, dtype, _lasting(own), args, tuple(shapes[a] for a in args), result)
+        for kernel, args, own in told.get("steps", alone)
+    )
 
 
-def _work(calls: tuple[Call, ...]) -> int:
-    return sum(prod(shape) for call in calls for shape in (*call.operands, call.result))
+def _lasting(told: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted((name, value) for name, value in told.items() if name not in _PLACE))
 
 
-def _calls(plan: Plan, node: Node, device: int) -> tuple[Call, ...]:
-    """What a device is asked to compute; nothing where a block is empty or elsewhere."""
-    blocks = [_block(plan, name, device) for name in (*node.inputs, node.name)]
-    if any(b is None or not b.elements for b in blocks):
-        return ()
-    shapes = [b.shape for b in blocks if b is not None]
-    if _cuts_groups(plan, node, shapes):
-        return ()
-    if not isinstance(node.op, Fused):
-        return (_call(Step(node.op, tuple(range(len(node.inputs))), node.layer), node, shapes),)
-    return tuple(_call(step, node, shapes) for step in node.op.steps)
+def _named(launch: Launch, choice: Choice) -> Launch:
+    """The launch with its kernels' variants, such as conv.winograd."""
+    told, seconds = dict(launch.attributes), choice.seconds or launch.seconds
+    if "steps" not in told:
+        return replace(launch, kernel=_name(launch.kernel, *choice.variants), seconds=seconds)
+    steps = zip(told["steps"], choice.variants, strict=True)
+    told["steps"] = tuple((_name(name, variant), *rest) for (name, *rest), variant in steps)
+    return replace(launch, attributes=tuple(sorted(told.items())), seconds=seconds)
 
 
-def _cuts_groups(plan: Plan, node: Node, shapes: list[tuple[int, ...]]) -> bool:
-    """Whether some filters of a grouped convolution are elsewhere; such a part is not usual."""
-    first = node.op.steps[0].op if isinstance(node.op, Fused) else node.op
-    if first.attributes().get("groups", 1) == 1:
-        return False
-    filters = -1 if first.kernel == "conv_dw" else 1
-    names = (*node.inputs, node.name)
-    return plan.graph[names[filters]].type.shape != shapes[filters]
+def _name(kernel: str, variant: str) -> str:
+    return f"{kernel}.{variant}" if variant else kernel
 
 
-def _block(plan: Plan, name: str, device: int) -> Block | None:
-    return local_block(plan.graph[name].type, plan.placement[name], plan.mesh, device)
-
-
-def _call(step: Step, node: Node, shapes: list[tuple[int, ...]]) -> Call:
-    # The node's result stands last, where a step that reads the one before it (-1) finds it.
-    told = tuple(sorted(step.op.attributes().items()))
-    operands = tuple(shapes[a] for a in step.args)
-    return Call(step.op.kernel, node.type.dtype, told, step.args, operands, shapes[-1])
+def _workspace(program: Program, launch: Launch, nbytes: int) -> tuple[Buffer, View]:
+    """Memory that the launch writes and nobody reads."""
+    dtype = program.buffer[launch.writes[0].buffer].dtype
+    name, elements = f"{launch.node}.workspace@{launch.device}", -(-nbytes // ITEM_BYTES[dtype])
+    size, storage = elements * ITEM_BYTES[dtype], f"{launch.node}.workspace"
+    buffer = Buffer(name, launch.device, size, dtype, storage, "temporary")
+    return buffer, View(name, 0, (elements,), (0,))

@@ -16,26 +16,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from netc.cost import Cluster, exchange_seconds, launch_seconds, local_flops, plan_traffic
 from netc.ir.comm import AllReduce, Broadcast, Comm
 from netc.ir.graph import Node
-from netc.ir.kernels import Choice
 from netc.ir.ops import Flatten, Parameter, RoundMerge, RoundSlice, Source, State, Unflatten
 from netc.ir.ops.base import Site
 from netc.ir.plan import Plan
-from netc.ir.program import (
-    Buffer,
-    Collective,
-    Instruction,
-    Launch,
-    Part,
-    Port,
-    Program,
-    View,
-    scratch,
-)
+from netc.ir.program import Buffer, Collective, Instruction, Launch, Part, Port, Program, View
 from netc.ir.types import ITEM_BYTES, Block, local_block
 
 BUCKET_BYTES = 8 * 2**20
@@ -189,7 +177,7 @@ class _Lowering:
             taken = self.buffers[self.views[node.inputs[node.op.alias], device].buffer]
             storage, kind = taken.storage, taken.kind
         self.buffers[name] = Buffer(name, device, nbytes, node.type.dtype, storage, kind)
-        view = View(name, 0, block.shape, block.where, self._format(node))
+        view = View(name, 0, block.shape, block.where, self.plan.format.get(node.name, ""))
         self.views[node.name, device] = view
         return view
 
@@ -234,26 +222,17 @@ class _Lowering:
         told = node.op.attributes() | node.op.local(
             Site(operands, types, result, node.type, node.rows)
         )
+        kernel = node.op.kernel
         if isinstance(node.op, Comm):
             told = {"dim": told["dim"], "start": self._start(node, device)}
-        choice = self.plan.choice.get(node.name, Choice(()))
-        kernel, told = _named(node.op.kernel, told, choice.variants)
         moved = sum(b.elements for b in (*operands, result)) * ITEM_BYTES[node.type.dtype]
         flops = local_flops(self.plan.graph, node, operands, result)
-        seconds = choice.seconds or launch_seconds(self.cluster, node.type.dtype, flops, moved)
-        writes = (view, *self._workspace(node, device, choice.workspace_bytes))
         return Launch(
-            device, "compute", node.name, kernel, tuple(sorted(told.items())), reads, writes,
-            node.layer, node.phase, node.span.origin if node.span else "", seconds,
+            device, "compute", node.name, kernel, tuple(sorted(told.items())), reads, (view,),
+            node.layer, node.phase, node.span.origin if node.span else "",
+            launch_seconds(self.cluster, node.type.dtype, flops, moved),
             tuple(i for i in node.op.overwritable() if reads[i].shape == view.shape),
         )  # fmt: skip
-
-    def _workspace(self, node: Node, device: int, nbytes: int) -> tuple[View, ...]:
-        if not nbytes:
-            return ()
-        buffer, view = scratch(node.name, device, node.type.dtype, nbytes)
-        self.buffers[buffer.name] = buffer
-        return (view,)
 
     def _start(self, node: Node, device: int) -> int:
         """Where a local slice begins inside the block it is cut from."""
@@ -319,21 +298,6 @@ class _Lowering:
         sources = tuple(self.views.get((node.inputs[0], d)) for d in group)
         given = (targets[d] if d in targets else self.views.get((node.name, d)) for d in group)
         return Part(node.name, sources, tuple(given))
-
-
-def _named(
-    kernel: str, told: dict[str, Any], variants: tuple[str, ...]
-) -> tuple[str, dict[str, Any]]:
-    """The kernel, or the kernels of a fused launch's steps, with their variants: conv.winograd."""
-    if not variants:
-        return kernel, told
-    if "steps" not in told:
-        return f"{kernel}.{variants[0]}" if variants[0] else kernel, told
-    steps = tuple(
-        (f"{name}.{variant}" if variant else name, *rest)
-        for (name, *rest), variant in zip(told["steps"], variants, strict=True)
-    )
-    return kernel, told | {"steps": steps}
 
 
 def _moves(part: Part) -> bool:

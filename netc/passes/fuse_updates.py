@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from netc.ir.kernels import Call, Choice
-from netc.ir.program import Buffer, Instruction, Launch, Program, View, scratch
+from netc.ir.program import Instruction, Launch, Program, View
 from netc.passes.assign_formats import Target
+from netc.passes.assign_kernels import calls_of
 
 
 def fuse_updates(program: Program, target: Target) -> Program:
@@ -23,7 +23,7 @@ def fuse_updates(program: Program, target: Target) -> Program:
     ports = (*program.inputs, *program.outputs, *program.state)
     used = {v.buffer for i in instructions for v in (*i.reads, *i.writes)}
     used |= {view.buffer for port in ports for view in port.views}
-    buffers = (b for b in (*program.buffers, *fuser.scratch) if b.name in used)
+    buffers = (b for b in program.buffers if b.name in used)
     return replace(program, buffers=tuple(buffers), instructions=instructions)
 
 
@@ -35,7 +35,6 @@ class _Fuser:
         self.writer = {v.buffer: n for n, i in enumerate(program.instructions) for v in i.writes}
         self.readers = Counter(v.buffer for i in program.instructions for v in i.reads)
         self.results = {v.buffer for port in program.outputs for v in port.views}
-        self.scratch: list[Buffer] = []
         self.done: dict[int, Instruction] = {}
         """What stands in the place of a launch that applies a velocity."""
         self.gone: set[int] = set()
@@ -66,39 +65,22 @@ class _Fuser:
         if number is None or self.readers[view.buffer] > 1:
             return None
         launch = self.program.instructions[number]
-        fits = isinstance(launch, Launch) and launch.kernel.partition(".")[0] == kernel
+        fits = isinstance(launch, Launch) and launch.kernel == kernel
         whole = view == replace(launch.writes[0], where=view.where)
         return (number, launch) if isinstance(launch, Launch) and fits and whole else None
 
     def _launch(
         self, kernel: str, apply: Launch, velocity: Launch, operands: tuple[View, ...]
     ) -> Launch | None:
-        """One launch that reads (operands, v, w, lr) and writes (v, w) and its workspace."""
+        """One launch that reads (operands, v, w, lr) and writes (v, w), if there is a kernel."""
         v, w, _, rate = velocity.reads
-        reads = (*operands, v, w, rate)
-        choice = self._choice(kernel, velocity, reads)
-        if choice is None:
-            return None
-        writes = [velocity.writes[0], apply.writes[0]]
-        if choice.workspace_bytes:
-            dtype = self.program.buffer[w.buffer].dtype
-            buffer, view = scratch(apply.node, apply.device, dtype, choice.workspace_bytes)
-            self.scratch.append(buffer)
-            writes.append(view)
-        return replace(
+        joined = replace(
             apply,
-            kernel=f"{kernel}.{choice.variants[0]}",
+            kernel=kernel,
             attributes=velocity.attributes,
-            reads=reads,
-            writes=tuple(writes),
-            seconds=choice.seconds or velocity.seconds + apply.seconds,
+            reads=(*operands, v, w, rate),
+            writes=(velocity.writes[0], apply.writes[0]),
+            seconds=velocity.seconds + apply.seconds,
             in_place=(),
         )
-
-    def _choice(self, kernel: str, velocity: Launch, reads: tuple[View, ...]) -> Choice | None:
-        shapes = tuple(view.shape for view in reads)
-        args = tuple(range(len(reads)))
-        dtype = self.program.buffer[velocity.writes[0].buffer].dtype
-        result = velocity.writes[0].shape
-        call = Call(kernel, dtype, velocity.attributes, args, shapes, result)
-        return self.target.choose((call,))
+        return joined if self.target.choose(calls_of(self.program, joined)) else None

@@ -36,10 +36,10 @@ PASSES = (
     "split-rounds",
     "insert-comm",
     "fuse",
-    "assign-kernels",
     "assign-formats",
     "assign-streams",
     "fuse-updates",
+    "assign-kernels",
     "insert-waits",
     "plan-memory",
 )
@@ -169,8 +169,6 @@ def _lower(
     plan = fuse(plan)
     verify_plan(plan)
     observe("fuse", lambda: plan_text(plan))
-    plan = assign_kernels(plan, options.target)
-    observe("assign-kernels", lambda: plan_text(plan))
     plan = assign_formats(plan, options.target)
     verify_plan(plan)
     observe("assign-formats", lambda: plan_text(plan))
@@ -178,6 +176,8 @@ def _lower(
     observe("assign-streams", lambda: program_text(program))
     program = fuse_updates(program, options.target)
     observe("fuse-updates", lambda: program_text(program))
+    program = assign_kernels(program, options.target)
+    observe("assign-kernels", lambda: program_text(program))
     program = insert_waits(program)
     observe("insert-waits", lambda: program_text(program))
     return Compiled(graph, splits, plan, program, scheme, notes)

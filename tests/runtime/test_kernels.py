@@ -21,6 +21,7 @@ from netc.passes.assign_formats import Target
 from netc.passes.differentiate import Sgd
 from netc.passes.pipeline import Options, compile_network
 from netc.syntax import Network, parse_text
+from netc_kernels.cpu.shape import Conv
 from netc_runtime.cpu import CpuBackend
 from netc_runtime.kernels import CpuKernels, bind
 from netc_runtime.session import Session
@@ -47,8 +48,10 @@ def network(text: str) -> Network:
     return parse_text(text, str(MODELS / "mixed.net"))
 
 
-def compiled(net: Network, batch: int, devices: int = 1, fast: bool = True) -> Bundle:
-    target = Target("cpu", "nhwc", choose=CpuKernels(THREADS).choose) if fast else Target("cpu")
+def compiled(
+    net: Network, batch: int, devices: int = 1, fast: bool = True, threads: int = THREADS
+) -> Bundle:
+    target = Target("cpu", "nhwc", choose=CpuKernels(threads).choose) if fast else Target("cpu")
     options = Options(line_mesh(devices), batch, CLUSTER, optimizer=Sgd(0.9, 1e-3), target=target)
     return compile_network(net, options, {"batch": batch, "precision": "fp32"})[0]
 
@@ -229,3 +232,20 @@ def test_updates_are_joined_only_where_nobody_else_reads_the_gradient() -> None:
     updates = {la.node: la.kernel for la in launches(fetched) if "sgd" in la.kernel}
     assert updates["fc2.weight.next"] == "sgd.vector"
     assert updates["fc1.weight.next"] == "fc_dw_sgd.vector"
+
+
+def test_every_launch_has_the_workspace_that_its_own_block_needs() -> None:
+    """The smaller of two shards may need more: here 10 images need more than 11."""
+    from netc_kernels.cpu.winograd import workspace
+
+    text = "net n\ninput image 512x14x14\nconv 3x3 512 pad=1 | relu\nfc 3 | softmax_loss\n"
+    bundle = compiled(network(text), 21, devices=2, threads=1)
+    found = {}
+    for launch in launches(bundle):
+        if names(launch)[0] == "conv.winograd":
+            images = launch.reads[0].shape[0]
+            shape = Conv(images, 512, 512, (14, 14), (3, 3), (1, 1), (1, 1, 1, 1))
+            buffer = bundle.train.buffer[launch.writes[1].buffer]
+            found[images] = (buffer.nbytes, workspace(shape, 1))
+    assert found.keys() == {10, 11}
+    assert all(given >= needed for given, needed in found.values())
