@@ -18,10 +18,11 @@ from netc.interchange.names import torch_names
 from netc.ir.program import Bundle
 from netc.ir.types import Mesh, line_mesh
 from netc.passes.assign_formats import Target
+from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin
 from netc.passes.differentiate import Sgd
 from netc.passes.pipeline import Compiled, Observer, Options, compile_network
-from netc.report import MemoryUse, memory_use
+from netc.report import MemoryUse, layer_facts, memory_use
 from netc.strategies.file import StrategyFile, read_strategy, write_strategy
 from netc.strategies.fixed import FIXED
 from netc.syntax import Network, parse_file
@@ -31,6 +32,8 @@ from netc_runtime.tuning import load_times
 
 DEFAULT_BATCH = 128
 DEFAULT_STRATEGY = "hybrid"
+SMALL_STEP = 50_000_000
+"""Multiply-adds forward, below which NumPy's kernels take some milliseconds."""
 NO_RECIPE = {"lr": 0.01, "momentum": 0.9, "decay": 0.0}
 """Training of a network whose file has no recipe."""
 
@@ -99,25 +102,33 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
         precision=options.precision or "fp32",
         optimizer=Sgd(rates["momentum"], rates["decay"]),
     )
-    threads = _fast_threads(options, chosen)
+    fast = _wants_fast(options, network, chosen)
+    threads = max(1, (os.cpu_count() or 1) // mesh.size) if fast and not cpu.available() else 0
     if threads:
         chosen = replace(
             chosen,
             target=Target("cpu", "nhwc", choose=CpuKernels(threads, load_times(threads)).choose),
         )
-    facts = _facts(network, chosen, rates, options.strategy) | {"threads": threads}
+    facts = _facts(network, chosen, rates, options.strategy)
+    facts |= {"threads": threads, "kernels": "fast" if fast else "reference"}
     return Request(network, chosen, facts)
 
 
-def _fast_threads(options: argparse.Namespace, chosen: Options) -> int:
-    """Threads of each device for the fast kernels; 0 where the reference kernels run.
+def _wants_fast(options: argparse.Namespace, network: Network, chosen: Options) -> bool:
+    """Whether fast kernels are to run, if this machine has them.
 
     Machines described by a cluster file other than the local one have kernels of their own.
     """
     elsewhere = options.cluster not in (None, "local")
     if elsewhere or options.kernels == "reference" or chosen.precision != "fp32":
-        return 0
-    return 0 if cpu.available() else max(1, (os.cpu_count() or 1) // chosen.mesh.size)
+        return False
+    return options.kernels == "fast" or not _is_small(network, chosen.batch)
+
+
+def _is_small(network: Network, batch: int) -> bool:
+    """Whether a step is so short that compiling fast kernels for it, once, is not worth it."""
+    facts = layer_facts(network, build_graph(network, batch=1))
+    return batch * sum(f.multiply_adds for f in facts) < SMALL_STEP
 
 
 def load_cluster(options: argparse.Namespace) -> Cluster:

@@ -128,9 +128,9 @@ def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
     group.add_argument("--precision", choices=("fp32", "fp64"), help="default fp32")
     shows = ", and show which run" if verb == "explain" else ""
     group.add_argument(
-        "--kernels", choices=("auto", "reference"), nargs="?" if shows else None,
+        "--kernels", choices=("auto", "fast", "reference"), nargs="?" if shows else None,
         const="auto" if shows else None,
-        help=f"the fastest kernels (default), or NumPy's{shows}",
+        help=f"fast ones, NumPy's (reference), or by the size of a step (auto, default){shows}",
     )  # fmt: skip
     group.add_argument(
         "--cluster", metavar="C", help="machine to plan for: a path or shipped name (default local)"

@@ -42,7 +42,7 @@ def load_bundle(
         bundle, compiled = build(request(options, images), options, training=training)
         notes = compiled.notes if training else ()
     lacking = cpu.available()
-    if lacking and options.kernels != "reference" and bundle.fact("precision") == "fp32":
+    if lacking and bundle.fact("kernels") == "fast":
         notes += (f"{lacking}, so NumPy's kernels run, which are several times slower.",)
     elif bundle.fact("threads") and not cpu.compiled():
         notes += ("kernels are compiled for this machine now, once; it takes about a minute.",)

@@ -18,6 +18,7 @@ from netc_runtime.tuning import measure, save_times
 
 def run(options: argparse.Namespace) -> int:
     """Compile, time what could be chosen otherwise, and write the table."""
+    options.kernels = options.kernels or "fast"
     asked = request(options)
     threads: int = asked.facts["threads"]
     if not threads:

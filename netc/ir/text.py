@@ -13,7 +13,7 @@ from netc.ir.plan import Plan
 from netc.ir.program import Buffer, Bundle, Collective, Launch, Part, Port, Program, View
 from netc.ir.types import Mesh, TensorType, parse_placement
 
-BUNDLE_VERSION = 2
+BUNDLE_VERSION = 3
 _NODE = re.compile(
     r"  (?P<name>\S+): (?P<type>\S+) = (?P<op>\S+)\((?P<inputs>[^)]*)\) "
     r"layer=(?P<layer>\S+) phase=(?P<phase>\S+)(?: rows=(?P<rows>\S+))?"

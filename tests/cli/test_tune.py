@@ -30,9 +30,11 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def chosen(file: str, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, dict[str, Any]]:
+def chosen(
+    file: str, capsys: pytest.CaptureFixture[str], kernels: str = "fast"
+) -> dict[str, dict[str, Any]]:
     """The launches by their phase and layer."""
-    assert main(["explain", file, "--batch", "4", "--json", "--kernels", *more]) == 0
+    assert main(["explain", file, "--batch", "4", "--json", "--kernels", kernels]) == 0
     return {f"{row['layer']} {row['phase']}": row for row in lines(capsys)}
 
 
@@ -58,6 +60,15 @@ def test_what_is_fastest_is_chosen_from_then_on(
     assert chosen(file, capsys)["conv1 forward"]["kernels"] == f"conv.{other} + bias + relu"
 
 
+def test_small_steps_run_on_the_reference_kernels(
+    file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = chosen(file, capsys, "auto")
+    assert all(".reference" in row["kernels"] for row in rows.values())
+    assert main(["explain", file, "--batch", "20000", "--json", "--kernels"]) == 0
+    assert any(row["kernels"].startswith("conv.winograd") for row in lines(capsys))
+
+
 def test_reference_kernels_on_demand(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     rows = chosen(file, capsys, "reference")
     assert all(".reference" in row["kernels"] for row in rows.values())
@@ -72,7 +83,7 @@ def test_a_damaged_table_is_named(
     table = tmp_path / "cache" / "kernels.json"
     table.parent.mkdir()
     table.write_text(text)
-    assert main(["compile", file]) == 5
+    assert main(["compile", file, "--kernels", "fast"]) == 5
     error = capsys.readouterr().err
     assert error.startswith(f"error[E076]: '{table}' is no table of kernels")
     assert main(["tune", file, "--batch", "4"]) == 5

@@ -186,19 +186,20 @@ def without_numba(folder: Path, *arguments: str) -> subprocess.CompletedProcess[
 
 
 def test_without_numba_numpy_runs_and_says_so_once(tmp_path: Path) -> None:
-    asked = ("run", "digits", "--steps", "2", "--plain", "--devices", "2")
+    asked = ("run", "digits", "--steps", "2", "--plain", "--devices", "2", "--kernels", "fast")
     done = without_numba(tmp_path, *asked)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Numba is not installed, so NumPy's kernels run") == 1
-    quiet = without_numba(tmp_path, *asked, "--kernels", "reference")
-    assert (quiet.returncode, quiet.stderr) == (0, "")
+    for kernels in ("reference", "auto"):
+        quiet = without_numba(tmp_path, *asked, "--kernels", kernels)
+        assert (quiet.returncode, quiet.stderr) == (0, "")
 
 
 def test_a_program_compiled_with_fast_kernels_runs_without_numba(tmp_path: Path) -> None:
     from netc.cli.main import main
 
     file = str(tmp_path / "digits.netc")
-    assert main(["compile", "digits", "-o", file]) == 0
+    assert main(["compile", "digits", "-o", file, "--kernels", "fast"]) == 0
     assert "conv.winograd" in Path(file).read_text() or "conv.direct" in Path(file).read_text()
     done = without_numba(tmp_path, "run", file, "--steps", "2", "--plain")
     assert done.returncode == 0, done.stderr
