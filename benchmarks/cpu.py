@@ -1,28 +1,55 @@
-"""Whole training steps on the CPU: netc beside PyTorch, one step of each in turn.
+"""Training steps or inference on the CPU: netc beside its peers, one step of each in turn.
+
+Every peer has a virtual environment of its own (ONNX Runtime: netc's, or any):
 
     python -m venv /tmp/torch && /tmp/torch/bin/pip install torch==2.13.0
-    python benchmarks/cpu.py --torch /tmp/torch/bin/python vgg16:8 alexnet:16 resnet50:8
+    python -m venv /tmp/tensorflow && /tmp/tensorflow/bin/pip install tensorflow-cpu==2.21.0
+    python -m venv /tmp/jax && /tmp/jax/bin/pip install jax==0.10.2
+    python -m venv /tmp/onnxruntime && /tmp/onnxruntime/bin/pip install onnxruntime==1.32.0
 
-Every peer is a process of its own that stays and takes one step when told to, so that all see the
-same machine. Data is synthetic, float32, SGD with momentum and decay. Printed are medians and the
-ratio of the best peer's to netc's. `--out FILE.json` keeps every time with machine and versions.
+    peers="--torch /tmp/torch/bin/python --tensorflow /tmp/tensorflow/bin/python"
+    peers="$peers --jax /tmp/jax/bin/python --onnxruntime /tmp/onnxruntime/bin/python"
+    python benchmarks/cpu.py $peers vgg16:8 alexnet:16 alexnet_owt:16 resnet50:8
+    python benchmarks/cpu.py --forward $peers vgg16:8 alexnet:16 alexnet_owt:16 resnet50:8
+
+A step is forward, softmax and cross-entropy, backward, and SGD with momentum and decay; dropout
+and batch statistics are on. With `--forward` it is inference: netc's program for evaluation,
+PyTorch's inference_mode, and as one more peer ONNX Runtime on the file that netc exports. Data is
+synthetic, float32, and already in the layout that a peer likes; netc's step includes storing the
+images in its own. Each peer has as many threads as the machine has cores. `--devices 1 2`, behind
+the networks, also runs netc on two virtual devices, which share the cores.
+
+All peers of a case are started and warmed up before the first step, and stay in memory together, so
+that all see the same machine. It should do nothing else: programs that use OpenMP (PyTorch) lose
+most to others. Printed are medians, peaks of memory, and times over netc's on the first number of
+devices. What a peer cannot run is said in its place. `--out FILE.json` keeps every time with
+machine and versions. For single convolutions there is cpu_kernels.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-TORCH_MODES = ("eager", "channels_last", "compile")
+MODES = {
+    "torch": ("eager", "channels_last", "compile"),
+    "tensorflow": ("function", "xla"),
+    "jax": ("jit",),
+    "onnxruntime": ("default",),
+}
+"""Peers beside netc, and the ways in which each runs."""
 
 
 @dataclass
@@ -31,89 +58,137 @@ class Peer:
 
     name: str
     process: subprocess.Popen[str]
-    about: dict[str, Any]
-    times: list[float]
+    about: dict[str, Any] = field(default_factory=dict)
+    """What it says of itself when it is warm; `unsupported` is why it does not run."""
+    times: list[float] = field(default_factory=list)
+
+    @property
+    def runs(self) -> bool:
+        return "unsupported" not in self.about
 
     def step(self) -> None:
         assert self.process.stdin is not None
+        # Of a process that was killed meanwhile the answer tells.
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write("step\n")
+            self.process.stdin.flush()
+        self.times += filter(None, [self.answer()])
+
+    def answer(self) -> Any:
+        """One line; where the process was killed, as for want of memory, it is unsupported."""
         assert self.process.stdout is not None
-        self.process.stdin.write("step\n")
-        self.process.stdin.flush()
         line = self.process.stdout.readline()
-        if not line:
-            sys.exit(f"{self.name} ended with code {self.process.wait()}")
-        self.times.append(float(line))
+        if line:
+            return json.loads(line)
+        code = self.process.wait()
+        if code >= 0:
+            sys.exit(f"{self.name} ended with code {code}")
+        self.about["unsupported"] = f"ended by {signal.Signals(-code).name}"
+        return None
 
 
-def start(name: str, command: list[str]) -> Peer:
+def start(peer: str, python: str, case: dict[str, Any]) -> Peer:
     """Start a process and wait until it has warmed up."""
-    threads = str(os.cpu_count())
-    environment = {**os.environ, "OMP_NUM_THREADS": threads}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(case["threads"])}
     # Some machines set this; it makes NumPy's BLAS slower than it is.
     environment.pop("OPENBLAS_CORETYPE", None)
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    )
-    assert process.stdout is not None
-    ready = process.stdout.readline()
-    if not ready:
-        sys.exit(f"{name} ended with code {process.wait()}")
-    return Peer(name, process, json.loads(ready), [])
+    if peer != "netc":
+        environment.pop("PYTHONPATH", None)
+    command = [python, str(HERE / f"peer_{peer}.py"), json.dumps(case)]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+    started = Peer(_name(peer, case["mode"]), process)
+    started.about.update(started.answer() or {})
+    return started
 
 
-def contest(case: str, options: argparse.Namespace) -> dict[str, Any]:
-    """One network and batch: all peers in turn."""
-    network, _, batch = case.partition(":")
-    sides = [str(n) for n in options.devices]
-    peers = [
-        start(f"netc, {n} device{'s' * (n != '1')}",
-              [sys.executable, str(HERE / "peer_netc.py"), network, batch, n])
-        for n in sides
-    ]  # fmt: skip
-    if options.torch:
-        script = str(HERE / "peer_torch.py")
-        peers += [
-            start(f"torch {mode}", [options.torch, script, network, batch, mode])
-            for mode in TORCH_MODES
-        ]
-    for _ in range(options.rounds):
-        for peer in peers:
-            peer.step()
+def _name(peer: str, mode: str) -> str:
+    if peer == "netc":
+        return f"netc, {mode} device{'s' * (mode != '1')}"
+    return peer if len(MODES[peer]) == 1 else f"{peer} {mode}"
+
+
+def contest(network: str, batch: int, options: argparse.Namespace) -> dict[str, Any]:
+    """One network and batch: all peers in turn, forth and back."""
+    with tempfile.TemporaryDirectory() as folder:
+        case = describe(network, batch, options, Path(folder) / "network.onnx")
+        asked = [("netc", sys.executable, str(count)) for count in options.devices]
+        for name, modes in MODES.items():
+            python = getattr(options, name)
+            if python and (options.forward or name != "onnxruntime"):
+                asked += [(name, python, mode) for mode in modes]
+        peers = [start(name, python, case | {"mode": mode}) for name, python, mode in asked]
+    for number in range(options.rounds):
+        for peer in peers[:: -1 if number % 2 else 1]:
+            if peer.runs:
+                peer.step()
     for peer in peers:
         peer.process.kill()
-    return report(case, peers)
+    return report(f"{network}, batch {batch}", peers)
 
 
-def report(case: str, peers: list[Peer]) -> dict[str, Any]:
-    """Print medians, and how many times as long the best peer takes."""
-    medians = {peer.name: statistics.median(peer.times) for peer in peers}
-    best = min((t for name, t in medians.items() if not name.startswith("netc")), default=None)
-    print(f"\n{case}")
-    for peer in peers:
-        median = medians[peer.name]
-        ours = peer.name.startswith("netc") and best is not None
-        ratio = f"  {best / median:.2f} times the best peer's speed" if ours and best else ""
-        peak = peer.about["peak_bytes"] / 2**20
-        spread = f"{min(peer.times):.3f} to {max(peer.times):.3f}"
-        print(f"  {peer.name:22} {median:8.3f} s ({spread})  {peak:7.0f} MiB{ratio}", flush=True)
+def describe(network: str, batch: int, options: argparse.Namespace, model: Path) -> dict[str, Any]:
+    """What every peer is told (serve.py's Case); writes the model where one will read it."""
+    summary = netc("summary", network, "--json").splitlines()[-1]
+    if options.forward and options.onnxruntime:
+        netc("export", network, "--batch", str(batch), "-o", str(model))
     return {
-        "case": case,
-        "peers": {p.name: {"seconds": p.times, **p.about} for p in peers},
-    }
+        "network": network, "batch": batch, "forward": options.forward, "model": str(model),
+        "parameters": json.loads(summary)["parameters"], "threads": os.cpu_count(),
+    }  # fmt: skip
+
+
+def netc(*arguments: str) -> str:
+    """What a command of netc prints."""
+    command = [sys.executable, "-m", "netc.cli.main", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        # With --json the diagnostics are there too.
+        sys.exit(done.stdout.strip() or done.returncode)
+    return done.stdout
+
+
+def report(title: str, peers: list[Peer]) -> dict[str, Any]:
+    """Print medians, and each over netc's; then netc's beside the best peer's."""
+    medians = {p.name: statistics.median(p.times) for p in peers if p.runs}
+    ours = medians.get(peers[0].name)
+    print(f"\n{title:24}   median s     min to max   peak MiB   over netc")
+    for peer in peers:
+        if not peer.runs:
+            print(f"  {peer.name:22} not run: {peer.about['unsupported']}")
+            continue
+        spread = f"{min(peer.times):.3f} to {max(peer.times):.3f}"
+        peak, median = peer.about["peak_bytes"] / 2**20, medians[peer.name]
+        ratio = f"{median / ours:11.2f}" if ours else ""
+        print(f"  {peer.name:22} {median:10.3f} {spread:>16} {peak:10.0f} {ratio}")
+    others = {name: t for name, t in medians.items() if not name.startswith("netc")}
+    if ours and others:
+        best = min(others, key=lambda name: others[name])
+        print(f"  netc is {others[best] / ours:.2f} times as fast as {best}")
+    sys.stdout.flush()
+    return {"case": title, "peers": {p.name: {"seconds": p.times, **p.about} for p in peers}}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("cases", nargs="+", metavar="NETWORK:BATCH")
-    parser.add_argument("--torch", metavar="PYTHON", help="an interpreter that has PyTorch")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--devices", type=int, nargs="+", default=[1])
-    parser.add_argument("--out", metavar="FILE")
+    for name in MODES:
+        parser.add_argument(f"--{name}", metavar="PYTHON", help=f"an interpreter that has {name}")
+    parser.add_argument("--forward", action="store_true", help="inference in place of training")
+    parser.add_argument("--rounds", type=int, default=7, help="steps of each peer (default 7)")
+    parser.add_argument("--devices", type=int, nargs="+", default=[1], help="of netc (default 1)")
+    parser.add_argument("--out", metavar="FILE", help="write all times there, as JSON")
     options = parser.parse_args()
-    found = [contest(case, options) for case in options.cases]
+    cases = [(name, int(batch)) for name, _, batch in (c.partition(":") for c in options.cases)]
+    what = "inference" if options.forward else "training"
+    print(f"{_processor()}, {os.cpu_count()} cores, {what}", flush=True)
     machine = {"machine": platform.machine(), "cores": os.cpu_count(), "processor": _processor()}
-    if options.out:
-        Path(options.out).write_text(json.dumps({**machine, "cases": found}, indent=1) + "\n")
+    found = []
+    for network, batch in cases:
+        found.append(contest(network, batch, options))
+        if options.out:
+            record = {**machine, "forward": options.forward, "cases": found}
+            Path(options.out).write_text(json.dumps(record, indent=1) + "\n")
 
 
 def _processor() -> str:

@@ -1,44 +1,36 @@
-"""netc's side of cpu.py: NETWORK BATCH DEVICES; a step for every line of standard input."""
+"""netc's side of cpu.py; the mode is the number of devices."""
 
 from __future__ import annotations
 
-import json
-import resource
-import sys
-import time
+from collections.abc import Callable
+from importlib.metadata import version
 
-import numba
 import numpy as np
+from serve import RATE, Case, serve
 
 from netc.cli.main import parser
 from netc.cli.session import load_bundle, open_session
 from netc_runtime.launch import choose_backend
 
 
-def main() -> None:
-    network, batch, devices = sys.argv[1:]
-    asked = ["run", network, "--batch", batch, "--devices", devices, "--json"]
-    bundle = load_bundle(parser().parse_args(asked))
-    session = open_session(choose_backend("cpu", int(devices)), bundle, None)
+def prepare(case: Case) -> Callable[[], object]:
+    asked = ["run", case.network, "--backend", "cpu", "--json"]
+    asked += ["--batch", str(case.batch), "--devices", case.mode]
+    bundle = load_bundle(parser().parse_args(asked), training=not case.forward)
+    backend = choose_backend("cpu", int(case.mode))
+    session = open_session(backend, bundle, None, training=not case.forward)
     session.initialize(0)
     rng = np.random.default_rng(0)
-    shape = (int(batch), *bundle.fact("image"))
-    images = rng.standard_normal(shape, dtype=np.float32)
-    labels = rng.integers(0, bundle.fact("classes"), int(batch))
+    images = rng.standard_normal((case.batch, *bundle.fact("image")), np.float32)
+    labels = rng.integers(0, bundle.fact("classes"), case.batch)
+    done = 0
 
-    def step(number: int) -> None:
-        session.step(images, labels, step=number, seed=0, learning_rate=1e-3)
+    def train() -> None:
+        nonlocal done
+        session.step(images, labels, step=done, seed=0, learning_rate=RATE)
+        done += 1
 
-    for number in range(2):
-        step(number)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    about = {"numpy": np.__version__, "numba": numba.__version__, "peak_bytes": peak,
-             "arena_bytes": bundle.train.arena_bytes}  # fmt: skip
-    print(json.dumps(about), flush=True)
-    for number, _ in enumerate(sys.stdin, 2):
-        began = time.perf_counter()
-        step(number)
-        print(time.perf_counter() - began, flush=True)
+    return (lambda: session.evaluate(images, labels, case.batch)) if case.forward else train
 
 
-main()
+serve(prepare, numpy=version("numpy"), numba=version("numba"))

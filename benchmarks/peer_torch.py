@@ -1,128 +1,78 @@
-"""PyTorch's side of cpu.py: NETWORK BATCH MODE; a step for every line of standard input."""
+"""PyTorch's side of cpu.py: mode `eager` (NCHW), `channels_last`, or `compile` (channels_last)."""
 
-import json
-import os
-import resource
-import sys
-import time
+from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import networks
 import torch
-from torch import nn
-
-VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
-
-
-def vgg16():
-    layers, channels = [], 3
-    for filters in VGG16:
-        if filters == "M":
-            layers.append(nn.MaxPool2d(2))
-        else:
-            layers += [nn.Conv2d(channels, filters, 3, padding=1), nn.ReLU(inplace=True)]
-            channels = filters
-    return nn.Sequential(*layers, *head(512 * 7 * 7))
+import torch._inductor.config
+from serve import DECAY, MOMENTUM, RATE, Case, serve
+from torch import Tensor, nn
 
 
-def head(features):
-    return (
-        nn.Flatten(), nn.Linear(features, 4096), nn.ReLU(inplace=True), nn.Dropout(),
-        nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(4096, 1000),
-    )  # fmt: skip
-
-
-def alexnet(lrn=True):
-    def norm():
-        return (nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0),) if lrn else ()
-
-    def conv(*args, **more):
-        return nn.Conv2d(*args, **more), nn.ReLU(inplace=True)
-
-    return nn.Sequential(
-        *conv(3, 96, 11, stride=4), *norm(), nn.MaxPool2d(3, 2),
-        *conv(96, 256, 5, padding=2, groups=2), *norm(), nn.MaxPool2d(3, 2),
-        *conv(256, 384, 3, padding=1), *conv(384, 384, 3, padding=1, groups=2),
-        *conv(384, 256, 3, padding=1, groups=2), nn.MaxPool2d(3, 2), *head(256 * 6 * 6),
-    )  # fmt: skip
-
-
-def alexnet_owt():
-    def conv(*args, **more):
-        return nn.Conv2d(*args, **more), nn.ReLU(inplace=True)
-
-    return nn.Sequential(
-        *conv(3, 64, 11, stride=4, padding=2), nn.MaxPool2d(3, 2),
-        *conv(64, 192, 5, padding=2), nn.MaxPool2d(3, 2), *conv(192, 384, 3, padding=1),
-        *conv(384, 256, 3, padding=1), *conv(256, 256, 3, padding=1), nn.MaxPool2d(3, 2),
-        *head(256 * 6 * 6),
-    )  # fmt: skip
-
-
-class Bottleneck(nn.Module):
-    def __init__(self, channels, width, stride):
+class Residual(nn.Module):
+    def __init__(self, body: networks.Layers, skip: networks.Layers) -> None:
         super().__init__()
-        out = 4 * width
-        sizes = ((channels, width, 1, 1), (width, width, 3, stride), (width, out, 1, 1))
-        parts = []
-        for a, b, size, s in sizes:
-            parts += [nn.Conv2d(a, b, size, s, size // 2, bias=False), nn.BatchNorm2d(b),
-                      nn.ReLU(inplace=True)]  # fmt: skip
-        self.body = nn.Sequential(*parts[:-1])
-        self.skip = nn.Sequential()
-        if stride > 1 or channels != out:
-            project = nn.Conv2d(channels, out, 1, stride, bias=False)
-            self.skip = nn.Sequential(project, nn.BatchNorm2d(out))
-        self.relu = nn.ReLU(inplace=True)
+        self.body, self.skip, self.relu = build(body), build(skip), nn.ReLU(inplace=True)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Any:
         return self.relu(self.body(x) + self.skip(x))
 
 
-def resnet50():
-    layers = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True),
-              nn.MaxPool2d(3, 2, 1)]  # fmt: skip
-    channels = 64
-    for stage, depth in enumerate((3, 4, 6, 3)):
-        for block in range(depth):
-            stride = 2 if stage and not block else 1
-            layers.append(Bottleneck(channels, 64 << stage, stride))
-            channels = 256 << stage
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, 1000))
+MODULES: dict[str, Callable[..., nn.Module]] = {
+    "conv": lambda c, k, size, stride, pad, groups, bias: nn.Conv2d(
+        c, k, size, stride, pad, groups=groups, bias=bias
+    ),
+    "fc": nn.Linear, "maxpool": nn.MaxPool2d, "bn": nn.BatchNorm2d, "dropout": nn.Dropout,
+    # PyTorch divides alpha by the size.
+    "lrn": lambda size, alpha, *more: nn.LocalResponseNorm(size, size * alpha, *more),
+    "relu": lambda: nn.ReLU(inplace=True), "flatten": nn.Flatten, "residual": Residual,
+    "global_average": lambda: nn.AdaptiveAvgPool2d(1),
+}  # fmt: skip
 
 
-SIDES = {"alexnet": 227}
-NETWORKS = {
-    "vgg16": vgg16,
-    "alexnet": alexnet,
-    "alexnet_owt": alexnet_owt,
-    "resnet50": resnet50,
-}
+def build(layers: networks.Layers) -> nn.Sequential:
+    return nn.Sequential(*(MODULES[str(kind)](*numbers) for kind, *numbers in layers))
 
 
-def main():
-    network, batch, mode = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-    torch.set_num_threads(os.cpu_count())
-    model, side = NETWORKS[network](), SIDES.get(network, 224)
-    images, labels = torch.randn(batch, 3, side, side), torch.randint(0, 1000, (batch,))
-    if mode != "eager":
+def prepare(case: Case) -> Callable[[], object]:
+    torch.set_num_threads(case.threads)
+    model = build(networks.layers(case.network)).train(not case.forward)
+    case.check(sum(p.numel() for p in model.parameters()))
+    images = torch.randn(case.batch, 3, *[networks.side(case.network)] * 2)
+    if case.mode != "eager":
         model = model.to(memory_format=torch.channels_last)
         images = images.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
-    forward = torch.compile(model) if mode == "compile" else model
-    criterion = nn.CrossEntropyLoss()
+    run = torch.compile(model) if case.mode == "compile" else model
+    return scored(run, images) if case.forward else trained(model, run, images)
 
-    def step():
+
+def scored(run: Callable[..., Any], images: Tensor) -> Callable[[], object]:
+    # Weights are constants, so the compiler may fold and reorder them.
+    torch._inductor.config.freezing = True
+
+    @torch.inference_mode()
+    def step() -> object:
+        return run(images)
+
+    return step
+
+
+def trained(model: nn.Module, run: Callable[..., Any], images: Tensor) -> Callable[[], object]:
+    labels, criterion = torch.randint(networks.CLASSES, (len(images),)), nn.CrossEntropyLoss()
+    # The default is a loop over the weights, which takes four times as long.
+    optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM, weight_decay=DECAY, fused=True)
+
+    def step() -> None:
         optimizer.zero_grad()
-        criterion(forward(images), labels).backward()
+        loss = criterion(run(images), labels)
+        loss.backward()
         optimizer.step()
+        loss.item()
 
-    for _ in range(2):
-        step()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"torch": torch.__version__, "peak_bytes": peak}), flush=True)
-    for _ in sys.stdin:
-        began = time.perf_counter()
-        step()
-        print(time.perf_counter() - began, flush=True)
+    return step
 
 
-main()
+serve(prepare, torch=torch.__version__)

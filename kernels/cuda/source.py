@@ -1,0 +1,56 @@
+"""CUDA sources of this folder, compiled when first asked for and launched on raw streams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+_DEFAULT_SHARED_BYTES = 48 * 1024
+"""Dynamic shared memory that a kernel may use without being told so."""
+
+
+@cache
+def _module(file: str, defines: tuple[str, ...], arch: str) -> Any:
+    import cupy
+
+    options = ("-std=c++17", f"-I{FOLDER}", *(f"-D{each}" for each in defines))
+    if arch:
+        options += (f"-arch={arch}",)
+    code = (FOLDER / file).read_text(encoding="utf-8")
+    return cupy.RawModule(code=code, options=options)
+
+
+@cache
+def function(file: str, name: str, arch: str = "", **defines: object) -> Any:
+    """The kernel `name` of a source, compiled by NVRTC with macros set as in `defines`.
+
+    CuPy keeps compiled modules on disk. `arch` replaces the device's own, as in "sm_90a".
+    """
+    macros = tuple(f"{key}={value}" for key, value in sorted(defines.items()))
+    return _module(file, macros, arch).get_function(name)
+
+
+def launch(
+    kernel: Any,
+    grid: tuple[int, ...],
+    block: tuple[int, ...],
+    args: Sequence[Any],
+    stream: int,
+    shared_bytes: int = 0,
+) -> None:
+    """Start a kernel on a stream, given by its pointer. Arguments are NumPy scalars and ints.
+
+    An int is passed as 64 bits: device addresses are ints. A grid with an empty side starts
+    nothing.
+    """
+    import cupy
+
+    if 0 in grid:
+        return
+    if shared_bytes > _DEFAULT_SHARED_BYTES:
+        kernel.max_dynamic_shared_size_bytes = shared_bytes
+    with cupy.cuda.ExternalStream(stream):
+        kernel(grid, block, tuple(args), shared_mem=shared_bytes)
