@@ -14,12 +14,12 @@ size `workspace` tells. Everything is float32.
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from netc_kernels.cpu.direct_filters import filter_panels
 from netc_kernels.cpu.product import DEPTH, PANEL, SHORT, TALL, short, single, tall
 from netc_kernels.cpu.shape import Array, Conv, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import (
     LANES,
-    copy_element,
     kernel,
     load,
     load_first,
@@ -28,12 +28,13 @@ from netc_kernels.cpu.vector import (
     store_first,
     where_positive,
 )
-from netc_kernels.cpu.winograd import NOTHING
+from netc_kernels.cpu.winograd import GAP, NOTHING
 
 PIXELS = 8 * TALL
 """Pixels to compute at a time, or one row of them."""
-TOGETHER = 16
-"""Channels to copy at a time when filters are laid out."""
+
+COLLISION = 512
+"""Pixels a multiple of so many elements apart share few places of the first cache."""
 
 
 class Pass(NamedTuple):
@@ -67,6 +68,8 @@ class Pass(NamedTuple):
     """The first filter's bias."""
     copied: bool
     """Whether rows are copied before they are read."""
+    pixel: int
+    """From one pixel of a copied row to the next."""
     tap: int
     """The first tap in a filter, and the steps from there."""
     tap_row: int
@@ -91,7 +94,7 @@ def _lines(p: Pass) -> int:
 def _line(p: Pass) -> int:
     """Size of the copied rows for one row of the output; products may read a little further."""
     reach = (p.columns - 1 + TALL) * p.step_x + p.size_x
-    return up(p.size_y * reach * p.channels, 16) if p.copied else 0
+    return up(p.size_y * reach * p.pixel, 16) if p.copied else 0
 
 
 def _sums(p: Pass) -> int:
@@ -174,11 +177,12 @@ def forward_pass(shape: Conv, group: int) -> Pass:
     (height, width), (rows, columns), pitch = shape.image, shape.outputs, shape.filters
     pixels = shape.images * rows * columns
     plain = not any(shape.pad) and (shape.groups == 1 or shape.size[1] == 1)
+    gap = _gap(shape.channels * shape.stride[1], channels)
     found = Pass(
         height, width, shape.channels, group * channels, channels, *shape.size, *shape.stride,
         shape.pad[0], shape.pad[2], rows, columns, pixels, filters, group * filters,
-        rows * columns * pitch, columns * pitch, pitch, group * filters, not plain,
-        0, shape.size[1], 1,
+        rows * columns * pitch, columns * pitch, pitch, group * filters,
+        not plain or gap > 0, channels + gap, 0, shape.size[1], 1,
     )  # fmt: skip
     return _flattened(found) if _flat(shape) else found
 
@@ -187,13 +191,19 @@ def _flat(shape: Conv) -> bool:
     return shape.size == (1, 1) and shape.stride == (1, 1) and not any(shape.pad)
 
 
+def _gap(step: int, channels: int) -> int:
+    """Elements to leave between pixels that otherwise fall on each other in the cache."""
+    return GAP if channels >= DEPTH and step % COLLISION == 0 else 0
+
+
 def _flattened(p: Pass) -> Pass:
     """Nothing tells one row from another: take as many pixels as are good for a row."""
-    columns = max(1, min(PIXELS, p.pixels))
+    # an even number of equal rows, for two threads or four
+    columns = max(1, -(-p.pixels // up(-(-p.pixels // PIXELS), 2)))
     rows = -(-p.pixels // columns)
     return p._replace(
         height=rows, width=columns, rows=rows, columns=columns, to_image=0,
-        to_row=columns * p.to_pixel, copied=False,
+        to_row=columns * p.to_pixel,
     )  # fmt: skip
 
 
@@ -202,16 +212,17 @@ def _backward_passes(shape: Conv, group: int) -> Iterator[Pass]:
     channels, filters = shape.channels // shape.groups, shape.filters // shape.groups
     (height, width), pitch = shape.image, shape.channels
     source = (*shape.outputs, shape.filters, group * filters, filters)
+    gap = _gap(shape.filters, filters)
     for y, size_y, tap_y, top, rows in _places(shape, 0):
         for x, size_x, tap_x, left, columns in _places(shape, 1):
             tap = tap_y * shape.size[1] + tap_x
             to = (y * width + x) * pitch + group * channels
-            copied = size_y > 1 or size_x > 1 or any(shape.pad)
+            copied = size_y > 1 or size_x > 1 or any(shape.pad) or gap > 0
             found = Pass(
                 *source, size_y, size_x, 1, 1, top, left, rows, columns,
                 shape.images * rows * columns, channels, to, height * width * pitch,
                 shape.stride[0] * width * pitch, shape.stride[1] * pitch, 0, copied,
-                tap, -shape.stride[0] * shape.size[1], -shape.stride[1],
+                filters + gap, tap, -shape.stride[0] * shape.size[1], -shape.stride[1],
             )  # fmt: skip
             yield _flattened(found) if _flat(shape) else found
 
@@ -243,32 +254,22 @@ def _run(
     """Run one pass; filter and channel are `lane` and `row` elements apart in w."""
     y, x, bias, positive = (array.reshape(-1) for array in (y, x, bias, positive))
     weights, own, sums, line = _weights(p), _own(p), _sums(p), _line(p)
+    lines = -(-p.pixels // p.columns) if p.columns else 0
+    # an even number of equal parts, and larger ones where there are many: a call costs some time
+    together = max(1, -(-lines // max(2, up(-(-lines // _lines(p)), 2))))
 
     def lay_out(thread: int, start: int, stop: int) -> None:
-        filter_panels(w, p, lane, row, work, start, stop)
+        scratch = weights + thread * own
+        filter_panels(w, p, lane, row, work, scratch, start, stop)
 
     def convolve(thread: int, start: int, stop: int) -> None:
         at = weights + thread * own
-        convolve_lines(y, x, p, work, at, at + sums, line, bias, positive, relu, start, stop)
+        convolve_lines(
+            y, x, p, work, at, at + sums, line, bias, positive, relu, together, start, stop
+        )
 
     pool.split(p.filters, lay_out, PANEL)
-    pool.run(-(-p.pixels // p.columns) if p.columns else 0, _lines(p), convolve)
-
-
-@kernel
-def filter_panels(w: Any, p: Pass, lane: int, row: int, work: Any, start: int, stop: int) -> None:
-    """Lay out filters `start` ... `stop` in panels, [r, s, c, filter]."""
-    for first in range(start, stop, PANEL):
-        for r in range(p.size_y):
-            for s in range(p.size_x):
-                tap = p.tap + r * p.tap_row + s * p.tap_column
-                to = (first * p.size_y + r * PANEL) * p.size_x * p.channels + s * p.channels * PANEL
-                for c in range(0, p.channels, TOGETHER):
-                    for k in range(PANEL):
-                        # lanes without a filter get what the last filter has; nobody reads them
-                        of = min(first + k, p.filters - 1) * lane + tap
-                        for i in range(c, min(c + TOGETHER, p.channels)):
-                            copy_element(work, to + i * PANEL + k, w, of + i * row)
+    pool.run(lines, together * min(8, max(1, lines // (together * pool.threads * 8))), convolve)
 
 
 @kernel
@@ -283,59 +284,103 @@ def convolve_lines(
     bias: Any,
     positive: Any,
     relu: bool,
+    together: int,
     start: int,
     stop: int,
 ) -> None:
-    """Compute rows `start` ... `stop` of all images' results."""
-    pixel, of_row = p.channels, ((p.columns - 1) * p.step_x + p.size_x) * p.channels
+    """Compute rows `start` ... `stop` of all images' results, some together."""
+    for first in range(start, stop, together):
+        last = min(first + together, stop)
+        _some_lines(y, x, p, work, sums, copies, line, bias, positive, relu, first, last)
+
+
+@kernel
+def _some_lines(
+    y: Any,
+    x: Any,
+    p: Pass,
+    work: Any,
+    sums: int,
+    copies: int,
+    line: int,
+    bias: Any,
+    positive: Any,
+    relu: bool,
+    start: int,
+    stop: int,
+) -> None:
+    pixel, of_row = p.pixel, ((p.columns - 1) * p.step_x + p.size_x) * p.pixel
     if p.copied:
         for row in range(start, stop):
             _copy_line(x, p, row, work, copies + (row - start) * line, of_row)
     else:
         pixel, of_row = p.pitch, p.width * p.pitch
+    few = p.size_y * p.size_x * p.channels <= 2 * DEPTH
+    plain = few and not (relu or bias.size or positive.size)
     for first in range(0, p.filters, PANEL):
         panel = first * p.size_y * p.size_x * p.channels
+        straight = plain and p.filters - first >= PANEL
         for row in range(start, stop):
             count = min(p.columns, p.pixels - row * p.columns)
-            to = sums + (row - start) * (p.columns + TALL) * PANEL
+            n, i = divmod(row, p.rows)
+            source, at = x, ((n * p.height + i * p.step_y) * p.width) * p.pitch + p.first
             if p.copied:
-                at = copies + (row - start) * line
-                _row(work, to, work, at, p, pixel, of_row, panel, count)
-            else:
-                n, i = divmod(row, p.rows)
-                at = ((n * p.height + i * p.step_y) * p.width) * p.pitch + p.first
-                _row(work, to, x, at, p, pixel, of_row, panel, count)
-            _write(y, p, row, first, count, work, to, bias, positive, relu)
+                source, at = work, copies + (row - start) * line
+            # products of few terms need no place of their own before they are written
+            done = count // TALL * TALL if straight else 0
+            to = p.to + n * p.to_image + i * p.to_row + first
+            _row(y, to, p.to_pixel, source, at, work, p, pixel, of_row, panel, done)
+            to, at = sums + (row - start) * (p.columns + TALL) * PANEL, at + done * p.step_x * pixel
+            _row(work, to, PANEL, source, at, work, p, pixel, of_row, panel, count - done)
+            _write(y, p, row, first, done, count, work, to, bias, positive, relu)
 
 
 @kernel
 def _row(
-    work: Any, to: int, x: Any, at: int, p: Pass, pixel: int, of_row: int, panel: int, count: int
+    out: Any,
+    to: int,
+    to_pixel: int,
+    x: Any,
+    at: int,
+    work: Any,
+    p: Pass,
+    pixel: int,
+    of_row: int,
+    panel: int,
+    count: int,
 ) -> None:
     """Multiply the pixels of one row by one panel of filters, some terms at a time."""
-    inner, step = p.size_x * p.channels, p.step_x * pixel
+    # the taps of a row are one sum if nothing is between them
+    run = p.size_x if pixel == p.channels else 1
+    inner, step = run * p.channels, p.step_x * pixel
     # short rows of a window go together, long ones in pieces
-    together = max(1, 2 * DEPTH // inner) if inner else 1
+    together = max(1, 2 * DEPTH // inner) if inner and run == p.size_x else 1
     pieces = inner if inner <= 2 * DEPTH else DEPTH
-    if not inner * p.size_y:
-        _terms(work, to, x, at, step, of_row, panel, 0, 0, count, False)
+    if not inner * p.size_y * p.size_x:
+        _terms(out, to, to_pixel, x, at, step, of_row, work, panel, 0, 0, count, False)
         return
     for r in range(0, p.size_y, together):
         rows = min(together, p.size_y - r)
-        for depth in range(0, inner, pieces):
-            terms, b = min(pieces, inner - depth), panel + (r * inner + depth) * PANEL
-            a = at + r * of_row + depth
-            _terms(work, to, x, a, step, of_row, b, rows, terms, count, r + depth > 0)
+        for s in range(0, p.size_x, run):
+            for depth in range(0, inner, pieces):
+                terms, tap = min(pieces, inner - depth), r * p.size_x + s
+                b, a = panel + (tap * p.channels + depth) * PANEL, at + r * of_row + s * pixel
+                _terms(
+                    out, to, to_pixel, x, a + depth, step, of_row, work, b, rows, terms, count,
+                    tap + depth > 0,
+                )  # fmt: skip
 
 
 @kernel
 def _terms(
-    work: Any,
+    out: Any,
     to: int,
+    to_pixel: int,
     x: Any,
     at: int,
     step: int,
     of_row: int,
+    work: Any,
     panel: int,
     outer: int,
     inner: int,
@@ -345,15 +390,15 @@ def _terms(
     """Multiply `count` pixels, `step` elements apart; more are computed where there are more."""
     done, last = 0, x.size - (outer - 1) * of_row - inner
     while done < count:
-        out, of = to + done * PANEL, at + done * step
+        row, of = to + done * to_pixel, at + done * step
         if count - done > SHORT and of + (TALL - 1) * step <= last:
-            tall(work, out, PANEL, x, of, step, of_row, work, panel, outer, inner, add)
+            tall(out, row, to_pixel, x, of, step, of_row, work, panel, outer, inner, add)
             done += TALL
         elif of + (SHORT - 1) * step <= last:
-            short(work, out, PANEL, x, of, step, of_row, work, panel, outer, inner, add)
+            short(out, row, to_pixel, x, of, step, of_row, work, panel, outer, inner, add)
             done += SHORT
         else:
-            single(work, out, PANEL, x, of, step, of_row, work, panel, outer, inner, add)
+            single(out, row, to_pixel, x, of, step, of_row, work, panel, outer, inner, add)
             done += 1
 
 
@@ -361,7 +406,7 @@ def _terms(
 def _copy_line(x: Any, p: Pass, line: int, work: Any, to: int, of_row: int) -> None:
     """Copy the rows of the input that one row of the result needs, with their padding."""
     n, i = divmod(line, p.rows)
-    columns = of_row // max(1, p.channels)
+    columns = of_row // max(1, p.pixel)
     first = min(max(p.left, 0), columns)
     last = max(first, min(p.left + p.width, columns))
     for r in range(p.size_y):
@@ -370,13 +415,15 @@ def _copy_line(x: Any, p: Pass, line: int, work: Any, to: int, of_row: int) -> N
             _clear(work, at, of_row)
             continue
         of = ((n * p.height + row) * p.width + first - p.left) * p.pitch + p.first
-        start, stop = at + first * p.channels, at + last * p.channels
+        # the last row may be short where rows are no more than numbers of pixels
+        count = min(last - first, (x.size - of - p.channels) // max(1, p.pitch) + 1)
+        start, stop = at + first * p.pixel, at + (first + count) * p.pixel
         _clear(work, at, start - at)
-        if p.pitch == p.channels:
+        if p.pitch == p.pixel:
             _copy(work, start, x, of, stop - start)
         else:
-            for s in range(last - first):
-                _copy(work, start + s * p.channels, x, of + s * p.pitch, p.channels)
+            for s in range(count):
+                _copy(work, start + s * p.pixel, x, of + s * p.pitch, p.channels)
         _clear(work, stop, at + of_row - stop)
 
 
@@ -398,22 +445,23 @@ def _write(
     p: Pass,
     line: int,
     first: int,
-    count: int,
+    begin: int,
+    end: int,
     work: Any,
     sums: int,
     bias: Any,
     positive: Any,
     relu: bool,
 ) -> None:
-    """Write a row of the result for a panel of filters, with all that is fused to it."""
+    """Write pixels `begin` ... `end` of a row for a panel of filters, with all that is fused."""
     n, i = divmod(line, p.rows)
     start = p.to + n * p.to_image + i * p.to_row + first
     for half in range(0, min(PANEL, p.filters - first), LANES):
         left = p.filters - first - half
         shift = load_first(bias, p.bias + first + half, left if bias.size else 0)
-        for q in range(count):
+        for q in range(begin, end):
             to = start + q * p.to_pixel + half
-            value = load(work, sums + q * PANEL + half) + shift
+            value = load(work, sums + (q - begin) * PANEL + half) + shift
             if relu:
                 value = maximum(splat(0.0), value)
             if positive.size:

@@ -25,6 +25,7 @@ from netc_kernels.cpu.vector import (
     splat,
     store,
     store_first,
+    transpose,
 )
 
 PIXELS = 112
@@ -83,7 +84,7 @@ def layout(p: Pass) -> Layout:
     scratch = sums_at + taps * tap
     return Layout(
         lines, folded, taps, channels, reach, line, pixel, inputs, gradients, gradients_at, sums_at,
-        columns, tap, scratch, scratch + LANES,
+        columns, tap, scratch, scratch + up(taps, LANES) * LANES,
     )  # fmt: skip
 
 
@@ -217,19 +218,33 @@ def write_filters(
     """Add the slots' sums and write the gradient of filters `start` ... `stop`."""
     taps = p.size_y * p.size_x
     for k in range(start, stop):
-        for tap in range(plan.taps):
-            for c in range(0, plan.channels, LANES):
+        for c in range(0, plan.channels, LANES):
+            count = min(LANES, plan.channels - c)
+            for tap in range(plan.taps):
                 of = plan.sums_at + tap * plan.tap + k * plan.columns + c
-                total, count = splat(0.0), min(LANES, plan.channels - c)
+                total = splat(0.0)
                 for slot in range(slots):
                     total = total + load(work, of + slot * plan.slot)
-                if taps == 1:
-                    store_first(dw, k * p.channels + c, total, count)
-                else:
-                    store(work, scratch, total)
-                    for lane in range(count):
-                        place, channel = tap, c + lane
-                        if plan.folded:
-                            place, channel = divmod(c + lane, p.channels)
-                        to = (k * p.channels + channel) * taps + place
-                        copy_element(dw, to, work, scratch + lane)
+                store(work, scratch + tap * LANES, total)
+            to = k * p.channels * taps
+            if plan.folded:
+                for lane in range(count):
+                    tap, channel = divmod(c + lane, p.channels)
+                    copy_element(dw, to + channel * taps + tap, work, scratch + lane)
+            else:
+                _write_taps(dw, to + c * taps, taps, work, scratch, count)
+
+
+@inline
+def _write_taps(dw: Any, to: int, taps: int, work: Any, scratch: int, count: int) -> None:
+    """Write the taps of some channels, which lie in vectors of channels."""
+    if taps == 1:
+        store_first(dw, to, load(work, scratch), count)
+    elif count == LANES:
+        for tap in range(0, taps, LANES):
+            wide = min(LANES, taps - tap)
+            transpose(dw, to + tap, taps, wide, work, scratch + tap * LANES, LANES, LANES)
+    else:
+        for lane in range(count):
+            for tap in range(taps):
+                copy_element(dw, to + lane * taps + tap, work, scratch + tap * LANES + lane)

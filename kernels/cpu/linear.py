@@ -9,9 +9,11 @@ from netc_kernels.cpu.shape import Array
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import (
     LANES,
+    inline,
     kernel,
     lane_sum,
     load_first,
+    multiply_add,
     splat,
     store_first,
 )
@@ -42,36 +44,59 @@ def fc_dx(dx: Array, dy: Array, w: Array, pool: Pool) -> None:
 
 def fc_dw(dw: Array, x: Array, dy: Array, pool: Pool) -> None:
     """Compute the gradient of the weights: dw = dy.T @ x."""
-    pool.run(len(dw), ROWS, lambda thread, start, stop: outer_rows(dw, x, dy, start, stop))
+    flat, (images, channels) = (dw.reshape(-1), x.reshape(-1), dy.reshape(-1)), x.shape
+    pool.run(
+        len(dw), ROWS,
+        lambda thread, start, stop: outer_rows(*flat, images, channels, len(dw), start, stop),
+    )  # fmt: skip
 
 
 @kernel
 def dot_rows(
     y: Any, x: Any, w: Any, images: int, channels: int, filters: int, start: int, stop: int
 ) -> None:
-    """Compute columns `start` ... `stop` of x @ w.T, two by four at a time.
+    """Compute columns `start` ... `stop` of x @ w.T, four by four at a time.
 
     What lies past the end is the last row again.
     """
-    for k in range(start, stop, 2):
-        first, second = k * channels, min(k + 1, stop - 1) * channels
+    for k in range(start, stop, 4):
+        k1, k2, k3 = min(k + 1, stop - 1), min(k + 2, stop - 1), min(k + 3, stop - 1)
         for n in range(0, images, 4):
             n1, n2, n3 = min(n + 1, images - 1), min(n + 2, images - 1), min(n + 3, images - 1)
-            a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = splat(0.0)
-            for c in range(0, channels, LANES):
-                count = channels - c
-                a, b = load_first(w, first + c, count), load_first(w, second + c, count)
-                x0 = load_first(x, n * channels + c, count)
-                x1 = load_first(x, n1 * channels + c, count)
-                x2 = load_first(x, n2 * channels + c, count)
-                x3 = load_first(x, n3 * channels + c, count)
-                a0, a1, a2, a3 = a0 + a * x0, a1 + a * x1, a2 + a * x2, a3 + a * x3
-                b0, b1, b2, b3 = b0 + b * x0, b1 + b * x1, b2 + b * x2, b3 + b * x3
-            last = min(k + 1, stop - 1)
-            y[n * filters + last], y[n * filters + k] = lane_sum(b0), lane_sum(a0)
-            y[n1 * filters + last], y[n1 * filters + k] = lane_sum(b1), lane_sum(a1)
-            y[n2 * filters + last], y[n2 * filters + k] = lane_sum(b2), lane_sum(a2)
-            y[n3 * filters + last], y[n3 * filters + k] = lane_sum(b3), lane_sum(a3)
+            zero = splat(0.0)
+            a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = zero
+            c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = zero
+            for i in range(0, channels, LANES):
+                count = channels - i
+                x0 = load_first(x, n * channels + i, count)
+                x1 = load_first(x, n1 * channels + i, count)
+                x2 = load_first(x, n2 * channels + i, count)
+                x3 = load_first(x, n3 * channels + i, count)
+                row = load_first(w, k * channels + i, count)
+                a0, a1 = multiply_add(row, x0, a0), multiply_add(row, x1, a1)
+                a2, a3 = multiply_add(row, x2, a2), multiply_add(row, x3, a3)
+                row = load_first(w, k1 * channels + i, count)
+                b0, b1 = multiply_add(row, x0, b0), multiply_add(row, x1, b1)
+                b2, b3 = multiply_add(row, x2, b2), multiply_add(row, x3, b3)
+                row = load_first(w, k2 * channels + i, count)
+                c0, c1 = multiply_add(row, x0, c0), multiply_add(row, x1, c1)
+                c2, c3 = multiply_add(row, x2, c2), multiply_add(row, x3, c3)
+                row = load_first(w, k3 * channels + i, count)
+                d0, d1 = multiply_add(row, x0, d0), multiply_add(row, x1, d1)
+                d2, d3 = multiply_add(row, x2, d2), multiply_add(row, x3, d3)
+            _put_sums(y, filters, (n, n1, n2, n3), k3, (d0, d1, d2, d3))
+            _put_sums(y, filters, (n, n1, n2, n3), k2, (c0, c1, c2, c3))
+            _put_sums(y, filters, (n, n1, n2, n3), k1, (b0, b1, b2, b3))
+            _put_sums(y, filters, (n, n1, n2, n3), k, (a0, a1, a2, a3))
+
+
+@inline
+def _put_sums(y: Any, filters: int, images: Any, k: int, sums: Any) -> None:
+    """Write four images' results of one filter, each the sum of a vector."""
+    y[images[3] * filters + k] = lane_sum(sums[3])
+    y[images[2] * filters + k] = lane_sum(sums[2])
+    y[images[1] * filters + k] = lane_sum(sums[1])
+    y[images[0] * filters + k] = lane_sum(sums[0])
 
 
 @kernel
@@ -93,36 +118,41 @@ def add_rows(
             d = splat(dy[of + k3] if k + 3 < filters else zero)
             for i in range(start, stop, LANES):
                 to, count = n * channels + i, stop - i
-                total = load_first(dx, to, count) + a * load_first(w, k * channels + i, count)
-                total = total + b * load_first(w, k1 * channels + i, count)
-                total = total + c * load_first(w, k2 * channels + i, count)
-                total = total + d * load_first(w, k3 * channels + i, count)
+                total = load_first(dx, to, count)
+                total = multiply_add(a, load_first(w, k * channels + i, count), total)
+                total = multiply_add(b, load_first(w, k1 * channels + i, count), total)
+                total = multiply_add(c, load_first(w, k2 * channels + i, count), total)
+                total = multiply_add(d, load_first(w, k3 * channels + i, count), total)
                 store_first(dx, to, total, count)
 
 
 @kernel
-def outer_rows(dw: Any, x: Any, dy: Any, start: int, stop: int) -> None:
-    """Compute some rows of dy.T @ x; each is written once."""
-    for k in range(start, stop):
-        fill_row(dw[k], x, dy, k)
+def outer_rows(
+    dw: Any, x: Any, dy: Any, images: int, channels: int, filters: int, start: int, stop: int
+) -> None:
+    """Compute rows `start` ... `stop` of dy.T @ x; each element is written once."""
+    for k in range(start, stop, 4):
+        last = min(3, stop - 1 - k)
+        for i in range(0, channels, LANES):
+            sums = four_rows(x, images, channels, i, dy, k, filters, last)
+            for row in range(last + 1):
+                store_first(dw, (k + row) * channels + i, sums[row], channels - i)
 
 
-@kernel
-def fill_row(row: Any, x: Any, dy: Any, k: int) -> None:
-    """Compute one row of dy.T @ x, four images at a time."""
-    images, zero = len(x), x.dtype.type(0)
-    row[:] = zero
-    for n in range(0, images, 4):
-        # an image past the last one counts for nothing
-        second, third, fourth = (
-            min(n + 1, images - 1),
-            min(n + 2, images - 1),
-            min(n + 3, images - 1),
-        )
-        a = dy[n, k]
-        b = dy[second, k] if n + 1 < images else zero
-        c = dy[third, k] if n + 2 < images else zero
-        d = dy[fourth, k] if n + 3 < images else zero
-        x0, x1, x2, x3 = x[n], x[second], x[third], x[fourth]
-        for i in range(len(row)):
-            row[i] += a * x0[i] + b * x1[i] + c * x2[i] + d * x3[i]
+@inline
+def four_rows(
+    x: Any, images: int, channels: int, i: int, dy: Any, at: int, step: int, last: int
+) -> Any:
+    """Compute a vector, from channel i, of four rows of dy.T @ x.
+
+    An image's four numbers of dy follow each other from `at` on; after `last` it is that again.
+    """
+    second, third = at + min(1, last), at + min(2, last)
+    a = b = c = d = splat(0.0)
+    for n in range(images):
+        value, of = load_first(x, n * channels + i, channels - i), n * step
+        a = multiply_add(splat(dy[at + of]), value, a)
+        b = multiply_add(splat(dy[second + of]), value, b)
+        c = multiply_add(splat(dy[third + of]), value, c)
+        d = multiply_add(splat(dy[at + last + of]), value, d)
+    return a, b, c, d

@@ -54,7 +54,7 @@ def _sums(channels: int, threads: int) -> int:
 
 
 def _winograd(shape: Conv) -> bool:
-    return shape.size == (3, 3) and shape.stride == (1, 1)
+    return shape.size in ((3, 3), (5, 5)) and shape.stride == (1, 1)
 
 
 def _winograd_of_many(shape: Conv) -> bool:

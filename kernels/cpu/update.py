@@ -7,10 +7,17 @@ v = momentum * v - lr * (g + decay * w), w = w + v.
 from typing import Any
 
 from netc_kernels.cpu.elementwise import GRAIN
-from netc_kernels.cpu.linear import ROWS, fill_row
+from netc_kernels.cpu.linear import ROWS, four_rows
 from netc_kernels.cpu.shape import Array
 from netc_kernels.cpu.threads import Pool
-from netc_kernels.cpu.vector import kernel
+from netc_kernels.cpu.vector import (
+    LANES,
+    copy_element,
+    kernel,
+    load_first,
+    splat,
+    store_first,
+)
 
 
 def sgd(
@@ -32,15 +39,16 @@ def fc_dw_sgd(
 ) -> None:  # fmt: skip
     """Update the weights w (K, C) of a fully connected layer by the gradient dy.T @ x.
 
-    The gradient is never in memory, but for one row for each thread.
+    The gradient is never in memory.
     """
+    (images, channels), filters = x.shape, len(w)
     rate, kept, decayed = _facts(w, lr, momentum, decay)
-    rows = work[: pool.threads * w.shape[1]]
-    rows = rows.reshape(pool.threads, w.shape[1])
+    w, v, x, dy = (array.reshape(-1) for array in (w, v, x, dy))
     pool.run(
-        len(w), ROWS,
+        filters, ROWS,
         lambda thread, start, stop: step_rows(
-            w, v, x, dy, rows[thread], rate, kept, decayed, start, stop
+            w, v, x, dy, work, thread * channels, images, channels, filters, rate, kept, decayed,
+            start, stop,
         ),
     )  # fmt: skip
 
@@ -65,10 +73,24 @@ def step(w: Any, v: Any, g: Any, lr: Any, momentum: Any, decay: Any) -> None:
 
 @kernel
 def step_rows(
-    w: Any, v: Any, x: Any, dy: Any, row: Any, lr: Any, momentum: Any, decay: Any,
-    start: int, stop: int,
+    w: Any, v: Any, x: Any, dy: Any, work: Any, own: int, images: int, channels: int, filters: int,
+    lr: Any, momentum: Any, decay: Any, start: int, stop: int,
 ) -> None:  # fmt: skip
-    """Update some rows, making each row of the gradient right before."""
-    for k in range(start, stop):
-        fill_row(row, x, dy, k)
-        step(w[k], v[k], row, lr, momentum, decay)
+    """Update rows `start` ... `stop`, making each vector of the gradient right before."""
+    for k in range(start, stop, 4):
+        last, source, at, step = min(3, stop - 1 - k), dy, k, filters
+        if 4 * images <= channels:
+            # what is read for every vector lies together, if there is room
+            source, at, step = work, own, 4
+            for n in range(images):
+                for row in range(last + 1):
+                    copy_element(work, own + 4 * n + row, dy, n * filters + k + row)
+        for i in range(0, channels, LANES):
+            rows, count = four_rows(x, images, channels, i, source, at, step, last), channels - i
+            for row in range(last + 1):
+                to = (k + row) * channels + i
+                old = load_first(w, to, count)
+                change = splat(lr) * (rows[row] + splat(decay) * old)
+                moved = splat(momentum) * load_first(v, to, count) - change
+                store_first(v, to, moved, count)
+                store_first(w, to, old + moved, count)

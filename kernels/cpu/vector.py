@@ -102,6 +102,21 @@ def _first(builder: Any, count: Any) -> Any:
     return builder.icmp_signed("<", lanes, spread(builder, builder.trunc(count, INT32)))
 
 
+def emit_load_first(builder: Any, pointer: Any, count: Any) -> Any:
+    """Emit a read of the first `count` lanes, all others 0."""
+    name = f"llvm.masked.load.v{LANES}f32.p0v{LANES}f32"
+    read = function(builder, name, VECTOR, [pointer.type, INT32, MASK, VECTOR])
+    zero = ir.Constant(VECTOR, [0.0] * LANES)
+    return builder.call(read, [pointer, INT32(4), _first(builder, count), zero])
+
+
+def emit_store_first(builder: Any, value: Any, pointer: Any, count: Any) -> None:
+    """Emit a write of the first `count` lanes."""
+    name = f"llvm.masked.store.v{LANES}f32.p0v{LANES}f32"
+    write = function(builder, name, ir.VoidType(), [VECTOR, pointer.type, INT32, MASK])
+    builder.call(write, [value, pointer, INT32(4), _first(builder, count)])
+
+
 @intrinsic
 def load(typing: Any, array: Any, at: Any) -> Any:
     """Read the vector at element `at` of an array."""
@@ -164,11 +179,7 @@ def load_first(typing: Any, array: Any, at: Any, count: Any) -> Any:
     """Read the first `count` lanes, all others 0; nothing is touched beyond them."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _pointer(context, builder, signature, *args[:2])
-        name = f"llvm.masked.load.v{LANES}f32.p0v{LANES}f32"
-        read = function(builder, name, VECTOR, [pointer.type, INT32, MASK, VECTOR])
-        zero = ir.Constant(VECTOR, [0.0] * LANES)
-        return builder.call(read, [pointer, INT32(4), _first(builder, args[2]), zero])
+        return emit_load_first(builder, _pointer(context, builder, signature, *args[:2]), args[2])
 
     return vector(array, types.intp, types.intp), emit
 
@@ -179,12 +190,57 @@ def store_first(typing: Any, array: Any, at: Any, value: Any, count: Any) -> Any
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = _pointer(context, builder, signature, *args[:2])
-        name = f"llvm.masked.store.v{LANES}f32.p0v{LANES}f32"
-        write = function(builder, name, ir.VoidType(), [VECTOR, pointer.type, INT32, MASK])
-        builder.call(write, [args[2], pointer, INT32(4), _first(builder, args[3])])
+        emit_store_first(builder, args[2], pointer, args[3])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector, types.intp), emit
+
+
+@intrinsic
+def transpose(
+    typing: Any, out: Any, to: Any, out_row: Any, wide: Any, array: Any, at: Any, row: Any,
+    count: Any,
+) -> Any:  # fmt: skip
+    """Transpose a square of `LANES` vectors, `row` elements apart in array, `out_row` in out.
+
+    Of each vector the first `count` lanes are read and the first `wide` lanes are written.
+    """
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target = data(context, builder, signature.args[0], args[0])
+        source = data(context, builder, signature.args[4], args[4])
+        columns = [
+            emit_load_first(builder, _line(builder, source, args[5], args[6], k), args[7])
+            for k in range(LANES)
+        ]
+        for k, value in enumerate(_transposed(builder, columns)):
+            emit_store_first(builder, value, _line(builder, target, args[1], args[2], k), args[3])
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(out, n, n, n, array, n, n, n), emit
+
+
+def _line(builder: Any, start: Any, at: Any, step: Any, index: int) -> Any:
+    """Emit the pointer to a vector some steps from `at`."""
+    element = builder.add(at, builder.mul(step, ir.IntType(64)(index)))
+    return builder.bitcast(builder.gep(start, [element]), VECTOR.as_pointer())
+
+
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """Emit the columns of a square: blocks off the diagonal change places, twice as large each."""
+    step = 1
+    while step < LANES:
+        # lane j of a new row, as an index into two old rows one after the other
+        low = [j if not j & step else LANES + j - step for j in range(LANES)]
+        high = [j + step if not j & step else LANES + j for j in range(LANES)]
+        for i in (i for i in range(LANES) if not i & step):
+            a, b = rows[i], rows[i + step]
+            for place, lanes in ((i, low), (i + step, high)):
+                order = ir.Constant(ir.VectorType(INT32, LANES), lanes)
+                rows[place] = builder.shuffle_vector(a, b, order)
+        step *= 2
+    return rows
 
 
 def _lanewise(arity: int, emit: Callable[..., Any]) -> Any:
@@ -249,6 +305,8 @@ _mul = _lanewise(2, lambda builder, a, b: builder.fmul(a, b))
 _div = _lanewise(2, lambda builder, a, b: builder.fdiv(a, b))
 root = _lanewise(1, _called("sqrt"))
 """Square roots."""
+multiply_add = _lanewise(3, _called("fma"))
+"""a * b + c, rounded once."""
 power = _lanewise(2, _called("pow"))
 """The first argument to the power of the second; slow."""
 where_equal = _lanewise(3, _where_equal)

@@ -1,4 +1,4 @@
-"""Convolution with 3x3 filters and stride 1 by Winograd's F(4x4, 3x3) (Lavin and Gray 2015).
+"""Convolution with stride 1 by Winograd's F(4x4, 3x3) and F(2x2, 5x5) (Lavin and Gray 2015).
 
 A thread takes some tiles at a time, few enough that their transforms stay in its cache: it
 transforms them, multiplies at each of the 36 positions, and transforms the products back. Where
@@ -6,8 +6,8 @@ there are few tiles and many filters, the threads share out the positions instea
 transformed filter is read by one of them.
 The gradient of the input is a convolution with the filters turned around.
 
-Images are (N, H, W, C) and row-major, filters (K, C / groups, 3, 3); `work` is scratch memory of
-the size `workspace` tells. Everything is float32.
+Images are (N, H, W, C) and row-major, filters (K, C / groups, R, R) with R 3 or 5; `work` is
+scratch memory of the size `workspace` tells. Everything is float32.
 """
 
 from typing import Any, NamedTuple
@@ -57,7 +57,7 @@ def layout(shape: Conv, tiles: int, channels: int, filters: int, threads: int) -
     """Plan the pass from `channels` to `filters` over a number of tiles."""
     shared = channels * filters > MANY_FILTERS and tiles <= FEW_TILES
     share = max(SHORT, up(-(-tiles // (1 if shared else threads)), SHORT))
-    block = share if shared else min(block_tiles(channels, filters), share)
+    block = share if shared else _even(share, block_tiles(channels, filters))
     rows = block + TALL
     position = up(filters, PANEL) * channels + GAP
     weights = Matrices(0, position, channels, channels * PANEL)
@@ -77,6 +77,12 @@ def block_tiles(channels: int, filters: int) -> int:
     return 4 * TALL if channels * filters <= MANY_FILTERS else 6 * TALL
 
 
+def _even(share: int, about: int) -> int:
+    """Cut a thread's share into blocks of one size, so that none is left over."""
+    blocks = max(1, round(share / about))
+    return up(-(-share // blocks), SHORT) if share < 8 * about else about
+
+
 def workspace(shape: Conv, threads: int) -> int:
     """Bytes of `work` that `forward` and `backward_data` need."""
     c, k = shape.channels // shape.groups, shape.filters // shape.groups
@@ -93,7 +99,13 @@ def _elements(plan: Layout, threads: int) -> int:
 
 def tiles_of(shape: Conv, out: tuple[int, int]) -> int:
     """Count the tiles of all images."""
-    return shape.images * -(-out[0] // 4) * -(-out[1] // 4)
+    step = tile_step(shape)
+    return shape.images * -(-out[0] // step) * -(-out[1] // step)
+
+
+def tile_step(shape: Conv) -> int:
+    """Tell how many outputs a side of a tile has; with the filter they make 6x6 products."""
+    return 7 - shape.size[0]
 
 
 def forward(
@@ -109,10 +121,8 @@ def forward(
     """Convolve: y (N, P, Q, K) from x (N, H, W, C), with bias (K,) and relu if asked."""
     top, _, left, _ = shape.pad
     for group in range(shape.groups):
-        source = tiles_at(
-            shape.outputs, shape.image, shape.channels, shape.groups, group, top, left
-        )
-        target = tiles_at(shape.outputs, shape.outputs, shape.filters, shape.groups, group, 0, 0)
+        source = tiles_at(shape, shape.outputs, shape.image, shape.channels, group, top, left)
+        target = tiles_at(shape, shape.outputs, shape.outputs, shape.filters, group, 0, 0)
         _convolve(y, target, x, source, w, group, False, shape, work, pool, bias, NOTHING, relu)
 
 
@@ -129,28 +139,29 @@ def backward_data(
 
     Where `positive` (as dx: the output of the relu before) is given and not above 0, dx is 0.
     """
-    top, left = 2 - shape.pad[0], 2 - shape.pad[2]
+    last = shape.size[0] - 1
+    top, left = last - shape.pad[0], last - shape.pad[2]
     for group in range(shape.groups):
-        source = tiles_at(shape.image, shape.outputs, shape.filters, shape.groups, group, top, left)
-        target = tiles_at(shape.image, shape.image, shape.channels, shape.groups, group, 0, 0)
+        source = tiles_at(shape, shape.image, shape.outputs, shape.filters, group, top, left)
+        target = tiles_at(shape, shape.image, shape.image, shape.channels, group, 0, 0)
         _convolve(
             dx, target, dy, source, w, group, True, shape, work, pool, NOTHING, positive, False
         )
 
 
 def tiles_at(
+    shape: Conv,
     covered: tuple[int, int],
     image: tuple[int, int],
     pitch: int,
-    groups: int,
     group: int,
     top: int,
     left: int,
 ) -> Tiles:
     """The tiles that cover an output, in the image they are read from or written to."""
-    rows, columns = (-(-extent // 4) for extent in covered)
-    each = pitch // groups
-    return Tiles(rows, columns, *image, pitch, group * each, each, top, left)
+    step, each = tile_step(shape), pitch // shape.groups
+    rows, columns = (-(-extent // step) for extent in covered)
+    return Tiles(step, rows, columns, *image, pitch, group * each, each, top, left)
 
 
 def _convolve(
@@ -173,7 +184,8 @@ def _convolve(
     own = up(POSITIONS * plan.filters.position, GAP)
     per_group = w.size // shape.groups
     filters = w.reshape(-1)[group * per_group : (group + 1) * per_group]
-    lane, row = (9, 9 * target.channels) if flip else (9 * source.channels, 9)
+    size, taps = shape.size[0], shape.size[0] * shape.size[1]
+    lane, row = (taps, taps * target.channels) if flip else (taps * source.channels, taps)
     y, x, bias, positive = (array.reshape(-1) for array in (y, x, bias, positive))
 
     def scratch(thread: int) -> int:
@@ -185,8 +197,8 @@ def _convolve(
 
     def transform(thread: int, start: int, stop: int) -> None:
         filter_panels(
-            filters, row, lane, flip, work, plan.filters, target.channels, scratch(thread), start,
-            stop,
+            filters, size, row, lane, flip, work, plan.filters, target.channels, scratch(thread),
+            start, stop,
         )  # fmt: skip
 
     def run(thread: int, start: int, stop: int) -> None:
@@ -227,6 +239,7 @@ def _moved(matrices: Matrices, by: int) -> Matrices:
 @kernel
 def filter_panels(
     w: Any,
+    size: int,
     row: int,
     lane: int,
     flip: bool,
@@ -240,7 +253,7 @@ def filter_panels(
     """Transform filters `start` ... `stop`."""
     for first in range(start, stop, PANEL):
         filter_panel(
-            w, first * lane, row, lane, filters - first, flip, work,
+            w, size, first * lane, row, lane, filters - first, flip, work,
             to.at + first // PANEL * to.panel, to.position, to.tile, scratch,
         )  # fmt: skip
 

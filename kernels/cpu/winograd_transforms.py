@@ -1,9 +1,9 @@
-"""Winograd's transforms for F(4x4, 3x3), from image tensors to panels and back.
+"""Winograd's transforms for F(4x4, 3x3) and F(2x2, 5x5), from image tensors to panels and back.
 
-An output tile of 4x4 pixels is Y = A' [(G g G') * (B' d B)] A from a 6x6 tile d of the input and a
-3x3 filter g, where ' transposes and * multiplies elements: 36 products in place of 144 (Lavin and
-Gray 2015, "Fast algorithms for convolutional neural networks", section 4.3). The matrices belong
-to the points 0, 1, -1, 2, -2 and infinity. Its adjoints give the gradient of the filter.
+An output tile of m x m pixels is Y = A' [(G g G') * (B' d B)] A from a 6x6 tile d of the input and
+an r x r filter g, m + r = 7, where ' transposes and * multiplies elements: 36 products in place of
+m * m * r * r (Lavin and Gray 2015, "Fast algorithms for convolutional neural networks", section
+4.3). `winograd_matrices` has the matrices. Its adjoints give the gradient of the filter.
 
 Element (i, j) of a transformed tile goes to *position* 6 i + j, a matrix of its own. All functions
 take a vector of channels at a time, and tiles may hang over the edges of the image.
@@ -11,6 +11,7 @@ take a vector of channels at a time, and tiles may hang over the edges of the im
 
 from typing import Any, NamedTuple
 
+from netc_kernels.cpu import winograd_matrices as matrices
 from netc_kernels.cpu.product import PANEL
 from netc_kernels.cpu.vector import (
     LANES,
@@ -24,6 +25,7 @@ from netc_kernels.cpu.vector import (
     splat,
     store,
     store_first,
+    transpose,
     where_positive,
 )
 
@@ -31,13 +33,15 @@ POSITIONS = 36
 SCRATCH = POSITIONS * LANES
 """Elements of scratch memory that every function here needs."""
 TOGETHER = 16
-FILTER_SCRATCH = SCRATCH + 9 * TOGETHER * LANES
+FILTER_SCRATCH = SCRATCH + (25 * TOGETHER + LANES) * LANES
 """Elements that `filter_panel` needs."""
 
 
 class Tiles(NamedTuple):
-    """Tiles, 4 pixels apart, of some channels of an image tensor (N, H, W, C)."""
+    """Tiles of some channels of an image tensor (N, H, W, C)."""
 
+    step: int
+    """Pixels from one tile to the next: rows and columns of outputs in a tile, 4 or 2."""
     rows: int
     columns: int
     height: int
@@ -65,80 +69,11 @@ class Matrices(NamedTuple):
 
 
 @inline
-def _input(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
-    """B' times a column."""
-    return _input_upper(a, b, c, d, e, f) + _input_lower(a, b, c, d, e, f)
-
-
-@inline
-def _input_upper(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
-    even, odd = e - 4.0 * c, d - 4.0 * b
-    return 4.0 * a - 5.0 * c + e, even + odd, even - odd
-
-
-@inline
-def _input_lower(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
-    half, double = e - c, 2.0 * (d - b)
-    return half + double, half - double, 4.0 * b - 5.0 * d + f
-
-
-@inline
-def _output(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
-    """A' times a column."""
-    p, q, r, s = b + c, b - c, d + e, d - e
-    return a + p + r, q + 2.0 * s, p + 4.0 * r, q + 8.0 * s + f
-
-
-@inline
-def _gradient_upper(a: Any, b: Any, c: Any, d: Any) -> Any:
-    even, odd = a + c, b + d
-    return a, even + odd, even - odd
-
-
-@inline
-def _gradient_lower(a: Any, b: Any, c: Any, d: Any) -> Any:
-    far, wide = a + 4.0 * c, 2.0 * b + 8.0 * d
-    return far + wide, far - wide, d
-
-
-@inline
-def _gradient(a: Any, b: Any, c: Any, d: Any) -> Any:
-    """A times a column."""
-    return _gradient_upper(a, b, c, d) + _gradient_lower(a, b, c, d)
-
-
-@inline
-def _filter_upper(a: Any, b: Any, c: Any) -> Any:
-    even, odd = (-1 / 6) * (a + c), (1 / 6) * b
-    return 0.25 * a, even - odd, even + odd
-
-
-@inline
-def _filter_lower(a: Any, b: Any, c: Any) -> Any:
-    far, wide = (1 / 24) * a + (1 / 6) * c, (1 / 12) * b
-    return far + wide, far - wide, c
-
-
-@inline
-def _filter(a: Any, b: Any, c: Any) -> Any:
-    """G times a column."""
-    return _filter_upper(a, b, c) + _filter_lower(a, b, c)
-
-
-@inline
-def _filter_gradient(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
-    """G' times a column."""
-    p, q, r, s = b + c, c - b, d + e, d - e
-    middle = (1 / 6) * q + (1 / 12) * s
-    return 0.25 * a - (1 / 6) * p + (1 / 24) * r, middle, (1 / 6) * (r - p) + f
-
-
-@inline
 def _corner(tiles: Any, index: int) -> Any:
     """Return image, row and column of a tile's first pixel."""
     image, inside = divmod(index, tiles.rows * tiles.columns)
     row, column = divmod(inside, tiles.columns)
-    return image, 4 * row - tiles.top, 4 * column - tiles.left
+    return image, tiles.step * row - tiles.top, tiles.step * column - tiles.left
 
 
 @inline
@@ -163,6 +98,12 @@ def _inside(tiles: Any, row: int, column: int, extent: int) -> bool:
 
 
 @inline
+def _put_two(array: Any, at: int, step: int, values: Any) -> None:
+    store(array, at, values[0])
+    store(array, at + step, values[1])
+
+
+@inline
 def _put_three(array: Any, at: int, step: int, values: Any) -> None:
     store(array, at, values[0])
     store(array, at + step, values[1])
@@ -176,9 +117,20 @@ def _put_four(array: Any, at: int, step: int, values: Any) -> None:
 
 
 @inline
+def _put_five(array: Any, at: int, step: int, values: Any) -> None:
+    _put_three(array, at, step, values)
+    _put_two(array, at + 3 * step, step, values[3:])
+
+
+@inline
 def _put_six(array: Any, at: int, step: int, values: Any) -> None:
     _put_three(array, at, step, values)
     _put_three(array, at + 3 * step, step, values[3:])
+
+
+@inline
+def _two(array: Any, at: int, step: int) -> Any:
+    return load(array, at), load(array, at + step)
 
 
 @inline
@@ -189,6 +141,11 @@ def _three(array: Any, at: int, step: int) -> Any:
 @inline
 def _four(array: Any, at: int, step: int) -> Any:
     return (*_three(array, at, step), load(array, at + 3 * step))
+
+
+@inline
+def _five(array: Any, at: int, step: int) -> Any:
+    return _three(array, at, step) + _two(array, at + 3 * step, step)
 
 
 @inline
@@ -203,20 +160,33 @@ def _put_input_rows(
     a, b = half(*_six(x, at, line)), half(*_six(x, at + pixel, line))
     c, d = half(*_six(x, at + 2 * pixel, line)), half(*_six(x, at + 3 * pixel, line))
     e, f = half(*_six(x, at + 4 * pixel, line)), half(*_six(x, at + 5 * pixel, line))
-    _put_six(to, out, step, _input(a[0], b[0], c[0], d[0], e[0], f[0]))
-    _put_six(to, out + 6 * step, step, _input(a[1], b[1], c[1], d[1], e[1], f[1]))
-    _put_six(to, out + 12 * step, step, _input(a[2], b[2], c[2], d[2], e[2], f[2]))
+    row = matrices.input_all
+    _put_six(to, out, step, row(a[0], b[0], c[0], d[0], e[0], f[0]))
+    _put_six(to, out + 6 * step, step, row(a[1], b[1], c[1], d[1], e[1], f[1]))
+    _put_six(to, out + 12 * step, step, row(a[2], b[2], c[2], d[2], e[2], f[2]))
 
 
 @inline
-def _put_gradient_rows(
+def _put_four_rows(
     half: Any, dy: Any, at: int, pixel: int, line: int, to: Any, out: int, step: int
 ) -> None:
     a, b = half(*_four(dy, at, line)), half(*_four(dy, at + pixel, line))
     c, d = half(*_four(dy, at + 2 * pixel, line)), half(*_four(dy, at + 3 * pixel, line))
-    _put_six(to, out, step, _gradient(a[0], b[0], c[0], d[0]))
-    _put_six(to, out + 6 * step, step, _gradient(a[1], b[1], c[1], d[1]))
-    _put_six(to, out + 12 * step, step, _gradient(a[2], b[2], c[2], d[2]))
+    row = matrices.gradient_four
+    _put_six(to, out, step, row(a[0], b[0], c[0], d[0]))
+    _put_six(to, out + 6 * step, step, row(a[1], b[1], c[1], d[1]))
+    _put_six(to, out + 12 * step, step, row(a[2], b[2], c[2], d[2]))
+
+
+@inline
+def _put_two_rows(
+    half: Any, dy: Any, at: int, pixel: int, line: int, to: Any, out: int, step: int
+) -> None:
+    a, b = half(*_two(dy, at, line)), half(*_two(dy, at + pixel, line))
+    row = matrices.gradient_two
+    _put_six(to, out, step, row(a[0], b[0]))
+    _put_six(to, out + 6 * step, step, row(a[1], b[1]))
+    _put_six(to, out + 12 * step, step, row(a[2], b[2]))
 
 
 @inline
@@ -243,8 +213,8 @@ def _copy_pixels(
 @kernel
 def input_tile(x: Any, tiles: Any, index: int, to: Any, m: Any, slot: int, scratch: int) -> None:
     """Store B' d B of an input tile in place `slot` of matrices m in `to`."""
-    _input_rows(_input_upper, True, x, tiles, index, to, m, slot, scratch)
-    _input_rows(_input_lower, False, x, tiles, index, to, m, slot, scratch)
+    _input_rows(matrices.input_upper, True, x, tiles, index, to, m, slot, scratch)
+    _input_rows(matrices.input_lower, False, x, tiles, index, to, m, slot, scratch)
 
 
 @inline
@@ -270,36 +240,54 @@ def _input_rows(
 def gradient_tile(
     dy: Any, tiles: Any, index: int, to: Any, m: Any, slot: int, scratch: int
 ) -> None:
-    """Store A dy A' of a 4x4 tile of the output's gradient in place `slot` of matrices m."""
-    _gradient_rows(_gradient_upper, True, dy, tiles, index, to, m, slot, scratch)
-    _gradient_rows(_gradient_lower, False, dy, tiles, index, to, m, slot, scratch)
+    """Store A dy A' of a tile of the output's gradient in place `slot` of matrices m."""
+    n, row, column = _corner(tiles, index)
+    corner, at = (n, row, column), m.at + slot * m.tile
+    put, upper, lower = _put_four_rows, matrices.gradient_four_upper, matrices.gradient_four_lower
+    if tiles.step == 4:
+        _gradient_rows(put, upper, 4, True, dy, tiles, corner, to, m, at, scratch)
+        _gradient_rows(put, lower, 4, False, dy, tiles, corner, to, m, at, scratch)
+    else:
+        _small_gradient(dy, tiles, corner, to, m, at, scratch)
+
+
+@inline
+def _small_gradient(
+    dy: Any, tiles: Any, corner: Any, to: Any, m: Any, at: int, scratch: int
+) -> None:
+    put, upper, lower = _put_two_rows, matrices.gradient_two_upper, matrices.gradient_two_lower
+    _gradient_rows(put, upper, 2, True, dy, tiles, corner, to, m, at, scratch)
+    _gradient_rows(put, lower, 2, False, dy, tiles, corner, to, m, at, scratch)
 
 
 @inline
 def _gradient_rows(
+    put: Any,
     half: Any,
+    extent: int,
     upper: bool,
     dy: Any,
     tiles: Any,
-    index: int,
+    corner: Any,
     to: Any,
     m: Any,
-    slot: int,
+    rows: int,
     scratch: int,
 ) -> None:
-    n, row, column = _corner(tiles, index)
-    whole = tiles.channels if _inside(tiles, row, column, 4) else 0
-    start, line = _first_pixel(tiles, n, row, column), tiles.width * tiles.pitch
-    rows = m.at + slot * m.tile + (0 if upper else 18 * m.position)
+    n, row, column = corner
+    line = tiles.width * tiles.pitch
+    whole = tiles.channels if _inside(tiles, row, column, extent) else 0
+    start = _first_pixel(tiles, n, row, column)
+    rows += 0 if upper else 18 * m.position
     for channel in range(0, tiles.channels, LANES):
         out, at = rows + channel // PANEL * m.panel + channel % PANEL, start + channel
         if channel + LANES <= whole:
             if upper:
-                _fetch_pixels(dy, at + 4 * tiles.pitch, tiles.pitch, line, 4)  # of the next tile
-            _put_gradient_rows(half, dy, at, tiles.pitch, line, to, out, m.position)
+                _fetch_pixels(dy, at + extent * tiles.pitch, tiles.pitch, line, extent)
+            put(half, dy, at, tiles.pitch, line, to, out, m.position)
         else:
-            _copy_pixels(dy, tiles, n, row, column, channel, 4, to, scratch)
-            _put_gradient_rows(half, to, scratch, LANES, 4 * LANES, to, out, m.position)
+            _copy_pixels(dy, tiles, n, row, column, channel, extent, to, scratch)
+            put(half, to, scratch, LANES, extent * LANES, to, out, m.position)
 
 
 @kernel
@@ -315,27 +303,48 @@ def output_tile(
     positive: Any,
     relu: bool,
 ) -> None:
-    """Write the 4x4 tile A' M A of the output, what lies inside of the image.
+    """Write the tile A' M A of the output, what lies inside of the image.
 
     Each of these is left out where its array is empty or it is false: the bias is added, relu is
     applied, and what belongs to an element of `positive` (as y) not above 0 becomes 0.
     """
+    at, more = m.at + slot * m.tile, (bias, positive, relu)
+    if tiles.step == 4:
+        _write_tile(matrices.output_four, _put_four, 4, y, tiles, index, work, m, at, scratch, more)
+    else:
+        _write_tile(matrices.output_two, _put_two, 2, y, tiles, index, work, m, at, scratch, more)
+
+
+@inline
+def _write_tile(
+    transform: Any,
+    put: Any,
+    extent: int,
+    y: Any,
+    tiles: Any,
+    index: int,
+    work: Any,
+    m: Any,
+    start: int,
+    scratch: int,
+    more: Any,
+) -> None:
     n, row, column = _corner(tiles, index)
+    bias, positive, relu = more
     for channel in range(0, tiles.channels, LANES):
-        left = tiles.channels - channel
-        at = m.at + slot * m.tile + channel // PANEL * m.panel + channel % PANEL
+        left, at = tiles.channels - channel, start + channel // PANEL * m.panel + channel % PANEL
         for j in range(6):
             products = _six(work, at + j * m.position, 6 * m.position)
-            _put_four(work, scratch + j * LANES, 6 * LANES, _output(*products))
+            put(work, scratch + j * LANES, 6 * LANES, transform(*products))
         shift = load_first(bias, tiles.first + channel, left if bias.size else 0)
-        start = _first_pixel(tiles, n, row, column) + channel
+        corner = _first_pixel(tiles, n, row, column) + channel
         if positive.size:
-            following = start + 4 * tiles.pitch  # of the next tile
-            _fetch_pixels(positive, following, tiles.pitch, tiles.width * tiles.pitch, 4)
-        for i in range(min(4, tiles.height - row)):
-            line, to = scratch + i * 6 * LANES, start + i * tiles.width * tiles.pitch
-            _put_four(work, line, LANES, _output(*_six(work, line, LANES)))
-            for j in range(min(4, tiles.width - column)):
+            following = corner + extent * tiles.pitch  # of the next tile
+            _fetch_pixels(positive, following, tiles.pitch, tiles.width * tiles.pitch, extent)
+        for i in range(min(extent, tiles.height - row)):
+            line, to = scratch + i * 6 * LANES, corner + i * tiles.width * tiles.pitch
+            put(work, line, LANES, transform(*_six(work, line, LANES)))
+            for j in range(min(extent, tiles.width - column)):
                 value, place = load(work, line + j * LANES) + shift, to + j * tiles.pitch
                 if relu:
                     value = maximum(splat(0.0), value)
@@ -352,6 +361,7 @@ def output_tile(
 @kernel
 def filter_panel(
     w: Any,
+    size: int,
     at: int,
     row: int,
     lane: int,
@@ -368,36 +378,77 @@ def filter_panel(
     Filter and channel are `lane` and `row` elements apart in w; `flip` turns the filters around.
     """
     # some channels together, so that not too many pages are written at once
-    elements = scratch + SCRATCH
+    elements, taps = scratch + SCRATCH, size * size
     for start in range(0, rows, TOGETHER):
         count = min(TOGETHER, rows - start)
         for first in range(0, PANEL, LANES):
-            for k in range(LANES):
-                # lanes without a filter get what the last filter has; nobody reads them
-                source = at + start * row + min(first + k, lanes - 1) * lane
-                for channel in range(count):
-                    for i in range(9):
-                        to_element = elements + (9 * channel + i) * LANES + k
-                        copy_element(work, to_element, w, source + channel * row + i)
+            _gather(
+                w, at + start * row + first * lane, row, lane, lanes - first, taps, count, work,
+                elements,
+            )  # fmt: skip
             place, low = to + start * PANEL + first, to + start * PANEL + first + 18 * position
+            # a filter turned around begins with its last tap
+            corner, side = elements, LANES
+            if flip:
+                corner, side = elements + (taps - 1) * LANES, -LANES
             for channel in range(count):
-                of = elements + 9 * channel * LANES
-                _filter_rows(_filter_upper, work, of, flip, place + channel * PANEL, position)
+                of, out = corner + taps * channel * LANES, channel * PANEL
+                if size == 3:
+                    _three_rows(matrices.filter_three_upper, work, of, side, place + out, position)
+                else:
+                    _five_rows(matrices.filter_five_upper, work, of, side, place + out, position)
             for channel in range(count):
-                of = elements + 9 * channel * LANES
-                _filter_rows(_filter_lower, work, of, flip, low + channel * PANEL, position)
+                of, out = corner + taps * channel * LANES, channel * PANEL
+                if size == 3:
+                    _three_rows(matrices.filter_three_lower, work, of, side, low + out, position)
+                else:
+                    _five_rows(matrices.filter_five_lower, work, of, side, low + out, position)
 
 
 @inline
-def _filter_rows(half: Any, work: Any, at: int, flip: bool, to: int, step: int) -> None:
-    """Store a half of the rows of G g G' of the 9 vectors at `at`."""
-    side = -LANES if flip else LANES
-    corner = at + 8 * LANES if flip else at
-    a, b = half(*_three(work, corner, 3 * side)), half(*_three(work, corner + side, 3 * side))
-    c = half(*_three(work, corner + 2 * side, 3 * side))
-    _put_six(work, to, step, _filter(a[0], b[0], c[0]))
-    _put_six(work, to + 6 * step, step, _filter(a[1], b[1], c[1]))
-    _put_six(work, to + 12 * step, step, _filter(a[2], b[2], c[2]))
+def _gather(
+    w: Any, at: int, row: int, lane: int, lanes: int, taps: int, count: int, work: Any, to: int
+) -> None:
+    """Collect each tap of `count` channels for `LANES` filters as a vector."""
+    if lanes < LANES:
+        for k in range(LANES):
+            # lanes without a filter get what the last filter has; nobody reads them
+            source = at + min(k, lanes - 1) * lane
+            for channel in range(count):
+                for i in range(taps):
+                    element = to + (taps * channel + i) * LANES + k
+                    copy_element(work, element, w, source + channel * row + i)
+    elif row == taps:
+        # the channels of a filter follow each other
+        for i in range(0, count * taps, LANES):
+            some = min(LANES, count * taps - i)
+            transpose(work, to + i * LANES, LANES, LANES, w, at + i, lane, some)
+    else:
+        for channel in range(count):
+            for i in range(0, taps, LANES):
+                out, of = to + (taps * channel + i) * LANES, at + channel * row + i
+                transpose(work, out, LANES, LANES, w, of, lane, min(LANES, taps - i))
+
+
+@inline
+def _three_rows(half: Any, work: Any, at: int, side: int, to: int, step: int) -> None:
+    """Store a half of the rows of G g G' of 9 vectors, the first at `at`, `side` apart."""
+    a, b = half(*_three(work, at, 3 * side)), half(*_three(work, at + side, 3 * side))
+    c, row = half(*_three(work, at + 2 * side, 3 * side)), matrices.filter_three
+    _put_six(work, to, step, row(a[0], b[0], c[0]))
+    _put_six(work, to + 6 * step, step, row(a[1], b[1], c[1]))
+    _put_six(work, to + 12 * step, step, row(a[2], b[2], c[2]))
+
+
+@inline
+def _five_rows(half: Any, work: Any, at: int, side: int, to: int, step: int) -> None:
+    """Store a half of the rows of G g G' of 25 vectors, the first at `at`, `side` apart."""
+    a, b = half(*_five(work, at, 5 * side)), half(*_five(work, at + side, 5 * side))
+    c, d = half(*_five(work, at + 2 * side, 5 * side)), half(*_five(work, at + 3 * side, 5 * side))
+    e, row = half(*_five(work, at + 4 * side, 5 * side)), matrices.filter_five
+    _put_six(work, to, step, row(a[0], b[0], c[0], d[0], e[0]))
+    _put_six(work, to + 6 * step, step, row(a[1], b[1], c[1], d[1], e[1]))
+    _put_six(work, to + 12 * step, step, row(a[2], b[2], c[2], d[2], e[2]))
 
 
 @kernel
@@ -409,6 +460,7 @@ def filter_gradient(
     position: int,
     scratch: int,
     dw: Any,
+    size: int,
     to: int,
     count: int,
 ) -> None:
@@ -425,10 +477,25 @@ def filter_gradient(
                 column[4] + more[4],
                 column[5] + more[5],
             )
-        _put_three(work, scratch + j * LANES, 6 * LANES, _filter_gradient(*column))
-    for i in range(3):
+        _put_taps(work, scratch + j * LANES, 6 * LANES, column, size)
+    for i in range(size):
+        # a row's taps are fewer than its products: they take the place of rows done before
         line = _six(work, scratch + i * 6 * LANES, LANES)
-        _put_three(work, scratch + (18 + 3 * i) * LANES, LANES, _filter_gradient(*line))
-    for k in range(min(count, LANES)):
-        for tap in range(9):
-            copy_element(dw, to + 9 * k + tap, work, scratch + (18 + tap) * LANES + k)
+        _put_taps(work, scratch + i * size * LANES, LANES, line, size)
+    taps = size * size
+    if count < LANES:
+        for k in range(count):
+            for tap in range(taps):
+                copy_element(dw, to + taps * k + tap, work, scratch + tap * LANES + k)
+    else:
+        for tap in range(0, taps, LANES):
+            of, wide = scratch + tap * LANES, min(LANES, taps - tap)
+            transpose(dw, to + tap, taps, wide, work, of, LANES, LANES)
+
+
+@inline
+def _put_taps(work: Any, to: int, step: int, sums: Any, size: int) -> None:
+    if size == 3:
+        _put_three(work, to, step, matrices.filter_gradient_three(*sums))
+    else:
+        _put_five(work, to, step, matrices.filter_gradient_five(*sums))

@@ -1,4 +1,4 @@
-"""The gradient of 3x3 filters by Winograd's F(4x4, 3x3): G' [sum of (A dy A') * (B' d B)] G.
+"""The gradient of filters by Winograd's transforms: G' [sum of (A dy A') * (B' d B)] G.
 
 The sum runs over all tiles of all images, for each of 36 positions a product of matrices (Lavin and
 Gray 2015, section 4.3; the adjoint of the forward pass). Where the filters are few, every thread
@@ -74,7 +74,7 @@ def workspace(shape: Conv, threads: int) -> int:
 
 
 def backward_weights(dw: Array, x: Array, dy: Array, shape: Conv, work: Array, pool: Pool) -> None:
-    """Compute dw (K, C / groups, 3, 3) from x (N, H, W, C) and dy (N, P, Q, K)."""
+    """Compute dw (K, C / groups, R, R) from x (N, H, W, C) and dy (N, P, Q, K)."""
     if not x.size:
         dw[...] = 0
         return
@@ -82,15 +82,13 @@ def backward_weights(dw: Array, x: Array, dy: Array, shape: Conv, work: Array, p
     top, _, left, _ = shape.pad
     part = dw.size // shape.groups
     for group in range(shape.groups):
-        source = tiles_at(
-            shape.outputs, shape.image, shape.channels, shape.groups, group, top, left
-        )
-        target = tiles_at(shape.outputs, shape.outputs, shape.filters, shape.groups, group, 0, 0)
+        source = tiles_at(shape, shape.outputs, shape.image, shape.channels, group, top, left)
+        target = tiles_at(shape, shape.outputs, shape.outputs, shape.filters, group, 0, 0)
         out = dw.reshape(-1)[group * part : (group + 1) * part]
         images = x.reshape(-1), source, dy.reshape(-1), target
         add_up = _by_positions if plan.shared else _by_tiles
         slots = add_up(*images, shape, plan, work, pool)
-        _finish(out, source.channels, target.channels, slots, plan, work, pool)
+        _finish(out, shape.size[0], source.channels, target.channels, slots, plan, work, pool)
 
 
 def _by_tiles(
@@ -152,11 +150,12 @@ def _by_positions(
 
 
 def _finish(
-    dw: Array, channels: int, filters: int, slots: int, plan: Layout, work: Array, pool: Pool
-) -> None:
+    dw: Array, size: int, channels: int, filters: int, slots: int, plan: Layout, work: Array,
+    pool: Pool,
+) -> None:  # fmt: skip
     def finish(thread: int, start: int, stop: int) -> None:
         scratch = plan.scratch + thread * plan.slot
-        gradients(work, plan.sums, plan.slot, slots, scratch, dw, start, stop, channels)
+        gradients(work, plan.sums, plan.slot, slots, scratch, dw, size, start, stop, channels)
 
     pool.split(filters, finish)
 
@@ -224,6 +223,7 @@ def gradients(
     slots: int,
     scratch: int,
     dw: Any,
+    size: int,
     start: int,
     stop: int,
     channels: int,
@@ -231,5 +231,7 @@ def gradients(
     """Write the gradient of filters `start` ... `stop` from sums that lie `slot` apart."""
     for k in range(start, stop):
         for c in range(0, channels, LANES):
-            of, to = sums.at + k * sums.tile + c, 9 * (k * channels + c)
-            filter_gradient(work, of, slot, slots, sums.position, scratch, dw, to, channels - c)
+            of, to = sums.at + k * sums.tile + c, size * size * (k * channels + c)
+            filter_gradient(
+                work, of, slot, slots, sums.position, scratch, dw, size, to, channels - c
+            )

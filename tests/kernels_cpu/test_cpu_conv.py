@@ -38,9 +38,18 @@ SHAPES = {
     "1x1, stride": Conv(2, 37, 40, (9, 11), (1, 1), (2, 2)),
     "1x1, groups": Conv(2, 36, 40, (9, 11), (1, 1), (1, 1), (0, 0, 0, 0), 2),
     "1x1, padding": Conv(2, 6, 4, (3, 5), (1, 1), (1, 1), (1, 0, 0, 2)),
+    "5x5": Conv(3, 17, 33, (15, 22), (5, 5), (1, 1), (2, 2, 2, 2)),
+    "5x5, one pixel": Conv(1, 6, 5, (1, 1), (5, 5), (1, 1), (2, 2, 2, 2)),
+    "5x5, uneven padding": Conv(2, 8, 40, (9, 6), (5, 5), (1, 1), (0, 3, 1, 0)),
+    "5x5, more padding than window": Conv(1, 7, 5, (4, 4), (5, 5), (1, 1), (6, 6, 6, 6)),
+    "5x5, many channels": Conv(1, 256, 288, (8, 8), (5, 5), (1, 1), (2, 2, 2, 2)),
     "5x5, groups": Conv(2, 36, 40, (9, 11), (5, 5), (1, 1), (2, 2, 2, 2), 2),
     "uneven everything": Conv(2, 36, 40, (9, 11), (3, 2), (2, 3), (1, 0, 2, 1), 2),
     "stride past window": Conv(1, 9, 10, (5, 5), (2, 2), (3, 3)),
+    "1x1, deep": Conv(3, 512, 40, (9, 11), (1, 1)),
+    "1x1, deep, stride": Conv(2, 256, 512, (9, 11), (1, 1), (2, 2)),
+    "1x1, deep, groups": Conv(2, 1024, 70, (5, 9), (1, 1), (1, 1), (0, 0, 0, 0), 2),
+    "deep, stride": Conv(1, 512, 512, (6, 7), (3, 3), (2, 2), (1, 1, 1, 1)),
     "deep": Conv(1, 300, 9, (6, 7), (3, 3), (2, 2), (1, 1, 1, 1)),
     "no images": Conv(0, 4, 4, (5, 5), (3, 3), (1, 1), (1, 1, 1, 1)),
 }
@@ -132,7 +141,7 @@ def test_slope_of_relu(variant: Implementation) -> None:
 
 
 @pytest.mark.parametrize("op", PASSES)
-@pytest.mark.parametrize("size", [(3, 3), (1, 1)])
+@pytest.mark.parametrize("size", [(3, 3), (5, 5), (1, 1)])
 def test_long_sums_stay_exact(op: str, size: tuple[int, int]) -> None:
     shape = Conv(2, 512, 512, (8, 8), size, (1, 1), (size[0] // 2,) * 4)
     variant = next(v for v in IMPLEMENTATIONS[op] if v.applies(shape))
