@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,14 @@ def _problems(path: Path, content: Mapping[str, Any]) -> list[Diagnostic]:
 
 def _positive(value: Any) -> bool:
     return type(value) in (int, float) and value > 0
+
+
+def at_precision(cluster: Cluster, precision: str) -> Cluster:
+    """The machine as products of that precision see it: tf32's operands are stored as f32."""
+    if precision != "tf32":
+        return cluster
+    rates = dict(cluster.flops_per_second)
+    return replace(cluster, flops_per_second=rates | {"f32": rates.get("tf32", rates["f32"])})
 
 
 def launch_seconds(cluster: Cluster, dtype: str, flops: int, nbytes: int) -> float:

@@ -65,6 +65,7 @@ KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "concat_rows": combine.concat_rows,
         "slice": combine.slice_dim,
         "copy": combine.copy,
+        "cast": combine.cast,
         "row_max": rows.row_max,
         "row_sum_exp": rows.row_sum_exp,
         "row_pick": rows.row_pick,

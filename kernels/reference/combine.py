@@ -39,3 +39,8 @@ def slice_dim(out: Array, x: Array, *, dim: int, start: int) -> None:
 def copy(out: Array, x: Array) -> None:
     """Copy x."""
     out[...] = x
+
+
+def cast(out: Array, x: Array) -> None:
+    """Bring x into the data type of `out`, rounded to the nearest."""
+    out[...] = x

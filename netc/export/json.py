@@ -13,7 +13,7 @@ change or drop one. Bytes are those of one step. Lists by device have one entry 
     splits       layer -> one label per mesh axis: "n", "k", "c", "h", "w", "r" or "@2"
     layers       in topological order, inputs first
         name, kind, options, inputs
-        dtype          "f32" or "f64"
+        dtype          "f32", "bf16" or "f64"
         shape          of the result, for the whole batch, N C H W or N K
         split          as in `splits`
         local_shape    of the result on the first device that holds some of it, in one round

@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Protocol
 
-ITEM_BYTES = {"f32": 4, "f64": 8, "i64": 8}
+ITEM_BYTES = {"f32": 4, "bf16": 2, "f64": 8, "i64": 8}
 """Bytes of one element of each data type."""
+
+
+def summed(dtype: str) -> str:
+    """The data type of sums over elements: statistics, losses, gradients of vectors."""
+    return "f32" if dtype == "bf16" else dtype
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,11 @@ def calls_of(program: Program, launch: Launch) -> tuple[Call, ...]:
 
 
 def _lasting(told: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted((name, value) for name, value in told.items() if name not in _PLACE))
+    kept = {name: value for name, value in told.items() if name not in _PLACE}
+    if told.get("groups", 1) > 1:
+        # Which groups the filters of a block belong to decides what is computed.
+        kept["first_filter"] = told["first_filter"]
+    return tuple(sorted(kept.items()))
 
 
 def _named(launch: Launch, choice: Choice) -> Launch:

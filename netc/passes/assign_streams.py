@@ -225,7 +225,8 @@ class _Lowering:
         kernel = node.op.kernel
         if isinstance(node.op, Comm):
             told = {"dim": told["dim"], "start": self._start(node, device)}
-        moved = sum(b.elements for b in (*operands, result)) * ITEM_BYTES[node.type.dtype]
+        blocks = zip((*operands, result), (*types, node.type), strict=True)
+        moved = sum(b.elements * ITEM_BYTES[type_.dtype] for b, type_ in blocks)
         flops = local_flops(self.plan.graph, node, operands, result)
         return Launch(
             device, "compute", node.name, kernel, tuple(sorted(told.items())), reads, (view,),

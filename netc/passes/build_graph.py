@@ -13,13 +13,13 @@ from netc.errors import Diagnostic, SyntaxProblem
 from netc.ir import ops
 from netc.ir.graph import Graph, GraphBuilder, Node
 from netc.ir.ops.base import Op, ShapeError
-from netc.ir.types import TensorType
+from netc.ir.types import TensorType, summed
 from netc.syntax.network import InputSpec, Layer, Network
 
 SCALARS = "scalars"
 """The layer that step, seed, learning rate and count belong to; it is never split."""
-DTYPES = {"fp32": "f32", "fp64": "f64"}
-"""Data types of activations and weights by precision."""
+DTYPES = {"fp32": "f32", "tf32": "f32", "bf16": "bf16", "fp64": "f64"}
+"""Data types of activations, and of the weights in products, by precision."""
 RESERVED = ("seed", "step", "lr", "count", "labels", "loss", "loss_sum", "correct", SCALARS)
 """Names that no layer or input may have."""
 
@@ -119,8 +119,17 @@ class _Builder:
         self, layer: Layer, role: str, dims: str, shape: tuple[int, ...], **init: Any
     ) -> Node:
         units = init.pop("units", ())
-        type_ = TensorType(self.dtype, shape, units)
+        type_ = TensorType(summed(self.dtype), shape, units)
         return self._source(f"{layer.name}.{role}", ops.Parameter(dims, **init), type_)
+
+    def _factor(self, weight: Node) -> Node:
+        """A weight as products read it."""
+        if weight.type.dtype == self.dtype:
+            return weight
+        assert isinstance(weight.op, ops.Parameter)
+        return self._emit(
+            f"{weight.name}.{self.dtype}", ops.Cast(weight.op.dims, self.dtype), weight
+        )
 
     def _biased(self, layer: Layer, product: Node) -> Node:
         if not _options(layer)["bias"]:
@@ -146,7 +155,8 @@ class _Builder:
         dims = "kc.." if groups == 1 else "k..."
         weight = self._parameter(layer, "weight", dims, shape, std=std)
         op = ops.Conv(options["stride"], _padding(layer, x), groups)
-        return self._biased(layer, self._emit(self._product_name(layer), op, x, weight))
+        product = self._emit(self._product_name(layer), op, x, self._factor(weight))
+        return self._biased(layer, product)
 
     def _fc(self, layer: Layer, x: Node) -> Node:
         x = self._flat(x)
@@ -154,7 +164,8 @@ class _Builder:
         std = math.sqrt(2.0 / features) if options["std"] is None else options["std"]
         shape, units = (options["filters"], features), (1, x.type.unit(1))
         weight = self._parameter(layer, "weight", "kc", shape, std=std, units=units)
-        return self._biased(layer, self._emit(self._product_name(layer), ops.Fc(), x, weight))
+        product = self._emit(self._product_name(layer), ops.Fc(), x, self._factor(weight))
+        return self._biased(layer, product)
 
     def _flat(self, x: Node) -> Node:
         """Images become rows in a layer of their own, which stays with its producer."""
@@ -211,7 +222,7 @@ class _Builder:
         units = (x.type.unit(1),)
         gamma = self._parameter(layer, "weight", "k", channels, value=1.0, units=units)
         beta = self._parameter(layer, "bias", "k", channels, value=0.0, units=units)
-        type_ = TensorType(self.dtype, channels, units)
+        type_ = TensorType(summed(self.dtype), channels, units)
         running = [
             self._source(f"{layer.name}.{role}", ops.State("k", value), type_)
             for role, value in (("running_mean", 0.0), ("running_var", 1.0))
@@ -246,7 +257,7 @@ class _Builder:
         count, classes = self.graph.nodes["count"], x.type.shape[1]
         self._emit("loss_sum", ops.CeLossMasked(self.batch), row_max, total, pick, count)
         best = self._emit(f"{layer.name}.argmax", ops.RowArgmax(classes), x, row_max)
-        return self._emit("correct", ops.Correct(self.dtype), best, labels, count)
+        return self._emit("correct", ops.Correct(summed(self.dtype)), best, labels, count)
 
 
 def _options(layer: Layer) -> Mapping[str, Any]:

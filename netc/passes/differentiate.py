@@ -98,6 +98,8 @@ class _Backward:
         """Add a gradient of `operand`, computed by `op`, unless nobody needs it."""
         if operand not in self.trained:
             return
+        if isinstance(self.graph[operand].op, ops.Cast):
+            operand = self.graph[operand].inputs[0]
         name = f"{operand}.grad"
         if self._fan_out(operand) > 1:
             name = self.out.fresh(f"{name}.{node.name}")

@@ -205,7 +205,8 @@ class _Rounds:
     def _repeats(self, node: Node) -> bool:
         if node.layer not in self.region or not node.inputs:
             return False
-        return node.phase != "update" or self.per_round
+        changes = node.phase == "update" or isinstance(node.op, ops.Cast)
+        return not changes or self.per_round
 
     def _repeat(self, node: Node, round_: Round) -> None:
         inputs = tuple(self._in_round(name, node, round_) for name in node.inputs)

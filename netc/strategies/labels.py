@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from netc.ir.graph import Graph, Node
-from netc.ir.ops import Input, RoundMerge, RoundSlice
+from netc.ir.ops import Cast, Input, RoundMerge, RoundSlice
 from netc.ir.ops.base import parse_labels
 from netc.ir.plan import Split
 
@@ -40,8 +40,14 @@ def node_labels(graph: Graph, node: Node) -> tuple[tuple[str, ...], str]:
 
 def layer_kind(graph: Graph, layer: str) -> str:
     """The kind of a layer, read off its first computing node."""
-    kernel = next((n.op.kernel for n in graph.nodes if n.layer == layer and n.inputs), "input")
+    nodes = (n for n in graph.nodes if n.layer == layer)
+    kernel = next((n.op.kernel for n in nodes if _computes(n)), "input")
     return {"row_max": "softmax_loss", "bn_mean": "bn", "bn_norm": "bn"}.get(kernel, kernel)
+
+
+def _computes(node: Node) -> bool:
+    """Whether a node is more than a source, or a weight in another data type."""
+    return bool(node.inputs) and not isinstance(node.op, Cast)
 
 
 def layer_letters(graph: Graph) -> dict[str, str]:
@@ -53,7 +59,7 @@ def layer_letters(graph: Graph) -> dict[str, str]:
     for node in graph.nodes:
         if node.layer != SCALARS and not isinstance(node.op, RoundSlice | RoundMerge):
             known = first.setdefault(node.layer, node)
-            first[node.layer] = known if known.inputs else node
+            first[node.layer] = known if _computes(known) else node
     labels = {layer: node_labels(graph, node) for layer, node in first.items()}
     return {
         layer: "".join(c for c in NAMES if c in "".join(operands) + result)

@@ -218,6 +218,7 @@ def example_calls(
     yield Call("concat_rows", (n + 2, c, 7, 5), (a(*image), a(2, c, 7, 5)), {})
     yield Call("slice", (n, c, 2, 5), (a(*image),), {"dim": 2, "start": 3})
     yield Call("copy", image, (a(*image),), {})
+    yield Call("cast", image, (a(*image),), {})
     logits, labels = rng.integers(0, 3, (n, k)).astype(dtype), rng.integers(0, 9, n)
     m, s, p, of_rows = logits.max(1, initial=0), positive(n), a(n), (n,)
     yield Call("row_max", of_rows, (logits,), {})

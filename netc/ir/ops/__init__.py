@@ -39,7 +39,7 @@ from netc.ir.ops.structure import (
     Sum,
     Unflatten,
 )
-from netc.ir.ops.update import Accumulate, InitConstant, InitNormal, SgdApply, SgdVelocity
+from netc.ir.ops.update import Accumulate, Cast, InitConstant, InitNormal, SgdApply, SgdVelocity
 
 __all__ = [
     "Accumulate",
@@ -54,6 +54,7 @@ __all__ = [
     "BnNorm",
     "BnRunning",
     "BnVar",
+    "Cast",
     "CeLoss",
     "CeLossMasked",
     "Concat",

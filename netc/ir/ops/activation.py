@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from netc.ir.ops.base import Op, ShapeError, Site, elementwise, letters, same_shape
-from netc.ir.types import TensorType
+from netc.ir.types import TensorType, summed
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class BiasDb(Op):
 
     def infer(self, *operands: TensorType) -> TensorType:
         """K."""
-        return TensorType(operands[0].dtype, (operands[0].shape[1],), (operands[0].unit(1),))
+        x = operands[0]
+        return TensorType(summed(x.dtype), (x.shape[1],), (x.unit(1),))
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """Contracts all but the channels."""

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from netc.ir.ops.base import Op, Site
-from netc.ir.types import TensorType
+from netc.ir.types import TensorType, summed
 
 
 @dataclass(frozen=True, slots=True)
 class _Row(Op):
     def infer(self, *operands: TensorType) -> TensorType:
         """One value a row."""
-        return TensorType(operands[0].dtype, operands[0].shape[:1])
+        return TensorType(summed(operands[0].dtype), operands[0].shape[:1])
 
 
 @dataclass(frozen=True, slots=True)

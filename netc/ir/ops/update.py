@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from netc.ir.ops.base import Op, Site
@@ -62,6 +62,25 @@ class Accumulate(_Update):
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """As the tensor."""
         return self._labels(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Cast(Op):
+    """A weight in the data type that products are computed in."""
+
+    kernel: ClassVar[str] = "cast"
+    hidden: ClassVar[tuple[str, ...]] = ("dims", "dtype")
+    dims: str
+    """Labels of the weight in its layer's letters."""
+    dtype: str
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """The same shape."""
+        return replace(operands[0], dtype=self.dtype)
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """As the weight."""
+        return f"{self.dims}->{self.dims}"
 
 
 @dataclass(frozen=True, slots=True)
