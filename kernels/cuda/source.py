@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 FOLDER = Path(__file__).parent
 _DEFAULT_SHARED_BYTES = 48 * 1024
@@ -19,6 +21,9 @@ def _module(file: str, defines: tuple[str, ...], arch: str) -> Any:
     options = ("-std=c++17", f"-I{FOLDER}", *(f"-D{each}" for each in defines))
     if arch:
         options += (f"-arch={arch}",)
+    # CuPy names its files on disk after the source alone, not after what that includes
+    headers = b"".join(each.read_bytes() for each in sorted(FOLDER.glob("*.cuh")))
+    options += (f"-DHEADERS={crc32(headers)}",)
     code = (FOLDER / file).read_text(encoding="utf-8")
     return cupy.RawModule(code=code, options=options)
 
@@ -31,6 +36,24 @@ def function(file: str, name: str, arch: str = "", **defines: object) -> Any:
     """
     macros = tuple(f"{key}={value}" for key, value in sorted(defines.items()))
     return _module(file, macros, arch).get_function(name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pointer:
+    """A stream that somebody else made, as CuPy takes it."""
+
+    value: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.value
+
+
+@cache
+def stream_of(pointer: int) -> Any:
+    """CuPy's handle of the stream with this address."""
+    import cupy
+
+    return cupy.cuda.Stream.from_external(_Pointer(pointer))
 
 
 def launch(
@@ -46,11 +69,9 @@ def launch(
     An int is passed as 64 bits: device addresses are ints. A grid with an empty side starts
     nothing.
     """
-    import cupy
-
     if 0 in grid:
         return
     if shared_bytes > _DEFAULT_SHARED_BYTES:
         kernel.max_dynamic_shared_size_bytes = shared_bytes
-    with cupy.cuda.ExternalStream(stream):
+    with stream_of(stream):
         kernel(grid, block, tuple(args), shared_mem=shared_bytes)

@@ -1,0 +1,295 @@
+// What is done per channel: bias, batch normalization, and sums over all elements of a channel.
+//
+// Tensors are `rows` x `channels`, channels innermost: images stored N H W C, or matrices. Numbers
+// per channel are float. Block (packs of channels, rows), at most 256 threads, so that a thread
+// keeps its channels; grid (tiles of rows, tiles of channels). `out` may be any operand.
+//
+// Sums are made in two launches, in an order that follows from the shape only: every block of the
+// first sums `share` rows into `partial` (sums, blocks, channels); `finish` adds the blocks up.
+
+#include "vector.cuh"
+
+#define THREADS 256
+#define ROWS 8  // that a thread reads before it uses the first; half with two operands, in sums
+#define TURNS 4  // with two operands: what is made per channel should serve many rows
+#define SLICES 16
+
+typedef Pack<T, LANES> Some;
+
+__device__ inline int first_channel() {
+    return (blockIdx.y * blockDim.x + threadIdx.x) * LANES;
+}
+
+// Write f(x, y, lane) for every element; without y, f(x, 0, lane).
+template <bool TWO, class F>
+__device__ inline void map_rows(T* out, const T* x, const T* y, long long rows, int channels,
+                                F f) {
+    constexpr int AT_ONCE = TWO ? ROWS / 2 : ROWS, TIMES = TWO ? TURNS : 1;
+    const int c = first_channel();
+#pragma unroll 1
+    for (int turn = 0; turn < TIMES; ++turn) {
+        const long long tile = ((long long)blockIdx.x * TIMES + turn) * AT_ONCE;
+        const long long first = tile * blockDim.y + threadIdx.y;
+        Some a[AT_ONCE], b[AT_ONCE];
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; ++k) {
+            const long long row = first + k * (int)blockDim.y;
+            if (row >= rows) continue;
+            a[k] = load<T, LANES>(x + row * channels + c);
+            if constexpr (TWO) b[k] = load<T, LANES>(y + row * channels + c);
+        }
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; ++k) {
+            const long long row = first + k * (int)blockDim.y;
+            if (row >= rows) continue;
+            float v[LANES];
+#pragma unroll
+            for (int i = 0; i < LANES; ++i) {
+                float other = 0.0f;
+                if constexpr (TWO) other = b[k][i];
+                v[i] = f(a[k][i], other, i);
+            }
+            store<T, LANES>(out + row * channels + c, v);
+        }
+    }
+}
+
+// x + b, then relu if asked.
+extern "C" __global__ void bias(T* out, const T* x, const float* b, long long rows, int channels,
+                                int relu) {
+    const int c = first_channel();
+    if (c >= channels) return;
+    const float low = relu ? 0.0f : -infinity();
+    float shift[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) shift[i] = b[c + i];
+    map_rows<false>(out, x, x, rows, channels,
+                    [&](float a, float, int i) { return at_least(a + shift[i], low); });
+}
+
+// gamma * (x - mean) / sqrt(var + eps) + beta, then relu if asked.
+extern "C" __global__ void bn_norm(T* out, const T* x, const float* mean, const float* var,
+                                   const float* gamma, const float* beta, long long rows,
+                                   int channels, float eps, int relu) {
+    const int c = first_channel();
+    if (c >= channels) return;
+    const float low = relu ? 0.0f : -infinity();
+    float centre[LANES], slope[LANES], shift[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) {
+        centre[i] = mean[c + i];
+        slope[i] = gamma[c + i] * rsqrtf(var[c + i] + eps);
+        shift[i] = beta[c + i];
+    }
+    map_rows<false>(out, x, x, rows, channels, [&](float a, float, int i) {
+        return at_least((a - centre[i]) * slope[i] + shift[i], low);
+    });
+}
+
+// (dy - (dgamma * normalized x + dbeta) * share) * gamma / sqrt(var + eps), share = 1 / count.
+extern "C" __global__ void bn_dx(T* out, const T* x, const float* mean, const float* var,
+                                 const float* gamma, const float* dgamma, const float* dbeta,
+                                 const T* dy, long long rows, int channels, float eps,
+                                 float share) {
+    const int c = first_channel();
+    if (c >= channels) return;
+    float centre[LANES], slope[LANES], through_var[LANES], through_mean[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) {
+        const float scale = rsqrtf(var[c + i] + eps);
+        centre[i] = mean[c + i];
+        slope[i] = gamma[c + i] * scale;
+        through_var[i] = dgamma[c + i] * scale * share;
+        through_mean[i] = dbeta[c + i] * share;
+    }
+    map_rows<true>(out, x, dy, rows, channels, [&](float a, float d, int i) {
+        return (d - ((a - centre[i]) * through_var[i] + through_mean[i])) * slope[i];
+    });
+}
+
+// Sum terms(x, y, lane, sums) over this block's rows. With `kept`, a term's rewritten x is kept.
+template <int SUMS, bool TWO, bool KEPT, class Terms>
+__device__ inline void sum_rows(float* partial, T* kept, const T* x, const T* y, long long rows,
+                                int channels, long long share, Terms terms) {
+    constexpr int AT_ONCE = ROWS / 2;
+    __shared__ float shared[SUMS * LANES][THREADS];
+    const int c = first_channel(), thread = threadIdx.y * blockDim.x + threadIdx.x;
+    const long long begin = blockIdx.x * share;
+    const long long end = begin + share < rows ? begin + share : rows;
+    float sums[SUMS][LANES] = {};
+    if (c < channels) {
+        for (long long row = begin + threadIdx.y; row < end; row += AT_ONCE * (int)blockDim.y) {
+            Some a[AT_ONCE], b[AT_ONCE];
+#pragma unroll
+            for (int k = 0; k < AT_ONCE; ++k) {
+                const long long at = row + k * (int)blockDim.y;
+                if (at >= end) continue;
+                a[k] = load<T, LANES>(x + at * channels + c);
+                if constexpr (TWO) b[k] = load<T, LANES>(y + at * channels + c);
+            }
+#pragma unroll
+            for (int k = 0; k < AT_ONCE; ++k) {
+                const long long at = row + k * (int)blockDim.y;
+                if (at >= end) continue;
+                float v[LANES];
+#pragma unroll
+                for (int i = 0; i < LANES; ++i) {
+                    float other = 0.0f;
+                    if constexpr (TWO) other = b[k][i];
+                    v[i] = terms(a[k][i], other, i, sums);
+                }
+                if constexpr (KEPT) store<T, LANES>(kept + at * channels + c, v);
+            }
+        }
+    }
+#pragma unroll
+    for (int s = 0; s < SUMS; ++s) {
+#pragma unroll
+        for (int i = 0; i < LANES; ++i) shared[s * LANES + i][thread] = sums[s][i];
+    }
+    for (int left = blockDim.y; left > 1;) {
+        const int half = (left + 1) / 2;
+        __syncthreads();
+        if ((int)threadIdx.y + half < left) {
+#pragma unroll
+            for (int n = 0; n < SUMS * LANES; ++n) {
+                shared[n][thread] += shared[n][thread + half * (int)blockDim.x];
+            }
+        }
+        left = half;
+    }
+    if (threadIdx.y || c >= channels) return;
+#pragma unroll
+    for (int s = 0; s < SUMS; ++s) {
+        float* to = partial + ((long long)s * gridDim.x + blockIdx.x) * channels + c;
+#pragma unroll
+        for (int i = 0; i < LANES; ++i) to[i] = shared[s * LANES + i][thread];
+    }
+}
+
+// Of x.
+extern "C" __global__ void sum(float* partial, const T* x, long long rows, int channels,
+                               long long share) {
+    sum_rows<1, false, false>(partial, (T*)0, x, x, rows, channels, share,
+                              [](float a, float, int i, float(&sums)[1][LANES]) {
+                                  sums[0][i] += a;
+                                  return a;
+                              });
+}
+
+// Of (x - mean) ** 2.
+extern "C" __global__ void sum_squares(float* partial, const T* x, const float* mean,
+                                       long long rows, int channels, long long share) {
+    const int c = first_channel();
+    float centre[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) centre[i] = c < channels ? mean[c + i] : 0.0f;
+    sum_rows<1, false, false>(partial, (T*)0, x, x, rows, channels, share,
+                              [&](float a, float, int i, float(&sums)[1][LANES]) {
+                                  const float far = a - centre[i];
+                                  sums[0][i] += far * far;
+                                  return a;
+                              });
+}
+
+// Of x - f and (x - f) ** 2, where f is the first row: far from zero, no digits are lost.
+extern "C" __global__ void sum_moments(float* partial, const T* x, long long rows, int channels,
+                                       long long share) {
+    const int c = first_channel();
+    float centre[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) centre[i] = c < channels ? number(x[c + i]) : 0.0f;
+    sum_rows<2, false, false>(partial, (T*)0, x, x, rows, channels, share,
+                              [&](float a, float, int i, float(&sums)[2][LANES]) {
+                                  const float far = a - centre[i];
+                                  sums[0][i] += far;
+                                  sums[1][i] += far * far;
+                                  return a;
+                              });
+}
+
+// Of dy * normalized x; and of dy.
+extern "C" __global__ void sum_slopes(float* partial, const T* x, const float* mean,
+                                      const float* var, const T* dy, long long rows, int channels,
+                                      long long share, float eps) {
+    const int c = first_channel();
+    float centre[LANES], scale[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) {
+        centre[i] = c < channels ? mean[c + i] : 0.0f;
+        scale[i] = c < channels ? rsqrtf(var[c + i] + eps) : 0.0f;
+    }
+    sum_rows<2, true, false>(partial, (T*)0, x, dy, rows, channels, share,
+                             [&](float a, float d, int i, float(&sums)[2][LANES]) {
+                                 sums[0][i] += (a - centre[i]) * scale[i] * d;
+                                 sums[1][i] += d;
+                                 return d;
+                             });
+}
+
+// Of dx, which is dy where y > 0 and 0 elsewhere, and is written too.
+extern "C" __global__ void sum_relu_dx(float* partial, T* dx, const T* dy, const T* y,
+                                       long long rows, int channels, long long share) {
+    sum_rows<1, true, true>(partial, dx, dy, y, rows, channels, share,
+                            [](float d, float a, int i, float(&sums)[1][LANES]) {
+                                const float slope = a > 0.0f ? d : 0.0f;
+                                sums[0][i] += slope;
+                                return slope;
+                            });
+}
+
+// The total of one channel in the threads with y 0. Block (32, SLICES), grid (channels / 32).
+__device__ inline float total(const float* partial, int blocks, int channels) {
+    __shared__ float shared[SLICES][32];
+    const int c = blockIdx.x * 32 + threadIdx.x;
+    float sum = 0.0f;
+    if (c < channels) {
+#pragma unroll 4
+        for (int b = threadIdx.y; b < blocks; b += SLICES) {
+            sum += partial[(long long)b * channels + c];
+        }
+    }
+    __syncthreads();
+    shared[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    sum = 0.0f;
+    for (int s = 0; s < SLICES; ++s) sum += shared[s][threadIdx.x];
+    return sum;
+}
+
+// out = scale * total.
+extern "C" __global__ void finish(float* out, const float* partial, int blocks, int channels,
+                                  float scale) {
+    const int c = blockIdx.x * 32 + threadIdx.x;
+    const float sum = total(partial, blocks, channels);
+    if (threadIdx.y == 0 && c < channels) out[c] = sum * scale;
+}
+
+// The totals of both sums.
+extern "C" __global__ void finish_two(float* first, float* second, const float* partial,
+                                      int blocks, int channels) {
+    const int c = blockIdx.x * 32 + threadIdx.x;
+    const float a = total(partial, blocks, channels);
+    const float b = total(partial + (long long)blocks * channels, blocks, channels);
+    if (threadIdx.y || c >= channels) return;
+    first[c] = a;
+    second[c] = b;
+}
+
+// Mean and variance of `rows` numbers per channel from `sum_moments`; x has the first row.
+extern "C" __global__ void finish_moments(float* mean, float* var, const float* partial,
+                                          const T* x, int blocks, int channels, long long rows) {
+    const int c = blockIdx.x * 32 + threadIdx.x;
+    const float a = total(partial, blocks, channels) / rows;
+    const float b = total(partial + (long long)blocks * channels, blocks, channels) / rows;
+    if (threadIdx.y || c >= channels) return;
+    mean[c] = number(x[c]) + a;
+    var[c] = b > a * a ? b - a * a : 0.0f;
+}
+
+// (1 - momentum) * running + momentum * correction * value. Block (256), grid (channels / 256).
+extern "C" __global__ void bn_running(float* out, const float* running, const float* value,
+                                      int channels, float keep, float take) {
+    const int c = blockIdx.x * blockDim.x + threadIdx.x;
+    if (c < channels) out[c] = keep * running[c] + take * value[c];
+}

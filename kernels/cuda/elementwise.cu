@@ -1,0 +1,124 @@
+// Activations and their slopes, sums of tensors, and changes of type, element by element.
+//
+// Operands are dense and of one memory order; `packs` packs each. Results may be any of the
+// operands: a thread reads all it needs before it writes. Block (256), grid (packs / 1024): a
+// thread takes PACKS packs, a block apart.
+
+#include "vector.cuh"
+
+#define PACKS 4
+
+__device__ inline long long place(int k) {
+    return ((long long)blockIdx.x * PACKS + k) * blockDim.x + threadIdx.x;
+}
+
+// Write f(x) for every element. Types may differ.
+template <class To, class From, class F>
+__device__ inline void map_one(To* out, const From* x, long long packs, F f) {
+    Pack<From, LANES> a[PACKS];
+#pragma unroll
+    for (int k = 0; k < PACKS; ++k) {
+        if (place(k) < packs) a[k] = load<From, LANES>(x + place(k) * LANES);
+    }
+#pragma unroll
+    for (int k = 0; k < PACKS; ++k) {
+        if (place(k) >= packs) continue;
+        float v[LANES];
+#pragma unroll
+        for (int i = 0; i < LANES; ++i) v[i] = f(a[k][i]);
+        store<To, LANES>(out + place(k) * LANES, v);
+    }
+}
+
+// Write f(x, y) for every element.
+template <class F>
+__device__ inline void map_two(T* out, const T* x, const T* y, long long packs, F f) {
+    Pack<T, LANES> a[PACKS], b[PACKS];
+#pragma unroll
+    for (int k = 0; k < PACKS; ++k) {
+        if (place(k) >= packs) continue;
+        a[k] = load<T, LANES>(x + place(k) * LANES);
+        b[k] = load<T, LANES>(y + place(k) * LANES);
+    }
+#pragma unroll
+    for (int k = 0; k < PACKS; ++k) {
+        if (place(k) >= packs) continue;
+        float v[LANES];
+#pragma unroll
+        for (int i = 0; i < LANES; ++i) v[i] = f(a[k][i], b[k][i]);
+        store<T, LANES>(out + place(k) * LANES, v);
+    }
+}
+
+extern "C" __global__ void relu_y(T* out, const T* x, long long packs) {
+    map_one(out, x, packs, [](float a) { return at_least(a, 0.0f); });
+}
+
+extern "C" __global__ void sigmoid_y(T* out, const T* x, long long packs) {
+    map_one(out, x, packs, [](float a) { return 1.0f / (1.0f + expf(-a)); });
+}
+
+extern "C" __global__ void tanh_y(T* out, const T* x, long long packs) {
+    map_one(out, x, packs, [](float a) { return tanhf(a); });
+}
+
+extern "C" __global__ void relu_dx(T* out, const T* y, const T* dy, long long packs) {
+    map_two(out, y, dy, packs, [](float a, float d) { return a > 0.0f ? d : 0.0f; });
+}
+
+extern "C" __global__ void sigmoid_dx(T* out, const T* y, const T* dy, long long packs) {
+    map_two(out, y, dy, packs, [](float a, float d) { return d * a * (1.0f - a); });
+}
+
+extern "C" __global__ void tanh_dx(T* out, const T* y, const T* dy, long long packs) {
+    map_two(out, y, dy, packs, [](float a, float d) { return d * (1.0f - a * a); });
+}
+
+extern "C" __global__ void widen(float* out, const bf16* x, long long packs) {
+    map_one(out, x, packs, [](float a) { return a; });
+}
+
+extern "C" __global__ void narrow(bf16* out, const float* x, long long packs) {
+    map_one(out, x, packs, [](float a) { return a; });
+}
+
+// Add `count` tensors, from left to right, 1 to 8; then relu if asked.
+extern "C" __global__ void add_up(T* out, const T* x0, const T* x1, const T* x2, const T* x3,
+                                  const T* x4, const T* x5, const T* x6, const T* x7, int count,
+                                  int relu, long long packs) {
+    const T* operands[8] = {x0, x1, x2, x3, x4, x5, x6, x7};
+    const float low = relu ? 0.0f : -infinity();
+    float sum[PACKS][LANES];
+#pragma unroll
+    for (int n = 0; n < 8; ++n) {
+        if (n >= count) break;
+        Pack<T, LANES> a[PACKS];
+#pragma unroll
+        for (int k = 0; k < PACKS; ++k) {
+            if (place(k) < packs) a[k] = load<T, LANES>(operands[n] + place(k) * LANES);
+        }
+#pragma unroll
+        for (int k = 0; k < PACKS; ++k) {
+#pragma unroll
+            for (int i = 0; i < LANES; ++i) sum[k][i] = n ? sum[k][i] + a[k][i] : a[k][i];
+        }
+    }
+#pragma unroll
+    for (int k = 0; k < PACKS; ++k) {
+        if (place(k) >= packs) continue;
+#pragma unroll
+        for (int i = 0; i < LANES; ++i) sum[k][i] = at_least(sum[k][i], low);
+        store<T, LANES>(out + place(k) * LANES, sum[k]);
+    }
+}
+
+// Add a number per channel, b (channels), to images stored N C H W; `plane` is H * W. LANES is 1.
+extern "C" __global__ void bias_planes(T* out, const T* x, const float* b, long long packs,
+                                       long long plane, int channels, int relu) {
+    const float low = relu ? 0.0f : -infinity();
+#pragma unroll
+    for (int k = 0; k < PACKS; ++k) {
+        long long i = place(k);
+        if (i < packs) set(out[i], at_least(number(x[i]) + b[i / plane % channels], low));
+    }
+}

@@ -1,0 +1,130 @@
+"""Activations, sums and changes of type, element by element, and the bias.
+
+Operands of a call have one order in memory, any; `out` may be any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from netc_kernels.cuda import source
+from netc_kernels.cuda.block import ITEM_BYTES, Block
+from netc_kernels.cuda.layout import (
+    PACK_BYTES,
+    THREADS,
+    alike,
+    ceil_div,
+    columns,
+    lanes,
+    macros,
+)
+
+FILE = "elementwise.cu"
+PACKS = 4
+"""Packs that a thread takes, as in the source."""
+OPERANDS = 8
+"""Operands that the source adds at once."""
+
+
+def relu(out: Block, x: Block, *, stream: int) -> None:
+    """Compute max(x, 0); a NaN stays."""
+    _map("relu_y", out, x, stream=stream)
+
+
+def relu_dx(out: Block, y: Block, dy: Block, *, stream: int) -> None:
+    """Pass dy where y > 0."""
+    _map("relu_dx", out, y, dy, stream=stream)
+
+
+def sigmoid(out: Block, x: Block, *, stream: int) -> None:
+    """Compute 1 / (1 + exp(-x))."""
+    _map("sigmoid_y", out, x, stream=stream)
+
+
+def sigmoid_dx(out: Block, y: Block, dy: Block, *, stream: int) -> None:
+    """Compute dy * y * (1 - y)."""
+    _map("sigmoid_dx", out, y, dy, stream=stream)
+
+
+def tanh(out: Block, x: Block, *, stream: int) -> None:
+    """Compute the hyperbolic tangent of x."""
+    _map("tanh_y", out, x, stream=stream)
+
+
+def tanh_dx(out: Block, y: Block, dy: Block, *, stream: int) -> None:
+    """Compute dy * (1 - y**2)."""
+    _map("tanh_dx", out, y, dy, stream=stream)
+
+
+def add(out: Block, *xs: Block, stream: int, relu: bool = False) -> None:
+    """Add one or more tensors of one type, from left to right, and apply relu if asked.
+
+    More than eight are added in turns, with `out` rounded between.
+    """
+    # where `out` is an operand, the first turn must read it
+    rest = sorted(xs, key=lambda x: x.pointer != out.pointer) if len(xs) > OPERANDS else list(xs)
+    turn, rest = rest[:OPERANDS], rest[OPERANDS:]
+    _add(out, turn, relu and not rest, stream)
+    while rest:
+        turn, rest = [out, *rest[: OPERANDS - 1]], rest[OPERANDS - 1 :]
+        _add(out, turn, relu and not rest, stream)
+
+
+def accumulate(out: Block, acc: Block, x: Block, *, stream: int) -> None:
+    """Compute acc + x."""
+    _add(out, (acc, x), False, stream)
+
+
+def cast(out: Block, x: Block, *, stream: int) -> None:
+    """Change the type of every element: f32 to bf16, rounded to nearest, or bf16 to f32."""
+    names = {("bf16", "f32"): "narrow", ("f32", "bf16"): "widen"}
+    _map(names[out.dtype, x.dtype], out, x, stream=stream, most=PACK_BYTES // ITEM_BYTES[out.dtype])
+
+
+def bias(out: Block, x: Block, b: Block, *, stream: int, relu: bool = False) -> None:
+    """Add b (C,) f32 along dim 1 of x, (N, C) or (N, C, H, W), and apply relu if asked."""
+    assert alike(out, x) and out.dtype == x.dtype and b.dtype == "f32"
+    plane = prod(x.shape[2:])
+    if not out.elements:
+        return
+    if not x.nhwc and plane > 1:
+        kernel = source.function(FILE, "bias_planes", **macros(x, 1))
+        numbers = np.int64(x.elements), np.int64(plane), np.int32(x.shape[1]), np.int32(relu)
+        _launch(kernel, x.elements, (out.pointer, x.pointer, b.pointer, *numbers), stream)
+        return
+    over = columns(out, x)
+    kernel = source.function("channels.cu", "bias", **macros(x, over.lanes))
+    args = (
+        out.pointer, x.pointer, b.pointer, np.int64(over.rows), np.int32(over.channels),
+        np.int32(relu),
+    )  # fmt: skip
+    source.launch(kernel, (over.tiles(8), over.chunks), over.block, args, stream)
+
+
+def _map(name: str, out: Block, *inputs: Block, stream: int, most: int = 0) -> None:
+    """Run a kernel of one or two operands."""
+    assert alike(out, *inputs), "operands are of one shape and order in memory"
+    assert most or len({out.dtype, *(x.dtype for x in inputs)}) == 1, "operands are of one type"
+    packed = lanes(out.elements, out, *inputs, most=most)
+    packs = out.elements // packed
+    kernel = source.function(FILE, name, **macros(out, packed))
+    pointers = (block.pointer for block in (out, *inputs))
+    _launch(kernel, packs, (*pointers, np.int64(packs)), stream)
+
+
+def _add(out: Block, xs: Sequence[Block], relu: bool, stream: int) -> None:
+    assert alike(out, *xs) and len({out.dtype, *(x.dtype for x in xs)}) == 1
+    packed = lanes(out.elements, out, *xs)
+    packs = out.elements // packed
+    kernel = source.function(FILE, "add_up", **macros(out, packed))
+    pointers = [x.pointer for x in xs] + [0] * (OPERANDS - len(xs))
+    numbers = np.int32(len(xs)), np.int32(relu), np.int64(packs)
+    _launch(kernel, packs, (out.pointer, *pointers, *numbers), stream)
+
+
+def _launch(kernel: Any, packs: int, args: Sequence[Any], stream: int) -> None:
+    source.launch(kernel, (ceil_div(packs, THREADS * PACKS),), (THREADS,), args, stream)

@@ -1,0 +1,80 @@
+"""The hand-written kernels by the name of their op.
+
+Each is called as the reference's, `op(out, *inputs, stream=..., **attributes)`, with blocks, and
+only adds work to the stream. Joined ones do what several ops do in a row: `sgd`, `bias_db_relu_dx`,
+`bn_moments`, `bn_slopes`; and bias, add, bn_norm, maxpool_dx and lrn_dx take `relu=True`. Those of
+`WORKSPACE_BYTES` take `work`, a block of so many bytes, given the shape of the tensor they sum.
+A kernel is compiled when it is first called, which must not happen while a graph is captured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from netc_kernels.cuda import channels, elementwise, lrn, move, pool, random, rows, update
+
+__all__ = ["KERNELS", "WORKSPACE_BYTES"]
+
+KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
+    {
+        "bias": elementwise.bias,
+        "bias_db": channels.bias_db,
+        "bias_db_relu_dx": channels.bias_db_relu_dx,
+        "relu": elementwise.relu,
+        "relu_dx": elementwise.relu_dx,
+        "sigmoid": elementwise.sigmoid,
+        "sigmoid_dx": elementwise.sigmoid_dx,
+        "tanh": elementwise.tanh,
+        "tanh_dx": elementwise.tanh_dx,
+        "maxpool": pool.maxpool,
+        "maxpool_dx": pool.maxpool_dx,
+        "avgpool": pool.avgpool,
+        "avgpool_dx": pool.avgpool_dx,
+        "dropout": random.dropout,
+        "lrn": lrn.lrn,
+        "lrn_dx": lrn.lrn_dx,
+        "bn_mean": channels.bn_mean,
+        "bn_var": channels.bn_var,
+        "bn_moments": channels.bn_moments,
+        "bn_norm": channels.bn_norm,
+        "bn_dgamma": channels.bn_dgamma,
+        "bn_slopes": channels.bn_slopes,
+        "bn_dx": channels.bn_dx,
+        "bn_running": channels.bn_running,
+        "add": elementwise.add,
+        "accumulate": elementwise.accumulate,
+        "cast": elementwise.cast,
+        "concat": move.concat,
+        "concat_rows": move.concat_rows,
+        "slice": move.slice_dim,
+        "copy": move.copy,
+        "row_max": rows.row_max,
+        "row_sum_exp": rows.row_sum_exp,
+        "row_pick": rows.row_pick,
+        "row_argmax": rows.row_argmax,
+        "softmax_dx": rows.softmax_dx,
+        "ce_loss": rows.ce_loss,
+        "ce_loss_masked": rows.ce_loss_masked,
+        "correct": rows.correct,
+        "sgd_velocity": update.sgd_velocity,
+        "sgd_apply": update.sgd_apply,
+        "sgd": update.sgd,
+        "init_normal": random.init_normal,
+        "init_constant": random.init_constant,
+    }
+)
+"""Every hand-written kernel but convolutions and products."""
+
+WORKSPACE_BYTES: Mapping[str, Callable[..., int]] = MappingProxyType(
+    {
+        "bias_db": channels.bias_db_workspace,
+        "bias_db_relu_dx": channels.bias_db_workspace,
+        "bn_mean": channels.bn_mean_workspace,
+        "bn_var": channels.bn_var_workspace,
+        "bn_moments": channels.bn_moments_workspace,
+        "bn_dgamma": channels.bn_dgamma_workspace,
+        "bn_slopes": channels.bn_dgamma_workspace,
+    }
+)
+"""Bytes of the workspace, from the shapes of the operands."""

@@ -1,0 +1,379 @@
+"""Convolutions and matrix products by cuDNN's graph API (package `nvidia-cudnn-frontend`).
+
+A product is described once as a graph; cuDNN offers several plans for it, each an engine with its
+settings. All that fit the workspace are timed and the fastest is kept, by its name, so that a later
+process can take it without measuring. Engines whose sums depend on the order of threads are left
+out: results repeat to the bit. Channels that tensor cores cannot take are padded in the workspace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from netc_kernels.cuda.block import ITEM_BYTES, Block
+from netc_kernels.cuda.source import function, launch, stream_of
+
+WORKSPACE_BYTES = 256 * 2**20
+"""What a plan may use besides padded operands."""
+ALIGNMENT_BYTES = 256
+_MULTIPLE = {"bf16": 8, "tf32": 4, "fp32": 1}
+"""Channels that tensor cores take at a time, by precision."""
+_REPEATS = 5
+TIMED = 5
+"""Plans that are timed of those offered, which come in the order of what cuDNN expects of them: it
+takes a second to make each ready.
+"""
+
+
+@cache
+def missing() -> str:
+    """Why cuDNN cannot be used here; empty where it can."""
+    try:
+        import cudnn
+    except ImportError as error:
+        return f"nvidia-cudnn-frontend is not installed ({error})"
+    try:
+        cudnn.backend_version()
+    except Exception as error:
+        # The front end raises plain exceptions of several types where the library is not found.
+        return f"cuDNN cannot be loaded ({error})"
+    return ""
+
+
+def version() -> str:
+    """Of the library, such as 91900."""
+    import cudnn
+
+    return str(cudnn.backend_version())
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One convolution or matrix product to be planned."""
+
+    op: str
+    """conv, conv_dx, conv_dw, fc, fc_dx or fc_dw."""
+    out: tuple[int, ...]
+    operands: tuple[tuple[int, ...], ...]
+    """Logical shapes of both, as the operation takes them."""
+    dtype: str
+    precision: str
+    """fp32, tf32 or bf16."""
+    stride: tuple[int, int] = (1, 1)
+    pad: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+    bias: bool = False
+    relu: bool = False
+    relu_dx: bool = False
+    """Whether the result is the gradient before a relu, too."""
+
+    @property
+    def padded(self) -> int:
+        """Input channels that are computed with; more than there are where they are padded."""
+        step = _MULTIPLE[self.precision]
+        if self.op.startswith("fc") or self.groups > 1:
+            return self.channels
+        return -(-self.channels // step) * step
+
+    @property
+    def channels(self) -> int:
+        """Input channels."""
+        return self.out[1] if self.op == "conv_dx" else self.operands[0][1]
+
+    def supported(self) -> bool:
+        """Whether tensor cores take these channels; fp32 needs none."""
+        step = _MULTIPLE[self.precision]
+        rows = (self.out, *self.operands)
+        if self.op.startswith("fc"):
+            return all(extent % step == 0 for shape in rows for extent in shape[1:]) and (
+                self.op != "fc_dw" or self.out[0] % step == 0
+            )
+        filters = self.operands[0][1] if self.op == "conv_dx" else self.operands[1][0]
+        if self.op == "conv_dw":
+            filters = self.out[0]
+        each = (filters // self.groups, self.channels // self.groups)
+        return each[0] % step == 0 and (self.groups == 1 or each[1] % step == 0)
+
+
+def workspace_bytes(product: Product) -> int:
+    """Scratch memory of a product: a plan's own, and that of padded tensors."""
+    return WORKSPACE_BYTES + sum(_room(shape, product) for shape in _padded_shapes(product))
+
+
+def _padded_shapes(product: Product) -> list[tuple[int, ...]]:
+    """The tensors with input channels, where they are padded: image and filters."""
+    if product.padded == product.channels:
+        return []
+    shapes = [product.out, *product.operands]
+    images = {"conv": (1, 2), "conv_dx": (0, 2), "conv_dw": (1, 0)}[product.op]
+    return [shapes[i] for i in images]
+
+
+def _room(shape: Sequence[int], product: Product) -> int:
+    nbytes = prod((shape[0], product.padded, *shape[2:])) * ITEM_BYTES[product.dtype]
+    return -(-nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+
+
+class UnsupportedError(Exception):
+    """A product that cuDNN has no plan for."""
+
+
+class Vendor:
+    """cuDNN on the current device."""
+
+    def __init__(self) -> None:
+        import cudnn
+
+        self.handle = cudnn.create_handle()
+
+    def plan(
+        self,
+        product: Product,
+        out: Block,
+        operands: Sequence[Block],
+        extra: Block | None,
+        work: Block,
+        stream: int,
+        known: str = "",
+    ) -> Planned:
+        """Choose a plan: the one named `known` if cuDNN still offers it, else the fastest.
+
+        `extra` is the bias, or the relu's output for its slope.
+        Raises UnsupportedError where cuDNN has no plan for the product.
+        """
+        return Planned(self, product, out, operands, extra, work, stream, known)
+
+
+class Planned:
+    """A product with its memory, ready to run."""
+
+    def __init__(
+        self,
+        vendor: Vendor,
+        product: Product,
+        out: Block,
+        operands: Sequence[Block],
+        extra: Block | None,
+        work: Block,
+        stream: int,
+        known: str,
+    ) -> None:
+        import cudnn
+
+        self.vendor, self.product = vendor, product
+        self.before: list[Callable[[int], None]] = []
+        self.after: list[Callable[[int], None]] = []
+        self.work = work.pointer
+        out, operands = self._pad(out, list(operands))
+        self.graph, self.pack = _describe(product, vendor.handle, out, operands, extra)
+        self.index, self.name = self._choose(cudnn, stream, known)
+
+    def run(self, stream: int) -> None:
+        """Start the product on a stream."""
+        import cudnn
+
+        for step in self.before:
+            step(stream)
+        cudnn.set_stream(self.vendor.handle, stream)
+        self.graph._execute_plan_at_index(self.pack, self.work, self.index, self.vendor.handle)
+        for step in self.after:
+            step(stream)
+
+    def _pad(self, out: Block, operands: list[Block]) -> tuple[Block, list[Block]]:
+        """Padded copies in the front of the workspace, for image and filters."""
+        if self.product.padded == self.product.channels:
+            return out, operands
+        tensors = [out, *operands]
+        for position in {"conv": (1, 2), "conv_dx": (0, 2), "conv_dw": (1, 0)}[self.product.op]:
+            tensor = tensors[position]
+            shape = (tensor.shape[0], self.product.padded, *tensor.shape[2:])
+            wide = Block(self.work, shape, tensor.dtype, True)
+            self.work += _room(tensor.shape, self.product)
+            if position:
+                self.before.append(_fit(wide, tensor))
+            else:
+                self.after.append(_fit(tensor, wide))
+            tensors[position] = wide
+        return tensors[0], tensors[1:]
+
+    def _choose(self, cudnn: Any, stream: int, known: str) -> tuple[int, str]:
+        graph = self.graph
+        try:
+            graph.validate()
+            graph.build_operation_graph()
+            graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
+            graph.deselect_numeric_notes(_unwanted(cudnn, self.product.precision))
+            graph.deselect_workspace_greater_than(WORKSPACE_BYTES)
+            graph.check_support()
+        except cudnn.cudnnGraphNotSupportedError as error:
+            raise UnsupportedError(f"cuDNN has no plan for {self.product}: {error}") from error
+        count = graph.get_execution_plan_count()
+        names = [graph.get_plan_name_at_index(i) for i in range(count)]
+        if known in names:
+            index = names.index(known)
+            if _built(graph, index):
+                return index, known
+        built = islice((i for i in range(count) if _built(graph, i)), TIMED)
+        tried = [(self._time(i, stream), i) for i in built]
+        best = min(((time, i) for time, i in tried if time is not None), default=None)
+        if best is None:
+            raise UnsupportedError(f"cuDNN has no plan for {self.product}")
+        return best[1], names[best[1]]
+
+    def _time(self, index: int, stream: int) -> float | None:
+        """Milliseconds of a plan, the fastest of some runs; None where it fails."""
+        import cudnn
+        import cupy
+
+        cudnn.set_stream(self.vendor.handle, stream)
+        found = []
+        with stream_of(stream) as queue:
+            for _ in range(_REPEATS):
+                begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+                begin.record(queue)
+                try:
+                    self.graph._execute_plan_at_index(
+                        self.pack, self.work, index, self.vendor.handle
+                    )
+                except Exception:
+                    # A plan that cuDNN cannot run after all is one plan less.
+                    return None
+                end.record(queue)
+                end.synchronize()
+                found.append(cupy.cuda.get_elapsed_time(begin, end))
+        return float(min(found))
+
+
+def _built(graph: Any, index: int) -> bool:
+    try:
+        graph.build_plan_at_index(index)
+    except Exception:
+        # The front end raises several types for a plan that this device or its notes rule out.
+        return False
+    return True
+
+
+def _unwanted(cudnn: Any, precision: str) -> list[Any]:
+    note = cudnn.numerical_note
+    exact = [note.NONDETERMINISTIC, note.REDUCED_PRECISION_REDUCTION]
+    return [*exact, note.TENSOR_CORE, note.DOWN_CONVERT_INPUTS] if precision == "fp32" else exact
+
+
+def _fit(out: Block, x: Block) -> Callable[[int], None]:
+    """A launch that pads or cuts channels."""
+    item = {4: "unsigned", 2: "unsigned short"}[ITEM_BYTES[x.dtype]]
+    kernel = function("pad.cu", "fit_channels", ITEM=item)
+    pixels = prod((x.shape[0], *x.shape[2:]))
+    grid = (-(-pixels * out.shape[1] // 256),)
+    args = (out.pointer, x.pointer, np.int64(pixels), np.int32(out.shape[1]), np.int32(x.shape[1]))
+    return lambda stream: launch(kernel, grid, (256,), args, stream)
+
+
+def _describe(
+    product: Product, handle: Any, out: Block, operands: Sequence[Block], extra: Block | None
+) -> tuple[Any, dict[int, int]]:
+    """The graph of a product, and where its tensors lie by their numbers in it."""
+    import cudnn
+
+    types = {"f32": cudnn.data_type.FLOAT, "bf16": cudnn.data_type.BFLOAT16}
+    graph = cudnn.pygraph(
+        name=product.op, io_data_type=types[product.dtype],
+        intermediate_data_type=cudnn.data_type.FLOAT, compute_data_type=cudnn.data_type.FLOAT,
+        handle=handle,
+    )  # fmt: skip
+    writer = _Writer(graph, types)
+    make = writer.matrix if product.op.startswith("fc") else writer.image
+    a, b = _operands(product, writer, operands) if product.op.startswith("fc") else [
+        make(block) for block in operands
+    ]  # fmt: skip
+    result = _operation(product, graph, a, b)
+    result.set_data_type(cudnn.data_type.FLOAT)
+    shape, stride = writer.layout(out)
+    result.set_dim(shape).set_stride(stride)
+    if product.bias and extra is not None:
+        result = graph.bias(input=result, bias=writer.vector(extra, len(shape)))
+    if product.relu:
+        result = graph.relu(input=result)
+    if product.relu_dx and extra is not None:
+        result = graph.relu_backward(loss=result, input=writer.image(extra))
+    result.set_output(True).set_data_type(types[out.dtype]).set_dim(shape).set_stride(stride)
+    writer.give(result, out)
+    return graph, writer.pack
+
+
+def _operation(product: Product, graph: Any, a: Any, b: Any) -> Any:
+    if product.op.startswith("fc"):
+        return graph.matmul(A=a, B=b)
+    top, bottom, left, right = product.pad
+    geometry = {
+        "pre_padding": [top, left], "post_padding": [bottom, right],
+        "stride": list(product.stride), "dilation": [1, 1],
+    }  # fmt: skip
+    if product.op == "conv":
+        return graph.conv_fprop(image=a, weight=b, **geometry)
+    if product.op == "conv_dx":
+        return graph.conv_dgrad(loss=a, filter=b, **geometry)
+    return graph.conv_wgrad(image=a, loss=b, **geometry)
+
+
+def _operands(product: Product, writer: _Writer, operands: Sequence[Block]) -> list[Any]:
+    """The factors of fc (x w'), fc_dx (dy w) and fc_dw (dy' x)."""
+    a, b = operands
+    if product.op == "fc":
+        return [writer.matrix(a), writer.matrix(b, turned=True)]
+    if product.op == "fc_dx":
+        return [writer.matrix(a), writer.matrix(b)]
+    return [writer.matrix(b, turned=True), writer.matrix(a)]
+
+
+class _Writer:
+    """Adds tensors to a graph and keeps their addresses."""
+
+    def __init__(self, graph: Any, types: dict[str, Any]) -> None:
+        self.graph, self.types = graph, types
+        self.pack: dict[int, int] = {}
+
+    def give(self, tensor: Any, block: Block) -> Any:
+        """Number a tensor, and say where it lies."""
+        number = len(self.pack) + 1
+        tensor.set_uid(number)
+        self.pack[number] = block.pointer
+        return tensor
+
+    def layout(self, block: Block) -> tuple[list[int], list[int]]:
+        """Dimensions and strides: channels innermost, matrices as a batch of one."""
+        if len(block.shape) == 2:
+            rows, columns = block.shape
+            return [1, rows, columns], [rows * columns, columns, 1]
+        n, c, h, w = block.shape
+        assert block.nhwc, "cuDNN is given images with the channels innermost"
+        return [n, c, h, w], [c * h * w, 1, c * w, c]
+
+    def image(self, block: Block) -> Any:
+        """An image or filters."""
+        return self._tensor(block, *self.layout(block))
+
+    def matrix(self, block: Block, turned: bool = False) -> Any:
+        """A matrix, or its transpose."""
+        (_, rows, columns), (size, pitch, one) = self.layout(block)
+        if turned:
+            return self._tensor(block, [1, columns, rows], [size, one, pitch])
+        return self._tensor(block, [1, rows, columns], [size, pitch, one])
+
+    def vector(self, block: Block, rank: int) -> Any:
+        """A bias along the channels of images, or the columns of a matrix."""
+        size = block.elements
+        if rank == 3:
+            return self._tensor(block, [1, 1, size], [size, size, 1])
+        return self._tensor(block, [1, size, 1, 1], [size, 1, size, size])
+
+    def _tensor(self, block: Block, shape: list[int], stride: list[int]) -> Any:
+        tensor = self.graph.tensor(dim=shape, stride=stride, data_type=self.types[block.dtype])
+        return self.give(tensor, block)

@@ -1,0 +1,276 @@
+"""Activations, bias, pooling and normalization on a GPU against the reference in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netc_kernels.cuda import channels, elementwise, lrn, pool
+from netc_kernels.reference import KERNELS
+
+pytestmark = pytest.mark.gpu
+
+TYPES = pytest.mark.parametrize("dtype", ["f32", "bf16"])
+SHAPES = pytest.mark.parametrize(
+    ("shape", "nhwc"),
+    [
+        ((2, 16, 5, 3), True),
+        ((3, 7, 4, 5), True),
+        ((3, 7, 4, 5), False),
+        ((5, 13), True),
+        ((64, 520), True),
+        ((3, 24, 57, 55), True),
+        ((0, 8, 3, 3), True),
+        ((4, 0), True),
+    ],
+)
+CHANNELS = pytest.mark.parametrize(
+    "shape",
+    [
+        (2, 64, 9, 7),
+        (3, 5, 11, 3),
+        (7, 10),
+        (2, 2056, 3, 1),
+        (1, 96, 1, 1),
+        (5, 264, 41, 37),
+        (0, 8, 3, 3),
+        (3, 0, 2, 2),
+    ],
+)
+
+
+def relu_of(x: Any) -> Any:
+    return np.maximum(x, 0)
+
+
+@TYPES
+@SHAPES
+@pytest.mark.parametrize("op", ["relu", "sigmoid", "tanh"])
+def test_activations(device: Any, op: str, shape: Any, nhwc: bool, dtype: str) -> None:
+    x = 3 * device.normal(*shape)
+    for shift in (0, 1):
+        kernel = getattr(elementwise, op)
+        device.check(kernel, op, shape, x, dtype=dtype, nhwc=nhwc, shift=shift)
+    device.check(kernel, op, shape, x, dtype=dtype, nhwc=nhwc, over=0)
+
+
+@TYPES
+@SHAPES
+@pytest.mark.parametrize("op", ["relu_dx", "sigmoid_dx", "tanh_dx"])
+def test_slopes(device: Any, op: str, shape: Any, nhwc: bool, dtype: str) -> None:
+    y, dy = np.tanh(device.normal(*shape)), device.normal(*shape)
+    kernel = getattr(elementwise, op)
+    for over in (None, 0, 1):
+        device.check(kernel, op, shape, y, dy, dtype=dtype, nhwc=nhwc, over=over)
+
+
+@TYPES
+def test_relu_keeps_nan_and_infinity(device: Any, dtype: str) -> None:
+    x = np.array([[np.nan, -1, 2, np.inf, -np.inf, 0, -np.nan, 3e38]])
+    device.check(elementwise.relu, "relu", x.shape, x, dtype=dtype)
+
+
+@TYPES
+@SHAPES
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 11])
+def test_add(device: Any, count: int, shape: Any, nhwc: bool, dtype: str) -> None:
+    # eighths: sums are exact in both types
+    xs = [device.random.integers(-8, 9, shape) / 8 for _ in range(count)]
+    same = {"dtype": dtype, "nhwc": nhwc}
+    device.check(elementwise.add, "add", shape, *xs, **same)
+    device.check(elementwise.add, "add", shape, *xs, over=count - 1, **same)
+    device.check(elementwise.add, "add", shape, *xs, joined={"relu": True}, then=relu_of, **same)
+
+
+@TYPES
+def test_accumulate(device: Any, dtype: str) -> None:
+    acc, x = device.normal(33, 40), device.normal(33, 40)
+    device.check(elementwise.accumulate, "accumulate", (33, 40), acc, x, dtype=dtype, over=0)
+
+
+@SHAPES
+@pytest.mark.parametrize(("to", "of"), [("bf16", "f32"), ("f32", "bf16")])
+def test_cast(device: Any, to: str, of: str, shape: Any, nhwc: bool) -> None:
+    x = device.normal(*shape)
+    for shift in (0, 1):
+        out, block = device.empty(shape, to, nhwc, shift), device.put(x, of, nhwc, shift)
+        elementwise.cast(out, block, stream=device.stream)
+        device.assert_near(out, device.get(block))
+    device.check_guards()
+
+
+def test_cast_rounds_to_even(device: Any) -> None:
+    bits = np.array([0x3F808000, 0x3F818000, 0x3F808001, 0x7F7FFFFF, 0x80000001, 0xFF800000])
+    x = bits.astype(np.uint32).view(np.float32).reshape(1, -1)
+    out = device.empty(x.shape, "bf16")
+    elementwise.cast(out, device.put(x, "f32"), stream=device.stream)
+    expected = np.array([0x3F80, 0x3F82, 0x3F81, 0x7F80, 0x8000, 0xFF80]).astype(np.uint32) << 16
+    np.testing.assert_array_equal(device.get(out)[0], expected.astype(np.uint32).view(np.float32))
+
+
+@TYPES
+@SHAPES
+def test_bias(device: Any, shape: Any, nhwc: bool, dtype: str) -> None:
+    x, b, same = device.normal(*shape), device.normal(shape[1]), {"dtype": dtype, "nhwc": nhwc}
+    device.check(elementwise.bias, "bias", shape, x, b, shift=1, **same)
+    device.check(elementwise.bias, "bias", shape, x, b, over=0, **same)
+    device.check(elementwise.bias, "bias", shape, x, b, joined={"relu": True}, then=relu_of, **same)
+
+
+@TYPES
+@CHANNELS
+def test_sums(device: Any, shape: Any, dtype: str) -> None:
+    dy, y, c = device.normal(*shape), device.normal(*shape), shape[1]
+    scale = float(np.sqrt(dy.size / max(1, c)))
+    work = channels.bias_db_workspace(shape) // 4
+    for shift in (0, 1):
+        device.check(
+            channels.bias_db, "bias_db", (c,), dy, dtype=dtype, work=work, shift=shift, scale=scale
+        )
+    blocks = [device.put(each, dtype, True) for each in (dy, y)]
+    db, wanted, slope = device.empty((c,), "f32"), np.zeros(c), np.zeros(shape)
+    KERNELS["relu_dx"](slope, *(device.get(block) for block in reversed(blocks)))
+    KERNELS["bias_db"](wanted, slope)
+    work_block = device.empty((work,), "f32")
+    channels.bias_db_relu_dx(blocks[0], db, *blocks, work=work_block, stream=device.stream)
+    device.assert_near(blocks[0], slope)
+    device.assert_near(db, wanted, scale)
+    device.check_guards()
+
+
+@TYPES
+@CHANNELS
+def test_batch_norm(device: Any, shape: Any, dtype: str) -> None:
+    c, same, count = shape[1], {"dtype": dtype}, max(1, np.prod(shape) // max(1, shape[1]))
+    x, dy = device.normal(*shape) + 1, device.normal(*shape)
+    mean, gamma, beta, more = (device.normal(c) for _ in range(4))
+    var, at, norm = gamma**2 + 0.5, {"eps": 1e-3}, {"eps": 1e-3, "count": int(count)}
+    part, work = {"count": int(count)}, channels.sums_workspace(shape) // 4
+    device.check(channels.bn_mean, "bn_mean", (c,), x, told=part, work=work, scale=1, **same)
+    device.check(channels.bn_var, "bn_var", (c,), x, mean, told=part, work=work, **same)
+    device.check(
+        channels.bn_dgamma, "bn_dgamma", (c,), x, mean, var, dy, told=at, work=2 * work,
+        scale=3 * float(np.sqrt(count)), **same,
+    )  # fmt: skip
+    inputs = x, mean, var, gamma, beta
+    for over in (None, 0):
+        device.check(channels.bn_norm, "bn_norm", shape, *inputs, told=at, over=over, **same)
+    device.check(
+        channels.bn_norm, "bn_norm", shape, *inputs, told=at, joined={"relu": True},
+        then=relu_of, shift=1, **same,
+    )  # fmt: skip
+    inputs = x, mean, var, gamma, more, beta, dy
+    for over in (None, 6):
+        device.check(channels.bn_dx, "bn_dx", shape, *inputs, told=norm, over=over, **same)
+    device.check(
+        channels.bn_running, "bn_running", (c,), mean, beta, over=0,
+        told={"momentum": 0.1, "correction": 1.25}, **same,
+    )  # fmt: skip
+
+
+@TYPES
+@CHANNELS
+def test_batch_norm_in_one_pass(device: Any, shape: Any, dtype: str) -> None:
+    c, rows = shape[1], np.prod(shape) // max(1, shape[1])
+    if not rows:
+        return
+    x, dy = (device.put(each, dtype, True) for each in (device.normal(*shape) + 8,
+                                                       device.normal(*shape)))  # fmt: skip
+    mean, var, first, second = (device.empty((c,), "f32") for _ in range(4))
+    work = device.empty((channels.bn_moments_workspace(shape) // 4,), "f32")
+    channels.bn_moments(mean, var, x, work=work, stream=device.stream)
+    numbers, wanted = device.get(x), [np.zeros(c) for _ in range(4)]
+    KERNELS["bn_mean"](wanted[0], numbers, count=rows)
+    KERNELS["bn_var"](wanted[1], numbers, wanted[0], count=rows)
+    device.assert_near(mean, wanted[0])
+    device.assert_near(var, wanted[1], scale=4)
+    inputs, at = (x, mean, var, dy), {"eps": 1e-3}
+    channels.bn_slopes(first, second, *inputs, work=work, stream=device.stream, **at)
+    KERNELS["bn_dgamma"](wanted[2], *(device.get(each) for each in inputs), **at)
+    KERNELS["bias_db"](wanted[3], device.get(dy))
+    device.assert_near(first, wanted[2], 3 * float(np.sqrt(rows)))
+    device.assert_near(second, wanted[3], 3 * float(np.sqrt(rows)))
+    device.check_guards()
+
+
+@TYPES
+def test_sums_repeat_to_the_bit(device: Any, dtype: str) -> None:
+    shape = (6, 72, 31, 29)
+    dy, out = device.put(device.normal(*shape), dtype, True), device.empty((72,), "f32")
+    results = []
+    for _ in range(3):
+        work = device.empty((channels.bias_db_workspace(shape) // 4,), "f32")
+        channels.bias_db(out, dy, work=work, stream=device.stream)
+        results.append(device.get(out))
+    assert (results[0] == results[1]).all() and (results[0] == results[2]).all()
+
+
+POOLS = [
+    # images, size, stride, pad, outputs
+    ((2, 32, 6, 6), (2, 2), (2, 2), (0, 0, 0, 0), (3, 3)),
+    ((2, 33, 7, 9), (2, 2), (2, 2), (0, 0, 0, 0), (3, 4)),
+    ((1, 16, 37, 71), (3, 3), (2, 2), (0, 0, 0, 0), (18, 35)),
+    ((2, 16, 7, 6), (3, 3), (2, 2), (0, 0, 0, 0), (3, 3)),
+    ((2, 8, 6, 8), (3, 2), (2, 3), (1, 1, 1, 1), (4, 4)),
+    ((2, 5, 7, 7), (2, 2), (3, 3), (0, 0, 0, 0), (3, 3)),
+    ((3, 3, 17, 17), (3, 3), (1, 1), (1, 1, 1, 1), (17, 17)),
+    ((1, 72, 20, 35), (3, 3), (1, 1), (1, 1, 1, 1), (20, 35)),
+    ((1, 8, 5, 33), (2, 3), (1, 5), (0, 0, 1, 1), (4, 7)),
+    ((1, 1, 1, 1), (3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
+    ((2, 24, 7, 7), (7, 7), (7, 7), (0, 0, 0, 0), (1, 1)),
+    ((2, 520, 8, 8), (8, 8), (8, 8), (0, 0, 0, 0), (1, 1)),
+    ((1, 8, 30, 30), (13, 13), (2, 2), (0, 0, 0, 0), (9, 9)),
+    ((1, 2056, 5, 5), (2, 2), (2, 2), (1, 0, 1, 0), (3, 3)),
+    ((0, 8, 4, 4), (2, 2), (2, 2), (0, 0, 0, 0), (2, 2)),
+    ((2, 0, 4, 4), (2, 2), (2, 2), (0, 0, 0, 0), (2, 2)),
+]
+
+
+@TYPES
+@pytest.mark.parametrize(("shape", "size", "stride", "pad", "outputs"), POOLS)
+def test_pooling(
+    device: Any, shape: Any, size: Any, stride: Any, pad: Any, outputs: Any, dtype: str
+) -> None:
+    at = {"size": size, "stride": stride, "pad": pad}
+    x = device.random.integers(-2, 4, shape) / 2.0  # many equal
+    result = (*shape[:2], *outputs)
+    dy, same = device.normal(*result), {"dtype": dtype, "told": at}
+    y = device.get(device.check(pool.maxpool, "maxpool", result, x, **same))
+    device.check(pool.maxpool_dx, "maxpool_dx", shape, x, y, dy, **same)
+    device.check(
+        pool.maxpool_dx, "maxpool_dx", shape, x, y, dy, joined={"relu": True}, shift=1,
+        then=lambda dx: dx * (x > 0), **same,
+    )  # fmt: skip
+    device.check(pool.avgpool, "avgpool", result, x, **same)
+    device.check(pool.avgpool_dx, "avgpool_dx", shape, dy, **same)
+
+
+@TYPES
+@pytest.mark.parametrize(
+    ("channels_", "size", "beta"),
+    [(96, 5, 0.75), (7, 4, 0.6), (40, 1, 0.75), (3, 9, 0.75), (64, 2, 0.75), (264, 5, 0.75),
+     (24, 9, 0.5), (16, 5, 0.75), (1000, 3, 0.75)],
+)  # fmt: skip
+def test_lrn(device: Any, channels_: int, size: int, beta: float, dtype: str) -> None:
+    shape, at = (2, channels_, 5, 7), {"size": size, "alpha": 0.3, "beta": beta, "k": 2.0}
+    x, dy, same = device.normal(*shape), device.normal(*shape), {"dtype": dtype, "told": at}
+    x[0, :, 0, 0] *= 100
+    device.check(lrn.lrn, "lrn", shape, x, **same)
+    device.check(lrn.lrn, "lrn", shape, x, shift=1, **same)
+    for over in (None, 1):
+        device.check(lrn.lrn_dx, "lrn_dx", shape, x, dy, over=over, **same)
+    device.check(
+        lrn.lrn_dx, "lrn_dx", shape, x, dy, joined={"relu": True}, then=lambda dx: dx * (x > 0),
+        **same,
+    )  # fmt: skip
+
+
+@TYPES
+def test_lrn_of_nothing(device: Any, dtype: str) -> None:
+    at = {"size": 5, "alpha": 1e-4, "beta": 0.75, "k": 2.0}
+    for shape in ((0, 8, 3, 3), (2, 0, 3, 3)):
+        x = device.normal(*shape)
+        device.check(lrn.lrn, "lrn", shape, x, dtype=dtype, told=at)
+        device.check(lrn.lrn_dx, "lrn_dx", shape, x, x, dtype=dtype, told=at)
