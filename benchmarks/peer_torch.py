@@ -10,31 +10,7 @@ import torch
 import torch._inductor.config
 from serve import DECAY, MOMENTUM, RATE, Case, serve
 from torch import Tensor, nn
-
-
-class Residual(nn.Module):
-    def __init__(self, body: networks.Layers, skip: networks.Layers) -> None:
-        super().__init__()
-        self.body, self.skip, self.relu = build(body), build(skip), nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Any:
-        return self.relu(self.body(x) + self.skip(x))
-
-
-MODULES: dict[str, Callable[..., nn.Module]] = {
-    "conv": lambda c, k, size, stride, pad, groups, bias: nn.Conv2d(
-        c, k, size, stride, pad, groups=groups, bias=bias
-    ),
-    "fc": nn.Linear, "maxpool": nn.MaxPool2d, "bn": nn.BatchNorm2d, "dropout": nn.Dropout,
-    # PyTorch divides alpha by the size.
-    "lrn": lambda size, alpha, *more: nn.LocalResponseNorm(size, size * alpha, *more),
-    "relu": lambda: nn.ReLU(inplace=True), "flatten": nn.Flatten, "residual": Residual,
-    "global_average": lambda: nn.AdaptiveAvgPool2d(1),
-}  # fmt: skip
-
-
-def build(layers: networks.Layers) -> nn.Sequential:
-    return nn.Sequential(*(MODULES[str(kind)](*numbers) for kind, *numbers in layers))
+from torch_model import build
 
 
 def prepare(case: Case) -> Callable[[], object]:

@@ -29,6 +29,28 @@ class StepReport:
         return sum(n for (giver, _), n in self.bytes_moved.items() if giver == device)
 
 
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Measured times of a program."""
+
+    steps: tuple[float, ...]
+    """Seconds of each run."""
+    launches: Mapping[int, float]
+    """Usual seconds of every launch of the first device here, by the instruction's number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """What a device reaches at most, measured."""
+
+    flops_per_second: float
+    """In a product of two large matrices."""
+    bytes_per_second: float
+    """Read and written by a large copy, together."""
+    launch_seconds: float
+    """Of a launch that has next to nothing to do."""
+
+
 class Executable(Protocol):
     """A program on a backend's devices."""
 
@@ -36,6 +58,25 @@ class Executable(Protocol):
 
     def run(self) -> StepReport:
         """Execute all instructions once."""
+        ...
+
+    def stage(self, port: Port, value: Array) -> None:
+        """Take the next value of an input, while the program may run; `start` puts it in place."""
+        ...
+
+    def start(self) -> None:
+        """Begin to execute all instructions once; it may be over only when `finish` returns."""
+        ...
+
+    def finish(self) -> StepReport:
+        """Wait for what `start` began."""
+        ...
+
+    def measure(self, repeats: int) -> Timing:
+        """Execute all instructions `repeats` times or more, and time runs and launches.
+
+        Inputs stay as they were written. What the program leaves behind means nothing.
+        """
         ...
 
     def write(self, port: Port, value: Array) -> None:
@@ -54,6 +95,10 @@ class Backend(Protocol):
 
     def load(self, program: Program) -> Executable:
         """Make a program ready to run."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the devices have; nothing runs any more."""
         ...
 
     def describe(self) -> Mapping[str, object]:

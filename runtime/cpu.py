@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 from netc.ir.program import Instruction, Launch, Port, Program, View
 from netc.ir.types import ITEM_BYTES
 from netc_kernels.cpu.threads import Pool
-from netc_runtime.backend import StepReport
+from netc_runtime.backend import StepReport, Timing
 from netc_runtime.comm.inprocess import Rendezvous, Traffic
-from netc_runtime.comm.mpi import MpiCollective, Ranks
+from netc_runtime.comm.mpi import MpiCollective, MpiRanks
 from netc_runtime.executor import Executor, Task
 from netc_runtime.kernels import bind
+from netc_runtime.ports import is_everywhere, own_views, region
 
 Array = NDArray[Any]
 ALIGNMENT_BYTES = 64
@@ -37,7 +39,7 @@ class CpuBackend:
         self,
         programs: Sequence[Program],
         poison: bool = False,
-        ranks: Ranks | None = None,
+        ranks: MpiRanks | None = None,
         threads: int = 1,
     ) -> None:
         """One arena a device, large enough for every program, and `threads` for its kernels.
@@ -58,6 +60,9 @@ class CpuBackend:
         """Bind every instruction to its arrays."""
         return CpuExecutable(program, self)
 
+    def close(self) -> None:
+        """Nothing is held that does not go by itself."""
+
     def describe(self) -> Mapping[str, object]:
         """Devices and versions."""
         place = "threads of one process" if self.ranks is None else "MPI ranks"
@@ -71,6 +76,8 @@ class CpuExecutable:
     def __init__(self, program: Program, backend: CpuBackend) -> None:
         self.program, self.backend = program, backend
         self.traffic = Traffic()
+        self.staged: dict[str, tuple[Port, Array]] = {}
+        self.report = StepReport()
         self.meetings: dict[int, Rendezvous] = {}
         self.poisoner = _Poisoner(self) if backend.poison else None
         ended = self.poisoner.ended if self.poisoner else None
@@ -82,8 +89,33 @@ class CpuExecutable:
         if self.poisoner:
             self.poisoner.restart()
         seconds = self.executor.run()
-        exposed = seconds - min(self.executor.busy_seconds.values())
+        exposed = seconds - min(sum(each.values()) for each in self.executor.seconds.values())
         return StepReport(seconds, exposed, self.traffic.take())
+
+    def stage(self, port: Port, value: Array) -> None:
+        """Keep the next value of an input until `start`."""
+        self.staged[port.name] = (port, value)
+
+    def start(self) -> None:
+        """Execute all instructions once; it is over when this returns."""
+        for port, value in self.staged.values():
+            self.write(port, value)
+        self.staged = {}
+        self.report = self.run()
+
+    def finish(self) -> StepReport:
+        """What the last run took."""
+        return self.report
+
+    def measure(self, repeats: int) -> Timing:
+        """Execute all instructions so many times; launches are timed where they stand."""
+        steps: list[float] = []
+        launches: list[dict[int, float]] = []
+        for _ in range(repeats):
+            steps.append(self.run().seconds)
+            launches.append(self.executor.seconds[self.backend.devices[0]])
+        usual = {number: median(each[number] for each in launches) for number in launches[0]}
+        return Timing(tuple(steps), usual)
 
     def run_interleaved(self, seed: int) -> StepReport:
         """Execute all instructions once, in one of the orders that the waits allow."""
@@ -99,29 +131,20 @@ class CpuExecutable:
 
     def write(self, port: Port, value: Array) -> None:
         """Put the blocks of a global tensor where the program reads them."""
-        for view in self._mine(port):
-            self.open(view)[...] = value[_region(view)]
+        for view in own_views(self.program, port, self.backend.devices):
+            self.open(view)[...] = value[region(view)]
 
     def read(self, port: Port) -> Array:
         """The global tensor of a port, copied."""
         whole = np.empty(port.shape, DTYPES[port.dtype])
-        blocks = [(view, self.open(view)) for view in self._mine(port)]
-        if self.backend.ranks is not None and not self._everywhere(port):
+        blocks = [
+            (view, self.open(view)) for view in own_views(self.program, port, self.backend.devices)
+        ]
+        if self.backend.ranks is not None and not is_everywhere(self.program, port):
             blocks = self.backend.ranks.blocks(blocks)
         for view, block in blocks:
-            whole[_region(view)] = block
+            whole[region(view)] = block
         return whole
-
-    def _mine(self, port: Port) -> list[View]:
-        """The blocks on this process's devices."""
-        devices = self.backend.devices
-        return [v for v in port.views if self.program.buffer[v.buffer].device in devices]
-
-    def _everywhere(self, port: Port) -> bool:
-        """Whether every device has the whole tensor, so that nobody need be asked."""
-        return len(port.views) == self.program.mesh.size and all(
-            view.shape == port.shape for view in port.views
-        )
 
     def _array(self, device: int, offset: int, dtype: str, view: View) -> Array:
         start = offset + view.start * ITEM_BYTES[dtype]
@@ -150,15 +173,19 @@ class CpuExecutable:
     def _kernel(self, launch: Launch) -> Task:
         writes, reads = (list(map(self.open, v)) for v in (launch.writes, launch.reads))
         pool = self.backend.pools[launch.device]
-        call = bind(launch.kernel, dict(launch.attributes), writes, reads, pool)
+        return quiet(bind(launch.kernel, dict(launch.attributes), writes, reads, pool))
 
-        def task() -> bool:
-            # A training that explodes is told by its loss, not by a warning of every kernel.
-            with np.errstate(over="ignore", invalid="ignore"):
-                call()
-            return True
 
-        return task
+def quiet(call: Callable[[], None]) -> Task:
+    """A launch as a task that warns of nothing."""
+
+    def task() -> bool:
+        # A training that explodes is told by its loss, not by a warning of every kernel.
+        with np.errstate(over="ignore", invalid="ignore"):
+            call()
+        return True
+
+    return task
 
 
 def _aligned(nbytes: int) -> NDArray[np.uint8]:
@@ -166,10 +193,6 @@ def _aligned(nbytes: int) -> NDArray[np.uint8]:
     whole = np.empty(nbytes + ALIGNMENT_BYTES, np.uint8)
     start = -whole.ctypes.data % ALIGNMENT_BYTES
     return whole[start : start + nbytes]
-
-
-def _region(view: View) -> tuple[slice, ...]:
-    return tuple(slice(w, w + n) for w, n in zip(view.where, view.shape, strict=True))
 
 
 class _Poisoner:

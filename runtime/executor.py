@@ -58,7 +58,8 @@ class Executor:
         self.program, self.devices, self.ended = program, tuple(devices), ended
         self.lanes = {d: _lanes(program, d, make) for d in self.devices}
         self.done = {d: bytearray(len(program.instructions)) for d in self.devices}
-        self.busy_seconds = dict.fromkeys(self.devices, 0.0)
+        self.seconds: dict[int, dict[int, float]] = {d: {} for d in self.devices}
+        """What the last run's launches took, by device and instruction."""
         self.changed = threading.Condition()
         self.version = 0
         self.failure: BaseException | None = None
@@ -98,7 +99,7 @@ class Executor:
         self.failure = None
         for device in self.devices:
             self.done[device] = bytearray(len(self.program.instructions))
-            self.busy_seconds[device] = 0.0
+            self.seconds[device] = {}
             for lane in self.lanes[device]:
                 lane.position = 0
 
@@ -134,7 +135,7 @@ class Executor:
         if not lane.tasks[position]():
             return False
         if lane.computes:
-            self.busy_seconds[lane.device] += time.perf_counter() - start
+            self.seconds[lane.device][lane.numbers[position]] = time.perf_counter() - start
         done[lane.numbers[position]] = 1
         lane.position = position + 1
         if self.ended is not None:

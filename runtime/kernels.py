@@ -134,14 +134,14 @@ def bind(
 
     `writes` has the results, most often one, and then the workspace if there is one.
     """
-    name = _plain_name(kernel)
+    name = plain_name(kernel)
     if name in _UPDATES:
         return _UPDATES[name](kernel.partition(".")[2], attributes, writes, inputs, pool)
     out, work = writes[0], (*writes, _NO_WORK)[1]
     steps: list[Step] = [(kernel, tuple(range(len(inputs))), attributes)]
     if kernel == "fused":
         steps = list(attributes["steps"])
-    return _in_turn([_bind_group(g, out, inputs, work, pool) for g in _groups(steps)])
+    return _in_turn([_bind_group(g, out, inputs, work, pool) for g in groups_of(steps)])
 
 
 def _in_turn(calls: Sequence[Callable[[], None]]) -> Callable[[], None]:
@@ -155,11 +155,12 @@ def _in_turn(calls: Sequence[Callable[[], None]]) -> Callable[[], None]:
     return run
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
+    """The operation of a kernel's variant."""
     return name.partition(".")[0]
 
 
-def _groups(steps: Sequence[Step]) -> list[list[Step]]:
+def groups_of(steps: Sequence[Step]) -> list[list[Step]]:
     """Every kernel with the steps that are joined to it."""
     groups: list[list[Step]] = []
     for step in steps:
@@ -181,9 +182,9 @@ def _bind_group(
     operands = arrays(args)
     if not variant or cpu.available() or any(not a.size for a in (out, *operands)):
         return _in_turn(
-            [partial(KERNELS[_plain_name(n)], out, *arrays(a), **t) for n, a, t in group]
+            [partial(KERNELS[plain_name(n)], out, *arrays(a), **t) for n, a, t in group]
         )
-    names = tuple(_plain_name(name) for name, _, _ in joined)
+    names = tuple(plain_name(name) for name, _, _ in joined)
     extra = [inputs[a] for _, args, _ in joined for a in args if a >= 0]
     bound = Bound(out, operands, told, names, extra, work, pool)
     return _CALLS[kernel](variant, bound)

@@ -6,15 +6,21 @@ import contextlib
 import ctypes
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netc.errors import DeviceError, Diagnostic
-from netc.ir.program import Bundle
+from netc.ir.program import Bundle, Program
 from netc_runtime.backend import Backend
-from netc_runtime.comm.mpi import Ranks, started_ranks
+from netc_runtime.comm.local import LocalRanks
+from netc_runtime.comm.mpi import MpiRanks, started_ranks
+from netc_runtime.comm.ranks import Ranks
 
 _MALLOC_OPTIONS = {-1: 2**28, -2: 2**26, -3: 2**28}
 """glibc's M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD, in bytes."""
+CUDA_ONLY = ("tf32", "bf16")
+"""Precisions that only GPUs compute in."""
+ELSEWHERE = "'--backend cpu' runs the same network; '--backend null' predicts its time."
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,29 +29,65 @@ class Choice:
 
     name: str
     reason: str
+    share_gpus: bool = False
+    """Whether all devices are on one GPU, in one process."""
+    graph: bool = True
+    """Whether steps are recorded as CUDA graphs."""
 
 
-def choose_backend(asked: str | None, devices: int) -> Choice:
+def choose_backend(
+    asked: str | None,
+    devices: int,
+    precision: str = "fp32",
+    share_gpus: bool = False,
+    graph: bool = True,
+) -> Choice:
     """The backend asked for, else cuda where enough GPUs are visible, else cpu.
 
-    Raises DeviceError where the one asked for cannot run here.
+    Raises DeviceError where the one asked for cannot run here, or none can.
     """
+    if asked == "null":
+        return Choice("null", "as asked")
+    lacking = why_not_cuda(devices, precision, share_gpus)
+    if asked == "cuda" and lacking:
+        message = f"the cuda backend cannot run this: {lacking}."
+        raise DeviceError(Diagnostic("E071", message, help=f"'netc doctor' says more; {ELSEWHERE}"))
+    if asked == "cuda" or (asked is None and not lacking):
+        return Choice("cuda", "as asked" if asked else "GPUs are visible", share_gpus, graph)
+    if precision in CUDA_ONLY:
+        why = f", which cannot run here: {lacking}" if lacking else ""
+        message = f"precision {precision} is the cuda backend's alone{why}."
+        raise DeviceError(Diagnostic("E078", message, help="take '--precision fp32'."))
+    return Choice("cpu", "as asked" if asked else lacking)
+
+
+def why_not_cuda(devices: int, precision: str, share_gpus: bool) -> str:
+    """Why GPUs cannot run a program; empty where they can."""
+    from netc_kernels import cuda
+
+    if precision == "fp64":
+        return "there are no CUDA kernels in fp64"
     gpus = visible_gpus()
-    if asked == "cuda":
-        hint = "'--backend cpu' runs the same program; '--backend null' predicts its time."
-        message = f"this version of netc has no cuda backend ({gpus} GPUs are visible)."
-        raise DeviceError(Diagnostic("E071", message, help=hint))
-    if asked is not None:
-        return Choice(asked, "as asked")
-    if gpus >= devices:
-        return Choice("cpu", f"{gpus} GPUs are visible, but this version has no cuda backend")
-    return Choice("cpu", f"{gpus} GPUs are visible, {devices} needed")
+    needed = 1 if share_gpus or started_ranks() > 1 else devices
+    if not gpus:
+        return cuda.available()
+    if gpus < needed:
+        return f"{gpus} GPUs are visible, {needed} needed; '--share-gpus' puts all devices on one"
+    return "NCCL is not installed" if needed > 1 and not _has_nccl() else ""
+
+
+def _has_nccl() -> bool:
+    try:
+        from cupy.cuda import nccl
+    except ImportError:
+        return False
+    return bool(nccl.available)
 
 
 def visible_gpus() -> int:
     """How many CUDA devices this process could use; 0 without CuPy or a driver."""
     try:
-        import cupy  # type: ignore[import-not-found,unused-ignore]
+        import cupy
 
         return int(cupy.cuda.runtime.getDeviceCount())
     except Exception:
@@ -53,9 +95,20 @@ def visible_gpus() -> int:
         return 0
 
 
-def join_ranks(bundle: Bundle) -> Ranks | None:
-    """The processes that mpiexec started, after they agreed on the program; None without it."""
-    return Ranks(bundle) if started_ranks() > 1 else None
+def join_ranks(bundle: Bundle, choice: Choice) -> Ranks | None:
+    """The processes that mpiexec started, or that this one starts by its own command, one a GPU;
+    after they agreed on the program. None where this process is alone.
+    """
+    devices = bundle.train.mesh.size
+    ranks: Ranks
+    if started_ranks() > 1:
+        ranks = MpiRanks()
+    elif choice.name == "cuda" and devices > 1 and not choice.share_gpus:
+        ranks = LocalRanks(devices)
+    else:
+        return None
+    ranks.check(bundle)
+    return ranks
 
 
 def open_backend(
@@ -70,21 +123,45 @@ def open_backend(
         from netc_runtime.null import NullBackend
 
         return NullBackend(programs)
+    if choice.name == "cuda":
+        from netc_runtime.cuda_launch import open_cuda
+
+        return open_cuda(choice.graph, programs, bundle.fact("precision"), ranks)
     from netc_runtime.cpu import CpuBackend
 
     devices = range(bundle.train.mesh.size) if ranks is None else (ranks.rank,)
-    needed = sum(max(p.arena_bytes[d] for p in programs) for d in devices)
-    free = available_bytes()
-    if needed > free:
-        message = (
-            f"{len(devices)} virtual devices need {needed / 2**30:.1f} GiB together, "
-            f"this machine has {free / 2**30:.1f} GiB free."
-        )
-        hint = "take a smaller batch, or '--backend null' to predict without memory."
-        raise DeviceError(Diagnostic("E072", message, help=hint))
+    check_memory(programs, devices, available_bytes(), "this machine")
     threads: int = dict(bundle.facts).get("threads", 0)
     _settle(bundle.train.mesh.size, threads)
+    assert ranks is None or isinstance(ranks, MpiRanks)
     return CpuBackend(programs, ranks=ranks, threads=max(threads, 1))
+
+
+def check_memory(
+    programs: Sequence[Program], devices: Sequence[int], free: int, where: str
+) -> None:
+    """Raise DeviceError where the devices of this process need more than is free."""
+    needed = sum(max(p.arena_bytes[d] for p in programs) for d in devices)
+    if needed <= free:
+        return
+    worst = max(programs, key=lambda p: p.arena_bytes[devices[0]])
+    sizes = dict.fromkeys(("persistent", "input"), 0)
+    for buffer in worst.buffers:
+        if buffer.device == devices[0] and buffer.kind in sizes:
+            sizes[buffer.kind] += buffer.nbytes
+    rest = worst.arena_bytes[devices[0]] - sum(sizes.values())
+    parts = f"weights and state {_gib(sizes['persistent'])}, inputs {_gib(sizes['input'])}"
+    message = (
+        f"{len(devices)} device{'s' * (len(devices) > 1)} of this process need {_gib(needed)} "
+        f"together, {where} has {_gib(free)} free (device {devices[0]}: {parts}, "
+        f"activations {_gib(rest)})."
+    )
+    hint = "take a smaller batch or more devices, or '--backend null' to predict without memory."
+    raise DeviceError(Diagnostic("E072", message, help=hint))
+
+
+def _gib(nbytes: int) -> str:
+    return f"{nbytes / 2**30:.1f} GiB"
 
 
 def available_bytes() -> int:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.ir.program import Collective, Instruction, Part, Port, Program, View
+from netc.ir.program import Collective, Instruction, Launch, Part, Port, Program, View
 from netc.ir.types import ITEM_BYTES, common_elements
-from netc_runtime.backend import StepReport
+from netc_runtime.backend import StepReport, Timing
 from netc_runtime.executor import Executor, Task
 
 Array = NDArray[Any]
@@ -32,6 +32,9 @@ class NullBackend:
     def load(self, program: Program) -> NullExecutable:
         """Make a program ready to be counted."""
         return NullExecutable(program)
+
+    def close(self) -> None:
+        """Nothing is held that does not go by itself."""
 
     def describe(self) -> Mapping[str, object]:
         """Devices."""
@@ -58,6 +61,25 @@ class NullExecutable:
         self.executor.run_interleaved(0)
         seconds = max(self.ends.values(), default=0.0)
         return StepReport(seconds, seconds - min(self.busy.values()), dict(self.moved))
+
+    def stage(self, port: Port, value: Array) -> None:
+        """Nothing is kept."""
+
+    def start(self) -> None:
+        """Nothing goes on by itself."""
+
+    def finish(self) -> StepReport:
+        """Advance the clock through one step."""
+        return self.run()
+
+    def measure(self, repeats: int) -> Timing:
+        """What the cost model says, in runs and in launches."""
+        launches = {
+            number: instruction.seconds
+            for number, instruction in enumerate(self.program.instructions)
+            if isinstance(instruction, Launch) and instruction.device == 0
+        }
+        return Timing((self.run().seconds,) * repeats, launches)
 
     def write(self, port: Port, value: Array) -> None:
         """Nothing is kept."""

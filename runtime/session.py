@@ -30,6 +30,10 @@ class Session:
         self.dtype = np.dtype(np.float64 if images.dtype == "f64" else np.float32)
         """Of images and scores."""
 
+    def close(self) -> None:
+        """Give the devices back; nothing runs any more."""
+        self.backend.close()
+
     def initialize(self, seed: int) -> None:
         """Fill weights and state."""
         self._run(self.init, {"seed": np.asarray(seed)})
@@ -38,10 +42,24 @@ class Session:
         self, images: Array, labels: Array, *, step: int, seed: int, learning_rate: float
     ) -> dict[str, Array]:
         """One training step; its results by name, "loss" among them."""
+        self.stage(images, labels)
+        self.begin(step=step, seed=seed, learning_rate=learning_rate)
+        return self.results()
+
+    def stage(self, images: Array, labels: Array) -> None:
+        """Take the batch of the next training step, while one may be running."""
         assert self.train is not self.eval, "a session that does not train"
-        inputs = {"labels": labels, "seed": np.asarray(seed), "step": np.asarray(step),
-                  "lr": np.asarray(learning_rate)}  # fmt: skip
-        self._run(self.train, inputs | {self._image(self.train): images})
+        self._stage(self.train, {"labels": labels, self._image(self.train): images})
+
+    def begin(self, *, step: int, seed: int, learning_rate: float) -> None:
+        """Start a training step with the batch that was staged."""
+        numbers = {"seed": seed, "step": step, "lr": learning_rate}
+        self._stage(self.train, {name: np.asarray(value) for name, value in numbers.items()})
+        self.train.start()
+
+    def results(self) -> dict[str, Array]:
+        """Wait for the step that was begun; its results by name, "loss" among them."""
+        self.last = self.train.finish()
         return self._read(self.train, self._results())
 
     def evaluate(self, images: Array, labels: Array, count: int) -> tuple[float, float]:
@@ -96,9 +114,14 @@ class Session:
         ]
 
     def _run(self, executable: Executable, inputs: Mapping[str, Array]) -> None:
+        self._stage(executable, inputs)
+        executable.start()
+        self.last = executable.finish()
+
+    def _stage(self, executable: Executable, inputs: Mapping[str, Array]) -> None:
         for port in executable.program.inputs:
-            executable.write(port, inputs[port.name])
-        self.last = executable.run()
+            if port.name in inputs:
+                executable.stage(port, inputs[port.name])
 
     def _read(self, executable: Executable, names: Iterable[str]) -> dict[str, Array]:
         ports = {port.name: port for port in executable.program.outputs}

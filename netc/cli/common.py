@@ -12,7 +12,7 @@ from typing import Any
 
 import netc_clusters
 import netc_models
-from netc.cost import Cluster, read_cluster
+from netc.cost import Cluster, at_precision, read_cluster
 from netc.errors import Diagnostic, PlanError, UsageError, did_you_mean
 from netc.interchange.names import torch_names
 from netc.ir.program import Bundle
@@ -27,13 +27,17 @@ from netc.strategies.file import StrategyFile, read_strategy, write_strategy
 from netc.strategies.fixed import FIXED
 from netc.syntax import Network, parse_file
 from netc_kernels import cpu
+from netc_runtime.cuda_kernels import CudaKernels
+from netc_runtime.cuda_launch import known_plans
 from netc_runtime.kernels import CpuKernels
+from netc_runtime.launch import CUDA_ONLY, choose_backend
 from netc_runtime.tuning import load_times
 
 DEFAULT_BATCH = 128
 DEFAULT_STRATEGY = "hybrid"
 SMALL_STEP = 50_000_000
 """Multiply-adds forward, below which NumPy's kernels take some milliseconds."""
+CUDA_ALIGNMENT_BYTES = 256
 NO_RECIPE = {"lr": 0.01, "momentum": 0.9, "decay": 0.0}
 """Training of a network whose file has no recipe."""
 
@@ -94,7 +98,7 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
     chosen = Options(
         mesh=mesh,
         batch=batch,
-        cluster=load_cluster(options),
+        cluster=at_precision(load_cluster(options), options.precision or "fp32"),
         strategy=strategy or DEFAULT_STRATEGY,
         pins=(*_file_pins(file), *map(_pin, options.pin)),
         scheme=options.scheme or (file.scheme if file else None) or None,
@@ -102,16 +106,48 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
         precision=options.precision or "fp32",
         optimizer=Sgd(rates["momentum"], rates["decay"]),
     )
-    fast = _wants_fast(options, network, chosen)
-    threads = max(1, (os.cpu_count() or 1) // mesh.size) if fast and not cpu.available() else 0
-    if threads:
-        chosen = replace(
-            chosen,
-            target=Target("cpu", "nhwc", choose=CpuKernels(threads, load_times(threads)).choose),
-        )
-    facts = _facts(network, chosen, rates, options.strategy)
-    facts |= {"threads": threads, "kernels": "fast" if fast else "reference"}
+    target, known = _target(options, network, chosen)
+    chosen = replace(chosen, target=target)
+    facts = _facts(network, chosen, rates, options.strategy) | known
     return Request(network, chosen, facts)
+
+
+def _target(
+    options: argparse.Namespace, network: Network, chosen: Options
+) -> tuple[Target, dict[str, Any]]:
+    """What the program is compiled for, and what the compiled file says about that."""
+    if target_name(options, chosen.mesh.size) == "cuda":
+        kernels = _kernels(options, ("auto", "native", "vendor"), "cuda")
+        choose = CudaKernels(chosen.precision, kernels, known_plans()).choose
+        known = {"target": "cuda", "threads": 0, "kernels": kernels}
+        return Target("cuda", "nhwc", "nhwc", CUDA_ALIGNMENT_BYTES, choose), known
+    _kernels(options, ("auto", "fast", "reference"), "cpu")
+    fast = _wants_fast(options, network, chosen)
+    threads = max(1, (os.cpu_count() or 1) // chosen.mesh.size)
+    threads = threads if fast and not cpu.available() else 0
+    known = {"target": "cpu", "threads": threads, "kernels": "fast" if fast else "reference"}
+    if not threads:
+        return Target("cpu"), known
+    return Target("cpu", "nhwc", choose=CpuKernels(threads, load_times(threads)).choose), known
+
+
+def target_name(options: argparse.Namespace, devices: int) -> str:
+    """The backend to compile for: the one asked for, or in verbs that run the one that will be."""
+    precision, asked = options.precision or "fp32", options.backend
+    if asked == "null" or (asked is None and not options.runs):
+        return "cuda" if precision in CUDA_ONLY else "cpu"
+    if not options.runs:
+        return str(asked)
+    return choose_backend(asked, devices, precision, options.share_gpus).name
+
+
+def _kernels(options: argparse.Namespace, known: tuple[str, ...], target: str) -> str:
+    kernels = options.kernels or "auto"
+    if kernels not in known:
+        message = f"'--kernels {kernels}' is not for the {target} backend."
+        hint = f"it has {', '.join(known)}."
+        raise UsageError(Diagnostic("E051", message, help=hint))
+    return kernels
 
 
 def _wants_fast(options: argparse.Namespace, network: Network, chosen: Options) -> bool:

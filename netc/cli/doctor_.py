@@ -28,7 +28,6 @@ class Finding:
 REQUIRED = ("numpy", "networkx", "safetensors", "pillow", "rich", "pygraphviz",
             "threadpoolctl")  # fmt: skip
 OPTIONAL = {
-    "cupy": "only for GPUs, which this version does not use yet",
     "numba": "without it NumPy's kernels run, several times slower: pip install numba",
     "mpi4py": "only for processes in place of threads: pip install 'netc[mpi]'",
     "onnx": "only for ONNX files: pip install 'netc[onnx]'",
@@ -63,7 +62,8 @@ def _look() -> Iterator[Finding]:
     )
     for name, remark in OPTIONAL.items():
         yield Finding(name, _version(name), remark, needed=False)
-    yield Finding("gpus", _guard(_gpus), "", needed=False)
+    for name, look, remedy in GPU_PARTS:
+        yield Finding(name, _guard(look), remedy, needed=False)
 
 
 def _version(name: str) -> str:
@@ -112,4 +112,33 @@ def _graphviz() -> str:
 def _gpus() -> str:
     from netc_runtime.launch import visible_gpus
 
-    return str(visible_gpus())
+    found = visible_gpus()
+    return f"{found} visible" if found else ""
+
+
+def _cupy() -> str:
+    import cupy
+
+    return f"{cupy.__version__}, CUDA {cupy.cuda.runtime.runtimeGetVersion()}"
+
+
+def _nccl() -> str:
+    from cupy.cuda import nccl
+
+    return str(nccl.get_version())
+
+
+def _cudnn() -> str:
+    from netc_kernels.cuda import vendor
+
+    return "" if vendor.missing() else vendor.version()
+
+
+_INSTALL = "pip install 'netc[cuda13]', or cuda12 for older drivers"
+GPU_PARTS: tuple[tuple[str, Callable[[], str], str], ...] = (
+    ("cupy", _cupy, f"only for GPUs: {_INSTALL}"),
+    ("gpus", _gpus, "without one the CPU runs"),
+    ("nccl", _nccl, f"only for several GPUs: {_INSTALL}"),
+    ("cudnn", _cudnn, f"without it hand-written kernels run alone: {_INSTALL}"),
+)
+"""What the cuda backend uses."""

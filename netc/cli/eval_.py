@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
+from contextlib import closing
 from pathlib import Path
 
 from netc.cli.data import open_data
 from netc.cli.output import count, json_line
 from netc.cli.session import (
+    choose,
     describe,
     find_weights,
     load_bundle,
@@ -17,9 +19,9 @@ from netc.cli.session import (
     restored_session,
 )
 from netc.ir.program import Bundle
-from netc_runtime.comm.mpi import Ranks
+from netc_runtime.comm.ranks import Ranks
 from netc_runtime.io.problems import data_error
-from netc_runtime.launch import Choice, choose_backend
+from netc_runtime.launch import Choice
 from netc_runtime.train.datasets import Dataset
 from netc_runtime.train.evaluate import Evaluation, evaluate
 
@@ -29,8 +31,8 @@ TOP = 5
 def run(options: argparse.Namespace) -> int:
     """Compile if need be, and go through the held-out images once."""
     bundle = load_bundle(options, training=False)
-    choice = choose_backend(options.backend, bundle.eval.mesh.size)
-    return on_ranks(bundle, lambda ranks: _run(options, bundle, choice, ranks))
+    choice = choose(options, bundle)
+    return on_ranks(bundle, choice, lambda ranks: _run(options, bundle, choice, ranks))
 
 
 def _run(
@@ -38,12 +40,12 @@ def _run(
 ) -> int:  # fmt: skip
     file = find_weights(options.weights, out_folder(options, bundle))
     dataset = open_data(options, bundle)
-    session = restored_session(options, choice, bundle, ranks, file)
-    if not options.json:
-        print(describe(bundle, choice))
-        print(f"weights   {file}")
-        print(f"data      {dataset.description}", flush=True)
-    found = evaluate(session, dataset, TOP)
+    with closing(restored_session(options, choice, bundle, ranks, file)) as session:
+        if not options.json:
+            print(describe(bundle, choice))
+            print(f"weights   {file}")
+            print(f"data      {dataset.description}", flush=True)
+        found = evaluate(session, dataset, TOP)
     if not math.isfinite(found.loss):
         hint = "the weights come from a training that exploded, or are of other images."
         raise data_error("E075", f"the loss is {found.loss} with the weights in '{file}'.", hint)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from netc.cli.output import shape_text
 from netc.ir.kernels import Call
 from netc.ir.program import Launch, Program
+from netc.work import is_workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +29,16 @@ def rows(program: Program) -> Iterator[Row]:
     """The launches of device 0 in their order."""
     for launch in program.instructions:
         if isinstance(launch, Launch) and launch.device == 0:
-            scratch = (v for v in launch.writes if ".workspace@" in v.buffer)
+            scratch = (v for v in launch.writes if is_workspace(v))
             yield Row(
-                launch.layer, launch.phase, _kernels(launch),
+                launch.layer, launch.phase, kernels_text(launch),
                 " ".join(shape_text(view.shape) for view in (*launch.reads, launch.writes[0])),
                 launch.seconds, sum(program.buffer[view.buffer].nbytes for view in scratch),
             )  # fmt: skip
 
 
-def _kernels(launch: Launch) -> str:
+def kernels_text(launch: Launch) -> str:
+    """What computes a launch: conv.winograd + bias + relu."""
     steps = dict(launch.attributes).get("steps", ((launch.kernel,),))
     names = [name if "." in name else f"{name}.reference" for name, *_ in steps]
     return " ".join(names).replace(".joined", "").replace(" ", " + ")

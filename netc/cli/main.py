@@ -24,13 +24,14 @@ VERBS = {
     "run": "train a network, or a compiled program",
     "eval": "loss and accuracy of trained weights over the held-out images",
     "predict": "the most likely classes of pictures",
+    "profile": "measure every layer of a training step, and what bounds it",
     "export": "write a network with its weights as ONNX, or the weights as safetensors",
     "import": "read a network with its weights from ONNX",
     "tune": "time the kernels that a plan could use, and choose by them from then on",
     "doctor": "versions, devices, and what is missing",
 }
 """Verbs and what they do; each lives in a module `netc.cli.<verb>_` with a function `run`."""
-RUNNING = ("run", "eval", "predict")
+RUNNING = ("run", "eval", "predict", "profile")
 """Verbs that run programs; they take compiled ones too."""
 
 
@@ -81,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, about in VERBS.items():
         sub = verbs.add_parser(verb, help=about, description=about[0].upper() + about[1:] + ".")
+        sub.set_defaults(runs=verb in RUNNING)
         sub.add_argument("--json", action="store_true", help="one JSON object a line, nothing else")
         if verb not in ("import", "doctor"):
             _network(sub, verb)
@@ -91,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
     _compile(verbs.choices["compile"])
     _run(verbs.choices["run"])
     _predict(verbs.choices["predict"])
+    _profile(verbs.choices["profile"])
     _export(verbs.choices["export"])
     _import(verbs.choices["import"])
     verbs.choices["plan"].add_argument(
@@ -125,16 +128,24 @@ def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
         "--fc-update", choices=("step", "round"),
         help="when model-split weights move (default step)",
     )  # fmt: skip
-    group.add_argument("--precision", choices=("fp32", "fp64"), help="default fp32")
+    group.add_argument(
+        "--precision", choices=("fp32", "tf32", "bf16", "fp64"),
+        help="default fp32; tf32 and bf16 run on the cuda backend",
+    )  # fmt: skip
     shows = ", and show which run" if verb == "explain" else ""
     group.add_argument(
-        "--kernels", choices=("auto", "fast", "reference"), nargs="?" if shows else None,
-        const="auto" if shows else None,
-        help=f"fast ones, NumPy's (reference), or by the size of a step (auto, default){shows}",
+        "--kernels", choices=("auto", "fast", "reference", "native", "vendor"),
+        nargs="?" if shows else None, const="auto" if shows else None,
+        help="on the CPU fast ones, NumPy's (reference) or by the size of a step (auto, default); "
+        f"on GPUs hand-written ones (native), cuDNN's (vendor) or either (auto){shows}",
     )  # fmt: skip
     group.add_argument(
         "--cluster", metavar="C", help="machine to plan for: a path or shipped name (default local)"
     )
+    if verb not in RUNNING:
+        group.add_argument(
+            "--backend", choices=("cpu", "cuda"), help="what to compile for (default cpu)"
+        )
     group.add_argument("--save-strategy", metavar="FILE", help="write the chosen splits")
 
 
@@ -155,6 +166,14 @@ def _running(sub: argparse.ArgumentParser, verb: str) -> None:
     group = sub.add_argument_group("program")
     backends = ("cpu", "null", "cuda") if verb == "run" else ("cpu", "cuda")
     group.add_argument("--backend", choices=backends, help="default: what is there")
+    group.add_argument(
+        "--share-gpus", action="store_true", help="put all devices on one GPU, in one process"
+    )
+    group.add_argument(
+        "--no-graph", action="store_true", help="issue every step anew, not as a CUDA graph"
+    )
+    if verb == "profile":
+        return
     group.add_argument("--data", metavar="CALL", help="data set, such as 'idx(\"folder\")'")
     group.add_argument("--out", metavar="DIR", help="metrics and checkpoints (default runs/NAME)")
     _weights(group, "fresh ones" if verb == "run" else "the newest in --out")
@@ -180,6 +199,17 @@ def _predict(sub: argparse.ArgumentParser) -> None:
     group = sub.add_argument_group("classes")
     group.add_argument("--top", type=int, default=5, metavar="N", help="classes a picture gets")
     group.add_argument("--classes", metavar="FILE", help="their names, one a line")
+
+
+def _profile(sub: argparse.ArgumentParser) -> None:
+    group = sub.add_argument_group("measuring")
+    group.add_argument("--steps", type=int, default=10, metavar="N", help="to time (default 10)")
+    group.add_argument(
+        "--launches", action="store_true", help="a row for every launch, with its kernels"
+    )
+    group.add_argument(
+        "-o", "--output", metavar="FILE", help="a roofline of the rows: FILE.svg, .pdf or .png"
+    )
 
 
 def _export(sub: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,19 @@ from numpy.typing import NDArray
 
 from netc.cli.data import class_names, data_call
 from netc.cli.output import json_line
-from netc.cli.session import find_weights, load_bundle, on_ranks, out_folder, restored_session
+from netc.cli.session import (
+    choose,
+    find_weights,
+    load_bundle,
+    on_ranks,
+    out_folder,
+    restored_session,
+)
 from netc.errors import Diagnostic, UsageError
 from netc.ir.program import Bundle
-from netc_runtime.comm.mpi import Ranks
+from netc_runtime.comm.ranks import Ranks
 from netc_runtime.io.problems import data_error
-from netc_runtime.launch import Choice, choose_backend
+from netc_runtime.launch import Choice
 from netc_runtime.session import Session
 from netc_runtime.train.datasets import preparation
 from netc_runtime.train.images import normalize
@@ -30,8 +38,8 @@ def run(options: argparse.Namespace) -> int:
     if options.top < 1:
         raise UsageError(Diagnostic("E051", f"'--top {options.top}' must be at least 1."))
     bundle = load_bundle(options, training=False, images=len(options.images))
-    choice = choose_backend(options.backend, bundle.eval.mesh.size)
-    return on_ranks(bundle, lambda ranks: _run(options, bundle, choice, ranks))
+    choice = choose(options, bundle)
+    return on_ranks(bundle, choice, lambda ranks: _run(options, bundle, choice, ranks))
 
 
 def _run(
@@ -42,14 +50,13 @@ def _run(
     call = data_call(options, bundle)
     prepared = preparation(call[0] if call else None, bundle.fact("image"))
     pixels = prepared.load([Path(image) for image in options.images], bundle.fact("image"))
-    session = restored_session(options, choice, bundle, ranks, file)
+    with closing(restored_session(options, choice, bundle, ranks, file)) as session:
+        found = _probabilities(session, prepared, pixels, file)
     if not options.json:
         assumed = "" if call else ", as no data set is named"
         print(f"weights   {file}")
         print(f"pictures  {prepared.description}{assumed}")
-    for image, probabilities in zip(
-        options.images, _probabilities(session, prepared, pixels, file), strict=True
-    ):
+    for image, probabilities in zip(options.images, found, strict=True):
         _show(options, image, probabilities, names)
     return 0
 

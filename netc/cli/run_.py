@@ -6,7 +6,7 @@ import argparse
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
@@ -15,6 +15,7 @@ from typing import Any
 from netc.cli.data import open_data
 from netc.cli.output import bytes_text, count, json_line, seconds_text
 from netc.cli.session import (
+    choose,
     describe,
     find_weights,
     given_weights,
@@ -25,8 +26,8 @@ from netc.cli.session import (
 )
 from netc.errors import Diagnostic, UsageError
 from netc.ir.program import Bundle
-from netc_runtime.comm.mpi import Ranks
-from netc_runtime.launch import Choice, choose_backend, open_backend
+from netc_runtime.comm.ranks import Ranks
+from netc_runtime.launch import Choice, open_backend
 from netc_runtime.train.progress import Progress
 from netc_runtime.train.trainer import EpochDone, Finished, StepDone, Trainer, Training
 
@@ -39,10 +40,10 @@ def run(options: argparse.Namespace) -> int:
     """Compile if need be, then train to the end or to an interruption."""
     _check(options)
     bundle = load_bundle(options)
-    choice = choose_backend(options.backend, bundle.train.mesh.size)
+    choice = choose(options, bundle)
     if choice.name == "null":
         return _predict(options, bundle, choice)
-    return on_ranks(bundle, lambda ranks: _run(options, bundle, choice, ranks))
+    return on_ranks(bundle, choice, lambda ranks: _run(options, bundle, choice, ranks))
 
 
 def _run(
@@ -51,10 +52,9 @@ def _run(
     """Train; of several processes the first one keeps what is saved."""
     training = _training(options, bundle)
     dataset = open_data(options, bundle)
-    session = open_session(choice, bundle, ranks)
     agree = ranks.any if ranks is not None else bool
     lost = tempfile.TemporaryDirectory() if ranks is not None and ranks.rank else nullcontext()
-    with lost as folder:
+    with lost as folder, closing(open_session(choice, bundle, ranks)) as session:
         own = replace(training, folder=Path(folder or training.folder))
         trainer = Trainer(session, dataset, own, agree)
         weights = _begin(options, bundle, trainer, training.folder)

@@ -7,18 +7,19 @@ import io
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 from netc.cli.output import note
-from netc.errors import Diagnostic, NetError, UsageError, render
+from netc.errors import DeviceError, Diagnostic, NetError, UsageError, render
 from netc.ir.program import Bundle
 from netc.ir.text import parse_bundle
 from netc_kernels import cpu
-from netc_runtime.comm.mpi import Ranks
+from netc_runtime.comm.ranks import Ranks
 from netc_runtime.io.checkpoint import latest
 from netc_runtime.io.problems import data_error, unreadable
 from netc_runtime.io.weights import Tensors, read_weights
-from netc_runtime.launch import Choice, join_ranks, open_backend
+from netc_runtime.launch import Choice, choose_backend, join_ranks, open_backend, why_not_cuda
 from netc_runtime.session import Session
 
 BUNDLE_HEAD = "netc bundle "
@@ -93,17 +94,41 @@ def _check_fixed(bundle: Bundle, options: argparse.Namespace) -> None:
         raise UsageError(*problems)
 
 
-def on_ranks(bundle: Bundle, work: Callable[[Ranks | None], int]) -> int:
-    """Do the work in every process that mpiexec started, or in this one alone; the exit code.
+def choose(options: argparse.Namespace, bundle: Bundle) -> Choice:
+    """The backend for a bundle: the one it was compiled for, or null.
+
+    Raises DeviceError where it cannot run here, or another is asked for.
+    """
+    target, devices = bundle.fact("target"), bundle.train.mesh.size
+    asked = options.backend or target
+    if asked not in (target, "null"):
+        message = f"the program was compiled for the {target} backend."
+        hint = f"compile it with '--backend {asked}'."
+        raise DeviceError(Diagnostic("E071", message, help=hint))
+    precision: str = bundle.fact("precision")
+    choice = choose_backend(
+        asked, devices, precision, options.share_gpus, graph=not options.no_graph
+    )
+    if options.backend is not None:
+        return choice
+    lacking = why_not_cuda(devices, precision, options.share_gpus)
+    here = "GPUs are visible" if target == "cuda" else "the program was compiled for it"
+    return replace(choice, reason=lacking or here)
+
+
+def on_ranks(bundle: Bundle, choice: Choice, work: Callable[[Ranks | None], int]) -> int:
+    """Do the work in every process of a run, or in this one alone; the exit code.
 
     The first process speaks; when one fails, all end.
     """
-    ranks = join_ranks(bundle)
+    ranks = join_ranks(bundle, choice)
     if ranks is None:
         return work(None)
     try:
         with redirect_stdout(io.StringIO()) if ranks.rank else nullcontext():
-            return work(ranks)
+            code = work(ranks)
+        ranks.close()
+        return code
     except NetError as error:
         print(render(error.diagnostics), file=sys.stderr, flush=True)
         ranks.abort(error.exit_code)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from netc.errors import Diagnostic, UsageError, did_you_mean
 from netc.export.build import build_picture
@@ -23,6 +23,7 @@ from netc.ir.plan import Plan
 from netc.syntax.network import Network
 
 Writer = Callable[[Plan, Network, Facts], bytes]
+W = TypeVar("W", bound=Callable[..., bytes])
 
 
 def write_plan(path: Path, plan: Plan, network: Network, facts: Facts) -> None:
@@ -31,13 +32,22 @@ def write_plan(path: Path, plan: Plan, network: Network, facts: Facts) -> None:
     The same plan gives the same bytes. Raises UsageError (E056) for another suffix, and where the
     file cannot be written.
     """
-    writer = WRITERS.get(path.suffix.lower())
+    put(path, writer_of(path, WRITERS, "a plan")(plan, network, facts))
+
+
+def writer_of(path: Path, writers: Mapping[str, W], what: str) -> W:
+    """The writer for a file's suffix; raises UsageError (E056) where there is none."""
+    writer = writers.get(path.suffix.lower())
     if writer is None:
-        known = ", ".join(WRITERS)
-        message = f"cannot write a plan as '{path.name}': {_reason(path)}."
-        hint = f"{did_you_mean(path.suffix, WRITERS)}a plan is written as {known}."
+        known = ", ".join(writers)
+        message = f"cannot write {what} as '{path.name}': {_reason(path)}."
+        hint = f"{did_you_mean(path.suffix, writers)}{what} is written as {known}."
         raise UsageError(Diagnostic("E056", message, help=hint))
-    content = writer(plan, network, facts)
+    return writer
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file; raises UsageError (E056)."""
     try:
         path.write_bytes(content)
     except OSError as error:

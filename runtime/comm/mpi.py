@@ -7,7 +7,6 @@ to the bit. Every rank posts its messages in program order, which all ranks shar
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from netc.errors import DeviceError, Diagnostic
-from netc.ir.program import Bundle, Collective, Part, View
-from netc.ir.text import bundle_text
+from netc.ir.program import Collective, Part
 from netc_runtime.comm.inprocess import Array, Open, Traffic, combine, flat, overlap, shard
+from netc_runtime.comm.ranks import Ranks
 
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS")
 """Variables that say how many ranks Open MPI, MPICH and MS-MPI started."""
@@ -33,11 +32,11 @@ def started_ranks() -> int:
     return next((int(text) for text in found if text.isdecimal()), 1)
 
 
-class Ranks:
-    """All processes of a run, and this one's place among them."""
+class MpiRanks(Ranks):
+    """The processes that mpiexec started."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        """Raises DeviceError where mpi4py is missing, or ranks and devices or programs differ."""
+    def __init__(self) -> None:
+        """Raises DeviceError where mpi4py is missing."""
         try:
             from mpi4py import MPI
         except ImportError:
@@ -45,36 +44,23 @@ class Ranks:
             hint = "pip install 'netc[mpi]'."
             raise DeviceError(Diagnostic("E074", message, help=hint)) from None
         self.world = MPI.COMM_WORLD
-        self.rank: int = self.world.Get_rank()
-        devices = bundle.train.mesh.size
-        if self.world.Get_size() != devices:
-            message = f"{self.world.Get_size()} ranks were started for {devices} devices."
-            hint = "'mpiexec -n' and '--devices' must agree."
-            raise DeviceError(Diagnostic("E074", message, help=hint))
-        digest = hashlib.sha256(bundle_text(bundle).encode()).hexdigest()
-        if len(set(self.world.allgather(digest))) > 1:
-            message = "the ranks have different programs."
-            hint = "give every rank the same network, options and version of netc."
-            raise DeviceError(Diagnostic("E074", message, help=hint))
+        self.rank, self.size = self.world.Get_rank(), self.world.Get_size()
 
-    def any(self, flag: bool) -> bool:
-        """True on all ranks if it is on one."""
-        return any(self.world.allgather(flag))
+    def allgather(self, value: Any) -> list[Any]:
+        """What every process gives, in rank order."""
+        found: list[Any] = self.world.allgather(value)
+        return found
 
     def abort(self, code: int) -> None:
-        """End all ranks: this one cannot go on."""
+        """End all processes: this one cannot go on."""
         self.world.Abort(code)
-
-    def blocks(self, mine: list[tuple[View, Array]]) -> list[tuple[View, Array]]:
-        """The blocks of all ranks, in rank order."""
-        return [block for each in self.world.allgather(mine) for block in each]
 
 
 class MpiCollective:
     """One collective seen from one rank: it posts its messages, then asks whether they are done."""
 
     def __init__(
-        self, number: int, collective: Collective, open_: Open, ranks: Ranks, traffic: Traffic
+        self, number: int, collective: Collective, open_: Open, ranks: MpiRanks, traffic: Traffic
     ) -> None:
         self.number, self.collective = number, collective
         self.ranks, self.traffic = ranks, traffic

@@ -126,6 +126,8 @@ class Trainer:
         self.stop = False
         """Set to end after the step that is running, with a checkpoint."""
         self.start_step = 0
+        self.staged = -1
+        """The step whose batch the session has."""
         self.last_step = StepReport()
 
     def initialize(self, weights: Mapping[str, Array] | None = None) -> None:
@@ -202,17 +204,20 @@ class Trainer:
         return augment(images, wanted, seed, epoch, self.training.augment), labels
 
     def _step(self, step: int, batches: ThreadPoolExecutor) -> StepDone:
+        """One step; while it runs, the next one's batch goes to the devices."""
         began = time.perf_counter()
-        pending = self.pending.pop(step, None) or batches.submit(self._load, step)
-        images, labels = pending.result()
-        if step + 1 < self.total_steps:
-            self.pending[step + 1] = batches.submit(self._load, step + 1)
+        if self.staged != step:
+            self._stage(step, batches)
+        self._prepare(step + 1, batches)
         rate = learning_rate(
             self.training.schedule, self.training.rate, step, self.steps_per_epoch,
             self.schedule_steps,
         )  # fmt: skip
-        seed = self.training.seed
-        results = self.session.step(images, labels, step=step, seed=seed, learning_rate=rate)
+        self.session.begin(step=step, seed=self.training.seed, learning_rate=rate)
+        if step + 1 < self.total_steps:
+            self._stage(step + 1, batches)
+            self._prepare(step + 2, batches)
+        results = self.session.results()
         self.last_step = self.session.last
         loss = float(results["loss"])
         if not np.isfinite(loss):
@@ -220,6 +225,16 @@ class Trainer:
         speed = self.batch / (time.perf_counter() - began)
         epoch = step // self.steps_per_epoch + 1
         return StepDone(step + 1, epoch, loss, rate, speed, self.last_step.exposed_seconds)
+
+    def _prepare(self, step: int, batches: ThreadPoolExecutor) -> None:
+        """Let the loader prepare a step's batch."""
+        if step < self.total_steps and step not in self.pending:
+            self.pending[step] = batches.submit(self._load, step)
+
+    def _stage(self, step: int, batches: ThreadPoolExecutor) -> None:
+        self._prepare(step, batches)
+        self.session.stage(*self.pending.pop(step).result())
+        self.staged = step
 
     def _save(self, step: int) -> Path:
         path = self.training.folder / checkpoint_name(step)

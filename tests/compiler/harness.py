@@ -25,6 +25,7 @@ from netc.passes.build_graph import build_graph
 from netc.passes.differentiate import Sgd
 from netc.passes.pipeline import Compiled, Options, compile_network
 from netc.syntax.network import Network
+from netc_runtime.backend import Backend
 from netc_runtime.cpu import CpuBackend, CpuExecutable
 from netc_runtime.session import Session
 
@@ -94,9 +95,10 @@ def total_traffic(
     ]
 
 
-def session(bundle: Bundle) -> Session:
+def session(bundle: Bundle, backend: Backend | None = None) -> Session:
     """On devices whose unused bytes are NaN, with biases moved away from all ties."""
-    made = Session(bundle, CpuBackend([bundle.init, bundle.train, bundle.eval], poison=True))
+    programs = [bundle.init, bundle.train, bundle.eval]
+    made = Session(bundle, backend or CpuBackend(programs, poison=True))
     made.initialize(seed=3)
     rng, state = np.random.default_rng(1), made.state()
     for name in sorted(state):
@@ -113,10 +115,11 @@ def data(network: Network, batch: int, seed: int) -> tuple[Array, Array]:
 
 
 def train(
-    network: Network, bundle: Bundle, seed: int, steps: int = 3, interleave: int | None = None
-) -> Run:
+    network: Network, bundle: Bundle, seed: int, steps: int = 3, interleave: int | None = None,
+    backend: Backend | None = None,
+) -> Run:  # fmt: skip
     """Some steps on random data, and an evaluation; in a random order for a seed of those."""
-    made = session(bundle)
+    made = session(bundle, backend)
     if interleave is not None:
         _interleave(made, interleave)
     batch = made.bundle.train.inputs

@@ -1,0 +1,83 @@
+"""What a launch of a program has to do: arithmetic, and memory to read and write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache
+from math import prod
+from typing import Any
+
+from netc.ir.codec import kernels
+from netc.ir.ops import Op
+from netc.ir.program import Launch, Program, View
+from netc.ir.types import ITEM_BYTES
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+def launch_flops(launch: Launch) -> int:
+    """Floating-point operations of a launch, of all its steps, whatever kernels compute them.
+
+    Those of the plan's operations; what only moves data has none.
+    """
+    result = launch.writes[0].shape
+    # The result stands last, where a step that reads the one before it (-1) finds it.
+    shapes = [*(view.shape for view in launch.reads), result]
+    if not all(map(prod, shapes)):
+        return 0
+    return sum(
+        _flops(kernel, told, tuple(shapes[a] for a in args), result)
+        for kernel, args, told in _steps(launch)
+    )
+
+
+def _steps(launch: Launch) -> list[tuple[str, tuple[int, ...], Mapping[str, Any]]]:
+    """Operations with their operands, by position, and what they are told."""
+    told = dict(launch.attributes)
+    alone = ((launch.kernel, tuple(range(len(launch.reads))), told),)
+    return [(name.partition(".")[0], args, own) for name, args, own in told.get("steps", alone)]
+
+
+def _flops(kernel: str, told: Mapping[str, Any], operands: Shapes, result: tuple[int, ...]) -> int:
+    if kernel in _MOVING:
+        return 0
+    if kernel not in _UPDATES:
+        return _operation(kernel, told).flops(operands, result)
+    gradient = _operation("fc_dw", {}).flops(operands, result) if kernel == "fc_dw_sgd" else 0
+    return gradient + 2 * prod(result)
+
+
+_MOVING = ("slice", "copy", "concat", "concat_rows", "cast")
+"""Kernels that compute nothing."""
+_UPDATES = ("sgd", "fc_dw_sgd")
+"""Kernels of velocity and weight, the latter of the gradient before them too."""
+
+
+@cache
+def _operations() -> Mapping[str, type[Op]]:
+    return {op.kernel: op for op in kernels().values()}
+
+
+def _operation(kernel: str, told: Mapping[str, Any]) -> Op:
+    """The operation of a kernel; fields that kernels are not told do not count in its FLOPs."""
+    op = _operations()[kernel]
+    return op(**{f.name: told.get(f.name) for f in fields(op)})
+
+
+def launch_bytes(program: Program, launch: Launch) -> int:
+    """Bytes that a launch has to read and write: every block once, of a sliced one the slice."""
+    result = launch.writes[0].shape
+    sliced = {launch.reads[args[0]] for name, args, _ in _steps(launch) if name == "slice"}
+    views = dict.fromkeys((*launch.reads, *launch.writes))
+    return sum(
+        prod(result if view in sliced else view.shape)
+        * ITEM_BYTES[program.buffer[view.buffer].dtype]
+        for view in views
+        if not is_workspace(view)
+    )
+
+
+def is_workspace(view: View) -> bool:
+    """Whether a launch writes this for itself alone."""
+    return ".workspace@" in view.buffer

@@ -1,0 +1,244 @@
+"""NCCL between processes, one a GPU, called from one thread in the program's order.
+
+Reductions to all and to one, and broadcasts, are NCCL's own; everything else goes as messages of
+exactly the blocks that are needed, packed where they do not lie in one piece. Every kind of stream
+has a communicator of its own, since those of one communicator follow each other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+from netc.ir.program import Collective, View
+from netc.ir.types import common_elements
+from netc_kernels.cuda.block import ITEM_BYTES, Block
+from netc_kernels.cuda.source import stream_of
+from netc_runtime.comm.device_copies import as_array, combiner
+from netc_runtime.comm.inprocess import overlap, shard
+from netc_runtime.comm.ranks import Ranks
+
+Open = Callable[[View], Block]
+_TYPES = {"f32": 7, "f64": 8, "i64": 4, "bf16": 9}
+"""ncclDataType_t."""
+_OPS = {"sum": 0, "max": 2, "min": 3}
+"""ncclRedOp_t."""
+
+
+class NcclGroups:
+    """Communicators by group of devices and kind of stream."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        # Multicast over NVLink can put a host out of service; NCCL reads this when it starts.
+        os.environ.setdefault("NCCL_NVLS_ENABLE", "0")
+        self.ranks = ranks
+        self.made: dict[tuple[tuple[int, ...], str], Any] = {}
+
+    def collective(self, collective: Collective, open_: Open) -> NcclCollective:
+        """A collective that this process takes part in."""
+        group = self._group(collective.devices, collective.stream)
+        return NcclCollective(collective, self.ranks.rank, open_, group)
+
+    def prepare(self, collectives: Sequence[Collective]) -> None:
+        """Make all communicators, in one order on all ranks."""
+        from cupy.cuda import nccl
+
+        wanted = dict.fromkeys((c.devices, c.stream) for c in collectives)
+        for devices, stream in wanted:
+            if (devices, stream) in self.made:
+                continue
+            own = nccl.get_unique_id() if self.ranks.rank == devices[0] else None
+            offered = self.ranks.allgather(own)
+            if self.ranks.rank in devices:
+                position = devices.index(self.ranks.rank)
+                self.made[devices, stream] = nccl.NcclCommunicator(
+                    len(devices), offered[devices[0]], position
+                )
+
+    def close(self) -> None:
+        """Leave all communicators; nothing is under way any more."""
+        for made in self.made.values():
+            made.abort()
+        self.made = {}
+
+    def _group(self, devices: tuple[int, ...], stream: str) -> Any:
+        return self.made[devices, stream]
+
+
+class NcclCollective:
+    """One collective as this rank sees it."""
+
+    def __init__(self, collective: Collective, rank: int, open_: Open, group: Any) -> None:
+        self.collective, self.group = collective, group
+        self.me = collective.devices.index(rank)
+        self.before: list[Callable[[], None]] = []
+        self.during: list[Callable[[int], None]] = []
+        self.after: list[Callable[[], None]] = []
+        self.moved: list[tuple[int, int, int]] = []
+        """Giver, taker and bytes of what this rank gets."""
+        whole = {"all_reduce": self._all_reduce, "reduce": self._reduce,
+                 "broadcast": self._broadcast}  # fmt: skip
+        make = whole.get(collective.kind, self._messages)
+        for part in collective.parts:
+            make(part.sources, part.targets, open_)
+
+    def __call__(self, stream: int) -> None:
+        """Start it on a stream."""
+        from cupy.cuda import nccl
+
+        with stream_of(stream):
+            for step in self.before:
+                step()
+            if self.during:
+                nccl.groupStart()
+                for send in self.during:
+                    send(stream)
+                nccl.groupEnd()
+            for step in self.after:
+                step()
+
+    def _count(self, giver: int, taker: int, nbytes: int) -> None:
+        """Every rank counts what it gets."""
+        if taker == self.me:
+            devices = self.collective.devices
+            self.moved.append((devices[giver], devices[taker], nbytes))
+
+    def _all_reduce(
+        self, sources: Sequence[View | None], targets: Sequence[View | None], open_: Open
+    ) -> None:
+        source, target = self._mine(sources, open_), self._mine(targets, open_)
+        assert source is not None
+        assert target is not None
+        count, kind, op = source.elements, _TYPES[source.dtype], _OPS[self.collective.op]
+        if not count:
+            return
+        self.during.append(
+            lambda stream: self.group.allReduce(
+                source.pointer, target.pointer, count, kind, op, stream
+            )
+        )
+        workers, item = len(sources), ITEM_BYTES[source.dtype]
+        mine = shard(count, self.me, workers)
+        for other in range(workers):
+            theirs = shard(count, other, workers)
+            elements = (mine[1] - mine[0]) + (theirs[1] - theirs[0])
+            self._count(other, self.me, elements * item)
+
+    def _reduce(
+        self, sources: Sequence[View | None], targets: Sequence[View | None], open_: Open
+    ) -> None:
+        source, target = self._mine(sources, open_), self._mine(targets, open_)
+        assert source is not None
+        root = self.collective.root
+        into = source.pointer if target is None else target.pointer
+        count, kind, op = source.elements, _TYPES[source.dtype], _OPS[self.collective.op]
+        if not count:
+            return
+        self.during.append(
+            lambda stream: self.group.reduce(source.pointer, into, count, kind, op, root, stream)
+        )
+        for other in range(len(sources)):
+            self._count(other, root, source.nbytes)
+
+    def _broadcast(
+        self, sources: Sequence[View | None], targets: Sequence[View | None], open_: Open
+    ) -> None:
+        root = self.collective.root
+        block = self._mine(sources if self.me == root else targets, open_)
+        assert block is not None
+        count, kind = block.elements, _TYPES[block.dtype]
+        if not count:
+            return
+        self.during.append(
+            lambda stream: self.group.broadcast(
+                block.pointer, block.pointer, count, kind, root, stream
+            )
+        )
+        self._count(root, self.me, block.nbytes)
+
+    def _messages(
+        self, sources: Sequence[View | None], targets: Sequence[View | None], open_: Open
+    ) -> None:
+        """Blocks from every source to every target that needs some of it."""
+        source, target = sources[self.me], targets[self.me]
+        for other, wanted in enumerate(targets):
+            if other != self.me and source is not None and wanted is not None:
+                self._send(other, open_(source), source, wanted)
+        terms = []
+        for other, given in enumerate(sources):
+            if target is None or given is None or not common_elements(target, given):
+                continue
+            terms.append(self._term(other, given, target, open_))
+        if terms and self.collective.op and target is not None:
+            result = as_array(open_(target))
+            kernel = combiner(open_(target).dtype, self.collective.op, len(terms), 1)
+            self.after.append(lambda: kernel(*terms, result))
+
+    def _term(self, other: int, given: View, target: View, open_: Open) -> Any:
+        """Another's block (or this rank's own) of what is wanted, where it will be."""
+        here, there = overlap(target, given)
+        block = open_(target)
+        place = as_array(block)[here]
+        if other == self.me:
+            own = as_array(open_(given))[there]
+            if not self.collective.op:
+                self.before.append(_copy(place, own))
+            return own
+        self._count(other, self.me, place.size * ITEM_BYTES[block.dtype])
+        if not self.collective.op and _in_one_piece(place):
+            self._receive(other, place.data.ptr, place.size, block.dtype)
+            return place
+        landing = _room(place.shape, block)
+        self._receive(other, landing.data.ptr, landing.size, block.dtype)
+        if not self.collective.op:
+            self.after.append(_copy(place, landing))
+        return landing
+
+    def _send(self, other: int, block: Block, source: View, wanted: View) -> None:
+        if not common_elements(wanted, source):
+            return
+        piece = as_array(block)[overlap(wanted, source)[1]]
+        if not _in_one_piece(piece):
+            packed = _room(piece.shape, block)
+            self.before.append(_copy(packed, piece))
+            piece = packed
+        pointer, count, kind = piece.data.ptr, piece.size, _TYPES[block.dtype]
+        self.during.append(lambda stream: self.group.send(pointer, count, kind, other, stream))
+
+    def _receive(self, other: int, pointer: int, count: int, dtype: str) -> None:
+        kind = _TYPES[dtype]
+        self.during.append(lambda stream: self.group.recv(pointer, count, kind, other, stream))
+
+    def _mine(self, views: Sequence[View | None], open_: Open) -> Block | None:
+        view = views[self.me]
+        return None if view is None else open_(view)
+
+
+def _in_one_piece(array: Any) -> bool:
+    """Whether an array's elements lie together, in the order that all ranks take them in."""
+    ordered = flat_order(array)
+    return bool(ordered.flags.c_contiguous)
+
+
+def flat_order(array: Any) -> Any:
+    """The array with its dimensions in the order of memory."""
+    order = sorted(range(array.ndim), key=lambda i: (-array.strides[i], i))
+    return array.transpose(order)
+
+
+def _room(shape: Sequence[int], like: Block) -> Any:
+    """Memory for a packed piece, channels where `like` has them."""
+    import cupy
+
+    nbytes = prod(shape) * ITEM_BYTES[like.dtype]
+    pointer = cupy.cuda.runtime.malloc(max(nbytes, 1))
+    return as_array(Block(pointer, tuple(shape), like.dtype, like.nhwc))
+
+
+def _copy(target: Any, source: Any) -> Callable[[], None]:
+    def step() -> None:
+        target[...] = source
+
+    return step

@@ -1,0 +1,302 @@
+"""The cuda backend: devices are GPUs, a step is one CUDA graph.
+
+Every device has one arena, taken once, and a CUDA stream for each of the program's streams. The
+instructions are issued in the program's order, each after the events of what it waits for. The
+first run of a program issues them one by one; the second records them into a graph, which is
+replayed from then on.
+
+A process drives one GPU as one device of a run over several processes, or all devices of the
+program on one GPU: slow, but the same program.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.ir.program import Collective, Instruction, Launch, Port, Program, View
+from netc.ir.types import ITEM_BYTES
+from netc_kernels.cuda.block import Block
+from netc_runtime.backend import StepReport, Timing
+from netc_runtime.comm.device_copies import SharedGpu
+from netc_runtime.comm.ranks import Ranks
+from netc_runtime.cuda_kernels import Binder, Start
+from netc_runtime.cuda_ports import PortReader, PortWriter
+from netc_runtime.cuda_timing import LaunchClock, elapsed
+from netc_runtime.ports import is_everywhere, own_views, region
+
+Array = NDArray[Any]
+EAGER_RUNS = 1
+"""Runs before a program is recorded: they load what must not be loaded while recording."""
+
+
+class CudaBackend:
+    """Devices on this process's GPU."""
+
+    name = "cuda"
+
+    def __init__(
+        self,
+        programs: Sequence[Program],
+        precision: str,
+        ranks: Ranks | None = None,
+        graph: bool = True,
+        plans: dict[str, str] | None = None,
+    ) -> None:
+        """Take the memory of all devices here; `plans` names the vendor's plans known so far.
+
+        With `ranks`, this process has one device, the others the rest.
+        """
+        import cupy
+
+        self.devices = range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
+        self.ranks, self.graph, self.precision = ranks, graph, precision
+        self.plans = {} if plans is None else plans
+        sizes = {d: max(p.arena_bytes[d] for p in programs) for d in self.devices}
+        self.arenas = {d: cupy.cuda.runtime.malloc(max(n, 1)) for d, n in sizes.items()}
+        for d, nbytes in sizes.items():
+            cupy.cuda.runtime.memset(self.arenas[d], 255, nbytes)
+        self.streams: dict[tuple[int, str], Any] = {}
+        self.binders = {
+            d: Binder(precision, self.stream(d, "compute").ptr, self.plans) for d in self.devices
+        }
+        self.loaded: list[CudaExecutable] = []
+        self.collectives: Any = None
+        if ranks is not None:
+            from netc_runtime.comm.nccl import NcclGroups
+
+            self.collectives = NcclGroups(ranks)
+
+    def stream(self, device: int, kind: str) -> Any:
+        """The CUDA stream of a kind of stream."""
+        import cupy
+
+        if (device, kind) not in self.streams:
+            self.streams[device, kind] = cupy.cuda.Stream(non_blocking=True)
+        return self.streams[device, kind]
+
+    def load(self, program: Program) -> CudaExecutable:
+        """Bind every instruction to its memory and kernels; plans that are not known are timed."""
+        made = CudaExecutable(program, self)
+        self.loaded.append(made)
+        return made
+
+    def describe(self) -> Mapping[str, object]:
+        """The GPU and versions."""
+        import cupy
+
+        from netc_kernels.cuda import vendor
+
+        found = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
+        return {"backend": self.name, "gpu": found["name"].decode(), "cupy": cupy.__version__,
+                "cuda": cupy.cuda.runtime.runtimeGetVersion(),
+                "cudnn": None if vendor.missing() else vendor.version()}  # fmt: skip
+
+    def close(self) -> None:
+        """Give the memory back, and leave the other processes."""
+        import cupy
+
+        cupy.cuda.runtime.deviceSynchronize()
+        for executable in self.loaded:
+            # A graph that holds collectives must go before their communicators.
+            executable.recorded = None
+        if self.collectives is not None:
+            self.collectives.close()
+        for pointer in self.arenas.values():
+            cupy.cuda.runtime.free(pointer)
+        self.arenas = {}
+
+
+class CudaExecutable:
+    """A program bound to the arenas of a CudaBackend."""
+
+    def __init__(self, program: Program, backend: CudaBackend) -> None:
+        import cupy
+
+        self.program, self.backend = program, backend
+        waited = {w for i in program.instructions for w in i.waits}
+        self.events: dict[tuple[int, int], Any] = {
+            (number, d): cupy.cuda.Event(disable_timing=True)
+            for number in waited
+            for d in self._here(program.instructions[number])
+        }
+        if backend.collectives is not None:
+            found = (i for i in program.instructions if isinstance(i, Collective))
+            backend.collectives.prepare(list(found))
+        self.work = [self._bound(n, i) for n, i in enumerate(program.instructions)]
+        self.moved = _moved(self.work)
+        used = {i.stream for i in program.instructions} | {"compute"}
+        self.streams = [backend.stream(d, kind) for d in backend.devices for kind in sorted(used)]
+        self.origin = backend.stream(backend.devices[0], "compute")
+        self.begin, self.end = cupy.cuda.Event(), cupy.cuda.Event()
+        self.runs = 0
+        self.recorded: Any = None
+        self.writer = PortWriter(self.block, self.origin)
+        self.reader = PortReader(self.block)
+
+    def run(self) -> StepReport:
+        """Execute all instructions once and wait for the end."""
+        self.start()
+        return self.finish()
+
+    def start(self) -> None:
+        """Execute all instructions once, without waiting for them."""
+        if self.backend.graph and self.runs == EAGER_RUNS:
+            self.recorded = self._record()
+        self.runs += 1
+        self.writer.place()
+        self.began = time.perf_counter()
+        if self.recorded is not None:
+            self.recorded.launch(self.origin)
+        else:
+            self._issue()
+
+    def finish(self) -> StepReport:
+        """Wait for what `start` began."""
+        self.origin.synchronize()
+        seconds = time.perf_counter() - self.began
+        return StepReport(seconds, 0.0, dict(self.moved))
+
+    def measure(self, repeats: int) -> Timing:
+        """Execute all instructions `repeats` times, and again with launches alone and repeated.
+
+        Those that overwrite what they read come last: what others make of that means nothing.
+        """
+        steps = elapsed(self.start, self.origin, repeats)
+        clock = LaunchClock(repeats, self.backend.graph)
+        for overwriting in (False, True):
+            self._issue(self._timed(clock, overwriting))
+            self.finish()
+        return Timing(steps, clock.seconds)
+
+    def block(self, view: View) -> Block:
+        """The memory behind a view."""
+        buffer = self.program.buffer[view.buffer]
+        start = buffer.offset + view.start * ITEM_BYTES[buffer.dtype]
+        pointer = self.backend.arenas[buffer.device] + start
+        return Block(pointer, view.shape, buffer.dtype, view.format == "nhwc")
+
+    def write(self, port: Port, value: Array) -> None:
+        """Put the blocks of a global tensor where the program reads them."""
+        self.stage(port, value)
+        self.writer.place()
+
+    def stage(self, port: Port, value: Array) -> None:
+        """Bring the blocks of a global tensor to the devices; `start` puts them in place."""
+        for view in own_views(self.program, port, self.backend.devices):
+            self.writer.stage(view, np.asarray(value)[region(view)])
+
+    def read(self, port: Port) -> Array:
+        """The global tensor of a port, copied; bfloat16 comes as float32."""
+        self.origin.synchronize()
+        own = own_views(self.program, port, self.backend.devices)
+        blocks = [(view, self.reader.read(view)) for view in own]
+        if self.backend.ranks is not None and not is_everywhere(self.program, port):
+            blocks = self.backend.ranks.blocks(blocks)
+        whole = np.empty(port.shape, np.int64 if port.dtype == "i64" else np.float32)
+        for view, block in blocks:
+            whole[region(view)] = block
+        return whole
+
+    def _here(self, instruction: Instruction) -> list[int]:
+        return [d for d in instruction.devices if d in self.backend.devices]
+
+    def _bound(self, number: int, instruction: Instruction) -> Start | None:
+        """What an instruction starts on this process's devices."""
+        if not self._here(instruction):
+            return None
+        if isinstance(instruction, Launch):
+            writes = list(map(self.block, instruction.writes))
+            reads = list(map(self.block, instruction.reads))
+            binder = self.backend.binders[instruction.device]
+            return binder.bind(instruction.kernel, dict(instruction.attributes), writes, reads)
+        return self._communicator()(instruction, self.block)
+
+    def _communicator(self) -> Callable[[Collective, Callable[[View], Block]], Start]:
+        """What makes collectives: NCCL between processes, copies inside one."""
+        backend = self.backend
+        if backend.ranks is None:
+            return SharedGpu
+        made: Callable[[Collective, Callable[[View], Block]], Start]
+        made = backend.collectives.collective
+        return made
+
+    def _record(self) -> Any:
+        """The step as a CUDA graph."""
+        import cupy
+
+        self.origin.begin_capture(cupy.cuda.runtime.streamCaptureModeThreadLocal)
+        try:
+            self._issue()
+        finally:
+            graph = self.origin.end_capture()
+        return graph
+
+    def _timed(self, clock: LaunchClock, overwriting: bool) -> list[Start | None]:
+        """The work, where the first device's launches of one sort are timed."""
+        work = list(self.work)
+        for number, instruction in enumerate(self.program.instructions):
+            start = work[number]
+            if not isinstance(instruction, Launch) or start is None:
+                continue
+            written = {self.block(view).pointer for view in instruction.writes}
+            over = any(self.block(view).pointer in written for view in instruction.reads)
+            if instruction.device == self.backend.devices[0] and over == overwriting:
+                work[number] = clock.timed(number, start, self.origin)
+        return work
+
+    def _issue(self, work: Sequence[Start | None] | None = None) -> None:
+        """Start every instruction, or `work` for it, on its stream, after what it waits for."""
+        import cupy
+
+        work = self.work if work is None else work
+        others = [stream for stream in self.streams if stream is not self.origin]
+        fork = cupy.cuda.Event(disable_timing=True)
+        fork.record(self.origin)
+        for stream in others:
+            stream.wait_event(fork)
+        for number, instruction in enumerate(self.program.instructions):
+            start = work[number]
+            if start is not None:
+                self._start(number, instruction, start)
+        for stream in others:
+            join = cupy.cuda.Event(disable_timing=True)
+            join.record(stream)
+            self.origin.wait_event(join)
+
+    def _start(self, number: int, instruction: Instruction, start: Start) -> None:
+        import cupy
+
+        here = self._here(instruction)
+        streams = [self.backend.stream(d, instruction.stream) for d in here]
+        for device, stream in zip(here, streams, strict=True):
+            for wait in instruction.waits:
+                if (wait, device) in self.events:
+                    stream.wait_event(self.events[wait, device])
+        lead = streams[0]
+        for stream in streams[1:]:
+            came = cupy.cuda.Event(disable_timing=True)
+            came.record(stream)
+            lead.wait_event(came)
+        start(lead.ptr)
+        for stream in streams[1:]:
+            ended = cupy.cuda.Event(disable_timing=True)
+            ended.record(lead)
+            stream.wait_event(ended)
+        for device, stream in zip(here, streams, strict=True):
+            if (number, device) in self.events:
+                self.events[number, device].record(stream)
+
+
+def _moved(work: Sequence[Start | None]) -> dict[tuple[int, int], int]:
+    """Bytes that a run copies from one device to another, by both."""
+    moved: dict[tuple[int, int], int] = {}
+    for start in work:
+        for giver, taker, nbytes in getattr(start, "moved", ()):
+            if giver != taker and nbytes:
+                moved[giver, taker] = moved.get((giver, taker), 0) + nbytes
+    return moved

@@ -1,0 +1,158 @@
+"""What goes between the host and the ports of a program on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.ir.program import View
+from netc_kernels.cuda import native
+from netc_kernels.cuda.block import ITEM_BYTES, Block
+
+Array = NDArray[Any]
+Open = Callable[[View], Block]
+SLOTS = 2
+"""Journeys of a view at a time: one is loaded while the other is placed."""
+_HOST: Mapping[str, np.dtype[Any]] = {
+    "f32": np.dtype(np.float32),
+    "bf16": np.dtype(np.float32),
+    "i64": np.dtype(np.int64),
+}
+"""Data types on the host."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    """Memory for one journey: pinned, then on the device, row-major and in the host's type."""
+
+    array: Array
+    memory: Any
+    landing: Block
+    landed: Any
+    """The event of its arrival."""
+    taken: Any
+    """The event after which the landing may be written again."""
+
+
+class PortWriter:
+    """Copies to ports in two steps: to the device, where a program may run, and into place."""
+
+    def __init__(self, open_: Open, stream: Any) -> None:
+        """`stream` is the one that programs begin on."""
+        import cupy
+
+        self.open, self.stream = open_, stream
+        self.copies = cupy.cuda.Stream(non_blocking=True)
+        self.slots: dict[View, list[_Slot]] = {}
+        self.rooms: dict[View, list[Block]] = {}
+        self.staged: dict[View, _Slot] = {}
+
+    def stage(self, view: View, value: Array) -> None:
+        """Start to bring a block to the device; `value` may be changed as soon as this returns."""
+        import cupy
+
+        target = self.open(view)
+        if not target.elements:
+            return
+        slot = self._slot(view, target)
+        slot.taken.synchronize()
+        slot.array[...] = value
+        cupy.cuda.runtime.memcpyAsync(
+            slot.landing.pointer, slot.array.ctypes.data, slot.landing.nbytes,
+            cupy.cuda.runtime.memcpyHostToDevice, self.copies.ptr,
+        )  # fmt: skip
+        slot.landed.record(self.copies)
+        self.staged[view] = slot
+
+    def place(self) -> None:
+        """Put what was staged where programs read it, in its format and type."""
+        for view, slot in self.staged.items():
+            self.stream.wait_event(slot.landed)
+            for source, place in pairwise([slot.landing, *self._rooms(view)]):
+                _bring(place, source, self.stream.ptr)
+            slot.taken.record(self.stream)
+        self.staged = {}
+
+    def _slot(self, view: View, target: Block) -> _Slot:
+        if view not in self.slots:
+            self.slots[view] = [_new_slot(target) for _ in range(SLOTS)]
+        slots = self.slots[view]
+        slots.append(slots.pop(0))
+        return slots[-1]
+
+    def _rooms(self, view: View) -> list[Block]:
+        """Where a block goes after it landed: into the port's format, then into its data type."""
+        if view not in self.rooms:
+            target = self.open(view)
+            between = Block(0, target.shape, _landing_type(target), True)
+            two = target.nhwc and target.dtype != between.dtype
+            self.rooms[view] = [_allocated(between), target] if two else [target]
+        return self.rooms[view]
+
+
+class PortReader:
+    """Copies from ports."""
+
+    def __init__(self, open_: Open) -> None:
+        self.open = open_
+
+    def read(self, view: View) -> Array:
+        """A block in its logical shape; bfloat16 comes as float32."""
+        import cupy
+
+        source = self.open(view)
+        raw = np.empty(source.nbytes, np.uint8)
+        if raw.size:
+            cupy.cuda.runtime.memcpy(
+                raw.ctypes.data, source.pointer, raw.size, cupy.cuda.runtime.memcpyDeviceToHost
+            )
+        if source.dtype == "bf16":
+            flat: Array = (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+        else:
+            flat = raw.view(_HOST[source.dtype])
+        if not source.nhwc:
+            return flat.reshape(source.shape)
+        n, c, h, w = source.shape
+        return flat.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+
+
+def _bring(place: Block, source: Block, stream: int) -> None:
+    """Copy on the device, into another format or data type."""
+    import cupy
+
+    runtime = cupy.cuda.runtime
+    if source.dtype != place.dtype:
+        native.KERNELS["cast"](place, source, stream=stream)
+    elif source.nhwc != place.nhwc:
+        native.KERNELS["copy"](place, source, stream=stream)
+    else:
+        kind = runtime.memcpyDeviceToDevice
+        runtime.memcpyAsync(place.pointer, source.pointer, place.nbytes, kind, stream)
+
+
+def _landing_type(target: Block) -> str:
+    return "f32" if target.dtype == "bf16" else target.dtype
+
+
+def _new_slot(target: Block) -> _Slot:
+    import cupy
+
+    dtype = _HOST[target.dtype]
+    memory = cupy.cuda.alloc_pinned_memory(target.elements * dtype.itemsize)
+    array = np.frombuffer(memory, dtype, prod(target.shape)).reshape(target.shape)
+    landing = _allocated(Block(0, target.shape, _landing_type(target)))
+    landed, taken = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
+    return _Slot(array, memory, landing, landed, taken)
+
+
+def _allocated(room: Block) -> Block:
+    import cupy
+
+    pointer = cupy.cuda.runtime.malloc(room.elements * ITEM_BYTES[room.dtype])
+    return Block(pointer, room.shape, room.dtype, room.nhwc)

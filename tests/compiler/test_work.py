@@ -1,0 +1,73 @@
+"""What launches have to do is what the plan's operations have to do."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import pytest
+from harness import compiled, options, tiny
+
+from netc.cost import local_flops
+from netc.ir.kernels import Call, Choice
+from netc.ir.ops import Fused
+from netc.ir.program import Launch, Program
+from netc.ir.types import ITEM_BYTES, Block
+from netc.passes.assign_formats import Target
+from netc.work import launch_bytes, launch_flops
+
+MOVING = {"slice", "copy", "concat", "concat_rows", "cast"}
+
+
+def programs(devices: int, choose: Any = None) -> tuple[Program, Any]:
+    network = tiny()
+    target = Target("cpu") if choose is None else Target("cpu", choose=choose)
+    asked = options(network, devices, 8, strategy="hybrid", fetch=(), target=target)
+    bundle, made = compiled(network, asked)
+    return bundle.train, made.plan.graph
+
+
+@pytest.mark.parametrize("devices", [1, 3])
+def test_flops_are_those_of_the_plan(devices: int) -> None:
+    program, graph = programs(devices)
+    checked = 0
+    for launch in program.instructions:
+        if not isinstance(launch, Launch):
+            continue
+        node = graph[launch.node]
+        ops = [step.op for step in node.op.steps] if isinstance(node.op, Fused) else [node.op]
+        if MOVING & {op.kernel for op in ops}:
+            assert len(ops) > 1 or launch_flops(launch) == 0
+            continue
+        blocks = tuple(Block(view.where, view.shape) for view in launch.reads)
+        result = Block(launch.writes[0].where, launch.writes[0].shape)
+        assert launch_flops(launch) == local_flops(graph, node, blocks, result), launch.node
+        checked += 1
+    assert checked > 15
+
+
+def joined(calls: tuple[Call, ...]) -> Choice | None:
+    """A kernel for updates alone, with a workspace."""
+    updates = calls[0].kernel in ("sgd", "fc_dw_sgd")
+    return Choice(("vector",), 1000) if updates else None
+
+
+def test_joined_updates_do_what_their_launches_did() -> None:
+    (alone, _), (together, _) = programs(1), programs(1, joined)
+    sums = [
+        sum(launch_flops(i) for i in each.instructions if isinstance(i, Launch))
+        for each in (alone, together)
+    ]
+    assert len(alone.instructions) > len(together.instructions)
+    assert sums[0] == sums[1]
+
+
+def test_bytes_leave_the_workspace_out() -> None:
+    program, _ = programs(1, joined)
+    update = next(
+        i for i in program.instructions if isinstance(i, Launch) and i.kernel == "sgd.vector"
+    )
+    (weight,) = {view.shape for view in update.writes[:2]}
+    # Gradient, velocity and weight are read, the latter two written; the rate is one number more.
+    assert len(update.writes) == 3
+    assert launch_bytes(program, update) == (5 * prod(weight) + 1) * ITEM_BYTES["f64"]

@@ -1,0 +1,63 @@
+"""One process a GPU, started by the command line; they stop together."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from netc_runtime.io.checkpoint import latest, load
+from netc_runtime.launch import visible_gpus
+
+pytestmark = [
+    pytest.mark.multi_gpu,
+    pytest.mark.skipif(visible_gpus() < 2, reason="there are fewer than two GPUs"),
+]
+MAIN = "import sys; from netc.cli.main import main; sys.exit(main(sys.argv[1:]))"
+
+
+def command(*more: str) -> list[str]:
+    return [sys.executable, "-c", MAIN, "run", "digits", "--devices", "2", "--json", *more]
+
+
+@pytest.mark.parametrize("strategy", ["data", "hybrid", "model"])
+def test_two_gpus_train_as_two_threads_do(tmp_path: Path, strategy: str) -> None:
+    found = {}
+    for backend in ("cuda", "cpu"):
+        out = str(tmp_path / backend)
+        asked = command("--backend", backend, "--strategy", strategy, "--steps", "6", "--out", out)
+        done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout.splitlines()[-1])
+        found[backend] = load(latest(tmp_path / backend))[0], result["test_loss"]
+    gpus, threads = found["cuda"], found["cpu"]
+    assert gpus[1] == pytest.approx(threads[1], rel=1e-2)
+    for name, value in threads[0].items():
+        assert np.linalg.norm(gpus[0][name] - value) <= 1e-2 * np.linalg.norm(value) + 1e-4, name
+
+
+def test_all_stop_when_one_process_is_killed(tmp_path: Path) -> None:
+    asked = command("--backend", "cuda", "--epochs", "100000", "--out", str(tmp_path))
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        while '"epoch"' not in run.stdout.readline():
+            assert run.poll() is None
+        (child,) = _children(run.pid)
+        os.kill(child, signal.SIGKILL)
+        began = time.perf_counter()
+        _, said = run.communicate(timeout=30)
+    assert run.returncode == 6
+    assert time.perf_counter() - began < 10
+    assert "the process of device 1 ended (signal 9)" in said
+
+
+def _children(parent: int) -> list[int]:
+    tasks = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(task) for task in tasks]

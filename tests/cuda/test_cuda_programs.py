@@ -1,0 +1,101 @@
+"""Whole programs on a GPU beside the same networks on the CPU, on one device and on several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from cuda_cases import NETWORKS, check_near, normalized, residual, target
+from harness import Run, compiled, difference, options, tiny, train
+from hypothesis import given
+from random_networks import Case, cases, free_cases
+
+from netc.ir.program import Bundle
+from netc.passes.assign_formats import Target
+from netc.syntax.network import Network
+from netc_kernels import cuda
+from netc_runtime.cuda import CudaBackend
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(bool(cuda.available()), reason=cuda.available() or "a GPU is here"),
+]
+TOLERANCE = {"fp32": 1e-4, "tf32": 3e-2, "bf16": 2e-1}
+"""Largest difference of any result after some steps, as a norm relative to the result's."""
+
+
+@contextmanager
+def opened(bundle: Bundle, precision: str, graph: bool = True) -> Iterator[CudaBackend]:
+    backend = CudaBackend([bundle.init, bundle.train, bundle.eval], precision, graph=graph)
+    try:
+        yield backend
+    finally:
+        backend.close()
+
+
+def on_gpu(
+    network: Network, devices: int, batch: int, precision: str, kernels: str = "auto", **more: Any
+) -> Run:
+    graph = more.pop("graph", True)
+    asked = options(network, devices, batch, precision=precision, **more)
+    bundle, _ = compiled(network, replace(asked, target=target(precision, kernels)))
+    with opened(bundle, precision, graph) as backend:
+        return train(network, bundle, 5, steps=4, backend=backend)
+
+
+def on_cpu(network: Network, batch: int) -> Run:
+    bundle, _ = compiled(network, options(network, 1, batch, precision="fp32"))
+    return train(network, bundle, 5, steps=4)
+
+
+@pytest.mark.parametrize("kernels", ["native", "auto"])
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_one_gpu_agrees_with_the_cpu(name: str, precision: str, kernels: str) -> None:
+    network = NETWORKS[name]()
+    found = on_gpu(network, 1, 16, precision, kernels)
+    check_near(found, on_cpu(network, 16), TOLERANCE[precision])
+
+
+@pytest.mark.parametrize("scheme", ["a", "b", "c"])
+@pytest.mark.parametrize("devices", [2, 4])
+def test_devices_that_share_a_gpu_agree_with_one(devices: int, scheme: str) -> None:
+    network = tiny()
+    found = on_gpu(network, devices, 16, "fp32", strategy="hybrid", scheme=scheme)
+    check_near(found, on_cpu(network, 16), TOLERANCE["fp32"])
+
+
+@pytest.mark.parametrize("strategy", ["data", "model"])
+def test_strategies_on_three_devices(strategy: str) -> None:
+    network = residual()
+    found = on_gpu(network, 3, 12, "fp32", strategy=strategy)
+    check_near(found, on_cpu(network, 12), TOLERANCE["fp32"])
+
+
+def test_a_recorded_step_equals_an_issued_one() -> None:
+    runs = [
+        on_gpu(normalized(), 2, 8, "bf16", "native", strategy="hybrid", graph=g)
+        for g in (True, False)
+    ]
+    assert difference(*runs) == 0
+
+
+@cases(20)
+@given(case=free_cases())
+def test_any_split_of_any_network(case: Case) -> None:
+    runs = []
+    for device in (target("fp32"), Target("cpu")):
+        asked = options(
+            case.network, case.mesh, case.batch, pins=case.pins, precision="fp32", target=device
+        )
+        bundle, _ = compiled(case.network, asked)
+        if device.name == "cpu":
+            runs.append(train(case.network, bundle, case.seed))
+            continue
+        with opened(bundle, "fp32") as backend:
+            runs.append(train(case.network, bundle, case.seed, backend=backend))
+    check_near(*runs, 1e-3)
+    assert runs[0].moved == runs[1].moved
