@@ -11,8 +11,10 @@ from __future__ import annotations
 import random
 import re
 import sys
+import threading
+import time
 import types
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,18 +36,38 @@ class World:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.queues: dict[int, deque[Try]] = {}
+        self.owners: dict[int, int] = {}
+        """The thread of every stream."""
         self.done: set[int] = set()
         self.tokens = 0
-        self.tape: dict[int, deque[Try]] | None = None
+        self.own = threading.local()
+        """What a thread records, and its current stream: a thread is a process of a run."""
+        self.lock = threading.RLock()
+        self.mail: dict[Any, Any] = {}
+        """What processes told each other in collectives."""
         self.memory: dict[int, Any] = {}
 
+    @property
+    def tape(self) -> dict[int, deque[Try]] | None:
+        found: dict[int, deque[Try]] | None = getattr(self.own, "tape", None)
+        return found
+
+    @property
+    def current(self) -> int:
+        return int(getattr(self.own, "current", 0))
+
     def put(self, stream: int, work: Try) -> None:
-        queues = self.queues if self.tape is None else self.tape
-        queues.setdefault(stream, deque()).append(work)
+        with self.lock:
+            queues = self.queues if self.tape is None else self.tape
+            queues.setdefault(stream, deque()).append(work)
+            self.owners[stream] = threading.get_ident()
 
     def record(self, stream: int) -> int:
-        self.tokens += 1
-        token = self.tokens
+        with self.lock:
+            self.tokens += 1
+            token = self.tokens
+        if self.tape is not None:
+            self.own.tokens.add(token)
         self.put(stream, lambda: self.done.add(token) is None)
         return token
 
@@ -66,8 +88,14 @@ class World:
         return any_
 
     def finish(self) -> None:
-        while any(self.queues.values()):
-            assert self.drain(), "streams wait for each other for ever"
+        """Wait for all streams of this thread, and so for what others have yet to put there."""
+        idle, me = 0, threading.get_ident()
+        while any(queue for s, queue in list(self.queues.items()) if self.owners[s] == me):
+            with self.lock:
+                idle = 0 if self.drain() else idle + 1
+            assert idle < 20_000, "streams wait for each other for ever"
+            if idle:
+                time.sleep(1e-3)
 
     def replay(self, tape: dict[int, deque[Try]], tokens: set[int]) -> Try:
         """A recorded graph as one piece of work; its events begin anew each time."""
@@ -95,7 +123,7 @@ def array_of(block: Block) -> Any:
 
 
 def over(pointer: int, shape: tuple[int, ...], dtype: Any, nhwc: bool = False) -> Any:
-    start, memory = next((s, m) for s, m in WORLD.memory.items() if s <= pointer < s + len(m))
+    start, memory = next((s, m) for s, m in list(WORLD.memory.items()) if s <= pointer < s + len(m))
     dims = tuple(shape[i] for i in (0, 2, 3, 1)) if nhwc else shape
     found = np.ndarray(dims, dtype, memory, pointer - start)
     return found.transpose(0, 3, 1, 2) if nhwc else found
@@ -182,7 +210,7 @@ class Array:
 
     def __setitem__(self, where: Any, value: Array) -> None:
         assert where is Ellipsis
-        WORLD.put(Stream.current, lambda: np.copyto(self.held, value.held) is None)
+        WORLD.put(WORLD.current, lambda: np.copyto(self.held, value.held) is None)
 
 
 class ElementwiseKernel:
@@ -204,7 +232,7 @@ class ElementwiseKernel:
                 store(target.held, total)
             return True
 
-        WORLD.put(Stream.current, work)
+        WORLD.put(WORLD.current, work)
 
 
 class Event:
@@ -227,7 +255,7 @@ class Graph:
 
 
 class Stream:
-    current, made = 0, 0
+    made = 0
 
     def __init__(self, non_blocking: bool = False, ptr: int = 0) -> None:
         Stream.made += not ptr
@@ -246,19 +274,123 @@ class Stream:
 
     def begin_capture(self, mode: Any) -> None:
         WORLD.finish()
-        WORLD.tape, self.first = {}, WORLD.tokens
+        WORLD.own.tape, WORLD.own.tokens = {}, set()
 
     def end_capture(self) -> Graph:
-        tape, WORLD.tape = WORLD.tape, None
+        tape, WORLD.own.tape = WORLD.tape, None
         assert tape is not None
-        return Graph(tape, set(range(self.first + 1, WORLD.tokens + 1)))
+        return Graph(tape, WORLD.own.tokens)
 
     def __enter__(self) -> Stream:
-        self.before, Stream.current = Stream.current, self.ptr
+        # One stream may be entered by several threads, so nothing is kept on it.
+        WORLD.own.before, WORLD.own.current = WORLD.current, self.ptr
         return self
 
     def __exit__(self, *problem: Any) -> None:
-        Stream.current = self.before
+        WORLD.own.current = WORLD.own.before
+
+
+class NcclCommunicator:
+    """Collectives between threads: done when all of a group have come to the same one."""
+
+    def __init__(self, size: int, name: Any, rank: int) -> None:
+        self.size, self.name, self.rank = size, name, rank
+        self.count = 0
+
+    def abort(self) -> None:
+        """Nothing is held."""
+
+    def allReduce(  # noqa: N802 (NCCL's name)
+        self, source: int, target: int, count: int, kind: int, op: int, stream: int
+    ) -> None:
+        values = over(source, (count,), _KINDS[kind])
+        self._collect(stream, values, lambda all_: _written(target, _reduced(op, all_)))
+
+    def reduce(
+        self, source: int, target: int, count: int, kind: int, op: int, root: int, stream: int
+    ) -> None:
+        def take(all_: list[Any]) -> None:
+            if self.rank == root:
+                _written(target, _reduced(op, all_))
+
+        self._collect(stream, over(source, (count,), _KINDS[kind]), take)
+
+    def broadcast(
+        self, source: int, target: int, count: int, kind: int, root: int, stream: int
+    ) -> None:
+        values = over(source, (count,), _KINDS[kind])
+        self._collect(stream, values, lambda all_: _written(target, all_[root]))
+
+    def send(self, pointer: int, count: int, kind: int, peer: int, stream: int) -> None:
+        _group(self, stream)[1].append((peer, over(pointer, (count,), _KINDS[kind])))
+
+    def recv(self, pointer: int, count: int, kind: int, peer: int, stream: int) -> None:
+        _group(self, stream)[2].append((peer, pointer))
+
+    def _collect(self, stream: int, values: Any, take: Callable[[list[Any]], None]) -> None:
+        _group(self, stream)[0].append((values, take))
+
+
+_KINDS = {4: np.int64, 7: np.float32, 8: np.float64, 9: np.uint16}
+
+
+def _reduced(op: int, values: list[Any]) -> Any:
+    total = widened(values[0]).copy()
+    for value in values[1:]:
+        total = {0: np.add, 2: np.maximum, 3: np.minimum}[op](total, widened(value))
+    bits = np.empty_like(values[0])
+    store(bits, total)
+    return bits
+
+
+def _written(pointer: int, values: Any) -> None:
+    over(pointer, values.shape, values.dtype)[...] = values
+
+
+def _group(communicator: NcclCommunicator, stream: int) -> Any:
+    """What the open group of this thread has: collectives, sent and received messages."""
+    opened = WORLD.own.group
+    opened[:2] = communicator, stream
+    return opened[2]
+
+
+def group_start() -> None:
+    WORLD.own.group = [None, 0, ([], [], [])]
+
+
+def group_end() -> None:
+    communicator, stream, parts = WORLD.own.group
+    told: list[int] = []
+
+    def work() -> bool:
+        return _meet(communicator, parts, told)
+
+    WORLD.put(stream, work)
+
+
+def _meet(communicator: NcclCommunicator, parts: Any, told: list[int]) -> bool:
+    """Say what this rank gives, once; take what others gave when all of it is there."""
+    collectives, sent, received = parts
+    name, rank, mail = communicator.name, communicator.rank, WORLD.mail
+    keys = [(name, communicator.count, each) for each in range(communicator.size)]
+    if not told:
+        told.append(1)
+        if collectives:
+            mail[keys[rank]] = [values.copy() for values, _ in collectives]
+        for peer, values in sent:
+            mail.setdefault((name, "from", rank, peer), deque()).append(values.copy())
+    if collectives and any(key not in mail for key in keys):
+        return False
+    wanted = Counter(peer for peer, _ in received)
+    if any(len(mail.get((name, "from", p, rank), ())) < n for p, n in wanted.items()):
+        return False
+    for index, (_, take) in enumerate(collectives):
+        take([mail[key][index] for key in keys])
+    for peer, pointer in received:
+        _written(pointer, mail[name, "from", peer, rank].popleft())
+    told.clear()
+    communicator.count += bool(collectives)
+    return True
 
 
 def malloc(nbytes: int) -> int:
@@ -298,6 +430,10 @@ def module() -> types.ModuleType:
         MemoryPointer=lambda memory, offset: types.SimpleNamespace(ptr=memory + offset),
         alloc_pinned_memory=lambda nbytes: bytearray(nbytes),
     )  # fmt: skip
+    cuda.nccl = types.SimpleNamespace(
+        NcclCommunicator=NcclCommunicator, groupStart=group_start, groupEnd=group_end,
+        get_unique_id=lambda: WORLD.random.random(), available=True,
+    )  # fmt: skip
     made = types.ModuleType("cupy")
     made.__dict__.update(cuda=cuda, ndarray=Array, ElementwiseKernel=ElementwiseKernel)
     return made
@@ -311,10 +447,11 @@ def pretended(seed: int = 0) -> Iterator[World]:
     from netc_runtime.comm import device_copies
 
     WORLD = World(seed)
-    before = {"cupy": sys.modules.get("cupy")}
+    before = {"cupy": sys.modules.get("cupy"), "cupy.cuda": sys.modules.get("cupy.cuda")}
     kernels = {name: kernel(name) for name in REFERENCE} | {"sgd": sgd}
     kept = table.KERNELS, native.KERNELS
-    sys.modules["cupy"] = module()
+    sys.modules["cupy"] = made = module()
+    sys.modules["cupy.cuda"] = made.cuda
     table.KERNELS = native.KERNELS = kernels  # type: ignore[misc]
     caches = (source.stream_of, device_copies.combiner)
     try:
@@ -325,9 +462,10 @@ def pretended(seed: int = 0) -> Iterator[World]:
         table.KERNELS, native.KERNELS = kept  # type: ignore[misc]
         for cached in caches:
             cached.cache_clear()
-        sys.modules.pop("cupy")
-        if before["cupy"] is not None:
-            sys.modules["cupy"] = before["cupy"]
+        for name, found in before.items():
+            sys.modules.pop(name)
+            if found is not None:
+                sys.modules[name] = found
 
 
 __all__ = ["ITEM_BYTES", "World", "pretended"]

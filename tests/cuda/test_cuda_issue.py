@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +12,12 @@ from cuda_cases import check_near, normalized, residual, target
 from harness import Run, compiled, options, tiny, train
 from hypothesis import given
 from pretend import pretended
-from random_networks import Case, cases, free_cases, round_cases
+from random_networks import GRIDS, Case, cases, free_cases, round_cases
 
 from netc.errors import PlanError
 from netc.passes.assign_formats import Target
 from netc.syntax.network import Network
+from netc_runtime.comm.ranks import Ranks
 from netc_runtime.cuda import CudaBackend
 
 
@@ -23,6 +26,44 @@ def pretend(network: Network, asked: Any, precision: str, seed: int) -> Run:
     with pretended(seed):
         backend = CudaBackend([bundle.init, bundle.train, bundle.eval], precision)
         return train(network, bundle, seed, backend=backend)
+
+
+class Threads(Ranks):
+    """Processes of a run that are threads."""
+
+    def __init__(self, rank: int, board: list[Any], barrier: threading.Barrier) -> None:
+        self.rank, self.size = rank, len(board)
+        self.board, self.barrier = board, barrier
+
+    def allgather(self, value: Any) -> list[Any]:
+        self.board[self.rank] = value
+        self.barrier.wait(25)
+        found = list(self.board)
+        self.barrier.wait(25)
+        return found
+
+
+def in_processes(network: Network, asked: Any, precision: str, seed: int) -> list[Run]:
+    """What every process of a run gets, over NCCL."""
+    bundle, _ = compiled(network, replace(asked, target=target(precision, "native")))
+    size = bundle.train.mesh.size
+    board, barrier = [None] * size, threading.Barrier(size)
+
+    def process(rank: int) -> Run:
+        ranks = Threads(rank, board, barrier)
+        programs = [bundle.init, bundle.train, bundle.eval]
+        backend = CudaBackend(programs, precision, ranks)
+        found = train(network, bundle, seed, backend=backend)
+        backend.close()
+        return found
+
+    with pretended(seed), ThreadPoolExecutor(size) as pool:
+        futures = [pool.submit(process, rank) for rank in range(size)]
+        problems = [problem for each in futures if (problem := each.exception()) is not None]
+        # Those that wait for the one that failed fail too, by the barrier.
+        for problem in sorted(problems, key=lambda p: isinstance(p, threading.BrokenBarrierError)):
+            raise problem
+        return [each.result() for each in futures]
 
 
 def check(case: Case) -> None:
@@ -60,3 +101,29 @@ def test_bfloat16_trains_close_to_float32(build: Any, devices: int) -> None:
     narrow = pretend(network, asked, "bf16", 3)
     wide = pretend(network, replace(asked, precision="fp32"), "fp32", 3)
     check_near(narrow, wide, 0.2, steps=1)
+
+
+@pytest.mark.parametrize("scheme", ["a", "b", "c"])
+@pytest.mark.parametrize("devices", [2, 3])
+def test_processes_exchange_what_threads_do(devices: int, scheme: str) -> None:
+    network, batch = tiny(), devices * devices * 2
+    asked = options(network, devices, batch, precision="fp32", strategy="hybrid", scheme=scheme)
+    alone, _ = compiled(network, replace(asked, target=Target("cpu")))
+    expected = train(network, alone, 4)
+    for found in in_processes(network, asked, "fp32", 4):
+        check_near(found, expected, 1e-5)
+
+
+@cases(12)
+@given(case=free_cases(meshes=GRIDS))
+def test_any_split_in_processes(case: Case) -> None:
+    asked = options(case.network, case.mesh, case.batch, pins=case.pins, precision="fp32")
+    bundle, _ = compiled(case.network, replace(asked, target=Target("cpu")))
+    expected = train(case.network, bundle, case.seed)
+    found = in_processes(case.network, asked, "fp32", case.seed)
+    for each in found:
+        check_near(each, expected, 1e-5)
+    moved: dict[tuple[int, int], int] = {}
+    for each in found:
+        moved |= {pair: moved.get(pair, 0) + n for pair, n in each.moved.items()}
+    assert moved == expected.moved
