@@ -28,6 +28,7 @@ def main() -> None:
     bundle = load_bundle(options)
     choice = choose(options, bundle)
     ranks = join_ranks(bundle, choice)
+    bundle = bundle if ranks is None else ranks.agree(bundle)
     session = open_session(choice, bundle, ranks)
     session.initialize(0)
     rng = np.random.default_rng(0)

@@ -19,8 +19,9 @@ class StepReport:
 
     seconds: float = 0.0
     """From the first instruction to the last; on the null backend by the cost model."""
-    exposed_seconds: float = 0.0
-    """Communication not hidden behind computation, on the device where it is longest."""
+    exposed_seconds: float | None = 0.0
+    """Communication not hidden behind computation, on the device where it is longest; None where
+    it is not measured."""
     bytes_moved: dict[tuple[int, int], int] = field(default_factory=dict)
     """Bytes that really went from one device to another."""
 

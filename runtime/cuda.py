@@ -12,12 +12,14 @@ program on one GPU: slow, but the same program.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netc.errors import DeviceError, Diagnostic, NetError
 from netc.ir.program import Collective, Instruction, Launch, Port, Program, View
 from netc.ir.types import ITEM_BYTES
 from netc_kernels.cuda.block import Block
@@ -60,6 +62,8 @@ class CudaBackend:
         self.arenas = {d: cupy.cuda.runtime.malloc(max(n, 1)) for d, n in sizes.items()}
         for d, nbytes in sizes.items():
             cupy.cuda.runtime.memset(self.arenas[d], 255, nbytes)
+        # Streams of programs do not wait for the one that this went to.
+        cupy.cuda.runtime.deviceSynchronize()
         self.streams: dict[tuple[int, str], Any] = {}
         self.binders = {
             d: Binder(precision, self.stream(d, "compute").ptr, self.plans) for d in self.devices
@@ -104,6 +108,7 @@ class CudaBackend:
         for executable in self.loaded:
             # A graph that holds collectives must go before their communicators.
             executable.recorded = None
+            executable.writer.close()
         if self.collectives is not None:
             self.collectives.close()
         for pointer in self.arenas.values():
@@ -127,16 +132,48 @@ class CudaExecutable:
         if backend.collectives is not None:
             found = (i for i in program.instructions if isinstance(i, Collective))
             backend.collectives.prepare(list(found))
-        self.work = [self._bound(n, i) for n, i in enumerate(program.instructions)]
-        self.moved = _moved(self.work)
+        with told("made ready"):
+            self.work = self._bind_all()
+        self.moved = self._moved()
         used = {i.stream for i in program.instructions} | {"compute"}
         self.streams = [backend.stream(d, kind) for d in backend.devices for kind in sorted(used)]
         self.origin = backend.stream(backend.devices[0], "compute")
-        self.begin, self.end = cupy.cuda.Event(), cupy.cuda.Event()
         self.runs = 0
         self.recorded: Any = None
         self.writer = PortWriter(self.block, self.origin)
         self.reader = PortReader(self.block)
+
+    def _bind_all(self) -> list[Start | None]:
+        """Bind every instruction; all processes take the same kernels for the same products.
+
+        Values that each of them computes for itself must stay equal to the bit.
+        """
+        instructions = list(enumerate(self.program.instructions))
+        made = [self._bound(number, instruction) for number, instruction in instructions]
+        ranks, plans = self.backend.ranks, self.backend.plans
+        if ranks is None:
+            return made
+        agreed: dict[str, str] = {}
+        for each in reversed(ranks.allgather(dict(plans))):
+            agreed |= each
+        changed = {key: name for key, name in agreed.items() if plans.get(key, name) != name}
+        for key, name in agreed.items():
+            plans[key] = name
+        if not changed:
+            return made
+        return [self._bound(number, instruction) for number, instruction in instructions]
+
+    def _moved(self) -> dict[tuple[int, int], int]:
+        """Bytes that a run copies from one device to another, by both, over all processes."""
+        moved: dict[tuple[int, int], int] = {}
+        for start in self.work:
+            for giver, taker, nbytes in getattr(start, "moved", ()):
+                if giver != taker and nbytes:
+                    moved[giver, taker] = moved.get((giver, taker), 0) + nbytes
+        ranks = self.backend.ranks
+        for each in [] if ranks is None else ranks.allgather(moved):
+            moved = {**each, **moved}
+        return moved
 
     def run(self) -> StepReport:
         """Execute all instructions once and wait for the end."""
@@ -145,21 +182,23 @@ class CudaExecutable:
 
     def start(self) -> None:
         """Execute all instructions once, without waiting for them."""
-        if self.backend.graph and self.runs == EAGER_RUNS:
-            self.recorded = self._record()
-        self.runs += 1
-        self.writer.place()
-        self.began = time.perf_counter()
-        if self.recorded is not None:
-            self.recorded.launch(self.origin)
-        else:
-            self._issue()
+        with told("run"):
+            if self.backend.graph and self.runs == EAGER_RUNS:
+                self.recorded = self._record()
+            self.runs += 1
+            self.writer.place()
+            self.began = time.perf_counter()
+            if self.recorded is not None:
+                self.recorded.launch(self.origin)
+            else:
+                self._issue()
 
     def finish(self) -> StepReport:
         """Wait for what `start` began."""
-        self.origin.synchronize()
+        with told("run"):
+            self.origin.synchronize()
         seconds = time.perf_counter() - self.began
-        return StepReport(seconds, 0.0, dict(self.moved))
+        return StepReport(seconds, None, dict(self.moved))
 
     def measure(self, repeats: int) -> Timing:
         """Execute all instructions `repeats` times, and again with launches alone and repeated.
@@ -182,8 +221,8 @@ class CudaExecutable:
 
     def write(self, port: Port, value: Array) -> None:
         """Put the blocks of a global tensor where the program reads them."""
-        self.stage(port, value)
-        self.writer.place()
+        for view in own_views(self.program, port, self.backend.devices):
+            self.writer.write(view, np.asarray(value)[region(view)])
 
     def stage(self, port: Port, value: Array) -> None:
         """Bring the blocks of a global tensor to the devices; `start` puts them in place."""
@@ -292,11 +331,14 @@ class CudaExecutable:
                 self.events[number, device].record(stream)
 
 
-def _moved(work: Sequence[Start | None]) -> dict[tuple[int, int], int]:
-    """Bytes that a run copies from one device to another, by both."""
-    moved: dict[tuple[int, int], int] = {}
-    for start in work:
-        for giver, taker, nbytes in getattr(start, "moved", ()):
-            if giver != taker and nbytes:
-                moved[giver, taker] = moved.get((giver, taker), 0) + nbytes
-    return moved
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """What CUDA, its libraries and the driver say, as the device's error."""
+    try:
+        yield
+    except NetError:
+        raise
+    except Exception as error:
+        message = f"a program cannot be {what} on the GPU: {type(error).__name__}: {error}."
+        hint = "'--no-graph' issues a step bit by bit, which shows where it fails."
+        raise DeviceError(Diagnostic("E070", message, help=hint)) from error

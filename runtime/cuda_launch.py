@@ -7,8 +7,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from netc.errors import DeviceError, Diagnostic
 from netc.ir.program import Program
 from netc_kernels.cuda import vendor
+from netc_kernels.cuda.source import digest
 from netc_runtime.comm.ranks import Ranks
 from netc_runtime.cuda import CudaBackend
 from netc_runtime.launch import check_memory
@@ -27,7 +29,11 @@ def open_cuda(
     import cupy
 
     if ranks is not None:
-        cupy.cuda.Device(ranks.rank % cupy.cuda.runtime.getDeviceCount()).use()
+        local, gpus = ranks.local, cupy.cuda.runtime.getDeviceCount()
+        if local >= gpus:
+            message = f"this machine has {gpus} GPUs for {local + 1} processes or more."
+            raise DeviceError(Diagnostic("E071", message, help="start one process a GPU."))
+        cupy.cuda.Device(local).use()
     devices = range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
     free, _ = cupy.cuda.runtime.memGetInfo()
     check_memory(programs, devices, free, "the GPU")
@@ -49,7 +55,7 @@ class _KeptPlans(dict[str, str]):
 
         found = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
         library = "none" if vendor.missing() else vendor.version()
-        self.machine = f"{found['name'].decode()}, cuDNN {library}"
+        self.machine = f"{found['name'].decode()}, cuDNN {library}, kernels {digest()}"
         self.path = table_path().with_name("plans.json")
         super().__init__(self._read().get(self.machine, {}))
 

@@ -61,6 +61,7 @@ class PortWriter:
         if not target.elements:
             return
         slot = self._slot(view, target)
+        slot.landed.synchronize()
         slot.taken.synchronize()
         slot.array[...] = value
         cupy.cuda.runtime.memcpyAsync(
@@ -69,6 +70,34 @@ class PortWriter:
         )  # fmt: skip
         slot.landed.record(self.copies)
         self.staged[view] = slot
+
+    def write(self, view: View, value: Array) -> None:
+        """Put a block where programs read it, and wait for that; nothing is kept."""
+        import cupy
+
+        target = self.open(view)
+        if not target.elements:
+            return
+        self.stream.synchronize()
+        whole = np.ascontiguousarray(value, _HOST[target.dtype])
+        rooms = [_allocated(Block(0, target.shape, _landing_type(target))), *self._ways(target)]
+        kind = cupy.cuda.runtime.memcpyHostToDevice
+        cupy.cuda.runtime.memcpy(rooms[0].pointer, whole.ctypes.data, rooms[0].nbytes, kind)
+        for source, place in pairwise(rooms):
+            _bring(place, source, self.stream.ptr)
+        self.stream.synchronize()
+        for room in rooms[:-1]:
+            cupy.cuda.runtime.free(room.pointer)
+
+    def close(self) -> None:
+        """Give the memory back that journeys took; none is under way."""
+        import cupy
+
+        landings = [slot.landing for slots in self.slots.values() for slot in slots]
+        between = [room for rooms in self.rooms.values() for room in rooms[:-1]]
+        for block in (*landings, *between):
+            cupy.cuda.runtime.free(block.pointer)
+        self.slots, self.rooms = {}, {}
 
     def place(self) -> None:
         """Put what was staged where programs read it, in its format and type."""
@@ -89,11 +118,13 @@ class PortWriter:
     def _rooms(self, view: View) -> list[Block]:
         """Where a block goes after it landed: into the port's format, then into its data type."""
         if view not in self.rooms:
-            target = self.open(view)
-            between = Block(0, target.shape, _landing_type(target), True)
-            two = target.nhwc and target.dtype != between.dtype
-            self.rooms[view] = [_allocated(between), target] if two else [target]
+            self.rooms[view] = self._ways(self.open(view))
         return self.rooms[view]
+
+    def _ways(self, target: Block) -> list[Block]:
+        between = Block(0, target.shape, _landing_type(target), True)
+        two = target.nhwc and target.dtype != between.dtype
+        return [_allocated(between), target] if two else [target]
 
 
 class PortReader:

@@ -153,7 +153,9 @@ def _copies(stream: Any) -> tuple[float, ...]:
     """Seconds of large copies inside the GPU's memory."""
     import cupy
 
-    target, source = (_Room((COPIED_BYTES // 4,), "f32").block for _ in range(2))
+    # Both rooms are held, or the second would be given the first one's memory.
+    rooms = [_Room((COPIED_BYTES // 4,), "f32") for _ in range(2)]
+    target, source = (room.block for room in rooms)
 
     def copy() -> None:
         cupy.cuda.runtime.memcpyAsync(

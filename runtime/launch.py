@@ -61,6 +61,16 @@ def choose_backend(
     return Choice("cpu", "as asked" if asked else lacking)
 
 
+def check_precision(backend: str, precision: str) -> None:
+    """Raise DeviceError where no device of a backend computes in a precision."""
+    if backend == "cuda" and precision == "fp64":
+        message = "there are no CUDA kernels in fp64."
+        raise DeviceError(Diagnostic("E078", message, help="take '--backend cpu'."))
+    if backend == "cpu" and precision in CUDA_ONLY:
+        message = f"precision {precision} is the cuda backend's alone."
+        raise DeviceError(Diagnostic("E078", message, help="take '--backend cuda'."))
+
+
 def why_not_cuda(devices: int, precision: str, share_gpus: bool) -> str:
     """Why GPUs cannot run a program; empty where they can."""
     from netc_kernels import cuda
@@ -73,7 +83,8 @@ def why_not_cuda(devices: int, precision: str, share_gpus: bool) -> str:
         return cuda.available()
     if gpus < needed:
         return f"{gpus} GPUs are visible, {needed} needed; '--share-gpus' puts all devices on one"
-    return "NCCL is not installed" if needed > 1 and not _has_nccl() else ""
+    several = devices > 1 and not share_gpus
+    return "NCCL is not installed" if several and not _has_nccl() else ""
 
 
 def _has_nccl() -> bool:
@@ -96,19 +107,15 @@ def visible_gpus() -> int:
 
 
 def join_ranks(bundle: Bundle, choice: Choice) -> Ranks | None:
-    """The processes that mpiexec started, or that this one starts by its own command, one a GPU;
-    after they agreed on the program. None where this process is alone.
+    """The processes that mpiexec started, or that this one starts by its own command, one a GPU.
+    None where this process is alone.
     """
     devices = bundle.train.mesh.size
-    ranks: Ranks
     if started_ranks() > 1:
-        ranks = MpiRanks()
-    elif choice.name == "cuda" and devices > 1 and not choice.share_gpus:
-        ranks = LocalRanks(devices)
-    else:
-        return None
-    ranks.check(bundle)
-    return ranks
+        return MpiRanks()
+    if choice.name == "cuda" and devices > 1 and not choice.share_gpus:
+        return LocalRanks(devices)
+    return None
 
 
 def open_backend(

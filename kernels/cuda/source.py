@@ -29,6 +29,13 @@ def _module(file: str, defines: tuple[str, ...], arch: str) -> Any:
 
 
 @cache
+def digest() -> str:
+    """Of all sources and what launches them; measurements of kernels hold for one digest."""
+    files = sorted(each for each in FOLDER.iterdir() if each.suffix in (".cu", ".cuh", ".py"))
+    return f"{crc32(b''.join(each.read_bytes() for each in files)):08x}"
+
+
+@cache
 def function(file: str, name: str, arch: str = "", **defines: object) -> Any:
     """The kernel `name` of a source, compiled by NVRTC with macros set as in `defines`.
 

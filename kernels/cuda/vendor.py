@@ -167,6 +167,10 @@ class Planned:
     ) -> None:
         import cudnn
 
+        if product.relu_dx and product.padded != product.channels:
+            raise UnsupportedError("a relu's slope has no padded channels")
+        if any(b.pointer % 16 for b in (out, *operands, *([extra] if extra else []))):
+            raise UnsupportedError("cuDNN wants tensors that begin at multiples of 16 bytes")
         self.vendor, self.product = vendor, product
         self.before: list[Callable[[int], None]] = []
         self.after: list[Callable[[int], None]] = []
@@ -212,7 +216,7 @@ class Planned:
             graph.deselect_numeric_notes(_unwanted(cudnn, self.product.precision))
             graph.deselect_workspace_greater_than(WORKSPACE_BYTES)
             graph.check_support()
-        except cudnn.cudnnGraphNotSupportedError as error:
+        except (cudnn.cudnnGraphNotSupportedError, RuntimeError, ValueError) as error:
             raise UnsupportedError(f"cuDNN has no plan for {self.product}: {error}") from error
         count = graph.get_execution_plan_count()
         names = [graph.get_plan_name_at_index(i) for i in range(count)]

@@ -30,7 +30,7 @@ from netc_kernels import cpu
 from netc_runtime.cuda_kernels import CudaKernels
 from netc_runtime.cuda_launch import known_plans
 from netc_runtime.kernels import CpuKernels
-from netc_runtime.launch import CUDA_ONLY, choose_backend
+from netc_runtime.launch import CUDA_ONLY, check_precision, choose_backend
 from netc_runtime.tuning import load_times
 
 DEFAULT_BATCH = 128
@@ -116,7 +116,10 @@ def _target(
     options: argparse.Namespace, network: Network, chosen: Options
 ) -> tuple[Target, dict[str, Any]]:
     """What the program is compiled for, and what the compiled file says about that."""
-    if target_name(options, chosen.mesh.size) == "cuda":
+    name = target_name(options, chosen.mesh.size)
+    if not options.runs:
+        check_precision(name, chosen.precision)
+    if name == "cuda":
         kernels = _kernels(options, ("auto", "native", "vendor"), "cuda")
         choose = CudaKernels(chosen.precision, kernels, known_plans()).choose
         known = {"target": "cuda", "threads": 0, "kernels": kernels}

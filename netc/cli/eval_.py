@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from netc.cli.data import open_data
@@ -32,11 +33,11 @@ def run(options: argparse.Namespace) -> int:
     """Compile if need be, and go through the held-out images once."""
     bundle = load_bundle(options, training=False)
     choice = choose(options, bundle)
-    return on_ranks(bundle, choice, lambda ranks: _run(options, bundle, choice, ranks))
+    return on_ranks(bundle, choice, partial(_run, options, choice))
 
 
 def _run(
-    options: argparse.Namespace, bundle: Bundle, choice: Choice, ranks: Ranks | None
+    options: argparse.Namespace, choice: Choice, ranks: Ranks | None, bundle: Bundle
 ) -> int:  # fmt: skip
     file = find_weights(options.weights, out_folder(options, bundle))
     dataset = open_data(options, bundle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,11 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(Diagnostic("E051", f"'--top {options.top}' must be at least 1."))
     bundle = load_bundle(options, training=False, images=len(options.images))
     choice = choose(options, bundle)
-    return on_ranks(bundle, choice, lambda ranks: _run(options, bundle, choice, ranks))
+    return on_ranks(bundle, choice, partial(_run, options, choice))
 
 
 def _run(
-    options: argparse.Namespace, bundle: Bundle, choice: Choice, ranks: Ranks | None
+    options: argparse.Namespace, choice: Choice, ranks: Ranks | None, bundle: Bundle
 ) -> int:  # fmt: skip
     file = find_weights(options.weights, out_folder(options, bundle))
     names = class_names(options, bundle, file)

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -31,11 +32,11 @@ def run(options: argparse.Namespace) -> int:
         check_roofline(Path(options.output))
     bundle = load_bundle(options)
     choice = choose(options, bundle)
-    return on_ranks(bundle, choice, lambda ranks: _run(options, bundle, choice, ranks))
+    return on_ranks(bundle, choice, partial(_run, options, choice))
 
 
 def _run(
-    options: argparse.Namespace, bundle: Bundle, choice: Choice, ranks: Ranks | None
+    options: argparse.Namespace, choice: Choice, ranks: Ranks | None, bundle: Bundle
 ) -> int:  # fmt: skip
     """Of several processes the first one tells what its device does."""
     if ranks is not None and ranks.rank:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -43,11 +44,11 @@ def run(options: argparse.Namespace) -> int:
     choice = choose(options, bundle)
     if choice.name == "null":
         return _predict(options, bundle, choice)
-    return on_ranks(bundle, choice, lambda ranks: _run(options, bundle, choice, ranks))
+    return on_ranks(bundle, choice, partial(_run, options, choice))
 
 
 def _run(
-    options: argparse.Namespace, bundle: Bundle, choice: Choice, ranks: Ranks | None
+    options: argparse.Namespace, choice: Choice, ranks: Ranks | None, bundle: Bundle
 ) -> int:  # fmt: skip
     """Train; of several processes the first one keeps what is saved."""
     training = _training(options, bundle)
@@ -198,6 +199,7 @@ def _sent(trainer: Trainer) -> list[int]:
 def _predict(options: argparse.Namespace, bundle: Bundle, choice: Choice) -> int:
     """The null backend: one step by the cost model, nothing is trained."""
     report = open_backend(choice, bundle).load(bundle.train).run()
+    assert report.exposed_seconds is not None, "the null backend knows"
     devices = bundle.train.mesh.size
     sent = [report.sent(d) for d in range(devices)]
     if options.json:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+import time
+import traceback
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
@@ -23,6 +25,7 @@ from netc_runtime.launch import Choice, choose_backend, join_ranks, open_backend
 from netc_runtime.session import Session
 
 BUNDLE_HEAD = "netc bundle "
+SILENT_SECONDS = 1.0
 
 
 def load_bundle(
@@ -116,22 +119,35 @@ def choose(options: argparse.Namespace, bundle: Bundle) -> Choice:
     return replace(choice, reason=lacking or here)
 
 
-def on_ranks(bundle: Bundle, choice: Choice, work: Callable[[Ranks | None], int]) -> int:
+Work = Callable[[Ranks | None, Bundle], int]
+"""What a process of a run does with its place among the others and the program; the exit code."""
+
+
+def on_ranks(bundle: Bundle, choice: Choice, work: Work) -> int:
     """Do the work in every process of a run, or in this one alone; the exit code.
 
     The first process speaks; when one fails, all end.
     """
     ranks = join_ranks(bundle, choice)
     if ranks is None:
-        return work(None)
+        return work(None, bundle)
     try:
         with redirect_stdout(io.StringIO()) if ranks.rank else nullcontext():
-            code = work(ranks)
+            code = work(ranks, ranks.agree(bundle))
         ranks.close()
         return code
     except NetError as error:
+        if ranks.rank:
+            # What fails here most often fails in the first process too, which says so.
+            time.sleep(SILENT_SECONDS)
+        elif ranks.release():
+            raise
         print(render(error.diagnostics), file=sys.stderr, flush=True)
         ranks.abort(error.exit_code)
+        raise
+    except BaseException:
+        traceback.print_exc()
+        ranks.abort(1)
         raise
 
 

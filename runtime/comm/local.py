@@ -22,6 +22,8 @@ from netc_runtime.comm.ranks import Ranks
 RANK, SIZE, PORT, KEY = "NETC_RANK", "NETC_RANKS", "NETC_PORT", "NETC_KEY"
 """What the first process tells the others, by environment variables."""
 POLL_SECONDS = 0.2
+END_SECONDS = 3.0
+"""How long a process may take to end after it closed its connections."""
 
 
 class LocalRanks(Ranks):
@@ -45,6 +47,19 @@ class LocalRanks(Ranks):
 
     def allgather(self, value: Any) -> list[Any]:
         """What every process gives, in rank order."""
+        try:
+            return self._gathered(value)
+        except (EOFError, OSError):
+            # A connection ends before the process that held it does.
+            for _ in range(int(END_SECONDS / POLL_SECONDS)):
+                if self.rank:
+                    break
+                if (dead := self._dead()) is not None:
+                    self._give_up(*dead)
+                time.sleep(POLL_SECONDS)
+            os._exit(DeviceError.exit_code)
+
+    def _gathered(self, value: Any) -> list[Any]:
         if self.rank:
             self.talks[0].send(value)
             found: list[Any] = self.talks[0].recv()
@@ -53,6 +68,15 @@ class LocalRanks(Ranks):
         for talk in self.talks:
             talk.send(values)
         return values
+
+    def release(self) -> bool:
+        """End the others where this process can, and may go on to say why; else False."""
+        if self.rank:
+            return False
+        self.over = True
+        for other in self.others:
+            other.kill()
+        return True
 
     def abort(self, code: int) -> None:
         """End all processes: this one cannot go on."""

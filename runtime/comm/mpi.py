@@ -46,6 +46,13 @@ class MpiRanks(Ranks):
         self.world = MPI.COMM_WORLD
         self.rank, self.size = self.world.Get_rank(), self.world.Get_size()
 
+    @property
+    def local(self) -> int:
+        """The number of this process among those of its machine."""
+        from mpi4py import MPI
+
+        return int(self.world.Split_type(MPI.COMM_TYPE_SHARED).Get_rank())
+
     def allgather(self, value: Any) -> list[Any]:
         """What every process gives, in rank order."""
         found: list[Any] = self.world.allgather(value)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.program import Bundle, View
-from netc.ir.text import bundle_text
+from netc.ir.text import bundle_text, parse_bundle
 
 Array = NDArray[Any]
 
@@ -39,15 +39,37 @@ class Ranks:
         """The blocks of all ranks, in rank order."""
         return [block for each in self.allgather(mine) for block in each]
 
-    def check(self, bundle: Bundle) -> None:
-        """Raise DeviceError where ranks and devices differ in number, or the programs do."""
+    @property
+    def local(self) -> int:
+        """The number of this process among those of its machine."""
+        return self.rank
+
+    def release(self) -> bool:
+        """End the others where this process can, and may go on to say why; else False."""
+        return False
+
+    def agree(self, bundle: Bundle) -> Bundle:
+        """The first process's program, for all: kernels measured elsewhere may be named otherwise.
+
+        Raises DeviceError where ranks and devices differ in number, or what was compiled does.
+        """
         devices = bundle.train.mesh.size
         if self.size != devices:
             message = f"{self.size} ranks were started for {devices} devices."
             hint = "'mpiexec -n' and '--devices' must agree."
             raise DeviceError(Diagnostic("E074", message, help=hint))
-        digest = hashlib.sha256(bundle_text(bundle).encode()).hexdigest()
-        if len(set(self.allgather(digest))) > 1:
+        told = self.allgather((_digest(bundle), "" if self.rank else bundle_text(bundle)))
+        if len({digest for digest, _ in told}) > 1:
             message = "the ranks have different programs."
             hint = "give every rank the same network, options and version of netc."
             raise DeviceError(Diagnostic("E074", message, help=hint))
+        return parse_bundle(told[0][1]) if self.rank else bundle
+
+
+def _digest(bundle: Bundle) -> str:
+    """Of what is computed and where, whatever kernels do it."""
+    train = bundle.train
+    order = [(i.node, i.devices, i.stream, i.waits) for i in train.instructions]
+    facts = {name: value for name, value in bundle.facts if name not in ("threads", "kernels")}
+    said = repr((sorted(facts.items()), train.mesh, train.inputs, train.state, order))
+    return hashlib.sha256(said.encode()).hexdigest()

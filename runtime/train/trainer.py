@@ -63,8 +63,8 @@ class StepDone:
     loss: float
     learning_rate: float
     images_per_second: float
-    exposed_seconds: float
-    """Communication of this step that nothing hid."""
+    exposed_seconds: float | None
+    """Communication of this step that nothing hid; None where it is not measured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,3 +153,16 @@ def test_help_imports_nothing_heavy():
         [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("backend", "precision"), [("cuda", "fp64"), ("cpu", "bf16")])
+def test_what_no_backend_computes_is_not_compiled(
+    backend: str, precision: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compile", "digits", "--backend", backend, "--precision", precision]) == 6
+    assert "error[E078]" in capsys.readouterr().err
+
+
+def test_kernels_of_another_backend_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", "digits", "--backend", "cuda", "--kernels", "fast"]) == 2
+    assert "'--kernels fast' is not for the cuda backend" in capsys.readouterr().err
