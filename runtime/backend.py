@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -93,6 +93,8 @@ class Backend(Protocol):
     """Devices with memory, on which the programs of one bundle share their state."""
 
     name: str
+    devices: Sequence[int]
+    """Those of this process."""
 
     def load(self, program: Program) -> Executable:
         """Make a program ready to run."""

@@ -47,7 +47,9 @@ class CpuBackend:
         With `poison`, fresh bytes and those of ended values are NaN, so that a use of what is not
         there shows in the result. With `ranks`, this process has one device, the others the rest.
         """
-        self.devices = range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
+        self.devices: Sequence[int] = (
+            range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
+        )
         sizes = {d: max(p.arena_bytes[d] for p in programs) for d in self.devices}
         self.arenas = {d: _aligned(-(-n // 8) * 8) for d, n in sizes.items()}
         self.poison, self.ranks = poison, ranks

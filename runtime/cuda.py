@@ -55,7 +55,9 @@ class CudaBackend:
         """
         import cupy
 
-        self.devices = range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
+        self.devices: Sequence[int] = (
+            range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
+        )
         self.ranks, self.graph, self.precision = ranks, graph, precision
         self.plans = {} if plans is None else plans
         sizes = {d: max(p.arena_bytes[d] for p in programs) for d in self.devices}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from netc.ir.program import Bundle, Port
 from netc_runtime.backend import Backend, Executable, StepReport
+from netc_runtime.ports import own_views
 
 Array = NDArray[Any]
 
@@ -45,6 +46,18 @@ class Session:
         self.stage(images, labels)
         self.begin(step=step, seed=seed, learning_rate=learning_rate)
         return self.results()
+
+    def rows(self) -> tuple[int, int]:
+        """First and last (exclusive) row of a batch that the devices of this process read; the
+        first row where they read none.
+        """
+        program, devices = self.train.program, self.backend.devices
+        ports = (p for p in program.inputs if p.name in ("labels", self._image(self.train)))
+        views = [view for port in ports for view in own_views(program, port, devices)]
+        read = [view for view in views if view.shape[0]]
+        if not read:
+            return 0, 1
+        return min(v.where[0] for v in read), max(v.where[0] + v.shape[0] for v in read)
 
     def stage(self, images: Array, labels: Array) -> None:
         """Take the batch of the next training step, while one may be running."""

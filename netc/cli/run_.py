@@ -57,7 +57,7 @@ def _run(
     lost = tempfile.TemporaryDirectory() if ranks is not None and ranks.rank else nullcontext()
     with lost as folder, closing(open_session(choice, bundle, ranks)) as session:
         own = replace(training, folder=Path(folder or training.folder))
-        trainer = Trainer(session, dataset, own, agree)
+        trainer = Trainer(session, dataset, own, agree, keeps=ranks is None or not ranks.rank)
         weights = _begin(options, bundle, trainer, training.folder)
         _announce(options, choice, trainer, weights)
         return _train(options, trainer)

@@ -105,12 +105,16 @@ class Trainer:
         dataset: Dataset,
         training: Training,
         agree: Callable[[bool], bool] = bool,
+        keeps: bool = True,
     ) -> None:
-        """With several processes `agree` makes what one of them wants the wish of all."""
-        self.agree = agree
+        """With several processes `agree` makes what one of them wants the wish of all, and one
+        `keeps` the checkpoints.
+        """
+        self.agree, self.keeps = agree, keeps
         self.session, self.dataset, self.training = session, dataset, training
         facts = dict(session.bundle.facts)
         self.batch = session.batch
+        self.rows = session.rows()
         self.network: str = facts["network"]
         self.steps_per_epoch = dataset.train_size // self.batch
         if not self.steps_per_epoch:
@@ -196,12 +200,22 @@ class Trainer:
         return ThreadPoolExecutor(1, "netc-loader")
 
     def _load(self, step: int) -> tuple[Array, Array]:
-        """The images of a step: place in the epoch's order, augmented."""
+        """The images of a step: place in the epoch's order, augmented.
+
+        Rows that no device of this process reads are left as they are.
+        """
         epoch, place = divmod(step, self.steps_per_epoch)
-        seed = self.training.seed
-        wanted = order(seed, epoch, self.dataset.train_size)[place * self.batch :][: self.batch]
+        seed, (first, last) = self.training.seed, self.rows
+        batch = order(seed, epoch, self.dataset.train_size)[place * self.batch :][: self.batch]
+        wanted = batch[first:last]
         images, labels = self.dataset.load("train", wanted, self.session.dtype)
-        return augment(images, wanted, seed, epoch, self.training.augment), labels
+        images = augment(images, wanted, seed, epoch, self.training.augment)
+        if len(wanted) == self.batch:
+            return images, labels
+        whole = np.empty((self.batch, *images.shape[1:]), images.dtype)
+        every = np.zeros(self.batch, labels.dtype)
+        whole[first:last], every[first:last] = images, labels
+        return whole, every
 
     def _step(self, step: int, batches: ThreadPoolExecutor) -> StepDone:
         """One step; while it runs, the next one's batch goes to the devices."""
@@ -240,8 +254,10 @@ class Trainer:
         path = self.training.folder / checkpoint_name(step)
         position = Position(step, step // self.steps_per_epoch, self.network, self.training.seed)
         meta = position.as_meta() | classes_meta(self.dataset.classes)
-        save(path, self.session.state(), meta)
-        prune(self.training.folder, KEPT_CHECKPOINTS)
+        state = self.session.state()
+        if self.keeps:
+            save(path, state, meta)
+            prune(self.training.folder, KEPT_CHECKPOINTS)
         return path
 
 
