@@ -164,7 +164,8 @@ def _computed(name: str, out: Block, inputs: tuple[Block, ...], told: dict[str, 
         told.pop(extra, None)
     bias, relu, positive = (told.pop(key, None) for key in ("bias", "relu", "positive"))
     values = [read(block) for block in inputs]
-    result = np.full(out.shape, np.nan, np.int64 if out.dtype == "i64" else np.float32)
+    result = np.empty(out.shape, np.int64 if out.dtype == "i64" else np.float32)
+    result.fill(-1 if out.dtype == "i64" else np.nan)
     REFERENCE[name](result, *values, **told)
     if bias is not None:
         result = result + read(bias).reshape(1, -1, *[1] * (result.ndim - 2))

@@ -21,8 +21,8 @@ TOLERANCE = {np.float64: 1e-13, np.float32: 1e-6}
 """Relative L2 difference of a result; float32 starts from rounded inputs."""
 OWN = {"dropout", "init_normal", "init_constant"}
 """Random numbers are netc's own."""
-PLACING = {"copy", "concat_rows", "accumulate"}
-"""Ops that only move, or add up, what other devices or rounds have; other tests hold these."""
+PLACING = {"cast", "copy", "concat_rows", "accumulate"}
+"""Ops that only move, round, or add up what is there already; other tests hold these."""
 
 with safe_open(Path(__file__).with_name("ops.safetensors"), "numpy") as file:
     TENSORS: dict[str, Array] = {name: file.get_tensor(name) for name in sorted(file.keys())}
