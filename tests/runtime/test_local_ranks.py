@@ -12,6 +12,8 @@ import os, sys, time
 from netc_runtime.comm.local import LocalRanks
 
 ranks = LocalRanks(3)
+if sys.argv[1] == "fail" and ranks.rank == 1:
+    sys.exit(5)
 values = ranks.allgather(ranks.rank * 10)
 assert ranks.any(ranks.rank == 2) and not ranks.any(False)
 if sys.argv[1] == "die" and ranks.rank == 1:
@@ -43,3 +45,10 @@ def test_all_stop_within_seconds_when_one_is_killed(tmp_path: Path) -> None:
     assert done.returncode == 6
     assert "error[E070]: the process of device 1 ended (signal 9)" in done.stderr
     assert time.perf_counter() - began < 20
+
+
+def test_a_process_that_leaves_early_is_named(tmp_path: Path) -> None:
+    done = started(tmp_path, "fail")
+    assert done.returncode == 6
+    assert "the process of device 1 ended (exit code 5)" in done.stderr
+    assert "Traceback" not in done.stderr
