@@ -182,8 +182,7 @@ def _convolve(
     tiles = shape.images * source.rows * source.columns
     plan = layout(shape, tiles, source.channels, target.channels, pool.threads)
     own = up(POSITIONS * plan.filters.position, GAP)
-    per_group = w.size // shape.groups
-    filters = w.reshape(-1)[group * per_group : (group + 1) * per_group]
+    filters = w.reshape(shape.groups, -1)[group]
     size, taps = shape.size[0], shape.size[0] * shape.size[1]
     lane, row = (taps, taps * target.channels) if flip else (taps * source.channels, taps)
     y, x, bias, positive = (array.reshape(-1) for array in (y, x, bias, positive))

@@ -13,6 +13,18 @@ from typing import Any, NamedTuple
 
 from netc_kernels.cpu import winograd_matrices as matrices
 from netc_kernels.cpu.product import PANEL
+from netc_kernels.cpu.several import (
+    five,
+    four,
+    put_five,
+    put_four,
+    put_six,
+    put_three,
+    put_two,
+    six,
+    three,
+    two,
+)
 from netc_kernels.cpu.vector import (
     LANES,
     copy_element,
@@ -98,95 +110,39 @@ def _inside(tiles: Any, row: int, column: int, extent: int) -> bool:
 
 
 @inline
-def _put_two(array: Any, at: int, step: int, values: Any) -> None:
-    store(array, at, values[0])
-    store(array, at + step, values[1])
-
-
-@inline
-def _put_three(array: Any, at: int, step: int, values: Any) -> None:
-    store(array, at, values[0])
-    store(array, at + step, values[1])
-    store(array, at + 2 * step, values[2])
-
-
-@inline
-def _put_four(array: Any, at: int, step: int, values: Any) -> None:
-    _put_three(array, at, step, values)
-    store(array, at + 3 * step, values[3])
-
-
-@inline
-def _put_five(array: Any, at: int, step: int, values: Any) -> None:
-    _put_three(array, at, step, values)
-    _put_two(array, at + 3 * step, step, values[3:])
-
-
-@inline
-def _put_six(array: Any, at: int, step: int, values: Any) -> None:
-    _put_three(array, at, step, values)
-    _put_three(array, at + 3 * step, step, values[3:])
-
-
-@inline
-def _two(array: Any, at: int, step: int) -> Any:
-    return load(array, at), load(array, at + step)
-
-
-@inline
-def _three(array: Any, at: int, step: int) -> Any:
-    return load(array, at), load(array, at + step), load(array, at + 2 * step)
-
-
-@inline
-def _four(array: Any, at: int, step: int) -> Any:
-    return (*_three(array, at, step), load(array, at + 3 * step))
-
-
-@inline
-def _five(array: Any, at: int, step: int) -> Any:
-    return _three(array, at, step) + _two(array, at + 3 * step, step)
-
-
-@inline
-def _six(array: Any, at: int, step: int) -> Any:
-    return _three(array, at, step) + _three(array, at + 3 * step, step)
-
-
-@inline
 def _put_input_rows(
     half: Any, x: Any, at: int, pixel: int, line: int, to: Any, out: int, step: int
 ) -> None:
-    a, b = half(*_six(x, at, line)), half(*_six(x, at + pixel, line))
-    c, d = half(*_six(x, at + 2 * pixel, line)), half(*_six(x, at + 3 * pixel, line))
-    e, f = half(*_six(x, at + 4 * pixel, line)), half(*_six(x, at + 5 * pixel, line))
+    a, b = half(*six(x, at, line)), half(*six(x, at + pixel, line))
+    c, d = half(*six(x, at + 2 * pixel, line)), half(*six(x, at + 3 * pixel, line))
+    e, f = half(*six(x, at + 4 * pixel, line)), half(*six(x, at + 5 * pixel, line))
     row = matrices.input_all
-    _put_six(to, out, step, row(a[0], b[0], c[0], d[0], e[0], f[0]))
-    _put_six(to, out + 6 * step, step, row(a[1], b[1], c[1], d[1], e[1], f[1]))
-    _put_six(to, out + 12 * step, step, row(a[2], b[2], c[2], d[2], e[2], f[2]))
+    put_six(to, out, step, row(a[0], b[0], c[0], d[0], e[0], f[0]))
+    put_six(to, out + 6 * step, step, row(a[1], b[1], c[1], d[1], e[1], f[1]))
+    put_six(to, out + 12 * step, step, row(a[2], b[2], c[2], d[2], e[2], f[2]))
 
 
 @inline
 def _put_four_rows(
     half: Any, dy: Any, at: int, pixel: int, line: int, to: Any, out: int, step: int
 ) -> None:
-    a, b = half(*_four(dy, at, line)), half(*_four(dy, at + pixel, line))
-    c, d = half(*_four(dy, at + 2 * pixel, line)), half(*_four(dy, at + 3 * pixel, line))
+    a, b = half(*four(dy, at, line)), half(*four(dy, at + pixel, line))
+    c, d = half(*four(dy, at + 2 * pixel, line)), half(*four(dy, at + 3 * pixel, line))
     row = matrices.gradient_four
-    _put_six(to, out, step, row(a[0], b[0], c[0], d[0]))
-    _put_six(to, out + 6 * step, step, row(a[1], b[1], c[1], d[1]))
-    _put_six(to, out + 12 * step, step, row(a[2], b[2], c[2], d[2]))
+    put_six(to, out, step, row(a[0], b[0], c[0], d[0]))
+    put_six(to, out + 6 * step, step, row(a[1], b[1], c[1], d[1]))
+    put_six(to, out + 12 * step, step, row(a[2], b[2], c[2], d[2]))
 
 
 @inline
 def _put_two_rows(
     half: Any, dy: Any, at: int, pixel: int, line: int, to: Any, out: int, step: int
 ) -> None:
-    a, b = half(*_two(dy, at, line)), half(*_two(dy, at + pixel, line))
+    a, b = half(*two(dy, at, line)), half(*two(dy, at + pixel, line))
     row = matrices.gradient_two
-    _put_six(to, out, step, row(a[0], b[0]))
-    _put_six(to, out + 6 * step, step, row(a[1], b[1]))
-    _put_six(to, out + 12 * step, step, row(a[2], b[2]))
+    put_six(to, out, step, row(a[0], b[0]))
+    put_six(to, out + 6 * step, step, row(a[1], b[1]))
+    put_six(to, out + 12 * step, step, row(a[2], b[2]))
 
 
 @inline
@@ -310,9 +266,9 @@ def output_tile(
     """
     at, more = m.at + slot * m.tile, (bias, positive, relu)
     if tiles.step == 4:
-        _write_tile(matrices.output_four, _put_four, 4, y, tiles, index, work, m, at, scratch, more)
+        _write_tile(matrices.output_four, put_four, 4, y, tiles, index, work, m, at, scratch, more)
     else:
-        _write_tile(matrices.output_two, _put_two, 2, y, tiles, index, work, m, at, scratch, more)
+        _write_tile(matrices.output_two, put_two, 2, y, tiles, index, work, m, at, scratch, more)
 
 
 @inline
@@ -334,7 +290,7 @@ def _write_tile(
     for channel in range(0, tiles.channels, LANES):
         left, at = tiles.channels - channel, start + channel // PANEL * m.panel + channel % PANEL
         for j in range(6):
-            products = _six(work, at + j * m.position, 6 * m.position)
+            products = six(work, at + j * m.position, 6 * m.position)
             put(work, scratch + j * LANES, 6 * LANES, transform(*products))
         shift = load_first(bias, tiles.first + channel, left if bias.size else 0)
         corner = _first_pixel(tiles, n, row, column) + channel
@@ -343,7 +299,7 @@ def _write_tile(
             _fetch_pixels(positive, following, tiles.pitch, tiles.width * tiles.pitch, extent)
         for i in range(min(extent, tiles.height - row)):
             line, to = scratch + i * 6 * LANES, corner + i * tiles.width * tiles.pitch
-            put(work, line, LANES, transform(*_six(work, line, LANES)))
+            put(work, line, LANES, transform(*six(work, line, LANES)))
             for j in range(min(extent, tiles.width - column)):
                 value, place = load(work, line + j * LANES) + shift, to + j * tiles.pitch
                 if relu:
@@ -433,22 +389,22 @@ def _gather(
 @inline
 def _three_rows(half: Any, work: Any, at: int, side: int, to: int, step: int) -> None:
     """Store a half of the rows of G g G' of 9 vectors, the first at `at`, `side` apart."""
-    a, b = half(*_three(work, at, 3 * side)), half(*_three(work, at + side, 3 * side))
-    c, row = half(*_three(work, at + 2 * side, 3 * side)), matrices.filter_three
-    _put_six(work, to, step, row(a[0], b[0], c[0]))
-    _put_six(work, to + 6 * step, step, row(a[1], b[1], c[1]))
-    _put_six(work, to + 12 * step, step, row(a[2], b[2], c[2]))
+    a, b = half(*three(work, at, 3 * side)), half(*three(work, at + side, 3 * side))
+    c, row = half(*three(work, at + 2 * side, 3 * side)), matrices.filter_three
+    put_six(work, to, step, row(a[0], b[0], c[0]))
+    put_six(work, to + 6 * step, step, row(a[1], b[1], c[1]))
+    put_six(work, to + 12 * step, step, row(a[2], b[2], c[2]))
 
 
 @inline
 def _five_rows(half: Any, work: Any, at: int, side: int, to: int, step: int) -> None:
     """Store a half of the rows of G g G' of 25 vectors, the first at `at`, `side` apart."""
-    a, b = half(*_five(work, at, 5 * side)), half(*_five(work, at + side, 5 * side))
-    c, d = half(*_five(work, at + 2 * side, 5 * side)), half(*_five(work, at + 3 * side, 5 * side))
-    e, row = half(*_five(work, at + 4 * side, 5 * side)), matrices.filter_five
-    _put_six(work, to, step, row(a[0], b[0], c[0], d[0], e[0]))
-    _put_six(work, to + 6 * step, step, row(a[1], b[1], c[1], d[1], e[1]))
-    _put_six(work, to + 12 * step, step, row(a[2], b[2], c[2], d[2], e[2]))
+    a, b = half(*five(work, at, 5 * side)), half(*five(work, at + side, 5 * side))
+    c, d = half(*five(work, at + 2 * side, 5 * side)), half(*five(work, at + 3 * side, 5 * side))
+    e, row = half(*five(work, at + 4 * side, 5 * side)), matrices.filter_five
+    put_six(work, to, step, row(a[0], b[0], c[0], d[0], e[0]))
+    put_six(work, to + 6 * step, step, row(a[1], b[1], c[1], d[1], e[1]))
+    put_six(work, to + 12 * step, step, row(a[2], b[2], c[2], d[2], e[2]))
 
 
 @kernel
@@ -466,9 +422,9 @@ def filter_gradient(
 ) -> None:
     """Write G' S G for `count` <= `LANES` channels, S the sum of some slots' sums of products."""
     for j in range(6):
-        column = _six(work, at + j * position, 6 * position)
+        column = six(work, at + j * position, 6 * position)
         for other in range(1, slots):
-            more = _six(work, at + other * slot + j * position, 6 * position)
+            more = six(work, at + other * slot + j * position, 6 * position)
             column = (
                 column[0] + more[0],
                 column[1] + more[1],
@@ -480,7 +436,7 @@ def filter_gradient(
         _put_taps(work, scratch + j * LANES, 6 * LANES, column, size)
     for i in range(size):
         # a row's taps are fewer than its products: they take the place of rows done before
-        line = _six(work, scratch + i * 6 * LANES, LANES)
+        line = six(work, scratch + i * 6 * LANES, LANES)
         _put_taps(work, scratch + i * size * LANES, LANES, line, size)
     taps = size * size
     if count < LANES:
@@ -496,6 +452,6 @@ def filter_gradient(
 @inline
 def _put_taps(work: Any, to: int, step: int, sums: Any, size: int) -> None:
     if size == 3:
-        _put_three(work, to, step, matrices.filter_gradient_three(*sums))
+        put_three(work, to, step, matrices.filter_gradient_three(*sums))
     else:
-        _put_five(work, to, step, matrices.filter_gradient_five(*sums))
+        put_five(work, to, step, matrices.filter_gradient_five(*sums))

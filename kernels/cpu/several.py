@@ -1,0 +1,71 @@
+"""Several vectors of an array, `step` elements from one to the next."""
+
+from typing import Any
+
+from netc_kernels.cpu.vector import inline, load, store
+
+
+@inline
+def put_two(array: Any, at: int, step: int, values: Any) -> None:
+    """Write two vectors."""
+    store(array, at, values[0])
+    store(array, at + step, values[1])
+
+
+@inline
+def put_three(array: Any, at: int, step: int, values: Any) -> None:
+    """Write three vectors."""
+    store(array, at, values[0])
+    store(array, at + step, values[1])
+    store(array, at + 2 * step, values[2])
+
+
+@inline
+def put_four(array: Any, at: int, step: int, values: Any) -> None:
+    """Write four vectors."""
+    put_three(array, at, step, values)
+    store(array, at + 3 * step, values[3])
+
+
+@inline
+def put_five(array: Any, at: int, step: int, values: Any) -> None:
+    """Write five vectors."""
+    put_three(array, at, step, values)
+    put_two(array, at + 3 * step, step, values[3:])
+
+
+@inline
+def put_six(array: Any, at: int, step: int, values: Any) -> None:
+    """Write six vectors."""
+    put_three(array, at, step, values)
+    put_three(array, at + 3 * step, step, values[3:])
+
+
+@inline
+def two(array: Any, at: int, step: int) -> Any:
+    """Read two vectors."""
+    return load(array, at), load(array, at + step)
+
+
+@inline
+def three(array: Any, at: int, step: int) -> Any:
+    """Read three vectors."""
+    return load(array, at), load(array, at + step), load(array, at + 2 * step)
+
+
+@inline
+def four(array: Any, at: int, step: int) -> Any:
+    """Read four vectors."""
+    return (*three(array, at, step), load(array, at + 3 * step))
+
+
+@inline
+def five(array: Any, at: int, step: int) -> Any:
+    """Read five vectors."""
+    return three(array, at, step) + two(array, at + 3 * step, step)
+
+
+@inline
+def six(array: Any, at: int, step: int) -> Any:
+    """Read six vectors."""
+    return three(array, at, step) + three(array, at + 3 * step, step)
