@@ -166,15 +166,34 @@ def example_calls(
     dtype: Any, *, n: int = 3, c: int = 6, k: int = 4, seed: int = 0
 ) -> Iterator[Call]:
     """Yield at least one call of every op, on n images of c channels, with k filters or classes."""
-    rng = np.random.default_rng(seed)
+    sizes = Sizes(np.dtype(dtype), n, c, k, np.random.default_rng(seed))
+    for calls in (_layer_calls, _normal_calls, _loss_calls, _state_calls):
+        yield from calls(sizes)
 
-    def a(*shape: int) -> Array:
-        return np.asarray(rng.standard_normal(shape)).astype(dtype)
 
-    def positive(*shape: int) -> Array:
-        return np.asarray(a(*shape) ** 2 + np.asarray(0.5, dtype))
+@dataclass
+class Sizes:
+    """What all examples share: type and extents of their tensors, and where numbers come from."""
 
-    image, per_channel, scalar = (n, c, 7, 5), (c,), np.array(3)
+    dtype: Any
+    n: int
+    c: int
+    k: int
+    rng: np.random.Generator
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        return self.n, self.c, 7, 5
+
+    def a(self, *shape: int) -> Array:
+        return np.asarray(self.rng.standard_normal(shape)).astype(self.dtype)
+
+    def positive(self, *shape: int) -> Array:
+        return np.asarray(self.a(*shape) ** 2 + np.asarray(0.5, self.dtype))
+
+
+def _layer_calls(of: Sizes) -> Iterator[Call]:
+    a, n, c, k, image, per_channel = of.a, of.n, of.c, of.k, of.image, (of.c,)
     for groups in (1, 2):
         whole = {"stride": (2, 1), "pad": (1, 0, 1, 2), "groups": groups}
         conv = {**whole, "filters": k + 4, "first_filter": 1}
@@ -193,17 +212,21 @@ def example_calls(
         yield Call(op, image, (a(*image),), {})
         yield Call(f"{op}_dx", image, (a(*image), a(*image)), {})
     pool = {"size": (3, 2), "stride": (2, 2), "pad": (1, 1, 0, 0)}
-    x, pooled = rng.integers(0, 3, image).astype(dtype), (n, c, 4, 3)
-    maxima = call("maxpool", pooled, x, dtype=dtype, **pool)
+    x, pooled = of.rng.integers(0, 3, image).astype(of.dtype), (n, c, 4, 3)
+    maxima = call("maxpool", pooled, x, dtype=of.dtype, **pool)
     yield Call("maxpool", pooled, (x,), pool)
     yield Call("maxpool_dx", image, (x, maxima, a(*pooled)), pool)
     yield Call("avgpool", pooled, (x,), pool)
     yield Call("avgpool_dx", image, (a(*pooled),), pool)
+
+
+def _normal_calls(of: Sizes) -> Iterator[Call]:
+    a, n, c, k, image, per_channel = of.a, of.n, of.c, of.k, of.image, (of.c,)
     lrn = {"size": 5, "alpha": 0.3, "beta": 0.75, "k": 2.0}
     yield Call("lrn", image, (a(*image),), lrn)
     yield Call("lrn_dx", image, (a(*image), a(*image)), lrn)
     for shape in (image, (n, c)):
-        mean, var, count = a(c), positive(c), {"count": 99}
+        mean, var, count = a(c), of.positive(c), {"count": 99}
         yield Call("bn_mean", per_channel, (a(*shape),), count)
         yield Call("bn_var", per_channel, (a(*shape), mean), count)
         yield Call("bn_norm", shape, (a(*shape), mean, var, a(c), a(c)), {"eps": 1e-3})
@@ -219,8 +242,12 @@ def example_calls(
     yield Call("slice", (n, c, 2, 5), (a(*image),), {"dim": 2, "start": 3})
     yield Call("copy", image, (a(*image),), {})
     yield Call("cast", image, (a(*image),), {})
-    logits, labels = rng.integers(0, 3, (n, k)).astype(dtype), rng.integers(0, 9, n)
-    m, s, p, of_rows = logits.max(1, initial=0), positive(n), a(n), (n,)
+
+
+def _loss_calls(of: Sizes) -> Iterator[Call]:
+    a, n, c, k, image, scalar = of.a, of.n, of.c, of.k, of.image, np.array(3)
+    logits, labels = of.rng.integers(0, 3, (n, k)).astype(of.dtype), of.rng.integers(0, 9, n)
+    m, s, p, of_rows = logits.max(1, initial=0), of.positive(n), a(n), (n,)
     yield Call("row_max", of_rows, (logits,), {})
     yield Call("row_sum_exp", of_rows, (logits, m), {})
     yield Call("row_pick", of_rows, (logits, labels), {"first_class": 3})
@@ -231,16 +258,20 @@ def example_calls(
     for rows in ((), ((1, n // 2), (7, n - n // 2))):
         masked: dict[str, Any] = {"offset": (0 if rows else 1,), "rows": rows}
         yield Call("ce_loss_masked", (), (m, s, p, scalar), masked)
-        if np.dtype(dtype) == np.float64:  # it has no floating input to tell the type
+        if of.dtype == np.float64:  # it has no floating input to tell the type
             yield Call("correct", (), (labels, labels % 5, scalar), masked)
         offset = (*masked["offset"], 2, 0, 1)
         block = {"key": 5, "shape": (n + 9, c + 3, 7, 7), "offset": offset, "rows": rows}
         yield Call("dropout", image, (a(*image), scalar, scalar), {"rate": 0.3, **block})
-    lr = np.asarray(0.1, dtype)
+
+
+def _state_calls(of: Sizes) -> Iterator[Call]:
+    a, n, c, image, scalar = of.a, of.n, of.c, of.image, np.array(3)
+    lr = np.asarray(0.1, of.dtype)
     sgd = {"momentum": 0.9, "decay": 0.01, "scale": 0.5}
     yield Call("sgd_velocity", image, (a(*image), a(*image), a(*image), lr), sgd)
     yield Call("sgd_apply", image, (a(*image), a(*image)), {})
-    if np.dtype(dtype) == np.float64:
+    if of.dtype == np.float64:
         block = {"key": 5, "shape": (n, c + 3, 7, 7), "offset": (0, 2, 0, 1)}
         yield Call("init_normal", image, (scalar,), {"std": 0.5, **block})
         yield Call("init_constant", image, (), {"value": 0.5})
