@@ -23,12 +23,13 @@ from netc.errors import DeviceError, Diagnostic, NetError
 from netc.ir.program import Collective, Instruction, Launch, Port, Program, View
 from netc.ir.types import ITEM_BYTES
 from netc_kernels.cuda.block import Block
+from netc_kernels.cuda.clock import elapsed
 from netc_runtime.backend import StepReport, Timing
 from netc_runtime.comm.device_copies import SharedGpu
 from netc_runtime.comm.ranks import Ranks
-from netc_runtime.cuda_kernels import Binder, Start
+from netc_runtime.cuda_kernels import Binder, Plans, Start
 from netc_runtime.cuda_ports import PortReader, PortWriter
-from netc_runtime.cuda_timing import LaunchClock, elapsed
+from netc_runtime.cuda_timing import LaunchClock
 from netc_runtime.ports import is_everywhere, own_views, region
 
 Array = NDArray[Any]
@@ -47,7 +48,7 @@ class CudaBackend:
         precision: str,
         ranks: Ranks | None = None,
         graph: bool = True,
-        plans: dict[str, str] | None = None,
+        plans: Plans | None = None,
     ) -> None:
         """Take the memory of all devices here; `plans` names the vendor's plans known so far.
 
@@ -59,7 +60,7 @@ class CudaBackend:
             range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
         )
         self.ranks, self.graph, self.precision = ranks, graph, precision
-        self.plans = {} if plans is None else plans
+        self.plans = Plans() if plans is None else plans
         sizes = {d: max(p.arena_bytes[d] for p in programs) for d in self.devices}
         self.arenas = {d: cupy.cuda.runtime.malloc(max(n, 1)) for d, n in sizes.items()}
         for d, nbytes in sizes.items():
@@ -88,6 +89,7 @@ class CudaBackend:
     def load(self, program: Program) -> CudaExecutable:
         """Bind every instruction to its memory and kernels; plans that are not known are timed."""
         made = CudaExecutable(program, self)
+        self.plans.keep()
         self.loaded.append(made)
         return made
 
@@ -159,8 +161,7 @@ class CudaExecutable:
         for each in reversed(ranks.allgather(dict(plans))):
             agreed |= each
         changed = {key: name for key, name in agreed.items() if plans.get(key, name) != name}
-        for key, name in agreed.items():
-            plans[key] = name
+        plans.update(agreed)
         if not changed:
             return made
         return [self._bound(number, instruction) for number, instruction in instructions]

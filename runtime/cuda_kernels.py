@@ -11,8 +11,18 @@ from netc.errors import DeviceError, Diagnostic
 from netc.ir.kernels import Call, Choice
 from netc_kernels.cuda import table, vendor
 from netc_kernels.cuda.block import Block
+from netc_kernels.cuda.clock import elapsed
 from netc_kernels.cuda.source import stream_of
-from netc_runtime.kernels import JOINED, Attributes, Step, groups_of, joinable, plain_name
+from netc_runtime.kernels import (
+    JOINED,
+    Attributes,
+    Step,
+    cuts_groups,
+    groups_of,
+    is_empty,
+    joinable,
+    plain_name,
+)
 
 Start = Callable[[int], None]
 """Starts work on a stream, given by its pointer."""
@@ -54,10 +64,10 @@ class CudaKernels:
         return Choice(tuple(names), workspace)
 
     def _variant(self, call: Call, joined: Sequence[str]) -> str:
-        if call.kernel not in table.PRODUCTS or self.kernels == "native" or _empty(call):
+        if call.kernel not in table.PRODUCTS or self.kernels == "native" or is_empty(call):
             return "native"
         product = _product(call, self.precision)
-        if not product.supported() or _cut_groups(call):
+        if not product.supported() or cuts_groups(call):
             return "native"
         if self.kernels == "vendor":
             return "vendor"
@@ -83,19 +93,6 @@ def _with(product: vendor.Product, joined: Sequence[str]) -> vendor.Product:
     return replace(
         product, bias="bias" in joined, relu="relu" in joined, relu_dx="relu_dx" in joined
     )
-
-
-def _empty(call: Call) -> bool:
-    return any(0 in shape for shape in (*call.operands, call.result))
-
-
-def _cut_groups(call: Call) -> bool:
-    """Whether some filters of a grouped convolution are elsewhere, so that groups are not whole."""
-    told = dict(call.attributes)
-    if told.get("groups", 1) == 1:
-        return False
-    filters = call.result if call.kernel == "conv_dw" else call.operands[1]
-    return bool(told["filters"] != filters[0])
 
 
 def _product(call: Call, precision: str) -> vendor.Product:
@@ -130,10 +127,17 @@ class _Group:
     work: Block | None
 
 
+class Plans(dict[str, str]):
+    """The vendor's plans by what they compute, and by `race_key` which kernel is faster."""
+
+    def keep(self) -> None:
+        """Remember them beyond this process, where there is a place for that."""
+
+
 class Binder:
     """Makes launches ready on one device."""
 
-    def __init__(self, precision: str, stream: int, plans: dict[str, str]) -> None:
+    def __init__(self, precision: str, stream: int, plans: Plans) -> None:
         """`plans` has the vendor's plans by what they compute, and which kernel is faster; what is
         found here is added.
         """
@@ -191,23 +195,13 @@ class Binder:
         except vendor.UnsupportedError:
             return native
         if key not in self.plans:
-            faster = self._milliseconds(native) < self._milliseconds(rival)
+            faster = self._seconds(native) < self._seconds(rival)
             self.plans[key] = "native" if faster else "vendor"
         return native if self.plans[key] == "native" else rival
 
-    def _milliseconds(self, start: Start) -> float:
+    def _seconds(self, start: Start) -> float:
         """The shortest of some runs."""
-        import cupy
-
-        queue, found = stream_of(self.stream), []
-        for _ in range(RUNS):
-            begin, end = cupy.cuda.Event(), cupy.cuda.Event()
-            begin.record(queue)
-            start(self.stream)
-            end.record(queue)
-            end.synchronize()
-            found.append(float(cupy.cuda.get_elapsed_time(begin, end)))
-        return min(found)
+        return min(elapsed(partial(start, self.stream), stream_of(self.stream), RUNS))
 
     def _product(self, group: _Group) -> vendor.Product:
         geometry = {k: group.told[k] for k in ("stride", "pad", "groups") if k in group.told}
@@ -235,8 +229,8 @@ class Binder:
             raise vendor.UnsupportedError(lacking)
         self.library = self.library or vendor.Vendor()
         key, extra = repr(product), group.extra[0] if group.extra else None
-        plan = self.library.plan(
-            product, group.out, group.operands, extra, group.work, self.stream,
+        plan = vendor.Planned(
+            self.library, product, group.out, group.operands, extra, group.work, self.stream,
             self.plans.get(key, ""),
         )  # fmt: skip
         self.plans[key] = plan.name

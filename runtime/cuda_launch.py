@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
-from typing import Any
+from contextlib import suppress
 
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.program import Program
+from netc_kernels import cuda
 from netc_kernels.cuda import vendor
 from netc_kernels.cuda.source import digest
 from netc_runtime.comm.ranks import Ranks
 from netc_runtime.cuda import CudaBackend
+from netc_runtime.cuda_kernels import Plans
 from netc_runtime.launch import check_memory
-from netc_runtime.tuning import table_path
-
-VERSION = 1
+from netc_runtime.tuning import keep, kept, table_path
 
 
 def open_cuda(
@@ -37,17 +35,15 @@ def open_cuda(
     devices = range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
     free, _ = cupy.cuda.runtime.memGetInfo()
     check_memory(programs, devices, free, "the GPU")
-    return CudaBackend(programs, precision, ranks, graph, _KeptPlans())
+    return CudaBackend(programs, precision, ranks, graph, KeptPlans())
 
 
 def known_plans() -> dict[str, str]:
     """What was measured on this machine's GPU; nothing where there is none."""
-    from netc_runtime.launch import visible_gpus
-
-    return dict(_KeptPlans()) if visible_gpus() else {}
+    return dict(KeptPlans()) if cuda.found()[0] else {}
 
 
-class _KeptPlans(dict[str, str]):
+class KeptPlans(Plans):
     """The vendor's plans by what they compute, kept in a file for this GPU and library."""
 
     def __init__(self) -> None:
@@ -57,29 +53,14 @@ class _KeptPlans(dict[str, str]):
         library = "none" if vendor.missing() else vendor.version()
         self.machine = f"{found['name'].decode()}, cuDNN {library}, kernels {digest()}"
         self.path = table_path().with_name("plans.json")
-        super().__init__(self._read().get(self.machine, {}))
+        self.known = kept(self.path, self.machine)
+        super().__init__(self.known)
 
-    def __setitem__(self, product: str, plan: str) -> None:
-        """Remember a plan, in the file too if it is new."""
-        if self.get(product) == plan:
+    def keep(self) -> None:
+        """Write what is new to the file."""
+        if self == self.known:
             return
-        super().__setitem__(product, plan)
-        machines = self._read()
-        machines[self.machine] = {**machines.get(self.machine, {}), **self}
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps({"version": VERSION, "machines": machines}, indent=1, sort_keys=True)
-            temporary.write_text(text + "\n", encoding="utf-8")
-            temporary.replace(self.path)
-        except OSError:
-            # A cache that cannot be written costs time at the next start, nothing else.
-            return
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
-            machines: dict[str, Any] = found["machines"] if found["version"] == VERSION else {}
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
-        return machines
+        self.known = dict(self)
+        # A table that cannot be written costs time at the next start, nothing else.
+        with suppress(OSError):
+            keep(self.path, self.machine, self)

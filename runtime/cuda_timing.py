@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -13,8 +12,9 @@ from netc.errors import DeviceError
 from netc.ir.kernels import Call
 from netc_kernels.cuda import table, vendor
 from netc_kernels.cuda.block import ITEM_BYTES, Block
+from netc_kernels.cuda.clock import elapsed
 from netc_runtime.backend import Ceilings
-from netc_runtime.cuda_kernels import Binder, CudaKernels, Start
+from netc_runtime.cuda_kernels import Binder, CudaKernels, Plans, Start
 
 LEAST_SECONDS, MOST_LAUNCHES = 200e-6, 20
 """A short launch is repeated for so long, but not more often than that, and timed as a whole."""
@@ -22,23 +22,6 @@ REPEATS = 5
 SIDE = 8192
 """Of the matrices whose product is timed."""
 COPIED_BYTES = 2**29
-
-
-def elapsed(go: Callable[[], None], stream: Any, repeats: int) -> tuple[float, ...]:
-    """Seconds of each of so many runs that follow each other on a stream without a wait.
-
-    One more runs before them, so that the host is ahead of the GPU when the first begins.
-    """
-    import cupy
-
-    marks = [cupy.cuda.Event() for _ in range(repeats + 1)]
-    go()
-    marks[0].record(stream)
-    for mark in marks[1:]:
-        go()
-        mark.record(stream)
-    stream.synchronize()
-    return tuple(cupy.cuda.get_elapsed_time(a, b) / 1e3 for a, b in pairwise(marks))
 
 
 def alone(start: Start, stream: Any, repeats: int, graph: bool) -> float:
@@ -134,7 +117,7 @@ def _products(precision: str, stream: Any) -> list[float]:
     cupy.cuda.runtime.deviceSynchronize()
     x.fill(seed.block, stream.ptr)
     w.fill(seed.block, stream.ptr)
-    binder = Binder(precision, stream.ptr, {})
+    binder = Binder(precision, stream.ptr, Plans())
     call = Call("fc", dtype, (), (0, 1), (square, square), square)
     found = []
     for kernels in ("native",) if vendor.missing() else ("native", "vendor"):

@@ -60,7 +60,7 @@ class CpuKernels:
         """Kernels that can compute a call besides the reference's, the usual one first."""
         if call.dtype != "f32" or cpu.available() or call.kernel not in {*_CALLS, *_UPDATES}:
             return ()
-        if _empty(call) or _cuts_groups(call):
+        if is_empty(call) or cuts_groups(call):
             return ()
         if call.kernel == "add" and len(call.operands) != 2:
             return ()
@@ -96,11 +96,12 @@ class CpuKernels:
         return (variants[0] if variants else ""), 0.0
 
 
-def _empty(call: Call) -> bool:
+def is_empty(call: Call) -> bool:
+    """Whether a call reads or writes nothing."""
     return any(0 in shape for shape in (*call.operands, call.result))
 
 
-def _cuts_groups(call: Call) -> bool:
+def cuts_groups(call: Call) -> bool:
     """Whether some filters of a grouped convolution are elsewhere, so that groups are not whole."""
     told = dict(call.attributes)
     if told.get("groups", 1) == 1:

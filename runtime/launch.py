@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.program import Bundle, Program
+from netc_kernels import cuda
 from netc_runtime.backend import Backend
 from netc_runtime.comm.local import LocalRanks
 from netc_runtime.comm.mpi import MpiRanks, started_ranks
@@ -73,14 +74,12 @@ def check_precision(backend: str, precision: str) -> None:
 
 def why_not_cuda(devices: int, precision: str, share_gpus: bool) -> str:
     """Why GPUs cannot run a program; empty where they can."""
-    from netc_kernels import cuda
-
     if precision == "fp64":
         return "there are no CUDA kernels in fp64"
-    gpus = visible_gpus()
+    gpus, lacking = cuda.found()
     needed = 1 if share_gpus or started_ranks() > 1 else devices
     if not gpus:
-        return cuda.available()
+        return lacking
     if gpus < needed:
         return f"{gpus} GPUs are visible, {needed} needed; '--share-gpus' puts all devices on one"
     several = devices > 1 and not share_gpus
@@ -93,17 +92,6 @@ def _has_nccl() -> bool:
     except ImportError:
         return False
     return bool(nccl.available)
-
-
-def visible_gpus() -> int:
-    """How many CUDA devices this process could use; 0 without CuPy or a driver."""
-    try:
-        import cupy
-
-        return int(cupy.cuda.runtime.getDeviceCount())
-    except Exception:
-        # A broken driver shows in many ways; none of them leaves a GPU to run on.
-        return 0
 
 
 def join_ranks(bundle: Bundle, choice: Choice) -> Ranks | None:

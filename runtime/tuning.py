@@ -84,20 +84,36 @@ def save_times(threads: int, times: Mapping[Call, Mapping[str, float]]) -> Path:
     """Add times to the table; the file is replaced whole. Raises DataError (E069)."""
     path = table_path()
     try:
-        machines = _entries(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, KeyError):
-        machines = {}
-    own = machines.setdefault(machine(threads), {})
-    own |= {dumps(call): dict(sorted(found.items())) for call, found in times.items()}
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"version": VERSION, "machines": machines}, indent=1, sort_keys=True)
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(path)
+        keep(path, machine(threads), {dumps(c): dict(sorted(t.items())) for c, t in times.items()})
     except OSError as problem:
         raise unwritable(path, problem) from None
     return path
+
+
+def kept(path: Path, of: str) -> dict[str, Any]:
+    """What a table has of a machine; nothing where there is no such table."""
+    return dict(_machines(path).get(of, {}))
+
+
+def keep(path: Path, of: str, found: Mapping[str, Any]) -> None:
+    """Add what was measured on a machine to a table; the file is replaced whole.
+
+    Raises OSError where it cannot be written.
+    """
+    machines = _machines(path)
+    machines[of] = {**machines.get(of, {}), **found}
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"version": VERSION, "machines": machines}, indent=1, sort_keys=True)
+    temporary.write_text(text + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _machines(path: Path) -> dict[str, Any]:
+    try:
+        return _entries(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
 
 
 def measure(calls: Iterable[Call], threads: int) -> Iterator[tuple[Call, dict[str, float]]]:

@@ -10,14 +10,20 @@ from functools import cache
 
 
 @cache
-def available() -> str:
-    """Why these kernels cannot run here; empty where they can."""
+def found() -> tuple[int, str]:
+    """How many GPUs this process could use, and why there is none; empty where there is one."""
     try:
         import cupy
     except ImportError:
-        return "CuPy is not installed"
+        return 0, "CuPy is not installed"
     try:
         devices = int(cupy.cuda.runtime.getDeviceCount())
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"the CUDA driver does not answer ({error})"
-    return "" if devices else "no GPU is visible"
+    except Exception as error:
+        # A broken driver shows in many ways; none of them leaves a GPU to run on.
+        return 0, f"the CUDA driver does not answer ({error})"
+    return devices, "" if devices else "no GPU is visible"
+
+
+def available() -> str:
+    """Why these kernels cannot run here; empty where they can."""
+    return found()[1]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from math import prod
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from netc_kernels.cuda.block import ITEM_BYTES, Block
+from netc_kernels.cuda.clock import elapsed
 from netc_kernels.cuda.source import function, launch, stream_of
 
 WORKSPACE_BYTES = 256 * 2**20
@@ -25,6 +26,8 @@ WORKSPACE_BYTES = 256 * 2**20
 ALIGNMENT_BYTES = 256
 _MULTIPLE = {"bf16": 8, "tf32": 4, "fp32": 1}
 """Channels that tensor cores take at a time, by precision."""
+_WITH_CHANNELS = {"conv": (1, 2), "conv_dx": (0, 2), "conv_dw": (1, 0)}
+"""Which of result and operands have input channels: image and filters."""
 _REPEATS = 5
 TIMED = 5
 """Plans that are timed of those offered, which come in the order of what cuDNN expects of them: it
@@ -112,8 +115,7 @@ def _padded_shapes(product: Product) -> list[tuple[int, ...]]:
     if product.padded == product.channels:
         return []
     shapes = [product.out, *product.operands]
-    images = {"conv": (1, 2), "conv_dx": (0, 2), "conv_dw": (1, 0)}[product.op]
-    return [shapes[i] for i in images]
+    return [shapes[i] for i in _WITH_CHANNELS[product.op]]
 
 
 def _room(shape: Sequence[int], product: Product) -> int:
@@ -133,23 +135,6 @@ class Vendor:
 
         self.handle = cudnn.create_handle()
 
-    def plan(
-        self,
-        product: Product,
-        out: Block,
-        operands: Sequence[Block],
-        extra: Block | None,
-        work: Block,
-        stream: int,
-        known: str = "",
-    ) -> Planned:
-        """Choose a plan: the one named `known` if cuDNN still offers it, else the fastest.
-
-        `extra` is the bias, or the relu's output for its slope.
-        Raises UnsupportedError where cuDNN has no plan for the product.
-        """
-        return Planned(self, product, out, operands, extra, work, stream, known)
-
 
 class Planned:
     """A product with its memory, ready to run."""
@@ -163,8 +148,13 @@ class Planned:
         extra: Block | None,
         work: Block,
         stream: int,
-        known: str,
+        known: str = "",
     ) -> None:
+        """Choose a plan: the one named `known` if cuDNN still offers it, else the fastest.
+
+        `extra` is the bias, or the relu's output for its slope.
+        Raises UnsupportedError where cuDNN has no plan for the product.
+        """
         import cudnn
 
         if product.relu_dx and product.padded != product.channels:
@@ -195,7 +185,7 @@ class Planned:
         if self.product.padded == self.product.channels:
             return out, operands
         tensors = [out, *operands]
-        for position in {"conv": (1, 2), "conv_dx": (0, 2), "conv_dw": (1, 0)}[self.product.op]:
+        for position in _WITH_CHANNELS[self.product.op]:
             tensor = tensors[position]
             shape = (tensor.shape[0], self.product.padded, *tensor.shape[2:])
             wide = Block(self.work, shape, tensor.dtype, True)
@@ -232,27 +222,18 @@ class Planned:
         return best[1], names[best[1]]
 
     def _time(self, index: int, stream: int) -> float | None:
-        """Milliseconds of a plan, the fastest of some runs; None where it fails."""
+        """Seconds of a plan, the shortest of some runs; None where it fails."""
         import cudnn
-        import cupy
 
         cudnn.set_stream(self.vendor.handle, stream)
-        found = []
-        with stream_of(stream) as queue:
-            for _ in range(_REPEATS):
-                begin, end = cupy.cuda.Event(), cupy.cuda.Event()
-                begin.record(queue)
-                try:
-                    self.graph._execute_plan_at_index(
-                        self.pack, self.work, index, self.vendor.handle
-                    )
-                except Exception:
-                    # A plan that cuDNN cannot run after all is one plan less.
-                    return None
-                end.record(queue)
-                end.synchronize()
-                found.append(cupy.cuda.get_elapsed_time(begin, end))
-        return float(min(found))
+        plan = self.graph._execute_plan_at_index
+        run = partial(plan, self.pack, self.work, index, self.vendor.handle)
+        try:
+            run()
+        except Exception:
+            # A plan that cuDNN cannot run after all is one plan less.
+            return None
+        return min(elapsed(run, stream_of(stream), _REPEATS))
 
 
 def _built(graph: Any, index: int) -> bool:
@@ -293,10 +274,7 @@ def _describe(
         handle=handle,
     )  # fmt: skip
     writer = _Writer(graph, types)
-    make = writer.matrix if product.op.startswith("fc") else writer.image
-    a, b = _operands(product, writer, operands) if product.op.startswith("fc") else [
-        make(block) for block in operands
-    ]  # fmt: skip
+    a, b = _operands(product, writer, operands)
     result = _operation(product, graph, a, b)
     result.set_data_type(cudnn.data_type.FLOAT)
     shape, stride = writer.layout(out)
@@ -328,8 +306,10 @@ def _operation(product: Product, graph: Any, a: Any, b: Any) -> Any:
 
 
 def _operands(product: Product, writer: _Writer, operands: Sequence[Block]) -> list[Any]:
-    """The factors of fc (x w'), fc_dx (dy w) and fc_dw (dy' x)."""
+    """Image, filters or gradient; or the factors of fc (x w'), fc_dx (dy w) and fc_dw (dy' x)."""
     a, b = operands
+    if not product.op.startswith("fc"):
+        return [writer.image(a), writer.image(b)]
     if product.op == "fc":
         return [writer.matrix(a), writer.matrix(b, turned=True)]
     if product.op == "fc_dx":

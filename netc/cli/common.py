@@ -27,8 +27,6 @@ from netc.strategies.file import StrategyFile, read_strategy, write_strategy
 from netc.strategies.fixed import FIXED
 from netc.syntax import Network, parse_file
 from netc_kernels import cpu
-from netc_runtime.cuda_kernels import CudaKernels
-from netc_runtime.cuda_launch import known_plans
 from netc_runtime.kernels import CpuKernels
 from netc_runtime.launch import CUDA_ONLY, check_precision, choose_backend
 from netc_runtime.tuning import load_times
@@ -120,6 +118,10 @@ def _target(
     if not options.runs:
         check_precision(name, chosen.precision)
     if name == "cuda":
+        # Imported here: programs for the CPU need none of it.
+        from netc_runtime.cuda_kernels import CudaKernels
+        from netc_runtime.cuda_launch import known_plans
+
         kernels = _kernels(options, ("auto", "native", "vendor"), "cuda")
         choose = CudaKernels(chosen.precision, kernels, known_plans()).choose
         known = {"target": "cuda", "threads": 0, "kernels": kernels}

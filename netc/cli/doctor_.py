@@ -110,9 +110,9 @@ def _graphviz() -> str:
 
 
 def _gpus() -> str:
-    from netc_runtime.launch import visible_gpus
+    from netc_kernels import cuda
 
-    found = visible_gpus()
+    found, _ = cuda.found()
     return f"{found} visible" if found else ""
 
 

@@ -125,13 +125,15 @@ class SharedGpu:
                 if self.collective.op:
                     terms.append(term)
                 else:
-                    self.steps.append(_copy(array[here], term))
+                    self.steps.append(copied(array[here], term))
             if terms:
                 kernel = combiner(block.dtype, self.collective.op, len(terms), 1)
                 self.steps.append(_reduce(kernel, terms, array))
 
 
-def _copy(target: Any, source: Any) -> Callable[[], None]:
+def copied(target: Any, source: Any) -> Callable[[], None]:
+    """What copies one array into another."""
+
     def step() -> None:
         target[...] = source
 

@@ -170,8 +170,14 @@ def shard(size: int, owner: int, workers: int) -> tuple[int, int]:
 
 def flat(array: Array) -> Array:
     """All elements in memory order, without a copy; blocks are contiguous in their format."""
+    elements: Array = in_memory_order(array).reshape(-1)
+    return elements
+
+
+def in_memory_order(array: Any) -> Any:
+    """The array with its dimensions in the order of memory."""
     order = sorted(range(array.ndim), key=lambda i: (-array.strides[i], i))
-    return array.transpose(order).reshape(-1)
+    return array.transpose(order)
 
 
 def combine(op: str, terms: list[Array], target: Array) -> None:

@@ -16,8 +16,8 @@ from netc.ir.program import Collective, View
 from netc.ir.types import common_elements
 from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.source import stream_of
-from netc_runtime.comm.device_copies import as_array, combiner
-from netc_runtime.comm.inprocess import overlap, shard
+from netc_runtime.comm.device_copies import as_array, combiner, copied
+from netc_runtime.comm.inprocess import in_memory_order, overlap, shard
 from netc_runtime.comm.ranks import Ranks
 
 Open = Callable[[View], Block]
@@ -38,7 +38,7 @@ class NcclGroups:
 
     def collective(self, collective: Collective, open_: Open) -> NcclCollective:
         """A collective that this process takes part in."""
-        group = self._group(collective.devices, collective.stream)
+        group = self.made[collective.devices, collective.stream]
         return NcclCollective(collective, self.ranks.rank, open_, group)
 
     def prepare(self, collectives: Sequence[Collective]) -> None:
@@ -62,9 +62,6 @@ class NcclGroups:
         for made in self.made.values():
             made.abort()
         self.made = {}
-
-    def _group(self, devices: tuple[int, ...], stream: str) -> Any:
-        return self.made[devices, stream]
 
 
 class NcclCollective:
@@ -184,7 +181,7 @@ class NcclCollective:
         if other == self.me:
             own = as_array(open_(given))[there]
             if not self.collective.op:
-                self.before.append(_copy(place, own))
+                self.before.append(copied(place, own))
             return own
         self._count(other, self.me, place.size * ITEM_BYTES[block.dtype])
         if not self.collective.op and _in_one_piece(place):
@@ -193,7 +190,7 @@ class NcclCollective:
         landing = _room(place.shape, block)
         self._receive(other, landing.data.ptr, landing.size, block.dtype)
         if not self.collective.op:
-            self.after.append(_copy(place, landing))
+            self.after.append(copied(place, landing))
         return landing
 
     def _send(self, other: int, block: Block, source: View, wanted: View) -> None:
@@ -202,7 +199,7 @@ class NcclCollective:
         piece = as_array(block)[overlap(wanted, source)[1]]
         if not _in_one_piece(piece):
             packed = _room(piece.shape, block)
-            self.before.append(_copy(packed, piece))
+            self.before.append(copied(packed, piece))
             piece = packed
         pointer, count, kind = piece.data.ptr, piece.size, _TYPES[block.dtype]
         self.during.append(lambda stream: self.group.send(pointer, count, kind, other, stream))
@@ -218,14 +215,7 @@ class NcclCollective:
 
 def _in_one_piece(array: Any) -> bool:
     """Whether an array's elements lie together, in the order that all ranks take them in."""
-    ordered = flat_order(array)
-    return bool(ordered.flags.c_contiguous)
-
-
-def flat_order(array: Any) -> Any:
-    """The array with its dimensions in the order of memory."""
-    order = sorted(range(array.ndim), key=lambda i: (-array.strides[i], i))
-    return array.transpose(order)
+    return bool(in_memory_order(array).flags.c_contiguous)
 
 
 def _room(shape: Sequence[int], like: Block) -> Any:
@@ -235,10 +225,3 @@ def _room(shape: Sequence[int], like: Block) -> Any:
     nbytes = prod(shape) * ITEM_BYTES[like.dtype]
     pointer = cupy.cuda.runtime.malloc(max(nbytes, 1))
     return as_array(Block(pointer, tuple(shape), like.dtype, like.nhwc))
-
-
-def _copy(target: Any, source: Any) -> Callable[[], None]:
-    def step() -> None:
-        target[...] = source
-
-    return step

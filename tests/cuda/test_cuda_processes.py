@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from netc_kernels import cuda
 from netc_runtime.io.checkpoint import latest, load
-from netc_runtime.launch import visible_gpus
 
 pytestmark = [
     pytest.mark.multi_gpu,
-    pytest.mark.skipif(visible_gpus() < 2, reason="there are fewer than two GPUs"),
+    pytest.mark.skipif(cuda.found()[0] < 2, reason="there are fewer than two GPUs"),
 ]
 MAIN = "import sys; from netc.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
