@@ -58,7 +58,7 @@ def bn_moments_workspace(x: tuple[int, ...]) -> int:
     return 2 * sums_workspace(x)
 
 
-def bias_db(out: Block, dy: Block, *, work: Block, stream: int) -> None:
+def bias_db(out: Block, dy: Block, *, work: Block | None, stream: int) -> None:
     """Compute the gradient of a bias, out (C,) f32: the sum of dy over all dims but 1."""
     sums = _Sums(dy, work, stream)
     sums.first("sum", dy.pointer)
@@ -66,7 +66,7 @@ def bias_db(out: Block, dy: Block, *, work: Block, stream: int) -> None:
 
 
 def bias_db_relu_dx(
-    dx_out: Block, db_out: Block, dy: Block, y: Block, *, work: Block, stream: int
+    dx_out: Block, db_out: Block, dy: Block, y: Block, *, work: Block | None, stream: int
 ) -> None:
     """Compute relu_dx(y, dy) and bias_db of the result at once. dx_out may be dy or y."""
     sums = _Sums(dy, work, stream, dx_out, y)
@@ -74,34 +74,38 @@ def bias_db_relu_dx(
     sums.finish(db_out, 1.0)
 
 
-def bn_mean(out: Block, x: Block, *, count: int, work: Block, stream: int) -> None:
+def bn_mean(out: Block, x: Block, *, count: int, work: Block | None, stream: int) -> None:
     """Compute this shard's part of the mean, out (C,): sum of x / count."""
     sums = _Sums(x, work, stream)
     sums.first("sum", x.pointer)
     sums.finish(out, 1 / count)
 
 
-def bn_var(out: Block, x: Block, mean: Block, *, count: int, work: Block, stream: int) -> None:
+def bn_var(
+    out: Block, x: Block, mean: Block, *, count: int, work: Block | None, stream: int
+) -> None:
     """Compute this shard's part of the variance, out (C,): sum of (x - mean)**2 / count."""
     sums = _Sums(x, work, stream)
     sums.first("sum_squares", x.pointer, mean.pointer)
     sums.finish(out, 1 / count)
 
 
-def bn_moments(mean_out: Block, var_out: Block, x: Block, *, work: Block, stream: int) -> None:
+def bn_moments(
+    mean_out: Block, var_out: Block, x: Block, *, work: Block | None, stream: int
+) -> None:
     """Compute mean and variance in one pass, where x is the whole batch; x is not empty."""
     sums = _Sums(x, work, stream)
     assert sums.over.rows, "the mean of nothing"
     sums.first("sum_moments", x.pointer)
     sums.second(
-        "finish_moments", mean_out.pointer, var_out.pointer, work.pointer, x.pointer,
+        "finish_moments", mean_out.pointer, var_out.pointer, sums.work, x.pointer,
         more=(np.int64(sums.over.rows),),
     )  # fmt: skip
 
 
 def bn_dgamma(
     out: Block, x: Block, mean: Block, var: Block, dy: Block,
-    *, eps: float, work: Block, stream: int,
+    *, eps: float, work: Block | None, stream: int,
 ) -> None:  # fmt: skip
     """Compute this shard's part of the gradient of gamma, out (C,): sum of dy * normalized x."""
     sums = _Sums(x, work, stream, dy)
@@ -111,12 +115,12 @@ def bn_dgamma(
 
 def bn_slopes(
     dgamma_out: Block, dbeta_out: Block, x: Block, mean: Block, var: Block, dy: Block,
-    *, eps: float, work: Block, stream: int,
+    *, eps: float, work: Block | None, stream: int,
 ) -> None:  # fmt: skip
     """Compute `bn_dgamma` and, at once, dbeta: bias_db of dy."""
     sums = _Sums(x, work, stream, dy)
     sums.first("sum_slopes", x.pointer, mean.pointer, var.pointer, dy.pointer, eps=eps)
-    sums.second("finish_two", dgamma_out.pointer, dbeta_out.pointer, work.pointer)
+    sums.second("finish_two", dgamma_out.pointer, dbeta_out.pointer, sums.work)
 
 
 def bn_norm(
@@ -162,9 +166,12 @@ def _extent(over: Columns) -> tuple[Any, ...]:
 class _Sums:
     """The two launches of a sum per channel."""
 
-    def __init__(self, x: Block, work: Block, stream: int, *others: Block) -> None:
+    def __init__(self, x: Block, work: Block | None, stream: int, *others: Block) -> None:
         self.over, self.x = columns(x, *others), x
-        self.work, self.stream, self.blocks = work, stream, 0
+        # Tensors without elements have no workspace: nothing is read from there.
+        self.work = 0 if work is None else work.pointer
+        assert work is not None or not x.elements, "sums want a workspace"
+        self.stream, self.blocks = stream, 0
 
     def first(self, name: str, *pointers: int, eps: float | None = None) -> None:
         """Sum some rows in every block."""
@@ -173,12 +180,12 @@ class _Sums:
         self.blocks = ceil_div(self.over.rows, share)
         kernel = source.function(FILE, name, **macros(self.x, self.over.lanes))
         more = () if eps is None else (np.float32(eps),)
-        args = (self.work.pointer, *pointers, *_extent(self.over), np.int64(share), *more)
+        args = (self.work, *pointers, *_extent(self.over), np.int64(share), *more)
         source.launch(kernel, (self.blocks, self.over.chunks), self.over.block, args, self.stream)
 
     def finish(self, out: Block, scale: float) -> None:
         """Add the blocks' sums up; zeros if there are none."""
-        self.second("finish", out.pointer, self.work.pointer, more=(np.float32(scale),))
+        self.second("finish", out.pointer, self.work, more=(np.float32(scale),))
 
     def second(self, name: str, *pointers: int, more: tuple[Any, ...] = ()) -> None:
         """Launch what reads the blocks' sums."""

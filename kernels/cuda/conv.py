@@ -7,8 +7,8 @@ bit. `conv_wgmma.cu` makes bf16 products on Hopper's chips where channels come i
 tensors are aligned to 16 bytes; `conv_mma.cu` makes all others.
 
 `workspace_bytes` tells what `work` must hold: the sums of the parts of a split sum, which a second
-pass adds; images and filters whose channels are padded to whole chunks of 16 bytes; filters turned
-for the gradient of the input.
+pass adds; images and filters of few channels, folded (`space_to_depth`); filters turned for the
+gradient of the input.
 """
 
 from __future__ import annotations
@@ -23,7 +23,17 @@ import numpy as np
 
 from netc_kernels.cuda import source
 from netc_kernels.cuda.block import Block
-from netc_kernels.cuda.conv_plan import FEW_TAPS, PRECISIONS, Pair, Plan, Product, Shape, plan_of
+from netc_kernels.cuda.conv_plan import (
+    BACKWARD_WEIGHTS,
+    FEW_TAPS,
+    PRECISIONS,
+    Pair,
+    Plan,
+    Product,
+    Shape,
+    plan_of,
+)
+from netc_kernels.cuda.space_to_depth import places, space_to_depth
 
 __all__ = ["KERNELS", "conv", "conv_dw", "conv_dx", "fc", "fc_dw", "fc_dx", "workspace_bytes"]
 
@@ -237,12 +247,15 @@ def _run(
         positive=positive.pointer if positive else 0,
         partial=partial,
     )
-    if images:
-        _pad(call, images, a)
+    if plan.folded is not None:
+        block, margin = plan.folded.block, plan.folded.margin
+        deep = Block(images, plan.folded.image, a.dtype, True)
+        space_to_depth(deep, a, block, margin=margin, stream=stream)
         call = call._replace(a=images)
-    if plan.padded and filters:
-        _pad(call, filters, b)
-        call = call._replace(b=filters)
+        if filters:
+            deep = Block(filters, plan.folded.filters, b.dtype, True)
+            space_to_depth(deep, b, block, stream=stream)
+            call = call._replace(b=filters)
     for product in plan.products:
         if product.turned < 0:
             _multiply(call, product)
@@ -273,15 +286,6 @@ def _sections(plan: Plan, work: Block | None) -> tuple[int, int, int]:
         start if size else 0 for start, size in zip(starts, sizes, strict=True)
     )
     return partial, images, filters
-
-
-def _pad(call: Call, to: int, block: Block) -> None:
-    channels, padded = call.plan.channels, call.plan.padded
-    rows = block.elements // channels
-    grid = min(-(-rows * padded // 1024), _GRID)
-    kernel = source.function("conv_prepare.cu", "conv_pad", BF16=_bf16(call))
-    args = to, block.pointer, rows, channels, padded
-    source.launch(kernel, (grid,), (256,), args, call.stream)
 
 
 def _turn(call: Call, product: Product, to: int) -> None:
@@ -340,13 +344,20 @@ def _problem(call: Call, product: Product) -> Any:
 def _add_parts(call: Call, out: Block) -> None:
     kernel = source.function("conv_sum.cu", "conv_sum", BF16=_bf16(call))
     plan = call.plan
-    rows = (plan.channels, plan.padded) if plan.sums != out.elements else (1, 1)
     args = (
         *(call.out, call.partial, call.bias, call.positive, out.elements, plan.splits),
-        *(*rows, plan.products[0].width, int(call.relu)),
+        *(plan.sums, plan.products[0].width, int(call.relu), _places(plan, out)),
     )
     grid = min(-(-out.elements // 256), _GRID)
     source.launch(kernel, (grid,), (256,), args, call.stream)
+
+
+def _places(plan: Plan, out: Block) -> Any:
+    """Where the sums of out's elements are: those of folded filters', or as they are."""
+    folded = plan.folded
+    if folded is None or plan.products[0].kind != BACKWARD_WEIGHTS:
+        return places((0,) * 4, (0,) * 4, (0, 0))
+    return places(out.shape, folded.filters, folded.block)
 
 
 def _bf16(call: Call) -> int:

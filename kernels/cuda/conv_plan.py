@@ -6,7 +6,19 @@ from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
-__all__ = ["FEW_TAPS", "PRECISIONS", "Pair", "Plan", "Product", "Shape", "Tiling", "plan_of"]
+from netc_kernels.cuda.space_to_depth import Folded, fold
+
+__all__ = [
+    "BACKWARD_WEIGHTS",
+    "FEW_TAPS",
+    "PRECISIONS",
+    "Pair",
+    "Plan",
+    "Product",
+    "Shape",
+    "Tiling",
+    "plan_of",
+]
 
 Pair: TypeAlias = tuple[int, int]
 Shape: TypeAlias = tuple[int, ...]
@@ -161,13 +173,12 @@ class Plan(NamedTuple):
     """Parts of each sum; their sums are added in a second pass."""
     sums: int
     """Elements of one part's sums in the workspace, 0 where the products write to the output."""
-    channels: int
-    padded: int
-    """Images' and filters' channels are padded to so many; 0: they are not."""
+    folded: Folded | None
+    """Images and filters are folded so; None: they are taken as they are."""
     image_elements: int
-    """Of images with padded channels."""
+    """Of folded images."""
     filter_elements: int
-    """Of filters with padded channels, or turned."""
+    """Of folded or turned filters."""
     item_bytes: int
 
     @property
@@ -187,22 +198,19 @@ def plan_of(
     It depends on nothing else, so results do not either.
     """
     products = _products(op, shapes, attributes)
-    out = prod(shapes[0])
-    channels, padded, images, filters = 1, 0, 0, 0
+    folded, out, images, filters = None, prod(shapes[0]), 0, 0
     if op == "conv_dx":
         products, filters = _turned(products)
     elif op in ("conv", "conv_dw") and len(products) == products[0].groups == 1:
-        channels = products[0].group_c
-        padded = _padded(channels, precision)
-    if padded:
-        products = (products[0]._replace(source_c=padded, group_c=padded),)
-        images = prod(shapes[1]) // channels * padded
-        filters = prod(shapes[2]) // channels * padded if op == "conv" else 0
-        out = out if op == "conv" else out // channels * padded
+        folded = _folded(op, shapes, attributes, precision)
+    if folded is not None:
+        products = (_of_folded(products[0], folded),)
+        images, elements = prod(folded.image), prod(folded.filters)
+        out, filters = (out, elements) if op == "conv" else (elements, 0)
     splits = _splits(products, precision, out)
-    sums = out if splits > 1 or (padded and op == "conv_dw") else 0
+    sums = out if splits > 1 or (folded is not None and op == "conv_dw") else 0
     item_bytes = 2 if precision == "bf16" else 4
-    return Plan(products, splits, sums, channels, padded, images, filters, item_bytes)
+    return Plan(products, splits, sums, folded, images, filters, item_bytes)
 
 
 def _up(number: int, unit: int) -> int:
@@ -223,11 +231,6 @@ def _step(precision: str) -> int:
     return 8 * _chunk(precision)
 
 
-def _padded(channels: int, precision: str) -> int:
-    chunk = _chunk(precision)
-    return _up(channels, chunk) * chunk if channels % chunk else 0
-
-
 # Which products
 
 
@@ -237,8 +240,7 @@ def _products(
     """The launches that make up an op, each for groups with equally many filters."""
     if op.startswith("fc"):
         return (_matrices(op, *shapes),)
-    out, a, b = shapes
-    x, w, y = {"conv": (a, b, out), "conv_dx": (out, b, a), "conv_dw": (a, out, b)}[op]
+    x, w, y = _roles(op, shapes)
     stride, pad, groups, filters, first = attributes
     assert max(x[2:] + y[2:]) <= _LONGEST_SIDE, "an image is too large for these kernels"
     kind = ("conv", "conv_dx", "conv_dw").index(op)
@@ -246,6 +248,27 @@ def _products(
     if kind == BACKWARD_DATA or not parts:
         parts = parts + _other_groups(parts, groups)
     return tuple(_product(kind, x, w, y, stride, (pad[0], pad[2]), part) for part in parts)
+
+
+def _roles(op: str, shapes: tuple[Shape, ...]) -> tuple[Shape, Shape, Shape]:
+    """Tell image, filters and result of the convolution apart."""
+    out, a, b = shapes
+    return {"conv": (a, b, out), "conv_dx": (out, b, a), "conv_dw": (a, out, b)}[op]
+
+
+def _folded(
+    op: str, shapes: tuple[Shape, ...], attributes: tuple[Any, ...], precision: str
+) -> Folded | None:
+    stride, pad = attributes[:2]
+    return fold(*_roles(op, shapes), stride, (pad[0], pad[2]), _chunk(precision))
+
+
+def _of_folded(product: Product, folded: Folded) -> Product:
+    (_, depth, *source), (*_, height, width) = folded.image, folded.filters
+    return product._replace(
+        source=(source[0], source[1]), source_c=depth, group_c=depth, size=(height, width),
+        stride=folded.stride, pad=folded.pad,
+    )  # fmt: skip
 
 
 def _product(

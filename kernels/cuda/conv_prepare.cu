@@ -1,33 +1,10 @@
-// Copies of operands in the layouts that the products want. Macro BF16: the type of elements.
+// Copies of filters in the layout that the products want. Macro BF16: the type of elements.
 
 #if BF16
 typedef unsigned short Element;
 #else
 typedef float Element;
 #endif
-
-// Rows of `channels` elements to rows of `padded`, zeros after them.
-// Launch: any grid of blocks of 256 threads.
-extern "C" __global__ void __launch_bounds__(256)
-conv_pad(Element* __restrict__ out, const Element* __restrict__ in, long long rows,
-         long long channels, long long padded) {
-    const int count = (int)padded, few = (int)channels;
-    const long long threads = (long long)gridDim.x * blockDim.x, chunk = 16 / sizeof(Element);
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < rows * padded / chunk;
-         i += threads) {
-        const long long row = i * chunk / count;
-        const int first = (int)(i * chunk - row * count);
-        union {
-            Element elements[16 / sizeof(Element)];
-            uint4 bits;
-        } v;
-#pragma unroll
-        for (int e = 0; e < chunk; ++e) {
-            v.elements[e] = first + e < few ? in[row * few + first + e] : Element(0);
-        }
-        ((uint4*)out)[i] = v.bits;
-    }
-}
 
 // Filters (groups, K, taps, C) to (groups, C, taps, K).
 // Launch: blocks of 32 by 8 threads; grid (ceil(C / 32), ceil(K / 32), groups * taps).

@@ -1,9 +1,12 @@
 // The second pass of a split product: out[i] = f(partial[0][j] + partial[1][j] + ...), added in
-// this order. j is i, unless rows of `channels` elements are padded to `padded` in `partial`. f
-// adds the bias of element i's column, i % width, then applies relu, then zeroes where `positive`,
+// this order. j is i, unless depth is not 0: then out is a gradient of filters, and `partial` has
+// those of the folded filters. f adds the bias of element i's column, i % width, then applies relu, then zeroes where `positive`,
 // shaped like out, is not positive. bias and positive may be null.
+// The parts' sums lie `apart` elements apart.
 //
 // Launch: any grid of blocks of 256 threads. Macro BF16: the type of out and positive.
+
+#include "space_to_depth.cuh"
 
 #if BF16
 typedef unsigned short Element;
@@ -14,12 +17,11 @@ typedef float Element;
 extern "C" __global__ void __launch_bounds__(256)
 conv_sum(Element* __restrict__ out, const float* __restrict__ partial,
          const float* __restrict__ bias, const Element* __restrict__ positive, long long elements,
-         long long splits, long long channels, long long padded, long long width, long long relu) {
+         long long splits, long long apart, long long width, long long relu, Places places) {
     const long long threads = (long long)gridDim.x * blockDim.x;
     const long long thread = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    const long long apart = elements / channels * padded;
     for (long long i = thread; i < elements; i += threads) {
-        const long long j = padded == channels ? i : i / channels * padded + i % channels;
+        const long long j = places.depth ? place_of(i, places) : i;
         float value = 0;
 #pragma unroll 8
         for (int split = 0; split < (int)splits; ++split) value += partial[split * apart + j];

@@ -3,7 +3,8 @@
 A product is described once as a graph; cuDNN offers several plans for it, each an engine with its
 settings. All that fit the workspace are timed and the fastest is kept, by its name, so that a later
 process can take it without measuring. Engines whose sums depend on the order of threads are left
-out: results repeat to the bit. Channels that tensor cores cannot take are padded in the workspace.
+out: results repeat to the bit. Images and filters of few channels are folded in the workspace
+(`space_to_depth`).
 """
 
 from __future__ import annotations
@@ -15,19 +16,18 @@ from itertools import islice
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.clock import elapsed
-from netc_kernels.cuda.source import function, launch, stream_of
+from netc_kernels.cuda.source import stream_of
+from netc_kernels.cuda.space_to_depth import Folded, depth_to_space, fold, space_to_depth
 
 WORKSPACE_BYTES = 256 * 2**20
-"""What a plan may use besides padded operands."""
+"""What a plan may use besides folded operands."""
 ALIGNMENT_BYTES = 256
 _MULTIPLE = {"bf16": 8, "tf32": 4, "fp32": 1}
 """Channels that tensor cores take at a time, by precision."""
-_WITH_CHANNELS = {"conv": (1, 2), "conv_dx": (0, 2), "conv_dw": (1, 0)}
-"""Which of result and operands have input channels: image and filters."""
+_ROLES = {"conv": (1, 2, 0), "conv_dx": (0, 2, 1), "conv_dw": (1, 0, 2)}
+"""Which of result and operands are image, filters and the convolution's result."""
 _REPEATS = 5
 TIMED = 5
 """Plans that are timed of those offered, which come in the order of what cuDNN expects of them: it
@@ -78,12 +78,14 @@ class Product:
     """Whether the result is the gradient before a relu, too."""
 
     @property
-    def padded(self) -> int:
-        """Input channels that are computed with; more than there are where they are padded."""
-        step = _MULTIPLE[self.precision]
+    def folded(self) -> Folded | None:
+        """What is computed in place of a convolution whose channels tensor cores cannot take."""
         if self.op.startswith("fc") or self.groups > 1:
-            return self.channels
-        return -(-self.channels // step) * step
+            return None
+        x, w, y = ((self.out, *self.operands)[role] for role in _ROLES[self.op])
+        # A gradient of the image keeps its stride: no first layer needs one.
+        block = (1, 1) if self.op == "conv_dx" else self.stride
+        return fold(x, w, y, block, (self.pad[0], self.pad[2]), _MULTIPLE[self.precision])
 
     @property
     def channels(self) -> int:
@@ -91,13 +93,14 @@ class Product:
         return self.out[1] if self.op == "conv_dx" else self.operands[0][1]
 
     def supported(self) -> bool:
-        """Whether tensor cores take these channels; fp32 needs none."""
+        """Whether tensor cores take these channels. fp32 needs none, but its matrix products, which
+        cuDNN has only in tf32 (3e-4 of error, where float32 has 3e-7).
+        """
         step = _MULTIPLE[self.precision]
-        rows = (self.out, *self.operands)
         if self.op.startswith("fc"):
-            return all(extent % step == 0 for shape in rows for extent in shape[1:]) and (
-                self.op != "fc_dw" or self.out[0] % step == 0
-            )
+            extents = [extent for shape in (self.out, *self.operands) for extent in shape[1:]]
+            extents += self.out[:1] if self.op == "fc_dw" else ()
+            return self.precision != "fp32" and all(each % step == 0 for each in extents)
         filters = self.operands[0][1] if self.op == "conv_dx" else self.operands[1][0]
         if self.op == "conv_dw":
             filters = self.out[0]
@@ -106,20 +109,15 @@ class Product:
 
 
 def workspace_bytes(product: Product) -> int:
-    """Scratch memory of a product: a plan's own, and that of padded tensors."""
-    return WORKSPACE_BYTES + sum(_room(shape, product) for shape in _padded_shapes(product))
-
-
-def _padded_shapes(product: Product) -> list[tuple[int, ...]]:
-    """The tensors with input channels, where they are padded: image and filters."""
-    if product.padded == product.channels:
-        return []
-    shapes = [product.out, *product.operands]
-    return [shapes[i] for i in _WITH_CHANNELS[product.op]]
+    """Scratch memory of a product: a plan's own, and that of folded tensors."""
+    folded = product.folded
+    if folded is None:
+        return WORKSPACE_BYTES
+    return WORKSPACE_BYTES + sum(_room(each, product) for each in (folded.image, folded.filters))
 
 
 def _room(shape: Sequence[int], product: Product) -> int:
-    nbytes = prod((shape[0], product.padded, *shape[2:])) * ITEM_BYTES[product.dtype]
+    nbytes = prod(shape) * ITEM_BYTES[product.dtype]
     return -(-nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
 
@@ -157,7 +155,8 @@ class Planned:
         """
         import cudnn
 
-        if product.relu_dx and product.padded != product.channels:
+        folded = product.folded
+        if product.relu_dx and folded is not None:
             raise UnsupportedError("a relu's slope has no padded channels")
         if any(b.pointer % 16 for b in (out, *operands, *([extra] if extra else []))):
             raise UnsupportedError("cuDNN wants tensors that begin at multiples of 16 bytes")
@@ -165,7 +164,8 @@ class Planned:
         self.before: list[Callable[[int], None]] = []
         self.after: list[Callable[[int], None]] = []
         self.work = work.pointer
-        out, operands = self._pad(out, list(operands))
+        if folded is not None:
+            out, *operands = self._fold(folded, [out, *operands])
         self.graph, self.pack = _describe(product, vendor.handle, out, operands, extra)
         self.index, self.name = self._choose(cudnn, stream, known)
 
@@ -180,22 +180,20 @@ class Planned:
         for step in self.after:
             step(stream)
 
-    def _pad(self, out: Block, operands: list[Block]) -> tuple[Block, list[Block]]:
-        """Padded copies in the front of the workspace, for image and filters."""
-        if self.product.padded == self.product.channels:
-            return out, operands
-        tensors = [out, *operands]
-        for position in _WITH_CHANNELS[self.product.op]:
+    def _fold(self, folded: Folded, tensors: list[Block]) -> list[Block]:
+        """Folded copies of image and filters in the front of the workspace."""
+        image, filters, _ = _ROLES[self.product.op]
+        for position, shape in ((image, folded.image), (filters, folded.filters)):
             tensor = tensors[position]
-            shape = (tensor.shape[0], self.product.padded, *tensor.shape[2:])
-            wide = Block(self.work, shape, tensor.dtype, True)
-            self.work += _room(tensor.shape, self.product)
-            if position:
-                self.before.append(_fit(wide, tensor))
-            else:
-                self.after.append(_fit(tensor, wide))
-            tensors[position] = wide
-        return tensors[0], tensors[1:]
+            deep = Block(self.work, shape, tensor.dtype, True)
+            self.work += _room(shape, self.product)
+            tensors[position] = deep
+            if position == 0:
+                self.after.append(_starter(depth_to_space, tensor, deep, folded.block))
+                continue
+            margin = folded.margin if position == image else (0, 0)
+            self.before.append(_starter(space_to_depth, deep, tensor, folded.block, margin=margin))
+        return tensors
 
     def _choose(self, cudnn: Any, stream: int, known: str) -> tuple[int, str]:
         graph = self.graph
@@ -251,14 +249,8 @@ def _unwanted(cudnn: Any, precision: str) -> list[Any]:
     return [*exact, note.TENSOR_CORE, note.DOWN_CONVERT_INPUTS] if precision == "fp32" else exact
 
 
-def _fit(out: Block, x: Block) -> Callable[[int], None]:
-    """A launch that pads or cuts channels."""
-    item = {4: "unsigned", 2: "unsigned short"}[ITEM_BYTES[x.dtype]]
-    kernel = function("pad.cu", "fit_channels", ITEM=item)
-    pixels = prod((x.shape[0], *x.shape[2:]))
-    grid = (-(-pixels * out.shape[1] // 256),)
-    args = (out.pointer, x.pointer, np.int64(pixels), np.int32(out.shape[1]), np.int32(x.shape[1]))
-    return lambda stream: launch(kernel, grid, (256,), args, stream)
+def _starter(kernel: Callable[..., None], *blocks: Any, **told: Any) -> Callable[[int], None]:
+    return lambda stream: kernel(*blocks, stream=stream, **told)
 
 
 def _describe(
@@ -293,10 +285,13 @@ def _describe(
 def _operation(product: Product, graph: Any, a: Any, b: Any) -> Any:
     if product.op.startswith("fc"):
         return graph.matmul(A=a, B=b)
-    top, bottom, left, right = product.pad
+    (top, bottom, left, right), stride = product.pad, product.stride
+    folded = product.folded
+    if folded is not None and folded.block != (1, 1):
+        (top, left), bottom, right, stride = folded.pad, 0, 0, folded.stride
     geometry = {
         "pre_padding": [top, left], "post_padding": [bottom, right],
-        "stride": list(product.stride), "dilation": [1, 1],
+        "stride": list(stride), "dilation": [1, 1],
     }  # fmt: skip
     if product.op == "conv":
         return graph.conv_fprop(image=a, weight=b, **geometry)

@@ -150,7 +150,8 @@ class Device:
             wanted_inputs.append(round_to(x, kind))
         out_kind = out_dtype or (dtype if len(out_shape) in (2, 4) else "f32")
         out = self.empty(out_shape, out_kind, nhwc, shift) if over is None else blocks[over]
-        more = {} if work is None else {"work": self.empty((work,), "f32")}
+        # Programs have no workspace of no bytes.
+        more = {} if work is None else {"work": self.empty((work,), "f32") if work else None}
         kernel(out, *blocks, stream=self.stream, **told, **more, **(joined or {}))
         wanted = np.full(out_shape, -77 if out_kind == "i64" else np.nan, NUMPY_WANTED[out_kind])
         (KERNELS[op] if isinstance(op, str) else op)(wanted, *wanted_inputs, **told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from netc_kernels.cuda import available, conv
+from netc_kernels.cuda import available, conv, vendor
 from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.conv_plan import plan_of
 from netc_kernels.cuda.source import FOLDER
@@ -20,8 +21,14 @@ from netc_kernels.reference import KERNELS as REFERENCE
 Array = NDArray[Any]
 TOLERANCE = {"fp32": 3e-6, "tf32": 1e-3, "bf16": 4e-3}
 """The relative error of a whole tensor in the 2-norm, against float64."""
+VENDOR_TOLERANCE = {**TOLERANCE, "fp32": 1e-5}
+"""cuDNN may transform tensors in float32: by Winograd's algorithm, or Fourier's."""
 VARIANTS = ("fp32", "auto"), ("tf32", "auto"), ("bf16", "mma"), ("bf16", "auto")
 SHARED = "bf16", "shared"
+VENDOR_CASES = (
+    *("odd", "first of VGG", "first of AlexNet", "first of ResNet", "64 channels", "stride"),
+    *("1x1, stride", "strips", "groups"),
+)
 on_gpu = pytest.mark.skipif(bool(available()), reason=available() or "-")
 
 
@@ -63,6 +70,8 @@ CASES = {
     "odd": Case(2, 17, 33, (9, 6), (3, 3), (1, 1), (0, 2, 1, 0)),
     "first of VGG": Case(2, 3, 64, (12, 14), (3, 3), (1, 1), SAME),
     "first of AlexNet": Case(2, 3, 40, (23, 21), (11, 11), (4, 4), (2, 2, 1, 1)),
+    "first of ResNet": Case(2, 3, 16, (15, 17), (7, 7), (2, 2), (3, 3, 3, 3)),
+    "few channels": Case(3, 5, 16, (13, 11), (5, 4), (3, 2), (1, 2, 0, 3)),
     "rows shared, 64": Case(2, 128, 64, (9, 15), (3, 3), (1, 1), SAME),
     "rows shared, 128": Case(3, 64, 128, (7, 17), (3, 3), (1, 1), SAME),
     "64 channels": Case(3, 64, 64, (11, 13), (3, 3), (1, 1), SAME),
@@ -74,6 +83,7 @@ CASES = {
     "1x1, stride": Case(2, 72, 48, (9, 11), (1, 1), (2, 2)),
     "uneven everything": Case(2, 36, 40, (9, 11), (3, 2), (2, 3), (1, 0, 2, 1), 2),
     "stride past window": Case(1, 16, 8, (5, 7), (2, 2), (3, 4)),
+    "strips": Case(1, 2, 2, (8, 8), (1, 3), (2, 2), (0, 0, 0, 1)),
     "groups": Case(2, 48, 96, (9, 8), (3, 3), (1, 1), SAME, 2),
     "groups, shard": Case(2, 48, 96, (6, 7), (3, 3), (1, 1), SAME, 6, (8, 56)),
     "groups, piece of one": Case(2, 48, 96, (6, 7), (3, 3), (2, 1), SAME, 3, (37, 11)),
@@ -184,20 +194,57 @@ def check(
         expected = np.where(mask > 0, expected, 0)
     out = Tensor(np.full(shapes[0], np.nan), dtype)
     tensors = [Tensor(each, dtype) for each in inputs]
-    size = conv.workspace_bytes(op, shapes, attributes, precision)
-    work = Tensor(np.full(size // 4, np.nan), "f32")
-    run = conv.KERNELS[op]
     blocks = [out.block, *(each.block for each in tensors)]
-    settings = {"precision": precision, "variant": variant, "work": work.block}
-    run(*blocks, stream=0, **settings, **extra, **attributes)
+    if variant == "vendor":
+        run, size = by_vendor(op, shapes, attributes, precision, blocks, extra)
+        settings: dict[str, Any] = {}
+    else:
+        size = conv.workspace_bytes(op, shapes, attributes, precision)
+        run = partial(conv.KERNELS[op], **extra, **attributes)
+        settings = {"precision": precision, "variant": variant}
+    work = Tensor(np.full(size // 4, np.nan), "f32")
+    run(*blocks, stream=0, work=work.block, **settings)
     result = out.read()
     work.read()
     assert not np.isnan(result).any(), "left elements unwritten"
     error = np.linalg.norm(result - expected) / max(float(np.linalg.norm(expected)), 1e-30)
-    assert error < TOLERANCE[precision]
+    assert error < (VENDOR_TOLERANCE if variant == "vendor" else TOLERANCE)[precision]
     again = Tensor(np.full(shapes[0], np.nan), dtype)
-    run(again.block, *blocks[1:], stream=0, **settings, **extra, **attributes)
+    run(again.block, *blocks[1:], stream=0, work=work.block, **settings)
     assert np.array_equal(again.read(), result), "another run gives other bits"
+
+
+def by_vendor(
+    op: str,
+    shapes: tuple[tuple[int, ...], ...],
+    attributes: dict[str, Any],
+    precision: str,
+    blocks: list[Block],
+    extra: dict[str, Any],
+) -> tuple[Any, int]:
+    """cuDNN's kernel as a function like this package's, and the bytes of its workspace."""
+    geometry = {key: attributes[key] for key in ("stride", "pad", "groups") if key in attributes}
+    steps = {"bias": "bias" in extra, "relu": "relu" in extra, "relu_dx": "positive" in extra}
+    product = vendor.Product(
+        op, shapes[0], shapes[1:], blocks[0].dtype, precision, **geometry, **steps
+    )
+    if reason := vendor.missing():
+        pytest.skip(reason)
+    if not product.supported():
+        pytest.skip("tensor cores do not take these channels")
+    other = extra.get("bias") or extra.get("positive")
+    library, known = vendor.Vendor(), [""]
+
+    def run(*blocks: Block, stream: int, work: Block) -> None:
+        settings = other, work, stream, known[-1]
+        try:
+            planned = vendor.Planned(library, product, blocks[0], blocks[1:], *settings)
+        except vendor.UnsupportedError as error:
+            pytest.skip(str(error))
+        known.append(planned.name)
+        planned.run(stream)
+
+    return run, vendor.workspace_bytes(product)
 
 
 def fusible(op: str) -> tuple[bool, ...]:
@@ -212,10 +259,13 @@ def shares(case: Case) -> bool:
 
 def params() -> list[Any]:
     cases = []
-    for precision, variant in (*VARIANTS, SHARED):
+    vendors = [(precision, "vendor") for precision in TOLERANCE]
+    for precision, variant in (*VARIANTS, SHARED, *vendors):
         for name, case in CASES.items():
             for op, shapes in case.shapes.items():
                 if variant == "shared" and not (shares(case) and op != "conv_dw"):
+                    continue
+                if variant == "vendor" and name not in VENDOR_CASES:
                     continue
                 for fused in fusible(op):
                     label = f"{precision}-{variant}-{op}-{name}{'-fused' if fused else ''}"
@@ -228,6 +278,8 @@ def params() -> list[Any]:
                 "fc_dw": ((k, c), (n, c), (n, k)),
             }
             for op, shapes in shapes_of.items():
+                if variant == "vendor" and not n * c:
+                    continue
                 for fused in fusible(op):
                     label = f"{precision}-{variant}-{op}-{n}-{c}-{k}{'-fused' if fused else ''}"
                     values = op, shapes, {}, precision, variant, fused
