@@ -81,8 +81,12 @@ class PortWriter:
         self.stream.synchronize()
         whole = np.ascontiguousarray(value, _HOST[target.dtype])
         rooms = [_allocated(Block(0, target.shape, _landing_type(target))), *self._ways(target)]
-        kind = cupy.cuda.runtime.memcpyHostToDevice
-        cupy.cuda.runtime.memcpy(rooms[0].pointer, whole.ctypes.data, rooms[0].nbytes, kind)
+        # On the stream that goes on with it: a copy from ordinary memory may return, on any other,
+        # before it has arrived.
+        cupy.cuda.runtime.memcpyAsync(
+            rooms[0].pointer, whole.ctypes.data, rooms[0].nbytes,
+            cupy.cuda.runtime.memcpyHostToDevice, self.stream.ptr,
+        )  # fmt: skip
         for source, place in pairwise(rooms):
             _bring(place, source, self.stream.ptr)
         self.stream.synchronize()

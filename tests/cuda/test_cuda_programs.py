@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(bool(cuda.available()), reason=cuda.available() or "a GPU is here"),
 ]
-TOLERANCE = {"fp32": 1e-4, "tf32": 3e-2, "bf16": 2e-1}
+TOLERANCE = {"fp32": 1e-4, "tf32": 5e-2, "bf16": 2e-1}
 """Largest difference of any result of the first step, as a norm relative to the result's."""
 
 
