@@ -42,6 +42,8 @@ def _steps(launch: Launch) -> list[tuple[str, tuple[int, ...], Mapping[str, Any]
 def _flops(kernel: str, told: Mapping[str, Any], operands: Shapes, result: tuple[int, ...]) -> int:
     if kernel in _MOVING:
         return 0
+    if kernel in _STATISTICS:
+        return sum(_operation(k, told).flops(operands, result) for k in _STATISTICS[kernel])
     if kernel not in _UPDATES:
         return _operation(kernel, told).flops(operands, result)
     gradient = _operation("fc_dw", {}).flops(operands, result) if kernel == "fc_dw_sgd" else 0
@@ -50,6 +52,8 @@ def _flops(kernel: str, told: Mapping[str, Any], operands: Shapes, result: tuple
 
 _MOVING = ("slice", "copy", "concat", "concat_rows", "cast")
 """Kernels that compute nothing."""
+_STATISTICS = {"bn_moments": ("bn_mean", "bn_var"), "bn_slopes": ("bn_dgamma", "bias_db")}
+"""Kernels with two results, and the operations these are of, over the first operand."""
 _UPDATES = ("sgd", "fc_dw_sgd")
 """Kernels of velocity and weight, the latter of the gradient before them too."""
 

@@ -26,12 +26,18 @@ from netc_runtime.kernels import (
 
 Start = Callable[[int], None]
 """Starts work on a stream, given by its pointer."""
-_RELUS = {"conv_dx": "positive", "maxpool_dx": "relu", "lrn_dx": "relu"}
-"""What kernels call a relu's slope that is joined to them."""
+_RELUS = {"conv_dx": "positive", "add": "positive", "maxpool_dx": "relu", "lrn_dx": "relu"}
+"""What kernels call a relu's slope that is joined to them: its result, or whether they go through
+it, since they have that anyway.
+"""
 RUNS = 5
 """Of each kernel in a race."""
-_UPDATES = ("sgd",)
-"""Kernels with two results."""
+_PAIRS: Mapping[str, tuple[str, ...]] = {
+    "sgd": ("momentum", "decay", "scale"),
+    "bn_moments": (),
+    "bn_slopes": ("eps",),
+}
+"""Kernels with two results, and what they are told."""
 _ONLY_ELSEWHERE = ("fc_dw_sgd",)
 """Joined launches that other backends have kernels for."""
 
@@ -152,9 +158,11 @@ class Binder:
         Raises DeviceError (E079) where the vendor's kernel is named and there is none.
         """
         name = plain_name(kernel)
-        if name in _UPDATES:
-            pace = {k: told[k] for k in ("momentum", "decay", "scale")}
-            return _starter(table.KERNELS[name], [*writes[:2], *inputs], pace)
+        if name in _PAIRS:
+            own: Attributes = {key: told[key] for key in _PAIRS[name]}
+            if name in table.WITH_WORKSPACE:
+                own["work"] = writes[2] if len(writes) > 2 else None
+            return _starter(table.KERNELS[name], [*writes[:2], *inputs], own)
         out, work = writes[0], writes[1] if len(writes) > 1 else None
         steps: list[Step] = [(kernel, tuple(range(len(inputs))), told)]
         if kernel == "fused":
@@ -177,8 +185,11 @@ class Binder:
             told["bias"] = group.extra[0]
         if "relu" in group.joined:
             told["relu"] = True
+        if "add" in group.joined:
+            told["other"] = group.extra[0]
         if "relu_dx" in group.joined:
-            told[_RELUS[group.kernel]] = group.extra[0] if group.kernel == "conv_dx" else True
+            name = _RELUS[group.kernel]
+            told[name] = group.extra[0] if name == "positive" else True
         if group.kernel in table.WITH_WORKSPACE:
             told["work"] = group.work
         if group.kernel in table.PRODUCTS:

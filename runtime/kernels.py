@@ -58,7 +58,7 @@ class CpuKernels:
 
     def variants(self, call: Call) -> tuple[str, ...]:
         """Kernels that can compute a call besides the reference's, the usual one first."""
-        if call.dtype != "f32" or cpu.available() or call.kernel not in {*_CALLS, *_UPDATES}:
+        if call.dtype != "f32" or cpu.available() or call.kernel not in {*_CALLS, *_PAIRS}:
             return ()
         if is_empty(call) or cuts_groups(call):
             return ()
@@ -116,11 +116,14 @@ def joinable(calls: Sequence[Call]) -> int:
     kernels = tuple(call.kernel for call in rest)
     if head.kernel == "conv":
         return next((len(e) for e in _EPILOGUES if kernels[: len(e)] == e), 0)
+    if head.kernel == "bn_norm" and kernels[:1] == ("add",):
+        to_result = len(rest[0].args) == 2 and rest[0].args.count(-1) == 1
+        return 1 + int(kernels[1:2] == ("relu",)) if to_result else 0
     if kernels[:1] == ("relu",) and head.kernel in ("bias", "add", "bn_norm"):
         return 1
     if kernels[:1] != ("relu_dx",) or rest[0].args[1] != -1:
         return 0
-    if head.kernel == "conv_dx":
+    if head.kernel in ("conv_dx", "add"):
         return 1
     return int(head.kernel in ("maxpool_dx", "lrn_dx") and rest[0].args[0] == head.args[0])
 
@@ -136,8 +139,8 @@ def bind(
     `writes` has the results, most often one, and then the workspace if there is one.
     """
     name = plain_name(kernel)
-    if name in _UPDATES:
-        return _UPDATES[name](kernel.partition(".")[2], attributes, writes, inputs, pool)
+    if name in _PAIRS:
+        return _PAIRS[name](kernel.partition(".")[2], attributes, writes, inputs, pool)
     out, work = writes[0], (*writes, _NO_WORK)[1]
     steps: list[Step] = [(kernel, tuple(range(len(inputs))), attributes)]
     if kernel == "fused":
@@ -235,6 +238,8 @@ _FACTS: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
     "bn_mean": _channels,
     "bn_var": _channels,
     "bn_dgamma": _channels,
+    "bn_moments": _channels,
+    "bn_slopes": _channels,
     "fc_dw_sgd": _channels,
     "lrn": _lrn_facts,
     "lrn_dx": _lrn_facts,
@@ -317,6 +322,17 @@ def _plain(kernel: str, work: bool = False, told: bool = False, relu: str = "") 
     return call
 
 
+def _add(variant: str, b: Bound) -> Callable[[], None]:
+    call = partial(_run("add", variant), *_all_dense(b), b.pool, then_relu="relu" in b.joined)
+    return partial(call, positive=_dense(b.extra[0])) if "relu_dx" in b.joined else call
+
+
+def _bn_norm(variant: str, b: Bound) -> Callable[[], None]:
+    call = partial(_run("bn_norm", variant), *_all_dense(b), b.pool, **b.attributes)
+    call = partial(call, relu="relu" in b.joined)
+    return partial(call, other=_dense(b.extra[0])) if "add" in b.joined else call
+
+
 def _all_dense(b: Bound) -> list[Array]:
     return [_dense(array) for array in (b.out, *b.inputs)]
 
@@ -389,9 +405,42 @@ def _pace(told: Attributes) -> Attributes:
     return {"momentum": told["momentum"], "decay": told["scale"] * told["decay"]}
 
 
+def _bn_moments(
+    variant: str, told: Attributes, writes: Sequence[Array], inputs: Sequence[Array], pool: Any
+) -> Callable[[], None]:
+    """From (x,): mean and variance, of a whole batch."""
+    (x,), (mean, var, *work) = inputs, writes
+    if cpu.available() or not variant:
+        count = x.size // x.shape[1]
+        return _in_turn([
+            partial(KERNELS["bn_mean"], mean, x, count=count),
+            partial(KERNELS["bn_var"], var, x, mean, count=count),
+        ])  # fmt: skip
+    return partial(_run("bn_moments", variant), mean, var, _dense(x), *work, pool)
+
+
+def _bn_slopes(
+    variant: str, told: Attributes, writes: Sequence[Array], inputs: Sequence[Array], pool: Any
+) -> Callable[[], None]:
+    """From (x, mean, var, dy): the gradients of scale and shift."""
+    (x, mean, var, dy), (dgamma, dbeta, *work) = inputs, writes
+    if cpu.available() or not variant:
+        return _in_turn([
+            partial(KERNELS["bn_dgamma"], dgamma, x, mean, var, dy, **told),
+            partial(KERNELS["bias_db"], dbeta, dy),
+        ])  # fmt: skip
+    call = partial(_run("bn_slopes", variant), dgamma, dbeta, _dense(x), mean, var, _dense(dy))
+    return partial(call, *work, pool, **told)
+
+
 _NO_WORK = np.empty(0, np.float32)
-_UPDATES = {"sgd": _sgd, "fc_dw_sgd": _fc_dw_sgd}
-"""Kernels with two results: the velocity and the weight."""
+_PAIRS = {
+    "sgd": _sgd,
+    "fc_dw_sgd": _fc_dw_sgd,
+    "bn_moments": _bn_moments,
+    "bn_slopes": _bn_slopes,
+}
+"""Kernels with two results."""
 
 _CALLS: Mapping[str, Binder] = {
     "conv": _conv,
@@ -403,7 +452,7 @@ _CALLS: Mapping[str, Binder] = {
     "avgpool_dx": _pool("avgpool_dx"),
     "bias": _plain("bias", relu="then_relu"),
     "bias_db": _plain("bias_db", work=True),
-    "add": _plain("add", relu="then_relu"),
+    "add": _add,
     "relu": _plain("relu"),
     "relu_dx": _plain("relu_dx"),
     "lrn": _plain("lrn", work=True, told=True),
@@ -411,7 +460,7 @@ _CALLS: Mapping[str, Binder] = {
     "bn_mean": _plain("bn_mean", work=True, told=True),
     "bn_var": _plain("bn_var", work=True, told=True),
     "bn_dgamma": _plain("bn_dgamma", work=True, told=True),
-    "bn_norm": _plain("bn_norm", told=True, relu="relu"),
+    "bn_norm": _bn_norm,
     "bn_dx": _plain("bn_dx", told=True),
     "fc": _plain("fc"),
     "fc_dx": _plain("fc_dx"),

@@ -33,9 +33,15 @@ def relu_dx(out: Array, y: Array, dy: Array, pool: Pool) -> None:
     _over(pool, out.size, slope_part, out.reshape(-1), y.reshape(-1), dy.reshape(-1))
 
 
-def add(out: Array, a: Array, b: Array, pool: Pool, then_relu: bool = False) -> None:
-    """Add two arrays, and apply relu if asked."""
+def add(
+    out: Array, a: Array, b: Array, pool: Pool, then_relu: bool = False,
+    positive: Array | None = None,
+) -> None:  # fmt: skip
+    """Add two arrays, and apply relu if asked; or its slope, where `positive` was its result."""
     flat = out.reshape(-1), a.reshape(-1), b.reshape(-1)
+    if positive is not None:
+        _over(pool, out.size, add_slope_part, *flat, positive.reshape(-1))
+        return
     _over(pool, out.size, add_part, *flat, then_relu)
 
 
@@ -74,6 +80,16 @@ def add_part(out: Any, a: Any, b: Any, then_relu: bool, start: int, stop: int) -
     for i in range(len(out)):
         value = a[i] + b[i]
         out[i] = low if value < low else value
+
+
+@kernel
+def add_slope_part(out: Any, a: Any, b: Any, y: Any, start: int, stop: int) -> None:
+    """Elements `start` ... `stop` of a sum, where y > 0."""
+    zero = out.dtype.type(0)
+    out, a, b, y = out[start:stop], a[start:stop], b[start:stop], y[start:stop]
+    for i in range(len(out)):
+        value = a[i] + b[i]
+        out[i] = value if y[i] > 0 else zero
 
 
 @kernel
@@ -120,6 +136,58 @@ def channel_sums(
     pool.run(rows, share, part)
     slots = work[: 2 * width * -(-rows // share)].reshape(-1, 2, width)[:, 0, :channels]
     np.multiply(slots.sum(axis=0), scale, out=out)
+
+
+def pairs_workspace(channels: int) -> int:
+    """Bytes of `work` that `pair_sums` needs."""
+    return 2 * sums_workspace(channels)
+
+
+def pair_sums(
+    x: Array, centre: Array, factor: Array | None, work: Array, pool: Pool
+) -> tuple[Array, Array]:
+    """Sum over all dims but the last, twice: factor, and (x - centre) * factor; (C,) each.
+
+    Without `factor` (as x) it is x - centre (C,) itself. Float32; the result is the same for any
+    number of threads.
+    """
+    channels = x.shape[-1]
+    flat, other = x.reshape(-1), np.zeros(0, np.float32) if factor is None else factor.reshape(-1)
+    rows, width = x.size // max(1, channels), -(-channels // LANES) * LANES
+    share = max(1, -(-rows // SLOTS))
+
+    def part(thread: int, start: int, stop: int) -> None:
+        at = start // share * 4 * width
+        sum_row_pairs(work, at, flat, centre, other, channels, start, stop)
+
+    pool.run(rows, share, part)
+    slots = work[: 4 * width * -(-rows // share)].reshape(-1, 4, width)[:, :2, :channels]
+    first, second = slots.sum(axis=0)
+    return first, second
+
+
+@kernel
+def sum_row_pairs(
+    work: Any, at: int, x: Any, centre: Any, factor: Any, channels: int, start: int, stop: int
+) -> None:
+    """Sum some rows into two of `work` at `at`, in blocks of rows; the next two are scratch."""
+    width = -(-channels // LANES) * LANES
+    for c in range(0, 2 * width, LANES):
+        store(work, at + c, splat(0.0))
+    block = at + 2 * width
+    for first in range(start, stop, BLOCK):
+        for c in range(0, 2 * width, LANES):
+            store(work, block + c, splat(0.0))
+        for row in range(first, min(first + BLOCK, stop)):
+            for c in range(0, channels, LANES):
+                count, of = channels - c, row * channels + c
+                term = load_first(x, of, count) - load_first(centre, c, count)
+                other = load_first(factor, of, count) if factor.size else term
+                store(work, block + c, load(work, block + c) + other)
+                at_product = block + width + c
+                store(work, at_product, load(work, at_product) + term * other)
+        for c in range(0, 2 * width, LANES):
+            store(work, at + c, load(work, at + c) + load(work, block + c))
 
 
 @kernel

@@ -1,14 +1,14 @@
 """Normalization of images (N, H, W, C): across channels, and over the batch.
 
 The pieces of batch normalization are those of the reference (Ioffe and Szegedy 2015); arrays of 2
-dims are images of one pixel. Float32. Sums are `elementwise.channel_sums`.
+dims are images of one pixel. Float32. Sums are those of `elementwise`.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from netc_kernels.cpu.elementwise import channel_sums
+from netc_kernels.cpu.elementwise import channel_sums, pair_sums
 from netc_kernels.cpu.shape import Array, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import (
@@ -28,6 +28,8 @@ from netc_kernels.cpu.vector import (
 
 PIXELS = 256
 """Pixels that a thread takes at a time."""
+SAMPLE = 64
+"""Pixels whose mean is the centre of all."""
 
 
 class Facts(NamedTuple):
@@ -170,14 +172,40 @@ def bn_dgamma(
     channel_sums(out, x, work, pool, mean, dy, 1 / np.sqrt(var + np.float32(eps)))
 
 
+def bn_moments(mean: Array, var: Array, x: Array, work: Array, pool: Pool) -> None:
+    """Compute mean and variance (C,) in one pass, where x, not empty, is the whole batch.
+
+    The sums are of differences from the mean of some pixels, so that little cancels.
+    """
+    pixels = x.reshape(-1, x.shape[-1])
+    centre = pixels[:SAMPLE].mean(axis=0)
+    first, second = pair_sums(x, centre, None, work, pool)
+    first /= np.float32(len(pixels))
+    np.add(centre, first, out=mean)
+    np.subtract(second / np.float32(len(pixels)), first * first, out=var)
+
+
+def bn_slopes(
+    dgamma: Array, dbeta: Array, x: Array, mean: Array, var: Array, dy: Array, work: Array,
+    pool: Pool, *, eps: float,
+) -> None:  # fmt: skip
+    """Compute `bn_dgamma` and, in the same pass, the sum of dy (C,)."""
+    first, second = pair_sums(x, mean, dy, work, pool)
+    dbeta[...] = first
+    np.multiply(second, 1 / np.sqrt(var + np.float32(eps)), out=dgamma)
+
+
 def bn_norm(
     y: Array, x: Array, mean: Array, var: Array, gamma: Array, beta: Array, pool: Pool,
-    *, eps: float, relu: bool = False,
+    *, eps: float, relu: bool = False, other: Array | None = None,
 ) -> None:  # fmt: skip
-    """Compute gamma * (x - mean) / sqrt(var + eps) + beta, and relu if asked. `y` may be x."""
+    """Compute gamma * (x - mean) / sqrt(var + eps) + beta, plus `other`, and relu if asked.
+
+    `y` may be x or `other`.
+    """
     slope = gamma / np.sqrt(var + np.float32(eps))
-    nothing = np.zeros(0, np.float32)
-    _linear(y, x, nothing, slope, slope * 0, mean, beta, pool, relu)
+    flat = np.zeros(0, np.float32) if other is None else other.reshape(-1)
+    _linear(y, x, flat, slope, np.ones_like(slope), mean, beta, pool, relu)
 
 
 def bn_dx(

@@ -53,6 +53,10 @@ def _sums(channels: int, threads: int) -> int:
     return elementwise.sums_workspace(channels)
 
 
+def _pairs(channels: int, threads: int) -> int:
+    return elementwise.pairs_workspace(channels)
+
+
 def _winograd(shape: Conv) -> bool:
     return shape.size in ((3, 3), (5, 5)) and shape.stride == (1, 1)
 
@@ -97,6 +101,8 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
         "bn_mean": _only(norm.bn_mean, _sums),
         "bn_var": _only(norm.bn_var, _sums),
         "bn_dgamma": _only(norm.bn_dgamma, _sums),
+        "bn_moments": _only(norm.bn_moments, _pairs),
+        "bn_slopes": _only(norm.bn_slopes, _pairs),
         "bn_norm": _only(norm.bn_norm),
         "bn_dx": _only(norm.bn_dx),
         "fc": _only(linear.fc),
@@ -107,4 +113,6 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
         "dropout": _only(random.dropout),
     }
 )
-"""Every kernel by the name of its op; `sgd` is sgd_velocity and sgd_apply in one."""
+"""Every kernel by the name of its op; `sgd` is sgd_velocity and sgd_apply in one, `bn_moments`
+bn_mean and bn_var, `bn_slopes` bn_dgamma and bias_db.
+"""

@@ -67,10 +67,11 @@ extern "C" __global__ void bias(T* out, const T* x, const float* b, long long ro
                     [&](float a, float, int i) { return at_least(a + shift[i], low); });
 }
 
-// gamma * (x - mean) / sqrt(var + eps) + beta, then relu if asked.
-extern "C" __global__ void bn_norm(T* out, const T* x, const float* mean, const float* var,
-                                   const float* gamma, const float* beta, long long rows,
-                                   int channels, float eps, int relu) {
+// gamma * (x - mean) / sqrt(var + eps) + beta, with TWO plus y; then relu if asked.
+template <bool TWO>
+__device__ inline void normalize(T* out, const T* x, const T* y, const float* mean,
+                                 const float* var, const float* gamma, const float* beta,
+                                 long long rows, int channels, float eps, int relu) {
     const int c = first_channel();
     if (c >= channels) return;
     const float low = relu ? 0.0f : -infinity();
@@ -81,9 +82,21 @@ extern "C" __global__ void bn_norm(T* out, const T* x, const float* mean, const 
         slope[i] = gamma[c + i] * rsqrtf(var[c + i] + eps);
         shift[i] = beta[c + i];
     }
-    map_rows<false>(out, x, x, rows, channels, [&](float a, float, int i) {
-        return at_least((a - centre[i]) * slope[i] + shift[i], low);
+    map_rows<TWO>(out, x, y, rows, channels, [&](float a, float other, int i) {
+        return at_least((a - centre[i]) * slope[i] + shift[i] + other, low);
     });
+}
+
+extern "C" __global__ void bn_norm(T* out, const T* x, const float* mean, const float* var,
+                                   const float* gamma, const float* beta, long long rows,
+                                   int channels, float eps, int relu) {
+    normalize<false>(out, x, x, mean, var, gamma, beta, rows, channels, eps, relu);
+}
+
+extern "C" __global__ void bn_norm_add(T* out, const T* x, const T* y, const float* mean,
+                                       const float* var, const float* gamma, const float* beta,
+                                       long long rows, int channels, float eps, int relu) {
+    normalize<true>(out, x, y, mean, var, gamma, beta, rows, channels, eps, relu);
 }
 
 // (dy - (dgamma * normalized x + dbeta) * share) * gamma / sqrt(var + eps), share = 1 / count.

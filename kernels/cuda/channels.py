@@ -125,14 +125,19 @@ def bn_slopes(
 
 def bn_norm(
     out: Block, x: Block, mean: Block, var: Block, gamma: Block, beta: Block,
-    *, eps: float, stream: int, relu: bool = False,
+    *, eps: float, stream: int, relu: bool = False, other: Block | None = None,
 ) -> None:  # fmt: skip
-    """Compute gamma * (x - mean) / sqrt(var + eps) + beta, and relu if asked. `out` may be x."""
-    over = columns(out, x)
-    kernel = source.function(FILE, "bn_norm", **macros(x, over.lanes))
-    pointers = (block.pointer for block in (out, x, mean, var, gamma, beta))
+    """Compute gamma * (x - mean) / sqrt(var + eps) + beta, plus `other`, and relu if asked.
+
+    `out` may be x or `other`.
+    """
+    images = (x,) if other is None else (x, other)
+    over = columns(out, *images)
+    name, tile = ("bn_norm", ROWS) if other is None else ("bn_norm_add", ROWS // 2 * TURNS)
+    kernel = source.function(FILE, name, **macros(x, over.lanes))
+    pointers = (block.pointer for block in (out, *images, mean, var, gamma, beta))
     args = (*pointers, *_extent(over), np.float32(eps), np.int32(relu))
-    source.launch(kernel, (over.tiles(ROWS), over.chunks), over.block, args, stream)
+    source.launch(kernel, (over.tiles(tile), over.chunks), over.block, args, stream)
 
 
 def bn_dx(

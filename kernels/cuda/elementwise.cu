@@ -82,10 +82,11 @@ extern "C" __global__ void narrow(bf16* out, const float* x, long long packs) {
     map_one(out, x, packs, [](float a) { return a; });
 }
 
-// Add `count` tensors, from left to right, 1 to 8; then relu if asked.
+// Add `count` tensors, from left to right, 1 to 8; then relu if asked, or zeros where `positive`,
+// if it is not null, is not.
 extern "C" __global__ void add_up(T* out, const T* x0, const T* x1, const T* x2, const T* x3,
-                                  const T* x4, const T* x5, const T* x6, const T* x7, int count,
-                                  int relu, long long packs) {
+                                  const T* x4, const T* x5, const T* x6, const T* x7,
+                                  const T* positive, int count, int relu, long long packs) {
     const T* operands[8] = {x0, x1, x2, x3, x4, x5, x6, x7};
     const float low = relu ? 0.0f : -infinity();
     float sum[PACKS][LANES];
@@ -108,6 +109,11 @@ extern "C" __global__ void add_up(T* out, const T* x0, const T* x1, const T* x2,
         if (place(k) >= packs) continue;
 #pragma unroll
         for (int i = 0; i < LANES; ++i) sum[k][i] = at_least(sum[k][i], low);
+        if (positive) {
+            const Pack<T, LANES> y = load<T, LANES>(positive + place(k) * LANES);
+#pragma unroll
+            for (int i = 0; i < LANES; ++i) sum[k][i] = y[i] > 0.0f ? sum[k][i] : 0.0f;
+        }
         store<T, LANES>(out + place(k) * LANES, sum[k]);
     }
 }

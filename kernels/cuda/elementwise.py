@@ -60,23 +60,26 @@ def tanh_dx(out: Block, y: Block, dy: Block, *, stream: int) -> None:
     _map("tanh_dx", out, y, dy, stream=stream)
 
 
-def add(out: Block, *xs: Block, stream: int, relu: bool = False) -> None:
-    """Add one or more tensors of one type, from left to right, and apply relu if asked.
+def add(
+    out: Block, *xs: Block, stream: int, relu: bool = False, positive: Block | None = None
+) -> None:
+    """Add one or more tensors of one type, from left to right, and apply relu if asked; or its
+    slope, where `positive` was its result.
 
     More than eight are added in turns, with `out` rounded between.
     """
     # where `out` is an operand, the first turn must read it
     rest = sorted(xs, key=lambda x: x.pointer != out.pointer) if len(xs) > OPERANDS else list(xs)
     turn, rest = rest[:OPERANDS], rest[OPERANDS:]
-    _add(out, turn, relu and not rest, stream)
+    _add(out, turn, relu and not rest, None if rest else positive, stream)
     while rest:
         turn, rest = [out, *rest[: OPERANDS - 1]], rest[OPERANDS - 1 :]
-        _add(out, turn, relu and not rest, stream)
+        _add(out, turn, relu and not rest, None if rest else positive, stream)
 
 
 def accumulate(out: Block, acc: Block, x: Block, *, stream: int) -> None:
     """Compute acc + x."""
-    _add(out, (acc, x), False, stream)
+    _add(out, (acc, x), False, None, stream)
 
 
 def cast(out: Block, x: Block, *, stream: int) -> None:
@@ -116,14 +119,16 @@ def _map(name: str, out: Block, *inputs: Block, stream: int, most: int = 0) -> N
     _launch(kernel, packs, (*pointers, np.int64(packs)), stream)
 
 
-def _add(out: Block, xs: Sequence[Block], relu: bool, stream: int) -> None:
-    assert alike(out, *xs) and len({out.dtype, *(x.dtype for x in xs)}) == 1
-    packed = lanes(out.elements, out, *xs)
+def _add(out: Block, xs: Sequence[Block], relu: bool, positive: Block | None, stream: int) -> None:
+    others = [*xs, positive] if positive else xs
+    assert alike(out, *others) and len({out.dtype, *(x.dtype for x in others)}) == 1
+    packed = lanes(out.elements, out, *others)
     packs = out.elements // packed
     kernel = source.function(FILE, "add_up", **macros(out, packed))
     pointers = [x.pointer for x in xs] + [0] * (OPERANDS - len(xs))
+    slope = positive.pointer if positive else 0
     numbers = np.int32(len(xs)), np.int32(relu), np.int64(packs)
-    _launch(kernel, packs, (out.pointer, *pointers, *numbers), stream)
+    _launch(kernel, packs, (out.pointer, *pointers, slope, *numbers), stream)
 
 
 def _launch(kernel: Any, packs: int, args: Sequence[Any], stream: int) -> None:

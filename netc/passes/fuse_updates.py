@@ -7,6 +7,7 @@ layer, if nobody else reads it, is then never in memory at all.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from netc.ir.program import Instruction, Launch, Program, View
@@ -17,8 +18,13 @@ from netc.passes.assign_kernels import calls_of
 def fuse_updates(program: Program, target: Target) -> Program:
     """The program with updates joined. It has no waits yet."""
     fuser = _Fuser(program, target)
+    return rewritten(program, fuser.done, fuser.gone)
+
+
+def rewritten(program: Program, done: Mapping[int, Instruction], gone: Collection[int]) -> Program:
+    """A program with some instructions replaced and others left out, and the buffers it needs."""
     instructions = tuple(
-        fuser.done.get(n, i) for n, i in enumerate(program.instructions) if n not in fuser.gone
+        done.get(n, i) for n, i in enumerate(program.instructions) if n not in gone
     )
     ports = (*program.inputs, *program.outputs, *program.state)
     used = {v.buffer for i in instructions for v in (*i.reads, *i.writes)}

@@ -21,6 +21,7 @@ from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin, choose_splits
 from netc.passes.differentiate import Sgd, differentiate
 from netc.passes.fuse import fuse
+from netc.passes.fuse_statistics import fuse_statistics
 from netc.passes.fuse_updates import fuse_updates
 from netc.passes.init_graph import init_plan
 from netc.passes.insert_comm import insert_comm
@@ -38,6 +39,7 @@ PASSES = (
     "fuse",
     "assign-formats",
     "assign-streams",
+    "fuse-statistics",
     "fuse-updates",
     "assign-kernels",
     "insert-waits",
@@ -174,6 +176,8 @@ def _lower(
     observe("assign-formats", lambda: plan_text(plan))
     program = assign_streams(plan, options.cluster, f"{graph.name}.{name}")
     observe("assign-streams", lambda: program_text(program))
+    program = fuse_statistics(program, options.target)
+    observe("fuse-statistics", lambda: program_text(program))
     program = fuse_updates(program, options.target)
     observe("fuse-updates", lambda: program_text(program))
     program = assign_kernels(program, options.target)

@@ -162,13 +162,16 @@ def kernel(name: str) -> Callable[..., None]:
 def _computed(name: str, out: Block, inputs: tuple[Block, ...], told: dict[str, Any]) -> Any:
     for extra in ("work", "precision"):
         told.pop(extra, None)
-    bias, relu, positive = (told.pop(key, None) for key in ("bias", "relu", "positive"))
+    bias, other = (told.pop(key, None) for key in ("bias", "other"))
+    relu, positive = (told.pop(key, None) for key in ("relu", "positive"))
     values = [read(block) for block in inputs]
     result = np.empty(out.shape, np.int64 if out.dtype == "i64" else np.float32)
     result.fill(-1 if out.dtype == "i64" else np.nan)
     REFERENCE[name](result, *values, **told)
     if bias is not None:
         result = result + read(bias).reshape(1, -1, *[1] * (result.ndim - 2))
+    if other is not None:
+        result = result + read(other)
     if relu:
         slope = name in ("maxpool_dx", "lrn_dx")
         result = np.where(values[0] > 0, result, 0) if slope else np.maximum(result, 0)
@@ -186,6 +189,23 @@ def sgd(
         return True
 
     WORLD.put(stream, work)
+
+
+def bn_moments(mean: Block, var: Block, x: Block, *, work: Any, stream: int) -> None:
+    count = x.elements // x.shape[1]
+    kernel("bn_mean")(mean, x, stream=stream, count=count)
+    kernel("bn_var")(var, x, mean, stream=stream, count=count)
+
+
+def bn_slopes(
+    dgamma: Block, dbeta: Block, x: Block, mean: Block, var: Block, dy: Block, *, work: Any,
+    stream: int, eps: float,
+) -> None:  # fmt: skip
+    kernel("bn_dgamma")(dgamma, x, mean, var, dy, stream=stream, eps=eps)
+    kernel("bias_db")(dbeta, dy, stream=stream)
+
+
+PAIRS = {"sgd": sgd, "bn_moments": bn_moments, "bn_slopes": bn_slopes}
 
 
 class Array:
@@ -449,7 +469,7 @@ def pretended(seed: int = 0) -> Iterator[World]:
 
     WORLD = World(seed)
     before = {"cupy": sys.modules.get("cupy"), "cupy.cuda": sys.modules.get("cupy.cuda")}
-    kernels = {name: kernel(name) for name in REFERENCE} | {"sgd": sgd}
+    kernels = {name: kernel(name) for name in REFERENCE} | PAIRS
     kept = table.KERNELS, native.KERNELS
     sys.modules["cupy"] = made = module()
     sys.modules["cupy.cuda"] = made.cuda

@@ -116,9 +116,30 @@ def test_batch_norm(shape: tuple[int, ...], threads: int) -> None:
         assert_near(out, wanted)
         norm.bn_norm(out, x, mean, var, gamma, beta, threads_, eps=1e-3, relu=True)
         assert_near(out, np.maximum(wanted, 0))
+        norm.bn_norm(out, x, mean, var, gamma, beta, threads_, eps=1e-3, relu=True, other=dy)
+        assert_near(out, np.maximum(wanted + dy, 0))
+        more, pairs = garbage(*channels), garbage(elementwise.pairs_workspace(*channels) // 4)
+        norm.bn_slopes(sums, more, x, mean, var, dy, pairs, threads_, eps=1e-3)
+        assert_near(sums, reference("bn_dgamma", channels, x, mean, var, dy, eps=1e-3))
+        assert_near(more, reference("bias_db", channels, dy))
         inputs, at = (x, mean, var, gamma, sums, beta, dy), {"eps": 1e-3, "count": count}
         norm.bn_dx(out, *inputs, threads_, **at)
         assert_near(out, reference("bn_dx", shape, *inputs, **at))
+
+
+@THREADS
+@pytest.mark.parametrize("offset", [0, 100])
+@pytest.mark.parametrize("shape", [(3, 15, 17, 37), (5, 16), (1, 1, 1, 3)])
+def test_mean_and_variance_in_one_pass(shape: tuple[int, ...], offset: float, threads: int) -> None:
+    """Also far from zero, where the squares of plain sums would cancel."""
+    x = normal(*shape) + np.float32(offset)
+    mean, var = garbage(shape[-1]), garbage(shape[-1])
+    work = garbage(elementwise.pairs_workspace(shape[-1]) // 4)
+    with Pool(threads) as threads_:
+        norm.bn_moments(mean, var, x, work, threads_)
+    pixels = x.reshape(-1, shape[-1]).astype(np.float64)
+    assert_near(mean, pixels.mean(axis=0))
+    np.testing.assert_allclose(var, pixels.var(axis=0), rtol=2e-5, atol=1e-6)
 
 
 @THREADS
@@ -133,6 +154,8 @@ def test_elementwise(threads: int) -> None:
         for relu in (False, True):
             elementwise.add(out, x, y, threads_, relu)
             np.testing.assert_array_equal(out, np.maximum(x + y, 0) if relu else x + y)
+            elementwise.add(out, x, y, threads_, positive=x)
+            np.testing.assert_array_equal(out, (x + y) * (x > 0))
             elementwise.bias(out, x, b, threads_, relu)
             np.testing.assert_array_equal(out, np.maximum(x + b, 0) if relu else x + b)
 

@@ -82,6 +82,11 @@ def test_add(device: Any, count: int, shape: Any, nhwc: bool, dtype: str) -> Non
     device.check(elementwise.add, "add", shape, *xs, **same)
     device.check(elementwise.add, "add", shape, *xs, over=count - 1, **same)
     device.check(elementwise.add, "add", shape, *xs, joined={"relu": True}, then=relu_of, **same)
+    y = device.random.integers(-1, 2, shape)
+    slope = {"positive": device.put(y.astype(float), dtype, nhwc)}
+    device.check(
+        elementwise.add, "add", shape, *xs, joined=slope, then=lambda sum_: sum_ * (y > 0), **same
+    )
 
 
 @TYPES
@@ -160,6 +165,12 @@ def test_batch_norm(device: Any, shape: Any, dtype: str) -> None:
     device.check(
         channels.bn_norm, "bn_norm", shape, *inputs, told=at, joined={"relu": True},
         then=relu_of, shift=1, **same,
+    )  # fmt: skip
+    other = device.random.integers(-8, 9, shape) / 8
+    device.check(
+        channels.bn_norm, "bn_norm", shape, *inputs, told=at, over=0,
+        joined={"relu": True, "other": device.put(other, dtype, True)},
+        then=lambda y: relu_of(y + other), **same,
     )  # fmt: skip
     inputs = x, mean, var, gamma, more, beta, dy
     for over in (None, 6):

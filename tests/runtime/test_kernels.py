@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,8 @@ def plainly(launch: Launch) -> tuple[str, dict[str, Any]]:
 def test_programs_name_every_kernel() -> None:
     found = {name for launch in launches(compiled(network(MIXED), 6)) for name in names(launch)}
     wanted = """conv.winograd conv.direct conv_dx.winograd conv_dw.winograd bias.joined relu.joined
-        relu_dx.joined bn_norm.vector lrn_dx.vector dropout.vector maxpool_dx.vector avgpool.vector
+        relu_dx.joined add.joined bn_norm.vector bn_moments.vector bn_slopes.vector lrn_dx.vector
+        dropout.vector maxpool_dx.vector avgpool.vector
         fc_dw_sgd.vector sgd.vector tanh"""
     assert set(wanted.split()) <= found
     for launch in launches(compiled(network(MIXED), 6)):
@@ -121,8 +123,8 @@ def test_every_launch_of_a_step_equals_the_reference(batch: int) -> None:
         if kernel in ("sgd", "fc_dw_sgd"):
             _reference_update(kernel, told, wanted, reads)
         else:
-            bind(kernel, told, wanted[:1], reads, None)()
-        results = 2 if kernel in ("sgd", "fc_dw_sgd") else 1
+            bind(kernel, told, wanted, reads, None)()
+        results = 2 if kernel in ("sgd", "fc_dw_sgd", "bn_moments", "bn_slopes") else 1
         for view, right in zip(launch.writes[:results], wanted, strict=False):
             difference = np.abs(executable.open(view) - right).max()
             assert difference <= 2e-5 * max(1.0, np.abs(right).max()), (names(launch), difference)
@@ -233,6 +235,21 @@ def test_updates_are_joined_only_where_nobody_else_reads_the_gradient() -> None:
     updates = {la.node: la.kernel for la in launches(fetched) if "sgd" in la.kernel}
     assert updates["fc2.weight.next"] == "sgd.vector"
     assert updates["fc1.weight.next"] == "fc_dw_sgd.vector"
+
+
+def test_statistics_are_joined_where_nothing_is_exchanged_between() -> None:
+    def counts(devices: int) -> Counter[str]:
+        return Counter(
+            names(la)[0].partition(".")[0] for la in launches(compiled(text, 6, devices))
+        )
+
+    text = network(MIXED)
+    alone, apart = counts(1), counts(2)
+    assert alone["bn_moments"] == alone["bn_slopes"] > 0
+    assert not alone["bn_mean"] + alone["bn_var"] + alone["bn_dgamma"]
+    # Each device has half of the batch: means are added up before there is a variance.
+    assert apart["bn_mean"] == apart["bn_var"] == apart["bn_slopes"] == 2 * alone["bn_slopes"]
+    assert not apart["bn_moments"]
 
 
 def test_every_launch_has_the_workspace_that_its_own_block_needs() -> None:
