@@ -3,7 +3,8 @@
 Every device has one arena, taken once, and a CUDA stream for each of the program's streams. The
 instructions are issued in the program's order, each after the events of what it waits for. The
 first run of a program issues them one by one; the second records them into a graph, which is
-replayed from then on.
+replayed from then on. Streams tell what they have reached in words that a thread of the host reads,
+so that a run that hangs ends with the layer and the device that it waits for.
 
 A process drives one GPU as one device of a run over several processes, or all devices of the
 program on one GPU: slow, but the same program.
@@ -27,14 +28,20 @@ from netc_kernels.cuda.clock import elapsed
 from netc_runtime.backend import StepReport, Timing
 from netc_runtime.comm.device_copies import SharedGpu
 from netc_runtime.comm.ranks import Ranks
+from netc_runtime.comm.watch import leave, stall_seconds, watch_alone
 from netc_runtime.cuda_kernels import Binder, Plans, Start
 from netc_runtime.cuda_ports import PortReader, PortWriter
 from netc_runtime.cuda_timing import LaunchClock
+from netc_runtime.cuda_words import CudaWords
 from netc_runtime.ports import is_everywhere, own_views, region
+from netc_runtime.words import Course, Report
 
 Array = NDArray[Any]
 EAGER_RUNS = 1
 """Runs before a program is recorded: they load what must not be loaded while recording."""
+MARKED_LAUNCHES = 8
+"""Launches from one that writes its progress word to the next, in a graph: a word takes about as
+long as a launch that has nothing to do."""
 
 
 class CudaBackend:
@@ -72,11 +79,24 @@ class CudaBackend:
             d: Binder(precision, self.stream(d, "compute").ptr, self.plans) for d in self.devices
         }
         self.loaded: list[CudaExecutable] = []
+        self.courses: list[Course] = []
+        self.under_way: CudaExecutable | None = None
+        self.runs = 0
         self.collectives: Any = None
         if ranks is not None:
             from netc_runtime.comm.nccl import NcclGroups
 
             self.collectives = NcclGroups(ranks)
+            ranks.watch(self.report, self.courses)
+        else:
+            watch_alone(0, self.report, self.courses, leave, stall_seconds())
+
+    def report(self) -> Report:
+        """What this process is at; any thread may ask, whatever the others wait for."""
+        running = self.under_way
+        if running is None or running.words.has_ended:
+            return Report(runs=self.runs)
+        return Report("running", self.runs, running.number, running.words.read())
 
     def stream(self, device: int, kind: str) -> Any:
         """The CUDA stream of a kind of stream."""
@@ -127,6 +147,9 @@ class CudaExecutable:
         import cupy
 
         self.program, self.backend = program, backend
+        self.number = len(backend.courses)
+        backend.courses.append(Course(program, MARKED_LAUNCHES if backend.graph else 1))
+        self.words = CudaWords(backend.courses[-1], backend.devices)
         waited = {w for i in program.instructions for w in i.waits}
         self.events: dict[tuple[int, int], Any] = {
             (number, d): cupy.cuda.Event(disable_timing=True)
@@ -185,21 +208,39 @@ class CudaExecutable:
 
     def start(self) -> None:
         """Execute all instructions once, without waiting for them."""
-        with told("run"):
-            if self.backend.graph and self.runs == EAGER_RUNS:
-                self.recorded = self._record()
-            self.runs += 1
-            self.writer.place()
-            self.began = time.perf_counter()
-            if self.recorded is not None:
-                self.recorded.launch(self.origin)
-            else:
-                self._issue()
+        try:
+            with told("run"):
+                self._begin()
+        except BaseException:
+            # Nobody is to wait for what has not begun.
+            self.backend.under_way = None
+            raise
+
+    def _begin(self) -> None:
+        backend = self.backend
+        if backend.graph and self.runs == EAGER_RUNS:
+            self.recorded = self._record()
+        if backend.under_way is None:
+            self.words.clear()
+        backend.runs += 1
+        # The first run loads kernels and joins other GPUs, for as long as that takes.
+        backend.under_way = self if self.runs else None
+        self.runs += 1
+        self.writer.place()
+        self.began = time.perf_counter()
+        if self.recorded is not None:
+            self.recorded.launch(self.origin)
+        else:
+            self._issue()
+        backend.under_way = self
 
     def finish(self) -> StepReport:
         """Wait for what `start` began."""
-        with told("run"):
-            self.origin.synchronize()
+        try:
+            with told("run"):
+                self.origin.synchronize()
+        finally:
+            self.backend.under_way = None
         seconds = time.perf_counter() - self.began
         return StepReport(seconds, None, dict(self.moved))
 
@@ -309,6 +350,7 @@ class CudaExecutable:
             join = cupy.cuda.Event(disable_timing=True)
             join.record(stream)
             self.origin.wait_event(join)
+        self.words.end(self.origin.ptr)
 
     def _start(self, number: int, instruction: Instruction, start: Start) -> None:
         import cupy
@@ -319,6 +361,7 @@ class CudaExecutable:
             for wait in instruction.waits:
                 if (wait, device) in self.events:
                     stream.wait_event(self.events[wait, device])
+            self.words.mark(number, device, stream.ptr)
         lead = streams[0]
         for stream in streams[1:]:
             came = cupy.cuda.Event(disable_timing=True)

@@ -4,6 +4,7 @@ Each is called as the reference's, `op(out, *inputs, stream=..., **attributes)`,
 only adds work to the stream. Joined ones do what several ops do in a row: `sgd`, `bias_db_relu_dx`,
 `bn_moments`, `bn_slopes`; and bias, add, bn_norm, maxpool_dx and lrn_dx take `relu=True`. Those of
 `WORKSPACE_BYTES` take `work`, a block of so many bytes, given the shape of the tensor they sum.
+`mark` is no op: it tells the host how far a stream has come.
 A kernel is compiled when it is first called, which must not happen while a graph is captured.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from netc_kernels.cuda import channels, elementwise, lrn, move, pool, random, rows, update
+from netc_kernels.cuda import channels, elementwise, lrn, mark, move, pool, random, rows, update
 
 __all__ = ["KERNELS", "WORKSPACE_BYTES"]
 
@@ -62,6 +63,7 @@ KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "sgd": update.sgd,
         "init_normal": random.init_normal,
         "init_constant": random.init_constant,
+        "mark": mark.mark,
     }
 )
 """Every hand-written kernel but convolutions and products."""

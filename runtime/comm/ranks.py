@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.program import Bundle, View
 from netc.ir.text import bundle_text, parse_bundle
+from netc_runtime.comm.watch import UNSEEN_SECONDS, stall_seconds, watch_alone
+from netc_runtime.words import Course, Report
 
 Array = NDArray[Any]
 
@@ -30,6 +33,13 @@ class Ranks:
 
     def close(self) -> None:
         """Leave: nothing is asked of the others any more."""
+
+    def watch(self, look: Callable[[], Report], courses: Sequence[Course]) -> None:
+        """Let it be looked at what this process is at, by a method, and end all processes where
+        nothing moves. `courses` may become more.
+        """
+        seconds = max(stall_seconds(), UNSEEN_SECONDS)
+        watch_alone(self.rank, look, courses, self.abort, seconds)
 
     def any(self, flag: bool) -> bool:
         """True on all ranks if it is on one."""

@@ -12,7 +12,7 @@ from netc_kernels.cuda.native import KERNELS, WORKSPACE_BYTES
 from netc_kernels.cuda.source import FOLDER
 from netc_kernels.reference import KERNELS as REFERENCE
 
-FILES = ["channels", "elementwise", "lrn", "move", "pool", "random", "rows"]
+FILES = ["channels", "elementwise", "lrn", "mark", "move", "pool", "random", "rows"]
 FILES += ["space_to_depth", "update"]
 BF16, F32, SCALAR = ("BF16=1",), ("BF16=0",), ("BF16=1", "LANES=1")
 VARIANTS = {
@@ -20,6 +20,7 @@ VARIANTS = {
     "update": [("BF16=1", "LANES=8"), ("BF16=0", "LANES=8"), SCALAR],
     "elementwise": [BF16, F32, SCALAR, ("BF16=1", "LANES=8")],
     "space_to_depth": [BF16, F32],
+    "mark": [("BF16=0",)],
     "pool": [BF16, F32, (*SCALAR, "SIZE_Y=7", "SIZE_X=5", "STEP_Y=8", "STEP_X=3")],
     "lrn": [BF16, F32, ("BF16=0", "SIZE=4", "THREE_QUARTERS=0"), (*SCALAR, "SIZE=1")],
 }
