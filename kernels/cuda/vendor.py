@@ -93,14 +93,20 @@ class Product:
         return self.out[1] if self.op == "conv_dx" else self.operands[0][1]
 
     def supported(self) -> bool:
-        """Whether tensor cores take these channels. fp32 needs none, but its matrix products, which
-        cuDNN has only in tf32 (3e-4 of error, where float32 has 3e-7).
+        """Whether tensor cores take these channels, and cuDNN is known to compute this right.
+
+        In fp32 it has matrix products only of tf32 (3e-4 of error, where float32 has 3e-7). With
+        uneven padding some of its engines for gradients (1, 18, 50 in 9.19) are wrong.
         """
         step = _MULTIPLE[self.precision]
         if self.op.startswith("fc"):
             extents = [extent for shape in (self.out, *self.operands) for extent in shape[1:]]
             extents += self.out[:1] if self.op == "fc_dw" else ()
             return self.precision != "fp32" and all(each % step == 0 for each in extents)
+        top, bottom, left, right = self.pad
+        folded = self.folded
+        if (top, left) != (bottom, right) and (folded is None or folded.block == (1, 1)):
+            return False
         filters = self.operands[0][1] if self.op == "conv_dx" else self.operands[1][0]
         if self.op == "conv_dw":
             filters = self.out[0]

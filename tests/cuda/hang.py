@@ -21,6 +21,7 @@ import pretend  # noqa: E402
 from cuda_cases import target  # noqa: E402
 from harness import compiled, data, options, session, tiny  # noqa: E402
 
+from netc.errors import NetError, render  # noqa: E402
 from netc.ir.program import Bundle, Launch, Program  # noqa: E402
 from netc_runtime.comm.local import LocalRanks  # noqa: E402
 from netc_runtime.comm.ranks import Ranks  # noqa: E402
@@ -111,4 +112,9 @@ def main(how: str, pretends: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], "pretended" in sys.argv[2:])
+    try:
+        main(sys.argv[1], "pretended" in sys.argv[2:])
+    except NetError as error:
+        # As the command line does: a process that goes on may see first that the other has ended.
+        print(render(error.diagnostics), file=sys.stderr)
+        sys.exit(error.exit_code)
