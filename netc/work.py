@@ -44,18 +44,20 @@ def _flops(kernel: str, told: Mapping[str, Any], operands: Shapes, result: tuple
         return 0
     if kernel in _STATISTICS:
         return sum(_operation(k, told).flops(operands, result) for k in _STATISTICS[kernel])
-    if kernel not in _UPDATES:
+    _, before, update = kernel.rpartition("fc_dw_")
+    if update not in _UPDATES:
         return _operation(kernel, told).flops(operands, result)
-    gradient = _operation("fc_dw", {}).flops(operands, result) if kernel == "fc_dw_sgd" else 0
-    return gradient + 2 * prod(result)
+    gradient = _operation("fc_dw", {}).flops(operands, result) if before else 0
+    return gradient + _UPDATES[update] * prod(result)
 
 
 _MOVING = ("slice", "copy", "concat", "concat_rows", "cast")
 """Kernels that compute nothing."""
 _STATISTICS = {"bn_moments": ("bn_mean", "bn_var"), "bn_slopes": ("bn_dgamma", "bias_db")}
 """Kernels with two results, and the operations these are of, over the first operand."""
-_UPDATES = ("sgd", "fc_dw_sgd")
-"""Kernels of velocity and weight, the latter of the gradient before them too."""
+_UPDATES = {"sgd": 2, "adam": 3}
+"""Tensors that joined updates compute: the optimizer's state and the weight. One that begins with
+fc_dw_ computes the gradient before them too."""
 
 
 @cache

@@ -32,13 +32,11 @@ it, since they have that anyway.
 """
 RUNS = 5
 """Of each kernel in a race."""
-_PAIRS: Mapping[str, tuple[str, ...]] = {
-    "sgd": ("momentum", "decay", "scale"),
-    "bn_moments": (),
-    "bn_slopes": ("eps",),
-}
-"""Kernels with two results, and what they are told."""
-_ONLY_ELSEWHERE = ("fc_dw_sgd",)
+_UPDATES = ("sgd", "adam")
+"""Kernels with several results, the optimizer's state and the weight."""
+_STATISTICS = ("bn_moments", "bn_slopes")
+"""Kernels with two results, sums over the same images."""
+_ONLY_ELSEWHERE = ("fc_dw_sgd", "fc_dw_adam")
 """Joined launches that other backends have kernels for."""
 
 
@@ -158,11 +156,12 @@ class Binder:
         Raises DeviceError (E079) where the vendor's kernel is named and there is none.
         """
         name = plain_name(kernel)
-        if name in _PAIRS:
-            own: Attributes = {key: told[key] for key in _PAIRS[name]}
-            if name in table.WITH_WORKSPACE:
-                own["work"] = writes[2] if len(writes) > 2 else None
-            return _starter(table.KERNELS[name], [*writes[:2], *inputs], own)
+        if name in _UPDATES:
+            return _starter(table.KERNELS[name], [*writes, *inputs], told)
+        if name in _STATISTICS:
+            work = writes[2] if len(writes) > 2 else None
+            kernel_ = table.KERNELS[name]
+            return _starter(kernel_, [*writes[:2], *inputs], {**told, "work": work})
         out, work = writes[0], writes[1] if len(writes) > 1 else None
         steps: list[Step] = [(kernel, tuple(range(len(inputs))), told)]
         if kernel == "fused":

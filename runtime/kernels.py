@@ -8,7 +8,7 @@ reference's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from math import prod
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netc.ir import codec
 from netc.ir.kernels import Call, Choice
 from netc_kernels import cpu
 from netc_kernels.reference import KERNELS
@@ -58,7 +59,11 @@ class CpuKernels:
 
     def variants(self, call: Call) -> tuple[str, ...]:
         """Kernels that can compute a call besides the reference's, the usual one first."""
-        if call.dtype != "f32" or cpu.available() or call.kernel not in {*_CALLS, *_PAIRS}:
+        if (
+            call.dtype != "f32"
+            or cpu.available()
+            or call.kernel not in {*_CALLS, *_UPDATES, *_STATISTICS}
+        ):
             return ()
         if is_empty(call) or cuts_groups(call):
             return ()
@@ -139,8 +144,10 @@ def bind(
     `writes` has the results, most often one, and then the workspace if there is one.
     """
     name = plain_name(kernel)
-    if name in _PAIRS:
-        return _PAIRS[name](kernel.partition(".")[2], attributes, writes, inputs, pool)
+    if name in _UPDATES:
+        return _update(kernel, attributes, writes, inputs, pool)
+    if name in _STATISTICS:
+        return _STATISTICS[name](kernel.partition(".")[2], attributes, writes, inputs, pool)
     out, work = writes[0], (*writes, _NO_WORK)[1]
     steps: list[Step] = [(kernel, tuple(range(len(inputs))), attributes)]
     if kernel == "fused":
@@ -241,6 +248,7 @@ _FACTS: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
     "bn_moments": _channels,
     "bn_slopes": _channels,
     "fc_dw_sgd": _channels,
+    "fc_dw_adam": _channels,
     "lrn": _lrn_facts,
     "lrn_dx": _lrn_facts,
 }
@@ -366,43 +374,59 @@ def _runs(
     return (starts[:, None] + channels).reshape(-1), plane, out.shape[1]
 
 
-def _sgd(
-    variant: str, told: Attributes, writes: Sequence[Array], inputs: Sequence[Array], pool: Any
+def _update(
+    name: str, told: Attributes, writes: Sequence[Array], inputs: Sequence[Array], pool: Any
 ) -> Callable[[], None]:
-    """From (g, v, w, lr): velocity and weight, both in place."""
-    g, v, w, rate = inputs
-    if cpu.available() or not w.size:
-        return _reference_sgd(writes, g, v, w, rate, told)
-    call = partial(_run("sgd", variant), writes[1], writes[0], g, pool, **_pace(told))
-    return lambda: call(lr=float(rate))
+    """From (g, state ..., w, numbers ...): the optimizer's state and the weight, all in place. An
+    update that begins with fc_dw_ has (x, dy) of a fully connected layer in place of g.
+    """
+    kernel, _, variant = name.partition(".")
+    update, products = _UPDATES[kernel], 2 if kernel.startswith("fc_dw_") else 1
+    results = len(update.state) + 1
+    source, old = inputs[:products], inputs[products : products + results]
+    new, work, numbers = writes[:results], writes[results:], inputs[products + results :]
+    if cpu.available() or not all(array.size for array in (*source, *old)):
+        return _reference_update(update, told, new, source, old, numbers)
+    *state, weight = new
+    call = partial(_run(kernel, variant), weight, *state, *source, *work, pool, **told)
+    return lambda: call(**{k: x.item() for k, x in zip(update.numbers, numbers, strict=True)})
 
 
-def _fc_dw_sgd(
-    variant: str, told: Attributes, writes: Sequence[Array], inputs: Sequence[Array], pool: Any
-) -> Callable[[], None]:
-    """From (x, dy, v, w, lr): velocity and weight by the gradient of a fully connected layer."""
-    x, dy, v, w, rate = inputs
-    if cpu.available() or not (w.size and x.size):
+def _reference_update(
+    update: _Update, told: Attributes, new: Sequence[Array], source: Sequence[Array],
+    old: Sequence[Array], numbers: Sequence[Array],
+) -> Callable[[], None]:  # fmt: skip
+    """The operations of an update one after the other."""
+    *state, w = old
+    calls, g = [], source[0]
+    if len(source) == 2:
         g = np.empty_like(w)
-        gradient = partial(KERNELS["fc_dw"], g, x, dy)
-        return _in_turn([gradient, _reference_sgd(writes, g, v, w, rate, told)])
-    run = _run("fc_dw_sgd", variant)
-    call = partial(run, writes[1], writes[0], x, dy, writes[2], pool, **_pace(told))
-    return lambda: call(lr=float(rate))
+        calls.append(partial(KERNELS["fc_dw"], g, *source))
+    early, late = numbers[: update.early], numbers[update.early :]
+    for kernel, out, before in zip(update.state, new, state, strict=False):
+        calls.append(partial(KERNELS[kernel], out, before, w, g, *early, **_own(kernel, told)))
+    apply = KERNELS[update.apply]
+    calls.append(partial(apply, new[-1], w, *new[:-1], *late, **_own(update.apply, told)))
+    return _in_turn(calls)
 
 
-def _reference_sgd(
-    writes: Sequence[Array], g: Array, v: Array, w: Array, rate: Array, told: Attributes
-) -> Callable[[], None]:
-    moved, new = writes[:2]
-    return _in_turn([
-        partial(KERNELS["sgd_velocity"], moved, v, w, g, rate, **told),
-        partial(KERNELS["sgd_apply"], new, w, moved),
-    ])  # fmt: skip
+def _own(kernel: str, told: Attributes) -> Attributes:
+    """The attributes of one of the operations of a joined launch."""
+    op = codec.kernels()[kernel]
+    return {f.name: told[f.name] for f in fields(op) if f.name not in op.hidden}
 
 
-def _pace(told: Attributes) -> Attributes:
-    return {"momentum": told["momentum"], "decay": told["scale"] * told["decay"]}
+@dataclass(frozen=True, slots=True)
+class _Update:
+    """An optimizer's operations, done in one launch."""
+
+    state: tuple[str, ...]
+    """Those of its state, which read (state, w, g, numbers ...)."""
+    apply: str
+    """That of the weight, which reads (w, state ..., numbers ...)."""
+    numbers: tuple[str, ...]
+    early: int
+    """How many of the numbers the state's operations read; the last one reads the others."""
 
 
 def _bn_moments(
@@ -433,14 +457,13 @@ def _bn_slopes(
     return partial(call, *work, pool, **told)
 
 
+_SGD = _Update(("sgd_velocity",), "sgd_apply", ("lr",), early=1)
+_ADAM = _Update(("adam_moment1", "adam_moment2"), "adam_apply", ("lr", "step"), early=0)
 _NO_WORK = np.empty(0, np.float32)
-_PAIRS = {
-    "sgd": _sgd,
-    "fc_dw_sgd": _fc_dw_sgd,
-    "bn_moments": _bn_moments,
-    "bn_slopes": _bn_slopes,
-}
-"""Kernels with two results."""
+_UPDATES = {"sgd": _SGD, "fc_dw_sgd": _SGD, "adam": _ADAM, "fc_dw_adam": _ADAM}
+"""Kernels with several results: the optimizer's state and the weight."""
+_STATISTICS = {"bn_moments": _bn_moments, "bn_slopes": _bn_slopes}
+"""Kernels with two results, sums over the same images."""
 
 _CALLS: Mapping[str, Binder] = {
     "conv": _conv,

@@ -27,8 +27,8 @@ class Implementation:
     """One kernel for an op.
 
     `applies` and `workspace_bytes` take what their op's kernels depend on: a `Conv` for
-    convolutions, (channels, size) for lrn, the channels for sums over them and for `fc_dw_sgd`,
-    nothing otherwise. `workspace_bytes` takes the number of threads too.
+    convolutions, (channels, size) for lrn, the channels for sums over them and for `fc_dw_sgd`
+    and `fc_dw_adam`, nothing otherwise. `workspace_bytes` takes the number of threads too.
     """
 
     name: str
@@ -109,10 +109,12 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
         "fc_dx": _only(linear.fc_dx),
         "fc_dw": _only(linear.fc_dw),
         "sgd": _only(update.sgd),
-        "fc_dw_sgd": _only(update.fc_dw_sgd, update.fc_dw_sgd_workspace),
+        "fc_dw_sgd": _only(update.fc_dw_sgd, update.fc_dw_workspace),
+        "adam": _only(update.adam),
+        "fc_dw_adam": _only(update.fc_dw_adam, update.fc_dw_workspace),
         "dropout": _only(random.dropout),
     }
 )
-"""Every kernel by the name of its op; `sgd` is sgd_velocity and sgd_apply in one, `bn_moments`
-bn_mean and bn_var, `bn_slopes` bn_dgamma and bias_db.
+"""Every kernel by the name of its op; `sgd` and `adam` are all the ops of an update in one,
+`bn_moments` is bn_mean and bn_var, `bn_slopes` bn_dgamma and bias_db.
 """

@@ -1,7 +1,8 @@
-"""Stochastic gradient descent with momentum and decay in one pass over the memory.
+"""Stochastic gradient descent with momentum and decay, and Adam, in one pass over the memory.
 
 As the reference's `sgd_velocity` and `sgd_apply` (Krizhevsky et al. 2012, section 5):
-v = momentum * v - lr * (g + decay * w), w = w + v.
+v = momentum * v - lr * (g + decay * w), w = w + v; and as its `adam_moment1`, `adam_moment2` and
+`adam_apply` (Kingma and Ba 2015, algorithm 1).
 """
 
 from typing import Any
@@ -13,18 +14,22 @@ from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import (
     LANES,
     copy_element,
+    inline,
     kernel,
     load_first,
+    root,
     splat,
     store_first,
 )
 
 
 def sgd(
-    w: Array, v: Array, g: Array, pool: Pool, *, lr: float, momentum: float, decay: float
-) -> None:
-    """Update w and v, of one shape, in place; `decay` includes this call's share of it."""
-    flat, facts = (w.reshape(-1), v.reshape(-1), g.reshape(-1)), _facts(w, lr, momentum, decay)
+    w: Array, v: Array, g: Array, pool: Pool,
+    *, lr: float, momentum: float, decay: float, scale: float,
+) -> None:  # fmt: skip
+    """Update w and v, of one shape, in place; `scale` is this call's share of the decay."""
+    facts = _facts(w, lr, momentum, scale * decay)
+    flat = (w.reshape(-1), v.reshape(-1), g.reshape(-1))
     pool.run(
         w.size, GRAIN,
         lambda thread, start, stop: step(
@@ -35,14 +40,14 @@ def sgd(
 
 def fc_dw_sgd(
     w: Array, v: Array, x: Array, dy: Array, work: Array, pool: Pool,
-    *, lr: float, momentum: float, decay: float,
+    *, lr: float, momentum: float, decay: float, scale: float,
 ) -> None:  # fmt: skip
     """Update the weights w (K, C) of a fully connected layer by the gradient dy.T @ x.
 
     The gradient is never in memory.
     """
     (images, channels), filters = x.shape, len(w)
-    rate, kept, decayed = _facts(w, lr, momentum, decay)
+    rate, kept, decayed = _facts(w, lr, momentum, scale * decay)
     w, v, x, dy = (array.reshape(-1) for array in (w, v, x, dy))
     pool.run(
         filters, ROWS,
@@ -53,9 +58,50 @@ def fc_dw_sgd(
     )  # fmt: skip
 
 
-def fc_dw_sgd_workspace(channels: int, threads: int) -> int:
-    """Bytes of `work` that `fc_dw_sgd` needs."""
+def adam(
+    w: Array, m: Array, v: Array, g: Array, pool: Pool, *, lr: float, step: int, **told: Any
+) -> None:
+    """Update w, m and v, of one shape, in place; `told` has the attributes of the three ops."""
+    facts = _adam_facts(w, lr, step, **told)
+    w, m, v, g = (array.reshape(-1) for array in (w, m, v, g))
+    pool.run(
+        w.size, GRAIN,
+        lambda thread, start, stop: adam_part(w, m, v, g, facts, start, stop),
+    )  # fmt: skip
+
+
+def fc_dw_adam(
+    w: Array, m: Array, v: Array, x: Array, dy: Array, work: Array, pool: Pool,
+    *, lr: float, step: int, **told: Any,
+) -> None:  # fmt: skip
+    """Update the weights w (K, C) of a fully connected layer by the gradient dy.T @ x.
+
+    The gradient is never in memory.
+    """
+    (images, channels), filters = x.shape, len(w)
+    facts = _adam_facts(w, lr, step, **told)
+    w, m, v, x, dy = (array.reshape(-1) for array in (w, m, v, x, dy))
+    pool.run(
+        filters, ROWS,
+        lambda thread, start, stop: adam_rows(
+            w, m, v, x, dy, work, thread * channels, images, channels, filters, facts, start, stop
+        ),
+    )  # fmt: skip
+
+
+def fc_dw_workspace(channels: int, threads: int) -> int:
+    """Bytes of `work` that `fc_dw_sgd` and `fc_dw_adam` need."""
     return 4 * channels * threads
+
+
+def _adam_facts(
+    w: Array, lr: float, step: int, *, beta1: float, beta2: float, eps: float, decay: float,
+    decoupled: float, scale: float, turn: int, turns: int,
+) -> Any:  # fmt: skip
+    """What all elements have in common, as `adam_vector` takes it."""
+    t, rate = turns * step + turn + 1, scale * lr
+    moving = rate / (1 - beta1**t), (1 - beta2**t) ** -0.5, eps, rate * decoupled
+    return _facts(w, 1 / scale, decay, beta1, 1 - beta1, beta2, 1 - beta2, *moving)
 
 
 def _facts(w: Array, *numbers: float) -> Any:
@@ -71,6 +117,20 @@ def step(w: Any, v: Any, g: Any, lr: Any, momentum: Any, decay: Any) -> None:
         w[i] += moved
 
 
+@inline
+def gathered(
+    work: Any, own: int, dy: Any, images: int, channels: int, filters: int, k: int, last: int
+) -> Any:
+    """Where rows `k` ... `k + last` of dy.T are: what array, its first element, and the step."""
+    if 4 * images > channels:
+        return dy, k, filters
+    # what is read for every vector lies together, if there is room
+    for n in range(images):
+        for row in range(last + 1):
+            copy_element(work, own + 4 * n + row, dy, n * filters + k + row)
+    return work, own, 4
+
+
 @kernel
 def step_rows(
     w: Any, v: Any, x: Any, dy: Any, work: Any, own: int, images: int, channels: int, filters: int,
@@ -78,13 +138,8 @@ def step_rows(
 ) -> None:  # fmt: skip
     """Update rows `start` ... `stop`, making each vector of the gradient right before."""
     for k in range(start, stop, 4):
-        last, source, at, step = min(3, stop - 1 - k), dy, k, filters
-        if 4 * images <= channels:
-            # what is read for every vector lies together, if there is room
-            source, at, step = work, own, 4
-            for n in range(images):
-                for row in range(last + 1):
-                    copy_element(work, own + 4 * n + row, dy, n * filters + k + row)
+        last = min(3, stop - 1 - k)
+        source, at, step = gathered(work, own, dy, images, channels, filters, k, last)
         for i in range(0, channels, LANES):
             rows, count = four_rows(x, images, channels, i, source, at, step, last), channels - i
             for row in range(last + 1):
@@ -94,3 +149,39 @@ def step_rows(
                 moved = splat(momentum) * load_first(v, to, count) - change
                 store_first(v, to, moved, count)
                 store_first(w, to, old + moved, count)
+
+
+@kernel
+def adam_part(w: Any, m: Any, v: Any, g: Any, facts: Any, start: int, stop: int) -> None:
+    """Update elements `start` ... `stop`."""
+    for i in range(start, stop, LANES):
+        adam_vector(w, m, v, i, stop - i, load_first(g, i, stop - i), facts)
+
+
+@kernel
+def adam_rows(
+    w: Any, m: Any, v: Any, x: Any, dy: Any, work: Any, own: int, images: int, channels: int,
+    filters: int, facts: Any, start: int, stop: int,
+) -> None:  # fmt: skip
+    """Update rows `start` ... `stop`, making each vector of the gradient right before."""
+    for k in range(start, stop, 4):
+        last = min(3, stop - 1 - k)
+        source, at, step = gathered(work, own, dy, images, channels, filters, k, last)
+        for i in range(0, channels, LANES):
+            rows, count = four_rows(x, images, channels, i, source, at, step, last), channels - i
+            for row in range(last + 1):
+                adam_vector(w, m, v, (k + row) * channels + i, count, rows[row], facts)
+
+
+@inline
+def adam_vector(w: Any, m: Any, v: Any, to: int, count: int, g: Any, facts: Any) -> None:
+    """Update the first `count` lanes at `to` by their gradient."""
+    gain, decay, beta1, rest1, beta2, rest2, rate, spread, eps, shrink = facts
+    old = load_first(w, to, count)
+    slope = splat(gain) * g + splat(decay) * old
+    mean = splat(beta1) * load_first(m, to, count) + splat(rest1) * slope
+    square = splat(beta2) * load_first(v, to, count) + splat(rest2) * (slope * slope)
+    store_first(m, to, mean, count)
+    store_first(v, to, square, count)
+    step = splat(rate) * mean / (splat(spread) * root(square) + splat(eps))
+    store_first(w, to, old - (step + splat(shrink) * old), count)

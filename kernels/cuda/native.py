@@ -1,8 +1,9 @@
 """The hand-written kernels by the name of their op.
 
 Each is called as the reference's, `op(out, *inputs, stream=..., **attributes)`, with blocks, and
-only adds work to the stream. Joined ones do what several ops do in a row: `sgd`, `bias_db_relu_dx`,
-`bn_moments`, `bn_slopes`; and bias, add, bn_norm, maxpool_dx and lrn_dx take `relu=True`. Those of
+only adds work to the stream. Joined ones do what several ops do in a row: `sgd`, `adam`,
+`bias_db_relu_dx`, `bn_moments`, `bn_slopes`; and bias, add, bn_norm, maxpool_dx and lrn_dx take
+`relu=True`. Those of
 `WORKSPACE_BYTES` take `work`, a block of so many bytes, given the shape of the tensor they sum.
 `mark` is no op: it tells the host how far a stream has come.
 A kernel is compiled when it is first called, which must not happen while a graph is captured.
@@ -61,6 +62,10 @@ KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "sgd_velocity": update.sgd_velocity,
         "sgd_apply": update.sgd_apply,
         "sgd": update.sgd,
+        "adam_moment1": update.adam_moment1,
+        "adam_moment2": update.adam_moment2,
+        "adam_apply": update.adam_apply,
+        "adam": update.adam,
         "init_normal": random.init_normal,
         "init_constant": random.init_constant,
         "mark": mark.mark,

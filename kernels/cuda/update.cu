@@ -1,8 +1,13 @@
-// Stochastic gradient descent with momentum and decay, element by element.
+// Stochastic gradient descent with momentum and decay, and Adam, element by element.
 //
-// v = momentum * v - lr * (g + decay * w), w = w + v. Velocities and weights are float, gradients of
-// type T. Results may be the operands of the same name. Block (256), grid (packs / 512): a thread
-// takes PACKS packs, a block apart.
+// sgd: v = momentum * v - lr * (g + decay * w), w = w + v.
+// adam: s = gain * g + decay * w, m = beta1 * m + (1 - beta1) * s, v = beta2 * v + (1 - beta2) * s * s,
+// w = w - share * lr * (m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps) + decoupled * w), where
+// t = turns * step + turn + 1 is counted here from the step on the device.
+//
+// Velocities, moments and weights are float, gradients of type T. Results may be the operands of the
+// same name. Block (256). sgd: grid (packs / 512), a thread takes PACKS packs, a block apart. adam:
+// grid (packs / 256), a thread takes one pack, of more tensors.
 
 #include "vector.cuh"
 
@@ -53,4 +58,110 @@ extern "C" __global__ void sgd(float* velocity, float* weight, bf16* shadow, con
                                const float* v, const float* w, const float* lr, long long packs,
                                float momentum, float decay) {
     update<true>(velocity, weight, shadow, g, v, w, lr, packs, momentum, decay);
+}
+
+// Factors of a running mean: of what it was, and of what is new.
+struct Mean {
+    float beta, rest;
+};
+
+// What every weight's step has in common; `rate` and `spread` hold the moments' corrections.
+struct Step {
+    float rate, spread, eps, shrink;
+};
+
+// The sum of a running mean's factors, 1 - beta^t, from log(beta): exact to the last bits also where beta^t is near 1.
+__device__ inline float sum_of_factors(float log_beta, long long t) {
+    return -expm1f(log_beta * (float)t);
+}
+
+__device__ inline Step step_of(const float* lr, const long long* step, float log_beta1,
+                               float log_beta2, float eps, float decoupled, float share,
+                               long long turn, long long turns) {
+    const long long t = turns * *step + turn + 1;
+    const float rate = share * *lr;
+    return {rate / sum_of_factors(log_beta1, t), rsqrtf(sum_of_factors(log_beta2, t)), eps,
+            rate * decoupled};
+}
+
+__device__ inline float slope_of(float g, float w, float gain, float decay) {
+    return gain * g + decay * w;
+}
+
+__device__ inline float moved(float w, float m, float v, const Step& by) {
+    return w - (by.rate * m / (by.spread * sqrtf(v) + by.eps) + by.shrink * w);
+}
+
+// One of the moments: of the slopes, or of their squares.
+template <bool SQUARE>
+__device__ inline void moment(float* out, const float* old, const T* g, const float* w,
+                              long long packs, float gain, float decay, Mean factors) {
+    const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= packs) return;
+    const Pack<T, LANES> slope = load<T, LANES>(g + at * LANES);
+    const Pack<float, LANES> before = load<float, LANES>(old + at * LANES);
+    const Pack<float, LANES> place = load<float, LANES>(w + at * LANES);
+    float result[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) {
+        const float s = slope_of(slope[i], place[i], gain, decay);
+        result[i] = factors.beta * before[i] + factors.rest * (SQUARE ? s * s : s);
+    }
+    store<float, LANES>(out + at * LANES, result);
+}
+
+extern "C" __global__ void adam_moment1(float* out, const T* g, const float* m, const float* w,
+                                        long long packs, float gain, float decay, float beta,
+                                        float rest) {
+    moment<false>(out, m, g, w, packs, gain, decay, {beta, rest});
+}
+
+extern "C" __global__ void adam_moment2(float* out, const T* g, const float* v, const float* w,
+                                        long long packs, float gain, float decay, float beta,
+                                        float rest) {
+    moment<true>(out, v, g, w, packs, gain, decay, {beta, rest});
+}
+
+extern "C" __global__ void adam_apply(float* out, const float* w, const float* m, const float* v,
+                                      const float* lr, const long long* step, long long packs,
+                                      float log_beta1, float log_beta2, float eps, float decoupled,
+                                      float share, long long turn, long long turns) {
+    const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= packs) return;
+    const Step by = step_of(lr, step, log_beta1, log_beta2, eps, decoupled, share, turn, turns);
+    const Pack<float, LANES> place = load<float, LANES>(w + at * LANES);
+    const Pack<float, LANES> mean = load<float, LANES>(m + at * LANES);
+    const Pack<float, LANES> square = load<float, LANES>(v + at * LANES);
+    float result[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) result[i] = moved(place[i], mean[i], square[i], by);
+    store<float, LANES>(out + at * LANES, result);
+}
+
+// All three in one pass; `shadow`, if any, gets the weight as bf16.
+extern "C" __global__ void adam(float* moment1, float* moment2, float* weight, bf16* shadow,
+                                const T* g, const float* m, const float* v, const float* w,
+                                const float* lr, const long long* step, long long packs, float gain,
+                                float decay, float beta1, float rest1, float beta2, float rest2,
+                                float log_beta1, float log_beta2, float eps, float decoupled,
+                                float share, long long turn, long long turns) {
+    const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= packs) return;
+    const Pack<T, LANES> slope = load<T, LANES>(g + at * LANES);
+    const Pack<float, LANES> old_mean = load<float, LANES>(m + at * LANES);
+    const Pack<float, LANES> old_square = load<float, LANES>(v + at * LANES);
+    const Pack<float, LANES> place = load<float, LANES>(w + at * LANES);
+    const Step by = step_of(lr, step, log_beta1, log_beta2, eps, decoupled, share, turn, turns);
+    float mean[LANES], square[LANES], result[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) {
+        const float s = slope_of(slope[i], place[i], gain, decay);
+        mean[i] = beta1 * old_mean[i] + rest1 * s;
+        square[i] = beta2 * old_square[i] + rest2 * (s * s);
+        result[i] = moved(place[i], mean[i], square[i], by);
+    }
+    store<float, LANES>(moment1 + at * LANES, mean);
+    store<float, LANES>(moment2 + at * LANES, square);
+    store<float, LANES>(weight + at * LANES, result);
+    if (shadow) store<bf16, LANES>(shadow + at * LANES, result);
 }

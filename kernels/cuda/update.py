@@ -1,10 +1,12 @@
-"""Stochastic gradient descent with momentum and decay (Krizhevsky et al. 2012, section 5).
+"""Stochastic gradient descent with momentum and decay (Krizhevsky et al. 2012, section 5), and Adam
+(Kingma and Ba 2015, algorithm 1).
 
-Weights and velocities are f32, gradients f32 or bf16, all in one order in memory.
+Weights, velocities and moments are f32, gradients f32 or bf16, all in one order in memory.
 """
 
 from __future__ import annotations
 
+from math import inf, log
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from netc_kernels.cuda.layout import THREADS, alike, ceil_div, lanes, macros
 
 FILE = "update.cu"
 PACKS = 2
-"""Packs that a thread takes, as in the source."""
+"""Packs that a thread takes of `sgd`, as in the source; of the others it takes one."""
 LANES = 8
 """Elements of a pack: 16 bytes of bf16, 32 of f32."""
 
@@ -26,7 +28,8 @@ def sgd_velocity(
     *, momentum: float, decay: float, scale: float, stream: int,
 ) -> None:  # fmt: skip
     """Update the velocity: momentum * v - lr * (g + scale * decay * w). `out` may be v."""
-    _launch("sgd_velocity", (out,), g, v, w, lr, (momentum, scale * decay), stream)
+    numbers = np.float32(momentum), np.float32(scale * decay)
+    _launch("sgd_velocity", (out,), (g, v, w), (lr,), numbers, stream, PACKS)
 
 
 def sgd_apply(out: Block, w: Block, v: Block, *, stream: int) -> None:
@@ -42,22 +45,85 @@ def sgd(
 
     `shadow` gets the new weights as bf16.
     """
-    results = (v_out, w_out) if shadow is None else (v_out, w_out, shadow)
-    _launch("sgd", results, g, v, w, lr, (momentum, scale * decay), stream)
+    results, numbers = (v_out, w_out, shadow), (np.float32(momentum), np.float32(scale * decay))
+    _launch("sgd", results, (g, v, w), (lr,), numbers, stream, PACKS)
+
+
+def adam_moment1(
+    out: Block, m: Block, w: Block, g: Block,
+    *, beta1: float, decay: float, scale: float, stream: int,
+) -> None:  # fmt: skip
+    """Update the mean of slopes: beta1 * m + (1 - beta1) * s, s = g / scale + decay * w.
+
+    `out` may be m.
+    """
+    numbers = _slope(decay, scale) + _mean(beta1)
+    _launch("adam_moment1", (out,), (g, m, w), (), numbers, stream)
+
+
+def adam_moment2(
+    out: Block, v: Block, w: Block, g: Block,
+    *, beta2: float, decay: float, scale: float, stream: int,
+) -> None:  # fmt: skip
+    """Update the mean of squared slopes: beta2 * v + (1 - beta2) * s * s. `out` may be v."""
+    numbers = _slope(decay, scale) + _mean(beta2)
+    _launch("adam_moment2", (out,), (g, v, w), (), numbers, stream)
+
+
+def adam_apply(
+    out: Block, w: Block, m: Block, v: Block, lr: Block, step: Block, *, stream: int, **told: Any
+) -> None:
+    """Move the weights by the moments, each divided by the sum of its factors so far.
+
+    `out` may be w; `told` has the attributes of the reference's.
+    """
+    _launch("adam_apply", (out,), (w, m, v), (lr, step), _step(**told), stream)
+
+
+def adam(
+    m_out: Block, v_out: Block, w_out: Block, g: Block, m: Block, v: Block, w: Block, lr: Block,
+    step: Block, *, decay: float, stream: int, shadow: Block | None = None, **told: Any,
+) -> None:  # fmt: skip
+    """Compute `adam_moment1`, `adam_moment2` and `adam_apply` in one pass. Results may be the
+    operands of the same name; `told` has the attributes of `adam_apply`.
+
+    `shadow` gets the new weights as bf16.
+    """
+    means = _mean(told["beta1"]) + _mean(told["beta2"])
+    numbers = _slope(decay, told["scale"]) + means + _step(**told)
+    results = (m_out, v_out, w_out, shadow)
+    _launch("adam", results, (g, m, v, w), (lr, step), numbers, stream)
+
+
+def _slope(decay: float, scale: float) -> tuple[Any, ...]:
+    return np.float32(1 / scale), np.float32(decay)
+
+
+def _mean(beta: float) -> tuple[Any, ...]:
+    return np.float32(beta), np.float32(1 - beta)
+
+
+def _step(
+    *, beta1: float, beta2: float, eps: float, decoupled: float, scale: float, turn: int, turns: int
+) -> tuple[Any, ...]:
+    logs = (log(beta) if beta else -inf for beta in (beta1, beta2))
+    floats = tuple(np.float32(each) for each in (*logs, eps, decoupled, scale))
+    return *floats, np.int64(turn), np.int64(turns)
 
 
 def _launch(
-    name: str, results: tuple[Block, ...], g: Block, v: Block, w: Block, lr: Block,
-    pace: tuple[float, float], stream: int,
+    name: str, results: tuple[Block | None, ...], tensors: tuple[Block, ...],
+    scalars: tuple[Block, ...], numbers: tuple[Any, ...], stream: int, taken: int = 1,
 ) -> None:  # fmt: skip
-    operands = (*results, g, v, w)
-    assert alike(*operands) and {lr.dtype, v.dtype, w.dtype} == {"f32"}
-    packed = lanes(g.elements, *operands, most=LANES)
-    packs = g.elements // packed
-    pointers: list[Any] = [block.pointer for block in operands]
-    if len(results) == 2:
-        pointers.insert(2, 0)
-    numbers = (lr.pointer, np.int64(packs), *(np.float32(each) for each in pace))
-    kernel = source.function(FILE, name, **macros(g, packed))
-    grid = (ceil_div(packs, THREADS * PACKS),)
-    source.launch(kernel, grid, (THREADS,), (*pointers, *numbers), stream)
+    """Start a kernel of (results, tensors, scalars, packs, numbers), `taken` packs a thread. The
+    first tensor may be a gradient in bf16.
+    """
+    operands = (*(block for block in results if block), *tensors)
+    assert alike(*operands) and {block.dtype for block in tensors[1:]} == {"f32"}
+    assert [block.dtype for block in scalars] == ["f32", "i64"][: len(scalars)]
+    packed = lanes(tensors[0].elements, *operands, most=LANES)
+    packs = tensors[0].elements // packed
+    pointers = [block.pointer if block else 0 for block in (*results, *tensors, *scalars)]
+    kernel = source.function(FILE, name, **macros(tensors[0], packed))
+    grid = (ceil_div(packs, THREADS * taken),)
+    source.launch(kernel, grid, (THREADS,), (*pointers, np.int64(packs), *numbers), stream)

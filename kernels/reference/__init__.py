@@ -76,6 +76,9 @@ KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "correct": loss.correct,
         "sgd_velocity": update.sgd_velocity,
         "sgd_apply": update.sgd_apply,
+        "adam_moment1": update.adam_moment1,
+        "adam_moment2": update.adam_moment2,
+        "adam_apply": update.adam_apply,
         "init_normal": random.init_normal,
         "init_constant": random.init_constant,
     }

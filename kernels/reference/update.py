@@ -1,4 +1,6 @@
-"""Stochastic gradient descent with momentum and decay (Krizhevsky et al. 2012, section 5)."""
+"""Stochastic gradient descent with momentum and decay (Krizhevsky et al. 2012, section 5), and Adam
+(Kingma and Ba 2015, algorithm 1).
+"""
 
 import numpy as np
 
@@ -29,3 +31,54 @@ def sgd_velocity(
 def sgd_apply(out: Array, w: Array, v: Array) -> None:
     """Move the weights by the velocity: w + v. `out` may be w."""
     np.add(w, v, out=out)
+
+
+def adam_moment1(
+    out: Array, m: Array, w: Array, g: Array, *, beta1: float, decay: float, scale: float
+) -> None:
+    """Update the mean of slopes: beta1 * m + (1 - beta1) * s, s = g / scale + decay * w.
+
+    `out` may be m. `scale` is the share of the batch that g, a part of the mean gradient, is of.
+    """
+    np.add(beta1 * m, (1 - beta1) * _slope(w, g, decay, scale), out=out)
+
+
+def adam_moment2(
+    out: Array, v: Array, w: Array, g: Array, *, beta2: float, decay: float, scale: float
+) -> None:
+    """Update the mean of squared slopes: beta2 * v + (1 - beta2) * s * s. `out` may be v."""
+    slope = _slope(w, g, decay, scale)
+    np.add(beta2 * v, (1 - beta2) * slope * slope, out=out)
+
+
+def adam_apply(
+    out: Array,
+    w: Array,
+    m: Array,
+    v: Array,
+    lr: Array,
+    step: Array,
+    *,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decoupled: float,
+    scale: float,
+    turn: int,
+    turns: int,
+) -> None:
+    """Move the weights by the moments, each divided by the sum of its factors so far.
+
+    `out` may be w. lr () and step () are read at run time. This is update t = turns * step + turn
+    + 1, which gets `scale` of the rate. `decoupled` is the decay beside the moments (Loshchilov and
+    Hutter 2019).
+    """
+    t = turns * int(step) + turn + 1
+    mean, square = m / (1 - beta1**t), v / (1 - beta2**t)
+    np.subtract(w, scale * lr * (mean / (np.sqrt(square) + eps) + decoupled * w), out=out)
+
+
+def _slope(w: Array, g: Array, decay: float, scale: float) -> Array:
+    """The mean gradient over a share's examples, with the decay."""
+    slope: Array = g / scale + decay * w
+    return slope

@@ -20,12 +20,13 @@ from netc.ir.types import Mesh, line_mesh
 from netc.passes.assign_formats import Target
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin
-from netc.passes.differentiate import Sgd
+from netc.passes.differentiate import Adam, Optimizer, Sgd
 from netc.passes.pipeline import Compiled, Observer, Options, compile_network
 from netc.report import MemoryUse, layer_facts, memory_use
 from netc.strategies.file import StrategyFile, read_strategy, write_strategy
 from netc.strategies.fixed import FIXED
-from netc.syntax import Network, parse_file
+from netc.syntax import Call, Network, parse_file
+from netc.syntax import Options as Settings
 from netc_kernels import cpu
 from netc_runtime.kernels import CpuKernels
 from netc_runtime.launch import CUDA_ONLY, check_precision, choose_backend
@@ -36,8 +37,8 @@ DEFAULT_STRATEGY = "hybrid"
 SMALL_STEP = 50_000_000
 """Multiply-adds forward, below which NumPy's kernels take some milliseconds."""
 CUDA_ALIGNMENT_BYTES = 256
-NO_RECIPE = {"lr": 0.01, "momentum": 0.9, "decay": 0.0}
-"""Training of a network whose file has no recipe."""
+NO_RECIPE = Call("sgd", (), Settings.of(lr=0.01, momentum=0.9, decay=0.0))
+"""The optimizer of a network whose file names none."""
 
 
 def load_network(options: argparse.Namespace) -> Network:
@@ -91,7 +92,6 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
     recipe = network.recipe
     batch = recipe.batch or DEFAULT_BATCH
     batch = _positive("--batch", options.batch) or min(batch, images or batch)
-    rates = dict(NO_RECIPE) | (dict(recipe.optimizer.kwargs) if recipe.optimizer else {})
     strategy = options.strategy if file is None else DEFAULT_STRATEGY
     chosen = Options(
         mesh=mesh,
@@ -102,12 +102,17 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
         scheme=options.scheme or (file.scheme if file else None) or None,
         fc_update=options.fc_update or (file.fc_update if file else None) or "step",
         precision=options.precision or "fp32",
-        optimizer=Sgd(rates["momentum"], rates["decay"]),
+        optimizer=_optimizer(recipe.optimizer or NO_RECIPE),
     )
     target, known = _target(options, network, chosen)
     chosen = replace(chosen, target=target)
-    facts = _facts(network, chosen, rates, options.strategy) | known
+    facts = _facts(network, chosen, options.strategy) | known
     return Request(network, chosen, facts)
+
+
+def _optimizer(call: Call) -> Optimizer:
+    told = {name: value for name, value in call.kwargs.items() if name != "lr"}
+    return Sgd(**told) if call.name == "sgd" else Adam(**told, decoupled=call.name == "adamw")
 
 
 def _target(
@@ -177,13 +182,14 @@ def load_cluster(options: argparse.Namespace) -> Cluster:
     return read_cluster(find(options.cluster or "local", netc_clusters, ".toml"))
 
 
-def _facts(
-    network: Network, options: Options, rates: Mapping[str, Any], strategy: str | None
-) -> dict[str, Any]:
+def _facts(network: Network, options: Options, strategy: str | None) -> dict[str, Any]:
     """What the compiled file says about itself; plain values only."""
     recipe = network.recipe
     schedule = recipe.schedule
     data = recipe.data
+    optimizer = recipe.optimizer or NO_RECIPE
+    told = dict(optimizer.kwargs)
+    lr = told.pop("lr")
     return {
         "network": network.name,
         "batch": options.batch,
@@ -192,8 +198,8 @@ def _facts(
         "pins": tuple(f"{p.pattern}={p.split}" for p in options.pins),
         "fc_update": options.fc_update,
         "precision": options.precision,
-        "optimizer": {"name": "sgd", "momentum": rates["momentum"], "decay": rates["decay"]},
-        "lr": rates["lr"],
+        "optimizer": {"name": optimizer.name, **told},
+        "lr": lr,
         "schedule": (schedule.name, dict(schedule.kwargs)) if schedule else ("constant", {}),
         "epochs": recipe.epochs or 1,
         "seed": recipe.seed,

@@ -22,8 +22,53 @@ class Sgd:
     momentum: float = 0.0
     decay: float = 0.0
 
+    def update(self, out: GraphBuilder, weight: Node) -> tuple[str, ...]:
+        """Add the update of a weight; the names of its new state."""
+        assert isinstance(weight.op, ops.Parameter)
+        dims = weight.op.dims
+        velocity = _state(out, weight, "velocity")
+        op = ops.SgdVelocity(dims, self.momentum, self.decay)
+        read = (velocity, weight.name, f"{weight.name}.grad", "lr")
+        moved = out.emit(f"{velocity}.next", op, read, weight, phase="update").name
+        new = f"{weight.name}.next"
+        out.emit(new, ops.SgdApply(dims), (weight.name, moved), weight, phase="update")
+        return moved, new
 
-def differentiate(graph: Graph, optimizer: Sgd) -> Graph:
+
+@dataclass(frozen=True, slots=True)
+class Adam:
+    """Steps by the means of gradients and of their squares (Kingma and Ba 2015, algorithm 1).
+
+    The decay is part of the gradient; `decoupled`, it shrinks the weights beside the step instead
+    (Loshchilov and Hutter 2019, algorithm 2).
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    decay: float = 0.0
+    decoupled: bool = False
+
+    def update(self, out: GraphBuilder, weight: Node) -> tuple[str, ...]:
+        """Add the update of a weight; the names of its new state."""
+        assert isinstance(weight.op, ops.Parameter)
+        dims, inside = weight.op.dims, 0.0 if self.decoupled else self.decay
+        means = ops.AdamMoment1(dims, inside, self.beta1), ops.AdamMoment2(dims, inside, self.beta2)
+        moments = []
+        for role, mean in zip(("moment1", "moment2"), means, strict=True):
+            old = _state(out, weight, role)
+            read = (old, weight.name, f"{weight.name}.grad")
+            moments.append(out.emit(f"{old}.next", mean, read, weight, phase="update").name)
+        apply = ops.AdamApply(dims, self.beta1, self.beta2, self.eps, self.decay - inside)
+        new = f"{weight.name}.next"
+        out.emit(new, apply, (weight.name, *moments, "lr", "step"), weight, phase="update")
+        return *moments, new
+
+
+Optimizer = Sgd | Adam
+
+
+def differentiate(graph: Graph, optimizer: Optimizer) -> Graph:
     """Append the backward pass of "loss" and the updates of every parameter.
 
     Gradients are named after what they belong to ("conv1.weight.grad"), updated state with
@@ -31,25 +76,19 @@ def differentiate(graph: Graph, optimizer: Sgd) -> Graph:
     """
     backward = _Backward(graph)
     backward.run()
-    updates = [_update(backward.out, node, optimizer) for node in backward.parameters()]
-    statistics = graph.outputs[1:]
-    return backward.out.build(("loss", *statistics, *(name for pair in updates for name in pair)))
-
-
-def _update(out: GraphBuilder, weight: Node, optimizer: Sgd) -> tuple[str, str]:
-    assert isinstance(weight.op, ops.Parameter)
-    dims = weight.op.dims
-    if "lr" not in out.nodes:
-        lr = TensorType(weight.type.dtype, ())
+    out, parameters = backward.out, backward.parameters()
+    if parameters:
+        lr = TensorType(parameters[0].type.dtype, ())
         out.add(Node("lr", ops.Scalar(), (), lr, out.nodes["seed"].layer))
-    velocity = replace(weight, name=f"{weight.name}.velocity", op=ops.State(dims))
-    out.add(velocity)
-    op = ops.SgdVelocity(dims, optimizer.momentum, optimizer.decay)
-    read = (velocity.name, weight.name, f"{weight.name}.grad", "lr")
-    moved = out.emit(f"{velocity.name}.next", op, read, weight, phase="update")
-    new = f"{weight.name}.next"
-    out.emit(new, ops.SgdApply(dims), (weight.name, moved.name), weight, phase="update")
-    return moved.name, f"{weight.name}.next"
+    new = [name for weight in parameters for name in optimizer.update(out, weight)]
+    return out.build(("loss", *graph.outputs[1:], *new))
+
+
+def _state(out: GraphBuilder, weight: Node, role: str) -> str:
+    """Add what an optimizer keeps beside a weight; its name."""
+    assert isinstance(weight.op, ops.Parameter)
+    state = replace(weight, name=f"{weight.name}.{role}", op=ops.State(weight.op.dims))
+    return out.add(state).name
 
 
 class _Backward:

@@ -19,7 +19,7 @@ from netc.passes.assign_kernels import assign_kernels
 from netc.passes.assign_streams import assign_streams
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin, choose_splits
-from netc.passes.differentiate import Sgd, differentiate
+from netc.passes.differentiate import Optimizer, Sgd, differentiate
 from netc.passes.fuse import fuse
 from netc.passes.fuse_statistics import fuse_statistics
 from netc.passes.fuse_updates import fuse_updates
@@ -66,7 +66,7 @@ class Options:
     """a, b or c; None takes b where it can be honoured, else a, and says so."""
     fc_update: str = "step"
     precision: str = "fp32"
-    optimizer: Sgd = field(default_factory=Sgd)
+    optimizer: Optimizer = field(default_factory=Sgd)
     target: Target = field(default_factory=lambda: Target("cpu"))
     fetch: tuple[str, ...] = ()
     """More values to put out of a training step, such as "conv1.weight.grad"."""

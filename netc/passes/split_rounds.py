@@ -211,8 +211,8 @@ class _Rounds:
     def _repeat(self, node: Node, round_: Round) -> None:
         inputs = tuple(self._in_round(name, node, round_) for name in node.inputs)
         op, name = node.op, self._copy(node, round_)
-        if isinstance(op, ops.SgdVelocity):
-            op = replace(op, scale=round_.size / _batch(self.graph))
+        if isinstance(op, ops.Update):
+            op = op.in_round(round_.size / _batch(self.graph), round_.index, len(self.rounds))
         self.out.emit(name, op, inputs, node, rows=round_.rows)
         if node.phase == "update":
             assert op.alias is not None

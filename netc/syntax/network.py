@@ -91,7 +91,7 @@ class Recipe:
     batch: int | None = None
     """Examples a step, over all devices."""
     optimizer: Call | None = None
-    """`sgd` with lr, momentum, decay."""
+    """`sgd` with lr, momentum, decay; `adam` or `adamw` with lr, beta1, beta2, eps, decay."""
     schedule: Call | None = None
     """`constant`, `step` with every (epochs) and gamma, or `poly` with power."""
     epochs: int | None = None

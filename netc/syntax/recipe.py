@@ -53,6 +53,20 @@ AUGMENTATIONS = _words(
 )
 """What is done to the examples."""
 
+
+def _adam(name: str, decay: float) -> Signature:
+    return Signature(
+        name,
+        (
+            Option("lr", POSITIVE, 1e-3),
+            Option("beta1", BELOW_ONE, 0.9),
+            Option("beta2", BELOW_ONE, 0.999),
+            Option("eps", POSITIVE, 1e-8),
+            Option("decay", NON_NEGATIVE, decay),
+        ),
+    )
+
+
 OPTIMIZERS = _words(
     Signature(
         "sgd",
@@ -61,7 +75,9 @@ OPTIMIZERS = _words(
             Option("momentum", BELOW_ONE, 0.0),
             Option("decay", NON_NEGATIVE, 0.0),
         ),
-    )
+    ),
+    _adam("adam", decay=0.0),
+    _adam("adamw", decay=0.01),
 )
 """How the weights are updated."""
 
@@ -102,6 +118,8 @@ def build_recipe(
 def _check_new(field: str, setting: ast.Setting, spans: Mapping[str, Span]) -> None:
     if field in spans:
         message = f"'{setting.word.text}' is given twice."
+        if field == "optimizer":
+            message = f"'{setting.word.text}' is a second optimizer."
         note = f"first at {spans[field].place}"
         raise SyntaxProblem(Diagnostic("E032", message, setting.word.span, notes=(note,)))
 
@@ -139,7 +157,8 @@ def _read_optimizer(setting: ast.Setting, parameters: Mapping[str, ast.Scalar]) 
     word = setting.word.text
     if setting.values:
         message = f"'{word}' takes options only."
-        hint = f"for example '{word} lr=0.01 momentum=0.9'."
+        example = "lr=0.01 momentum=0.9" if word == "sgd" else "lr=0.001 decay=0.01"
+        hint = f"for example '{word} {example}'."
         raise SyntaxProblem(Diagnostic("E031", message, setting.values[0].span, help=hint))
     arguments = evaluate_arguments(setting.options, parameters)
     options = OPTIMIZERS[word].bind(arguments, setting.span)

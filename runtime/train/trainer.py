@@ -135,7 +135,7 @@ class Trainer:
         self.last_step = StepReport()
 
     def initialize(self, weights: Mapping[str, Array] | None = None) -> None:
-        """Fresh weights and statistics, but for those given; momentum is zero."""
+        """Fresh weights and statistics, but for those given; the optimizer's state is zero."""
         self.session.initialize(self.training.seed)
         self.session.restore(weights or {})
 

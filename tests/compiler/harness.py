@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from networks import Maker
 from numpy.typing import NDArray
-from random_networks import Case
+from random_networks import SGD, Case
 
 import netc_clusters
 from netc.cost import plan_traffic, read_cluster
@@ -22,7 +22,6 @@ from netc.ir.plan import Plan
 from netc.ir.program import Bundle
 from netc.ir.types import Mesh, line_mesh
 from netc.passes.build_graph import build_graph
-from netc.passes.differentiate import Sgd
 from netc.passes.pipeline import Compiled, Options, compile_network
 from netc.syntax.network import Network
 from netc_runtime.backend import Backend
@@ -60,9 +59,8 @@ def options(network: Network, mesh: Mesh | int, batch: int, **changes: Any) -> O
     """Options in float64 that put out every gradient."""
     mesh = line_mesh(mesh) if isinstance(mesh, int) else mesh
     plain = Options(
-        mesh, batch, CLUSTER, "single", precision="fp64", optimizer=Sgd(0.9, 5e-3),
-        fetch=gradients(network),
-    )  # fmt: skip
+        mesh, batch, CLUSTER, "single", precision="fp64", optimizer=SGD, fetch=gradients(network)
+    )
     return replace(plain, **changes)
 
 
@@ -73,8 +71,9 @@ def compiled(network: Network, chosen: Options) -> tuple[Bundle, Compiled]:
 def compile_case(case: Case) -> tuple[Bundle, Compiled]:
     """A case as it is, or with another scheme where its own is refused."""
     chosen = options(
-        case.network, case.mesh, case.batch, pins=case.pins, scheme=case.scheme, target=case.target
-    )
+        case.network, case.mesh, case.batch, pins=case.pins, scheme=case.scheme,
+        target=case.target, optimizer=case.optimizer,
+    )  # fmt: skip
     try:
         return compiled(case.network, chosen)
     except PlanError as refused:
@@ -162,9 +161,9 @@ def _apart(a: Array, b: Array) -> float:
     return float(np.abs(a - b).max(initial=0.0) / scale)
 
 
-def single(network: Network, batch: int, seed: int) -> Run:
+def single(network: Network, batch: int, seed: int, **changes: Any) -> Run:
     """The same on one device."""
-    bundle, _ = compiled(network, options(network, 1, batch))
+    bundle, _ = compiled(network, options(network, 1, batch, **changes))
     return train(network, bundle, seed)
 
 

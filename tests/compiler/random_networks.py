@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 from hypothesis import settings
@@ -15,6 +15,7 @@ from netc.ir.types import Mesh, line_mesh
 from netc.passes.assign_formats import Target
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin
+from netc.passes.differentiate import Adam, Optimizer, Sgd
 from netc.strategies.labels import layer_letters
 from netc.syntax.network import Network
 
@@ -23,6 +24,10 @@ LINES = tuple(line_mesh(devices) for devices in range(1, 9))
 GRIDS = tuple(Mesh(shape, ("a", "b")) for shape in ((2, 2), (2, 3), (3, 2), (1, 3), (2, 1)))
 TARGETS = (Target("cpu"), Target("cpu", "nhwc"), Target("cuda", "nhwc", "nhwc", 256))
 """The cpu backend runs programs for both."""
+SGD = Sgd(0.9, 5e-3)
+ADAM = Adam(0.8, 0.9, 1e-3, 5e-3)
+OPTIMIZERS = (SGD, ADAM, replace(ADAM, decoupled=True))
+"""With a small eps Adam would make large steps of the rounding of gradients that are zero."""
 COLUMN_OR_NOT = "kkcr"
 """Labels that a random split prefers, besides those of the layer."""
 
@@ -54,6 +59,7 @@ class Case:
     scheme: str | None
     target: Target
     seed: int
+    optimizer: Optimizer
 
     @property
     def pins(self) -> tuple[Pin, ...]:
@@ -72,7 +78,7 @@ class Case:
             for x in self.network.layers
         ]
         head = f"mesh={self.mesh.shape} batch={self.batch} scheme={self.scheme} seed={self.seed}"
-        head += f" {self.target.image_format}"
+        head += f" {self.target.image_format} {self.optimizer}"
         return "\n".join([head, *shapes, *layers, f"other splits: {splits}"])
 
 
@@ -179,7 +185,8 @@ def free_cases(draw: Any, meshes: Sequence[Mesh] = LINES) -> Case:
         (layer, ",".join(_label(d, own, extent) for extent in mesh.shape))
         for layer, own in letters.items()
     )
-    return Case(network, mesh, batch, splits, None, d.choice(TARGETS), d.number(0, 2**31))
+    target, seed = d.choice(TARGETS), d.number(0, 2**31)
+    return Case(network, mesh, batch, splits, None, target, seed, d.choice(OPTIMIZERS))
 
 
 @st.composite
@@ -198,7 +205,8 @@ def round_cases(draw: Any) -> Case:
     behind = [_label(d, own.replace("n", ""), devices) for own in list(letters.values())[boundary:]]
     splits = tuple(zip(letters, [*inputs, *before, *behind], strict=True))
     mesh, seed = line_mesh(devices), d.number(0, 2**31)
-    return Case(network, mesh, batch, splits, scheme, d.choice(TARGETS), seed)
+    target, optimizer = d.choice(TARGETS), d.choice(OPTIMIZERS)
+    return Case(network, mesh, batch, splits, scheme, target, seed, optimizer)
 
 
 def _label(d: Draw, letters: str, extent: int) -> str:

@@ -13,7 +13,7 @@ def check(case: Case) -> None:
     """Compare with one device; a refused scheme must be refused rightly."""
     bundle, made = compile_case(case)
     event(f"scheme {case.scheme} asked for, {made.scheme or 'none'} in force")
-    one = single(case.network, case.batch, case.seed)
+    one = single(case.network, case.batch, case.seed, optimizer=case.optimizer)
     assert difference(train(case.network, bundle, case.seed), one) < TOLERANCE
 
 

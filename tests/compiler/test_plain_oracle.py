@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from harness import compile_case, data, session
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from plain_network import Array, Plain, derivative
 from random_networks import GRIDS, Case, cases, free_cases, round_cases
 
-RATE, MOMENTUM, DECAY = 0.05, 0.9, 5e-3
+from netc.passes.differentiate import Adam, Optimizer
+
+RATE = 0.05
 TOLERANCE = 1e-9
 
 
@@ -34,7 +37,7 @@ def test_training_and_evaluation(case: Case) -> None:
         check_gradients(case, plain, images, out)
         after = devices.state()
         assert all(close(after[name], value) for name, value in plain.statistics.items())
-        check_update(before, after, out)
+        check_update(case.optimizer, step, before, after, out)
     count = max(case.batch - 2, 1)
     rows = Plain(devices.state(), labels, training=False).losses(network, images)
     assert close(devices.evaluate(images, labels, count)[0], rows[:count].sum())
@@ -54,11 +57,28 @@ def check_gradients(case: Case, plain: Plain, images: Array, out: Mapping[str, A
 
 
 def check_update(
-    before: Mapping[str, Array], after: Mapping[str, Array], out: Mapping[str, Array]
-) -> None:
-    """v := momentum v - lr (g + decay w); w := w + v."""
+    optimizer: Optimizer, step: int, before: Mapping[str, Array], after: Mapping[str, Array],
+    out: Mapping[str, Array],
+) -> None:  # fmt: skip
     for name in (k.removesuffix(".grad") for k in out if k.endswith(".grad")):
-        moved = out[f"{name}.grad"] + DECAY * before[name]
-        velocity = MOMENTUM * before[f"{name}.velocity"] - RATE * moved
-        assert close(after[f"{name}.velocity"], velocity)
-        assert close(after[name], before[name] + velocity)
+        rule = adam if isinstance(optimizer, Adam) else sgd
+        for key, value in rule(optimizer, step, name, before, out[f"{name}.grad"]).items():
+            assert close(after[key], value), key
+
+
+def sgd(o: Any, step: int, name: str, s: Mapping[str, Array], g: Array) -> dict[str, Array]:
+    """v := momentum v - lr (g + decay w); w := w + v."""
+    velocity = o.momentum * s[f"{name}.velocity"] - RATE * (g + o.decay * s[name])
+    return {f"{name}.velocity": velocity, name: s[name] + velocity}
+
+
+def adam(o: Any, step: int, name: str, s: Mapping[str, Array], g: Array) -> dict[str, Array]:
+    """Algorithm 1 of Kingma and Ba, or algorithm 2 of Loshchilov and Hutter."""
+    first, second = f"{name}.moment1", f"{name}.moment2"
+    g = g if o.decoupled else g + o.decay * s[name]
+    m = o.beta1 * s[first] + (1 - o.beta1) * g
+    v = o.beta2 * s[second] + (1 - o.beta2) * g**2
+    w = s[name] * (1 - RATE * o.decay) if o.decoupled else s[name]
+    t = step + 1
+    w = w - RATE * (m / (1 - o.beta1**t)) / (np.sqrt(v / (1 - o.beta2**t)) + o.eps)
+    return {first: m, second: v, name: w}

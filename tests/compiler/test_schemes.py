@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,23 +12,27 @@ from harness import compiled, data, difference, options, session, single, tiny, 
 from hypothesis import given, reject
 from networks import Maker
 from numpy.typing import NDArray
-from random_networks import GRIDS, Case, cases, round_cases
+from random_networks import GRIDS, OPTIMIZERS, Case, cases, round_cases
 
 from netc.errors import PlanError
 from netc.passes.choose_splits import Pin
+from netc.passes.differentiate import Optimizer, Sgd
 from netc.passes.split_rounds import rounds_of
 from netc.syntax.network import Network
 
 Array = NDArray[Any]
-RATE, MOMENTUM, DECAY = 0.05, 0.9, 5e-3
+RATE = 0.05
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "adam", "adamw"])
 @pytest.mark.parametrize(("devices", "batch"), [(3, 9), (5, 25)])
-def test_all_equal_one_device(devices: int, batch: int) -> None:
+def test_all_equal_one_device(devices: int, batch: int, optimizer: Optimizer) -> None:
     network = tiny()
-    one = single(network, batch, seed=5)
+    one = single(network, batch, seed=5, optimizer=optimizer)
     for scheme in ("a", "b", "c"):
-        chosen = options(network, devices, batch, strategy="hybrid", scheme=scheme)
+        chosen = options(
+            network, devices, batch, strategy="hybrid", scheme=scheme, optimizer=optimizer
+        )
         bundle, made = compiled(network, chosen)
         assert made.scheme == scheme
         assert difference(train(network, bundle, seed=5), one) < 1e-10
@@ -63,11 +68,12 @@ class PlainRounds:
     """Two matrices; those of the second layer move after every round.
 
     A round of n of N examples moves by n / N of the rate with the mean gradient of its examples,
-    which is the rate with their part of the whole batch's mean gradient.
+    which for SGD is the rate with their part of the whole batch's mean gradient.
     """
 
-    def __init__(self, state: dict[str, Array]) -> None:
-        self.state = dict(state)
+    def __init__(self, state: dict[str, Array], optimizer: Any) -> None:
+        self.state, self.optimizer = dict(state), optimizer
+        self.moves: Counter[str] = Counter()
 
     def step(self, images: Array, labels: Array, rounds: Sequence[Array]) -> float:
         batch, s = len(images), self.state
@@ -88,10 +94,22 @@ class PlainRounds:
             self.move(f"fc1.{role}", gradient, 1.0)
         return loss
 
-    def move(self, name: str, gradient: Array, share: float) -> None:
-        s, velocity = self.state, f"{name}.velocity"
-        s[velocity] = MOMENTUM * s[velocity] - RATE * (gradient + share * DECAY * s[name])
-        s[name] = s[name] + s[velocity]
+    def move(self, name: str, part: Array, share: float) -> None:
+        """By the share that `part` is of the batch's mean gradient."""
+        s, o, rate, gradient = self.state, self.optimizer, share * RATE, part / share
+        self.moves[name] += 1
+        if isinstance(o, Sgd):
+            v = s[f"{name}.velocity"] = o.momentum * s[f"{name}.velocity"] - rate * (
+                gradient + o.decay * s[name]
+            )
+            s[name] = s[name] + v
+            return
+        t, first, second = self.moves[name], f"{name}.moment1", f"{name}.moment2"
+        gradient = gradient + (0 if o.decoupled else o.decay) * s[name]
+        m = s[first] = o.beta1 * s[first] + (1 - o.beta1) * gradient
+        v = s[second] = o.beta2 * s[second] + (1 - o.beta2) * gradient**2
+        step = m / (1 - o.beta1**t) / (np.sqrt(v / (1 - o.beta2**t)) + o.eps)
+        s[name] = s[name] - rate * (step + (o.decay if o.decoupled else 0) * s[name])
 
 
 def rows_of(scheme: str, batch: int, devices: int) -> list[Array]:
@@ -101,17 +119,21 @@ def rows_of(scheme: str, batch: int, devices: int) -> list[Array]:
     ]
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "adam", "adamw"])
 @pytest.mark.parametrize(
     ("scheme", "devices", "batch"),
     [("b", 2, 8), ("b", 3, 7), ("b", 4, 3), ("c", 2, 8), ("c", 3, 9)],
 )
-def test_updates_after_every_round(scheme: str, devices: int, batch: int) -> None:
+def test_updates_after_every_round(
+    scheme: str, devices: int, batch: int, optimizer: Optimizer
+) -> None:
     network = dense()
     chosen = options(
-        network, devices, batch, strategy="hybrid", scheme=scheme, fc_update="round", pins=BY_BATCH
-    )
+        network, devices, batch, strategy="hybrid", scheme=scheme, fc_update="round",
+        pins=BY_BATCH, optimizer=optimizer,
+    )  # fmt: skip
     made = session(compiled(network, chosen)[0])
-    plain = PlainRounds(made.state())
+    plain = PlainRounds(made.state(), optimizer)
     for step in range(4):
         images, labels = data(network, batch, step)
         out = made.step(images, labels, step=step, seed=0, learning_rate=RATE)
@@ -141,8 +163,9 @@ def test_how_layers_are_split_does_not_matter_there(case: Case) -> None:
     runs = []
     for each in pins:
         chosen = options(
-            case.network, case.mesh, case.batch, scheme=scheme, fc_update="round", pins=each
-        )
+            case.network, case.mesh, case.batch, scheme=scheme, fc_update="round", pins=each,
+            optimizer=case.optimizer,
+        )  # fmt: skip
         try:
             bundle, _ = compiled(case.network, chosen)
         except PlanError:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from harness import compiled, options, tiny
+from random_networks import ADAM, SGD
 
 from netc.cost import local_flops
 from netc.ir.kernels import Call, Choice
@@ -14,22 +15,26 @@ from netc.ir.ops import Fused
 from netc.ir.program import Launch, Program
 from netc.ir.types import ITEM_BYTES, Block
 from netc.passes.assign_formats import Target
+from netc.passes.differentiate import Optimizer
 from netc.work import launch_bytes, launch_flops
 
 MOVING = {"slice", "copy", "concat", "concat_rows", "cast"}
 
 
-def programs(devices: int, choose: Any = None) -> tuple[Program, Any]:
+def programs(devices: int, choose: Any = None, optimizer: Optimizer = SGD) -> tuple[Program, Any]:
     network = tiny()
     target = Target("cpu") if choose is None else Target("cpu", choose=choose)
-    asked = options(network, devices, 8, strategy="hybrid", fetch=(), target=target)
+    asked = options(
+        network, devices, 8, strategy="hybrid", fetch=(), target=target, optimizer=optimizer
+    )
     bundle, made = compiled(network, asked)
     return bundle.train, made.plan.graph
 
 
+@pytest.mark.parametrize("optimizer", [SGD, ADAM])
 @pytest.mark.parametrize("devices", [1, 3])
-def test_flops_are_those_of_the_plan(devices: int) -> None:
-    program, graph = programs(devices)
+def test_flops_are_those_of_the_plan(devices: int, optimizer: Optimizer) -> None:
+    program, graph = programs(devices, optimizer=optimizer)
     checked = 0
     for launch in program.instructions:
         if not isinstance(launch, Launch):
@@ -48,12 +53,13 @@ def test_flops_are_those_of_the_plan(devices: int) -> None:
 
 def joined(calls: tuple[Call, ...]) -> Choice | None:
     """A kernel for updates alone, with a workspace."""
-    updates = calls[0].kernel in ("sgd", "fc_dw_sgd")
+    updates = calls[0].kernel in ("sgd", "fc_dw_sgd", "adam", "fc_dw_adam")
     return Choice(("vector",), 1000) if updates else None
 
 
-def test_joined_updates_do_what_their_launches_did() -> None:
-    (alone, _), (together, _) = programs(1), programs(1, joined)
+@pytest.mark.parametrize("optimizer", [SGD, ADAM])
+def test_joined_updates_do_what_their_launches_did(optimizer: Optimizer) -> None:
+    (alone, _), (together, _) = programs(1, None, optimizer), programs(1, joined, optimizer)
     sums = [
         sum(launch_flops(i) for i in each.instructions if isinstance(i, Launch))
         for each in (alone, together)
@@ -62,12 +68,15 @@ def test_joined_updates_do_what_their_launches_did() -> None:
     assert sums[0] == sums[1]
 
 
-def test_bytes_leave_the_workspace_out() -> None:
-    program, _ = programs(1, joined)
+@pytest.mark.parametrize(("optimizer", "kernel", "state"), [(SGD, "sgd", 1), (ADAM, "adam", 2)])
+def test_bytes_leave_the_workspace_out(optimizer: Optimizer, kernel: str, state: int) -> None:
+    program, _ = programs(1, joined, optimizer)
     update = next(
-        i for i in program.instructions if isinstance(i, Launch) and i.kernel == "sgd.vector"
+        i for i in program.instructions if isinstance(i, Launch) and i.kernel == f"{kernel}.vector"
     )
-    (weight,) = {view.shape for view in update.writes[:2]}
-    # Gradient, velocity and weight are read, the latter two written; the rate is one number more.
-    assert len(update.writes) == 3
-    assert launch_bytes(program, update) == (5 * prod(weight) + 1) * ITEM_BYTES["f64"]
+    (weight,) = {view.shape for view in update.writes[: state + 1]}
+    # Gradient, state and weight are read, the latter two written; the rate is one number more, and
+    # so is the step of Adam.
+    assert len(update.writes) == state + 2
+    moved = (1 + 2 * (state + 1)) * prod(weight) + state
+    assert launch_bytes(program, update) == moved * ITEM_BYTES["f64"]

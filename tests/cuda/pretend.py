@@ -198,6 +198,23 @@ def sgd(
     WORLD.put(stream, work)
 
 
+def adam(
+    m_out: Block, v_out: Block, w_out: Block, g: Block, m: Block, v: Block, w: Block,
+    *scalars: Block, stream: int, decay: float, **told: Any,
+) -> None:  # fmt: skip
+    def work() -> bool:
+        mean, square, moved = (np.empty(w.shape, np.float32) for _ in range(3))
+        slope = {"decay": decay, "scale": told["scale"]}
+        REFERENCE["adam_moment1"](mean, read(m), read(w), read(g), beta1=told["beta1"], **slope)
+        REFERENCE["adam_moment2"](square, read(v), read(w), read(g), beta2=told["beta2"], **slope)
+        REFERENCE["adam_apply"](moved, read(w), mean, square, *map(read, scalars), **told)
+        for block, value in ((m_out, mean), (v_out, square), (w_out, moved)):
+            store(array_of(block), value)
+        return True
+
+    WORLD.put(stream, work)
+
+
 def bn_moments(mean: Block, var: Block, x: Block, *, work: Any, stream: int) -> None:
     count = x.elements // x.shape[1]
     kernel("bn_mean")(mean, x, stream=stream, count=count)
@@ -223,7 +240,9 @@ def mark(out: Block, *, value: int, stream: int) -> None:
     WORLD.put(stream, work)
 
 
-OWN = {"sgd": sgd, "bn_moments": bn_moments, "bn_slopes": bn_slopes, "mark": mark}
+OWN = {
+    "sgd": sgd, "adam": adam, "bn_moments": bn_moments, "bn_slopes": bn_slopes, "mark": mark,
+}  # fmt: skip
 
 
 class Array:

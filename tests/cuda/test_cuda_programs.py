@@ -11,10 +11,11 @@ import pytest
 from cuda_cases import NETWORKS, check_near, normalized, residual, target
 from harness import Run, compiled, difference, options, tiny, train
 from hypothesis import given
-from random_networks import Case, cases, free_cases
+from random_networks import OPTIMIZERS, Case, cases, free_cases
 
 from netc.ir.program import Bundle
 from netc.passes.assign_formats import Target
+from netc.passes.differentiate import Optimizer
 from netc.syntax.network import Network
 from netc_kernels import cuda
 from netc_runtime.cuda import CudaBackend
@@ -46,8 +47,8 @@ def on_gpu(
         return train(network, bundle, 5, steps=4, backend=backend)
 
 
-def on_cpu(network: Network, batch: int) -> Run:
-    bundle, _ = compiled(network, options(network, 1, batch, precision="fp32"))
+def on_cpu(network: Network, batch: int, **more: Any) -> Run:
+    bundle, _ = compiled(network, options(network, 1, batch, precision="fp32", **more))
     return train(network, bundle, 5, steps=4)
 
 
@@ -68,6 +69,14 @@ def test_devices_that_share_a_gpu_agree_with_one(devices: int, scheme: str) -> N
     check_near(found, on_cpu(network, 16), TOLERANCE["fp32"], steps=1)
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_weights_move_as_on_the_cpu(devices: int, optimizer: Optimizer) -> None:
+    network = tiny()
+    found = on_gpu(network, devices, 16, "fp32", strategy="hybrid", optimizer=optimizer)
+    check_near(found, on_cpu(network, 16, optimizer=optimizer), TOLERANCE["fp32"])
+
+
 @pytest.mark.parametrize("strategy", ["data", "model"])
 def test_strategies_on_three_devices(strategy: str) -> None:
     network = residual()
@@ -86,16 +95,15 @@ def test_a_recorded_step_equals_an_issued_one() -> None:
 @cases(20)
 @given(case=free_cases())
 def test_any_split_of_any_network(case: Case) -> None:
-    runs = []
-    for device in (target("fp32"), Target("cpu")):
-        asked = options(
-            case.network, case.mesh, case.batch, pins=case.pins, precision="fp32", target=device
-        )
-        bundle, _ = compiled(case.network, asked)
-        if device.name == "cpu":
-            runs.append(train(case.network, bundle, case.seed))
-            continue
-        with opened(bundle, "fp32") as backend:
-            runs.append(train(case.network, bundle, case.seed, backend=backend))
-    check_near(*runs, 1e-3, steps=1)
-    assert runs[0].moved == runs[1].moved
+    asked = options(
+        case.network, case.mesh, case.batch, pins=case.pins, precision="fp32",
+        optimizer=case.optimizer,
+    )  # fmt: skip
+    bundle, made = compiled(case.network, replace(asked, target=Target("cpu")))
+    expected = train(case.network, bundle, case.seed)
+    asked = replace(asked, scheme=made.scheme or None, target=target("fp32"))
+    bundle, _ = compiled(case.network, asked)
+    with opened(bundle, "fp32") as backend:
+        found = train(case.network, bundle, case.seed, backend=backend)
+    check_near(found, expected, 1e-3, steps=1)
+    assert found.moved == expected.moved

@@ -393,12 +393,39 @@ def updates(book: Book) -> None:
             velocity = after
 
 
+def adam_updates(book: Book) -> None:
+    """Steps of Adam and AdamW; netc's moments are PyTorch's."""
+    for coupled, lr, betas, eps, decay in [
+        (True, 0.1, (0.9, 0.999), 1e-8, 0.0),
+        (True, 0.03, (0.5, 0.8), 1e-2, 0.1),
+        (False, 0.1, (0.0, 0.9), 1e-8, 0.2),
+    ]:
+        w, slope = leaf(normal(3, 4)), {"decay": decay if coupled else 0.0, "scale": 1.0}
+        make = torch.optim.Adam if coupled else torch.optim.AdamW
+        adam = make([w], lr, betas, eps, decay)
+        mean, square = torch.zeros_like(w), torch.zeros_like(w)
+        beta1, beta2 = betas
+        told = {"beta1": beta1, "beta2": beta2, "eps": eps, "decoupled": decay - slope["decay"]}
+        for step in range(4):
+            before, g = w.detach().clone(), normal(3, 4, seed=7 + step)
+            w.grad = g.clone()
+            adam.step()
+            new = [adam.state[w][name].clone() for name in ("exp_avg", "exp_avg_sq")]
+            case = f"{make.__name__} lr={lr} betas={betas} eps={eps} decay={decay} step {step}"
+            book.call(case, "adam_moment1", new[0], mean, before, g, beta1=beta1, **slope)
+            book.call(case, "adam_moment2", new[1], square, before, g, beta2=beta2, **slope)
+            at = torch.tensor(lr, dtype=torch.float64), torch.tensor(step)
+            more = {"scale": 1.0, "turn": 0, "turns": 1}
+            book.call(case, "adam_apply", w, before, *new, *at, **told, **more)
+            mean, square = new
+
+
 def main() -> None:
     """Make the file."""
     book = Book()
     for make in (
         convolutions, products, biases, activations, pools, response_normalizations,
-        batch_normalizations, losses, joins, updates,
+        batch_normalizations, losses, joins, updates, adam_updates,
     ):  # fmt: skip
         make(book)
     book.save()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,3 +52,33 @@ def test_sgd() -> None:
         w = call("sgd_apply", (1,), w, v)
         assert_close(v, np.array([velocity]), 1e-14)
         assert_close(w, np.array([weight]), 1e-14)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_adam(rounds: int, decoupled: bool) -> None:
+    """Algorithm 1 of Kingma and Ba 2015, and algorithm 2 of Loshchilov and Hutter 2019; after each
+    of three rounds of a step the rate is a third, and the gradient the mean over a third.
+    """
+    w, m, v = normal(0, 3, 2), np.zeros((3, 2)), np.zeros((3, 2))
+    mine = w, m, v
+    rate, beta1, beta2, eps, decay, share = 0.1, 0.8, 0.9, 1e-8, 0.05, 1 / rounds
+    slope = {"decay": 0.0 if decoupled else decay, "scale": share}
+    moving: dict[str, Any] = {"beta1": beta1, "beta2": beta2, "eps": eps, "scale": share}
+    moving |= {"decoupled": decay if decoupled else 0.0, "turns": rounds}
+    for t in range(1, 7):
+        mean = normal(t, 3, 2)
+        # by the kernels
+        old, one, two = mine
+        one = call("adam_moment1", (3, 2), one, old, mean * share, beta1=beta1, **slope)
+        two = call("adam_moment2", (3, 2), two, old, mean * share, beta2=beta2, **slope)
+        step, turn = divmod(t - 1, rounds)
+        at = np.array(rate), np.array(step)
+        mine = call("adam_apply", (3, 2), old, one, two, *at, turn=turn, **moving), one, two
+        # by the papers
+        g = mean if decoupled else mean + decay * w
+        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+        w = w - share * rate * decay * w if decoupled else w
+        w = w - share * rate * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
+        for actual, expected in zip(mine, (w, m, v), strict=True):
+            assert_close(actual, expected, 1e-13)

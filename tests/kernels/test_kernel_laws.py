@@ -90,6 +90,7 @@ IN_PLACE = [
     *[(op, 0) for op in ("relu", "sigmoid", "tanh", "bias", "dropout", "bn_norm", "softmax_dx")],
     *[(op, i) for op in ("relu_dx", "sigmoid_dx", "tanh_dx", "sgd_apply") for i in (0, 1)],
     *[("lrn_dx", 1), ("bn_dx", 6), ("bn_running", 0), ("accumulate", 0), ("sgd_velocity", 0)],
+    *[("adam_moment1", 0), ("adam_moment2", 0), ("adam_apply", 0)],
     *[("add", i) for i in range(3)],
 ]
 

@@ -194,9 +194,14 @@ def test_loss(device: Any, n: int) -> None:
             device.check(rows.correct, "correct", (), argmax, labels, counted, told=told, **same)
 
 
+UPDATED = pytest.mark.parametrize(
+    "shape", [(16, 8, 3, 3), (7, 5, 3, 1), (65, 33), (600, 40), (0, 4)]
+)
+
+
 @TYPES
 @ORDERS
-@pytest.mark.parametrize("shape", [(16, 8, 3, 3), (7, 5, 3, 1), (65, 33), (600, 40), (0, 4)])
+@UPDATED
 @pytest.mark.parametrize("shift", [0, 1])
 def test_update(device: Any, shape: Any, shift: int, nhwc: bool, dtype: str) -> None:
     told = {"momentum": 0.9, "decay": 5e-2, "scale": 0.5}
@@ -216,4 +221,39 @@ def test_update(device: Any, shape: Any, shift: int, nhwc: bool, dtype: str) -> 
     for velocity, weight in ((one, two), (v, w)):
         device.assert_near(velocity, moved)
         device.assert_near(weight, new)
+    exact(device, shadow, device.get(device.put(device.get(w), "bf16")))
+
+
+@TYPES
+@ORDERS
+@UPDATED
+@pytest.mark.parametrize(("shift", "step", "beta1"), [(0, 0, 0.9), (1, 10**6, 0.9), (0, 3, 0.0)])
+def test_adam(
+    device: Any, shape: Any, shift: int, step: int, beta1: float, nhwc: bool, dtype: str
+) -> None:
+    slope = {"decay": 5e-2, "scale": 0.5}
+    told = {"beta1": beta1, "beta2": 0.999, "eps": 1e-4, "decoupled": 0.2, "scale": 0.5}
+    told |= {"turn": 1, "turns": 2}
+    g = device.put(device.normal(*shape), dtype, nhwc, shift)
+    w, m = (device.put(device.normal(*shape), "f32", nhwc, shift) for _ in range(2))
+    v = device.put(device.normal(*shape) ** 2, "f32", nhwc, shift)
+    at = device.put(0.125, "f32"), device.put(np.int64(step), "i64")
+    mean, square, new = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    wide = {"g": device.get(g), "w": device.get(w), "m": device.get(m), "v": device.get(v)}
+    KERNELS["adam_moment1"](mean, wide["m"], wide["w"], wide["g"], beta1=beta1, **slope)
+    KERNELS["adam_moment2"](square, wide["v"], wide["w"], wide["g"], beta2=0.999, **slope)
+    KERNELS["adam_apply"](new, wide["w"], mean, square, *(device.get(x) for x in at), **told)
+    one, two, three, four = (device.empty(shape, "f32", nhwc, shift) for _ in range(4))
+    update.adam_moment1(one, m, w, g, stream=device.stream, beta1=beta1, **slope)
+    update.adam_moment2(two, v, w, g, stream=device.stream, beta2=0.999, **slope)
+    update.adam_apply(three, w, one, two, *at, stream=device.stream, **told)
+    for block, wanted in ((one, mean), (two, square), (three, new)):
+        device.assert_near(block, wanted)
+    shadow, told = device.empty(shape, "bf16", nhwc, shift), {**told, **slope}
+    old = g, m, v, w, *at
+    update.adam(one, two, four, *old, shadow=shadow, stream=device.stream, **told)
+    update.adam(m, v, w, *old, stream=device.stream, **told)
+    for blocks in ((one, two, four), (m, v, w)):
+        for block, wanted in zip(blocks, (mean, square, new), strict=True):
+            device.assert_near(block, wanted)
     exact(device, shadow, device.get(device.put(device.get(w), "bf16")))

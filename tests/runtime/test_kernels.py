@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,11 @@ from netc.cost import Cluster, read_cluster
 from netc.ir.program import Bundle, Launch
 from netc.ir.types import line_mesh
 from netc.passes.assign_formats import Target
-from netc.passes.differentiate import Sgd
+from netc.passes.differentiate import Adam, Optimizer, Sgd
 from netc.passes.pipeline import Options, compile_network
 from netc.syntax import Network, parse_text
 from netc_kernels.cpu.shape import Conv
+from netc_kernels.reference import KERNELS
 from netc_runtime.cpu import CpuBackend
 from netc_runtime.kernels import CpuKernels, bind
 from netc_runtime.session import Session
@@ -49,11 +49,16 @@ def network(text: str) -> Network:
     return parse_text(text, str(MODELS / "mixed.net"))
 
 
+SGD, ADAM = Sgd(0.9, 1e-3), Adam(eps=1e-3, decay=1e-3)
+OPTIMIZERS = pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
+
+
 def compiled(
-    net: Network, batch: int, devices: int = 1, fast: bool = True, threads: int = THREADS
-) -> Bundle:
+    net: Network, batch: int, devices: int = 1, fast: bool = True, threads: int = THREADS,
+    optimizer: Optimizer = SGD,
+) -> Bundle:  # fmt: skip
     target = Target("cpu", "nhwc", choose=CpuKernels(threads).choose) if fast else Target("cpu")
-    options = Options(line_mesh(devices), batch, CLUSTER, optimizer=Sgd(0.9, 1e-3), target=target)
+    options = Options(line_mesh(devices), batch, CLUSTER, optimizer=optimizer, target=target)
     return compile_network(net, options, {"batch": batch, "precision": "fp32"})[0]
 
 
@@ -103,28 +108,29 @@ def test_reference_programs_name_none() -> None:
     assert not any("." in name for launch in launches(bundle) for name in names(launch))
 
 
+@OPTIMIZERS
 @pytest.mark.parametrize("batch", [6, 1])
-def test_every_launch_of_a_step_equals_the_reference(batch: int) -> None:
+def test_every_launch_of_a_step_equals_the_reference(batch: int, optimizer: Optimizer) -> None:
     """On the values that it meets, so that nothing that came before adds to its error."""
-    bundle = compiled(network(MIXED), batch)
+    bundle = compiled(network(MIXED), batch, optimizer=optimizer)
     opened, (x, y) = session(bundle), images(bundle)
-    opened.step(x, y, step=0, seed=3, learning_rate=0.1)
+    # Adam moves every weight by about the rate.
+    rate = 0.1 if isinstance(optimizer, Sgd) else 1e-3
+    opened.step(x, y, step=0, seed=3, learning_rate=rate)
     executable = opened.train
     assert executable.program is bundle.train
     checked = 0
     for launch in launches(bundle):
         reads = [executable.open(view).copy() for view in launch.reads]
         wanted = [np.empty_like(executable.open(view)) for view in launch.writes]
-        if launch.kernel.startswith(("sgd", "fc_dw_sgd")):
-            # Velocity and weight: the kernel has both in place.
-            wanted[:2] = [a.copy() for a in reads[-3:-1]]
         executable._kernel(launch)()
         kernel, told = plainly(launch)
-        if kernel in ("sgd", "fc_dw_sgd"):
+        update = kernel.removeprefix("fc_dw_")
+        results = {"sgd": 2, "adam": 3, "bn_moments": 2, "bn_slopes": 2}.get(update, 1)
+        if update in ("sgd", "adam"):
             _reference_update(kernel, told, wanted, reads)
         else:
             bind(kernel, told, wanted, reads, None)()
-        results = 2 if kernel in ("sgd", "fc_dw_sgd", "bn_moments", "bn_slopes") else 1
         for view, right in zip(launch.writes[:results], wanted, strict=False):
             difference = np.abs(executable.open(view) - right).max()
             assert difference <= 2e-5 * max(1.0, np.abs(right).max()), (names(launch), difference)
@@ -135,10 +141,19 @@ def test_every_launch_of_a_step_equals_the_reference(batch: int) -> None:
 def _reference_update(
     kernel: str, told: dict[str, Any], writes: list[NDArray[Any]], reads: list[NDArray[Any]]
 ) -> None:
-    *source, v, w, rate = reads
-    gradient = source[0] if kernel == "sgd" else source[1].T @ source[0]
-    writes[0][...] = told["momentum"] * v - rate * (gradient + told["scale"] * told["decay"] * w)
-    writes[1][...] = w + writes[0]
+    if kernel.startswith("fc_dw_"):
+        kernel, (x, dy, *reads) = kernel.removeprefix("fc_dw_"), reads
+        reads = [dy.T @ x, *reads]
+    if kernel == "sgd":
+        g, v, w, rate = reads
+        writes[0][...] = told["momentum"] * v - rate * (g + told["scale"] * told["decay"] * w)
+        writes[1][...] = w + writes[0]
+        return
+    g, m, v, w, *numbers = reads
+    slope = {"decay": told.pop("decay"), "scale": told["scale"]}
+    KERNELS["adam_moment1"](writes[0], m, w, g, beta1=told["beta1"], **slope)
+    KERNELS["adam_moment2"](writes[1], v, w, g, beta2=told["beta2"], **slope)
+    KERNELS["adam_apply"](writes[2], w, *writes[:2], *numbers, **told)
 
 
 def test_results_repeat_to_the_bit_and_hardly_depend_on_the_plan() -> None:
@@ -219,22 +234,26 @@ def test_changing_kernels_of_a_compiled_program_is_an_error(
     assert "'--kernels' cannot change a compiled program" in capsys.readouterr().err
 
 
-def test_updates_are_joined_only_where_nobody_else_reads_the_gradient() -> None:
-    bundle = compiled(network(MIXED), 6, devices=2)
+@OPTIMIZERS
+def test_updates_are_joined_only_where_nobody_else_reads_the_gradient(
+    optimizer: Optimizer,
+) -> None:
+    name = "sgd" if optimizer is SGD else "adam"
+    bundle = compiled(network(MIXED), 6, devices=2, optimizer=optimizer)
     by_device = [[la for la in launches(bundle) if la.device == d] for d in (0, 1)]
     for own in by_device:
         kernels = [launch.kernel for launch in own]
         # Convolutions are split by the batch: their gradients are summed over the devices first.
-        assert "sgd.vector" in kernels
-        assert not {"sgd_velocity", "sgd_apply"} & set(kernels)
-    options = replace(Options(line_mesh(1), 6, CLUSTER), fetch=("fc2.weight.grad",))
+        assert f"{name}.vector" in kernels
+        assert not any(kernel.startswith(("sgd_", "adam_")) for kernel in kernels)
     target = Target("cpu", "nhwc", choose=CpuKernels(THREADS).choose)
-    fetched = compile_network(
-        network(MIXED), replace(options, target=target), {"batch": 6, "precision": "fp32"}
-    )[0]
-    updates = {la.node: la.kernel for la in launches(fetched) if "sgd" in la.kernel}
-    assert updates["fc2.weight.next"] == "sgd.vector"
-    assert updates["fc1.weight.next"] == "fc_dw_sgd.vector"
+    options = Options(
+        line_mesh(1), 6, CLUSTER, optimizer=optimizer, fetch=("fc2.weight.grad",), target=target
+    )
+    fetched = compile_network(network(MIXED), options, {"batch": 6, "precision": "fp32"})[0]
+    updates = {la.node: la.kernel for la in launches(fetched) if name in la.kernel}
+    assert updates["fc2.weight.next"] == f"{name}.vector"
+    assert updates["fc1.weight.next"] == f"fc_dw_{name}.vector"
 
 
 def test_statistics_are_joined_where_nothing_is_exchanged_between() -> None:

@@ -69,6 +69,36 @@ def test_resuming_equals_never_having_stopped(tmp_path):
     assert [row["step"] for row in steps if "loss" in row] == list(range(1, 21))
 
 
+@pytest.mark.parametrize("kernels", ["reference", "fast"])
+def test_resuming_adam_equals_never_having_stopped(tmp_path, kernels):
+    """Its corrections go on from the step, as its moments do; on two devices, with rounds."""
+    network = tmp_path / "adam.net"
+    text = Path(DIGITS).read_text().replace("sgd", "adam lr=2e-3 decay=1e-4 # sgd")
+    network.write_text(text)
+    plan = ("--devices", "2", "--strategy", "hybrid", "--scheme", "b", "--fc-update", "round")
+
+    def run(folder, *options):
+        common = ("--out", str(tmp_path / folder), "--kernels", kernels, "--json", *plan)
+        return main(["run", str(network), *common, *options])
+
+    assert run("whole", "--steps", "8") == 0
+    assert run("parts", "--steps", "3") == 0
+    assert run("parts", "--steps", "8", "--resume") == 0
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert {name.rpartition(".")[2] for name in whole} == {"weight", "bias", "moment1", "moment2"}
+    assert all(np.array_equal(whole[name], parts[name]) for name in whole)
+
+
+def test_another_optimizer_cannot_go_on(tmp_path, capsys):
+    assert train("--steps", 1, "--out", tmp_path) == 0
+    network = tmp_path / "adam.net"
+    network.write_text(Path(DIGITS).read_text().replace("sgd", "adam # sgd"))
+    options = ("--steps", "2", "--out", str(tmp_path), "--resume", "--json")
+    assert main(["run", str(network), *options]) == 5
+    message = events(capsys)[-1]["diagnostics"][0]["message"]
+    assert "'fc1.bias.moment1' is missing" in message
+
+
 def test_resuming_under_another_strategy(tmp_path):
     assert train("--precision", "fp64", "--steps", 4, "--out", tmp_path) == 0
     other = ("--strategy", "hybrid", "--devices", 2, "--resume")

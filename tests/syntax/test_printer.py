@@ -140,6 +140,18 @@ recipes = st.builds(
         positive,
         rates,
         reals,
+    )
+    | st.builds(
+        lambda word, lr, betas, eps, decay: Call(
+            word,
+            (),
+            Options.of(lr=lr, beta1=betas[0], beta2=betas[1], eps=eps, decay=decay),
+        ),
+        st.sampled_from(["adam", "adamw"]),
+        positive,
+        st.tuples(rates, rates),
+        positive,
+        reals,
     ),
     schedule=st.sampled_from([None, Call("constant")])
     | positive.map(lambda power: Call("poly", (), Options.of(power=power)))

@@ -66,6 +66,14 @@ def test_schedules(text: str, call: Call) -> None:
     assert recipe(f"schedule {text}").schedule == call
 
 
+@pytest.mark.parametrize(("word", "decay"), [("adam", 0.0), ("adamw", 0.01)])
+def test_adam(word: str, decay: float) -> None:
+    told = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": decay}
+    assert recipe(word).optimizer == Call(word, (), Options.of(**told))
+    told |= {"beta2": 0.5, "decay": 0.25}
+    assert recipe(f"{word} beta2=0.5 decay=0.25").optimizer == Call(word, (), Options.of(**told))
+
+
 def test_parameters_and_defaults() -> None:
     found = recipe("batch b\nsgd lr=0.1/b\nschedule step(every=every, gamma=0.5)", every="5ep")
     assert found.batch == 8
@@ -82,6 +90,11 @@ def test_parameters_and_defaults() -> None:
         ("epochs 2.5ep", "E014"),
         ("seed -1", "E014"),
         ("sgd lr=0", "E014"),
+        ("adam lr=-0.1", "E014"),
+        ("adam beta1=-0.1", "E014"),
+        ("adamw decay=-1", "E014"),
+        ("adam momentum=0.9", "E012"),
+        ("adam\nadam", "E032"),
         ("sgd momentum=0.9", "E013"),
         ("data digits(3)", "E013"),
         ("data idx(3)", "E014"),
@@ -93,7 +106,7 @@ def test_parameters_and_defaults() -> None:
         ("schedule step(every=0ep, gamma=1)", "E014"),
         ("schedule poly(power=-1)", "E014"),
         ("batch nonsense", "E011"),
-        ("adam lr=0.1", "E030"),
+        ("adagrad lr=0.1", "E030"),
     ],
 )
 def test_problems(settings: str, code: str) -> None:

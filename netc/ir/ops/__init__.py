@@ -39,10 +39,24 @@ from netc.ir.ops.structure import (
     Sum,
     Unflatten,
 )
-from netc.ir.ops.update import Accumulate, Cast, InitConstant, InitNormal, SgdApply, SgdVelocity
+from netc.ir.ops.update import (
+    Accumulate,
+    AdamApply,
+    AdamMoment1,
+    AdamMoment2,
+    Cast,
+    InitConstant,
+    InitNormal,
+    SgdApply,
+    SgdVelocity,
+    Update,
+)
 
 __all__ = [
     "Accumulate",
+    "AdamApply",
+    "AdamMoment1",
+    "AdamMoment2",
     "Add",
     "AvgPool",
     "AvgPoolDx",
@@ -103,5 +117,6 @@ __all__ = [
     "Tanh",
     "TanhDx",
     "Unflatten",
+    "Update",
     "parse_labels",
 ]

@@ -63,7 +63,7 @@ class Parameter(Source):
 
 @dataclass(frozen=True, slots=True)
 class State(Source):
-    """A tensor kept from step to step that is not trained: velocity, running statistics."""
+    """A tensor kept from step to step that is not trained: an optimizer's, running statistics."""
 
     kernel: ClassVar[str] = "state"
     dims: str

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 from netc.ir.ops.base import Op, Site
 from netc.ir.types import TensorType
 
 
 @dataclass(frozen=True, slots=True)
-class _Update(Op):
+class Update(Op):
+    """From (x, ...): the tensor x, overwritten."""
+
     alias: ClassVar[int | None] = 0
     hidden: ClassVar[tuple[str, ...]] = ("dims",)
     dims: str
@@ -20,12 +22,18 @@ class _Update(Op):
         """The tensor that is overwritten."""
         return operands[0]
 
+    def in_round(self, share: float, turn: int, turns: int) -> Self:
+        """The operation where weights are updated after each of `turns` rounds, in round `turn`,
+        whose gradient comes of a share of the batch.
+        """
+        return self
+
     def _labels(self, tensors: int, scalars: int = 0) -> str:
         return ",".join([self.dims] * tensors + [""] * scalars) + "->" + self.dims
 
 
 @dataclass(frozen=True, slots=True)
-class SgdVelocity(_Update):
+class SgdVelocity(Update):
     """From (v, w, g, lr): momentum v - lr (g + scale decay w).
 
     The learning rate is inside the velocity, as in Krizhevsky et al. 2012, section 5.
@@ -41,9 +49,13 @@ class SgdVelocity(_Update):
         """As the weight."""
         return self._labels(3, scalars=1)
 
+    def in_round(self, share: float, turn: int, turns: int) -> Self:
+        """The decay of a share."""
+        return replace(self, scale=share)
+
 
 @dataclass(frozen=True, slots=True)
-class SgdApply(_Update):
+class SgdApply(Update):
     """From (w, v): w + v."""
 
     kernel: ClassVar[str] = "sgd_apply"
@@ -54,7 +66,70 @@ class SgdApply(_Update):
 
 
 @dataclass(frozen=True, slots=True)
-class Accumulate(_Update):
+class _AdamMoment(Update):
+    decay: float
+    scale: float = field(default=1.0, kw_only=True)
+    """The share of the batch behind g, whose mean over the share's examples is g / scale."""
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """As the weight."""
+        return self._labels(3)
+
+    def in_round(self, share: float, turn: int, turns: int) -> Self:
+        """Of the mean gradient of a share."""
+        return replace(self, scale=share)
+
+
+@dataclass(frozen=True, slots=True)
+class AdamMoment1(_AdamMoment):
+    """From (m, w, g): beta1 m + (1 - beta1) s, the running mean of s = g / scale + decay w.
+
+    Kingma and Ba 2015, algorithm 1.
+    """
+
+    kernel: ClassVar[str] = "adam_moment1"
+    beta1: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdamMoment2(_AdamMoment):
+    """From (v, w, g): beta2 v + (1 - beta2) s^2, the running mean of the squares."""
+
+    kernel: ClassVar[str] = "adam_moment2"
+    beta2: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdamApply(Update):
+    """From (w, m, v, lr, step): w - scale lr (m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps)
+    + decoupled w), where t counts this weight's updates from 1.
+
+    `decoupled` is the decay of Loshchilov and Hutter 2019, which no moment knows.
+    """
+
+    kernel: ClassVar[str] = "adam_apply"
+    beta1: float
+    beta2: float
+    eps: float
+    decoupled: float
+    scale: float = 1.0
+    """The share of the batch behind the gradient, and so of the rate."""
+    turn: int = 0
+    """How many updates of the same step come before: t = turns step + turn + 1."""
+    turns: int = 1
+    """Updates in a step."""
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """As the weight."""
+        return self._labels(3, scalars=2)
+
+    def in_round(self, share: float, turn: int, turns: int) -> Self:
+        """With a share of the rate, and every round's update counted."""
+        return replace(self, scale=share, turn=turn, turns=turns)
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulate(Update):
     """From (acc, x): acc + x, for results that several rounds add up."""
 
     kernel: ClassVar[str] = "accumulate"
