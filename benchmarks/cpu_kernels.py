@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from netc_kernels.cpu.shape import Conv
 from netc_kernels.cpu.table import IMPLEMENTATIONS
@@ -151,7 +152,7 @@ def main() -> None:
         f"threads {options.threads}, clock {options.clock}, minima of {options.repeats};", end=" "
     )
     print(f"PyTorch {peer.version}" if peer else "no peer")
-    with Pool(options.threads) as pool:
+    with threadpool_limits(1, "blas"), Pool(options.threads) as pool:
         for network in options.networks:
             run(network, pool, peer, clock, options.repeats)
 

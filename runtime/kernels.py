@@ -70,7 +70,8 @@ class CpuKernels:
         if call.kernel == "add" and len(call.operands) != 2:
             return ()
         facts = _facts(call)
-        return tuple(each.name for each in _known(call.kernel) if each.applies(*facts))
+        able = [each for each in _known(call.kernel) if each.applies(*facts)]
+        return tuple(each.name for each in sorted(able, key=lambda each: not each.usual(*facts)))
 
     def workspace_bytes(self, call: Call, variant: str) -> int:
         """Scratch memory of a call's kernel."""

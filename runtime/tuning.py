@@ -6,13 +6,14 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from netc.ir.codec import dumps, loads
 from netc.ir.kernels import Call
@@ -24,7 +25,7 @@ Times = dict[Call, dict[str, float]]
 """Seconds by call and variant."""
 
 REPEATS, LEAST_SECONDS = 3, 0.3
-"""Every kernel runs at least so often, and as long as that."""
+"""Every kernel runs at least so often, and on average as long as that."""
 VERSION = 1
 
 
@@ -35,8 +36,9 @@ def table_path() -> Path:
 
 
 def machine(threads: int) -> str:
-    """What times depend on besides the call: processor, kernels' compiler, threads."""
-    return f"{_processor()}, {threads} threads, numba {version('numba')}"
+    """What times depend on besides the call: processor, threads, who makes the kernels."""
+    made = f"numba {version('numba')}, numpy {version('numpy')}"
+    return f"{_processor()}, {threads} threads, {made}"
 
 
 def _processor() -> str:
@@ -119,14 +121,16 @@ def _machines(path: Path) -> dict[str, Any]:
 def measure(calls: Iterable[Call], threads: int) -> Iterator[tuple[Call, dict[str, float]]]:
     """The seconds of every variant of each call, one call after the other.
 
-    Data is random and in memory that was used before; the shortest of several runs counts.
+    Data is random and in memory that was used before. Variants take turns, so that what else the
+    machine does meets all of them; the shortest of several runs counts.
     """
     kernels = CpuKernels(threads)
-    with Pool(threads) as pool:
+    # kernels call BLAS from each of their threads, as they do in a run
+    with threadpool_limits(1, "blas"), Pool(threads) as pool:
         for call in calls:
-            arrays = _arrays(call)
-            variants = kernels.variants(call)
-            yield call, {v: _shortest(kernels, call, v, arrays, pool) for v in variants}
+            out, inputs = _arrays(call)
+            runs = {v: _bound(kernels, call, v, out, inputs, pool) for v in kernels.variants(call)}
+            yield call, _shortest(runs)
 
 
 def _arrays(call: Call) -> tuple[NDArray[Any], list[NDArray[Any]]]:
@@ -142,17 +146,23 @@ def _arrays(call: Call) -> tuple[NDArray[Any], list[NDArray[Any]]]:
     return made[-1], made[:-1]
 
 
-def _shortest(
-    kernels: CpuKernels, call: Call, variant: str, arrays: Any, pool: Pool
-) -> float:  # fmt: skip
-    out, inputs = arrays
+def _bound(
+    kernels: CpuKernels, call: Call, variant: str, out: Any, inputs: Any, pool: Pool
+) -> Callable[[], None]:
     work = np.zeros(kernels.workspace_bytes(call, variant) // 4 + 16, np.float32)
     work = work[-work.ctypes.data % 64 // 4 :]
-    run = bind(f"{call.kernel}.{variant}", dict(call.attributes), [out, work], inputs, pool)
-    run()
-    times: list[float] = []
-    while len(times) < REPEATS or sum(times) < LEAST_SECONDS:
-        began = time.perf_counter()
+    return bind(f"{call.kernel}.{variant}", dict(call.attributes), [out, work], inputs, pool)
+
+
+def _shortest(runs: Mapping[str, Callable[[], None]]) -> dict[str, float]:
+    for run in runs.values():
         run()
-        times.append(time.perf_counter() - began)
-    return min(times)
+    times = dict.fromkeys(runs, float("inf"))
+    rounds, end = 0, time.perf_counter() + LEAST_SECONDS * len(runs)
+    while rounds < REPEATS or time.perf_counter() < end:
+        rounds += 1
+        for variant, run in runs.items():
+            began = time.perf_counter()
+            run()
+            times[variant] = min(times[variant], time.perf_counter() - began)
+    return times

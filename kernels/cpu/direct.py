@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from netc_kernels.cpu.direct_filters import filter_panels
 from netc_kernels.cpu.product import DEPTH, PANEL, SHORT, TALL, short, single, tall
+from netc_kernels.cpu.several import clear_run, copy_run
 from netc_kernels.cpu.shape import Array, Conv, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import (
@@ -78,7 +79,7 @@ class Pass(NamedTuple):
 
 def workspace(shape: Conv, threads: int) -> int:
     """Bytes of `work` that `forward` and `backward_data` need."""
-    passes = (forward_pass(shape, 0), *_backward_passes(shape, 0))
+    passes = (forward_pass(shape, 0), *backward_passes(shape, 0))
     return 4 * max(_weights(p) + threads * _own(p) for p in passes)
 
 
@@ -150,7 +151,7 @@ def backward_data(
     taps = shape.size[0] * shape.size[1]
     rows = shape.channels // shape.groups * taps
     for group in range(shape.groups):
-        for p in _backward_passes(shape, group):
+        for p in backward_passes(shape, group):
             _run(
                 dx,
                 dy,
@@ -207,7 +208,7 @@ def _flattened(p: Pass) -> Pass:
     )  # fmt: skip
 
 
-def _backward_passes(shape: Conv, group: int) -> Iterator[Pass]:
+def backward_passes(shape: Conv, group: int) -> Iterator[Pass]:
     """One pass for each place that a pixel of the input has in the windows' pattern."""
     channels, filters = shape.channels // shape.groups, shape.filters // shape.groups
     (height, width), pitch = shape.image, shape.channels
@@ -412,31 +413,19 @@ def _copy_line(x: Any, p: Pass, line: int, work: Any, to: int, of_row: int) -> N
     for r in range(p.size_y):
         row, at = i * p.step_y - p.top + r, to + r * of_row
         if row < 0 or row >= p.height:
-            _clear(work, at, of_row)
+            clear_run(work, at, of_row)
             continue
         of = ((n * p.height + row) * p.width + first - p.left) * p.pitch + p.first
         # the last row may be short where rows are no more than numbers of pixels
         count = min(last - first, (x.size - of - p.channels) // max(1, p.pitch) + 1)
         start, stop = at + first * p.pixel, at + (first + count) * p.pixel
-        _clear(work, at, start - at)
+        clear_run(work, at, start - at)
         if p.pitch == p.pixel:
-            _copy(work, start, x, of, stop - start)
+            copy_run(work, start, x, of, stop - start)
         else:
             for s in range(count):
-                _copy(work, start + s * p.pixel, x, of + s * p.pitch, p.channels)
-        _clear(work, stop, at + of_row - stop)
-
-
-@kernel
-def _copy(work: Any, to: int, x: Any, of: int, count: int) -> None:
-    for i in range(0, count, LANES):
-        store_first(work, to + i, load_first(x, of + i, count - i), count - i)
-
-
-@kernel
-def _clear(work: Any, to: int, count: int) -> None:
-    for i in range(0, count, LANES):
-        store_first(work, to + i, splat(0.0), count - i)
+                copy_run(work, start + s * p.pixel, x, of + s * p.pitch, p.channels)
+        clear_run(work, stop, at + of_row - stop)
 
 
 @kernel

@@ -1,8 +1,17 @@
-"""Several vectors of an array, `step` elements from one to the next."""
+"""Several vectors of an array, `step` elements from one to the next, and runs of elements."""
 
 from typing import Any
 
-from netc_kernels.cpu.vector import inline, load, store
+from netc_kernels.cpu.vector import (
+    LANES,
+    inline,
+    kernel,
+    load,
+    load_first,
+    splat,
+    store,
+    store_first,
+)
 
 
 @inline
@@ -69,3 +78,17 @@ def five(array: Any, at: int, step: int) -> Any:
 def six(array: Any, at: int, step: int) -> Any:
     """Read six vectors."""
     return three(array, at, step) + three(array, at + 3 * step, step)
+
+
+@kernel
+def copy_run(out: Any, to: int, array: Any, at: int, count: int) -> None:
+    """Copy elements that follow each other."""
+    for i in range(0, count, LANES):
+        store_first(out, to + i, load_first(array, at + i, count - i), count - i)
+
+
+@kernel
+def clear_run(out: Any, to: int, count: int) -> None:
+    """Write zeros."""
+    for i in range(0, count, LANES):
+        store_first(out, to + i, splat(0.0), count - i)

@@ -6,6 +6,8 @@ from types import MappingProxyType
 from typing import Any
 
 from netc_kernels.cpu import (
+    blas,
+    blas_weights,
     direct,
     direct_weights,
     elementwise,
@@ -22,23 +24,26 @@ from netc_kernels.cpu.shape import Conv
 __all__ = ["IMPLEMENTATIONS", "Implementation"]
 
 
+def _always(*facts: Any) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Implementation:
     """One kernel for an op.
 
     `applies` and `workspace_bytes` take what their op's kernels depend on: a `Conv` for
     convolutions, (channels, size) for lrn, the channels for sums over them and for `fc_dw_sgd`
-    and `fc_dw_adam`, nothing otherwise. `workspace_bytes` takes the number of threads too.
+    and `fc_dw_adam`, nothing otherwise; so does `usual`. `workspace_bytes` takes the number of
+    threads too.
     """
 
     name: str
     run: Callable[..., None]
     workspace_bytes: Callable[..., int]
     applies: Callable[..., bool]
-
-
-def _always(*facts: Any) -> bool:
-    return True
+    usual: Callable[..., bool] = _always
+    """Whether it is taken before those that follow where nothing was measured."""
 
 
 def _nothing(*facts: Any) -> int:
@@ -70,10 +75,16 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
     {
         "conv": (
             Implementation("winograd", winograd.forward, winograd.workspace, _winograd_of_many),
+            Implementation(
+                "blas", blas.forward, blas.forward_workspace, blas.applies, blas.is_usual
+            ),
             Implementation("direct", direct.forward, direct.workspace, _always),
         ),
         "conv_dx": (
             Implementation("winograd", winograd.backward_data, winograd.workspace, _winograd),
+            Implementation(
+                "blas", blas.backward_data, blas.backward_workspace, blas.applies, blas.is_usual
+            ),
             Implementation("direct", direct.backward_data, direct.workspace, _always),
         ),
         "conv_dw": (
@@ -82,6 +93,13 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
                 winograd_weights.backward_weights,
                 winograd_weights.workspace,
                 _winograd_of_many,
+            ),
+            Implementation(
+                "blas",
+                blas_weights.backward_weights,
+                blas_weights.workspace,
+                blas.applies,
+                blas.has_large_filters,
             ),
             Implementation(
                 "direct", direct_weights.backward_weights, direct_weights.workspace, _always

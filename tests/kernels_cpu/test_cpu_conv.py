@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pytest
+from _pytest.mark.structures import ParameterSet
 from numpy.typing import NDArray
 
 pytest.importorskip("numba")
@@ -17,7 +19,7 @@ from netc_kernels.cpu.threads import Pool
 from netc_kernels.reference import KERNELS
 
 Array = NDArray[Any]
-TOLERANCE = {"winograd": 3e-6, "direct": 1e-6}
+TOLERANCE = {"winograd": 3e-6, "blas": 1e-6, "direct": 1e-6}
 """The relative error of a whole tensor in the 2-norm, against float64."""
 PASSES = "conv", "conv_dx", "conv_dw"
 
@@ -26,7 +28,7 @@ SHAPES = {
     "one pixel, padded": Conv(1, 3, 2, (1, 1), (3, 3), (1, 1), (1, 1, 1, 1)),
     "no padding": Conv(2, 5, 7, (9, 6), (3, 3)),
     "uneven padding": Conv(2, 17, 33, (9, 6), (3, 3), (1, 1), (0, 2, 1, 0)),
-    "more padding than window": Conv(1, 3, 5, (4, 4), (3, 3), (1, 1), (4, 4, 4, 4)),
+    "more padding than window": Conv(1, 17, 20, (4, 4), (3, 3), (1, 1), (4, 4, 4, 4)),
     "many tiles": Conv(3, 16, 32, (30, 21), (3, 3), (1, 1), (1, 1, 1, 1)),
     "groups": Conv(2, 24, 40, (13, 14), (3, 3), (1, 1), (1, 1, 1, 1), 2),
     "many channels": Conv(1, 256, 288, (8, 8), (3, 3), (1, 1), (1, 1, 1, 1)),
@@ -37,29 +39,39 @@ SHAPES = {
     "1x1, many pixels": Conv(3, 8, 20, (17, 16), (1, 1)),
     "1x1, stride": Conv(2, 37, 40, (9, 11), (1, 1), (2, 2)),
     "1x1, groups": Conv(2, 36, 40, (9, 11), (1, 1), (1, 1), (0, 0, 0, 0), 2),
-    "1x1, padding": Conv(2, 6, 4, (3, 5), (1, 1), (1, 1), (1, 0, 0, 2)),
+    "1x1, padding": Conv(2, 18, 20, (3, 5), (1, 1), (1, 1), (1, 0, 0, 2)),
     "5x5": Conv(3, 17, 33, (15, 22), (5, 5), (1, 1), (2, 2, 2, 2)),
-    "5x5, one pixel": Conv(1, 6, 5, (1, 1), (5, 5), (1, 1), (2, 2, 2, 2)),
+    "5x5, one pixel": Conv(1, 18, 17, (1, 1), (5, 5), (1, 1), (2, 2, 2, 2)),
     "5x5, uneven padding": Conv(2, 8, 40, (9, 6), (5, 5), (1, 1), (0, 3, 1, 0)),
     "5x5, more padding than window": Conv(1, 7, 5, (4, 4), (5, 5), (1, 1), (6, 6, 6, 6)),
     "5x5, many channels": Conv(1, 256, 288, (8, 8), (5, 5), (1, 1), (2, 2, 2, 2)),
     "5x5, groups": Conv(2, 36, 40, (9, 11), (5, 5), (1, 1), (2, 2, 2, 2), 2),
     "uneven everything": Conv(2, 36, 40, (9, 11), (3, 2), (2, 3), (1, 0, 2, 1), 2),
-    "stride past window": Conv(1, 9, 10, (5, 5), (2, 2), (3, 3)),
+    "stride past window": Conv(1, 19, 20, (5, 5), (2, 2), (3, 3)),
+    "stride past image": Conv(2, 16, 20, (1, 2), (3, 3), (2, 3), (1, 1, 1, 1)),
     "1x1, deep": Conv(3, 512, 40, (9, 11), (1, 1)),
     "1x1, deep, stride": Conv(2, 256, 512, (9, 11), (1, 1), (2, 2)),
     "1x1, deep, groups": Conv(2, 1024, 70, (5, 9), (1, 1), (1, 1), (0, 0, 0, 0), 2),
     "deep, stride": Conv(1, 512, 512, (6, 7), (3, 3), (2, 2), (1, 1, 1, 1)),
+    "more windows than are laid out at a time": Conv(
+        3, 512, 16, (30, 21), (3, 3), (2, 2), (1, 1, 1, 1)
+    ),
     "deep": Conv(1, 300, 9, (6, 7), (3, 3), (2, 2), (1, 1, 1, 1)),
-    "no images": Conv(0, 4, 4, (5, 5), (3, 3), (1, 1), (1, 1, 1, 1)),
+    "no images": Conv(0, 16, 16, (5, 5), (3, 3), (1, 1), (1, 1, 1, 1)),
 }
-CASES = [
-    pytest.param(op, variant, shape, id=f"{op}-{variant.name}-{name}")
-    for op in PASSES
-    for variant in IMPLEMENTATIONS[op]
-    for name, shape in SHAPES.items()
-    if variant.applies(shape)
-]
+FUSED = "groups", "1x1", "5x5, groups", "uneven everything"
+"""Shapes that are tried with what is done besides a convolution."""
+
+
+def cases(names: Iterable[str], *passes: str) -> list[ParameterSet]:
+    """Every variant of some passes with every shape that it is for."""
+    return [
+        pytest.param(op, variant, SHAPES[name], id=f"{op}-{variant.name}-{name}")
+        for op in passes
+        for variant in IMPLEMENTATIONS[op]
+        for name in names
+        if variant.applies(SHAPES[name])
+    ]
 
 
 def scratch(size: int) -> Array:
@@ -109,7 +121,7 @@ def assert_near(actual: Array, wanted: Array, tolerance: float) -> None:
     assert np.linalg.norm(actual - wanted) <= tolerance * np.linalg.norm(wanted)
 
 
-@pytest.mark.parametrize(("op", "variant", "shape"), CASES)
+@pytest.mark.parametrize(("op", "variant", "shape"), cases(SHAPES, *PASSES))
 def test_equals_reference(op: str, variant: Implementation, shape: Conv) -> None:
     for threads in (1, 3):
         with Pool(threads) as pool:
@@ -117,25 +129,23 @@ def test_equals_reference(op: str, variant: Implementation, shape: Conv) -> None
         assert_near(out, expected(op, shape, out, *inputs), TOLERANCE[variant.name])
 
 
-@pytest.mark.parametrize("variant", IMPLEMENTATIONS["conv"], ids=lambda v: v.name)
+@pytest.mark.parametrize(("op", "variant", "shape"), cases(FUSED, "conv"))
 @pytest.mark.parametrize("relu", [False, True])
-def test_bias_and_relu(variant: Implementation, relu: bool) -> None:
-    shape = SHAPES["groups"]
+def test_bias_and_relu(op: str, variant: Implementation, shape: Conv, relu: bool) -> None:
     bias = np.random.default_rng(1).standard_normal(shape.filters).astype(np.float32)
     with Pool(2) as pool:
-        out, inputs = run("conv", variant, shape, pool, bias, relu)
-    wanted = expected("conv", shape, out, *inputs) + bias
+        out, inputs = run(op, variant, shape, pool, bias, relu)
+    wanted = expected(op, shape, out, *inputs) + bias
     assert_near(out, np.maximum(wanted, 0) if relu else wanted, TOLERANCE[variant.name])
 
 
-@pytest.mark.parametrize("variant", IMPLEMENTATIONS["conv_dx"], ids=lambda v: v.name)
-def test_slope_of_relu(variant: Implementation) -> None:
-    shape = SHAPES["groups"]
+@pytest.mark.parametrize(("op", "variant", "shape"), cases(FUSED, "conv_dx"))
+def test_slope_of_relu(op: str, variant: Implementation, shape: Conv) -> None:
     size = (shape.images, *shape.image, shape.channels)
     positive = np.random.default_rng(1).standard_normal(size).astype(np.float32)
     with Pool(2) as pool:
-        out, inputs = run("conv_dx", variant, shape, pool, positive)
-    wanted = expected("conv_dx", shape, out, *inputs) * (positive > 0)
+        out, inputs = run(op, variant, shape, pool, positive)
+    wanted = expected(op, shape, out, *inputs) * (positive > 0)
     assert_near(out, wanted, TOLERANCE[variant.name])
     assert not out[positive <= 0].any()
 
@@ -144,10 +154,12 @@ def test_slope_of_relu(variant: Implementation) -> None:
 @pytest.mark.parametrize("size", [(3, 3), (5, 5), (1, 1)])
 def test_long_sums_stay_exact(op: str, size: tuple[int, int]) -> None:
     shape = Conv(2, 512, 512, (8, 8), size, (1, 1), (size[0] // 2,) * 4)
-    variant = next(v for v in IMPLEMENTATIONS[op] if v.applies(shape))
-    with Pool(2) as pool:
-        out, inputs = run(op, variant, shape, pool)
-    assert_near(out, expected(op, shape, out, *inputs), TOLERANCE[variant.name])
+    wanted = expected(op, shape, *operands(op, shape))
+    for variant in IMPLEMENTATIONS[op]:
+        if variant.applies(shape):
+            with Pool(2) as pool:
+                out, _ = run(op, variant, shape, pool)
+            assert_near(out, wanted, TOLERANCE[variant.name])
 
 
 @pytest.mark.parametrize("op", PASSES)

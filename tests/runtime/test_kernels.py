@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 import netc_clusters
 import netc_models
 from netc.cost import Cluster, read_cluster
+from netc.ir.kernels import Call
 from netc.ir.program import Bundle, Launch
 from netc.ir.types import line_mesh
 from netc.passes.assign_formats import Target
@@ -49,15 +51,27 @@ def network(text: str) -> Network:
     return parse_text(text, str(MODELS / "mixed.net"))
 
 
+class Fastest(dict[Call, dict[str, float]]):
+    """A table in which one variant is the only one measured, for every call."""
+
+    def __init__(self, variant: str) -> None:
+        super().__init__()
+        self.variant = variant
+
+    def get(self, call: Call, default: Any = None) -> Any:
+        return {self.variant: 1.0}
+
+
 SGD, ADAM = Sgd(0.9, 1e-3), Adam(eps=1e-3, decay=1e-3)
 OPTIMIZERS = pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
 
 
 def compiled(
     net: Network, batch: int, devices: int = 1, fast: bool = True, threads: int = THREADS,
-    optimizer: Optimizer = SGD,
+    optimizer: Optimizer = SGD, measured: Mapping[Call, Mapping[str, float]] = {},
 ) -> Bundle:  # fmt: skip
-    target = Target("cpu", "nhwc", choose=CpuKernels(threads).choose) if fast else Target("cpu")
+    kernels = CpuKernels(threads, measured)
+    target = Target("cpu", "nhwc", choose=kernels.choose) if fast else Target("cpu")
     options = Options(line_mesh(devices), batch, CLUSTER, optimizer=optimizer, target=target)
     return compile_network(net, options, {"batch": batch, "precision": "fp32"})[0]
 
@@ -108,11 +122,17 @@ def test_reference_programs_name_none() -> None:
     assert not any("." in name for launch in launches(bundle) for name in names(launch))
 
 
-@OPTIMIZERS
-@pytest.mark.parametrize("batch", [6, 1])
-def test_every_launch_of_a_step_equals_the_reference(batch: int, optimizer: Optimizer) -> None:
+@pytest.mark.parametrize(
+    ("batch", "optimizer", "variant"),
+    [(6, SGD, ""), (1, SGD, ""), (6, ADAM, ""), (6, SGD, "blas"), (6, SGD, "direct")],
+    ids=["sgd", "one image", "adam", "blas", "direct"],
+)
+def test_every_launch_of_a_step_equals_the_reference(
+    batch: int, optimizer: Optimizer, variant: str
+) -> None:
     """On the values that it meets, so that nothing that came before adds to its error."""
-    bundle = compiled(network(MIXED), batch, optimizer=optimizer)
+    bundle = compiled(network(MIXED), batch, optimizer=optimizer, measured=Fastest(variant))
+    assert variant in str([names(launch) for launch in launches(bundle)])
     opened, (x, y) = session(bundle), images(bundle)
     # Adam moves every weight by about the rate.
     rate = 0.1 if isinstance(optimizer, Sgd) else 1e-3
@@ -187,6 +207,21 @@ def test_a_measured_table_decides() -> None:
         choice = CpuKernels(THREADS, {calls[0]: times}).choose(calls)
         assert choice is not None
         assert (choice.variants, choice.seconds) == ((best,), 1.0)
+
+
+def test_what_is_usual_depends_on_the_shape() -> None:
+    text = """net usual
+        input image 512x14x14
+        conv 1x1 64
+        conv 3x3 512 pad=1
+        conv 1x1 2048 /2
+        conv 1x1 64 /2
+        fc 10
+        softmax_loss"""
+    for batch, deep, strided in ((16, "blas", "blas"), (8, "blas", "direct"), (2, *["direct"] * 2)):
+        chosen = [n for launch in launches(compiled(network(text), batch)) for n in names(launch)]
+        forward = [name for name in chosen if name.startswith("conv.")]
+        assert forward == ["conv.direct", "conv.winograd", f"conv.{deep}", f"conv.{strided}"]
 
 
 ABSENT = """
