@@ -11,6 +11,7 @@ from netc_kernels.cpu import (
     direct,
     direct_weights,
     elementwise,
+    fold,
     linear,
     norm,
     pool,
@@ -63,25 +64,37 @@ def _pairs(channels: int, threads: int) -> int:
 
 
 def _winograd(shape: Conv) -> bool:
-    return shape.size in ((3, 3), (5, 5)) and shape.stride == (1, 1)
+    strided = fold.needed(shape)
+    return fold.size(shape) in ((3, 3), (4, 4), (5, 5)) and not (strided and shape.groups > 1)
 
 
-def _winograd_of_many(shape: Conv) -> bool:
+def _winograd_of_many(shape: Conv, few: int = 4) -> bool:
     # of few channels the transforms are mostly padding: `direct` is faster
-    return _winograd(shape) and shape.channels // shape.groups > 4
+    return _winograd(shape) and fold.channels(shape) // shape.groups > few
+
+
+def _winograd_forward(shape: Conv) -> bool:
+    # folding tiles costs as much as 7x7 with stride 2 saves over three channels
+    return _winograd_of_many(shape, 12 if fold.needed(shape) else 4)
+
+
+def _winograd_unfolded(shape: Conv) -> bool:
+    return _winograd(shape) and not fold.needed(shape)
 
 
 IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
     {
         "conv": (
-            Implementation("winograd", winograd.forward, winograd.workspace, _winograd_of_many),
+            Implementation("winograd", winograd.forward, winograd.workspace, _winograd_forward),
             Implementation(
                 "blas", blas.forward, blas.forward_workspace, blas.applies, blas.is_usual
             ),
             Implementation("direct", direct.forward, direct.workspace, _always),
         ),
         "conv_dx": (
-            Implementation("winograd", winograd.backward_data, winograd.workspace, _winograd),
+            Implementation(
+                "winograd", winograd.backward_data, winograd.workspace, _winograd_unfolded
+            ),
             Implementation(
                 "blas", blas.backward_data, blas.backward_workspace, blas.applies, blas.is_usual
             ),

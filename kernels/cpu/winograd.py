@@ -1,4 +1,4 @@
-"""Convolution with stride 1 by Winograd's F(4x4, 3x3) and F(2x2, 5x5) (Lavin and Gray 2015).
+"""Convolution by Winograd's F(4x4, 3x3), F(3x3, 4x4) and F(2x2, 5x5) (Lavin and Gray 2015).
 
 A thread takes some tiles at a time, few enough that their transforms stay in its cache: it
 transforms them, multiplies at each of the 36 positions, and transforms the products back. Where
@@ -6,24 +6,28 @@ there are few tiles and many filters, the threads share out the positions instea
 transformed filter is read by one of them.
 The gradient of the input is a convolution with the filters turned around.
 
-Images are (N, H, W, C) and row-major, filters (K, C / groups, R, R) with R 3 or 5; `work` is
-scratch memory of the size `workspace` tells. Everything is float32.
+A stride is folded away: squares of pixels count as one with more channels, so that 11x11 with a
+stride of 4 is a convolution of 3x3, and 7x7 with a stride of 2 one of 4x4 (`fold`).
+
+Images are (N, H, W, C) and row-major, filters (K, C / groups, R, S), square when folded, of 3 to 5
+taps a side; `work` is scratch memory of the size `workspace` tells. Everything is float32.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from netc_kernels.cpu import fold
 from netc_kernels.cpu.product import DEPTH, PANEL, SHORT, TALL, short, tall
 from netc_kernels.cpu.shape import Array, Conv, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import LANES, inline, kernel
+from netc_kernels.cpu.winograd_filters import FILTER_SCRATCH, filter_panel
 from netc_kernels.cpu.winograd_transforms import (
-    FILTER_SCRATCH,
     POSITIONS,
     Matrices,
     Tiles,
-    filter_panel,
+    folded_scratch,
     input_tile,
     output_tile,
 )
@@ -66,7 +70,8 @@ def layout(shape: Conv, tiles: int, channels: int, filters: int, threads: int) -
     product = up(filters, PANEL) + GAP
     products = Matrices(POSITIONS * sources.position, rows * product + GAP, product, PANEL)
     scratch = products.at + POSITIONS * products.position
-    thread = FILTER_SCRATCH if shared else scratch + FILTER_SCRATCH
+    own = max(FILTER_SCRATCH, folded_scratch(channels) if fold.needed(shape) else 0)
+    thread = own if shared else scratch + own
     return Layout(block, shared, weights, sources, products, scratch, thread)
 
 
@@ -85,9 +90,10 @@ def _even(share: int, about: int) -> int:
 
 def workspace(shape: Conv, threads: int) -> int:
     """Bytes of `work` that `forward` and `backward_data` need."""
-    c, k = shape.channels // shape.groups, shape.filters // shape.groups
+    c, k = fold.channels(shape) // shape.groups, shape.filters // shape.groups
     return 4 * max(
-        _elements(layout(shape, tiles_of(shape, out), a, b, threads), threads)
+        fold.elements(shape)
+        + _elements(layout(shape, tiles_of(shape, out), a, b, threads), threads)
         for a, b, out in ((c, k, shape.outputs), (k, c, shape.image))
     )
 
@@ -105,7 +111,7 @@ def tiles_of(shape: Conv, out: tuple[int, int]) -> int:
 
 def tile_step(shape: Conv) -> int:
     """Tell how many outputs a side of a tile has; with the filter they make 6x6 products."""
-    return 7 - shape.size[0]
+    return 7 - fold.size(shape)[0]
 
 
 def forward(
@@ -119,11 +125,13 @@ def forward(
     relu: bool = False,
 ) -> None:
     """Convolve: y (N, P, Q, K) from x (N, H, W, C), with bias (K,) and relu if asked."""
-    top, _, left, _ = shape.pad
+    filters, rest = fold.filters(w, shape, work, pool)
     for group in range(shape.groups):
-        source = tiles_at(shape, shape.outputs, shape.image, shape.channels, group, top, left)
+        source = source_tiles(shape, group)
         target = tiles_at(shape, shape.outputs, shape.outputs, shape.filters, group, 0, 0)
-        _convolve(y, target, x, source, w, group, False, shape, work, pool, bias, NOTHING, relu)
+        _convolve(
+            y, target, x, source, filters, group, False, shape, rest, pool, bias, NOTHING, relu
+        )
 
 
 def backward_data(
@@ -135,7 +143,7 @@ def backward_data(
     pool: Pool,
     positive: Array = NOTHING,
 ) -> None:
-    """Compute dx (N, H, W, C) from dy (N, P, Q, K).
+    """Compute dx (N, H, W, C) from dy (N, P, Q, K); the stride is 1.
 
     Where `positive` (as dx: the output of the relu before) is given and not above 0, dx is 0.
     """
@@ -147,6 +155,14 @@ def backward_data(
         _convolve(
             dx, target, dy, source, w, group, True, shape, work, pool, NOTHING, positive, False
         )
+
+
+def source_tiles(shape: Conv, group: int) -> Tiles:
+    """The tiles of the input under those of the output."""
+    top, _, left, _ = shape.pad
+    each = fold.channels(shape) // shape.groups
+    found = tiles_at(shape, shape.outputs, shape.image, shape.channels, group, top, left)
+    return found._replace(channels=each, fold_y=shape.stride[0], fold_x=shape.stride[1])
 
 
 def tiles_at(
@@ -161,7 +177,7 @@ def tiles_at(
     """The tiles that cover an output, in the image they are read from or written to."""
     step, each = tile_step(shape), pitch // shape.groups
     rows, columns = (-(-extent // step) for extent in covered)
-    return Tiles(step, rows, columns, *image, pitch, group * each, each, top, left)
+    return Tiles(step, rows, columns, *image, pitch, group * each, each, top, left, 1, 1)
 
 
 def _convolve(
@@ -183,7 +199,7 @@ def _convolve(
     plan = layout(shape, tiles, source.channels, target.channels, pool.threads)
     own = up(POSITIONS * plan.filters.position, GAP)
     filters = w.reshape(shape.groups, -1)[group]
-    size, taps = shape.size[0], shape.size[0] * shape.size[1]
+    size, taps = 7 - source.step, (7 - source.step) ** 2
     lane, row = (taps, taps * target.channels) if flip else (taps * source.channels, taps)
     y, x, bias, positive = (array.reshape(-1) for array in (y, x, bias, positive))
 

@@ -2,8 +2,8 @@
 
 A tile of m outputs under a filter of r taps needs m + r - 1 products. All sizes with the sum 6
 belong to the points 0, 1, -1, 2, -2 and infinity and share the matrix B of the input (Lavin and
-Gray 2015): F(4, 3) and F(2, 5). A column of A or of G has the powers of the points, so both
-evaluate a polynomial; G is scaled too. Upper and lower are halves of the six results.
+Gray 2015): F(4, 3), F(3, 4) and F(2, 5). A column of A or of G has the powers of the points, so
+both evaluate a polynomial; G is scaled too. Upper and lower are halves of the six results.
 """
 
 from typing import Any
@@ -39,6 +39,13 @@ def output_four(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
 
 
 @inline
+def output_three(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
+    """A' times a column, for 3 outputs."""
+    p, r = b + c, d + e
+    return a + p + r, (b - c) + 2.0 * (d - e), p + 4.0 * r + f
+
+
+@inline
 def output_two(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
     """A' times a column, for 2 outputs."""
     return a + (b + c) + (d + e), (b - c) + 2.0 * (d - e) + f
@@ -62,6 +69,26 @@ def gradient_four_lower(a: Any, b: Any, c: Any, d: Any) -> Any:
 def gradient_four(a: Any, b: Any, c: Any, d: Any) -> Any:
     """A times a column of 4 outputs' gradients."""
     return gradient_four_upper(a, b, c, d) + gradient_four_lower(a, b, c, d)
+
+
+@inline
+def gradient_three_upper(a: Any, b: Any, c: Any) -> Any:
+    """Compute the first three of A times a column of 3."""
+    even = a + c
+    return a, even + b, even - b
+
+
+@inline
+def gradient_three_lower(a: Any, b: Any, c: Any) -> Any:
+    """Compute the last three of A times a column of 3."""
+    far, wide = a + 4.0 * c, 2.0 * b
+    return far + wide, far - wide, c
+
+
+@inline
+def gradient_three(a: Any, b: Any, c: Any) -> Any:
+    """A times a column of 3 outputs' gradients."""
+    return gradient_three_upper(a, b, c) + gradient_three_lower(a, b, c)
 
 
 @inline
@@ -104,6 +131,26 @@ def filter_three(a: Any, b: Any, c: Any) -> Any:
 
 
 @inline
+def filter_four_upper(a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Compute the first three of G times a column of 4."""
+    even, odd = (-1 / 6) * (a + c), (1 / 6) * (b + d)
+    return 0.25 * a, even - odd, even + odd
+
+
+@inline
+def filter_four_lower(a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Compute the last three of G times a column of 4."""
+    far, wide = (1 / 24) * a + (1 / 6) * c, (1 / 12) * b + (1 / 3) * d
+    return far + wide, far - wide, d
+
+
+@inline
+def filter_four(a: Any, b: Any, c: Any, d: Any) -> Any:
+    """G times a column of 4 taps."""
+    return filter_four_upper(a, b, c, d) + filter_four_lower(a, b, c, d)
+
+
+@inline
 def filter_five_upper(a: Any, b: Any, c: Any, d: Any, e: Any) -> Any:
     """Compute the first three of G times a column of 5."""
     even, odd = (-1 / 6) * (a + c + e), (1 / 6) * (b + d)
@@ -129,6 +176,14 @@ def filter_gradient_three(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any
     p, q, r, s = b + c, c - b, d + e, d - e
     middle = (1 / 6) * q + (1 / 12) * s
     return 0.25 * a - (1 / 6) * p + (1 / 24) * r, middle, (1 / 6) * (r - p) + f
+
+
+@inline
+def filter_gradient_four(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
+    """G' times a column, for 4 taps."""
+    p, q, r, s = b + c, c - b, d + e, d - e
+    low, high = (1 / 6) * q + (1 / 12) * s, (1 / 6) * q + (1 / 3) * s
+    return 0.25 * a - (1 / 6) * p + (1 / 24) * r, low, (1 / 6) * (r - p), high + f
 
 
 @inline

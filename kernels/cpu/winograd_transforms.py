@@ -1,33 +1,24 @@
-"""Winograd's transforms for F(4x4, 3x3) and F(2x2, 5x5), from image tensors to panels and back.
+"""Winograd's transforms of images: F(4x4, 3x3), F(3x3, 4x4) and F(2x2, 5x5).
 
 An output tile of m x m pixels is Y = A' [(G g G') * (B' d B)] A from a 6x6 tile d of the input and
 an r x r filter g, m + r = 7, where ' transposes and * multiplies elements: 36 products in place of
 m * m * r * r (Lavin and Gray 2015, "Fast algorithms for convolutional neural networks", section
-4.3). `winograd_matrices` has the matrices. Its adjoints give the gradient of the filter.
+4.3). `winograd_matrices` has the matrices; `winograd_filters` transforms the filters.
 
 Element (i, j) of a transformed tile goes to *position* 6 i + j, a matrix of its own. All functions
 take a vector of channels at a time, and tiles may hang over the edges of the image.
+
+With a stride s the pixels of a tile are squares of s x s pixels of the image with all their
+channels, so that the convolution has stride 1 (`fold` does the same to the filters).
 """
 
 from typing import Any, NamedTuple
 
 from netc_kernels.cpu import winograd_matrices as matrices
 from netc_kernels.cpu.product import PANEL
-from netc_kernels.cpu.several import (
-    five,
-    four,
-    put_five,
-    put_four,
-    put_six,
-    put_three,
-    put_two,
-    six,
-    three,
-    two,
-)
+from netc_kernels.cpu.several import four, put_four, put_six, put_three, put_two, six, three, two
 from netc_kernels.cpu.vector import (
     LANES,
-    copy_element,
     fetch,
     inline,
     kernel,
@@ -37,23 +28,19 @@ from netc_kernels.cpu.vector import (
     splat,
     store,
     store_first,
-    transpose,
     where_positive,
 )
 
 POSITIONS = 36
 SCRATCH = POSITIONS * LANES
-"""Elements of scratch memory that every function here needs."""
-TOGETHER = 16
-FILTER_SCRATCH = SCRATCH + (25 * TOGETHER + LANES) * LANES
-"""Elements that `filter_panel` needs."""
+"""Elements of scratch memory that every function here needs; `input_tile` of folds needs more."""
 
 
 class Tiles(NamedTuple):
     """Tiles of some channels of an image tensor (N, H, W, C)."""
 
     step: int
-    """Pixels from one tile to the next: rows and columns of outputs in a tile, 4 or 2."""
+    """Pixels from one tile to the next: rows and columns of outputs in a tile, 4, 3 or 2."""
     rows: int
     columns: int
     height: int
@@ -63,9 +50,13 @@ class Tiles(NamedTuple):
     first: int
     """The first channel."""
     channels: int
+    """Channels of a pixel of a tile."""
     top: int
-    """Rows of the first tile above the image (below 0: rows of the image above it)."""
+    """Rows of the image's pixels above it that the first tile has (below 0: the other way)."""
     left: int
+    fold_y: int
+    """Rows of the image in one of a tile."""
+    fold_x: int
 
 
 class Matrices(NamedTuple):
@@ -85,7 +76,8 @@ def _corner(tiles: Any, index: int) -> Any:
     """Return image, row and column of a tile's first pixel."""
     image, inside = divmod(index, tiles.rows * tiles.columns)
     row, column = divmod(inside, tiles.columns)
-    return image, tiles.step * row - tiles.top, tiles.step * column - tiles.left
+    row, column = row * tiles.step * tiles.fold_y, column * tiles.step * tiles.fold_x
+    return image, row - tiles.top, column - tiles.left
 
 
 @inline
@@ -135,6 +127,17 @@ def _put_four_rows(
 
 
 @inline
+def _put_three_rows(
+    half: Any, dy: Any, at: int, pixel: int, line: int, to: Any, out: int, step: int
+) -> None:
+    a, b = half(*three(dy, at, line)), half(*three(dy, at + pixel, line))
+    c, row = half(*three(dy, at + 2 * pixel, line)), matrices.gradient_three
+    put_six(to, out, step, row(a[0], b[0], c[0]))
+    put_six(to, out + 6 * step, step, row(a[1], b[1], c[1]))
+    put_six(to, out + 12 * step, step, row(a[2], b[2], c[2]))
+
+
+@inline
 def _put_two_rows(
     half: Any, dy: Any, at: int, pixel: int, line: int, to: Any, out: int, step: int
 ) -> None:
@@ -169,8 +172,13 @@ def _copy_pixels(
 @kernel
 def input_tile(x: Any, tiles: Any, index: int, to: Any, m: Any, slot: int, scratch: int) -> None:
     """Store B' d B of an input tile in place `slot` of matrices m in `to`."""
-    _input_rows(matrices.input_upper, True, x, tiles, index, to, m, slot, scratch)
-    _input_rows(matrices.input_lower, False, x, tiles, index, to, m, slot, scratch)
+    if tiles.fold_y * tiles.fold_x > 1:
+        _fold_tile(x, tiles, index, to, scratch)
+        _folded_rows(matrices.input_upper, 0, tiles, to, m, slot, scratch)
+        _folded_rows(matrices.input_lower, 18, tiles, to, m, slot, scratch)
+    else:
+        _input_rows(matrices.input_upper, True, x, tiles, index, to, m, slot, scratch)
+        _input_rows(matrices.input_lower, False, x, tiles, index, to, m, slot, scratch)
 
 
 @inline
@@ -192,28 +200,105 @@ def _input_rows(
             _put_input_rows(half, to, scratch, LANES, 6 * LANES, to, out, m.position)
 
 
+def folded_scratch(channels: int) -> int:
+    """Elements of scratch memory that `input_tile` needs for folded pixels of so many channels."""
+    return POSITIONS * (channels + 2 * LANES)
+
+
+@inline
+def _folded_pixel(channels: int) -> int:
+    """From one pixel of a folded tile to the next: vectors are whole, and the last hangs over."""
+    return channels // LANES * LANES + 2 * LANES
+
+
+@inline
+def _folded_rows(half: Any, first: int, tiles: Any, to: Any, m: Any, slot: int, tile: int) -> None:
+    """Store a half of B' d B of a folded tile, from position `first` on."""
+    rows, pixel = m.at + slot * m.tile + first * m.position, _folded_pixel(tiles.channels)
+    for channel in range(0, tiles.channels, LANES):
+        out = rows + channel // PANEL * m.panel + channel % PANEL
+        _put_input_rows(half, to, tile + channel, pixel, 6 * pixel, to, out, m.position)
+
+
+@inline
+def _fold_tile(x: Any, tiles: Any, index: int, to: Any, at: int) -> None:
+    """Copy a tile of squares of pixels, zeros where they are outside of the image."""
+    n, row, column = _corner(tiles, index)
+    run, pixel = tiles.fold_x * tiles.pitch, _folded_pixel(tiles.channels)
+    of, across = _first_pixel(tiles, n, row, column), _across(tiles, column, 6 * tiles.fold_x)
+    for i in range(6):
+        for r in range(tiles.fold_y):
+            out = at + 6 * i * pixel + r * run
+            if across and 0 <= row < tiles.height and of + 6 * run + LANES <= x.size:
+                for e in range(0, tiles.step * run, LANES):
+                    fetch(x, of + 6 * run + e)  # of the next tile
+                # vectors hang over into what is written later, or into a gap
+                for e in range(0, run, LANES):
+                    put_six(to, out + e, pixel, six(x, of + e, run))
+            else:
+                for j in range(6):
+                    _fold_run(x, tiles, row, column + j * tiles.fold_x, of + j * run, to, out)
+                    out += pixel
+            row, of = row + 1, of + tiles.width * tiles.pitch
+
+
+@inline
+def _across(tiles: Any, column: int, extent: int) -> bool:
+    """Tell whether a row of pixels lies between the image's sides."""
+    return bool(0 <= column <= tiles.width - extent)
+
+
+@inline
+def _fold_run(x: Any, tiles: Any, row: int, column: int, of: int, to: Any, at: int) -> None:
+    """Copy one row of a square, pixel by pixel where a side of the image crosses it."""
+    whole = not 0 <= row < tiles.height or _across(tiles, column, tiles.fold_x)
+    pixels = tiles.fold_x if whole else 1
+    run = pixels * tiles.pitch
+    for s in range(0, tiles.fold_x, pixels):
+        count = run if _inside(tiles, row, column + s, 1) else 0
+        for e in range(0, run, LANES):
+            store(to, at + s * tiles.pitch + e, load_first(x, of + s * tiles.pitch + e, count - e))
+
+
 @kernel
 def gradient_tile(
     dy: Any, tiles: Any, index: int, to: Any, m: Any, slot: int, scratch: int
 ) -> None:
     """Store A dy A' of a tile of the output's gradient in place `slot` of matrices m."""
-    n, row, column = _corner(tiles, index)
-    corner, at = (n, row, column), m.at + slot * m.tile
-    put, upper, lower = _put_four_rows, matrices.gradient_four_upper, matrices.gradient_four_lower
+    corner, at = _corner(tiles, index), m.at + slot * m.tile
     if tiles.step == 4:
-        _gradient_rows(put, upper, 4, True, dy, tiles, corner, to, m, at, scratch)
-        _gradient_rows(put, lower, 4, False, dy, tiles, corner, to, m, at, scratch)
+        _gradient_halves(
+            _put_four_rows, matrices.gradient_four_upper, matrices.gradient_four_lower, 4, dy,
+            tiles, corner, to, m, at, scratch,
+        )  # fmt: skip
+    elif tiles.step == 3:
+        _gradient_halves(
+            _put_three_rows, matrices.gradient_three_upper, matrices.gradient_three_lower, 3, dy,
+            tiles, corner, to, m, at, scratch,
+        )  # fmt: skip
     else:
-        _small_gradient(dy, tiles, corner, to, m, at, scratch)
+        _gradient_halves(
+            _put_two_rows, matrices.gradient_two_upper, matrices.gradient_two_lower, 2, dy,
+            tiles, corner, to, m, at, scratch,
+        )  # fmt: skip
 
 
 @inline
-def _small_gradient(
-    dy: Any, tiles: Any, corner: Any, to: Any, m: Any, at: int, scratch: int
+def _gradient_halves(
+    put: Any,
+    upper: Any,
+    lower: Any,
+    extent: int,
+    dy: Any,
+    tiles: Any,
+    corner: Any,
+    to: Any,
+    m: Any,
+    at: int,
+    scratch: int,
 ) -> None:
-    put, upper, lower = _put_two_rows, matrices.gradient_two_upper, matrices.gradient_two_lower
-    _gradient_rows(put, upper, 2, True, dy, tiles, corner, to, m, at, scratch)
-    _gradient_rows(put, lower, 2, False, dy, tiles, corner, to, m, at, scratch)
+    _gradient_rows(put, upper, extent, True, dy, tiles, corner, to, m, at, scratch)
+    _gradient_rows(put, lower, extent, False, dy, tiles, corner, to, m, at, scratch)
 
 
 @inline
@@ -267,6 +352,10 @@ def output_tile(
     at, more = m.at + slot * m.tile, (bias, positive, relu)
     if tiles.step == 4:
         _write_tile(matrices.output_four, put_four, 4, y, tiles, index, work, m, at, scratch, more)
+    elif tiles.step == 3:
+        _write_tile(
+            matrices.output_three, put_three, 3, y, tiles, index, work, m, at, scratch, more
+        )
     else:
         _write_tile(matrices.output_two, put_two, 2, y, tiles, index, work, m, at, scratch, more)
 
@@ -312,146 +401,3 @@ def _write_tile(
                     if positive.size:
                         value = where_positive(load_first(positive, place, left), value)
                     store_first(y, place, value, left)
-
-
-@kernel
-def filter_panel(
-    w: Any,
-    size: int,
-    at: int,
-    row: int,
-    lane: int,
-    lanes: int,
-    flip: bool,
-    work: Any,
-    to: int,
-    position: int,
-    rows: int,
-    scratch: int,
-) -> None:
-    """Store G g G' of `lanes` <= `PANEL` filters next to each other, for all `rows` channels.
-
-    Filter and channel are `lane` and `row` elements apart in w; `flip` turns the filters around.
-    """
-    # some channels together, so that not too many pages are written at once
-    elements, taps = scratch + SCRATCH, size * size
-    for start in range(0, rows, TOGETHER):
-        count = min(TOGETHER, rows - start)
-        for first in range(0, PANEL, LANES):
-            _gather(
-                w, at + start * row + first * lane, row, lane, lanes - first, taps, count, work,
-                elements,
-            )  # fmt: skip
-            place, low = to + start * PANEL + first, to + start * PANEL + first + 18 * position
-            # a filter turned around begins with its last tap
-            corner, side = elements, LANES
-            if flip:
-                corner, side = elements + (taps - 1) * LANES, -LANES
-            for channel in range(count):
-                of, out = corner + taps * channel * LANES, channel * PANEL
-                if size == 3:
-                    _three_rows(matrices.filter_three_upper, work, of, side, place + out, position)
-                else:
-                    _five_rows(matrices.filter_five_upper, work, of, side, place + out, position)
-            for channel in range(count):
-                of, out = corner + taps * channel * LANES, channel * PANEL
-                if size == 3:
-                    _three_rows(matrices.filter_three_lower, work, of, side, low + out, position)
-                else:
-                    _five_rows(matrices.filter_five_lower, work, of, side, low + out, position)
-
-
-@inline
-def _gather(
-    w: Any, at: int, row: int, lane: int, lanes: int, taps: int, count: int, work: Any, to: int
-) -> None:
-    """Collect each tap of `count` channels for `LANES` filters as a vector."""
-    if lanes < LANES:
-        for k in range(LANES):
-            # lanes without a filter get what the last filter has; nobody reads them
-            source = at + min(k, lanes - 1) * lane
-            for channel in range(count):
-                for i in range(taps):
-                    element = to + (taps * channel + i) * LANES + k
-                    copy_element(work, element, w, source + channel * row + i)
-    elif row == taps:
-        # the channels of a filter follow each other
-        for i in range(0, count * taps, LANES):
-            some = min(LANES, count * taps - i)
-            transpose(work, to + i * LANES, LANES, LANES, w, at + i, lane, some)
-    else:
-        for channel in range(count):
-            for i in range(0, taps, LANES):
-                out, of = to + (taps * channel + i) * LANES, at + channel * row + i
-                transpose(work, out, LANES, LANES, w, of, lane, min(LANES, taps - i))
-
-
-@inline
-def _three_rows(half: Any, work: Any, at: int, side: int, to: int, step: int) -> None:
-    """Store a half of the rows of G g G' of 9 vectors, the first at `at`, `side` apart."""
-    a, b = half(*three(work, at, 3 * side)), half(*three(work, at + side, 3 * side))
-    c, row = half(*three(work, at + 2 * side, 3 * side)), matrices.filter_three
-    put_six(work, to, step, row(a[0], b[0], c[0]))
-    put_six(work, to + 6 * step, step, row(a[1], b[1], c[1]))
-    put_six(work, to + 12 * step, step, row(a[2], b[2], c[2]))
-
-
-@inline
-def _five_rows(half: Any, work: Any, at: int, side: int, to: int, step: int) -> None:
-    """Store a half of the rows of G g G' of 25 vectors, the first at `at`, `side` apart."""
-    a, b = half(*five(work, at, 5 * side)), half(*five(work, at + side, 5 * side))
-    c, d = half(*five(work, at + 2 * side, 5 * side)), half(*five(work, at + 3 * side, 5 * side))
-    e, row = half(*five(work, at + 4 * side, 5 * side)), matrices.filter_five
-    put_six(work, to, step, row(a[0], b[0], c[0], d[0], e[0]))
-    put_six(work, to + 6 * step, step, row(a[1], b[1], c[1], d[1], e[1]))
-    put_six(work, to + 12 * step, step, row(a[2], b[2], c[2], d[2], e[2]))
-
-
-@kernel
-def filter_gradient(
-    work: Any,
-    at: int,
-    slot: int,
-    slots: int,
-    position: int,
-    scratch: int,
-    dw: Any,
-    size: int,
-    to: int,
-    count: int,
-) -> None:
-    """Write G' S G for `count` <= `LANES` channels, S the sum of some slots' sums of products."""
-    for j in range(6):
-        column = six(work, at + j * position, 6 * position)
-        for other in range(1, slots):
-            more = six(work, at + other * slot + j * position, 6 * position)
-            column = (
-                column[0] + more[0],
-                column[1] + more[1],
-                column[2] + more[2],
-                column[3] + more[3],
-                column[4] + more[4],
-                column[5] + more[5],
-            )
-        _put_taps(work, scratch + j * LANES, 6 * LANES, column, size)
-    for i in range(size):
-        # a row's taps are fewer than its products: they take the place of rows done before
-        line = six(work, scratch + i * 6 * LANES, LANES)
-        _put_taps(work, scratch + i * size * LANES, LANES, line, size)
-    taps = size * size
-    if count < LANES:
-        for k in range(count):
-            for tap in range(taps):
-                copy_element(dw, to + taps * k + tap, work, scratch + tap * LANES + k)
-    else:
-        for tap in range(0, taps, LANES):
-            of, wide = scratch + tap * LANES, min(LANES, taps - tap)
-            transpose(dw, to + tap, taps, wide, work, of, LANES, LANES)
-
-
-@inline
-def _put_taps(work: Any, to: int, step: int, sums: Any, size: int) -> None:
-    if size == 3:
-        put_three(work, to, step, matrices.filter_gradient_three(*sums))
-    else:
-        put_five(work, to, step, matrices.filter_gradient_five(*sums))

@@ -4,23 +4,27 @@ The sum runs over all tiles of all images, for each of 36 positions a product of
 Gray 2015, section 4.3; the adjoint of the forward pass). Where the filters are few, every thread
 takes some tiles at a time and has sums of its own. Where they are many, all tiles are transformed
 first and the threads share out the positions, so that every product is read and written once.
+Rows of the products are filters and columns are channels or the other way around, as it fills
+panels best. Strides are folded away as in `winograd`.
 
 Images are (N, H, W, C), row-major; `work` is scratch memory of the size `workspace` tells.
 """
 
 from typing import Any, NamedTuple
 
+from netc_kernels.cpu import fold
 from netc_kernels.cpu.product import PANEL, SHORT, crossed
 from netc_kernels.cpu.shape import Array, Conv, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import LANES, kernel
-from netc_kernels.cpu.winograd import GAP, tiles_at, tiles_of
+from netc_kernels.cpu.winograd import GAP, source_tiles, tiles_at, tiles_of
+from netc_kernels.cpu.winograd_filters import filter_gradient
 from netc_kernels.cpu.winograd_transforms import (
     POSITIONS,
     SCRATCH,
     Matrices,
     Tiles,
-    filter_gradient,
+    folded_scratch,
     gradient_tile,
     input_tile,
 )
@@ -41,7 +45,9 @@ class Layout(NamedTuple):
     inputs: Matrices
     gradients: Matrices
     sums: Matrices
-    """Tile is the step from one filter to the next."""
+    """Tile is the step from one row to the next."""
+    turned: bool
+    """Whether a row of the sums is a channel and a column a filter."""
     scratch: int
     slot: int
     """From one thread's scratch to the next one's; of all these, where threads have their own."""
@@ -53,42 +59,45 @@ class Layout(NamedTuple):
 
 def layout(shape: Conv, threads: int) -> Layout:
     """Plan the pass for one group."""
-    channels, filters = shape.channels // shape.groups, shape.filters // shape.groups
-    columns, rows = up(channels, PANEL), up(filters, PANEL)
-    tiles, shared = tiles_of(shape, shape.outputs), POSITIONS * rows * columns > OWN_SUMS
+    channels, filters = fold.channels(shape) // shape.groups, shape.filters // shape.groups
+    wide, tall = up(channels, PANEL), up(filters, PANEL)
+    tiles, shared = tiles_of(shape, shape.outputs), POSITIONS * wide * tall > OWN_SUMS
     block = max(1, tiles if shared else min(tiles, BLOCK))
-    inputs = Matrices(0, block * columns + GAP, PANEL, block * PANEL)
-    gradients = Matrices(POSITIONS * inputs.position, block * rows + GAP, PANEL, block * PANEL)
+    inputs = Matrices(0, block * wide + GAP, PANEL, block * PANEL)
+    gradients = Matrices(POSITIONS * inputs.position, block * tall + GAP, PANEL, block * PANEL)
     images = gradients.at + POSITIONS * gradients.position
-    sums = Matrices(images, rows * columns + GAP, columns, PANEL)
+    turned = up(channels, SHORT) * tall < up(filters, SHORT) * wide
+    sums = Matrices(images, wide * tall + GAP, tall if turned else wide, PANEL)
     scratch = images + POSITIONS * sums.position
-    slot = SCRATCH if shared else scratch + SCRATCH
+    own = folded_scratch(channels) if fold.needed(shape) else SCRATCH
+    slot = own if shared else scratch + own
     slots = 1 if shared else min(threads, -(-tiles // block))
     size = (scratch if shared else 0) + threads * slot
-    return Layout(block, inputs, gradients, sums, scratch, slot, slots, shared, size)
+    return Layout(block, inputs, gradients, sums, turned, scratch, slot, slots, shared, size)
 
 
 def workspace(shape: Conv, threads: int) -> int:
     """Bytes of `work` that `backward_weights` needs."""
-    return 4 * layout(shape, threads).size
+    return 4 * (fold.elements(shape) + layout(shape, threads).size)
 
 
 def backward_weights(dw: Array, x: Array, dy: Array, shape: Conv, work: Array, pool: Pool) -> None:
-    """Compute dw (K, C / groups, R, R) from x (N, H, W, C) and dy (N, P, Q, K)."""
+    """Compute dw (K, C / groups, R, S) from x (N, H, W, C) and dy (N, P, Q, K)."""
     if not x.size:
         dw[...] = 0
         return
     plan = layout(shape, pool.threads)
-    top, _, left, _ = shape.pad
-    part = dw.size // shape.groups
+    filters, rest = fold.room(dw, shape, work)
+    part = filters.size // shape.groups
     for group in range(shape.groups):
-        source = tiles_at(shape, shape.outputs, shape.image, shape.channels, group, top, left)
+        source = source_tiles(shape, group)
         target = tiles_at(shape, shape.outputs, shape.outputs, shape.filters, group, 0, 0)
-        out = dw.reshape(-1)[group * part : (group + 1) * part]
+        out = filters[group * part : (group + 1) * part]
         images = x.reshape(-1), source, dy.reshape(-1), target
         add_up = _by_positions if plan.shared else _by_tiles
-        slots = add_up(*images, shape, plan, work, pool)
-        _finish(out, shape.size[0], source.channels, target.channels, slots, plan, work, pool)
+        slots = add_up(*images, shape, plan, rest, pool)
+        _finish(out, source, target, slots, plan, rest, pool)
+    fold.unfold(dw, filters, shape, pool)
 
 
 def _by_tiles(
@@ -112,10 +121,8 @@ def _by_tiles(
         for first in range(start, stop, plan.block):
             last = min(first + plan.block, stop)
             transform(x, source, dy, target, work, v, z, plan.scratch + at, first, last, 0)
-            products(
-                work, z, v, sums, last - first, target.channels, source.channels, first > start,
-                0, POSITIONS,
-            )  # fmt: skip
+            operands = _operands(v, source, z, target, plan)
+            products(work, *operands, sums, last - first, first > start, 0, POSITIONS)
 
     pool.run(tiles, share, add_up)
     return -(-tiles // share)
@@ -140,24 +147,41 @@ def _by_positions(
         transform(x, source, dy, target, work, v, z, scratch, start, stop, start)
 
     def add_up(thread: int, start: int, stop: int) -> None:
-        products(
-            work, z, v, sums, tiles, target.channels, source.channels, False, start, stop
-        )  # fmt: skip
+        operands = _operands(v, source, z, target, plan)
+        products(work, *operands, sums, tiles, False, start, stop)
 
     pool.split(tiles, transform_some)
     pool.run(POSITIONS, 1, add_up)
     return 1
 
 
+def _operands(
+    v: Matrices, source: Tiles, z: Matrices, target: Tiles, plan: Layout
+) -> tuple[Matrices, int, Matrices, int]:
+    """What gives the rows of the sums and what gives the columns, with their numbers."""
+    if plan.turned:
+        return v, source.channels, z, target.channels
+    return z, target.channels, v, source.channels
+
+
 def _finish(
-    dw: Array, size: int, channels: int, filters: int, slots: int, plan: Layout, work: Array,
-    pool: Pool,
-) -> None:  # fmt: skip
+    dw: Array, source: Tiles, target: Tiles, slots: int, plan: Layout, work: Array, pool: Pool
+) -> None:
+    size, channels, filters = 7 - source.step, source.channels, target.channels
+    taps = size * size
+    filter_, channel = taps * channels, taps
+    if plan.turned:
+        rows, columns, row, lane = channels, filters, channel, filter_
+    else:
+        rows, columns, row, lane = filters, channels, filter_, channel
+
     def finish(thread: int, start: int, stop: int) -> None:
         scratch = plan.scratch + thread * plan.slot
-        gradients(work, plan.sums, plan.slot, slots, scratch, dw, size, start, stop, channels)
+        gradients(
+            work, plan.sums, plan.slot, slots, scratch, dw, size, row, lane, start, stop, columns
+        )
 
-    pool.split(filters, finish)
+    pool.split(rows, finish)
 
 
 def _moved(matrices: Matrices, by: int) -> Matrices:
@@ -188,12 +212,12 @@ def transform(
 @kernel
 def products(
     work: Any,
-    z: Matrices,
-    v: Matrices,
+    a: Matrices,
+    rows: int,
+    b: Matrices,
+    columns: int,
     sums: Matrices,
     tiles: int,
-    filters: int,
-    channels: int,
     add: bool,
     start: int,
     stop: int,
@@ -201,17 +225,17 @@ def products(
     """Sum the products of tiles 0 ... `tiles` at positions `start` ... `stop`."""
     for position in range(start, stop):
         to = sums.at + position * sums.position
-        of_z, of_v = z.at + position * z.position, v.at + position * v.position
-        for k in range(0, filters, PANEL):
-            rows, out = of_z + k // PANEL * z.panel, to + k * sums.tile
+        of_a, of_b = a.at + position * a.position, b.at + position * b.position
+        for i in range(0, rows, PANEL):
+            panel, out = of_a + i // PANEL * a.panel, to + i * sums.tile
             for t in range(0, tiles, TERMS):
                 terms, more, at = min(TERMS, tiles - t), add or t > 0, t * PANEL
-                for c in range(0, channels, PANEL):
-                    panel = of_v + c // PANEL * v.panel + at
-                    for row in range(0, min(PANEL, filters - k), SHORT):
+                for j in range(0, columns, PANEL):
+                    other = of_b + j // PANEL * b.panel + at
+                    for row in range(0, min(PANEL, rows - i), SHORT):
                         crossed(
-                            work, out + row * sums.tile + c, sums.tile, work, rows + at + row, 0,
-                            work, panel, 0, PANEL, 1, terms, more,
+                            work, out + row * sums.tile + j, sums.tile, work, panel + at + row, 0,
+                            work, other, 0, PANEL, 1, terms, more,
                         )  # fmt: skip
 
 
@@ -224,14 +248,19 @@ def gradients(
     scratch: int,
     dw: Any,
     size: int,
+    row: int,
+    lane: int,
     start: int,
     stop: int,
-    channels: int,
+    columns: int,
 ) -> None:
-    """Write the gradient of filters `start` ... `stop` from sums that lie `slot` apart."""
-    for k in range(start, stop):
-        for c in range(0, channels, LANES):
-            of, to = sums.at + k * sums.tile + c, size * size * (k * channels + c)
+    """Write the gradients of rows `start` ... `stop` from sums that lie `slot` apart.
+
+    What belongs to a row and a column begins `row` and `lane` elements from the one before in dw.
+    """
+    for i in range(start, stop):
+        for j in range(0, columns, LANES):
+            of, to = sums.at + i * sums.tile + j, i * row + j * lane
             filter_gradient(
-                work, of, slot, slots, sums.position, scratch, dw, size, to, channels - c
+                work, of, slot, slots, sums.position, scratch, dw, size, to, lane, columns - j
             )

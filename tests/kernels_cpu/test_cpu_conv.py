@@ -35,6 +35,18 @@ SHAPES = {
     "few channels": Conv(2, 3, 8, (9, 11), (3, 3), (1, 1), (1, 1, 1, 1)),
     "first of ResNet": Conv(2, 3, 40, (19, 21), (7, 7), (2, 2), (3, 3, 3, 3)),
     "first of AlexNet": Conv(2, 3, 40, (23, 21), (11, 11), (4, 4)),
+    "first of AlexNet, padded": Conv(3, 3, 70, (25, 33), (11, 11), (4, 4), (2, 2, 2, 2)),
+    "7x7, uneven padding": Conv(1, 4, 9, (20, 17), (7, 7), (2, 2), (0, 5, 3, 1)),
+    "7x7, stride 3": Conv(2, 5, 33, (22, 19), (7, 7), (3, 3), (1, 2, 3, 0)),
+    "6x5, strides 2 and 1": Conv(1, 9, 12, (15, 11), (6, 3), (2, 1), (2, 2, 1, 1)),
+    "9x9, more padding than window": Conv(1, 2, 5, (3, 4), (9, 9), (2, 2), (11, 10, 12, 13)),
+    "7x7, many channels": Conv(1, 150, 70, (12, 13), (7, 7), (2, 2), (3, 3, 3, 3)),
+    "7x7, stride, groups": Conv(2, 6, 10, (12, 13), (7, 7), (2, 2), (3, 3, 3, 3), 2),
+    "12x12, one pixel": Conv(2, 3, 40, (12, 12), (12, 12), (4, 4)),
+    "4x4": Conv(3, 17, 33, (15, 23), (4, 4), (1, 1), (1, 2, 2, 1)),
+    "4x4, groups": Conv(2, 36, 80, (9, 11), (4, 4), (1, 1), (2, 1, 1, 2), 2),
+    "4x4, more padding than window": Conv(1, 7, 5, (4, 4), (4, 4), (1, 1), (5, 5, 5, 5)),
+    "4x4, many channels": Conv(1, 256, 288, (8, 8), (4, 4), (1, 1), (1, 2, 2, 1)),
     "1x1": Conv(2, 37, 40, (9, 11), (1, 1)),
     "1x1, many pixels": Conv(3, 8, 20, (17, 16), (1, 1)),
     "1x1, stride": Conv(2, 37, 40, (9, 11), (1, 1), (2, 2)),
@@ -58,8 +70,9 @@ SHAPES = {
     ),
     "deep": Conv(1, 300, 9, (6, 7), (3, 3), (2, 2), (1, 1, 1, 1)),
     "no images": Conv(0, 16, 16, (5, 5), (3, 3), (1, 1), (1, 1, 1, 1)),
+    "no images, stride": Conv(0, 3, 4, (15, 15), (11, 11), (4, 4)),
 }
-FUSED = "groups", "1x1", "5x5, groups", "uneven everything"
+FUSED = "groups", "1x1", "4x4", "5x5, groups", "first of AlexNet", "uneven everything"
 """Shapes that are tried with what is done besides a convolution."""
 
 
@@ -151,7 +164,7 @@ def test_slope_of_relu(op: str, variant: Implementation, shape: Conv) -> None:
 
 
 @pytest.mark.parametrize("op", PASSES)
-@pytest.mark.parametrize("size", [(3, 3), (5, 5), (1, 1)])
+@pytest.mark.parametrize("size", [(3, 3), (4, 4), (5, 5), (1, 1)])
 def test_long_sums_stay_exact(op: str, size: tuple[int, int]) -> None:
     shape = Conv(2, 512, 512, (8, 8), size, (1, 1), (size[0] // 2,) * 4)
     wanted = expected(op, shape, *operands(op, shape))
