@@ -201,7 +201,7 @@ def plan_of(
     folded, out, images, filters = None, prod(shapes[0]), 0, 0
     if op == "conv_dx":
         products, filters = _turned(products)
-    elif op in ("conv", "conv_dw") and len(products) == products[0].groups == 1:
+    elif op in ("conv", "conv_dw") and len(products) == 1 and attributes[2] == 1:
         folded = _folded(op, shapes, attributes, precision)
     if folded is not None:
         products = (_of_folded(products[0], folded),)

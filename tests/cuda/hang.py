@@ -38,6 +38,7 @@ SPIN = """extern "C" __global__ void spin(long long nanoseconds) {
 SPIN_SECONDS = 40
 """A kernel that takes so long hangs, for a test: it does end."""
 STUCK = "conv2", "backward"
+SECONDS_TO_BE_TOLD = 5.0
 
 
 def bundle_of(devices: int) -> Bundle:
@@ -108,6 +109,8 @@ def main(how: str, pretends: bool) -> None:
             if last and (ranks is None or ranks.rank == (how != "first")):
                 happen("spins" if alone else how, ranks, made, pretends)
             made.step(images, labels, step=step, seed=0, learning_rate=0.0)
+    # One that was stopped may find all it needs, sent before the other ended; it is told yet.
+    time.sleep(SECONDS_TO_BE_TOLD)
     sys.exit("the step has ended")
 
 

@@ -245,7 +245,7 @@ def check_hang(how: str, seconds: str, *more: str) -> None:
             run.wait(40)
         finally:
             run.kill()
-    assert run.returncode == 6
+        assert run.returncode == 6, run.stderr.read()
     assert re.search(SAID[how], first)
     assert how == "alone" or re.search(r"of layer \w+ \((forward|backward|update)\)\.", first)
 

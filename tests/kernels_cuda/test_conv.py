@@ -87,6 +87,7 @@ CASES = {
     "groups": Case(2, 48, 96, (9, 8), (3, 3), (1, 1), SAME, 2),
     "groups, shard": Case(2, 48, 96, (6, 7), (3, 3), (1, 1), SAME, 6, (8, 56)),
     "groups, piece of one": Case(2, 48, 96, (6, 7), (3, 3), (2, 1), SAME, 3, (37, 11)),
+    "one group of few channels": Case(2, 6, 8, (5, 7), (3, 2), (2, 2), SAME, 2, (4, 4)),
     "depthwise": Case(2, 24, 24, (7, 6), (3, 3), (1, 1), SAME, 24),
     "more padding than window": Case(1, 8, 8, (4, 4), (3, 3), (1, 1), (4, 4, 4, 4)),
     "long sum": Case(40, 16, 16, (14, 14), (3, 3), (1, 1), SAME),
