@@ -15,6 +15,7 @@ from netc_kernels.cpu.vector import (
     load_first,
     multiply_add,
     splat,
+    splat_at,
     store_first,
 )
 
@@ -103,27 +104,43 @@ def _put_sums(y: Any, filters: int, images: Any, k: int, sums: Any) -> None:
 def add_rows(
     dx: Any, dy: Any, w: Any, images: int, channels: int, filters: int, start: int, stop: int
 ) -> None:
-    """Compute columns `start` ... `stop` of dy @ w, four rows of w at a time."""
+    """Compute columns `start` ... `stop` of dy @ w, four rows of w for two images at a time."""
     zero = dy.dtype.type(0)
     for n in range(images):
         dx[n * channels + start : n * channels + stop] = zero
     for k in range(0, filters, 4):
         # a row past the last one counts for nothing
         k1, k2, k3 = min(k + 1, filters - 1), min(k + 2, filters - 1), min(k + 3, filters - 1)
-        for n in range(images):
-            of = n * filters
-            a = splat(dy[of + k])
-            b = splat(dy[of + k1] if k + 1 < filters else zero)
-            c = splat(dy[of + k2] if k + 2 < filters else zero)
-            d = splat(dy[of + k3] if k + 3 < filters else zero)
+        of, of1, of2, of3 = k * channels, k1 * channels, k2 * channels, k3 * channels
+        for n in range(0, images, 2):
+            m = min(n + 1, images - 1)
+            a, b, c, d = _factors(dy, n * filters, k, filters)
+            e, f, g, h = _factors(dy, m * filters, k, filters)
             for i in range(start, stop, LANES):
-                to, count = n * channels + i, stop - i
-                total = load_first(dx, to, count)
-                total = multiply_add(a, load_first(w, k * channels + i, count), total)
-                total = multiply_add(b, load_first(w, k1 * channels + i, count), total)
-                total = multiply_add(c, load_first(w, k2 * channels + i, count), total)
-                total = multiply_add(d, load_first(w, k3 * channels + i, count), total)
-                store_first(dx, to, total, count)
+                to, too, count = n * channels + i, m * channels + i, stop - i
+                x, y = load_first(dx, to, count), load_first(dx, too, count)
+                row = load_first(w, of + i, count)
+                x, y = multiply_add(a, row, x), multiply_add(e, row, y)
+                row = load_first(w, of1 + i, count)
+                x, y = multiply_add(b, row, x), multiply_add(f, row, y)
+                row = load_first(w, of2 + i, count)
+                x, y = multiply_add(c, row, x), multiply_add(g, row, y)
+                row = load_first(w, of3 + i, count)
+                x, y = multiply_add(d, row, x), multiply_add(h, row, y)
+                store_first(dx, to, x, count)
+                store_first(dx, too, y, count)
+
+
+@inline
+def _factors(dy: Any, at: int, k: int, filters: int) -> Any:
+    """What an image multiplies four rows of w by; those past the last count for nothing."""
+    zero = dy.dtype.type(0)
+    return (
+        splat(dy[at + k]),
+        splat(dy[at + k + 1] if k + 1 < filters else zero),
+        splat(dy[at + k + 2] if k + 2 < filters else zero),
+        splat(dy[at + k + 3] if k + 3 < filters else zero),
+    )
 
 
 @kernel
@@ -151,8 +168,8 @@ def four_rows(
     a = b = c = d = splat(0.0)
     for n in range(images):
         value, of = load_first(x, n * channels + i, channels - i), n * step
-        a = multiply_add(splat(dy[at + of]), value, a)
-        b = multiply_add(splat(dy[second + of]), value, b)
-        c = multiply_add(splat(dy[third + of]), value, c)
-        d = multiply_add(splat(dy[at + last + of]), value, d)
+        a = multiply_add(splat_at(dy, at + of), value, a)
+        b = multiply_add(splat_at(dy, second + of), value, b)
+        c = multiply_add(splat_at(dy, third + of), value, c)
+        d = multiply_add(splat_at(dy, at + last + of), value, d)
     return a, b, c, d

@@ -277,6 +277,17 @@ def _where_other(builder: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @intrinsic
+def splat_at(typing: Any, array: Any, at: Any) -> Any:
+    """Read element `at` into all lanes; unlike indexing it does not look for negative indices."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = builder.gep(data(context, builder, signature.args[0], args[0]), [args[1]])
+        return spread(builder, builder.load(pointer))
+
+    return vector(array, types.intp), emit
+
+
+@intrinsic
 def splat(typing: Any, value: Any) -> Any:
     """Fill all lanes with one float32."""
 
