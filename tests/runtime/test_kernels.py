@@ -306,6 +306,20 @@ def test_statistics_are_joined_where_nothing_is_exchanged_between() -> None:
     assert not apart["bn_moments"]
 
 
+def test_training_curves_are_those_of_the_direct_kernels() -> None:
+    """Twenty steps, by Winograd and BLAS beside direct convolutions."""
+    curves = {}
+    for variant in ("", "direct", "blas"):
+        bundle = compiled(network(MIXED), 6, measured=Fastest(variant))
+        opened, (x, y) = session(bundle), images(bundle)
+        steps = (opened.step(x, y, step=n, seed=3, learning_rate=0.02) for n in range(20))
+        curves[variant] = np.array([float(results["loss"]) for results in steps])
+        opened.close()
+    assert curves["direct"][-1] < 0.7 * curves["direct"][0]
+    for curve in curves.values():
+        np.testing.assert_allclose(curve, curves["direct"], rtol=1e-3)
+
+
 def test_every_launch_has_the_workspace_that_its_own_block_needs() -> None:
     """The smaller of two shards may need more: here 10 images need more than 11."""
     from netc_kernels.cpu.winograd import workspace
