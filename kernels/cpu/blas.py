@@ -99,15 +99,11 @@ def _is_regular(p: Pass) -> bool:
     return p.to_row == p.columns * p.to_pixel and p.to_image in (0, p.rows * p.to_row)
 
 
-def _lines(p: Pass) -> int:
-    return -(-p.pixels // p.columns) if p.columns else 0
-
-
 def _together(p: Pass, threads: int) -> int:
     """Rows of the result to compute at a time; all threads have equally many."""
     widest = max(1, 0 if is_matrix(p) else _inner(p), 0 if _is_regular(p) else p.filters)
     pixels = min(PIXELS, max(1, WINDOWS // widest))
-    return max(1, -(-_lines(p) // max(1, up(-(-p.pixels // pixels), threads))))
+    return max(1, -(-p.lines // max(1, up(-(-p.pixels // pixels), threads))))
 
 
 def forward(
@@ -226,7 +222,7 @@ def _run(
         if not plain:
             put(y, source, at, step, p, bias, positive, relu, first, last)
 
-    pool.run(_lines(p), _together(p, pool.threads), part)
+    pool.run(p.lines, _together(p, pool.threads), part)
 
 
 def _clear(y: Array, p: Pass, work: Array, pool: Pool) -> None:
@@ -238,7 +234,7 @@ def _clear(y: Array, p: Pass, work: Array, pool: Pool) -> None:
         first, last = start * p.columns, stop * p.columns
         put(y, zeros, 0, 0, p, NOTHING, NOTHING, False, first, last)
 
-    pool.run(_lines(p), _together(p, pool.threads), part)
+    pool.run(p.lines, _together(p, pool.threads), part)
 
 
 def rows_of(x: Array, p: Pass, work: Array, start: int, stop: int) -> Array:

@@ -69,7 +69,6 @@ def _run(dw: Array, x: Array, dy: Array, p: Pass, work: Array, pool: Pool) -> No
     target = work[: dw.size] if taps > 1 else dw
     target = target.reshape(p.filters, taps * p.channels)
     pieces = list(_pieces(p, pool.threads))
-    lines = -(-p.pixels // p.columns) if p.columns else 0
 
     def multiply(thread: int, start: int, stop: int) -> None:
         mine = work[sums + thread * own : sums + (thread + 1) * own]
@@ -77,7 +76,7 @@ def _run(dw: Array, x: Array, dy: Array, p: Pass, work: Array, pool: Pool) -> No
             k, c = q.bias - p.bias, q.tap * p.channels + q.first - p.first
             np.matmul(
                 dy[:, q.bias : q.bias + q.filters].T,
-                rows_of(x, q, mine, 0, lines),
+                rows_of(x, q, mine, 0, p.lines),
                 out=target[k : k + q.filters, c : c + q.channels],
             )
 

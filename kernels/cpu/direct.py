@@ -76,6 +76,11 @@ class Pass(NamedTuple):
     tap_row: int
     tap_column: int
 
+    @property
+    def lines(self) -> int:
+        """Rows of all images' results."""
+        return -(-self.pixels // self.columns) if self.columns else 0
+
 
 def workspace(shape: Conv, threads: int) -> int:
     """Bytes of `work` that `forward` and `backward_data` need."""
@@ -255,7 +260,7 @@ def _run(
     """Run one pass; filter and channel are `lane` and `row` elements apart in w."""
     y, x, bias, positive = (array.reshape(-1) for array in (y, x, bias, positive))
     weights, own, sums, line = _weights(p), _own(p), _sums(p), _line(p)
-    lines = -(-p.pixels // p.columns) if p.columns else 0
+    lines = p.lines
     # an even number of equal parts, and larger ones where there are many: a call costs some time
     together = max(1, -(-lines // max(2, up(-(-lines // _lines(p)), 2))))
 

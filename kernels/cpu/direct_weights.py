@@ -103,7 +103,7 @@ def backward_weights(dw: Array, x: Array, dy: Array, shape: Conv, work: Array, p
 
 def _run(dw: Array, x: Array, dy: Array, p: Pass, work: Array, pool: Pool) -> None:
     plan = layout(p)
-    lines = -(-p.pixels // p.columns) if p.columns else 0
+    lines = p.lines
     share = max(1, -(-lines // pool.threads))
 
     def add_up(thread: int, start: int, stop: int) -> None:

@@ -3,6 +3,7 @@
 Threads take ranges of elements. `out` may be any of the inputs. Float32 and float64.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -108,34 +109,33 @@ def sums_workspace(channels: int) -> int:
     return 4 * (2 * SLOTS + 2) * (-(-channels // LANES) * LANES)
 
 
-def channel_sums(
-    out: Array,
-    x: Array,
-    work: Array,
-    pool: Pool,
-    mean: Array | None = None,
-    factor: Array | None = None,
-    scale: float | Array = 1.0,
-) -> None:
-    """Sum over all dims but the last: out (C,) = scale * sum of terms; float32 only.
+def channel_sums(out: Array, x: Array, work: Array, pool: Pool, scale: float = 1.0) -> None:
+    """Sum over all dims but the last: out (C,) = scale * sum of x; float32 only.
 
-    Terms are x; with `mean` (C,) they are (x - mean)**2; with `factor` (as x) too they are
-    (x - mean) * factor. The result is the same for any number of threads.
+    The result is the same for any number of threads.
     """
+    channels, flat = x.shape[-1], x.reshape(-1)
+    (total,) = _by_slots(
+        x, work, pool, 1, lambda at, start, stop: sum_rows(work, at, flat, channels, start, stop)
+    )
+    np.multiply(total, scale, out=out)
+
+
+def _by_slots(
+    x: Array, work: Array, pool: Pool, sums: int, part: Callable[[int, int, int], None]
+) -> Array:
+    """Sums (sums, C) over the pixels of x; `part` leaves those of a range of rows in `work`."""
     channels = x.shape[-1]
-    flat, nothing = x.reshape(-1), np.zeros(0, np.float32)
-    centre = nothing if mean is None else mean
-    other = nothing if factor is None else factor.reshape(-1)
     rows, width = x.size // max(1, channels), -(-channels // LANES) * LANES
-    share = max(1, -(-rows // SLOTS))
+    share, each = max(1, -(-rows // SLOTS)), 2 * sums * width
 
-    def part(thread: int, start: int, stop: int) -> None:
-        at = start // share * 2 * width
-        sum_rows(work, at, flat, centre, other, channels, start, stop)
+    def some(thread: int, start: int, stop: int) -> None:
+        part(start // share * each, start, stop)
 
-    pool.run(rows, share, part)
-    slots = work[: 2 * width * -(-rows // share)].reshape(-1, 2, width)[:, 0, :channels]
-    np.multiply(slots.sum(axis=0), scale, out=out)
+    pool.run(rows, share, some)
+    slots = work[: each * -(-rows // share)].reshape(-1, 2 * sums, width)
+    found: Array = slots[:, :sums, :channels].sum(axis=0)
+    return found
 
 
 def pairs_workspace(channels: int) -> int:
@@ -151,18 +151,13 @@ def pair_sums(
     Without `factor` (as x) it is x - centre (C,) itself. Float32; the result is the same for any
     number of threads.
     """
-    channels = x.shape[-1]
-    flat, other = x.reshape(-1), np.zeros(0, np.float32) if factor is None else factor.reshape(-1)
-    rows, width = x.size // max(1, channels), -(-channels // LANES) * LANES
-    share = max(1, -(-rows // SLOTS))
+    channels, flat = x.shape[-1], x.reshape(-1)
+    other = np.zeros(0, np.float32) if factor is None else factor.reshape(-1)
 
-    def part(thread: int, start: int, stop: int) -> None:
-        at = start // share * 4 * width
+    def part(at: int, start: int, stop: int) -> None:
         sum_row_pairs(work, at, flat, centre, other, channels, start, stop)
 
-    pool.run(rows, share, part)
-    slots = work[: 4 * width * -(-rows // share)].reshape(-1, 4, width)[:, :2, :channels]
-    first, second = slots.sum(axis=0)
+    first, second = _by_slots(x, work, pool, 2, part)
     return first, second
 
 
@@ -191,9 +186,7 @@ def sum_row_pairs(
 
 
 @kernel
-def sum_rows(
-    work: Any, at: int, x: Any, mean: Any, factor: Any, channels: int, start: int, stop: int
-) -> None:
+def sum_rows(work: Any, at: int, x: Any, channels: int, start: int, stop: int) -> None:
     """Sum some rows into `work` at `at`, in blocks of rows; the next row of it is scratch."""
     width = -(-channels // LANES) * LANES
     for c in range(0, channels, LANES):
@@ -203,11 +196,7 @@ def sum_rows(
             store(work, at + width + c, splat(0.0))
         for row in range(first, min(first + BLOCK, stop)):
             for c in range(0, channels, LANES):
-                count, of = channels - c, row * channels + c
-                term = load_first(x, of, count)
-                if mean.size:
-                    term = term - load_first(mean, c, count)
-                    term = term * load_first(factor, of, count) if factor.size else term * term
+                term = load_first(x, row * channels + c, channels - c)
                 store(work, at + width + c, load(work, at + width + c) + term)
         for c in range(0, channels, LANES):
             store(work, at + c, load(work, at + c) + load(work, at + width + c))

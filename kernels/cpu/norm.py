@@ -162,14 +162,15 @@ def bn_mean(out: Array, x: Array, work: Array, pool: Pool, *, count: int) -> Non
 
 def bn_var(out: Array, x: Array, mean: Array, work: Array, pool: Pool, *, count: int) -> None:
     """Compute this shard's part of the variance, out (C,): sum of (x - mean)**2 / count."""
-    channel_sums(out, x, work, pool, mean, scale=1 / count)
+    np.multiply(pair_sums(x, mean, None, work, pool)[1], 1 / count, out=out)
 
 
 def bn_dgamma(
     out: Array, x: Array, mean: Array, var: Array, dy: Array, work: Array, pool: Pool, *, eps: float
 ) -> None:
     """Compute this shard's part of the gradient of gamma: sum of dy * normalized x."""
-    channel_sums(out, x, work, pool, mean, dy, 1 / np.sqrt(var + np.float32(eps)))
+    _, slopes = pair_sums(x, mean, dy, work, pool)
+    np.multiply(slopes, 1 / np.sqrt(var + np.float32(eps)), out=out)
 
 
 def bn_moments(mean: Array, var: Array, x: Array, work: Array, pool: Pool) -> None:
