@@ -130,7 +130,9 @@ def _target(
         kernels = _kernels(options, ("auto", "native", "vendor"), "cuda")
         choose = CudaKernels(chosen.precision, kernels, known_plans()).choose
         known = {"target": "cuda", "threads": 0, "kernels": kernels}
-        return Target("cuda", "nhwc", "nhwc", CUDA_ALIGNMENT_BYTES, choose), known
+        # Rounds hide an exchange behind work that they cut into smaller pieces; between GPUs it is
+        # too short for that to pay.
+        return Target("cuda", "nhwc", "nhwc", CUDA_ALIGNMENT_BYTES, choose, scheme="a"), known
     _kernels(options, ("auto", "fast", "reference"), "cpu")
     fast = _wants_fast(options, network, chosen)
     threads = max(1, (os.cpu_count() or 1) // chosen.mesh.size)

@@ -25,6 +25,8 @@ class Target:
     """Offsets of buffers are multiples of this."""
     choose: Choose = reference_only
     """The kernels that compute a launch."""
+    scheme: str = "b"
+    """How devices usually exchange what layers split by the batch hand to others."""
 
 
 def assign_formats(plan: Plan, target: Target) -> Plan:

@@ -190,10 +190,7 @@ def _lower(
 def _scheme(
     graph: Graph, splits: Mapping[str, Split], options: Options
 ) -> tuple[str, tuple[str, ...]]:
-    """The scheme in force, with a note where there is nothing to exchange or b is not possible.
-
-    b is the usual one, on GPUs a.
-    """
+    """The scheme in force, with a note where there is nothing to exchange or b is not possible."""
     if options.mesh.size == 1 or not has_boundary(graph, splits):
         if options.fc_update == "round":
             message = "'--fc-update round' needs layers split by the batch that feed others."
@@ -205,9 +202,7 @@ def _scheme(
         return "", (f"scheme {options.scheme or 'b'} has nothing to do: {where}.",)
     if options.scheme is not None:
         return options.scheme, ()
-    if options.target.name == "cuda" and options.fc_update != "round":
-        # Rounds hide an exchange behind work that they cut into smaller pieces; between GPUs it is
-        # too short for that to pay.
+    if options.target.scheme == "a" and options.fc_update != "round":
         return "a", ()
     problem = why_not_rounds(graph, splits, options.mesh)
     if problem is None or options.fc_update == "round":
