@@ -159,9 +159,8 @@ class Binder:
         if name in _UPDATES:
             return _starter(table.KERNELS[name], [*writes, *inputs], told)
         if name in _STATISTICS:
-            work = writes[2] if len(writes) > 2 else None
-            kernel_ = table.KERNELS[name]
-            return _starter(kernel_, [*writes[:2], *inputs], {**told, "work": work})
+            told = {**told, "work": writes[2] if len(writes) > 2 else None}
+            return _starter(table.KERNELS[name], [*writes[:2], *inputs], told)
         out, work = writes[0], writes[1] if len(writes) > 1 else None
         steps: list[Step] = [(kernel, tuple(range(len(inputs))), told)]
         if kernel == "fused":
