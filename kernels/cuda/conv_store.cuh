@@ -67,6 +67,17 @@ DEVICE void store(const Problem& p, const Tile& t, long long row, int column, fl
     p.out[at] = to_element(kept(p, at) ? value : 0.0f);
 }
 
+// What decides which of 8 columns from `column` on are kept, where they are 16 aligned bytes. To be
+// read for several rows before the first of them is stored: each takes as long as a tile's step.
+DEVICE uint4 deciding(const Problem& p, bool wide, long long row, int column) {
+#if BF16 && PASS != 2
+    if (p.positive && wide && row >= 0 && column < p.columns) {
+        return *(const uint4*)(p.positive + row + column);
+    }
+#endif
+    return make_uint4(0, 0, 0, 0);
+}
+
 #if BF16 && PASS != 2
 // Swaps the quad's elements so that lane q holds what the lanes 0, 1, 2, 3 had at place q.
 DEVICE void transpose_quad(unsigned (&v)[4], int lane) {
@@ -88,14 +99,13 @@ DEVICE unsigned keep_positive(unsigned value, unsigned like) {
     return value & (low | high);
 }
 
-// Stores 8 columns from a multiple of 8 on; `wide`: they are 16 aligned bytes.
+// Stores 8 columns from a multiple of 8 on; `wide`: they are 16 aligned bytes, and `like` decides.
 DEVICE void store_eight(const Problem& p, bool wide, long long row, int column,
-                        const unsigned (&packed)[4]) {
+                        const unsigned (&packed)[4], const uint4& like) {
     if (wide) {
         if (column >= p.columns) return;
         uint4 result = make_uint4(packed[0], packed[1], packed[2], packed[3]);
         if (p.positive) {
-            const uint4 like = *(const uint4*)(p.positive + row + column);
             result.x = keep_positive(result.x, like.x);
             result.y = keep_positive(result.y, like.y);
             result.z = keep_positive(result.z, like.z);
@@ -121,9 +131,10 @@ DEVICE bool wide_out(const Problem& p) {
 
 // Stores 32 columns of one row, from `column` on: lane q of each quad holds the columns
 // 8 i + 2 q and the next, i < 4, in `values`. `row` comes from out_row, or is negative for a row
-// that is not there. All lanes of a warp call it together.
+// that is not there; `like` comes from `deciding`. All lanes of a warp call it together.
 DEVICE void store_row(const Problem& p, const Tile& t, const Finish& finish, bool wide,
-                      long long row, int column, const float (&values)[8], int lane) {
+                      long long row, int column, const float (&values)[8], const uint4& like,
+                      int lane) {
     const int first = column + 2 * (lane & 3);
 #if PASS == 2
     const long long apart = t.phase.rows;
@@ -148,7 +159,7 @@ DEVICE void store_row(const Problem& p, const Tile& t, const Finish& finish, boo
         packed[i] = pack_bf16(finish.apply(values[at], at), finish.apply(values[at + 1], at + 1));
     }
     transpose_quad(packed, lane);
-    if (row >= 0) store_eight(p, wide, row, column + 8 * (lane & 3), packed);
+    if (row >= 0) store_eight(p, wide, row, column + 8 * (lane & 3), packed, like);
 #else
     if (row < 0) return;
 #pragma unroll

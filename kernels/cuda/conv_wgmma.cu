@@ -70,18 +70,41 @@ DEVICE void multiply_stage(float (&sums)[TILES][TILE_N / 2], unsigned a, unsigne
     product_commit();
 }
 
-DEVICE void store_sums(const Problem& p, const Tile& t, const float (&sums)[TILES][TILE_N / 2],
-                       bool wide) {
+// Where row i, of the 2 TILES of a tile that a lane stores, begins in out, or -1.
+DEVICE long long stored_row(const Problem& p, const Tile& t, int i) {
     const int group = threadIdx.x / 128 - 1, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
-    long long rows[2 * TILES];
+    const int m = t.m + (group * TILES + i / 2) * 64 + warp * 16 + i % 2 * 8 + lane / 4;
+    return m < t.phase.rows ? out_row(p, t, m) : -1;
+}
+
+// Has what decides over the tile's results come near while they are summed.
+DEVICE void fetch_deciding(const Problem& p, const Tile& t) {
+    const int column = t.n + 8 * (threadIdx.x & 3);
 #pragma unroll
     for (int i = 0; i < 2 * TILES; ++i) {
-        const int m = t.m + (group * TILES + i / 2) * 64 + warp * 16 + i % 2 * 8 + lane / 4;
-        rows[i] = m < t.phase.rows ? out_row(p, t, m) : -1;
+        const long long row = stored_row(p, t, i);
+#pragma unroll
+        for (int j = 0; j < TILE_N; j += 32) {
+            if (row >= 0 && column + j < p.columns) prefetch(p.positive + row + column + j);
+        }
     }
+}
+
+DEVICE void store_sums(const Problem& p, const Tile& t, const float (&sums)[TILES][TILE_N / 2],
+                       bool wide) {
+    const int lane = threadIdx.x % 32;
+    long long rows[2 * TILES];
+#pragma unroll
+    for (int i = 0; i < 2 * TILES; ++i) rows[i] = stored_row(p, t, i);
 #pragma unroll
     for (int j = 0; j < TILE_N / 32; ++j) {
-        const Finish finish(p, t, t.n + 32 * j, lane);
+        const int column = t.n + 32 * j;
+        const Finish finish(p, t, column, lane);
+        uint4 like[2 * TILES];
+#pragma unroll
+        for (int i = 0; i < 2 * TILES; ++i) {
+            like[i] = deciding(p, wide, rows[i], column + 8 * (lane & 3));
+        }
 #pragma unroll
         for (int i = 0; i < 2 * TILES; ++i) {
             float values[8];
@@ -89,7 +112,7 @@ DEVICE void store_sums(const Problem& p, const Tile& t, const float (&sums)[TILE
             for (int e = 0; e < 8; ++e) {
                 values[e] = sums[i / 2][16 * j + e / 2 * 4 + i % 2 * 2 + e % 2];
             }
-            store_row(p, t, finish, wide, rows[i], t.n + 32 * j, values, lane);
+            store_row(p, t, finish, wide, rows[i], column, values, like[i], lane);
         }
     }
 }
@@ -102,6 +125,7 @@ DEVICE void multiply_tiles(const Problem& p, const Tiles& tiles, unsigned buffer
     for (int index = blockIdx.x; index < tiles.count; index += gridDim.x) {
         const Tile t = tiles.at(p, index);
         if (t.m >= t.phase.rows) continue;
+        if (PASS == 1 && p.positive) fetch_deciding(p, t);
         float sums[TILES][TILE_N / 2];
 #pragma unroll
         for (int i = 0; i < TILES; ++i) {
