@@ -28,6 +28,7 @@ from netc_kernels.cuda.clock import elapsed
 from netc_runtime.backend import StepReport, Timing
 from netc_runtime.comm.device_copies import SharedGpu
 from netc_runtime.comm.ranks import Ranks
+from netc_runtime.comm.reach import PAGE
 from netc_runtime.comm.watch import leave, stall_seconds, watch_alone
 from netc_runtime.cuda_kernels import Binder, Plans, Start
 from netc_runtime.cuda_ports import PortReader, PortWriter
@@ -68,8 +69,9 @@ class CudaBackend:
         )
         self.ranks, self.graph, self.precision = ranks, graph, precision
         self.plans = Plans() if plans is None else plans
-        sizes = {d: max(p.arena_bytes[d] for p in programs) for d in self.devices}
-        self.arenas = {d: cupy.cuda.runtime.malloc(max(n, 1)) for d, n in sizes.items()}
+        needed = {d: max(p.arena_bytes[d] for p in programs) for d in self.devices}
+        sizes = {d: max(-(-n // PAGE), 1) * PAGE for d, n in needed.items()}
+        self.arenas = {d: cupy.cuda.runtime.malloc(n) for d, n in sizes.items()}
         for d, nbytes in sizes.items():
             cupy.cuda.runtime.memset(self.arenas[d], 255, nbytes)
         # Streams of programs do not wait for the one that this went to.
@@ -83,10 +85,13 @@ class CudaBackend:
         self.under_way: CudaExecutable | None = None
         self.runs = 0
         self.collectives: Any = None
+        self.places = dict(self.arenas)
+        """The arenas that this process's work may touch, by device."""
         if ranks is not None:
-            from netc_runtime.comm.nccl import NcclGroups
+            from netc_runtime.comm.gpus import GpuGroups
 
-            self.collectives = NcclGroups(ranks)
+            self.collectives = GpuGroups(ranks, self.arenas[ranks.rank])
+            self.places |= self.collectives.arenas
             ranks.watch(self.report, self.courses)
         else:
             watch_alone(0, self.report, self.courses, leave, stall_seconds())
@@ -137,7 +142,7 @@ class CudaBackend:
             self.collectives.close()
         for pointer in self.arenas.values():
             cupy.cuda.runtime.free(pointer)
-        self.arenas = {}
+        self.arenas = self.places = {}
 
 
 class CudaExecutable:
@@ -257,10 +262,10 @@ class CudaExecutable:
         return Timing(steps, clock.seconds)
 
     def block(self, view: View) -> Block:
-        """The memory behind a view."""
+        """The memory behind a view, of this process or of one whose memory its GPU reaches."""
         buffer = self.program.buffer[view.buffer]
         start = buffer.offset + view.start * ITEM_BYTES[buffer.dtype]
-        pointer = self.backend.arenas[buffer.device] + start
+        pointer = self.backend.places[buffer.device] + start
         return Block(pointer, view.shape, buffer.dtype, view.format == "nhwc")
 
     def write(self, port: Port, value: Array) -> None:
@@ -300,7 +305,7 @@ class CudaExecutable:
         return self._communicator()(instruction, self.block)
 
     def _communicator(self) -> Callable[[Collective, Callable[[View], Block]], Start]:
-        """What makes collectives: NCCL between processes, copies inside one."""
+        """What makes collectives, between processes or inside one."""
         backend = self.backend
         if backend.ranks is None:
             return SharedGpu

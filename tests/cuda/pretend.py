@@ -16,13 +16,15 @@ import types
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from unittest import mock
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from streams import Try, World
 
-from netc_kernels.cuda import table
+from netc_kernels.cuda import exchange, table
 from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.reference import KERNELS as REFERENCE
 from netc_runtime.comm.watch import STALL
@@ -360,10 +362,75 @@ def _meet(communicator: NcclCommunicator, parts: Any, told: list[int]) -> bool:
     return True
 
 
+class Exchange:
+    """Pieces taken from others' memory, once all threads of a group have come to the same one."""
+
+    def __init__(self, phases: Any, dtype: str, op: str, meeting: Any) -> None:
+        taken = [each[meeting.me] for each in phases]
+        self.phases = [[piece.joined(ITEM_BYTES[dtype]) for piece in each] for each in taken]
+        self.dtype, self.meeting = NUMPY[dtype], meeting
+        self.combine = {"sum": np.add, "max": np.maximum, "min": np.minimum}.get(op)
+        self.left: list[Any] | None = None
+        self.count = 0
+
+    def __call__(self, stream: int) -> None:
+        def work() -> bool:
+            if self.left is None:
+                self.left = [self._come, *(step for each in self.phases for step in
+                             (partial(self._take, each), self._come))]  # fmt: skip
+            while self.left:
+                if not self.left[0]():
+                    return False
+                self.left.pop(0)
+            self.left = None
+            return True
+
+        WORLD.put(stream, work)
+
+    def _come(self) -> bool:
+        """Write the number of this meeting where every other sees it; whether all have come."""
+        words = [over(each, (len(self.meeting.words) + 1,), np.uint32) for each in
+                 self.meeting.words]  # fmt: skip
+        mine = words[self.meeting.me]
+        if not self.count:
+            mine[-1] += 1
+            self.count = int(mine[-1])
+        for word in words:
+            word[self.meeting.me] = self.count
+        if (mine[:-1] < self.count).any():
+            return False
+        self.count = 0
+        return True
+
+    def _take(self, pieces: Any) -> bool:
+        for piece in pieces:
+            total, *others = (self._seen(piece, term) for term in piece.terms)
+            wide = widened(total)
+            for other in others:
+                assert self.combine is not None
+                wide = self.combine(wide, widened(other))
+            target = self._seen(piece, piece.target)
+            np.copyto(target, total) if not others else store(target, wide)
+        return True
+
+    def _seen(self, piece: Any, place: Any) -> Any:
+        count = 1 + sum((n - 1) * s for n, s in zip(piece.sizes, place.steps, strict=True)) // (
+            np.dtype(self.dtype).itemsize
+        )
+        return as_strided(over(place.address, (count,), self.dtype), piece.sizes, place.steps)
+
+
 def malloc(nbytes: int) -> int:
     memory = np.zeros(max(nbytes, 1), np.uint8)
     WORLD.memory[memory.ctypes.data] = memory
     return int(memory.ctypes.data)
+
+
+def opened(handle: int) -> int:
+    """Memory of another thread; that of another process is not to be had."""
+    if handle not in WORLD.memory:
+        raise RuntimeError("no such memory")
+    return handle
 
 
 def memset(pointer: int, value: int, nbytes: int) -> None:
@@ -385,7 +452,9 @@ def module() -> types.ModuleType:
         malloc=malloc, free=lambda pointer: WORLD.memory.pop(pointer), memset=memset,
         memcpy=memcpy, memcpyAsync=memcpy_async, deviceSynchronize=lambda: WORLD.finish(),
         memcpyHostToDevice=1, memcpyDeviceToHost=2,
-        memcpyDeviceToDevice=3, streamCaptureModeThreadLocal=1,
+        memcpyDeviceToDevice=3, streamCaptureModeThreadLocal=1, CUDARuntimeError=RuntimeError,
+        ipcGetMemHandle=lambda pointer: pointer, ipcOpenMemHandle=opened,
+        ipcCloseMemHandle=lambda pointer: None,
     )  # fmt: skip
     cuda = types.SimpleNamespace(
         runtime=runtime, Stream=Stream, Event=Event,
@@ -415,6 +484,7 @@ def pretended(seed: int = 0) -> Iterator[World]:
     before = {"cupy": sys.modules.get("cupy"), "cupy.cuda": sys.modules.get("cupy.cuda")}
     kernels = {name: kernel(name) for name in REFERENCE} | OWN
     kept = table.KERNELS, native.KERNELS
+    exchanges = mock.patch.object(exchange, "Exchange", Exchange)
     sys.modules["cupy"] = made = module()
     sys.modules["cupy.cuda"] = made.cuda
     table.KERNELS = native.KERNELS = kernels  # type: ignore[misc]
@@ -422,7 +492,7 @@ def pretended(seed: int = 0) -> Iterator[World]:
     try:
         for cached in caches:
             cached.cache_clear()
-        with patience:
+        with patience, exchanges:
             yield WORLD
     finally:
         table.KERNELS, native.KERNELS = kept  # type: ignore[misc]

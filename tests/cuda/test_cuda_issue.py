@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import pytest
 from cuda_cases import check_near, normalized, residual, target
 from harness import Run, compiled, options, tiny, train
 from hypothesis import given
+from hypothesis.strategies import booleans
 from pretend import pretended
 from random_networks import GRIDS, Case, cases, free_cases, round_cases
 
@@ -19,6 +22,7 @@ from netc.passes.assign_formats import Target
 from netc.passes.pipeline import Options
 from netc.syntax.network import Network
 from netc_runtime.comm.ranks import Ranks
+from netc_runtime.comm.reach import OFF
 from netc_runtime.cuda import CudaBackend
 
 
@@ -45,7 +49,7 @@ class Threads(Ranks):
 
 
 def in_processes(network: Network, asked: Any, precision: str, seed: int) -> list[Run]:
-    """What every process of a run gets, over NCCL."""
+    """What every process of a run gets."""
     bundle, _ = compiled(network, replace(asked, target=target(precision, "native")))
     size = bundle.train.mesh.size
     board, barrier = [None] * size, threading.Barrier(size)
@@ -113,7 +117,11 @@ def test_bfloat16_trains_close_to_float32(build: Any, devices: int) -> None:
 
 @pytest.mark.parametrize("scheme", ["a", "b", "c"])
 @pytest.mark.parametrize("devices", [2, 3])
-def test_processes_exchange_what_threads_do(devices: int, scheme: str) -> None:
+@pytest.mark.parametrize("apart", [False, True], ids=["reach", "nccl"])
+def test_processes_exchange_what_threads_do(
+    devices: int, scheme: str, apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(OFF, str(int(apart)))
     network, batch = tiny(), devices * devices * 2
     asked = options(network, devices, batch, precision="fp32", strategy="hybrid", scheme=scheme)
     alone, _ = compiled(network, replace(asked, target=Target("cpu")))
@@ -122,9 +130,14 @@ def test_processes_exchange_what_threads_do(devices: int, scheme: str) -> None:
         check_near(found, expected, 1e-5)
 
 
-@cases(12)
-@given(case=free_cases(meshes=GRIDS))
-def test_any_split_in_processes(case: Case) -> None:
+@cases(20)
+@given(case=free_cases(meshes=GRIDS), apart=booleans())
+def test_any_split_in_processes(case: Case, apart: bool) -> None:
+    with mock.patch.dict(os.environ, {OFF: str(int(apart))}):
+        check_processes(case)
+
+
+def check_processes(case: Case) -> None:
     asked = asked_for(case)
     bundle, made = compiled(case.network, replace(asked, target=Target("cpu")))
     expected = train(case.network, bundle, case.seed)

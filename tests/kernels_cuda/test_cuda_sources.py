@@ -12,7 +12,7 @@ from netc_kernels.cuda.native import KERNELS, WORKSPACE_BYTES
 from netc_kernels.cuda.source import FOLDER
 from netc_kernels.reference import KERNELS as REFERENCE
 
-FILES = ["channels", "elementwise", "lrn", "mark", "move", "pool", "random", "rows"]
+FILES = ["channels", "elementwise", "exchange", "lrn", "mark", "move", "pool", "random", "rows"]
 FILES += ["space_to_depth", "update"]
 BF16, F32, SCALAR = ("BF16=1",), ("BF16=0",), ("BF16=1", "LANES=1")
 VARIANTS = {
@@ -21,6 +21,16 @@ VARIANTS = {
     "elementwise": [BF16, F32, SCALAR, ("BF16=1", "LANES=8")],
     "space_to_depth": [BF16, F32],
     "mark": [("BF16=0",)],
+    "exchange": [
+        (f"TYPE={type_}", f"WIDTH={width}", f"OP={op}", f"RANKS={ranks}")
+        for type_, width, op, ranks in [
+            (0, 4, 0, 2),
+            (1, 8, 0, 8),
+            (1, 1, 1, 3),
+            (2, 2, 2, 4),
+            (3, 1, 1, 5),
+        ]
+    ],
     "pool": [BF16, F32, (*SCALAR, "SIZE_Y=7", "SIZE_X=5", "STEP_Y=8", "STEP_X=3")],
     "lrn": [BF16, F32, ("BF16=0", "SIZE=4", "THREE_QUARTERS=0"), (*SCALAR, "SIZE=1")],
 }

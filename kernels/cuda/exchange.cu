@@ -1,0 +1,177 @@
+// Parts of tensors, and sums of them, taken from the memory of several GPUs by each of them.
+//
+// Every GPU of a group launches this with the same grid and takes what it needs from where it lies,
+// through addresses at which it reaches the others' memory. A GPU goes on once all have come, so
+// that what they give is there; it ends once all have taken what they need, so that what they gave
+// may be overwritten. In between there may be a second phase that takes what the first one made:
+// a sum over all GPUs is made in shards, one by each, which the others then take.
+//
+// To meet, each block writes its number of meetings so far into a word of every GPU's memory, and
+// waits until the others have written theirs here. Blocks meet those of the same number on the other
+// GPUs alone, which is enough for the second phase as well: unit i of a shard belongs to the same
+// block in both, since both have the same units.
+//
+// Block (256), any grid. Macros: TYPE (0 float, 1 bf16, 2 double, 3 integers of 64 bits), WIDTH
+// elements a unit, OP (0 sum, 1 max, 2 min), RANKS in the group.
+//
+// `table` is in this GPU's memory: how many pieces it takes in the first phase, in the second, the
+// address of each GPU's words as this one sees it, then the pieces, each: address of the target,
+// terms, units, sizes of the dimensions but the outermost (the last one in units), for the target the
+// bytes from one to the next along each dimension but the last, and for RANKS terms address and the
+// same. Units of the last dimension follow each other.
+
+#include "vector.cuh"
+
+#ifndef TYPE
+#define TYPE 0
+#define WIDTH 4
+#define OP 0
+#define RANKS 2
+#endif
+
+#define THREADS 256
+#define DIMS 5
+#define TERM DIMS
+#define PIECE (3 + 2 * (DIMS - 1) + RANKS * TERM)
+
+typedef unsigned long long Word;
+
+#if TYPE == 0
+typedef float Item;
+typedef float Total;
+#elif TYPE == 1
+typedef bf16 Item;
+typedef float Total;
+#elif TYPE == 2
+typedef double Item;
+typedef double Total;
+#else
+typedef long long Item;
+typedef long long Total;
+#endif
+
+struct __align__(sizeof(Item) * WIDTH) Unit {
+    Item items[WIDTH];
+};
+
+__device__ inline double number(double x) { return x; }
+__device__ inline long long number(long long x) { return x; }
+__device__ inline void set(double& to, double x) { to = x; }
+__device__ inline void set(long long& to, long long x) { to = x; }
+
+// Of two numbers; a NaN wins.
+__device__ inline Total combined(Total a, Total b) {
+#if OP == 0
+    return a + b;
+#elif OP == 1
+    return b > a || b != b ? b : a;
+#else
+    return b < a || b != b ? b : a;
+#endif
+}
+
+__device__ inline void tell(unsigned* word, unsigned value) {
+    asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(word), "r"(value) : "memory");
+}
+
+__device__ inline unsigned told(const unsigned* word) {
+    unsigned value;
+    asm volatile("ld.acquire.sys.global.u32 %0, [%1];" : "=r"(value) : "l"(word) : "memory");
+    return value;
+}
+
+// Wait until this block's like on all GPUs has met as often as this one.
+__device__ inline void meet(const Word* words, int me, unsigned count) {
+    __syncthreads();
+    if (threadIdx.x < RANKS) {
+        const unsigned block = blockIdx.x * (RANKS + 1);
+        tell(reinterpret_cast<unsigned*>(words[threadIdx.x]) + block + me, count);
+        const unsigned* word = reinterpret_cast<const unsigned*>(words[me]) + block + threadIdx.x;
+        // The difference is right where the count has begun anew, too.
+        while ((int)(told(word) - count) < 0) {
+        }
+    }
+    __syncthreads();
+}
+
+// The bytes from a piece's first unit to another, for one of its tensors.
+__device__ inline Word away(const Word* sizes, const Word* steps, unsigned unit) {
+    unsigned left = unit;
+    Word bytes = 0;
+#pragma unroll
+    for (int dim = DIMS - 1; dim > 0; --dim) {
+        const unsigned size = (unsigned)sizes[dim - 1];
+        const unsigned index = left % size;
+        bytes += index * (dim == DIMS - 1 ? (Word)sizeof(Unit) : steps[dim]);
+        left /= size;
+    }
+    return bytes + left * steps[0];
+}
+
+template <int TERMS>
+__device__ inline void take(const Word* piece) {
+    constexpr int AHEAD = TERMS < 4 ? 4 / TERMS : 1;
+    const unsigned units = (unsigned)piece[2];
+    const Word *sizes = piece + 3, *target = sizes + DIMS - 1, *terms = target + DIMS - 1;
+    const unsigned stride = gridDim.x * THREADS;
+    // It ends before the numbers of units do.
+    for (Word first = blockIdx.x * THREADS + threadIdx.x; first < units; first += AHEAD * stride) {
+        Unit found[AHEAD][TERMS];
+#pragma unroll
+        for (int k = 0; k < AHEAD; ++k) {
+#pragma unroll
+            for (int term = 0; term < TERMS; ++term) {
+                const Word* from = terms + term * TERM;
+                const Word unit = first + k * stride;
+                if (unit < units) {
+                    found[k][term] = *reinterpret_cast<const Unit*>(
+                        from[0] + away(sizes, from + 1, (unsigned)unit));
+                }
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < AHEAD; ++k) {
+            const Word unit = first + k * stride;
+            if (unit >= units) continue;
+            if constexpr (TERMS > 1) {
+#pragma unroll
+                for (int i = 0; i < WIDTH; ++i) {
+                    Total total = number(found[k][0].items[i]);
+#pragma unroll
+                    for (int term = 1; term < TERMS; ++term) {
+                        total = combined(total, number(found[k][term].items[i]));
+                    }
+                    set(found[k][0].items[i], total);
+                }
+            }
+            *reinterpret_cast<Unit*>(piece[0] + away(sizes, target, (unsigned)unit)) = found[k][0];
+        }
+    }
+}
+
+__device__ inline void take_all(const Word* pieces, int count) {
+    for (int i = 0; i < count; ++i) {
+        const Word* piece = pieces + i * PIECE;
+        if (piece[1] == 1) {
+            take<1>(piece);
+        } else {
+            take<RANKS>(piece);
+        }
+    }
+}
+
+extern "C" __global__ __launch_bounds__(THREADS, 1) void exchange(const Word* __restrict__ table,
+                                                               int me, int phases) {
+    const Word *words = table + 2, *pieces = words + RANKS;
+    const int first = (int)table[0], second = (int)table[1];
+    unsigned* own = reinterpret_cast<unsigned*>(words[me]) + blockIdx.x * (RANKS + 1) + RANKS;
+    unsigned count = *own;
+    meet(words, me, ++count);
+    take_all(pieces, first);
+    if (phases == 2) {
+        meet(words, me, ++count);
+        take_all(pieces + first * PIECE, second);
+    }
+    meet(words, me, ++count);
+    if (threadIdx.x == 0) *own = count;
+}

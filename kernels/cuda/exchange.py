@@ -1,0 +1,141 @@
+"""Parts of tensors, and sums of them, taken from the memory of several GPUs by each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import gcd, prod
+
+import numpy as np
+
+from netc_kernels.cuda import source
+from netc_kernels.cuda.block import ITEM_BYTES
+from netc_kernels.cuda.layout import ceil_div
+
+FILE = "exchange.cu"
+TYPES = {"f32": 0, "bf16": 1, "f64": 2, "i64": 3}
+OPS = {"": 0, "sum": 0, "max": 1, "min": 2}
+THREADS, UNIT_BYTES, DIMS = 256, 16, 5
+BLOCKS = 64
+"""At most; a GPU does other work meanwhile."""
+UNITS_AHEAD = 4
+"""That a thread reads before it writes the first of them."""
+WORDS = BLOCKS * 4
+"""Bytes of words of each GPU for each GPU that it meets, and once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Part of a tensor in memory."""
+
+    address: int
+    steps: tuple[int, ...]
+    """Bytes from an element to the next along each dimension."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What a GPU takes: the reduction of some parts of tensors of one size, or a copy of one."""
+
+    sizes: tuple[int, ...]
+    """Elements along each dimension, those furthest apart in the target's memory first."""
+    target: Place
+    terms: tuple[Place, ...]
+
+    def joined(self, item: int) -> Piece:
+        """The same with as few dimensions as it needs, for elements of so many bytes."""
+        places = (self.target, *self.terms)
+        sizes: list[int] = []
+        kept: list[int] = []
+        for dim, size in enumerate(self.sizes):
+            if size == 1:
+                continue
+            if kept and all(p.steps[kept[-1]] == p.steps[dim] * size for p in places):
+                sizes[-1] *= size
+                kept[-1] = dim
+            else:
+                sizes.append(size)
+                kept.append(dim)
+        if not kept or any(p.steps[kept[-1]] != item for p in places):
+            sizes.append(1)  # elements of the last dimension lie together
+            kept.append(-1)
+        outer = kept[:-1]
+        first, *terms = (Place(p.address, (*(p.steps[dim] for dim in outer), item)) for p in places)
+        return Piece(tuple(sizes), first, tuple(terms))
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """The GPUs of a group and the words by which they meet."""
+
+    words: tuple[int, ...]
+    """Of each GPU: an address of `WORDS` bytes for each GPU and once more, first all zero."""
+    me: int
+
+    @staticmethod
+    def word_bytes(ranks: int) -> int:
+        """Of the words of a GPU in a group of so many."""
+        return WORDS * (ranks + 1)
+
+
+class Exchange:
+    """What the GPUs of a group give each other; to be started by all of them, in one order."""
+
+    def __init__(
+        self, phases: Sequence[Sequence[Sequence[Piece]]], dtype: str, op: str, meeting: Meeting
+    ) -> None:
+        """By phase and GPU, what it takes: one phase, or two, of which the second takes what the
+        first one made, in pieces of the same sizes.
+
+        Pieces of all GPUs are told, as they share the work among blocks alike.
+        """
+        import cupy
+
+        ranks, item = len(meeting.words), ITEM_BYTES[dtype]
+        joined = [[[p.joined(item) for p in each] for each in phase] for phase in phases]
+        every = [piece for phase in joined for each in phase for piece in each]
+        self.unit = unit_bytes(every, item)
+        units = max((prod(p.sizes) * item // self.unit for p in every), default=0)
+        assert units < 2**32
+        mine = [phase[meeting.me] for phase in joined]
+        counts = [len(pieces) for pieces in mine]
+        table = [*counts, *[0] * (2 - len(counts)), *meeting.words]
+        for piece in (piece for pieces in mine for piece in pieces):
+            table += record(piece, item, self.unit, ranks)
+        self.table = cupy.asarray(np.array(table, np.uint64))
+        self.me, self.phases = np.int32(meeting.me), np.int32(len(phases))
+        self.grid = (min(max(ceil_div(units, THREADS * UNITS_AHEAD), 1), BLOCKS),)
+        self.kernel = source.function(
+            FILE, "exchange", TYPE=TYPES[dtype], WIDTH=self.unit // item, OP=OPS[op], RANKS=ranks
+        )
+
+    def __call__(self, stream: int) -> None:
+        """Start it on a stream."""
+        args = (self.table.data.ptr, self.me, self.phases)
+        source.launch(self.kernel, self.grid, (THREADS,), args, stream)
+
+
+def unit_bytes(pieces: Sequence[Piece], item: int) -> int:
+    """The most bytes, at most 16, in which all pieces can be moved; they are `joined`."""
+    unit = UNIT_BYTES
+    for piece in pieces:
+        for place in (piece.target, *piece.terms):
+            unit = gcd(unit, place.address, piece.sizes[-1] * item, *place.steps[:-1])
+    return unit
+
+
+def record(piece: Piece, item: int, unit: int, ranks: int) -> Iterator[int]:
+    """A piece as the kernel reads it."""
+    assert len(piece.terms) in (1, ranks)
+    *outer, last = piece.sizes
+    assert len(outer) < DIMS
+    missing = DIMS - 1 - len(outer)
+    yield piece.target.address
+    yield len(piece.terms)
+    yield prod(piece.sizes) * item // unit
+    yield from (*[1] * missing, *outer, last * item // unit)[1:]
+    yield from (*[0] * missing, *piece.target.steps[:-1])
+    for term in piece.terms:
+        yield term.address
+        yield from (*[0] * missing, *term.steps[:-1])
+    yield from [0] * (DIMS * (ranks - len(piece.terms)))
