@@ -38,6 +38,8 @@ class Timing:
     """Seconds of each run."""
     launches: Mapping[int, float]
     """Usual seconds of every launch of the first device here, by the instruction's number."""
+    exposed_seconds: float = 0.0
+    """Usual seconds of a run in which that device's computing waits for exchanges."""
 
 
 @dataclass(frozen=True, slots=True)

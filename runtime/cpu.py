@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.ir.program import Instruction, Launch, Port, Program, View
+from netc.ir.program import Collective, Instruction, Launch, Port, Program, View
 from netc.ir.types import ITEM_BYTES
 from netc_kernels.cpu.threads import Pool
 from netc_runtime.backend import StepReport, Timing
@@ -84,6 +84,7 @@ class CpuExecutable:
         self.poisoner = _Poisoner(self) if backend.poison else None
         ended = self.poisoner.ended if self.poisoner else None
         polls = backend.ranks is not None
+        self.exchanges = any(isinstance(i, Collective) for i in program.instructions)
         self.executor = Executor(program, backend.devices, self._task, ended, polls)
 
     def run(self) -> StepReport:
@@ -91,8 +92,8 @@ class CpuExecutable:
         if self.poisoner:
             self.poisoner.restart()
         seconds = self.executor.run()
-        exposed = seconds - min(sum(each.values()) for each in self.executor.seconds.values())
-        return StepReport(seconds, exposed, self.traffic.take())
+        busy = min(sum(each.values()) for each in self.executor.seconds.values())
+        return StepReport(seconds, seconds - busy if self.exchanges else 0.0, self.traffic.take())
 
     def stage(self, port: Port, value: Array) -> None:
         """Keep the next value of an input until `start`."""
@@ -117,7 +118,8 @@ class CpuExecutable:
             steps.append(self.run().seconds)
             launches.append(self.executor.seconds[self.backend.devices[0]])
         usual = {number: median(each[number] for each in launches) for number in launches[0]}
-        return Timing(tuple(steps), usual)
+        rests = (whole - sum(each.values()) for whole, each in zip(steps, launches, strict=True))
+        return Timing(tuple(steps), usual, median(rests) if self.exchanges else 0.0)
 
     def run_interleaved(self, seed: int) -> StepReport:
         """Execute all instructions once, in one of the orders that the waits allow."""

@@ -15,6 +15,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,7 @@ from netc_runtime.comm.reach import PAGE
 from netc_runtime.comm.watch import leave, stall_seconds, watch_alone
 from netc_runtime.cuda_kernels import Binder, Plans, Start
 from netc_runtime.cuda_ports import PortReader, PortWriter
-from netc_runtime.cuda_timing import LaunchClock
+from netc_runtime.cuda_timing import LaunchClock, WaitClock
 from netc_runtime.cuda_words import CudaWords
 from netc_runtime.ports import is_everywhere, own_views, region
 from netc_runtime.words import Course, Report
@@ -250,16 +252,33 @@ class CudaExecutable:
         return StepReport(seconds, None, dict(self.moved))
 
     def measure(self, repeats: int) -> Timing:
-        """Execute all instructions `repeats` times, and again with launches alone and repeated.
+        """Execute all instructions `repeats` times, again with the clock read around waits for
+        exchanges, and again with launches alone and repeated.
 
         Those that overwrite what they read come last: what others make of that means nothing.
         """
         steps = elapsed(self.start, self.origin, repeats)
+        exposed = self._exposed(repeats)
         clock = LaunchClock(repeats, self.backend.graph)
         for overwriting in (False, True):
             self._issue(self._timed(clock, overwriting))
             self.finish()
-        return Timing(steps, clock.seconds)
+        return Timing(steps, clock.seconds, exposed)
+
+    def _exposed(self, repeats: int) -> float:
+        """Usual seconds in which the first device's computing waits for exchanges."""
+        clock = WaitClock(self.program, self.backend.devices[0], self.origin)
+        if not clock.waits:
+            return 0.0
+        go = partial(self._issue, clock=clock)
+        if self.backend.graph:
+            go = partial(self._record(clock).launch, self.origin)
+        found = []
+        for _ in range(repeats):
+            go()
+            self.finish()
+            found.append(clock.seconds())
+        return median(found)
 
     def block(self, view: View) -> Block:
         """The memory behind a view, of this process or of one whose memory its GPU reaches."""
@@ -313,13 +332,13 @@ class CudaExecutable:
         made = backend.collectives.collective
         return made
 
-    def _record(self) -> Any:
-        """The step as a CUDA graph."""
+    def _record(self, clock: WaitClock | None = None) -> Any:
+        """The step as a CUDA graph, with the clock read around waits if asked."""
         import cupy
 
         self.origin.begin_capture(cupy.cuda.runtime.streamCaptureModeThreadLocal)
         try:
-            self._issue()
+            self._issue(clock=clock)
         finally:
             graph = self.origin.end_capture()
         return graph
@@ -337,7 +356,9 @@ class CudaExecutable:
                 work[number] = clock.timed(number, start, self.origin)
         return work
 
-    def _issue(self, work: Sequence[Start | None] | None = None) -> None:
+    def _issue(
+        self, work: Sequence[Start | None] | None = None, clock: WaitClock | None = None
+    ) -> None:
         """Start every instruction, or `work` for it, on its stream, after what it waits for."""
         import cupy
 
@@ -350,22 +371,29 @@ class CudaExecutable:
         for number, instruction in enumerate(self.program.instructions):
             start = work[number]
             if start is not None:
-                self._start(number, instruction, start)
+                self._start(number, instruction, start, clock)
         for stream in others:
             join = cupy.cuda.Event(disable_timing=True)
             join.record(stream)
             self.origin.wait_event(join)
         self.words.end(self.origin.ptr)
 
-    def _start(self, number: int, instruction: Instruction, start: Start) -> None:
+    def _start(
+        self, number: int, instruction: Instruction, start: Start, clock: WaitClock | None
+    ) -> None:
         import cupy
 
         here = self._here(instruction)
         streams = [self.backend.stream(d, instruction.stream) for d in here]
+        stamps = clock is not None and number in clock.waits
         for device, stream in zip(here, streams, strict=True):
+            if clock is not None and stamps:
+                clock.begin(number, stream.ptr)
             for wait in instruction.waits:
                 if (wait, device) in self.events:
                     stream.wait_event(self.events[wait, device])
+            if clock is not None and stamps:
+                clock.end(number, stream.ptr)
             self.words.mark(number, device, stream.ptr)
         lead = streams[0]
         for stream in streams[1:]:

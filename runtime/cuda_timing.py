@@ -8,9 +8,12 @@ from functools import partial
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from netc.errors import DeviceError
 from netc.ir.kernels import Call
-from netc_kernels.cuda import table, vendor
+from netc.ir.program import Collective, Launch, Program
+from netc_kernels.cuda import native, table, vendor
 from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.clock import elapsed
 from netc_runtime.backend import Ceilings
@@ -69,6 +72,45 @@ class LaunchClock:
             self.seconds[number] = alone(start, stream, self.repeats, self.graph)
 
         return run
+
+
+class WaitClock:
+    """Reads the GPU's clock where a device's computing begins and ends to wait for exchanges."""
+
+    def __init__(self, program: Program, device: int, stream: Any) -> None:
+        import cupy
+
+        numbers = [
+            number
+            for number, each in enumerate(program.instructions)
+            if isinstance(each, Launch)
+            and each.device == device
+            and any(isinstance(program.instructions[w], Collective) for w in each.waits)
+        ]
+        self.waits = {number: place for place, number in enumerate(numbers)}
+        """By the waiting launch's number, where its pair of times is."""
+        self.memory = cupy.cuda.alloc_pinned_memory(ITEM_BYTES["i64"] * 2 * max(len(numbers), 1))
+        self.times = np.frombuffer(self.memory, np.int64, 2 * len(numbers))
+        if self.waits:
+            # A kernel must be loaded before it is recorded.
+            self.begin(numbers[0], stream.ptr)
+            stream.synchronize()
+
+    def begin(self, number: int, stream: int) -> None:
+        """Have a stream say when it has come to a launch."""
+        self._stamp(2 * self.waits[number], stream)
+
+    def end(self, number: int, stream: int) -> None:
+        """Have a stream say when the launch need wait no more."""
+        self._stamp(2 * self.waits[number] + 1, stream)
+
+    def seconds(self) -> float:
+        """All that was waited in the last run."""
+        return float((self.times[1::2] - self.times[::2]).sum()) / 1e9
+
+    def _stamp(self, place: int, stream: int) -> None:
+        pointer = self.times.ctypes.data + ITEM_BYTES["i64"] * place
+        native.KERNELS["stamp"](Block(pointer, (), "i64"), stream=stream)
 
 
 def gpu_ceilings(precision: str) -> Ceilings:

@@ -79,7 +79,8 @@ class NullExecutable:
             for number, instruction in enumerate(self.program.instructions)
             if isinstance(instruction, Launch) and instruction.device == 0
         }
-        return Timing((self.run().seconds,) * repeats, launches)
+        report = self.run()
+        return Timing((report.seconds,) * repeats, launches, report.exposed_seconds or 0.0)
 
     def write(self, port: Port, value: Array) -> None:
         """Nothing is kept."""

@@ -1,4 +1,4 @@
-"""A word that says how far a stream has come, in memory that the host reads meanwhile."""
+"""Words that say how far a stream has come, and when."""
 
 from __future__ import annotations
 
@@ -17,3 +17,11 @@ def mark(out: Block, *, value: int, stream: int) -> None:
     assert out.elements == 1
     kernel = source.function("mark.cu", "mark")
     source.launch(kernel, (1,), (1,), (out.pointer, np.int32(value)), stream)
+
+
+def stamp(out: Block, *, stream: int) -> None:
+    """Write the GPU's clock, in nanoseconds, once all earlier work of the stream has ended."""
+    assert out.dtype == "i64"
+    assert out.elements == 1
+    kernel = source.function("mark.cu", "stamp")
+    source.launch(kernel, (1,), (1,), (out.pointer,), stream)

@@ -5,7 +5,7 @@ only adds work to the stream. Joined ones do what several ops do in a row: `sgd`
 `bias_db_relu_dx`, `bn_moments`, `bn_slopes`; and bias, add, bn_norm, maxpool_dx and lrn_dx take
 `relu=True`. Those of
 `WORKSPACE_BYTES` take `work`, a block of so many bytes, given the shape of the tensor they sum.
-`mark` is no op: it tells the host how far a stream has come.
+`mark` and `stamp` are no ops: they tell how far a stream has come, and when.
 A kernel is compiled when it is first called, which must not happen while a graph is captured.
 """
 
@@ -69,6 +69,7 @@ KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "init_normal": random.init_normal,
         "init_constant": random.init_constant,
         "mark": mark.mark,
+        "stamp": mark.stamp,
     }
 )
 """Every hand-written kernel but convolutions and products."""

@@ -107,7 +107,8 @@ def _json(
         devices=profile.bundle.train.mesh.size, precision=facts["precision"], backend=backend,
         step_seconds=profile.seconds, steps=list(profile.timing.steps),
         images_per_second=profile.images_per_second, passes=sums,
-        other_seconds=profile.other_seconds, ceilings=asdict(profile.ceilings),
+        other_seconds=profile.other_seconds, exposed_seconds=profile.timing.exposed_seconds,
+        ceilings=asdict(profile.ceilings),
         written=options.output,
     )  # fmt: skip
 
@@ -129,6 +130,10 @@ def _show(options: argparse.Namespace, profile: Profile, found: Iterable[Part]) 
     other, blank = profile.other_seconds, ("-",) * 6
     share = _percent(other / profile.seconds) if other > 0 else "-"
     sums.append(("communication and gaps", seconds_text(max(other, 0.0)), share, *blank))
+    if profile.bundle.train.mesh.size > 1:
+        waited = profile.timing.exposed_seconds
+        share = _percent(waited / profile.seconds)
+        sums.append(("of it, waiting", seconds_text(waited), share, *blank))
     sums.append(("step", seconds_text(profile.seconds), "100 %", *blank))
     print(table(("", *figures), sums))
     devices = profile.bundle.train.mesh.size

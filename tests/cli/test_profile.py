@@ -73,6 +73,8 @@ def test_sums_are_those_of_the_rows(
     launches = sum(row["seconds"] for row in rows)
     assert result["step_seconds"] == pytest.approx(launches + result["other_seconds"])
     assert result["images_per_second"] == pytest.approx(4 / result["step_seconds"])
+    exposed = result["exposed_seconds"]
+    assert 0 < exposed < result["step_seconds"] if devices == "2" else exposed == 0
     assert len(result["steps"]) == 2
     for row in rows:
         assert row["flops_per_second"] == pytest.approx(row["flops"] / row["seconds"])
@@ -98,6 +100,7 @@ def test_table(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     starts = [line.split("  ")[0] for line in out]
     for name in ("conv1", "softmax_loss1", *PASSES, "communication and gaps", "step"):
         assert name in starts
+    assert "of it, waiting" not in starts
     assert out[-1].startswith("median of 1 step, ")
 
 

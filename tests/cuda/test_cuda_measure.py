@@ -50,6 +50,7 @@ def test_every_launch_of_the_first_device_is_timed(devices: int, graph: bool) ->
         program, timing = measured(devices, graph, "native")
     assert set(timing.launches) == timed(program)
     assert len(timing.steps) == STEPS
+    assert (timing.exposed_seconds > 0) == (devices > 1)
 
 
 @pytest.mark.gpu
