@@ -30,7 +30,7 @@ from netc_kernels.cuda.clock import elapsed
 from netc_runtime.backend import StepReport, Timing
 from netc_runtime.comm.device_copies import SharedGpu
 from netc_runtime.comm.ranks import Ranks
-from netc_runtime.comm.reach import PAGE
+from netc_runtime.comm.reach import PAGE_BYTES
 from netc_runtime.comm.watch import leave, stall_seconds, watch_alone
 from netc_runtime.cuda_kernels import Binder, Plans, Start
 from netc_runtime.cuda_ports import PortReader, PortWriter
@@ -72,7 +72,7 @@ class CudaBackend:
         self.ranks, self.graph, self.precision = ranks, graph, precision
         self.plans = Plans() if plans is None else plans
         needed = {d: max(p.arena_bytes[d] for p in programs) for d in self.devices}
-        sizes = {d: max(-(-n // PAGE), 1) * PAGE for d, n in needed.items()}
+        sizes = {d: max(-(-n // PAGE_BYTES), 1) * PAGE_BYTES for d, n in needed.items()}
         self.arenas = {d: cupy.cuda.runtime.malloc(n) for d, n in sizes.items()}
         for d, nbytes in sizes.items():
             cupy.cuda.runtime.memset(self.arenas[d], 255, nbytes)
@@ -121,7 +121,7 @@ class CudaBackend:
         return made
 
     def describe(self) -> Mapping[str, object]:
-        """The GPU and versions."""
+        """The GPU, versions, and how many GPUs of other processes it reaches."""
         import cupy
 
         from netc_kernels.cuda import vendor
@@ -129,10 +129,13 @@ class CudaBackend:
         found = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
         return {"backend": self.name, "gpu": found["name"].decode(), "cupy": cupy.__version__,
                 "cuda": cupy.cuda.runtime.runtimeGetVersion(),
+                "reached_gpus": len(self.places) - len(self.arenas),
                 "cudnn": None if vendor.missing() else vendor.version()}  # fmt: skip
 
     def close(self) -> None:
-        """Give the memory back, and leave the other processes."""
+        """Leave the other processes, or where there are none give the memory back: else others may
+        have it open.
+        """
         import cupy
 
         cupy.cuda.runtime.deviceSynchronize()
@@ -142,7 +145,7 @@ class CudaBackend:
             executable.writer.close()
         if self.collectives is not None:
             self.collectives.close()
-        for pointer in self.arenas.values():
+        for pointer in self.arenas.values() if self.collectives is None else ():
             cupy.cuda.runtime.free(pointer)
         self.arenas = self.places = {}
 
@@ -267,9 +270,9 @@ class CudaExecutable:
 
     def _exposed(self, repeats: int) -> float:
         """Usual seconds in which the first device's computing waits for exchanges."""
+        if not any(isinstance(each, Collective) for each in self.program.instructions):
+            return 0.0  # and so in all processes
         clock = WaitClock(self.program, self.backend.devices[0], self.origin)
-        if not clock.waits:
-            return 0.0
         go = partial(self._issue, clock=clock)
         if self.backend.graph:
             go = partial(self._record(clock).launch, self.origin)

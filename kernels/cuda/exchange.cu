@@ -74,9 +74,11 @@ __device__ inline void tell(unsigned* word, unsigned value) {
     asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(word), "r"(value) : "memory");
 }
 
+// Read while waiting: what else was told is seen after a fence. To acquire each time would empty the
+// multiprocessor's cache, which other work uses meanwhile.
 __device__ inline unsigned told(const unsigned* word) {
     unsigned value;
-    asm volatile("ld.acquire.sys.global.u32 %0, [%1];" : "=r"(value) : "l"(word) : "memory");
+    asm volatile("ld.relaxed.sys.global.u32 %0, [%1];" : "=r"(value) : "l"(word) : "memory");
     return value;
 }
 
@@ -90,6 +92,7 @@ __device__ inline void meet(const Word* words, int me, unsigned count) {
         // The difference is right where the count has begun anew, too.
         while ((int)(told(word) - count) < 0) {
         }
+        asm volatile("fence.acq_rel.sys;" ::: "memory");
     }
     __syncthreads();
 }
@@ -114,7 +117,7 @@ __device__ inline void take(const Word* piece) {
     const unsigned units = (unsigned)piece[2];
     const Word *sizes = piece + 3, *target = sizes + DIMS - 1, *terms = target + DIMS - 1;
     const unsigned stride = gridDim.x * THREADS;
-    // It ends before the numbers of units do.
+    // In 64 bits: one past the last unit need not fit 32.
     for (Word first = blockIdx.x * THREADS + threadIdx.x; first < units; first += AHEAD * stride) {
         Unit found[AHEAD][TERMS];
 #pragma unroll

@@ -16,12 +16,11 @@ FILE = "exchange.cu"
 TYPES = {"f32": 0, "bf16": 1, "f64": 2, "i64": 3}
 OPS = {"": 0, "sum": 0, "max": 1, "min": 2}
 THREADS, UNIT_BYTES, DIMS = 256, 16, 5
-BLOCKS = 64
-"""At most; a GPU does other work meanwhile."""
+BLOCKS = 24
+"""At most: those that wait on all of a program's streams at once must fit a GPU's processors."""
 UNITS_AHEAD = 4
 """That a thread reads before it writes the first of them."""
-WORDS = BLOCKS * 4
-"""Bytes of words of each GPU for each GPU that it meets, and once more."""
+WORD_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,8 @@ class Piece:
     """Elements along each dimension, those furthest apart in the target's memory first."""
     target: Place
     terms: tuple[Place, ...]
+    givers: tuple[int, ...]
+    """Whose memory each term is in, by position in the group."""
 
     def joined(self, item: int) -> Piece:
         """The same with as few dimensions as it needs, for elements of so many bytes."""
@@ -61,7 +62,7 @@ class Piece:
             kept.append(-1)
         outer = kept[:-1]
         first, *terms = (Place(p.address, (*(p.steps[dim] for dim in outer), item)) for p in places)
-        return Piece(tuple(sizes), first, tuple(terms))
+        return Piece(tuple(sizes), first, tuple(terms), self.givers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,13 @@ class Meeting:
     """The GPUs of a group and the words by which they meet."""
 
     words: tuple[int, ...]
-    """Of each GPU: an address of `WORDS` bytes for each GPU and once more, first all zero."""
+    """Of each GPU: the address of `nbytes` that are zero at first."""
     me: int
 
     @staticmethod
-    def word_bytes(ranks: int) -> int:
-        """Of the words of a GPU in a group of so many."""
-        return WORDS * (ranks + 1)
+    def nbytes(ranks: int) -> int:
+        """Of a GPU's words in a group of so many: each block has one for every GPU and a count."""
+        return BLOCKS * (ranks + 1) * WORD_BYTES
 
 
 class Exchange:
@@ -91,28 +92,36 @@ class Exchange:
         """
         import cupy
 
-        ranks, item = len(meeting.words), ITEM_BYTES[dtype]
-        joined = [[[p.joined(item) for p in each] for each in phase] for phase in phases]
-        every = [piece for phase in joined for each in phase for piece in each]
-        self.unit = unit_bytes(every, item)
-        units = max((prod(p.sizes) * item // self.unit for p in every), default=0)
-        assert units < 2**32
-        mine = [phase[meeting.me] for phase in joined]
-        counts = [len(pieces) for pieces in mine]
-        table = [*counts, *[0] * (2 - len(counts)), *meeting.words]
-        for piece in (piece for pieces in mine for piece in pieces):
-            table += record(piece, item, self.unit, ranks)
-        self.table = cupy.asarray(np.array(table, np.uint64))
+        table, unit, self.grid = tabulated(phases, dtype, meeting)
+        # The streams of exchanges do not wait for the one that this would go to.
+        self.table = cupy.asarray(np.array(table, np.uint64), blocking=True)
         self.me, self.phases = np.int32(meeting.me), np.int32(len(phases))
-        self.grid = (min(max(ceil_div(units, THREADS * UNITS_AHEAD), 1), BLOCKS),)
+        width, ranks = unit // ITEM_BYTES[dtype], len(meeting.words)
         self.kernel = source.function(
-            FILE, "exchange", TYPE=TYPES[dtype], WIDTH=self.unit // item, OP=OPS[op], RANKS=ranks
+            FILE, "exchange", TYPE=TYPES[dtype], WIDTH=width, OP=OPS[op], RANKS=ranks
         )
 
     def __call__(self, stream: int) -> None:
         """Start it on a stream."""
         args = (self.table.data.ptr, self.me, self.phases)
         source.launch(self.kernel, self.grid, (THREADS,), args, stream)
+
+
+def tabulated(
+    phases: Sequence[Sequence[Sequence[Piece]]], dtype: str, meeting: Meeting
+) -> tuple[list[int], int, tuple[int]]:
+    """The kernel's table of what one GPU takes, the bytes of a unit, and the grid."""
+    ranks, item = len(meeting.words), ITEM_BYTES[dtype]
+    joined = [[[p.joined(item) for p in each] for each in phase] for phase in phases]
+    every = [piece for phase in joined for each in phase for piece in each]
+    unit = unit_bytes(every, item)
+    units = max((prod(p.sizes) * item // unit for p in every), default=0)
+    assert units < 2**32
+    mine = [phase[meeting.me] for phase in joined]
+    table = [len(mine[0]), len(mine[-1]) if len(mine) > 1 else 0, *meeting.words]
+    for piece in (piece for pieces in mine for piece in pieces):
+        table += record(piece, item, unit, ranks)
+    return table, unit, (min(max(ceil_div(units, THREADS * UNITS_AHEAD), 1), BLOCKS),)
 
 
 def unit_bytes(pieces: Sequence[Piece], item: int) -> int:

@@ -42,7 +42,7 @@ class GpuGroups:
         return made.collective(collective, open_)
 
     def close(self) -> None:
-        """Leave all groups, together with the others; nothing is under way any more."""
+        """Leave all groups; nothing is under way any more."""
         self.nccl.close()
         self.reach.close()
 

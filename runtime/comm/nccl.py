@@ -35,6 +35,8 @@ class NcclGroups:
         os.environ.setdefault("NCCL_NVLS_ENABLE", "0")
         self.ranks = ranks
         self.made: dict[tuple[tuple[int, ...], str], Any] = {}
+        self.met: set[tuple[tuple[int, ...], str]] = set()
+        """Groups that have communicators, of other ranks alone too."""
 
     def collective(self, collective: Collective, open_: Open) -> NcclCollective:
         """A collective that this process takes part in."""
@@ -47,8 +49,9 @@ class NcclGroups:
 
         wanted = dict.fromkeys((c.devices, c.stream) for c in collectives)
         for devices, stream in wanted:
-            if (devices, stream) in self.made:
+            if (devices, stream) in self.met:
                 continue
+            self.met.add((devices, stream))
             own = nccl.get_unique_id() if self.ranks.rank == devices[0] else None
             offered = self.ranks.allgather(own)
             if self.ranks.rank in devices:

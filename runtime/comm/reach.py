@@ -9,25 +9,27 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from netc.ir.program import Collective, Part, View
-from netc.ir.types import ITEM_BYTES, common_elements
+from netc.ir.types import ITEM_BYTES
 from netc_kernels.cuda import exchange
 from netc_kernels.cuda.block import Block
-from netc_kernels.cuda.exchange import Meeting, Piece, Place
-from netc_runtime.comm.inprocess import overlap, shard
+from netc_kernels.cuda.exchange import Meeting, Piece
+from netc_runtime.comm.pieces import dtype_of, phases
 from netc_runtime.comm.ranks import Ranks
 
 Open = Callable[[View], Block]
-Phase = list[list[Piece]]
-"""By position in the group, what a GPU takes."""
-PAGE = 2**21
-"""Memory that other processes open is taken in pieces of so many bytes, which lie alone."""
+PAGE_BYTES = 2**21
+"""Memory that other processes open is taken in multiples of it: smaller pieces share a page."""
+ALIGNED_BYTES = 256
+"""What every such piece begins at a multiple of, wherever a process has it."""
 OFF = "NCCL_P2P_DISABLE"
 """NCCL's own variable: with 1, GPUs are not to reach each other's memory."""
 
@@ -37,23 +39,23 @@ class Reach:
 
     def __init__(self, ranks: Ranks, arena: int) -> None:
         """To be made by all processes together; `arena` is this one's memory, a multiple of
-        `PAGE` bytes.
+        `PAGE_BYTES`.
         """
         import cupy
 
         self.ranks, self.runtime = ranks, cupy.cuda.runtime
-        self.words = self.runtime.malloc(PAGE)
-        self.runtime.memset(self.words, 0, PAGE)
+        self.words = self.runtime.malloc(PAGE_BYTES)
+        self.runtime.memset(self.words, 0, PAGE_BYTES)
         self.runtime.deviceSynchronize()
         self.used = 0
+        self.places: dict[tuple[tuple[int, ...], str], int] = {}
+        self.opened: dict[int, tuple[int, int]] = {}
+        """Of other ranks: where this process has their arena and their words."""
         offer = self._offer(arena)
-        offers = ranks.allgather(offer)
-        self.opened: dict[int, tuple[int, ...]] = {}
-        for rank, given in enumerate(offers):
+        for rank, given in enumerate(ranks.allgather(offer)):
             if rank != ranks.rank and offer is not None and given is not None:
                 self._open(rank, given, offer[0])
-        self.reached = ranks.allgather(frozenset(self.opened))
-        self.places: dict[tuple[tuple[int, ...], str], int] = {}
+        self.reached = self._tried()
 
     def arenas(self) -> dict[int, int]:
         """Where this process has the arena of every other that it reaches."""
@@ -68,8 +70,8 @@ class Reach:
         for devices, stream in dict.fromkeys((c.devices, c.stream) for c in collectives):
             if (devices, stream) not in self.places:
                 self.places[devices, stream] = self.used
-                self.used += Meeting.word_bytes(len(devices))
-                assert self.used <= PAGE, "no words left to meet by"
+                self.used += Meeting.nbytes(len(devices))
+                assert self.used <= PAGE_BYTES // 2, "no words left to meet by"
 
     def collective(self, collective: Collective, open_: Open) -> ReachCollective:
         """A collective of a group whose GPUs reach each other; `open_` knows all their blocks."""
@@ -81,24 +83,23 @@ class Reach:
         return ReachCollective(collective, open_, meeting)
 
     def close(self) -> None:
-        """Leave the others' memory, together with them; nothing is under way any more."""
+        """Leave the others' memory. This process's own stays until it ends: others that still have
+        it open may not be waited for, as one may be leaving because it failed.
+        """
         for addresses in self.opened.values():
             for each in addresses:
                 self.runtime.ipcCloseMemHandle(each)
         self.opened = {}
-        # Memory must not be freed while another process has it open.
-        self.ranks.allgather(None)
-        self.runtime.free(self.words)
 
     def _offer(self, arena: int) -> tuple[str, Any, Any] | None:
         """What another process needs to open this one's memory; None where it is not to."""
-        if os.environ.get(OFF, "0") != "0":
+        if os.environ.get(OFF, "") not in ("", "0"):
             return None
         try:
-            arena, words = map(self.runtime.ipcGetMemHandle, (arena, self.words))
+            of_arena, of_words = map(self.runtime.ipcGetMemHandle, (arena, self.words))
         except self.runtime.CUDARuntimeError:
             return None
-        return _host(), arena, words
+        return _host(), of_arena, of_words
 
     def _open(self, rank: int, given: tuple[str, Any, Any], host: str) -> None:
         """Open another's memory, where GPUs and system allow it."""
@@ -111,8 +112,38 @@ class Reach:
         except self.runtime.CUDARuntimeError:
             for each in opened:
                 self.runtime.ipcCloseMemHandle(each)
-        else:
-            self.opened[rank] = tuple(opened)
+            return
+        arena, words = opened
+        assert not (arena | words) % ALIGNED_BYTES
+        self.opened[rank] = arena, words
+
+    def _tried(self) -> list[frozenset[int]]:
+        """By rank, whose memory it reaches: what it writes there is found by its owner."""
+        me, kind = self.ranks.rank, np.int64
+        mine = np.array([me + 1], kind)
+        for _, words in self.opened.values():
+            self._copy(words + self._place(me), mine.ctypes.data, mine.nbytes, "HostToDevice")
+        # All have written before anyone reads.
+        opened = self.ranks.allgather(frozenset(self.opened))
+        found = np.zeros(1, kind)
+        came = set()
+        for rank in range(self.ranks.size):
+            self._copy(found.ctypes.data, self.words + self._place(rank), 8, "DeviceToHost")
+            if found[0] == rank + 1:
+                came.add(rank)
+        seen = self.ranks.allgather(came)
+        return [
+            frozenset(other for other in others if rank in seen[other])
+            for rank, others in enumerate(opened)
+        ]
+
+    def _place(self, rank: int) -> int:
+        """Where a rank tries to write, behind the words."""
+        return PAGE_BYTES // 2 + 8 * rank
+
+    def _copy(self, target: int, source: int, nbytes: int, way: str) -> None:
+        self.runtime.memcpy(target, source, nbytes, getattr(self.runtime, f"memcpy{way}"))
+        self.runtime.deviceSynchronize()
 
 
 def _host() -> str:
@@ -128,109 +159,23 @@ class ReachCollective:
 
     def __init__(self, collective: Collective, open_: Open, meeting: Meeting) -> None:
         self.starts: list[Callable[[int], None]] = []
+        self.moved: list[tuple[int, int, int]] = []
+        """Giver, taker and bytes of all that this rank takes from others."""
         by_type: dict[str, list[Part]] = {}
         for part in collective.parts:
-            by_type.setdefault(_dtype(part, open_), []).append(part)
+            by_type.setdefault(dtype_of(part, open_), []).append(part)
         for dtype, parts in by_type.items():
             taken = phases(replace(collective, parts=tuple(parts)), open_)
             self.starts.append(exchange.Exchange(taken, dtype, collective.op, meeting))
-        self.moved = list(moved(collective, meeting.me, open_))
-        """Giver, taker and bytes of what this rank gets."""
+            for piece in (piece for phase in taken for piece in phase[meeting.me]):
+                self._count(collective.devices, meeting.me, piece, ITEM_BYTES[dtype])
 
     def __call__(self, stream: int) -> None:
         """Start it on a stream."""
         for start in self.starts:
             start(stream)
 
-
-def phases(collective: Collective, open_: Open) -> list[Phase]:
-    """What every GPU takes from where: all parts of a collective, in one phase or two."""
-    if collective.kind != "all_reduce":
-        made: Phase = [[] for _ in collective.devices]
-        for part in collective.parts:
-            for taker, pieces in enumerate(made):
-                pieces += _wanted(part, taker, collective.op, open_)
-        return [made]
-    halves: list[Phase] = [[[] for _ in collective.devices] for _ in range(2)]
-    for part in collective.parts:
-        sources = [open_(view) for view in part.sources if view is not None]
-        targets = [open_(view) for view in part.targets if view is not None]
-        for taker, target in enumerate(targets):
-            for owner in range(len(targets)):
-                own = owner == taker
-                from_ = sources if own else targets[owner : owner + 1]
-                halves[not own][taker] += _shard(target, from_, owner, len(targets))
-    return halves
-
-
-def _wanted(part: Part, taker: int, op: str, open_: Open) -> Iterator[Piece]:
-    """What a GPU takes of a part: a reduction, or copies."""
-    wanted = part.targets[taker]
-    if wanted is None:
-        return
-    target = open_(wanted)
-    terms: list[Place] = []
-    for given in part.sources:
-        here, there = ((), ()) if given is None else overlap(wanted, given)
-        sizes = tuple(each.stop - each.start for each in here)
-        if given is None or not prod(sizes):
-            continue
-        source = open_(given)
-        assert source.dtype == target.dtype
-        term = _place(source, there, target.nhwc)
-        if op:
-            terms.append(term)
-        elif (place := _place(target, here, target.nhwc)) != term:
-            yield Piece(_ordered(sizes, target.nhwc), place, (term,))
-    if terms:
-        whole = tuple(slice(0, size) for size in target.shape)
-        place = _place(target, whole, target.nhwc)
-        yield Piece(_ordered(target.shape, target.nhwc), place, tuple(terms))
-
-
-def _shard(target: Block, sources: Sequence[Block], owner: int, owners: int) -> Iterator[Piece]:
-    start, stop = shard(target.elements, owner, owners)
-    if start < stop:
-        item = ITEM_BYTES[target.dtype]
-        places = (Place(each.pointer + start * item, (item,)) for each in (target, *sources))
-        first, *terms = places
-        yield Piece((stop - start,), first, tuple(terms))
-
-
-def _place(block: Block, box: Sequence[slice], nhwc: bool) -> Place:
-    """Where a box of a block begins; steps in the order of memory that `nhwc` tells."""
-    item = ITEM_BYTES[block.dtype]
-    dims = _ordered(tuple(range(len(block.shape))), block.nhwc)
-    steps, step = [0] * len(dims), item
-    for dim in reversed(dims):
-        steps[dim], step = step, step * block.shape[dim]
-    address = block.pointer + sum(each.start * s for each, s in zip(box, steps, strict=True))
-    return Place(address, _ordered(tuple(steps), nhwc))
-
-
-def _ordered(values: tuple[int, ...], nhwc: bool) -> tuple[int, ...]:
-    """Values by dimension in the order of memory."""
-    return tuple(values[i] for i in (0, 2, 3, 1)) if nhwc else values
-
-
-def _dtype(part: Part, open_: Open) -> str:
-    return next(open_(view).dtype for view in part.targets if view is not None)
-
-
-def moved(collective: Collective, me: int, open_: Open) -> Iterator[tuple[int, int, int]]:
-    """Giver, taker and bytes of all that the GPU at a position takes from others."""
-    devices = collective.devices
-    for part in collective.parts:
-        wanted = part.targets[me]
-        if wanted is None:
-            continue
-        item, owners = ITEM_BYTES[open_(wanted).dtype], len(devices)
-        for giver, given in enumerate(part.sources):
-            if giver == me or given is None:
-                continue
-            if collective.kind == "all_reduce":
-                shards = (shard(prod(wanted.shape), each, owners) for each in (me, giver))
-                elements = sum(stop - start for start, stop in shards)
-            else:
-                elements = common_elements(wanted, given)
-            yield devices[giver], devices[me], elements * item
+    def _count(self, devices: tuple[int, ...], me: int, piece: Piece, item: int) -> None:
+        for giver in piece.givers:
+            if giver != me:
+                self.moved.append((devices[giver], devices[me], prod(piece.sizes) * item))

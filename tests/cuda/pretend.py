@@ -18,6 +18,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from math import prod
 from typing import Any
 from unittest import mock
 
@@ -28,6 +29,7 @@ from streams import Try, World
 from netc_kernels.cuda import exchange, table
 from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.reference import KERNELS as REFERENCE
+from netc_runtime.comm.reach import ALIGNED_BYTES
 from netc_runtime.comm.watch import STALL
 
 NUMPY = {"f32": np.float32, "bf16": np.uint16, "i64": np.int64, "f64": np.float64}
@@ -376,34 +378,33 @@ def _meet(communicator: NcclCommunicator, parts: Any, told: list[int]) -> bool:
 
 
 class Exchange:
-    """Pieces taken from others' memory, once all threads of a group have come to the same one."""
+    """The kernel of that name, read from its table: all threads of a group come to the same one."""
 
     def __init__(self, phases: Any, dtype: str, op: str, meeting: Any) -> None:
-        taken = [each[meeting.me] for each in phases]
-        self.phases = [[piece.joined(ITEM_BYTES[dtype]) for piece in each] for each in taken]
-        self.dtype, self.meeting = NUMPY[dtype], meeting
+        self.table, self.unit, _ = exchange.tabulated(phases, dtype, meeting)
+        self.dtype, self.item, self.meeting = NUMPY[dtype], ITEM_BYTES[dtype], meeting
         self.combine = {"sum": np.add, "max": np.maximum, "min": np.minimum}.get(op)
-        self.left: list[Any] | None = None
+        self.steps = [self._come, partial(self._take, 0, self.table[0]), self._come]
+        if len(phases) == 2:
+            self.steps += [partial(self._take, self.table[0], self.table[1]), self._come]
+        self.left: list[Any] = []
         self.count = 0
 
     def __call__(self, stream: int) -> None:
         def work() -> bool:
-            if self.left is None:
-                self.left = [self._come, *(step for each in self.phases for step in
-                             (partial(self._take, each), self._come))]  # fmt: skip
+            self.left = self.left or list(self.steps)
             while self.left:
                 if not self.left[0]():
                     return False
                 self.left.pop(0)
-            self.left = None
             return True
 
         WORLD.put(stream, work)
 
     def _come(self) -> bool:
         """Write the number of this meeting where every other sees it; whether all have come."""
-        words = [over(each, (len(self.meeting.words) + 1,), np.uint32) for each in
-                 self.meeting.words]  # fmt: skip
+        ranks = len(self.meeting.words)
+        words = [over(each, (ranks + 1,), np.uint32) for each in self.meeting.words]
         mine = words[self.meeting.me]
         if not self.count:
             mine[-1] += 1
@@ -415,26 +416,46 @@ class Exchange:
         self.count = 0
         return True
 
-    def _take(self, pieces: Any) -> bool:
-        for piece in pieces:
-            total, *others = (self._seen(piece, term) for term in piece.terms)
-            wide = widened(total)
-            for other in others:
-                assert self.combine is not None
-                wide = self.combine(wide, widened(other))
-            target = self._seen(piece, piece.target)
-            np.copyto(target, total) if not others else store(target, wide)
+    def _take(self, first: int, count: int) -> bool:
+        ranks = len(self.meeting.words)
+        size = 3 + 2 * (exchange.DIMS - 1) + exchange.DIMS * ranks
+        for at in range(first, first + count):
+            start = 2 + ranks + at * size
+            self._piece(self.table[start : start + size])
         return True
 
-    def _seen(self, piece: Any, place: Any) -> Any:
-        count = 1 + sum((n - 1) * s for n, s in zip(piece.sizes, place.steps, strict=True)) // (
-            np.dtype(self.dtype).itemsize
+    def _piece(self, piece: Any) -> None:
+        outer = exchange.DIMS - 1
+        target, terms, units = piece[:3]
+        sizes, steps, rest = (
+            piece[3 : 3 + outer],
+            piece[3 + outer : 3 + 2 * outer],
+            piece[3 + 2 * outer :],
         )
-        return as_strided(over(place.address, (count,), self.dtype), piece.sizes, place.steps)
+        assert units % prod(sizes) == 0
+        sizes = (units // prod(sizes), *sizes[:-1], sizes[-1] * self.unit // self.item)
+        places = [rest[i * exchange.DIMS : (i + 1) * exchange.DIMS] for i in range(terms)]
+        total, *others = (self._seen(place[0], place[1:], sizes) for place in places)
+        found = self._seen(target, steps, sizes)
+        wide = widened(total)
+        for other in others:
+            assert self.combine is not None
+            wide = self.combine(wide, widened(other))
+        np.copyto(found, total) if not others else store(found, wide)
+
+    def _seen(self, address: int, steps: Any, sizes: Any) -> Any:
+        assert address % self.unit == 0
+        assert all(step % self.unit == 0 for step in steps)
+        strides = (*steps, self.item)
+        reach = sum((n - 1) * step for n, step in zip(sizes, strides, strict=True))
+        memory = over(address, (reach // self.item + 1,), self.dtype)
+        return as_strided(memory, sizes, strides)
 
 
 def malloc(nbytes: int) -> int:
-    memory = np.zeros(max(nbytes, 1), np.uint8)
+    room = np.zeros(max(nbytes, 1) + ALIGNED_BYTES, np.uint8)
+    start = -room.ctypes.data % ALIGNED_BYTES
+    memory = room[start : start + max(nbytes, 1)]
     WORLD.memory[memory.ctypes.data] = memory
     return int(memory.ctypes.data)
 

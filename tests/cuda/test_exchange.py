@@ -18,7 +18,7 @@ from netc.ir.program import Collective, Part, View
 from netc_kernels import cuda
 from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.exchange import Meeting
-from netc_runtime.comm.reach import PAGE, ReachCollective, moved
+from netc_runtime.comm.reach import PAGE_BYTES, ReachCollective
 
 NUMPY = {"f32": np.float32, "bf16": np.uint16, "f64": np.float64, "i64": np.int64}
 COMBINE = {"sum": np.add, "max": np.maximum, "min": np.minimum}
@@ -91,10 +91,10 @@ class Memory:
         self.item = ITEM_BYTES[case.dtype]
         self.size = GUARD + prod(case.shape) * self.item + GUARD
         self.arenas = [self.runtime.malloc(2 * self.size) for _ in range(case.ranks)]
-        self.words = [self.runtime.malloc(PAGE) for _ in range(case.ranks)]
+        self.words = [self.runtime.malloc(PAGE_BYTES) for _ in range(case.ranks)]
         for arena, words in zip(self.arenas, self.words, strict=True):
             self.runtime.memset(arena, 255, 2 * self.size)
-            self.runtime.memset(words, 0, PAGE)
+            self.runtime.memset(words, 0, PAGE_BYTES)
 
     def open(self, view: View) -> Block:
         name, rank = view.buffer.split("@")
@@ -219,14 +219,17 @@ def test_devices_of_a_gpu_get_what_they_want(case: Case) -> None:
     check(case, cupy)
 
 
-def test_what_comes_from_others_is_counted() -> None:
-    def bytes_of(case: Case) -> list[list[tuple[int, int, int]]]:
-        def open_(view: View) -> Block:
-            return Block(0, view.shape, case.dtype)
+def test_what_comes_from_others_is_counted(nothing: Any) -> None:
+    def taken(case: Case) -> list[list[tuple[int, int, int]]]:
+        memory = Memory(case, nothing)
+        meetings = [Meeting(tuple(memory.words), rank) for rank in range(case.ranks)]
+        return [ReachCollective(collective(case), memory.open, each).moved for each in meetings]
 
-        return [list(moved(collective(case), rank, open_)) for rank in range(case.ranks)]
-
-    gathered = bytes_of(Case(3, (7, 2), "all_gather", given=0))
+    gathered = taken(Case(3, (7, 2), "all_gather", given=0))
     assert gathered == [[(1, 0, 24), (2, 0, 8)], [(0, 1, 24), (2, 1, 8)], [(0, 2, 24), (1, 2, 24)]]
-    summed = bytes_of(Case(3, (7,), "all_reduce", op="sum"))
-    assert summed == [[(1, 0, 24), (2, 0, 16)], [(0, 1, 24), (2, 1, 16)], [(0, 2, 16), (1, 2, 16)]]
+    summed = [sorted(each) for each in taken(Case(3, (7,), "all_reduce", op="sum"))]
+    assert summed == [
+        [(1, 0, 12), (1, 0, 12), (2, 0, 4), (2, 0, 12)],
+        [(0, 1, 12), (0, 1, 12), (2, 1, 4), (2, 1, 12)],
+        [(0, 2, 4), (0, 2, 12), (1, 2, 4), (1, 2, 12)],
+    ]

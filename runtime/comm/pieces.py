@@ -1,0 +1,100 @@
+"""What each GPU of a collective takes from where, as pieces of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import prod
+
+from netc.ir.program import Collective, Part, View
+from netc.ir.types import ITEM_BYTES
+from netc_kernels.cuda.block import Block
+from netc_kernels.cuda.exchange import Piece, Place
+from netc_runtime.comm.inprocess import overlap, shard
+
+Open = Callable[[View], Block]
+Phase = list[list[Piece]]
+"""By position in the group, what a GPU takes."""
+
+
+def phases(collective: Collective, open_: Open) -> list[Phase]:
+    """What every GPU takes from where: all parts of a collective, in one phase or two."""
+    if collective.kind == "all_reduce":
+        return _in_shards(collective, open_)
+    made: Phase = [[] for _ in collective.devices]
+    for part in collective.parts:
+        for taker, pieces in enumerate(made):
+            pieces += _wanted(part, taker, collective.op, open_)
+    return [made]
+
+
+def _in_shards(collective: Collective, open_: Open) -> list[Phase]:
+    """Each GPU reduces a shard, and takes the others' from them."""
+    group = range(len(collective.devices))
+    reduced: Phase = [[] for _ in group]
+    copied: Phase = [[] for _ in group]
+    for part in collective.parts:
+        sources = [open_(view) for view in part.sources if view is not None]
+        targets = [open_(view) for view in part.targets if view is not None]
+        for owner in group:
+            made = targets[owner]
+            reduced[owner] += _shard(made, dict(enumerate(sources)), owner, len(group))
+            for taker in group:
+                if taker != owner:
+                    copied[taker] += _shard(targets[taker], {owner: made}, owner, len(group))
+    return [reduced, copied]
+
+
+def _wanted(part: Part, taker: int, op: str, open_: Open) -> Iterator[Piece]:
+    """What a GPU takes of a part: a reduction, or copies."""
+    wanted = part.targets[taker]
+    if wanted is None:
+        return
+    target = open_(wanted)
+    terms: dict[int, Place] = {}
+    for giver, given in enumerate(part.sources):
+        here, there = ((), ()) if given is None else overlap(wanted, given)
+        sizes = tuple(each.stop - each.start for each in here)
+        if given is None or not prod(sizes):
+            continue
+        source = open_(given)
+        assert source.dtype == target.dtype
+        term = _place(source, there, target.nhwc)
+        if op:
+            terms[giver] = term
+        elif (place := _place(target, here, target.nhwc)) != term:
+            yield Piece(_ordered(sizes, target.nhwc), place, (term,), (giver,))
+    if terms:
+        whole = tuple(slice(0, size) for size in target.shape)
+        place, sizes = _place(target, whole, target.nhwc), _ordered(target.shape, target.nhwc)
+        yield Piece(sizes, place, tuple(terms.values()), tuple(terms))
+
+
+def _shard(target: Block, sources: Mapping[int, Block], owner: int, owners: int) -> Iterator[Piece]:
+    """An owner's shard of a target, from the blocks of some givers."""
+    start, stop = shard(target.elements, owner, owners)
+    if start < stop:
+        item = ITEM_BYTES[target.dtype]
+        places = (Place(b.pointer + start * item, (item,)) for b in (target, *sources.values()))
+        first, *terms = places
+        yield Piece((stop - start,), first, tuple(terms), tuple(sources))
+
+
+def _place(block: Block, box: Sequence[slice], nhwc: bool) -> Place:
+    """Where a box of a block begins; steps in the order of memory that `nhwc` tells."""
+    item = ITEM_BYTES[block.dtype]
+    dims = _ordered(tuple(range(len(block.shape))), block.nhwc)
+    steps, step = [0] * len(dims), item
+    for dim in reversed(dims):
+        steps[dim], step = step, step * block.shape[dim]
+    address = block.pointer + sum(each.start * s for each, s in zip(box, steps, strict=True))
+    return Place(address, _ordered(tuple(steps), nhwc))
+
+
+def _ordered(values: tuple[int, ...], nhwc: bool) -> tuple[int, ...]:
+    """Values by dimension in the order of memory."""
+    return tuple(values[i] for i in (0, 2, 3, 1)) if nhwc else values
+
+
+def dtype_of(part: Part, open_: Open) -> str:
+    """The type of the elements of a part."""
+    return next(open_(view).dtype for view in part.targets if view is not None)
