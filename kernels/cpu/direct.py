@@ -21,6 +21,7 @@ from netc_kernels.cpu.shape import Array, Conv, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import (
     LANES,
+    distance,
     kernel,
     load,
     load_first,
@@ -323,6 +324,7 @@ def _some_lines(
         pixel, of_row = p.pitch, p.width * p.pitch
     few = p.size_y * p.size_x * p.channels <= 2 * DEPTH
     plain = few and not (relu or bias.size or positive.size)
+    other = distance(positive, y) if positive.size else 0
     for first in range(0, p.filters, PANEL):
         panel = first * p.size_y * p.size_x * p.channels
         straight = plain and p.filters - first >= PANEL
@@ -335,9 +337,13 @@ def _some_lines(
             # products of few terms need no place of their own before they are written
             done = count // TALL * TALL if straight else 0
             to = p.to + n * p.to_image + i * p.to_row + first
-            _row(y, to, p.to_pixel, source, at, work, p, pixel, of_row, panel, done)
-            to, at = sums + (row - start) * (p.columns + TALL) * PANEL, at + done * p.step_x * pixel
-            _row(work, to, PANEL, source, at, work, p, pixel, of_row, panel, count - done)
+            _row(y, to, p.to_pixel, source, at, work, p, pixel, of_row, panel, done, y, to, other)
+            near, at = to + done * p.to_pixel, at + done * p.step_x * pixel
+            to = sums + (row - start) * (p.columns + TALL) * PANEL
+            _row(
+                work, to, PANEL, source, at, work, p, pixel, of_row, panel, count - done, y, near,
+                other,
+            )  # fmt: skip
             _write(y, p, row, first, done, count, work, to, bias, positive, relu)
 
 
@@ -354,6 +360,9 @@ def _row(
     of_row: int,
     panel: int,
     count: int,
+    near: Any,
+    near_at: int,
+    other: int,
 ) -> None:
     """Multiply the pixels of one row by one panel of filters, some terms at a time."""
     # the taps of a row are one sum if nothing is between them
@@ -363,7 +372,10 @@ def _row(
     together = max(1, 2 * DEPTH // inner) if inner and run == p.size_x else 1
     pieces = inner if inner <= 2 * DEPTH else DEPTH
     if not inner * p.size_y * p.size_x:
-        _terms(out, to, to_pixel, x, at, step, of_row, work, panel, 0, 0, count, False)
+        _terms(
+            out, to, to_pixel, x, at, step, of_row, work, panel, 0, 0, count, False, near, near_at,
+            p.to_pixel, other,
+        )  # fmt: skip
         return
     for r in range(0, p.size_y, together):
         rows = min(together, p.size_y - r)
@@ -373,7 +385,7 @@ def _row(
                 b, a = panel + (tap * p.channels + depth) * PANEL, at + r * of_row + s * pixel
                 _terms(
                     out, to, to_pixel, x, a + depth, step, of_row, work, b, rows, terms, count,
-                    tap + depth > 0,
+                    tap + depth > 0, near, near_at, p.to_pixel, other,
                 )  # fmt: skip
 
 
@@ -392,19 +404,33 @@ def _terms(
     inner: int,
     count: int,
     add: bool,
+    near: Any,
+    near_at: int,
+    near_row: int,
+    other: int,
 ) -> None:
     """Multiply `count` pixels, `step` elements apart; more are computed where there are more."""
     done, last = 0, x.size - (outer - 1) * of_row - inner
     while done < count:
         row, of = to + done * to_pixel, at + done * step
+        close = near_at + done * near_row
         if count - done > SHORT and of + (TALL - 1) * step <= last:
-            tall(out, row, to_pixel, x, of, step, of_row, work, panel, outer, inner, add)
+            tall(
+                out, row, to_pixel, x, of, step, of_row, work, panel, outer, inner, add, near,
+                close, near_row, other,
+            )  # fmt: skip
             done += TALL
         elif of + (SHORT - 1) * step <= last:
-            short(out, row, to_pixel, x, of, step, of_row, work, panel, outer, inner, add)
+            short(
+                out, row, to_pixel, x, of, step, of_row, work, panel, outer, inner, add, near,
+                close, near_row, other,
+            )  # fmt: skip
             done += SHORT
         else:
-            single(out, row, to_pixel, x, of, step, of_row, work, panel, outer, inner, add)
+            single(
+                out, row, to_pixel, x, of, step, of_row, work, panel, outer, inner, add, near,
+                close, near_row, other,
+            )  # fmt: skip
             done += 1
 
 

@@ -12,7 +12,8 @@ Everything is float32.
 from typing import Any, NamedTuple
 
 from netc_kernels.cpu.direct import Pass, forward_pass
-from netc_kernels.cpu.product import PANEL, SHORT, crossed
+from netc_kernels.cpu.product import PANEL, SHORT, TALL, crossed_short, crossed_tall
+from netc_kernels.cpu.several import clear_run
 from netc_kernels.cpu.shape import Array, Conv, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import (
@@ -30,8 +31,6 @@ from netc_kernels.cpu.vector import (
 
 PIXELS = 112
 """Pixels to sum over at a time, or one row of them; two panels of them fit the first cache."""
-SMALL_SUMS = 1 << 17
-"""Above so many elements sums leave the cache, and are visited half as often."""
 FEW = min(LANES, 16)
 """Up to so many channels a window's are taken together."""
 
@@ -74,13 +73,12 @@ def layout(p: Pass) -> Layout:
     reach = p.columns if folded else (p.columns - 1) * p.step_x + p.size_x
     line = reach if folded else reach * p.size_y
     taps = 1 if folded else taps
-    few = p.size_y * p.size_x * p.channels * p.filters <= SMALL_SUMS
-    lines = max(1, (PIXELS if few else 2 * PIXELS) // max(1, p.columns))
-    columns, gradients = up(channels, PANEL), lines * p.columns * PANEL
+    lines = max(1, PIXELS // max(1, p.columns))
+    columns, gradients = up(channels, PANEL), lines * p.columns * TALL
     pixel, inputs = (columns + LANES, PANEL) if folded else (PANEL, lines * line * PANEL)
     gradients_at = lines * line * pixel * (1 if folded else columns // PANEL)
-    sums_at = gradients_at + up(p.filters, PANEL) // PANEL * gradients
-    tap = up(p.filters, SHORT) * columns
+    sums_at = up(gradients_at + -(-p.filters // TALL) * gradients, LANES)
+    tap = up(p.filters, TALL) * columns
     scratch = sums_at + taps * tap
     return Layout(
         lines, folded, taps, channels, reach, line, pixel, inputs, gradients, gradients_at, sums_at,
@@ -131,18 +129,30 @@ def add_lines(
                 _lay_out_windows(x, p, plan, line, work, at, line - first)
             else:
                 _lay_out_rows(x, p, plan, line, work, at, line - first)
-        for k in range(0, p.filters, SHORT):
-            a = at + plan.gradients_at + k // PANEL * plan.gradients + k % PANEL
-            for c in range(0, plan.channels, PANEL):
-                for tap in range(plan.taps):
-                    r, s = divmod(tap, p.size_x)
-                    b = at + c // PANEL * plan.inputs + (r * plan.reach + s) * plan.pixel
-                    out = at + plan.sums_at + tap * plan.tap + k * plan.columns + c
-                    step = 1 if plan.folded else p.step_x
-                    crossed(
-                        work, out, plan.columns, work, a, p.columns * PANEL, work, b,
-                        plan.line * plan.pixel, step * plan.pixel, last - first, p.columns,
-                        first > start,
+        _add_products(p, plan, work, at, last - first, first > start)
+
+
+@kernel
+def _add_products(p: Pass, plan: Layout, work: Any, at: int, lines: int, add: bool) -> None:
+    """Add the products of some lines to the sums, or write them."""
+    # a panel of the input stays in the first cache while all panels of the gradient pass
+    for c in range(0, plan.channels, PANEL):
+        for tap in range(plan.taps):
+            r, s = divmod(tap, p.size_x)
+            b = at + c // PANEL * plan.inputs + (r * plan.reach + s) * plan.pixel
+            step = (1 if plan.folded else p.step_x) * plan.pixel
+            for k in range(0, p.filters, TALL):
+                a = at + plan.gradients_at + k // TALL * plan.gradients
+                out = at + plan.sums_at + tap * plan.tap + k * plan.columns + c
+                if p.filters - k > SHORT:
+                    crossed_tall(
+                        work, out, plan.columns, work, a, p.columns * TALL, work, b,
+                        plan.line * plan.pixel, step, lines, p.columns, add,
+                    )  # fmt: skip
+                else:
+                    crossed_short(
+                        work, out, plan.columns, work, a, p.columns * TALL, work, b,
+                        plan.line * plan.pixel, step, lines, p.columns, add,
                     )  # fmt: skip
 
 
@@ -152,13 +162,23 @@ def _lay_out_gradient(
 ) -> None:
     """Lay out a row of the output's gradient in panels; zeros where there are no pixels."""
     n, i = divmod(line, p.rows)
-    to = at + plan.gradients_at + slot * p.columns * PANEL
-    for q in range(p.columns):
-        of = p.to + n * p.to_image + i * p.to_row + q * p.to_pixel
-        inside = line * p.columns + q < p.pixels
-        for k in range(0, p.filters, LANES):
-            value = load_first(dy, of + k, p.filters - k if inside else 0)
-            store(work, to + k // PANEL * plan.gradients + q * PANEL + k % PANEL, value)
+    to = at + plan.gradients_at + slot * p.columns * TALL
+    of = p.to + n * p.to_image + i * p.to_row
+    inside = max(0, min(p.columns, p.pixels - line * p.columns))
+    # what is wider than a panel is read at once, unless it may lie beyond the array
+    whole = max(0, p.filters - LANES) // TALL * TALL
+    for _ in range(inside):
+        place = to
+        for k in range(0, whole, TALL):
+            store_first(work, place, load(dy, of + k), TALL)
+            place += plan.gradients
+        for k in range(whole, p.filters, TALL):
+            value = load_first(dy, of + k, min(p.filters - k, TALL))
+            store_first(work, place, value, TALL)
+            place += plan.gradients
+        to, of = to + TALL, of + p.to_pixel
+    for k in range(0, p.filters, TALL):
+        clear_run(work, to + k // TALL * plan.gradients, (p.columns - inside) * TALL)
 
 
 @inline
@@ -174,19 +194,29 @@ def _source(p: Pass, line: int, r: int, column: int) -> int:
 @kernel
 def _lay_out_rows(x: Any, p: Pass, plan: Layout, line: int, work: Any, at: int, slot: int) -> None:
     """Lay out what the windows of one row of the output cover, in panels of channels."""
+    n, i = divmod(line, p.rows)
     # the last row may be short where rows are no more than numbers of pixels
     inside = plan.reach if plan.reach > p.columns else p.pixels - line * p.columns
+    first = min(max(0, p.left), plan.reach)
+    last = max(first, min(p.left + p.width, inside, plan.reach))
+    whole = p.channels // LANES * LANES
     for r in range(p.size_y):
-        to = at + (slot * plan.line + r * plan.reach) * PANEL
-        for s in range(plan.reach):
-            of = _source(p, line, r, s - p.left)
-            if of >= 0 and s < inside:
-                for c in range(0, p.channels, LANES):
-                    value = load_first(x, of + c, p.channels - c)
-                    store(work, to + c // PANEL * plan.inputs + s * PANEL + c % PANEL, value)
-            else:
-                for c in range(0, p.channels, LANES):
-                    store(work, to + c // PANEL * plan.inputs + s * PANEL + c % PANEL, splat(0.0))
+        row, to = i * p.step_y - p.top + r, at + (slot * plan.line + r * plan.reach) * PANEL
+        start, stop = (first, last) if 0 <= row < p.height else (0, 0)
+        of = ((n * p.height + row) * p.width + start - p.left) * p.pitch + p.first
+        for s in range(start, stop):
+            place = to + s * PANEL
+            for c in range(0, whole, LANES):
+                store(work, place + c % PANEL, load(x, of + c))
+                place += plan.inputs if c % PANEL else 0
+            if whole < p.channels:
+                value = load_first(x, of + whole, p.channels - whole)
+                store(work, place + whole % PANEL, value)
+            of += p.pitch
+        for c in range(0, plan.columns, PANEL):
+            place = to + c // PANEL * plan.inputs
+            clear_run(work, place, start * PANEL)
+            clear_run(work, place + stop * PANEL, (plan.reach - stop) * PANEL)
 
 
 @kernel

@@ -5,7 +5,7 @@ overlap. Here a kernel says itself what is done 16 (8 without AVX-512) channels 
 `load`, `store`, `+`, `-`, `*` and a few functions, which become one instruction each.
 
 Compiled kernels are kept on disk by Numba, which looks at the file of the kernel only: after a
-change in this file or in `product`, remove the `__pycache__` folders.
+change in this file, in `product` or in `assembly`, remove the `__pycache__` folders.
 """
 
 import operator
@@ -147,6 +147,17 @@ def fetch(typing: Any, array: Any, at: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.intp), emit
+
+
+@intrinsic
+def distance(typing: Any, array: Any, other: Any) -> Any:
+    """Bytes from the first element of the other array to that of an array."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        starts = [data(context, builder, signature.args[i], args[i]) for i in (0, 1)]
+        return builder.sub(*(builder.ptrtoint(start, ir.IntType(64)) for start in starts))
+
+    return types.intp(array, other), emit
 
 
 @intrinsic

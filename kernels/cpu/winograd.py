@@ -358,8 +358,12 @@ def _rows(
     while done < rows:
         out, a = to + done * to_row, of + done * row
         if rows - done > SHORT:
-            tall(work, out, to_row, work, a, row, 0, work, panel, 1, terms, add)
+            tall(
+                work, out, to_row, work, a, row, 0, work, panel, 1, terms, add, work, out, to_row, 0
+            )
             done += TALL
         else:
-            short(work, out, to_row, work, a, row, 0, work, panel, 1, terms, add)
+            short(
+                work, out, to_row, work, a, row, 0, work, panel, 1, terms, add, work, out, to_row, 0
+            )
             done += SHORT
