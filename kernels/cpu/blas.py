@@ -29,7 +29,7 @@ FEW = 16
 """Of fewer channels or filters products are mostly overhead."""
 MANY_PIXELS = 256
 """Rows of a product from which on BLAS's packing of the filters is worth its time."""
-LARGE_FILTERS = 1 << 20
+LARGE_FILTERS = 1 << 19
 """Elements of filters that leave the second cache, so that they must be read seldom."""
 
 
@@ -39,19 +39,17 @@ def applies(shape: Conv) -> bool:
 
 
 def is_usual(shape: Conv) -> bool:
-    """Whether the two here are most often faster than `direct`."""
-    apart = shape.size == (1, 1) and shape.stride != (1, 1)
-    return has_large_filters(shape) or (apart and _has_many_pixels(shape))
-
-
-def has_large_filters(shape: Conv) -> bool:
-    """Whether a group's filters are large, and used often enough."""
+    """Whether the two here are most often faster than `direct`: with strides, where a group's
+    filters are large and used often enough.
+    """
     filters = shape.filters * shape.channels * shape.size[0] * shape.size[1] // shape.groups**2
-    return filters >= LARGE_FILTERS and _has_many_pixels(shape)
+    pixels = shape.images * shape.outputs[0] * shape.outputs[1]
+    return shape.stride != (1, 1) and filters >= LARGE_FILTERS and pixels >= MANY_PIXELS
 
 
-def _has_many_pixels(shape: Conv) -> bool:
-    return shape.images * shape.outputs[0] * shape.outputs[1] >= MANY_PIXELS
+def is_usual_for_filters(shape: Conv) -> bool:
+    """The same for the gradient of the filters."""
+    return shape.size == (1, 1) and is_usual(shape)
 
 
 def forward_workspace(shape: Conv, threads: int) -> int:

@@ -112,7 +112,7 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
                 blas_weights.backward_weights,
                 blas_weights.workspace,
                 blas.applies,
-                blas.has_large_filters,
+                blas.is_usual_for_filters,
             ),
             Implementation(
                 "direct", direct_weights.backward_weights, direct_weights.workspace, _always

@@ -218,10 +218,10 @@ def test_what_is_usual_depends_on_the_shape() -> None:
         conv 1x1 64 /2
         fc 10
         softmax_loss"""
-    for batch, deep, strided in ((16, "blas", "blas"), (8, "blas", "direct"), (2, *["direct"] * 2)):
+    for batch, deep in ((8, "blas"), (2, "direct")):
         chosen = [n for launch in launches(compiled(network(text), batch)) for n in names(launch)]
         forward = [name for name in chosen if name.startswith("conv.")]
-        assert forward == ["conv.direct", "conv.winograd", f"conv.{deep}", f"conv.{strided}"]
+        assert forward == ["conv.direct", "conv.winograd", f"conv.{deep}", "conv.direct"]
 
 
 ABSENT = """
