@@ -10,7 +10,7 @@ import numpy as np
 
 from netc_kernels.cpu.shape import Array
 from netc_kernels.cpu.threads import Pool
-from netc_kernels.cpu.vector import LANES, kernel, load, load_first, splat, store
+from netc_kernels.cpu.vector import LANES, inline, kernel, load, load_first, splat, store
 
 GRAIN = 1 << 16
 """Elements that a thread takes at a time."""
@@ -18,6 +18,8 @@ SLOTS = 16
 """Ranges of rows that sums per channel are made over; the same for any number of threads."""
 BLOCK = 64
 """Rows summed at a time, so that errors stay small."""
+ALONE = 1 << 18
+"""Elements that one thread sums in the time in which another would come to help."""
 
 
 def _over(pool: Pool, size: int, part: Any, *arrays: Any) -> None:
@@ -115,24 +117,26 @@ def channel_sums(out: Array, x: Array, work: Array, pool: Pool, scale: float = 1
     The result is the same for any number of threads.
     """
     channels, flat = x.shape[-1], x.reshape(-1)
-    (total,) = _by_slots(
-        x, work, pool, 1, lambda at, start, stop: sum_rows(work, at, flat, channels, start, stop)
-    )
+
+    def part(share: int, each: int, start: int, stop: int) -> None:
+        sum_rows(work, share, each, flat, channels, start, stop)
+
+    (total,) = _by_slots(x, work, pool, 1, part)
     np.multiply(total, scale, out=out)
 
 
 def _by_slots(
-    x: Array, work: Array, pool: Pool, sums: int, part: Callable[[int, int, int], None]
+    x: Array, work: Array, pool: Pool, sums: int, part: Callable[[int, int, int, int], None]
 ) -> Array:
-    """Sums (sums, C) over the pixels of x; `part` leaves those of a range of rows in `work`."""
+    """Sums (sums, C) over the pixels of x; `part` leaves those of every `share` of a range of rows
+    in `work`, `each` elements apart.
+    """
     channels = x.shape[-1]
     rows, width = x.size // max(1, channels), -(-channels // LANES) * LANES
     share, each = max(1, -(-rows // SLOTS)), 2 * sums * width
-
-    def some(thread: int, start: int, stop: int) -> None:
-        part(start // share * each, start, stop)
-
-    pool.run(rows, share, some)
+    # few calls: short ones wait for each other, as each needs the interpreter when it ends
+    calls = 1 if x.size < ALONE else 2 * pool.threads
+    pool.run(rows, share * -(-SLOTS // calls), lambda _, *rows: part(share, each, *rows))
     slots = work[: each * -(-rows // share)].reshape(-1, 2 * sums, width)
     found: Array = slots[:, :sums, :channels].sum(axis=0)
     return found
@@ -154,8 +158,8 @@ def pair_sums(
     channels, flat = x.shape[-1], x.reshape(-1)
     other = np.zeros(0, np.float32) if factor is None else factor.reshape(-1)
 
-    def part(at: int, start: int, stop: int) -> None:
-        sum_row_pairs(work, at, flat, centre, other, channels, start, stop)
+    def part(share: int, each: int, start: int, stop: int) -> None:
+        sum_row_pairs(work, share, each, flat, centre, other, channels, start, stop)
 
     first, second = _by_slots(x, work, pool, 2, part)
     return first, second
@@ -163,40 +167,78 @@ def pair_sums(
 
 @kernel
 def sum_row_pairs(
-    work: Any, at: int, x: Any, centre: Any, factor: Any, channels: int, start: int, stop: int
+    work: Any,
+    share: int,
+    each: int,
+    x: Any,
+    centre: Any,
+    factor: Any,
+    channels: int,
+    start: int,
+    stop: int,
 ) -> None:
-    """Sum some rows into two of `work` at `at`, in blocks of rows; the next two are scratch."""
+    """Sum every `share` of some rows into two of `work`, in blocks; the next two are scratch."""
     width = -(-channels // LANES) * LANES
-    for c in range(0, 2 * width, LANES):
-        store(work, at + c, splat(0.0))
-    block = at + 2 * width
-    for first in range(start, stop, BLOCK):
+    for low in range(start, stop, share):
+        at, high = low // share * each, min(low + share, stop)
+        block = at + 2 * width
         for c in range(0, 2 * width, LANES):
-            store(work, block + c, splat(0.0))
-        for row in range(first, min(first + BLOCK, stop)):
-            for c in range(0, channels, LANES):
-                count, of = channels - c, row * channels + c
-                term = load_first(x, of, count) - load_first(centre, c, count)
-                other = load_first(factor, of, count) if factor.size else term
-                store(work, block + c, load(work, block + c) + other)
-                at_product = block + width + c
-                store(work, at_product, load(work, at_product) + term * other)
-        for c in range(0, 2 * width, LANES):
-            store(work, at + c, load(work, at + c) + load(work, block + c))
+            store(work, at + c, splat(0.0))
+        for first in range(low, high, BLOCK):
+            for c in range(0, 2 * width, LANES):
+                store(work, block + c, splat(0.0))
+            last = min(first + BLOCK, high)
+            # four rows at a time, as long as channels fill vectors: sums are visited less often
+            fours = first if channels % LANES else first + (last - first) // 4 * 4
+            for row in range(first, fours, 4):
+                _add_four(work, block, block + width, x, centre, factor, channels, row)
+            for row in range(fours, last):
+                for c in range(0, channels, LANES):
+                    count, of = channels - c, row * channels + c
+                    term = load_first(x, of, count) - load_first(centre, c, count)
+                    other = load_first(factor, of, count) if factor.size else term
+                    store(work, block + c, load(work, block + c) + other)
+                    at_product = block + width + c
+                    store(work, at_product, load(work, at_product) + term * other)
+            for c in range(0, 2 * width, LANES):
+                store(work, at + c, load(work, at + c) + load(work, block + c))
+
+
+@inline
+def _add_four(
+    work: Any, sums: int, products: int, x: Any, centre: Any, factor: Any, channels: int, row: int
+) -> None:
+    """Add four rows to sums and to sums of products."""
+    for at in range(0, channels, LANES):
+        middle, of = load(centre, at), row * channels + at
+        of_b, of_c, of_d = of + channels, of + 2 * channels, of + 3 * channels
+        a, b = load(x, of) - middle, load(x, of_b) - middle
+        c, d = load(x, of_c) - middle, load(x, of_d) - middle
+        by_a, by_b, by_c, by_d = a, b, c, d
+        if factor.size:
+            by_a, by_b = load(factor, of), load(factor, of_b)
+            by_c, by_d = load(factor, of_c), load(factor, of_d)
+        store(work, sums + at, load(work, sums + at) + ((by_a + by_b) + (by_c + by_d)))
+        added = (a * by_a + b * by_b) + (c * by_c + d * by_d)
+        store(work, products + at, load(work, products + at) + added)
 
 
 @kernel
-def sum_rows(work: Any, at: int, x: Any, channels: int, start: int, stop: int) -> None:
-    """Sum some rows into `work` at `at`, in blocks of rows; the next row of it is scratch."""
+def sum_rows(
+    work: Any, share: int, each: int, x: Any, channels: int, start: int, stop: int
+) -> None:
+    """Sum every `share` of some rows into one of `work`, in blocks; the next one is scratch."""
     width = -(-channels // LANES) * LANES
-    for c in range(0, channels, LANES):
-        store(work, at + c, splat(0.0))
-    for first in range(start, stop, BLOCK):
+    for low in range(start, stop, share):
+        at, high = low // share * each, min(low + share, stop)
         for c in range(0, channels, LANES):
-            store(work, at + width + c, splat(0.0))
-        for row in range(first, min(first + BLOCK, stop)):
+            store(work, at + c, splat(0.0))
+        for first in range(low, high, BLOCK):
             for c in range(0, channels, LANES):
-                term = load_first(x, row * channels + c, channels - c)
-                store(work, at + width + c, load(work, at + width + c) + term)
-        for c in range(0, channels, LANES):
-            store(work, at + c, load(work, at + c) + load(work, at + width + c))
+                store(work, at + width + c, splat(0.0))
+            for row in range(first, min(first + BLOCK, high)):
+                for c in range(0, channels, LANES):
+                    term = load_first(x, row * channels + c, channels - c)
+                    store(work, at + width + c, load(work, at + width + c) + term)
+            for c in range(0, channels, LANES):
+                store(work, at + c, load(work, at + c) + load(work, at + width + c))
