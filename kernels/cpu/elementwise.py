@@ -23,7 +23,7 @@ ALONE = 1 << 18
 
 
 def _over(pool: Pool, size: int, part: Any, *arrays: Any) -> None:
-    pool.run(size, GRAIN, lambda thread, start, stop: part(*arrays, start, stop))
+    pool.spread(size, GRAIN, lambda thread, start, stop: part(*arrays, start, stop))
 
 
 def relu(out: Array, x: Array, pool: Pool) -> None:
@@ -52,7 +52,9 @@ def bias(out: Array, x: Array, b: Array, pool: Pool, then_relu: bool = False) ->
     """Add b (C,) to the last dim of x, and apply relu if asked."""
     out, x = out.reshape(-1, len(b)), x.reshape(-1, len(b))
     rows = max(1, GRAIN // max(1, len(b)))
-    pool.run(len(x), rows, lambda thread, start, stop: bias_part(out, x, b, then_relu, start, stop))
+    pool.spread(
+        len(x), rows, lambda thread, start, stop: bias_part(out, x, b, then_relu, start, stop)
+    )
 
 
 @kernel

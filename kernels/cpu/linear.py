@@ -28,7 +28,7 @@ COLUMNS = 1024
 def fc(y: Array, x: Array, w: Array, pool: Pool) -> None:
     """Multiply: y = x @ w.T."""
     flat, (images, channels) = (y.reshape(-1), x.reshape(-1), w.reshape(-1)), x.shape
-    pool.run(
+    pool.spread(
         len(w), ROWS,
         lambda thread, start, stop: dot_rows(*flat, images, channels, len(w), start, stop),
     )  # fmt: skip
@@ -37,7 +37,7 @@ def fc(y: Array, x: Array, w: Array, pool: Pool) -> None:
 def fc_dx(dx: Array, dy: Array, w: Array, pool: Pool) -> None:
     """Compute the gradient of the input: dx = dy @ w."""
     flat, (images, channels) = (dx.reshape(-1), dy.reshape(-1), w.reshape(-1)), dx.shape
-    pool.run(
+    pool.spread(
         channels, COLUMNS,
         lambda thread, start, stop: add_rows(*flat, images, channels, len(w), start, stop),
     )  # fmt: skip
@@ -46,7 +46,7 @@ def fc_dx(dx: Array, dy: Array, w: Array, pool: Pool) -> None:
 def fc_dw(dw: Array, x: Array, dy: Array, pool: Pool) -> None:
     """Compute the gradient of the weights: dw = dy.T @ x."""
     flat, (images, channels) = (dw.reshape(-1), x.reshape(-1), dy.reshape(-1)), x.shape
-    pool.run(
+    pool.spread(
         len(dw), ROWS,
         lambda thread, start, stop: outer_rows(*flat, images, channels, len(dw), start, stop),
     )  # fmt: skip

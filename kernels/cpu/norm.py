@@ -62,7 +62,7 @@ def lrn(
     """Normalize across channels: x / (k + alpha * sum of x**2 over `size` channels)**beta."""
     facts, flat = _facts(x, size, alpha, beta, k, False), (y.reshape(-1), x.reshape(-1))
     work[: pool.threads * 2 * facts.row] = 0
-    pool.run(
+    pool.spread(
         x.size // max(1, facts.channels), PIXELS,
         lambda thread, start, stop: lrn_part(
             *flat, work, 2 * facts.row * thread, facts, start, stop
@@ -81,7 +81,7 @@ def lrn_dx(
     facts = _facts(x, size, alpha, beta, k, relu)
     flat = dx.reshape(-1), x.reshape(-1), dy.reshape(-1)
     work[: pool.threads * 2 * facts.row] = 0
-    pool.run(
+    pool.spread(
         x.size // max(1, facts.channels), PIXELS,
         lambda thread, start, stop: lrn_dx_part(
             *flat, work, 2 * facts.row * thread, facts, start, stop
@@ -227,7 +227,7 @@ def _linear(
     relu: bool,
 ) -> None:  # fmt: skip
     channels, flat = x.shape[-1], (out.reshape(-1), x.reshape(-1))
-    pool.run(
+    pool.spread(
         x.size // max(1, channels), PIXELS,
         lambda thread, start, stop: linear_part(*flat, other, a, b, mean, shift, relu, start, stop),
     )  # fmt: skip

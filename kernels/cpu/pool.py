@@ -71,7 +71,7 @@ def maxpool_dx(
 ) -> None:
     """Give a window's dy to its first maximum. With `relu`, x is a relu's output: go through it."""
     flat = dx.reshape(-1), x.reshape(-1), y.reshape(-1), dy.reshape(-1)
-    pool.run(
+    pool.spread(
         len(dx) * over.height, ROWS,
         lambda thread, start, stop: maximum_gradient(*flat, over, relu, start, stop),
     )  # fmt: skip
@@ -80,7 +80,7 @@ def maxpool_dx(
 def avgpool_dx(dx: Array, dy: Array, over: Windows, pool: Pool) -> None:
     """Share a window's dy equally."""
     flat = dx.reshape(-1), dy.reshape(-1)
-    pool.run(
+    pool.spread(
         len(dx) * over.height, ROWS,
         lambda thread, start, stop: average_gradient(*flat, over, start, stop),
     )  # fmt: skip
@@ -88,7 +88,7 @@ def avgpool_dx(dx: Array, dy: Array, over: Windows, pool: Pool) -> None:
 
 def _forward(y: Array, x: Array, over: Windows, mean: bool, pool: Pool) -> None:
     flat = y.reshape(-1), x.reshape(-1)
-    pool.run(
+    pool.spread(
         len(y) * over.rows, ROWS,
         lambda thread, start, stop: reduce_windows(*flat, over, mean, start, stop),
     )  # fmt: skip

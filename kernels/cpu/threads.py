@@ -10,6 +10,10 @@ Part: TypeAlias = Callable[[int, int, int], None]
 """Called with (thread, start, stop); thread counts from 0 and tells the scratch memory."""
 
 
+CALLS = 8
+"""Ranges for every thread, so that all end at about the same time though some are slower."""
+
+
 class Pool:
     """Runs functions over ranges on `threads` threads, the caller's among them.
 
@@ -40,6 +44,12 @@ class Pool:
         problems += [self._results.get() for _ in range(helpers)]
         for problem in filter(None, problems):
             raise problem
+
+    def spread(self, count: int, grain: int, part: Part) -> None:
+        """As `run`, but with few ranges, of some grains each, where what `part` makes does not
+        depend on them: calls that end soon after each other wait for the interpreter.
+        """
+        self.run(count, grain * max(1, count // (grain * self.threads * CALLS)), part)
 
     def split(self, count: int, part: Part, unit: int = 1) -> None:
         """Call `part` once for every thread, with equal shares of whole `unit`s."""

@@ -30,7 +30,7 @@ def sgd(
     """Update w and v, of one shape, in place; `scale` is this call's share of the decay."""
     facts = _facts(w, lr, momentum, scale * decay)
     flat = (w.reshape(-1), v.reshape(-1), g.reshape(-1))
-    pool.run(
+    pool.spread(
         w.size, GRAIN,
         lambda thread, start, stop: step(
             *(array[start:stop] for array in flat), *facts
@@ -49,7 +49,7 @@ def fc_dw_sgd(
     (images, channels), filters = x.shape, len(w)
     rate, kept, decayed = _facts(w, lr, momentum, scale * decay)
     w, v, x, dy = (array.reshape(-1) for array in (w, v, x, dy))
-    pool.run(
+    pool.spread(
         filters, ROWS,
         lambda thread, start, stop: step_rows(
             w, v, x, dy, work, thread * channels, images, channels, filters, rate, kept, decayed,
@@ -64,7 +64,7 @@ def adam(
     """Update w, m and v, of one shape, in place; `told` has the attributes of the three ops."""
     facts = _adam_facts(w, lr, step, **told)
     w, m, v, g = (array.reshape(-1) for array in (w, m, v, g))
-    pool.run(
+    pool.spread(
         w.size, GRAIN,
         lambda thread, start, stop: adam_part(w, m, v, g, facts, start, stop),
     )  # fmt: skip
@@ -81,7 +81,7 @@ def fc_dw_adam(
     (images, channels), filters = x.shape, len(w)
     facts = _adam_facts(w, lr, step, **told)
     w, m, v, x, dy = (array.reshape(-1) for array in (w, m, v, x, dy))
-    pool.run(
+    pool.spread(
         filters, ROWS,
         lambda thread, start, stop: adam_rows(
             w, m, v, x, dy, work, thread * channels, images, channels, filters, facts, start, stop
