@@ -130,6 +130,23 @@ def test_processes_exchange_what_threads_do(
         check_near(found, expected, 1e-5)
 
 
+def test_a_process_leaves_without_the_others() -> None:
+    network, board, barrier = tiny(), [None] * 2, threading.Barrier(2)
+    asked = options(network, 2, 8, precision="fp32", strategy="data")
+    bundle, _ = compiled(network, replace(asked, target=target("fp32", "native")))
+
+    def process(rank: int) -> CudaBackend:
+        return CudaBackend([bundle.train], "fp32", Threads(rank, board, barrier))
+
+    with pretended(), ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(process, range(2))
+        reached = [sorted(each.places) for each in (one, other)]
+        barrier.abort()  # whoever waits for the others fails
+        other.close()
+        one.close()
+    assert reached == [[0, 1]] * 2
+
+
 @cases(20)
 @given(case=free_cases(meshes=GRIDS), apart=booleans())
 def test_any_split_in_processes(case: Case, apart: bool) -> None:
