@@ -12,7 +12,7 @@ Everything is float32.
 from typing import Any, NamedTuple
 
 from netc_kernels.cpu.direct import Pass, forward_pass
-from netc_kernels.cpu.product import PANEL, SHORT, TALL, crossed_short, crossed_tall
+from netc_kernels.cpu.product import PANEL, SHORT, TALL, crossed_packed
 from netc_kernels.cpu.several import clear_run
 from netc_kernels.cpu.shape import Array, Conv, up
 from netc_kernels.cpu.threads import Pool
@@ -144,16 +144,10 @@ def _add_products(p: Pass, plan: Layout, work: Any, at: int, lines: int, add: bo
             for k in range(0, p.filters, TALL):
                 a = at + plan.gradients_at + k // TALL * plan.gradients
                 out = at + plan.sums_at + tap * plan.tap + k * plan.columns + c
-                if p.filters - k > SHORT:
-                    crossed_tall(
-                        work, out, plan.columns, work, a, p.columns * TALL, work, b,
-                        plan.line * plan.pixel, step, lines, p.columns, add,
-                    )  # fmt: skip
-                else:
-                    crossed_short(
-                        work, out, plan.columns, work, a, p.columns * TALL, work, b,
-                        plan.line * plan.pixel, step, lines, p.columns, add,
-                    )  # fmt: skip
+                crossed_packed(
+                    work, out, plan.columns, work, a, p.columns * TALL, work, b,
+                    plan.line * plan.pixel, step, lines, p.columns, add, p.filters - k <= SHORT,
+                )  # fmt: skip
 
 
 @kernel

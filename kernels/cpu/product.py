@@ -291,7 +291,7 @@ def crossed(
 
 
 @kernel
-def crossed_tall(
+def crossed_packed(
     out: Any,
     out_at: int,
     out_row: int,
@@ -305,32 +305,16 @@ def crossed_tall(
     outer: int,
     inner: int,
     add: bool,
+    few: bool,
 ) -> None:
-    """As `crossed`, but `TALL` numbers of panels that have no more."""
-    _crossed_tall(
-        out, out_at, out_row, a, a_at, 1, a_outer, b, b_at, b_outer, b_inner, outer, inner, add,
-        out, out_at, out_row, 0,
-    )  # fmt: skip
-
-
-@kernel
-def crossed_short(
-    out: Any,
-    out_at: int,
-    out_row: int,
-    a: Any,
-    a_at: int,
-    a_outer: int,
-    b: Any,
-    b_at: int,
-    b_outer: int,
-    b_inner: int,
-    outer: int,
-    inner: int,
-    add: bool,
-) -> None:
-    """As `crossed_tall`, the first `SHORT` numbers of a panel."""
-    _crossed_short(
-        out, out_at, out_row, a, a_at, 1, a_outer, b, b_at, b_outer, b_inner, outer, inner, add,
-        out, out_at, out_row, 0,
-    )  # fmt: skip
+    """As `crossed`, for panels of `TALL` numbers: all of them, or the first `SHORT` if `few`."""
+    if few:
+        _crossed_short(
+            out, out_at, out_row, a, a_at, 1, a_outer, b, b_at, b_outer, b_inner, outer, inner, add,
+            out, out_at, out_row, 0,
+        )  # fmt: skip
+    else:
+        _crossed_tall(
+            out, out_at, out_row, a, a_at, 1, a_outer, b, b_at, b_outer, b_inner, outer, inner, add,
+            out, out_at, out_row, 0,
+        )  # fmt: skip
