@@ -181,12 +181,8 @@ def _lay_out(
     if len(order) == 1:
         return own
     channels, places = shape.channels // shape.groups, np.array(order)
-
-    def part(thread: int, start: int, stop: int) -> None:
-        scratch = up(each, LANES) + thread * LANES**2
-        taps_apart(work, own, channels, places, of_tap, of_filter, scratch, start, stop)
-
-    pool.split(count, part)
+    facts = channels, places, of_tap, of_filter, up(each, LANES)
+    pool.split(count, taps_apart, work, own, *facts)
     return work[:each]
 
 

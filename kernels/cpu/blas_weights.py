@@ -80,9 +80,6 @@ def _run(dw: Array, x: Array, dy: Array, p: Pass, work: Array, pool: Pool) -> No
                 out=target[k : k + q.filters, c : c + q.channels],
             )
 
-    def finish(thread: int, start: int, stop: int) -> None:
-        taps_together(dw, work, p.channels, taps, start, stop)
-
     pool.run(len(pieces), 1, multiply)
     if taps > 1:
-        pool.split(p.filters, finish)
+        pool.split(p.filters, taps_together, dw, work, p.channels, taps)

@@ -262,21 +262,13 @@ def _run(
     y, x, bias, positive = (array.reshape(-1) for array in (y, x, bias, positive))
     weights, own, sums, line = _weights(p), _own(p), _sums(p), _line(p)
     lines = p.lines
-    # an even number of equal parts, and larger ones where there are many: a call costs some time
+    # an even number of equal parts
     together = max(1, -(-lines // max(2, up(-(-lines // _lines(p)), 2))))
-
-    def lay_out(thread: int, start: int, stop: int) -> None:
-        scratch = weights + thread * own
-        filter_panels(w, p, lane, row, work, scratch, start, stop)
-
-    def convolve(thread: int, start: int, stop: int) -> None:
-        at = weights + thread * own
-        convolve_lines(
-            y, x, p, work, at, at + sums, line, bias, positive, relu, together, start, stop
-        )
-
-    pool.split(p.filters, lay_out, PANEL)
-    pool.run(lines, together * min(8, max(1, lines // (together * pool.threads * 8))), convolve)
+    pool.split(p.filters, filter_panels, w, p, lane, row, work, weights, own, unit=PANEL)
+    pool.spread(
+        lines, together, convolve_lines, y, x, p, work, weights, own, sums, line, bias, positive,
+        relu, together,
+    )  # fmt: skip
 
 
 @kernel
@@ -285,17 +277,24 @@ def convolve_lines(
     x: Any,
     p: Pass,
     work: Any,
-    sums: int,
-    copies: int,
+    scratch: int,
+    own: int,
+    copied: int,
     line: int,
     bias: Any,
     positive: Any,
     relu: bool,
     together: int,
+    thread: int,
     start: int,
     stop: int,
 ) -> None:
-    """Compute rows `start` ... `stop` of all images' results, some together."""
+    """Compute rows `start` ... `stop` of all images' results, some together.
+
+    Every thread has `own` elements of scratch: sums, and from `copied` on rows of the input.
+    """
+    sums = scratch + thread * own
+    copies = sums + copied
     for first in range(start, stop, together):
         last = min(first + together, stop)
         _some_lines(y, x, p, work, sums, copies, line, bias, positive, relu, first, last)

@@ -19,10 +19,14 @@ TOGETHER = 64
 
 @kernel
 def filter_panels(
-    w: Any, p: Any, lane: int, row: int, work: Any, scratch: int, start: int, stop: int
-) -> None:
-    """Lay out filters `start` ... `stop` in panels, [r, s, c, filter]."""
-    taps = p.size_y * p.size_x
+    w: Any, p: Any, lane: int, row: int, work: Any, scratch: int, own: int, thread: int,
+    start: int, stop: int,
+) -> None:  # fmt: skip
+    """Lay out filters `start` ... `stop` in panels, [r, s, c, filter].
+
+    Every thread has `own` elements of scratch.
+    """
+    scratch, taps = scratch + thread * own, p.size_y * p.size_x
     whole = start
     if row == taps:
         whole = start + (stop - start) // PANEL * PANEL

@@ -101,26 +101,19 @@ def backward_weights(dw: Array, x: Array, dy: Array, shape: Conv, work: Array, p
 
 def _run(dw: Array, x: Array, dy: Array, p: Pass, work: Array, pool: Pool) -> None:
     plan = layout(p)
-    lines = p.lines
-    share = max(1, -(-lines // pool.threads))
-
-    def add_up(thread: int, start: int, stop: int) -> None:
-        # sums go with the share of lines, not with the thread: the result does not vary
-        add_lines(x, dy, p, plan, work, start // share * plan.slot, start, stop)
-
-    def finish(thread: int, start: int, stop: int) -> None:
-        scratch = thread * plan.slot + plan.scratch
-        write_filters(dw, p, plan, work, -(-lines // share), scratch, start, stop)
-
-    pool.run(lines, share, add_up)
-    pool.split(p.filters, finish)
+    share = max(1, -(-p.lines // pool.threads))
+    pool.run(p.lines, share, add_lines, x, dy, p, plan, work, share)
+    pool.split(p.filters, write_filters, dw, p, plan, work, -(-p.lines // share))
 
 
 @kernel
 def add_lines(
-    x: Any, dy: Any, p: Pass, plan: Layout, work: Any, at: int, start: int, stop: int
-) -> None:
+    x: Any, dy: Any, p: Pass, plan: Layout, work: Any, share: int, thread: int, start: int,
+    stop: int,
+) -> None:  # fmt: skip
     """Sum over rows `start` ... `stop` of all images' outputs."""
+    # sums go with the share of lines, not with the thread: the result does not vary
+    at = start // share * plan.slot
     for first in range(start, stop, plan.lines):
         last = min(first + plan.lines, stop)
         for line in range(first, last):
@@ -237,10 +230,10 @@ def _lay_out_windows(
 
 @kernel
 def write_filters(
-    dw: Any, p: Pass, plan: Layout, work: Any, slots: int, scratch: int, start: int, stop: int
+    dw: Any, p: Pass, plan: Layout, work: Any, slots: int, thread: int, start: int, stop: int
 ) -> None:
     """Add the slots' sums and write the gradient of filters `start` ... `stop`."""
-    taps = p.size_y * p.size_x
+    scratch, taps = thread * plan.slot + plan.scratch, p.size_y * p.size_x
     for k in range(start, stop):
         for c in range(0, plan.channels, LANES):
             count = min(LANES, plan.channels - c)

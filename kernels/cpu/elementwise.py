@@ -3,7 +3,6 @@
 Threads take ranges of elements. `out` may be any of the inputs. Float32 and float64.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ ALONE = 1 << 18
 
 
 def _over(pool: Pool, size: int, part: Any, *arrays: Any) -> None:
-    pool.spread(size, GRAIN, lambda thread, start, stop: part(*arrays, start, stop))
+    pool.spread(size, GRAIN, part, *arrays)
 
 
 def relu(out: Array, x: Array, pool: Pool) -> None:
@@ -52,13 +51,11 @@ def bias(out: Array, x: Array, b: Array, pool: Pool, then_relu: bool = False) ->
     """Add b (C,) to the last dim of x, and apply relu if asked."""
     out, x = out.reshape(-1, len(b)), x.reshape(-1, len(b))
     rows = max(1, GRAIN // max(1, len(b)))
-    pool.spread(
-        len(x), rows, lambda thread, start, stop: bias_part(out, x, b, then_relu, start, stop)
-    )
+    pool.spread(len(x), rows, bias_part, out, x, b, then_relu)
 
 
 @kernel
-def relu_part(out: Any, x: Any, start: int, stop: int) -> None:
+def relu_part(out: Any, x: Any, thread: int, start: int, stop: int) -> None:
     """Elements `start` ... `stop` of relu; a NaN stays."""
     zero = x.dtype.type(0)
     out, x = out[start:stop], x[start:stop]
@@ -68,7 +65,7 @@ def relu_part(out: Any, x: Any, start: int, stop: int) -> None:
 
 
 @kernel
-def slope_part(out: Any, y: Any, dy: Any, start: int, stop: int) -> None:
+def slope_part(out: Any, y: Any, dy: Any, thread: int, start: int, stop: int) -> None:
     """Elements `start` ... `stop` of relu's gradient."""
     zero = dy.dtype.type(0)
     out, y, dy = out[start:stop], y[start:stop], dy[start:stop]
@@ -78,7 +75,7 @@ def slope_part(out: Any, y: Any, dy: Any, start: int, stop: int) -> None:
 
 
 @kernel
-def add_part(out: Any, a: Any, b: Any, then_relu: bool, start: int, stop: int) -> None:
+def add_part(out: Any, a: Any, b: Any, then_relu: bool, thread: int, start: int, stop: int) -> None:
     """Elements `start` ... `stop` of a sum."""
     out, a, b = out[start:stop], a[start:stop], b[start:stop]
     low = out.dtype.type(0 if then_relu else -np.inf)
@@ -88,7 +85,7 @@ def add_part(out: Any, a: Any, b: Any, then_relu: bool, start: int, stop: int) -
 
 
 @kernel
-def add_slope_part(out: Any, a: Any, b: Any, y: Any, start: int, stop: int) -> None:
+def add_slope_part(out: Any, a: Any, b: Any, y: Any, thread: int, start: int, stop: int) -> None:
     """Elements `start` ... `stop` of a sum, where y > 0."""
     zero = out.dtype.type(0)
     out, a, b, y = out[start:stop], a[start:stop], b[start:stop], y[start:stop]
@@ -98,7 +95,9 @@ def add_slope_part(out: Any, a: Any, b: Any, y: Any, start: int, stop: int) -> N
 
 
 @kernel
-def bias_part(out: Any, x: Any, b: Any, then_relu: bool, start: int, stop: int) -> None:
+def bias_part(
+    out: Any, x: Any, b: Any, then_relu: bool, thread: int, start: int, stop: int
+) -> None:
     """Rows `start` ... `stop` of x + b."""
     low = x.dtype.type(0 if then_relu else -np.inf)
     for row in range(start, stop):
@@ -118,27 +117,21 @@ def channel_sums(out: Array, x: Array, work: Array, pool: Pool, scale: float = 1
 
     The result is the same for any number of threads.
     """
-    channels, flat = x.shape[-1], x.reshape(-1)
-
-    def part(share: int, each: int, start: int, stop: int) -> None:
-        sum_rows(work, share, each, flat, channels, start, stop)
-
-    (total,) = _by_slots(x, work, pool, 1, part)
+    (total,) = _by_slots(x, work, pool, 1, sum_rows)
     np.multiply(total, scale, out=out)
 
 
-def _by_slots(
-    x: Array, work: Array, pool: Pool, sums: int, part: Callable[[int, int, int, int], None]
-) -> Array:
+def _by_slots(x: Array, work: Array, pool: Pool, sums: int, part: Any, *others: Array) -> Array:
     """Sums (sums, C) over the pixels of x; `part` leaves those of every `share` of a range of rows
     in `work`, `each` elements apart.
     """
     channels = x.shape[-1]
     rows, width = x.size // max(1, channels), -(-channels // LANES) * LANES
     share, each = max(1, -(-rows // SLOTS)), 2 * sums * width
-    # few calls: short ones wait for each other, as each needs the interpreter when it ends
-    calls = 1 if x.size < ALONE else 2 * pool.threads
-    pool.run(rows, share * -(-SLOTS // calls), lambda _, *rows: part(share, each, *rows))
+    calls = 1 if x.size < ALONE else SLOTS
+    pool.run(
+        rows, share * -(-SLOTS // calls), part, work, share, each, x.reshape(-1), channels, *others
+    )
     slots = work[: each * -(-rows // share)].reshape(-1, 2 * sums, width)
     found: Array = slots[:, :sums, :channels].sum(axis=0)
     return found
@@ -157,13 +150,8 @@ def pair_sums(
     Without `factor` (as x) it is x - centre (C,) itself. Float32; the result is the same for any
     number of threads.
     """
-    channels, flat = x.shape[-1], x.reshape(-1)
     other = np.zeros(0, np.float32) if factor is None else factor.reshape(-1)
-
-    def part(share: int, each: int, start: int, stop: int) -> None:
-        sum_row_pairs(work, share, each, flat, centre, other, channels, start, stop)
-
-    first, second = _by_slots(x, work, pool, 2, part)
+    first, second = _by_slots(x, work, pool, 2, sum_row_pairs, centre, other)
     return first, second
 
 
@@ -173,9 +161,10 @@ def sum_row_pairs(
     share: int,
     each: int,
     x: Any,
+    channels: int,
     centre: Any,
     factor: Any,
-    channels: int,
+    thread: int,
     start: int,
     stop: int,
 ) -> None:
@@ -227,7 +216,7 @@ def _add_four(
 
 @kernel
 def sum_rows(
-    work: Any, share: int, each: int, x: Any, channels: int, start: int, stop: int
+    work: Any, share: int, each: int, x: Any, channels: int, thread: int, start: int, stop: int
 ) -> None:
     """Sum every `share` of some rows into one of `work`, in blocks; the next one is scratch."""
     width = -(-channels // LANES) * LANES

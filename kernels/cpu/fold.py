@@ -61,25 +61,16 @@ def room(w: Array, shape: Conv, work: Array) -> tuple[Array, Array]:
 
 def filters(w: Array, shape: Conv, work: Array, pool: Pool) -> tuple[Array, Array]:
     """Fold filters into `work`; return them, in 1-D, and the rest of `work`."""
-    (out, rest), taps = room(w, shape, work), _taps(shape)
-
-    def some(thread: int, start: int, stop: int) -> None:
-        fold_filters(out, w.reshape(-1), taps, start, stop)
-
+    out, rest = room(w, shape, work)
     if needed(shape):
-        pool.split(shape.filters, some)
+        pool.split(shape.filters, fold_filters, out, w.reshape(-1), _taps(shape))
     return out, rest
 
 
 def unfold(w: Array, folded: Array, shape: Conv, pool: Pool) -> None:
     """Take the taps of w out of folded filters."""
-    taps, out = _taps(shape), w.reshape(-1)
-
-    def some(thread: int, start: int, stop: int) -> None:
-        unfold_filters(out, folded, taps, start, stop)
-
     if needed(shape):
-        pool.split(shape.filters, some)
+        pool.split(shape.filters, unfold_filters, w.reshape(-1), folded, _taps(shape))
 
 
 def _taps(shape: Conv) -> Taps:
@@ -87,7 +78,7 @@ def _taps(shape: Conv) -> Taps:
 
 
 @kernel
-def fold_filters(out: Any, w: Any, p: Taps, start: int, stop: int) -> None:
+def fold_filters(out: Any, w: Any, p: Taps, thread: int, start: int, stop: int) -> None:
     """Fold filters `start` ... `stop`."""
     each = p.step_y * p.side_y * p.step_x * p.side_x * p.channels
     out[start * each : stop * each] = 0.0
@@ -95,7 +86,7 @@ def fold_filters(out: Any, w: Any, p: Taps, start: int, stop: int) -> None:
 
 
 @kernel
-def unfold_filters(w: Any, folded: Any, p: Taps, start: int, stop: int) -> None:
+def unfold_filters(w: Any, folded: Any, p: Taps, thread: int, start: int, stop: int) -> None:
     """Copy filters `start` ... `stop` from what was folded."""
     _copy_taps(folded, w, p, start, stop, False)
 

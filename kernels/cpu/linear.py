@@ -28,34 +28,26 @@ COLUMNS = 1024
 def fc(y: Array, x: Array, w: Array, pool: Pool) -> None:
     """Multiply: y = x @ w.T."""
     flat, (images, channels) = (y.reshape(-1), x.reshape(-1), w.reshape(-1)), x.shape
-    pool.spread(
-        len(w), ROWS,
-        lambda thread, start, stop: dot_rows(*flat, images, channels, len(w), start, stop),
-    )  # fmt: skip
+    pool.spread(len(w), ROWS, dot_rows, *flat, images, channels, len(w))
 
 
 def fc_dx(dx: Array, dy: Array, w: Array, pool: Pool) -> None:
     """Compute the gradient of the input: dx = dy @ w."""
     flat, (images, channels) = (dx.reshape(-1), dy.reshape(-1), w.reshape(-1)), dx.shape
-    pool.spread(
-        channels, COLUMNS,
-        lambda thread, start, stop: add_rows(*flat, images, channels, len(w), start, stop),
-    )  # fmt: skip
+    pool.spread(channels, COLUMNS, add_rows, *flat, images, channels, len(w))
 
 
 def fc_dw(dw: Array, x: Array, dy: Array, pool: Pool) -> None:
     """Compute the gradient of the weights: dw = dy.T @ x."""
     flat, (images, channels) = (dw.reshape(-1), x.reshape(-1), dy.reshape(-1)), x.shape
-    pool.spread(
-        len(dw), ROWS,
-        lambda thread, start, stop: outer_rows(*flat, images, channels, len(dw), start, stop),
-    )  # fmt: skip
+    pool.spread(len(dw), ROWS, outer_rows, *flat, images, channels, len(dw))
 
 
 @kernel
 def dot_rows(
-    y: Any, x: Any, w: Any, images: int, channels: int, filters: int, start: int, stop: int
-) -> None:
+    y: Any, x: Any, w: Any, images: int, channels: int, filters: int, thread: int, start: int,
+    stop: int,
+) -> None:  # fmt: skip
     """Compute columns `start` ... `stop` of x @ w.T, four by four at a time.
 
     What lies past the end is the last row again.
@@ -102,8 +94,9 @@ def _put_sums(y: Any, filters: int, images: Any, k: int, sums: Any) -> None:
 
 @kernel
 def add_rows(
-    dx: Any, dy: Any, w: Any, images: int, channels: int, filters: int, start: int, stop: int
-) -> None:
+    dx: Any, dy: Any, w: Any, images: int, channels: int, filters: int, thread: int, start: int,
+    stop: int,
+) -> None:  # fmt: skip
     """Compute columns `start` ... `stop` of dy @ w, four rows of w for two images at a time."""
     zero = dy.dtype.type(0)
     for n in range(images):
@@ -145,8 +138,9 @@ def _factors(dy: Any, at: int, k: int, filters: int) -> Any:
 
 @kernel
 def outer_rows(
-    dw: Any, x: Any, dy: Any, images: int, channels: int, filters: int, start: int, stop: int
-) -> None:
+    dw: Any, x: Any, dy: Any, images: int, channels: int, filters: int, thread: int, start: int,
+    stop: int,
+) -> None:  # fmt: skip
     """Compute rows `start` ... `stop` of dy.T @ x; each element is written once."""
     for k in range(start, stop, 4):
         last = min(3, stop - 1 - k)

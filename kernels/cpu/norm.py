@@ -62,12 +62,7 @@ def lrn(
     """Normalize across channels: x / (k + alpha * sum of x**2 over `size` channels)**beta."""
     facts, flat = _facts(x, size, alpha, beta, k, False), (y.reshape(-1), x.reshape(-1))
     work[: pool.threads * 2 * facts.row] = 0
-    pool.spread(
-        x.size // max(1, facts.channels), PIXELS,
-        lambda thread, start, stop: lrn_part(
-            *flat, work, 2 * facts.row * thread, facts, start, stop
-        ),
-    )  # fmt: skip
+    pool.spread(x.size // max(1, facts.channels), PIXELS, lrn_part, *flat, work, facts)
 
 
 def lrn_dx(
@@ -81,12 +76,7 @@ def lrn_dx(
     facts = _facts(x, size, alpha, beta, k, relu)
     flat = dx.reshape(-1), x.reshape(-1), dy.reshape(-1)
     work[: pool.threads * 2 * facts.row] = 0
-    pool.spread(
-        x.size // max(1, facts.channels), PIXELS,
-        lambda thread, start, stop: lrn_dx_part(
-            *flat, work, 2 * facts.row * thread, facts, start, stop
-        ),
-    )  # fmt: skip
+    pool.spread(x.size // max(1, facts.channels), PIXELS, lrn_dx_part, *flat, work, facts)
 
 
 def _facts(x: Array, size: int, alpha: float, beta: float, k: float, relu: bool) -> Facts:
@@ -112,9 +102,9 @@ def _power(scale: Any, beta: Any) -> Any:
 
 
 @kernel
-def lrn_part(y: Any, x: Any, work: Any, at: int, f: Facts, start: int, stop: int) -> None:
-    """Normalize pixels `start` ... `stop`; `work` at `at` is zeros around one pixel's squares."""
-    squares, channels = at + -(-f.size // LANES) * LANES, f.channels
+def lrn_part(y: Any, x: Any, work: Any, f: Facts, thread: int, start: int, stop: int) -> None:
+    """Normalize pixels `start` ... `stop`; `work` has zeros around one pixel's squares."""
+    squares, channels = 2 * f.row * thread + -(-f.size // LANES) * LANES, f.channels
     for pixel in range(start, stop):
         for c in range(0, channels, LANES):
             value = load_first(x, pixel * channels + c, channels - c)
@@ -128,10 +118,10 @@ def lrn_part(y: Any, x: Any, work: Any, at: int, f: Facts, start: int, stop: int
 
 @kernel
 def lrn_dx_part(
-    dx: Any, x: Any, dy: Any, work: Any, at: int, f: Facts, start: int, stop: int
+    dx: Any, x: Any, dy: Any, work: Any, f: Facts, thread: int, start: int, stop: int
 ) -> None:
     """Compute the gradient of pixels `start` ... `stop`."""
-    squares, channels = at + -(-f.size // LANES) * LANES, f.channels
+    squares, channels = 2 * f.row * thread + -(-f.size // LANES) * LANES, f.channels
     shares = squares + f.row
     factor = splat(np.float32(2) * f.alpha * f.beta)
     for pixel in range(start, stop):
@@ -226,17 +216,16 @@ def _linear(
     out: Array, x: Array, other: Array, a: Array, b: Array, mean: Array, shift: Array, pool: Pool,
     relu: bool,
 ) -> None:  # fmt: skip
-    channels, flat = x.shape[-1], (out.reshape(-1), x.reshape(-1))
+    channels, facts = x.shape[-1], (other, a, b, mean, shift, relu)
     pool.spread(
-        x.size // max(1, channels), PIXELS,
-        lambda thread, start, stop: linear_part(*flat, other, a, b, mean, shift, relu, start, stop),
-    )  # fmt: skip
+        x.size // max(1, channels), PIXELS, linear_part, out.reshape(-1), x.reshape(-1), *facts
+    )
 
 
 @kernel
 def linear_part(
-    out: Any, x: Any, other: Any, a: Any, b: Any, mean: Any, shift: Any, relu: bool, start: int,
-    stop: int,
+    out: Any, x: Any, other: Any, a: Any, b: Any, mean: Any, shift: Any, relu: bool, thread: int,
+    start: int, stop: int,
 ) -> None:  # fmt: skip
     """Compute a * (x - mean) + b * other + shift for some pixels; `other` may be empty."""
     channels = len(mean)

@@ -71,27 +71,18 @@ def maxpool_dx(
 ) -> None:
     """Give a window's dy to its first maximum. With `relu`, x is a relu's output: go through it."""
     flat = dx.reshape(-1), x.reshape(-1), y.reshape(-1), dy.reshape(-1)
-    pool.spread(
-        len(dx) * over.height, ROWS,
-        lambda thread, start, stop: maximum_gradient(*flat, over, relu, start, stop),
-    )  # fmt: skip
+    pool.spread(len(dx) * over.height, ROWS, maximum_gradient, *flat, over, relu)
 
 
 def avgpool_dx(dx: Array, dy: Array, over: Windows, pool: Pool) -> None:
     """Share a window's dy equally."""
     flat = dx.reshape(-1), dy.reshape(-1)
-    pool.spread(
-        len(dx) * over.height, ROWS,
-        lambda thread, start, stop: average_gradient(*flat, over, start, stop),
-    )  # fmt: skip
+    pool.spread(len(dx) * over.height, ROWS, average_gradient, *flat, over)
 
 
 def _forward(y: Array, x: Array, over: Windows, mean: bool, pool: Pool) -> None:
     flat = y.reshape(-1), x.reshape(-1)
-    pool.spread(
-        len(y) * over.rows, ROWS,
-        lambda thread, start, stop: reduce_windows(*flat, over, mean, start, stop),
-    )  # fmt: skip
+    pool.spread(len(y) * over.rows, ROWS, reduce_windows, *flat, over, mean)
 
 
 @inline
@@ -103,7 +94,9 @@ def _share(over: Windows, p: int, q: int) -> Any:
 
 
 @kernel
-def reduce_windows(y: Any, x: Any, over: Windows, mean: bool, start: int, stop: int) -> None:
+def reduce_windows(
+    y: Any, x: Any, over: Windows, mean: bool, thread: int, start: int, stop: int
+) -> None:
     """Reduce the windows of rows `start` ... `stop` of all images' results."""
     for line in range(start, stop):
         n, p = divmod(line, over.rows)
@@ -128,7 +121,7 @@ def reduce_windows(y: Any, x: Any, over: Windows, mean: bool, start: int, stop: 
 
 @kernel
 def maximum_gradient(
-    dx: Any, x: Any, y: Any, dy: Any, over: Windows, relu: bool, start: int, stop: int
+    dx: Any, x: Any, y: Any, dy: Any, over: Windows, relu: bool, thread: int, start: int, stop: int
 ) -> None:
     """Write rows `start` ... `stop` of all images' gradients: windows give what falls there."""
     dx[start * over.width * over.channels : stop * over.width * over.channels] = 0
@@ -156,7 +149,7 @@ def maximum_gradient(
 
 
 @kernel
-def average_gradient(dx: Any, dy: Any, over: Windows, start: int, stop: int) -> None:
+def average_gradient(dx: Any, dy: Any, over: Windows, thread: int, start: int, stop: int) -> None:
     """Write rows `start` ... `stop` of all images' gradients."""
     dx[start * over.width * over.channels : stop * over.width * over.channels] = 0
     for n in range(start // over.height, (stop - 1) // over.height + 1):

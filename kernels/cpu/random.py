@@ -47,12 +47,8 @@ def dropout(
     words = np.array([counter & MASK, key & MASK, seed & MASK, seed >> 32 & MASK], np.uint64)
     flat = out.reshape(-1), x.reshape(-1)
     pieces = -(-run // GRAIN)
-    pool.run(
-        len(first) * pieces, max(1, GRAIN // max(1, run)),
-        lambda thread, start, stop: drop(
-            *flat, first, run, step, pieces, words, threshold, scale, start, stop
-        ),
-    )  # fmt: skip
+    facts = (first, run, step, pieces, words, threshold, scale)
+    pool.run(len(first) * pieces, max(1, GRAIN // max(1, run)), drop, *flat, *facts)
 
 
 @inline
@@ -83,6 +79,7 @@ def drop(
     words: Any,
     threshold: Any,
     scale: Any,
+    thread: int,
     start: int,
     stop: int,
 ) -> None:

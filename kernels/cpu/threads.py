@@ -2,66 +2,105 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
-Part: TypeAlias = Callable[[int, int, int], None]
-"""Called with (thread, start, stop); thread counts from 0 and tells the scratch memory."""
+import numpy as np
+
+Part: TypeAlias = Callable[..., None]
+"""Called with (*arguments, thread, start, stop); thread counts from 0 and tells the scratch
+memory. It is a kernel, or a function of Python that calls BLAS or NumPy."""
 
 
 CALLS = 8
 """Ranges for every thread, so that all end at about the same time though some are slower."""
 
+LINE = 8
+"""Words of a line of the cache."""
+STATE, NEXT, FUNCTION = 0, LINE, 2 * LINE
+"""Where the words are by which threads find ranges of a kernel (see `ranges`)."""
+CALLED, IDLE = 3 * LINE, 3 * LINE + 1
+"""Whether Python calls a thread, and whether it sleeps; a line further for the next one."""
+
 
 class Pool:
-    """Runs functions over ranges on `threads` threads, the caller's among them.
+    """Runs kernels and functions over ranges on `threads` threads, the caller's among them.
 
     A pool serves one caller at a time; pools do not share threads, so that several may be used
-    at once.
+    at once. After a kernel the threads wait awake for some tens of milliseconds.
     """
 
     def __init__(self, threads: int) -> None:
         assert threads > 0
         self.threads = threads
+        self._words = np.zeros(CALLED + LINE * threads, np.int64)
+        self._words[IDLE::LINE] = 1
         self._orders: list[SimpleQueue[Callable[[], None] | None]] = []
         self._results: SimpleQueue[BaseException | None] = SimpleQueue()
         for _ in range(threads - 1):
             orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
             self._orders.append(orders)
-            threading.Thread(target=_work, args=(orders, self._results), daemon=True).start()
+            threading.Thread(target=_work, args=(orders,), daemon=True).start()
 
-    def run(self, count: int, grain: int, part: Part) -> None:
+    def run(self, count: int, grain: int, part: Part, *arguments: Any) -> None:
         """Call `part` for 0 ... `count` in ranges of `grain`, each taken by a thread that is free.
 
-        Raises what `part` raises, when all threads have stopped.
+        Raises what a function of Python raises, when all threads have stopped; kernels raise
+        nothing.
         """
-        starts = iter(range(0, count, grain))
-        helpers = min(self.threads, -(-count // grain)) - 1
-        for thread in range(helpers):
-            self._orders[thread].put(_share(part, thread + 1, starts, count, grain))
-        problems = [_try(_share(part, 0, starts, count, grain))]
-        problems += [self._results.get() for _ in range(helpers)]
-        for problem in filter(None, problems):
-            raise problem
+        if hasattr(part, "py_func"):
+            self._run_kernel(count, grain, part, arguments)
+        else:
+            self._run_function(count, grain, partial(part, *arguments))
 
-    def spread(self, count: int, grain: int, part: Part) -> None:
+    def spread(self, count: int, grain: int, part: Part, *arguments: Any) -> None:
         """As `run`, but with few ranges, of some grains each, where what `part` makes does not
-        depend on them: calls that end soon after each other wait for the interpreter.
+        depend on them: a call costs some time.
         """
-        self.run(count, grain * max(1, count // (grain * self.threads * CALLS)), part)
+        grains = grain * max(1, count // (grain * self.threads * CALLS))
+        self.run(count, grains, part, *arguments)
 
-    def split(self, count: int, part: Part, unit: int = 1) -> None:
+    def split(self, count: int, part: Part, *arguments: Any, unit: int = 1) -> None:
         """Call `part` once for every thread, with equal shares of whole `unit`s."""
         if count:
-            self.run(count, -(-count // (self.threads * unit)) * unit, part)
+            self.run(count, -(-count // (self.threads * unit)) * unit, part, *arguments)
 
     def close(self) -> None:
         """End the threads. Without it they end with the process."""
-        for orders in self._orders:
+        for thread, orders in enumerate(self._orders, 1):
+            self._words[CALLED + LINE * thread] = 1
             orders.put(None)
         self._orders = []
         self.threads = 1
+
+    def _run_kernel(self, count: int, grain: int, part: Part, arguments: tuple[Any, ...]) -> None:
+        # Numba may be missing where only functions are run
+        from netc_kernels.cpu.ranges import serve, shared_out
+
+        run = shared_out(part)
+        if count > grain:
+            for thread, orders in enumerate(self._orders, 1):
+                if self._words[IDLE + LINE * thread]:
+                    self._words[IDLE + LINE * thread] = 0
+                    orders.put(partial(serve, self._words, thread))
+        run(self._words, count, grain, *arguments)
+
+    def _run_function(self, count: int, grain: int, part: Part) -> None:
+        starts = iter(range(0, count, grain))
+        helpers = self._orders[: -(-count // grain) - 1]
+        for thread, orders in enumerate(helpers, 1):
+            orders.put(partial(self._help, thread, _share(part, thread, starts, count, grain)))
+            self._words[CALLED + LINE * thread] = 1
+        problems = [_try(_share(part, 0, starts, count, grain))]
+        problems += [self._results.get() for _ in helpers]
+        for problem in filter(None, problems):
+            raise problem
+
+    def _help(self, thread: int, work: Callable[[], None]) -> None:
+        self._words[CALLED + LINE * thread] = 0
+        self._results.put(_try(work))
 
     def __enter__(self) -> Self:
         return self
@@ -87,11 +126,9 @@ def _share(
     return work
 
 
-def _work(
-    orders: "SimpleQueue[Callable[[], None] | None]", results: "SimpleQueue[BaseException | None]"
-) -> None:
+def _work(orders: "SimpleQueue[Callable[[], None] | None]") -> None:
     while (work := orders.get()) is not None:
-        results.put(_try(work))
+        work()
 
 
 def _try(work: Callable[[], None]) -> BaseException | None:

@@ -29,13 +29,7 @@ def sgd(
 ) -> None:  # fmt: skip
     """Update w and v, of one shape, in place; `scale` is this call's share of the decay."""
     facts = _facts(w, lr, momentum, scale * decay)
-    flat = (w.reshape(-1), v.reshape(-1), g.reshape(-1))
-    pool.spread(
-        w.size, GRAIN,
-        lambda thread, start, stop: step(
-            *(array[start:stop] for array in flat), *facts
-        ),
-    )  # fmt: skip
+    pool.spread(w.size, GRAIN, step, w.reshape(-1), v.reshape(-1), g.reshape(-1), *facts)
 
 
 def fc_dw_sgd(
@@ -50,12 +44,8 @@ def fc_dw_sgd(
     rate, kept, decayed = _facts(w, lr, momentum, scale * decay)
     w, v, x, dy = (array.reshape(-1) for array in (w, v, x, dy))
     pool.spread(
-        filters, ROWS,
-        lambda thread, start, stop: step_rows(
-            w, v, x, dy, work, thread * channels, images, channels, filters, rate, kept, decayed,
-            start, stop,
-        ),
-    )  # fmt: skip
+        filters, ROWS, step_rows, w, v, x, dy, work, images, channels, filters, rate, kept, decayed
+    )
 
 
 def adam(
@@ -64,10 +54,7 @@ def adam(
     """Update w, m and v, of one shape, in place; `told` has the attributes of the three ops."""
     facts = _adam_facts(w, lr, step, **told)
     w, m, v, g = (array.reshape(-1) for array in (w, m, v, g))
-    pool.spread(
-        w.size, GRAIN,
-        lambda thread, start, stop: adam_part(w, m, v, g, facts, start, stop),
-    )  # fmt: skip
+    pool.spread(w.size, GRAIN, adam_part, w, m, v, g, facts)
 
 
 def fc_dw_adam(
@@ -81,12 +68,7 @@ def fc_dw_adam(
     (images, channels), filters = x.shape, len(w)
     facts = _adam_facts(w, lr, step, **told)
     w, m, v, x, dy = (array.reshape(-1) for array in (w, m, v, x, dy))
-    pool.spread(
-        filters, ROWS,
-        lambda thread, start, stop: adam_rows(
-            w, m, v, x, dy, work, thread * channels, images, channels, filters, facts, start, stop
-        ),
-    )  # fmt: skip
+    pool.spread(filters, ROWS, adam_rows, w, m, v, x, dy, work, images, channels, filters, facts)
 
 
 def fc_dw_workspace(channels: int, threads: int) -> int:
@@ -109,8 +91,11 @@ def _facts(w: Array, *numbers: float) -> Any:
 
 
 @kernel
-def step(w: Any, v: Any, g: Any, lr: Any, momentum: Any, decay: Any) -> None:
-    """Update some elements."""
+def step(
+    w: Any, v: Any, g: Any, lr: Any, momentum: Any, decay: Any, thread: int, start: int, stop: int
+) -> None:
+    """Update elements `start` ... `stop`."""
+    w, v, g = w[start:stop], v[start:stop], g[start:stop]
     for i in range(len(w)):
         moved = momentum * v[i] - lr * (g[i] + decay * w[i])
         v[i] = moved
@@ -133,10 +118,11 @@ def gathered(
 
 @kernel
 def step_rows(
-    w: Any, v: Any, x: Any, dy: Any, work: Any, own: int, images: int, channels: int, filters: int,
-    lr: Any, momentum: Any, decay: Any, start: int, stop: int,
+    w: Any, v: Any, x: Any, dy: Any, work: Any, images: int, channels: int, filters: int, lr: Any,
+    momentum: Any, decay: Any, thread: int, start: int, stop: int,
 ) -> None:  # fmt: skip
     """Update rows `start` ... `stop`, making each vector of the gradient right before."""
+    own = thread * channels
     for k in range(start, stop, 4):
         last = min(3, stop - 1 - k)
         source, at, step = gathered(work, own, dy, images, channels, filters, k, last)
@@ -152,7 +138,9 @@ def step_rows(
 
 
 @kernel
-def adam_part(w: Any, m: Any, v: Any, g: Any, facts: Any, start: int, stop: int) -> None:
+def adam_part(
+    w: Any, m: Any, v: Any, g: Any, facts: Any, thread: int, start: int, stop: int
+) -> None:
     """Update elements `start` ... `stop`."""
     for i in range(start, stop, LANES):
         adam_vector(w, m, v, i, stop - i, load_first(g, i, stop - i), facts)
@@ -160,10 +148,11 @@ def adam_part(w: Any, m: Any, v: Any, g: Any, facts: Any, start: int, stop: int)
 
 @kernel
 def adam_rows(
-    w: Any, m: Any, v: Any, x: Any, dy: Any, work: Any, own: int, images: int, channels: int,
-    filters: int, facts: Any, start: int, stop: int,
+    w: Any, m: Any, v: Any, x: Any, dy: Any, work: Any, images: int, channels: int, filters: int,
+    facts: Any, thread: int, start: int, stop: int,
 ) -> None:  # fmt: skip
     """Update rows `start` ... `stop`, making each vector of the gradient right before."""
+    own = thread * channels
     for k in range(start, stop, 4):
         last = min(3, stop - 1 - k)
         source, at, step = gathered(work, own, dy, images, channels, filters, k, last)

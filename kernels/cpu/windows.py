@@ -79,13 +79,15 @@ def put(
 @kernel
 def taps_apart(
     work: Any, w: Any, channels: int, order: Any, of_tap: int, of_filter: int, scratch: int,
-    start: int, stop: int,
+    thread: int, start: int, stop: int,
 ) -> None:  # fmt: skip
     """Lay out filters `start` ... `stop` of w, [c, tap] each, with the channels innermost.
 
-    Tap t of filter k goes to order[t] * of_tap + k * of_filter.
+    Tap t of filter k goes to order[t] * of_tap + k * of_filter. The threads' squares of scratch
+    follow each other.
     """
     taps, whole = len(order), channels // LANES * LANES
+    scratch += thread * LANES**2
     for k in range(start, stop):
         at, to = k * channels * taps, k * of_filter
         for c in range(0, whole, LANES):
@@ -101,7 +103,9 @@ def taps_apart(
 
 
 @kernel
-def taps_together(w: Any, work: Any, channels: int, taps: int, start: int, stop: int) -> None:
+def taps_together(
+    w: Any, work: Any, channels: int, taps: int, thread: int, start: int, stop: int
+) -> None:
     """Write filters `start` ... `stop`, [c, tap] each, from work's [tap, c]."""
     whole = channels // LANES * LANES
     for k in range(start, stop):

@@ -29,6 +29,7 @@ from netc_kernels.cpu.winograd_transforms import (
     Tiles,
     folded_scratch,
     input_tile,
+    moved,
     output_tile,
 )
 
@@ -56,6 +57,10 @@ class Layout(NamedTuple):
     thread: int
     """Size of what every thread has for itself: scratch, and if not `shared` matrices."""
 
+    def size(self, threads: int) -> int:
+        """All of it."""
+        return (self.scratch if self.shared else self.sources.at) + threads * self.thread
+
 
 def layout(shape: Conv, tiles: int, channels: int, filters: int, threads: int) -> Layout:
     """Plan the pass from `channels` to `filters` over a number of tiles."""
@@ -65,13 +70,13 @@ def layout(shape: Conv, tiles: int, channels: int, filters: int, threads: int) -
     rows = block + TALL
     position = up(filters, PANEL) * channels + GAP
     weights = Matrices(0, position, channels, channels * PANEL)
-    source = up(channels, LANES) + GAP
-    sources = Matrices(0, rows * source + GAP, source, PANEL)
-    product = up(filters, PANEL) + GAP
-    products = Matrices(POSITIONS * sources.position, rows * product + GAP, product, PANEL)
-    scratch = products.at + POSITIONS * products.position
+    source, first = up(channels, LANES) + GAP, up(POSITIONS * position, GAP)
+    sources = Matrices(first, rows * source + GAP, source, PANEL)
+    product, second = up(filters, PANEL) + GAP, first + POSITIONS * sources.position
+    products = Matrices(second, rows * product + GAP, product, PANEL)
+    scratch = second + POSITIONS * products.position
     own = max(FILTER_SCRATCH, folded_scratch(channels) if fold.needed(shape) else 0)
-    thread = own if shared else scratch + own
+    thread = own if shared else scratch - first + own
     return Layout(block, shared, weights, sources, products, scratch, thread)
 
 
@@ -92,15 +97,9 @@ def workspace(shape: Conv, threads: int) -> int:
     """Bytes of `work` that `forward` and `backward_data` need."""
     c, k = fold.channels(shape) // shape.groups, shape.filters // shape.groups
     return 4 * max(
-        fold.elements(shape)
-        + _elements(layout(shape, tiles_of(shape, out), a, b, threads), threads)
+        fold.elements(shape) + layout(shape, tiles_of(shape, out), a, b, threads).size(threads)
         for a, b, out in ((c, k, shape.outputs), (k, c, shape.image))
     )
-
-
-def _elements(plan: Layout, threads: int) -> int:
-    common = plan.scratch if plan.shared else 0
-    return up(POSITIONS * plan.filters.position, GAP) + common + threads * plan.thread
 
 
 def tiles_of(shape: Conv, out: tuple[int, int]) -> int:
@@ -197,58 +196,21 @@ def _convolve(
 ) -> None:
     tiles = shape.images * source.rows * source.columns
     plan = layout(shape, tiles, source.channels, target.channels, pool.threads)
-    own = up(POSITIONS * plan.filters.position, GAP)
     filters = w.reshape(shape.groups, -1)[group]
     size, taps = 7 - source.step, (7 - source.step) ** 2
     lane, row = (taps, taps * target.channels) if flip else (taps * source.channels, taps)
     y, x, bias, positive = (array.reshape(-1) for array in (y, x, bias, positive))
-
-    def scratch(thread: int) -> int:
-        return own + plan.scratch + thread * plan.thread
-
-    def matrices(thread: int) -> tuple[Matrices, Matrices]:
-        at = own + (0 if plan.shared else thread * plan.thread)
-        return _moved(plan.sources, at), _moved(plan.products, at)
-
-    def transform(thread: int, start: int, stop: int) -> None:
-        filter_panels(
-            filters, size, row, lane, flip, work, plan.filters, target.channels, scratch(thread),
-            start, stop,
-        )  # fmt: skip
-
-    def run(thread: int, start: int, stop: int) -> None:
-        convolve_tiles(
-            y, target, x, source, work, plan.filters, *matrices(thread), scratch(thread), bias,
-            positive, relu, plan.block, start, stop,
-        )  # fmt: skip
-
-    def begin(thread: int, start: int, stop: int) -> None:
-        inputs(x, source, work, matrices(thread)[0], scratch(thread), start, stop, 0)
-
-    def multiply(thread: int, start: int, stop: int) -> None:
-        u, (v, m) = plan.filters, matrices(thread)
-        products(work, u, v, m, source.channels, target.channels, tiles, start, stop)
-
-    def end(thread: int, start: int, stop: int) -> None:
-        m, own_scratch = matrices(thread)[1], scratch(thread)
-        outputs(y, target, work, m, own_scratch, bias, positive, relu, start, stop, 0)
-
-    pool.split(target.channels, transform, PANEL)
+    u, v, m, scratch, each = plan.filters, plan.sources, plan.products, plan.scratch, plan.thread
+    facts = size, row, lane, flip, work, u, target.channels, scratch, each
+    pool.split(target.channels, filter_panels, filters, *facts, unit=PANEL)
+    end = each, bias, positive, relu
     if plan.shared:
-        pool.split(tiles, begin)
-        pool.run(POSITIONS, 1, multiply)
-        pool.split(tiles, end)
+        pool.split(tiles, begin_tiles, x, source, work, v, scratch, each)
+        pool.run(POSITIONS, 1, products, work, u, v, m, source.channels, target.channels, tiles)
+        pool.split(tiles, end_tiles, y, target, work, m, scratch, *end)
     else:
-        pool.run(tiles, _grain(plan.block, tiles, pool.threads), run)
-
-
-def _grain(block: int, tiles: int, threads: int) -> int:
-    """Tiles a call of a kernel takes: some blocks, since a call costs a small part of one."""
-    return block * min(8, max(1, tiles // (block * threads * 8)))
-
-
-def _moved(matrices: Matrices, by: int) -> Matrices:
-    return matrices._replace(at=matrices.at + by)
+        at = work, u, v, m, scratch
+        pool.spread(tiles, plan.block, convolve_tiles, y, target, x, source, *at, *end, plan.block)
 
 
 @kernel
@@ -262,10 +224,13 @@ def filter_panels(
     to: Matrices,
     filters: int,
     scratch: int,
+    each: int,
+    thread: int,
     start: int,
     stop: int,
 ) -> None:
-    """Transform filters `start` ... `stop`."""
+    """Transform filters `start` ... `stop`; every thread has scratch, `each` elements apart."""
+    scratch += thread * each
     for first in range(start, stop, PANEL):
         filter_panel(
             w, size, first * lane, row, lane, filters - first, flip, work,
@@ -284,19 +249,45 @@ def convolve_tiles(
     v: Matrices,
     m: Matrices,
     scratch: int,
+    each: int,
     bias: Any,
     positive: Any,
     relu: bool,
     block: int,
+    thread: int,
     start: int,
     stop: int,
 ) -> None:
-    """Convolve tiles `start` ... `stop`; the transforms of `block` have room in v and m."""
+    """Convolve tiles `start` ... `stop`; the transforms of `block` have room in v and m.
+
+    Every thread has its own v, m and scratch, `each` elements apart.
+    """
+    v, m, scratch = moved(v, thread * each), moved(m, thread * each), scratch + thread * each
+    channels, filters = source.channels, target.channels
     for first in range(start, stop, block):
         last = min(first + block, stop)
         inputs(x, source, work, v, scratch, first, last, first)
-        products(work, u, v, m, source.channels, target.channels, last - first, 0, POSITIONS)
+        products(work, u, v, m, channels, filters, last - first, thread, 0, POSITIONS)
         outputs(y, target, work, m, scratch, bias, positive, relu, first, last, first)
+
+
+@kernel
+def begin_tiles(
+    x: Any, source: Tiles, work: Any, v: Matrices, scratch: int, each: int, thread: int,
+    start: int, stop: int,
+) -> None:  # fmt: skip
+    """Transform tiles `start` ... `stop` of the input."""
+    inputs(x, source, work, v, scratch + thread * each, start, stop, 0)
+
+
+@kernel
+def end_tiles(
+    y: Any, target: Tiles, work: Any, m: Matrices, scratch: int, each: int, bias: Any,
+    positive: Any, relu: bool, thread: int, start: int, stop: int,
+) -> None:  # fmt: skip
+    """Write tiles `start` ... `stop` of the output."""
+    own = scratch + thread * each
+    outputs(y, target, work, m, own, bias, positive, relu, start, stop, 0)
 
 
 @kernel
@@ -336,6 +327,7 @@ def products(
     channels: int,
     filters: int,
     tiles: int,
+    thread: int,
     start: int,
     stop: int,
 ) -> None:

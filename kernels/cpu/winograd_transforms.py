@@ -72,6 +72,12 @@ class Matrices(NamedTuple):
 
 
 @inline
+def moved(matrices_: Any, by: int) -> Any:
+    """The same some elements further."""
+    return Matrices(matrices_.at + by, matrices_.position, matrices_.tile, matrices_.panel)
+
+
+@inline
 def _corner(tiles: Any, index: int) -> Any:
     """Return image, row and column of a tile's first pixel."""
     image, inside = divmod(index, tiles.rows * tiles.columns)

@@ -27,6 +27,7 @@ from netc_kernels.cpu.winograd_transforms import (
     folded_scratch,
     gradient_tile,
     input_tile,
+    moved,
 )
 
 BLOCK = 56
@@ -113,18 +114,7 @@ def _by_tiles(
     """Compute sums of all products over equal shares of the tiles; return how many."""
     tiles = tiles_of(shape, shape.outputs)
     share = -(-tiles // plan.slots)
-
-    def add_up(thread: int, start: int, stop: int) -> None:
-        # sums go with the share of tiles, not with the thread: the result does not vary
-        at = start // share * plan.slot
-        z, v, sums = (_moved(m, at) for m in (plan.gradients, plan.inputs, plan.sums))
-        for first in range(start, stop, plan.block):
-            last = min(first + plan.block, stop)
-            transform(x, source, dy, target, work, v, z, plan.scratch + at, first, last, 0)
-            operands = _operands(v, source, z, target, plan)
-            products(work, *operands, sums, last - first, first > start, 0, POSITIONS)
-
-    pool.run(tiles, share, add_up)
+    pool.run(tiles, share, add_tiles, x, source, dy, target, work, plan, share)
     return -(-tiles // share)
 
 
@@ -140,28 +130,9 @@ def _by_positions(
 ) -> int:
     """Compute the sums of all products over all tiles, once."""
     tiles = tiles_of(shape, shape.outputs)
-    z, v, sums = plan.gradients, plan.inputs, plan.sums
-
-    def transform_some(thread: int, start: int, stop: int) -> None:
-        scratch = plan.scratch + thread * plan.slot
-        transform(x, source, dy, target, work, v, z, scratch, start, stop, start)
-
-    def add_up(thread: int, start: int, stop: int) -> None:
-        operands = _operands(v, source, z, target, plan)
-        products(work, *operands, sums, tiles, False, start, stop)
-
-    pool.split(tiles, transform_some)
-    pool.run(POSITIONS, 1, add_up)
+    pool.split(tiles, transform_tiles, x, source, dy, target, work, plan)
+    pool.run(POSITIONS, 1, multiply_all, source, target, work, plan, tiles)
     return 1
-
-
-def _operands(
-    v: Matrices, source: Tiles, z: Matrices, target: Tiles, plan: Layout
-) -> tuple[Matrices, int, Matrices, int]:
-    """What gives the rows of the sums and what gives the columns, with their numbers."""
-    if plan.turned:
-        return v, source.channels, z, target.channels
-    return z, target.channels, v, source.channels
 
 
 def _finish(
@@ -174,18 +145,58 @@ def _finish(
         rows, columns, row, lane = channels, filters, channel, filter_
     else:
         rows, columns, row, lane = filters, channels, filter_, channel
-
-    def finish(thread: int, start: int, stop: int) -> None:
-        scratch = plan.scratch + thread * plan.slot
-        gradients(
-            work, plan.sums, plan.slot, slots, scratch, dw, size, row, lane, start, stop, columns
-        )
-
-    pool.split(rows, finish)
+    pool.split(rows, gradients, work, plan, slots, dw, size, row, lane, columns)
 
 
-def _moved(matrices: Matrices, by: int) -> Matrices:
-    return matrices._replace(at=matrices.at + by)
+@kernel
+def add_tiles(
+    x: Any, source: Tiles, dy: Any, target: Tiles, work: Any, plan: Layout, share: int,
+    thread: int, start: int, stop: int,
+) -> None:  # fmt: skip
+    """Sum the products of tiles `start` ... `stop`, some at a time."""
+    # sums go with the share of tiles, not with the thread: the result does not vary
+    at = start // share * plan.slot
+    z, v, sums = moved(plan.gradients, at), moved(plan.inputs, at), moved(plan.sums, at)
+    for first in range(start, stop, plan.block):
+        last = min(first + plan.block, stop)
+        transform(x, source, dy, target, work, v, z, plan.scratch + at, first, last, 0)
+        rows, columns, turned = target.channels, source.channels, plan.turned
+        tiles, add = last - first, first > start
+        multiply(work, z, rows, v, columns, turned, sums, tiles, add, 0, POSITIONS)
+
+
+@kernel
+def transform_tiles(
+    x: Any, source: Tiles, dy: Any, target: Tiles, work: Any, plan: Layout, thread: int,
+    start: int, stop: int,
+) -> None:  # fmt: skip
+    """Transform tiles `start` ... `stop` of x and of dy, each to its own place."""
+    scratch = plan.scratch + thread * plan.slot
+    v, z = plan.inputs, plan.gradients
+    transform(x, source, dy, target, work, v, z, scratch, start, stop, start)
+
+
+@kernel
+def multiply_all(
+    source: Tiles, target: Tiles, work: Any, plan: Layout, tiles: int, thread: int, start: int,
+    stop: int,
+) -> None:  # fmt: skip
+    """Sum the products of all tiles at positions `start` ... `stop`."""
+    z, v, turned = plan.gradients, plan.inputs, plan.turned
+    rows, columns = target.channels, source.channels
+    multiply(work, z, rows, v, columns, turned, plan.sums, tiles, False, start, stop)
+
+
+@kernel
+def multiply(
+    work: Any, z: Matrices, filters: int, v: Matrices, channels: int, turned: bool, sums: Matrices,
+    tiles: int, add: bool, start: int, stop: int,
+) -> None:  # fmt: skip
+    """Multiply gradients and inputs; which of them gives the rows, `turned` tells."""
+    if turned:
+        products(work, v, channels, z, filters, sums, tiles, add, start, stop)
+    else:
+        products(work, z, filters, v, channels, sums, tiles, add, start, stop)
 
 
 @kernel
@@ -242,25 +253,25 @@ def products(
 @kernel
 def gradients(
     work: Any,
-    sums: Matrices,
-    slot: int,
+    plan: Layout,
     slots: int,
-    scratch: int,
     dw: Any,
     size: int,
     row: int,
     lane: int,
+    columns: int,
+    thread: int,
     start: int,
     stop: int,
-    columns: int,
 ) -> None:
-    """Write the gradients of rows `start` ... `stop` from sums that lie `slot` apart.
+    """Write the gradients of rows `start` ... `stop` from the sums of some slots.
 
     What belongs to a row and a column begins `row` and `lane` elements from the one before in dw.
     """
+    sums, scratch = plan.sums, plan.scratch + thread * plan.slot
     for i in range(start, stop):
         for j in range(0, columns, LANES):
             of, to = sums.at + i * sums.tile + j, i * row + j * lane
             filter_gradient(
-                work, of, slot, slots, sums.position, scratch, dw, size, to, lane, columns - j
+                work, of, plan.slot, slots, sums.position, scratch, dw, size, to, lane, columns - j
             )
