@@ -145,8 +145,9 @@ class CudaBackend:
             executable.writer.close()
         if self.collectives is not None:
             self.collectives.close()
-        for pointer in self.arenas.values() if self.collectives is None else ():
-            cupy.cuda.runtime.free(pointer)
+        else:
+            for pointer in self.arenas.values():
+                cupy.cuda.runtime.free(pointer)
         self.arenas = self.places = {}
 
 
@@ -388,14 +389,13 @@ class CudaExecutable:
 
         here = self._here(instruction)
         streams = [self.backend.stream(d, instruction.stream) for d in here]
-        stamps = clock is not None and number in clock.waits
         for device, stream in zip(here, streams, strict=True):
-            if clock is not None and stamps:
+            if clock is not None:
                 clock.begin(number, stream.ptr)
             for wait in instruction.waits:
                 if (wait, device) in self.events:
                     stream.wait_event(self.events[wait, device])
-            if clock is not None and stamps:
+            if clock is not None:
                 clock.end(number, stream.ptr)
             self.words.mark(number, device, stream.ptr)
         lead = streams[0]

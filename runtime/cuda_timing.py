@@ -97,20 +97,22 @@ class WaitClock:
             stream.synchronize()
 
     def begin(self, number: int, stream: int) -> None:
-        """Have a stream say when it has come to a launch."""
-        self._stamp(2 * self.waits[number], stream)
+        """Have a stream say when it has come to a launch that waits for exchanges."""
+        self._stamp(number, 0, stream)
 
     def end(self, number: int, stream: int) -> None:
         """Have a stream say when the launch need wait no more."""
-        self._stamp(2 * self.waits[number] + 1, stream)
+        self._stamp(number, 1, stream)
 
     def seconds(self) -> float:
         """All that was waited in the last run."""
         return float((self.times[1::2] - self.times[::2]).sum()) / 1e9
 
-    def _stamp(self, place: int, stream: int) -> None:
-        pointer = self.times.ctypes.data + ITEM_BYTES["i64"] * place
-        native.KERNELS["stamp"](Block(pointer, (), "i64"), stream=stream)
+    def _stamp(self, number: int, side: int, stream: int) -> None:
+        if number in self.waits:
+            place = 2 * self.waits[number] + side
+            pointer = self.times.ctypes.data + ITEM_BYTES["i64"] * place
+            native.KERNELS["stamp"](Block(pointer, (), "i64"), stream=stream)
 
 
 def gpu_ceilings(precision: str) -> Ceilings:

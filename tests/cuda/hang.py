@@ -17,9 +17,10 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "compiler")]
 
-import pretend  # noqa: E402
 from cuda_cases import target  # noqa: E402
 from harness import compiled, data, options, session, tiny  # noqa: E402
+from pretend import pretended  # noqa: E402
+from pretend.streams import WORLD  # noqa: E402
 
 from netc.errors import NetError, render  # noqa: E402
 from netc.ir.program import Bundle, Launch, Program  # noqa: E402
@@ -68,7 +69,7 @@ def spin(stream: int) -> None:
 
 def never(stream: int) -> None:
     """The same on a GPU that is none."""
-    pretend.WORLD.put(stream, lambda: False)
+    WORLD.put(stream, lambda: False)
 
 
 def open_backend(bundle: Bundle, ranks: Ranks | None, pretends: bool) -> CudaBackend:
@@ -99,7 +100,7 @@ def main(how: str, pretends: bool) -> None:
     alone = how == "alone"
     bundle = bundle_of(1 if alone else 2)
     ranks = None if alone else LocalRanks(2)
-    world: AbstractContextManager[Any] = pretend.pretended() if pretends else nullcontext()
+    world: AbstractContextManager[Any] = pretended() if pretends else nullcontext()
     with world:
         made = session(bundle, open_backend(bundle, ranks, pretends))
         images, labels = data(tiny(), BATCH, 0)

@@ -16,7 +16,8 @@ import pytest
 from cuda_cases import target
 from harness import compiled, data, options, session, tiny
 from hypothesis import given
-from pretend import World, pretended
+from pretend import pretended
+from pretend.streams import WORLD
 from random_networks import Case, cases, free_cases
 
 from netc.errors import DeviceError
@@ -53,8 +54,8 @@ def train(made: Any, case: Case, step: int) -> None:
 class Witness:
     """Notes what of a run has ended on every stream, besides what streams write themselves."""
 
-    def __init__(self, executable: CudaExecutable, world: World) -> None:
-        self.executable, self.world = executable, world
+    def __init__(self, executable: CudaExecutable) -> None:
+        self.executable = executable
         self.lanes: dict[tuple[int, str], list[int]] = {}
         for number, each in enumerate(executable.program.instructions):
             for device in each.devices:
@@ -75,7 +76,7 @@ class Witness:
     def noting(self, number: int, start: Callable[[int], None]) -> Callable[[int], None]:
         def run(stream: int) -> None:
             start(stream)
-            self.world.put(stream, lambda: self.end(number) is None)
+            WORLD.put(stream, lambda: self.end(number) is None)
 
         return run
 
@@ -103,10 +104,10 @@ class Witness:
 @cases(10)
 @given(case=free_cases())
 def test_words_name_what_streams_have_reached(case: Case, graph: bool) -> None:
-    with pretended(case.seed) as world:
+    with pretended(case.seed):
         made, _ = opened(case, graph)
-        witness = Witness(made.train, world)
-        world.watch = witness.check
+        witness = Witness(made.train)
+        WORLD.watch = witness.check
         for step in range(3):
             train(made, case, step)
             assert all(

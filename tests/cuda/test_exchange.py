@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pretend import pretended, store, widened
+from pretend import pretended
+from pretend.memory import store, widened
 
 from netc.ir.program import Collective, Part, View
 from netc_kernels import cuda

@@ -14,9 +14,13 @@ Try = Callable[[], bool]
 
 
 class World:
-    """The streams of one process."""
+    """The streams of one process, its memory, and what its threads tell each other."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self) -> None:
+        self.restart(0)
+
+    def restart(self, seed: int) -> None:
+        """Forget all that was; `seed` chooses the order of work from now on."""
         self.random = random.Random(seed)
         self.queues: dict[int, deque[Try]] = {}
         self.owners: dict[int, int] = {}
@@ -98,3 +102,61 @@ class World:
             return True
 
         return work
+
+
+WORLD = World()
+
+
+class Event:
+    def __init__(self, disable_timing: bool = False) -> None:
+        self.token = 0
+
+    def record(self, stream: Stream) -> None:
+        self.token = WORLD.record(stream.ptr)
+
+    def synchronize(self) -> None:
+        WORLD.finish()
+
+
+class Graph:
+    def __init__(self, tape: dict[int, deque[Try]], tokens: set[int]) -> None:
+        self.tape, self.tokens = tape, tokens
+
+    def launch(self, stream: Stream) -> None:
+        WORLD.put(stream.ptr, WORLD.replay(self.tape, self.tokens))
+
+
+class Stream:
+    made = 0
+
+    def __init__(self, non_blocking: bool = False, ptr: int = 0) -> None:
+        Stream.made += not ptr
+        self.ptr = ptr or Stream.made
+
+    @classmethod
+    def from_external(cls, other: Any) -> Stream:
+        return cls(ptr=other.__cuda_stream__()[1])
+
+    def wait_event(self, event: Event) -> None:
+        if event.token:
+            WORLD.wait(self.ptr, event.token)
+
+    def synchronize(self) -> None:
+        WORLD.finish()
+
+    def begin_capture(self, mode: Any) -> None:
+        WORLD.finish()
+        WORLD.own.tape, WORLD.own.tokens = {}, set()
+
+    def end_capture(self) -> Graph:
+        tape, WORLD.own.tape = WORLD.tape, None
+        assert tape is not None
+        return Graph(tape, WORLD.own.tokens)
+
+    def __enter__(self) -> Stream:
+        # One stream may be entered by several threads, so nothing is kept on it.
+        WORLD.own.before, WORLD.own.current = WORLD.current, self.ptr
+        return self
+
+    def __exit__(self, *problem: Any) -> None:
+        WORLD.own.current = WORLD.own.before

@@ -1,0 +1,143 @@
+"""Kernels of a GPU that is none, by the reference."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from netc_kernels.cuda.block import Block
+from netc_kernels.reference import KERNELS as REFERENCE
+from pretend.memory import Array, array_of, read, store, widened
+from pretend.streams import WORLD
+
+
+def kernel(name: str) -> Callable[..., None]:
+    """An operation's CUDA kernel, by the reference."""
+
+    def start(out: Block, *inputs: Block, stream: int, **told: Any) -> None:
+        def work() -> bool:
+            if out.elements:
+                store(array_of(out), _computed(name, out, inputs, dict(told)))
+            return True
+
+        WORLD.put(stream, work)
+
+    return start
+
+
+def _computed(name: str, out: Block, inputs: tuple[Block, ...], told: dict[str, Any]) -> Any:
+    for extra in ("work", "precision"):
+        told.pop(extra, None)
+    bias, other = (told.pop(key, None) for key in ("bias", "other"))
+    relu, positive = (told.pop(key, None) for key in ("relu", "positive"))
+    values = [read(block) for block in inputs]
+    result = np.empty(out.shape, np.int64 if out.dtype == "i64" else np.float32)
+    result.fill(-1 if out.dtype == "i64" else np.nan)
+    REFERENCE[name](result, *values, **told)
+    if bias is not None:
+        result = result + read(bias).reshape(1, -1, *[1] * (result.ndim - 2))
+    if other is not None:
+        result = result + read(other)
+    if relu:
+        slope = name in ("maxpool_dx", "lrn_dx")
+        result = np.where(values[0] > 0, result, 0) if slope else np.maximum(result, 0)
+    return result if positive is None else np.where(read(positive) > 0, result, 0)
+
+
+def sgd(
+    v_out: Block, w_out: Block, g: Block, v: Block, w: Block, lr: Block, *, stream: int, **pace: Any
+) -> None:
+    def work() -> bool:
+        moved = np.empty(v.shape, np.float32)
+        REFERENCE["sgd_velocity"](moved, read(v), read(w), read(g), read(lr), **pace)
+        store(array_of(w_out), read(w) + moved)
+        store(array_of(v_out), moved)
+        return True
+
+    WORLD.put(stream, work)
+
+
+def adam(
+    m_out: Block, v_out: Block, w_out: Block, g: Block, m: Block, v: Block, w: Block,
+    *scalars: Block, stream: int, decay: float, **told: Any,
+) -> None:  # fmt: skip
+    def work() -> bool:
+        mean, square, moved = (np.empty(w.shape, np.float32) for _ in range(3))
+        slope = {"decay": decay, "scale": told["scale"]}
+        REFERENCE["adam_moment1"](mean, read(m), read(w), read(g), beta1=told["beta1"], **slope)
+        REFERENCE["adam_moment2"](square, read(v), read(w), read(g), beta2=told["beta2"], **slope)
+        REFERENCE["adam_apply"](moved, read(w), mean, square, *map(read, scalars), **told)
+        for block, value in ((m_out, mean), (v_out, square), (w_out, moved)):
+            store(array_of(block), value)
+        return True
+
+    WORLD.put(stream, work)
+
+
+def bn_moments(mean: Block, var: Block, x: Block, *, work: Any, stream: int) -> None:
+    count = x.elements // x.shape[1]
+    kernel("bn_mean")(mean, x, stream=stream, count=count)
+    kernel("bn_var")(var, x, mean, stream=stream, count=count)
+
+
+def bn_slopes(
+    dgamma: Block, dbeta: Block, x: Block, mean: Block, var: Block, dy: Block, *, work: Any,
+    stream: int, eps: float,
+) -> None:  # fmt: skip
+    kernel("bn_dgamma")(dgamma, x, mean, var, dy, stream=stream, eps=eps)
+    kernel("bias_db")(dbeta, dy, stream=stream)
+
+
+def mark(out: Block, *, value: int, stream: int) -> None:
+    """Its block is in the host's memory."""
+    word = ctypes.c_int32.from_address(out.pointer)
+
+    def work() -> bool:
+        word.value = value
+        return True
+
+    WORLD.put(stream, work)
+
+
+def stamp(out: Block, *, stream: int) -> None:
+    """Its block is in the host's memory."""
+    word = ctypes.c_int64.from_address(out.pointer)
+
+    def work() -> bool:
+        word.value = time.perf_counter_ns()
+        return True
+
+    WORLD.put(stream, work)
+
+
+OWN = {
+    "sgd": sgd, "adam": adam, "bn_moments": bn_moments, "bn_slopes": bn_slopes, "mark": mark,
+    "stamp": stamp,
+}  # fmt: skip
+
+
+class ElementwiseKernel:
+    """A reduction of several arrays into several."""
+
+    def __init__(self, reads: str, writes: str, code: str, name: str, preamble: str) -> None:
+        self.op, dtype, terms, _ = re.fullmatch(r"netc_(\w+?)_(\w+?)_(\d+)_(\d+)", name).groups()  # type: ignore[union-attr]
+        self.terms, self.narrow = int(terms), dtype == "bf16"
+
+    def __call__(self, *arrays: Array) -> None:
+        combine = {"sum": np.add, "max": np.maximum, "min": np.minimum}[self.op]
+        sources, targets = arrays[: self.terms], arrays[self.terms :]
+
+        def work() -> bool:
+            total = widened(sources[0].held).copy()
+            for source in sources[1:]:
+                total = combine(total, widened(source.held))
+            for target in targets:
+                store(target.held, total)
+            return True
+
+        WORLD.put(WORLD.current, work)
