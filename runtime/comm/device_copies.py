@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from netc.ir.program import Collective, View
+from netc.ir.program import Collective, Part, View
 from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.source import stream_of
-from netc_runtime.comm.inprocess import flat, overlap, shard
+from netc_runtime.comm.inprocess import flat, shard, takes
 
 Open = Callable[[View], Block]
 DTYPES = {"f32": "float32", "bf16": "uint16", "f64": "float64", "i64": "int64"}
@@ -74,12 +74,10 @@ class SharedGpu:
         self.moved: list[tuple[int, int, int]] = []
         """Giver, taker and bytes of every copy between two devices' arenas."""
         for part in collective.parts:
-            sources = [None if v is None else (v, open_(v)) for v in part.sources]
-            targets = [None if v is None else (v, open_(v)) for v in part.targets]
             if collective.kind == "all_reduce":
-                self._all_reduce(sources, targets)
+                self._all_reduce(part, open_)
             else:
-                self._fill(sources, targets)
+                self._fill(part, open_)
 
     def __call__(self, stream: int) -> None:
         """Start everything."""
@@ -87,11 +85,13 @@ class SharedGpu:
             for step in self.steps:
                 step()
 
-    def _all_reduce(self, sources: Sequence[Any], targets: Sequence[Any]) -> None:
+    def _all_reduce(self, part: Part, open_: Open) -> None:
         """Counted as what real devices would do: every shard goes to its owner, and back."""
-        terms = [flat(as_array(block)) for _, block in sources]
-        results = [flat(as_array(block)) for _, block in targets]
-        dtype, workers = sources[0][1].dtype, len(terms)
+        sources = [open_(view) for view in part.sources if view is not None]
+        targets = [open_(view) for view in part.targets if view is not None]
+        terms = [flat(as_array(block)) for block in sources]
+        results = [flat(as_array(block)) for block in targets]
+        dtype, workers = sources[0].dtype, len(terms)
         if not terms[0].size:
             return
         kernel = combiner(dtype, self.collective.op, workers, workers)
@@ -105,21 +105,16 @@ class SharedGpu:
                     self.moved.append((devices[other], devices[owner], nbytes))
                     self.moved.append((devices[owner], devices[other], nbytes))
 
-    def _fill(self, sources: Sequence[Any], targets: Sequence[Any]) -> None:
+    def _fill(self, part: Part, open_: Open) -> None:
         """Every target gets what the sources have of it, or their reduction."""
         devices = self.collective.devices
-        for taker, target in enumerate(targets):
-            if target is None:
+        for taker, view in enumerate(part.targets):
+            if view is None:
                 continue
-            view, block = target
+            block = open_(view)
             array, terms = as_array(block), []
-            for giver, source in enumerate(sources):
-                if source is None:
-                    continue
-                here, there = overlap(view, source[0])
-                term = as_array(source[1])[there]
-                if not term.size:
-                    continue
+            for giver, given, here, there in takes(part, taker):
+                term = as_array(open_(given))[there]
                 nbytes = term.size * ITEM_BYTES[block.dtype]
                 self.moved.append((devices[giver], devices[taker], nbytes))
                 if self.collective.op:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from netc.ir.program import Collective, Part, View
 Array = NDArray[Any]
 Open = Callable[[View], Array]
 """The array behind a view, in its logical shape."""
+Box = tuple[slice, ...]
+"""A part of a block, in the block's own indices."""
 _COMBINE = {"sum": np.add, "max": np.maximum, "min": np.minimum}
 
 
@@ -97,32 +99,25 @@ class Rendezvous:
         """Fill this device's target with what each source has of it."""
         devices = self.collective.devices
         for part in self.parts:
-            target, view = part.targets[position], part.part.targets[position]
-            if target is None or view is None:
-                continue
-            for giver, (source, given) in enumerate(
-                zip(part.sources, part.part.sources, strict=True)
-            ):
-                if source is not None and given is not None:
-                    here, there = overlap(view, given)
-                    target[here] = source[there]
-                    self.traffic.count(devices[giver], devices[position], target[here].nbytes)
+            target = part.targets[position]
+            for giver, _, here, there in takes(part.part, position):
+                source = part.sources[giver]
+                assert source is not None and target is not None
+                target[here] = source[there]
+                self.traffic.count(devices[giver], devices[position], target[here].nbytes)
 
     def _reduce_blocks(self, position: int) -> None:
         """Combine what all sources have of this device's target, in the order of devices."""
         devices = self.collective.devices
         for part in self.parts:
-            target, view = part.targets[position], part.part.targets[position]
-            if target is None or view is None:
-                continue
-            terms = []
-            for giver, (source, given) in enumerate(
-                zip(part.sources, part.part.sources, strict=True)
-            ):
-                assert source is not None and given is not None
-                terms.append(source[overlap(view, given)[1]])
+            target, terms = part.targets[position], []
+            for giver, _, _, there in takes(part.part, position):
+                source = part.sources[giver]
+                assert source is not None
+                terms.append(source[there])
                 self.traffic.count(devices[giver], devices[position], terms[-1].nbytes)
-            combine(self.collective.op, terms, target)
+            if terms and target is not None:
+                combine(self.collective.op, terms, target)
 
     def _reduce(self, position: int) -> None:
         """All-reduce, first half: the owner of a ceil(n / K) shard combines it."""
@@ -187,7 +182,19 @@ def combine(op: str, terms: list[Array], target: Array) -> None:
         _COMBINE[op](target, term, out=target)
 
 
-def overlap(target: View, source: View) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+def takes(part: Part, taker: int) -> Iterator[tuple[int, View, Box, Box]]:
+    """Who gives a device some of what it wants, in the order of devices: the giver's position and
+    block, and where the two blocks meet, in the taker's indices and in the giver's.
+    """
+    wanted = part.targets[taker]
+    for giver, given in enumerate(part.sources):
+        if wanted is not None and given is not None:
+            here, there = overlap(wanted, given)
+            if all(each.start < each.stop for each in here):
+                yield giver, given, here, there
+
+
+def overlap(target: View, source: View) -> tuple[Box, Box]:
     """Where two blocks of one global tensor meet, in each one's own indices."""
     here, there = [], []
     for i in range(len(target.shape)):

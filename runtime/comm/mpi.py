@@ -8,16 +8,21 @@ to the bit. Every rank posts its messages in program order, which all ranks shar
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.program import Collective, Part
-from netc_runtime.comm.inprocess import Array, Open, Traffic, combine, flat, overlap, shard
+from netc_runtime.comm.inprocess import Array, Open, Traffic, combine, flat, overlap, shard, takes
 from netc_runtime.comm.ranks import Ranks
 
+READ_SECONDS, POLL_SECONDS = 5.0, 0.01
+"""How long mpiexec may take to read what a process has said, and how often that is looked at."""
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS")
 """Variables that say how many ranks Open MPI, MPICH and MS-MPI started."""
 STAGES = 3
@@ -60,7 +65,31 @@ class MpiRanks(Ranks):
 
     def abort(self, code: int) -> None:
         """End all processes: this one cannot go on."""
+        sys.stdout.flush()
+        for output in (1, 2):
+            wait_until_read(output)
         self.world.Abort(code)
+
+
+def wait_until_read(output: int) -> None:
+    """Wait until the other side of an output, where that is a pipe, has taken all of it.
+
+    MPICH's mpiexec hears of an abort before it reads what was printed earlier, and then ends: on a
+    busy machine that was lost.
+    """
+    end = time.monotonic() + READ_SECONDS
+    while _is_unread(output) and time.monotonic() < end:
+        time.sleep(POLL_SECONDS)
+
+
+def _is_unread(output: int) -> bool:
+    """Whether a pipe holds something; False where the system does not say."""
+    with suppress(ImportError, OSError):
+        from fcntl import ioctl  # Windows has none
+        from termios import FIONREAD
+
+        return any(ioctl(output, FIONREAD, bytes(4)))
+    return False
 
 
 class MpiCollective:
@@ -118,23 +147,19 @@ class MpiCollective:
 
     def _take_blocks(self) -> None:
         for index, mine in enumerate(self.parts):
-            view, target = mine.part.targets[self.me], mine.target
-            if view is None or target is None:
-                continue
-            terms = []
-            for other, given in enumerate(mine.part.sources):
-                if given is None:
-                    continue
-                here, there = overlap(view, given)
-                part = mine.source[there] if other == self.me and mine.source is not None else None
-                if part is None:
-                    got = self.received.get((index, other))
-                    part = target[here][:0] if got is None else got.reshape(target[here].shape)
+            target, terms = mine.target, []
+            for other, _, here, there in takes(mine.part, self.me):
+                assert target is not None
+                if other == self.me:
+                    assert mine.source is not None
+                    part = mine.source[there]
+                else:
+                    part = self.received[index, other].reshape(target[here].shape)
                 if self.collective.op:
                     terms.append(part)
-                elif target[here].size:
+                else:
                     target[here] = part
-            if terms and target.size:
+            if terms and target is not None:
                 combine(self.collective.op, terms, target)
         self.received = {}
 

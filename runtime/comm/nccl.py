@@ -12,12 +12,11 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from netc.ir.program import Collective, View
-from netc.ir.types import common_elements
+from netc.ir.program import Collective, Part, View
 from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.source import stream_of
 from netc_runtime.comm.device_copies import as_array, combiner, copied
-from netc_runtime.comm.inprocess import in_memory_order, overlap, shard
+from netc_runtime.comm.inprocess import Box, in_memory_order, shard, takes
 from netc_runtime.comm.ranks import Ranks
 
 Open = Callable[[View], Block]
@@ -82,7 +81,7 @@ class NcclCollective:
                  "broadcast": self._broadcast}  # fmt: skip
         make = whole.get(collective.kind, self._messages)
         for part in collective.parts:
-            make(part.sources, part.targets, open_)
+            make(part, open_)
 
     def __call__(self, stream: int) -> None:
         """Start it on a stream."""
@@ -105,10 +104,8 @@ class NcclCollective:
             devices = self.collective.devices
             self.moved.append((devices[giver], devices[taker], nbytes))
 
-    def _all_reduce(
-        self, sources: Sequence[View | None], targets: Sequence[View | None], open_: Open
-    ) -> None:
-        source, target = self._mine(sources, open_), self._mine(targets, open_)
+    def _all_reduce(self, part: Part, open_: Open) -> None:
+        source, target = self._mine(part.sources, open_), self._mine(part.targets, open_)
         assert source is not None
         assert target is not None
         count, kind, op = source.elements, _TYPES[source.dtype], _OPS[self.collective.op]
@@ -119,17 +116,15 @@ class NcclCollective:
                 source.pointer, target.pointer, count, kind, op, stream
             )
         )
-        workers, item = len(sources), ITEM_BYTES[source.dtype]
+        workers, item = len(part.sources), ITEM_BYTES[source.dtype]
         mine = shard(count, self.me, workers)
         for other in range(workers):
             theirs = shard(count, other, workers)
             elements = (mine[1] - mine[0]) + (theirs[1] - theirs[0])
             self._count(other, self.me, elements * item)
 
-    def _reduce(
-        self, sources: Sequence[View | None], targets: Sequence[View | None], open_: Open
-    ) -> None:
-        source, target = self._mine(sources, open_), self._mine(targets, open_)
+    def _reduce(self, part: Part, open_: Open) -> None:
+        source, target = self._mine(part.sources, open_), self._mine(part.targets, open_)
         assert source is not None
         root = self.collective.root
         into = source.pointer if target is None else target.pointer
@@ -139,14 +134,12 @@ class NcclCollective:
         self.during.append(
             lambda stream: self.group.reduce(source.pointer, into, count, kind, op, root, stream)
         )
-        for other in range(len(sources)):
+        for other in range(len(part.sources)):
             self._count(other, root, source.nbytes)
 
-    def _broadcast(
-        self, sources: Sequence[View | None], targets: Sequence[View | None], open_: Open
-    ) -> None:
+    def _broadcast(self, part: Part, open_: Open) -> None:
         root = self.collective.root
-        block = self._mine(sources if self.me == root else targets, open_)
+        block = self._mine(part.sources if self.me == root else part.targets, open_)
         assert block is not None
         count, kind = block.elements, _TYPES[block.dtype]
         if not count:
@@ -158,34 +151,35 @@ class NcclCollective:
         )
         self._count(root, self.me, block.nbytes)
 
-    def _messages(
-        self, sources: Sequence[View | None], targets: Sequence[View | None], open_: Open
-    ) -> None:
+    def _messages(self, part: Part, open_: Open) -> None:
         """Blocks from every source to every target that needs some of it."""
-        source, target = sources[self.me], targets[self.me]
-        for other, wanted in enumerate(targets):
-            if other != self.me and source is not None and wanted is not None:
-                self._send(other, open_(source), source, wanted)
+        for other in range(len(part.targets)):
+            for giver, given, _, there in takes(part, other):
+                if giver == self.me != other:
+                    self._send(other, open_(given), there)
+        target = self._mine(part.targets, open_)
+        if target is None:
+            return
         terms = []
-        for other, given in enumerate(sources):
-            if target is None or given is None or not common_elements(target, given):
-                continue
-            terms.append(self._term(other, given, target, open_))
-        if terms and self.collective.op and target is not None:
-            result = as_array(open_(target))
-            kernel = combiner(open_(target).dtype, self.collective.op, len(terms), 1)
+        for giver, given, here, there in takes(part, self.me):
+            if giver == self.me:
+                terms.append(self._own(target, here, as_array(open_(given))[there]))
+            else:
+                terms.append(self._others(target, here, giver))
+        if terms and self.collective.op:
+            result = as_array(target)
+            kernel = combiner(target.dtype, self.collective.op, len(terms), 1)
             self.after.append(lambda: kernel(*terms, result))
 
-    def _term(self, other: int, given: View, target: View, open_: Open) -> Any:
-        """Another's block (or this rank's own) of what is wanted, where it will be."""
-        here, there = overlap(target, given)
-        block = open_(target)
+    def _own(self, target: Block, here: Box, term: Any) -> Any:
+        """What this rank has itself of what it wants."""
+        if not self.collective.op:
+            self.before.append(copied(as_array(target)[here], term))
+        return term
+
+    def _others(self, block: Block, here: Box, other: int) -> Any:
+        """What another rank has of it, where it will be."""
         place = as_array(block)[here]
-        if other == self.me:
-            own = as_array(open_(given))[there]
-            if not self.collective.op:
-                self.before.append(copied(place, own))
-            return own
         self._count(other, self.me, place.size * ITEM_BYTES[block.dtype])
         if not self.collective.op and _in_one_piece(place):
             self._receive(other, place.data.ptr, place.size, block.dtype)
@@ -196,10 +190,8 @@ class NcclCollective:
             self.after.append(copied(place, landing))
         return landing
 
-    def _send(self, other: int, block: Block, source: View, wanted: View) -> None:
-        if not common_elements(wanted, source):
-            return
-        piece = as_array(block)[overlap(wanted, source)[1]]
+    def _send(self, other: int, block: Block, there: Box) -> None:
+        piece = as_array(block)[there]
         if not _in_one_piece(piece):
             packed = _room(piece.shape, block)
             self.before.append(copied(packed, piece))

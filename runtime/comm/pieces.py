@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from math import prod
 
 from netc.ir.program import Collective, Part, View
 from netc.ir.types import ITEM_BYTES
 from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.exchange import Piece, Place
-from netc_runtime.comm.inprocess import overlap, shard
+from netc_runtime.comm.inprocess import shard, takes
 
 Open = Callable[[View], Block]
 Phase = list[list[Piece]]
@@ -51,17 +50,14 @@ def _wanted(part: Part, taker: int, op: str, open_: Open) -> Iterator[Piece]:
         return
     target = open_(wanted)
     terms: dict[int, Place] = {}
-    for giver, given in enumerate(part.sources):
-        here, there = ((), ()) if given is None else overlap(wanted, given)
-        sizes = tuple(each.stop - each.start for each in here)
-        if given is None or not prod(sizes):
-            continue
+    for giver, given, here, there in takes(part, taker):
         source = open_(given)
         assert source.dtype == target.dtype
         term = _place(source, there, target.nhwc)
         if op:
             terms[giver] = term
         elif (place := _place(target, here, target.nhwc)) != term:
+            sizes = tuple(each.stop - each.start for each in here)
             yield Piece(_ordered(sizes, target.nhwc), place, (term,), (giver,))
     if terms:
         whole = tuple(slice(0, size) for size in target.shape)

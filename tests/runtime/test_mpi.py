@@ -2,9 +2,11 @@
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 
 import netc_models
 from netc.cli.main import main
+from netc_runtime.comm.mpi import wait_until_read
 from netc_runtime.io.checkpoint import latest, load
 
 DIGITS = str(Path(netc_models.__file__).parent / "digits.net")
@@ -65,6 +68,19 @@ def test_when_one_rank_fails_all_end(tmp_path):
     done = mpirun(2, "--devices", 2, "--steps", 50, "--out", tmp_path / "file")
     assert done.returncode != 0
     assert "cannot write" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what a pipe holds")
+def test_what_was_said_is_read_before_an_abort():
+    """mpiexec may hear of the abort first, and reads nothing after it."""
+    reading, writing = os.pipe()
+    os.write(writing, b"why")
+    reader = threading.Timer(0.1, os.read, (reading, 3))
+    reader.start()
+    wait_until_read(writing)
+    unread = select.select([reading], [], [], 0)[0]
+    reader.join()
+    assert not unread
 
 
 def test_evaluation_and_prediction_by_processes(tmp_path, capsys):
