@@ -7,9 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from netc_kernels.cpu.several import clear_run
 from netc_kernels.cpu.shape import Array
 from netc_kernels.cpu.threads import Pool
-from netc_kernels.cpu.vector import LANES, inline, kernel, load, load_first, splat, store
+from netc_kernels.cpu.vector import (
+    LANES,
+    inline,
+    kernel,
+    load,
+    load_first,
+    splat,
+    store,
+    store_first,
+)
 
 GRAIN = 1 << 16
 """Elements that a thread takes at a time."""
@@ -122,8 +132,8 @@ def channel_sums(out: Array, x: Array, work: Array, pool: Pool, scale: float = 1
 
 
 def _by_slots(x: Array, work: Array, pool: Pool, sums: int, part: Any, *others: Array) -> Array:
-    """Sums (sums, C) over the pixels of x; `part` leaves those of every `share` of a range of rows
-    in `work`, `each` elements apart.
+    """Sums (sums, C) over the pixels of x, in `work`; `part` leaves there those of every `share` of
+    a range of rows, `each` elements apart.
     """
     channels = x.shape[-1]
     rows, width = x.size // max(1, channels), -(-channels // LANES) * LANES
@@ -132,9 +142,8 @@ def _by_slots(x: Array, work: Array, pool: Pool, sums: int, part: Any, *others: 
     pool.run(
         rows, share * -(-SLOTS // calls), part, work, share, each, x.reshape(-1), channels, *others
     )
-    slots = work[: each * -(-rows // share)].reshape(-1, 2 * sums, width)
-    found: Array = slots[:, :sums, :channels].sum(axis=0)
-    return found
+    add_slots(work, 0, -(-rows // share), each, sums * width)
+    return work[: sums * width].reshape(sums, width)[:, :channels]
 
 
 def pairs_workspace(channels: int) -> int:
@@ -156,6 +165,27 @@ def pair_sums(
 
 
 @kernel
+def add_slots(work: Any, at: int, slots: int, each: int, count: int) -> None:
+    """Add `count` sums of all slots, `each` elements apart, to those of the first one."""
+    for c in range(at, at + count, LANES):
+        total = load(work, c)
+        for slot in range(1, slots):
+            total = total + load(work, slot * each + c)
+        store(work, c, total)
+
+
+@kernel
+def mean_of_rows(out: Any, x: Any, rows: int) -> None:
+    """Average the first rows of x into out (C,)."""
+    channels, share = len(out), splat(np.float32(1 / rows))
+    for c in range(0, channels, LANES):
+        total, count = splat(0.0), channels - c
+        for row in range(rows):
+            total = total + load_first(x, row * channels + c, count)
+        store_first(out, c, total * share, count)
+
+
+@kernel
 def sum_row_pairs(
     work: Any,
     share: int,
@@ -173,36 +203,45 @@ def sum_row_pairs(
     for low in range(start, stop, share):
         at, high = low // share * each, min(low + share, stop)
         block = at + 2 * width
-        for c in range(0, 2 * width, LANES):
-            store(work, at + c, splat(0.0))
-        for first in range(low, high, BLOCK):
-            for c in range(0, 2 * width, LANES):
-                store(work, block + c, splat(0.0))
-            last = min(first + BLOCK, high)
-            # four rows at a time, as long as channels fill vectors: sums are visited less often
-            fours = first if channels % LANES else first + (last - first) // 4 * 4
-            for row in range(first, fours, 4):
-                _add_four(work, block, block + width, x, centre, factor, channels, row)
-            for row in range(fours, last):
-                for c in range(0, channels, LANES):
-                    count, of = channels - c, row * channels + c
-                    term = load_first(x, of, count) - load_first(centre, c, count)
-                    other = load_first(factor, of, count) if factor.size else term
-                    store(work, block + c, load(work, block + c) + other)
-                    at_product = block + width + c
-                    store(work, at_product, load(work, at_product) + term * other)
-            for c in range(0, 2 * width, LANES):
-                store(work, at + c, load(work, at + c) + load(work, block + c))
+        clear_run(work, at, 2 * width)
+        # four rows at a time, as long as channels fill vectors: sums are visited less often, and
+        # memory is read faster in several places than in one
+        quarter = 0 if channels % LANES else (high - low) // 4
+        for first in range(0, quarter, BLOCK // 4):
+            clear_run(work, block, 2 * width)
+            for row in range(low + first, low + min(first + BLOCK // 4, quarter)):
+                _add_four(work, block, block + width, x, centre, factor, channels, row, quarter)
+            add_slots(work, at, 2, 2 * width, 2 * width)
+        for first in range(low + 4 * quarter, high, BLOCK):
+            clear_run(work, block, 2 * width)
+            for row in range(first, min(first + BLOCK, high)):
+                _add_row(work, block, block + width, x, centre, factor, channels, row)
+            add_slots(work, at, 2, 2 * width, 2 * width)
+
+
+@inline
+def _add_row(
+    work: Any, sums: int, products: int, x: Any, centre: Any, factor: Any, channels: int, row: int
+) -> None:
+    """Add a row to sums and to sums of products."""
+    for at in range(0, channels, LANES):
+        count, of = channels - at, row * channels + at
+        term = load_first(x, of, count) - load_first(centre, at, count)
+        other = load_first(factor, of, count) if factor.size else term
+        store(work, sums + at, load(work, sums + at) + other)
+        store(work, products + at, load(work, products + at) + term * other)
 
 
 @inline
 def _add_four(
-    work: Any, sums: int, products: int, x: Any, centre: Any, factor: Any, channels: int, row: int
-) -> None:
-    """Add four rows to sums and to sums of products."""
+    work: Any, sums: int, products: int, x: Any, centre: Any, factor: Any, channels: int, row: int,
+    step: int,
+) -> None:  # fmt: skip
+    """Add four rows, some rows apart, to sums and to sums of products."""
+    apart = step * channels
     for at in range(0, channels, LANES):
         middle, of = load(centre, at), row * channels + at
-        of_b, of_c, of_d = of + channels, of + 2 * channels, of + 3 * channels
+        of_b, of_c, of_d = of + apart, of + 2 * apart, of + 3 * apart
         a, b = load(x, of) - middle, load(x, of_b) - middle
         c, d = load(x, of_c) - middle, load(x, of_d) - middle
         by_a, by_b, by_c, by_d = a, b, c, d
@@ -222,14 +261,11 @@ def sum_rows(
     width = -(-channels // LANES) * LANES
     for low in range(start, stop, share):
         at, high = low // share * each, min(low + share, stop)
-        for c in range(0, channels, LANES):
-            store(work, at + c, splat(0.0))
+        clear_run(work, at, width)
         for first in range(low, high, BLOCK):
-            for c in range(0, channels, LANES):
-                store(work, at + width + c, splat(0.0))
+            clear_run(work, at + width, width)
             for row in range(first, min(first + BLOCK, high)):
                 for c in range(0, channels, LANES):
                     term = load_first(x, row * channels + c, channels - c)
                     store(work, at + width + c, load(work, at + width + c) + term)
-            for c in range(0, channels, LANES):
-                store(work, at + c, load(work, at + c) + load(work, at + width + c))
+            add_slots(work, at, 2, width, width)

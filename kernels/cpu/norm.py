@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from netc_kernels.cpu.elementwise import channel_sums, pair_sums
+from netc_kernels.cpu.elementwise import channel_sums, mean_of_rows, pair_sums
 from netc_kernels.cpu.shape import Array, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import (
@@ -28,8 +28,8 @@ from netc_kernels.cpu.vector import (
 
 PIXELS = 256
 """Pixels that a thread takes at a time."""
-SAMPLE = 64
-"""Pixels whose mean is the centre of all."""
+SAMPLE = 16
+"""Pixels whose mean stands for that of all while it is not known."""
 
 
 class Facts(NamedTuple):
@@ -168,12 +168,12 @@ def bn_moments(mean: Array, var: Array, x: Array, work: Array, pool: Pool) -> No
 
     The sums are of differences from the mean of some pixels, so that little cancels.
     """
-    pixels = x.reshape(-1, x.shape[-1])
-    centre = pixels[:SAMPLE].mean(axis=0)
+    pixels, centre = x.size // x.shape[-1], np.empty_like(mean)
+    mean_of_rows(centre, x.reshape(-1), min(SAMPLE, pixels))
     first, second = pair_sums(x, centre, None, work, pool)
-    first /= np.float32(len(pixels))
+    first /= np.float32(pixels)
     np.add(centre, first, out=mean)
-    np.subtract(second / np.float32(len(pixels)), first * first, out=var)
+    np.subtract(second / np.float32(pixels), first * first, out=var)
 
 
 def bn_slopes(
