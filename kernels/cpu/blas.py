@@ -29,8 +29,10 @@ FEW = 16
 """Of fewer channels or filters products are mostly overhead."""
 MANY_PIXELS = 256
 """Rows of a product from which on BLAS's packing of the filters is worth its time."""
-LARGE_FILTERS = 1 << 19
-"""Elements of filters that leave the second cache, so that they must be read seldom."""
+LARGE_TAP = 1 << 17
+"""Elements of filters for one tap that leave much of the second cache to nothing else."""
+LARGE_SUMS = 1 << 19
+"""The same of a gradient of filters, whose sums every thread has."""
 
 
 def applies(shape: Conv) -> bool:
@@ -42,14 +44,21 @@ def is_usual(shape: Conv) -> bool:
     """Whether the two here are most often faster than `direct`: with strides, where a group's
     filters are large and used often enough.
     """
-    filters = shape.filters * shape.channels * shape.size[0] * shape.size[1] // shape.groups**2
-    pixels = shape.images * shape.outputs[0] * shape.outputs[1]
-    return shape.stride != (1, 1) and filters >= LARGE_FILTERS and pixels >= MANY_PIXELS
+    return _is_strided(shape) and _tap(shape) >= LARGE_TAP
 
 
 def is_usual_for_filters(shape: Conv) -> bool:
     """The same for the gradient of the filters."""
-    return shape.size == (1, 1) and is_usual(shape)
+    return shape.size == (1, 1) and _is_strided(shape) and _tap(shape) >= LARGE_SUMS
+
+
+def _tap(shape: Conv) -> int:
+    return shape.filters * shape.channels // shape.groups**2
+
+
+def _is_strided(shape: Conv) -> bool:
+    pixels = shape.images * shape.outputs[0] * shape.outputs[1]
+    return shape.stride != (1, 1) and pixels >= MANY_PIXELS
 
 
 def forward_workspace(shape: Conv, threads: int) -> int:
