@@ -1,10 +1,11 @@
 """Convolutions and products of matrices, as tiled products of gathered operands (implicit GEMM).
 
 Images are `nhwc` blocks, filters K R S C. `precision` tells how products are made: "fp32" in
-float32, "tf32" from operands rounded to tf32, both on float32 blocks; "bf16" on bf16 blocks. Sums
-are float32 always, in an order that depends on nothing but the shapes, so results repeat to the
-bit. `conv_wgmma.cu` makes bf16 products on Hopper's chips where channels come in eights and
-tensors are aligned to 16 bytes; `conv_mma.cu` makes all others.
+float32, "tf32" from operands rounded or cut off to tf32, both on float32 blocks; "bf16" on bf16
+blocks. Sums are float32 always, in an order that depends on nothing but the shapes, so results
+repeat to the bit. Where tensors are aligned to 16 bytes on Hopper's chips, `conv_wgmma.cu` makes
+bf16 products if channels come in eights, and tf32 ones, if in fours, of the forward pass and of
+images' gradients; `conv_mma.cu` makes all others.
 
 `workspace_bytes` tells what `work` must hold: the sums of the parts of a split sum, which a second
 pass adds; images and filters of few channels, folded (`space_to_depth`); filters turned for the
@@ -300,8 +301,8 @@ def _turn(call: Call, product: Product, to: int) -> None:
 
 def _multiply(call: Call, product: Product) -> None:
     addresses = call.a, call.b
-    wide = product.aligned(call.precision, addresses)
-    wgmma = call.variant != "mma" and call.precision == "bf16" and all(wide) and _hopper()
+    suits = product.suits_wgmma(call.precision, addresses)
+    wgmma = call.variant != "mma" and suits and _hopper()
     tiling = product.tiling(call.precision, wgmma, call.variant == "shared")
     tiles = product.tiles(tiling) * call.plan.splits
     if not tiles:
@@ -309,6 +310,7 @@ def _multiply(call: Call, product: Product) -> None:
     problem = _problem(call, product)
     defines = {
         "PASS": product.kind,
+        "PRECISION": PRECISIONS.index(call.precision),
         "TURNED": int(product.turned >= 0),
         "FEW_TAPS": int(max(product.size) <= FEW_TAPS),
         "TILE_M": tiling.rows,
@@ -321,10 +323,8 @@ def _multiply(call: Call, product: Product) -> None:
         grid = min(tiles, _multiprocessors() * tiling.blocks)
         source.launch(kernel, (grid,), (384,), (problem,), call.stream, tiling.shared_bytes + 1024)
         return
-    precision = PRECISIONS.index(call.precision)
-    kernel = source.function(
-        "conv_mma.cu", "conv_mma", PRECISION=precision, WIDE_A=wide[0], WIDE_B=wide[1], **defines
-    )
+    wide = product.aligned(call.precision, addresses)
+    kernel = source.function("conv_mma.cu", "conv_mma", WIDE_A=wide[0], WIDE_B=wide[1], **defines)
     source.launch(kernel, (tiles,), (256,), (problem,), call.stream, tiling.shared_bytes)
 
 

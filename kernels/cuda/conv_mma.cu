@@ -181,7 +181,7 @@ struct Sums {
             float values[8];
 #pragma unroll
             for (int e = 0; e < 8; ++e) values[e] = sums[i / 2][e / 2][i % 2 * 2 + e % 2];
-            const uint4 like = deciding(p, wide, at, t.n + column + 8 * (lane & 3));
+            const Like like = deciding(p, wide, at, t.n + column, lane);
             store_row(p, t, finish, wide, at, t.n + column, values, like, lane);
         }
     }

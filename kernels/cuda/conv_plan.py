@@ -150,6 +150,12 @@ class Product(NamedTuple):
         chunk = _chunk(precision)
         return int(a % chunk == addresses[0] % 16 == 0), int(b % chunk == addresses[1] % 16 == 0)
 
+    def suits_wgmma(self, precision: str, addresses: Pair = (0, 0)) -> bool:
+        """Whether Hopper's own products can do it: of bf16, or of tf32 with lines not turned."""
+        lines = self.kind == FORWARD or self.turned >= 0
+        known = precision == "bf16" or (precision == "tf32" and lines)
+        return known and all(self.aligned(precision, addresses))
+
     def tiling(self, precision: str, wgmma: bool, shared: bool = False) -> Tiling:
         """Choose tiles for one of the two kernels; `shared`: with shared pixels, if `shares`."""
         if not wgmma:
@@ -159,7 +165,9 @@ class Product(NamedTuple):
         options = (narrow, _MEDIUM, _WIDE)
         if shared and self.shares:
             options = (_NARROW_SHARED, _MEDIUM_SHARED, _WIDE)
-        return min(options, key=lambda each: self._columns(each) / each.flops_per_second)
+        best = min(options, key=lambda each: self._columns(each) / each.flops_per_second)
+        rate = best.flops_per_second / (1 if precision == "bf16" else 2)
+        return best._replace(flops_per_second=rate)
 
     def _columns(self, tiling: Tiling) -> int:
         return _up(self.columns, tiling.columns) * tiling.columns
@@ -340,8 +348,7 @@ def _seconds(
 ) -> float:
     total = 0.0
     for each in products:
-        wgmma = precision == "bf16" and all(each.aligned(precision))
-        tiling = each.tiling(precision, wgmma)
+        tiling = each.tiling(precision, each.suits_wgmma(precision))
         slots = _MULTIPROCESSORS * tiling.blocks
         flops = 2 * tiling.rows * tiling.columns * _step(precision)
         steps = _up(_up(each.terms, _step(precision)), splits) + _FILL_STEPS

@@ -79,14 +79,22 @@ DEVICE unsigned long long operand(unsigned address, unsigned spans) {
              "%110, %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, "     \
              "%123, %124, %125, %126, %127"
 
-// c (64 by N) += a (64 by 16) b (16 by N) in bf16, by the 4 warps of a warpgroup. turn_a, turn_b: 1
-// where the operand's lines are elements of the sum. Lane l of warp w holds, in c[4 j + 2 h + e],
-// row 16 w + 8 h + l / 4 and column 8 j + 2 (l % 4) + e.
+// c (64 by N) += a (64 by 16) b (16 by N) in bf16, half as many elements of the sum in tf32, by the 4
+// warps of a warpgroup. turn_a, turn_b: 1 where the operand's lines are elements of the sum, which
+// only bf16 knows. Lane l of warp w holds, in c[4 j + 2 h + e], row 16 w + 8 h + l / 4 and column
+// 8 j + 2 (l % 4) + e. Of a float32 the last 13 bits are ignored.
+#if BF16
+#define KIND "k16.f32.bf16.bf16"
+#define TURNS(a, b) ", " a ", " b
+#else
+#define KIND "k8.f32.tf32.tf32"
+#define TURNS(a, b)
+#endif
 template <int turn_a, int turn_b>
 DEVICE void multiply(float (&c)[32], unsigned long long a, unsigned long long b) {
     asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, 1, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" NAMES_32
-                 "}, %32, %33, add, 1, 1, %34, %35;\n}"
+                 "wgmma.mma_async.sync.aligned.m64n64" KIND " {" NAMES_32
+                 "}, %32, %33, add, 1, 1" TURNS("%34", "%35") ";\n}"
                  : SIXTEEN(c, 0), SIXTEEN(c, 16)
                  : "l"(a), "l"(b), "n"(turn_a), "n"(turn_b));
 }
@@ -94,8 +102,8 @@ DEVICE void multiply(float (&c)[32], unsigned long long a, unsigned long long b)
 template <int turn_a, int turn_b>
 DEVICE void multiply(float (&c)[64], unsigned long long a, unsigned long long b) {
     asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, 1, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" NAMES_64
-                 "}, %64, %65, add, 1, 1, %66, %67;\n}"
+                 "wgmma.mma_async.sync.aligned.m64n128" KIND " {" NAMES_64
+                 "}, %64, %65, add, 1, 1" TURNS("%66", "%67") ";\n}"
                  : SIXTEEN(c, 0), SIXTEEN(c, 16), SIXTEEN(c, 32), SIXTEEN(c, 48)
                  : "l"(a), "l"(b), "n"(turn_a), "n"(turn_b));
 }
@@ -103,8 +111,8 @@ DEVICE void multiply(float (&c)[64], unsigned long long a, unsigned long long b)
 template <int turn_a, int turn_b>
 DEVICE void multiply(float (&c)[128], unsigned long long a, unsigned long long b) {
     asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, 1, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {" NAMES_128
-                 "}, %128, %129, add, 1, 1, %130, %131;\n}"
+                 "wgmma.mma_async.sync.aligned.m64n256" KIND " {" NAMES_128
+                 "}, %128, %129, add, 1, 1" TURNS("%130", "%131") ";\n}"
                  : SIXTEEN(c, 0), SIXTEEN(c, 16), SIXTEEN(c, 32), SIXTEEN(c, 48), SIXTEEN(c, 64),
                    SIXTEEN(c, 80), SIXTEEN(c, 96), SIXTEEN(c, 112)
                  : "l"(a), "l"(b), "n"(turn_a), "n"(turn_b));

@@ -67,15 +67,34 @@ DEVICE void store(const Problem& p, const Tile& t, long long row, int column, fl
     p.out[at] = to_element(kept(p, at) ? value : 0.0f);
 }
 
-// What decides which of 8 columns from `column` on are kept, where they are 16 aligned bytes. To be
-// read for several rows before the first of them is stored: each takes as long as a tile's step.
-DEVICE uint4 deciding(const Problem& p, bool wide, long long row, int column) {
-#if BF16 && PASS != 2
-    if (p.positive && wide && row >= 0 && column < p.columns) {
-        return *(const uint4*)(p.positive + row + column);
+// What decides over 8 of a lane's results: those of 8 columns, or of 4 pairs, as they are stored.
+#if BF16
+typedef uint4 Like;
+#else
+struct Like {
+    float2 pairs[4];
+};
+#endif
+
+// What decides which of a lane's 8 columns of 32 are kept, if they are `wide`. To be read for several
+// rows before the first of them is stored: each takes as long as a tile's step.
+DEVICE Like deciding(const Problem& p, bool wide, long long row, int column, int lane) {
+    Like like = {};
+#if PASS != 2
+    if (!p.positive || !wide || row < 0) return like;
+#if BF16
+    column += 8 * (lane & 3);
+    if (column < p.columns) like = *(const uint4*)(p.positive + row + column);
+#else
+    column += 2 * (lane & 3);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        const long long at = row + column + 8 * i;
+        if (column + 8 * i < p.columns) like.pairs[i] = *(const float2*)(p.positive + at);
     }
 #endif
-    return make_uint4(0, 0, 0, 0);
+#endif
+    return like;
 }
 
 #if BF16 && PASS != 2
@@ -101,7 +120,7 @@ DEVICE unsigned keep_positive(unsigned value, unsigned like) {
 
 // Stores 8 columns from a multiple of 8 on; `wide`: they are 16 aligned bytes, and `like` decides.
 DEVICE void store_eight(const Problem& p, bool wide, long long row, int column,
-                        const unsigned (&packed)[4], const uint4& like) {
+                        const unsigned (&packed)[4], const Like& like) {
     if (wide) {
         if (column >= p.columns) return;
         uint4 result = make_uint4(packed[0], packed[1], packed[2], packed[3]);
@@ -123,17 +142,17 @@ DEVICE void store_eight(const Problem& p, bool wide, long long row, int column,
 }
 #endif
 
-// Whether runs of 8 columns from a multiple of 8 on are 16 aligned bytes of out.
+// Whether runs of 8 columns from a multiple of 8 on are whole aligned pieces of 16 bytes of out.
 DEVICE bool wide_out(const Problem& p) {
-    const long long bits = (long long)p.out | (long long)p.positive | p.first * 2 | p.width * 2;
-    return bits % 16 == 0 && p.columns % 8 == 0;
+    const long long step = sizeof(Element), ends = p.first * step | p.width * step;
+    return ((long long)p.out | (long long)p.positive | ends) % 16 == 0 && p.columns % 8 == 0;
 }
 
 // Stores 32 columns of one row, from `column` on: lane q of each quad holds the columns
 // 8 i + 2 q and the next, i < 4, in `values`. `row` comes from out_row, or is negative for a row
 // that is not there; `like` comes from `deciding`. All lanes of a warp call it together.
 DEVICE void store_row(const Problem& p, const Tile& t, const Finish& finish, bool wide,
-                      long long row, int column, const float (&values)[8], const uint4& like,
+                      long long row, int column, const float (&values)[8], const Like& like,
                       int lane) {
     const int first = column + 2 * (lane & 3);
 #if PASS == 2
@@ -162,6 +181,20 @@ DEVICE void store_row(const Problem& p, const Tile& t, const Finish& finish, boo
     if (row >= 0) store_eight(p, wide, row, column + 8 * (lane & 3), packed, like);
 #else
     if (row < 0) return;
+#if PASS != 2
+    if (wide) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            if (first + 8 * i >= p.columns) return;
+            const int v = 2 * i;
+            float2 pair = {finish.apply(values[v], v), finish.apply(values[v + 1], v + 1)};
+            if (p.positive && !(like.pairs[i].x > 0)) pair.x = 0;
+            if (p.positive && !(like.pairs[i].y > 0)) pair.y = 0;
+            *(float2*)(p.out + row + first + 8 * i) = pair;
+        }
+        return;
+    }
+#endif
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
         const int column_i = first + 8 * (i / 2) + i % 2;

@@ -1,5 +1,6 @@
-// Convolution, its gradients and products of matrices in bf16 on Hopper's tensor cores: out = A B,
-// tiled as conv_tile.cuh tells, where all chunks are 16 aligned bytes (WIDE_A and WIDE_B).
+// Convolution, its gradients and products of matrices on Hopper's tensor cores: out = A B, tiled as
+// conv_tile.cuh tells, where all chunks are 16 aligned bytes (WIDE_A and WIDE_B). BF16; or TF32,
+// where lines are rows and columns (LINES_A and LINES_B), operands cut off to tf32.
 //
 // Launch: blocks of 384 threads, as many as fit the device at once (BLOCKS on each multiprocessor);
 // each goes through the tiles at its distance. Dynamic shared bytes: STAGES stages, and 1024 for
@@ -7,9 +8,9 @@
 // barriers for each stage tell that it is full and that it is empty. The copies are ordinary
 // asynchronous ones, so that the windows of any convolution are gathered without a matrix of them.
 //
-// Macros besides conv_tile.cuh's: STAGES, BLOCKS.
+// Macros besides conv_tile.cuh's: PRECISION: 1 TF32, 2 BF16; STAGES, BLOCKS.
 
-#define BF16 1
+#define BF16 (PRECISION == 2)
 #define LOADERS 128
 #define WIDE_A 1
 #define WIDE_B 1
@@ -54,7 +55,7 @@ DEVICE void copy_tiles(const Problem& p, const Tiles& tiles, unsigned buffers, u
     }
 }
 
-// One stage: for each tap that shares it, 4 products of 16 elements of the sum.
+// One stage: for each tap that shares it, 4 products of 32 bytes of the sum.
 DEVICE void multiply_stage(float (&sums)[TILES][TILE_N / 2], unsigned a, unsigned b) {
     product_begin();
 #pragma unroll
@@ -100,10 +101,10 @@ DEVICE void store_sums(const Problem& p, const Tile& t, const float (&sums)[TILE
     for (int j = 0; j < TILE_N / 32; ++j) {
         const int column = t.n + 32 * j;
         const Finish finish(p, t, column, lane);
-        uint4 like[2 * TILES];
+        Like like[2 * TILES];
 #pragma unroll
         for (int i = 0; i < 2 * TILES; ++i) {
-            like[i] = deciding(p, wide, rows[i], column + 8 * (lane & 3));
+            like[i] = deciding(p, wide, rows[i], column, lane);
         }
 #pragma unroll
         for (int i = 0; i < 2 * TILES; ++i) {

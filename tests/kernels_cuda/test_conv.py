@@ -19,12 +19,12 @@ from netc_kernels.cuda.source import FOLDER
 from netc_kernels.reference import KERNELS as REFERENCE
 
 Array = NDArray[Any]
-TOLERANCE = {"fp32": 3e-6, "tf32": 1e-3, "bf16": 4e-3}
-"""The relative error of a whole tensor in the 2-norm, against float64."""
+TOLERANCE = {"fp32": 3e-6, "tf32": 2e-3, "bf16": 4e-3}
+"""The relative error of a whole tensor in the 2-norm, against float64. Cutting off what tf32 lacks
+changes each of two factors by up to 2**-10."""
 VENDOR_TOLERANCE = {**TOLERANCE, "fp32": 1e-5}
 """cuDNN may transform tensors in float32: by Winograd's algorithm, or Fourier's."""
-VARIANTS = ("fp32", "auto"), ("tf32", "auto"), ("bf16", "mma"), ("bf16", "auto")
-SHARED = "bf16", "shared"
+VARIANTS = tuple((p, v) for p in ("tf32", "bf16") for v in ("mma", "auto", "shared"))
 VENDOR_CASES = (
     *("odd", "first of VGG", "first of AlexNet", "first of ResNet", "64 channels", "stride"),
     *("1x1, stride", "few channels", "strips", "groups"),
@@ -261,7 +261,7 @@ def shares(case: Case) -> bool:
 def params() -> list[Any]:
     cases = []
     vendors = [(precision, "vendor") for precision in TOLERANCE]
-    for precision, variant in (*VARIANTS, SHARED, *vendors):
+    for precision, variant in (("fp32", "auto"), *VARIANTS, *vendors):
         for name, case in CASES.items():
             for op, shapes in case.shapes.items():
                 if variant == "shared" and not (shares(case) and op != "conv_dw"):
@@ -310,9 +310,11 @@ SOURCES = {
         {"PASS": 2, "PRECISION": 2, "WIDE_A": 0, "WIDE_B": 1, "TURNED": 0, "FEW_TAPS": 1},
     ),
     "conv_wgmma.cu": (
-        {"PASS": 0, "TURNED": 0, "TILE_M": 256, "TILE_N": 64, "STAGES": 5, "BLOCKS": 1},
-        {"PASS": 1, "TURNED": 1, "TILE_N": 64, "STAGES": 3, "BLOCKS": 1, "SHARE": 3},
-        {"PASS": 2, "TURNED": 0, "TILE_M": 128, "TILE_N": 64, "STAGES": 4, "BLOCKS": 2},
+        {"PASS": 0, "PRECISION": 2, "TURNED": 0, "TILE_M": 256, "TILE_N": 64, "BLOCKS": 1},
+        {"PASS": 0, "PRECISION": 1, "TURNED": 0, "TILE_N": 256, "BLOCKS": 1},
+        {"PASS": 1, "PRECISION": 2, "TURNED": 1, "TILE_N": 64, "BLOCKS": 1, "SHARE": 3},
+        {"PASS": 1, "PRECISION": 1, "TURNED": 1, "TILE_N": 64, "BLOCKS": 1, "SHARE": 3},
+        {"PASS": 2, "PRECISION": 2, "TURNED": 0, "TILE_N": 64, "BLOCKS": 2},
     ),
     "conv_prepare.cu": ({"BF16": 0}, {"BF16": 1}),
     "conv_sum.cu": ({"BF16": 0}, {"BF16": 1}),
