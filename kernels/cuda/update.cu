@@ -13,11 +13,11 @@
 
 #define PACKS 2
 
-// Without `weight` only the velocity is written; `shadow`, if any, gets the weight as bf16.
+// Without `weight` only the velocity is written.
 template <bool APPLY>
-__device__ inline void update(float* velocity, float* weight, bf16* shadow, const T* g,
-                              const float* v, const float* w, const float* lr, long long packs,
-                              float momentum, float decay) {
+__device__ inline void update(float* velocity, float* weight, const T* g, const float* v,
+                              const float* w, const float* lr, long long packs, float momentum,
+                              float decay) {
     const float rate = *lr;
     const long long first = (long long)blockIdx.x * PACKS * blockDim.x + threadIdx.x;
     Pack<T, LANES> slope[PACKS];
@@ -41,23 +41,20 @@ __device__ inline void update(float* velocity, float* weight, bf16* shadow, cons
             result[i] = place[k][i] + moved[i];
         }
         store<float, LANES>(velocity + at * LANES, moved);
-        if constexpr (APPLY) {
-            store<float, LANES>(weight + at * LANES, result);
-            if (shadow) store<bf16, LANES>(shadow + at * LANES, result);
-        }
+        if constexpr (APPLY) store<float, LANES>(weight + at * LANES, result);
     }
 }
 
 extern "C" __global__ void sgd_velocity(float* out, const T* g, const float* v, const float* w,
                                         const float* lr, long long packs, float momentum,
                                         float decay) {
-    update<false>(out, (float*)0, (bf16*)0, g, v, w, lr, packs, momentum, decay);
+    update<false>(out, (float*)0, g, v, w, lr, packs, momentum, decay);
 }
 
-extern "C" __global__ void sgd(float* velocity, float* weight, bf16* shadow, const T* g,
-                               const float* v, const float* w, const float* lr, long long packs,
-                               float momentum, float decay) {
-    update<true>(velocity, weight, shadow, g, v, w, lr, packs, momentum, decay);
+extern "C" __global__ void sgd(float* velocity, float* weight, const T* g, const float* v,
+                               const float* w, const float* lr, long long packs, float momentum,
+                               float decay) {
+    update<true>(velocity, weight, g, v, w, lr, packs, momentum, decay);
 }
 
 // Factors of a running mean: of what it was, and of what is new.
@@ -138,13 +135,13 @@ extern "C" __global__ void adam_apply(float* out, const float* w, const float* m
     store<float, LANES>(out + at * LANES, result);
 }
 
-// All three in one pass; `shadow`, if any, gets the weight as bf16.
-extern "C" __global__ void adam(float* moment1, float* moment2, float* weight, bf16* shadow,
-                                const T* g, const float* m, const float* v, const float* w,
-                                const float* lr, const long long* step, long long packs, float gain,
-                                float decay, float beta1, float rest1, float beta2, float rest2,
-                                float log_beta1, float log_beta2, float eps, float decoupled,
-                                float share, long long turn, long long turns) {
+// All three in one pass.
+extern "C" __global__ void adam(float* moment1, float* moment2, float* weight, const T* g,
+                                const float* m, const float* v, const float* w, const float* lr,
+                                const long long* step, long long packs, float gain, float decay,
+                                float beta1, float rest1, float beta2, float rest2, float log_beta1,
+                                float log_beta2, float eps, float decoupled, float share,
+                                long long turn, long long turns) {
     const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (at >= packs) return;
     const Pack<T, LANES> slope = load<T, LANES>(g + at * LANES);
@@ -163,5 +160,4 @@ extern "C" __global__ void adam(float* moment1, float* moment2, float* weight, b
     store<float, LANES>(moment1 + at * LANES, mean);
     store<float, LANES>(moment2 + at * LANES, square);
     store<float, LANES>(weight + at * LANES, result);
-    if (shadow) store<bf16, LANES>(shadow + at * LANES, result);
 }

@@ -39,14 +39,11 @@ def sgd_apply(out: Block, w: Block, v: Block, *, stream: int) -> None:
 
 def sgd(
     v_out: Block, w_out: Block, g: Block, v: Block, w: Block, lr: Block,
-    *, momentum: float, decay: float, scale: float, stream: int, shadow: Block | None = None,
+    *, momentum: float, decay: float, scale: float, stream: int,
 ) -> None:  # fmt: skip
-    """Compute `sgd_velocity` and `sgd_apply` in one pass. v_out may be v, w_out may be w.
-
-    `shadow` gets the new weights as bf16.
-    """
-    results, numbers = (v_out, w_out, shadow), (np.float32(momentum), np.float32(scale * decay))
-    _launch("sgd", results, (g, v, w), (lr,), numbers, stream, PACKS)
+    """Compute `sgd_velocity` and `sgd_apply` in one pass. v_out may be v, w_out may be w."""
+    numbers = np.float32(momentum), np.float32(scale * decay)
+    _launch("sgd", (v_out, w_out), (g, v, w), (lr,), numbers, stream, PACKS)
 
 
 def adam_moment1(
@@ -82,17 +79,14 @@ def adam_apply(
 
 def adam(
     m_out: Block, v_out: Block, w_out: Block, g: Block, m: Block, v: Block, w: Block, lr: Block,
-    step: Block, *, decay: float, stream: int, shadow: Block | None = None, **told: Any,
+    step: Block, *, decay: float, stream: int, **told: Any,
 ) -> None:  # fmt: skip
     """Compute `adam_moment1`, `adam_moment2` and `adam_apply` in one pass. Results may be the
     operands of the same name; `told` has the attributes of `adam_apply`.
-
-    `shadow` gets the new weights as bf16.
     """
     means = _mean(told["beta1"]) + _mean(told["beta2"])
     numbers = _slope(decay, told["scale"]) + means + _step(**told)
-    results = (m_out, v_out, w_out, shadow)
-    _launch("adam", results, (g, m, v, w), (lr, step), numbers, stream)
+    _launch("adam", (m_out, v_out, w_out), (g, m, v, w), (lr, step), numbers, stream)
 
 
 def _slope(decay: float, scale: float) -> tuple[Any, ...]:
@@ -112,18 +106,18 @@ def _step(
 
 
 def _launch(
-    name: str, results: tuple[Block | None, ...], tensors: tuple[Block, ...],
+    name: str, results: tuple[Block, ...], tensors: tuple[Block, ...],
     scalars: tuple[Block, ...], numbers: tuple[Any, ...], stream: int, taken: int = 1,
 ) -> None:  # fmt: skip
     """Start a kernel of (results, tensors, scalars, packs, numbers), `taken` packs a thread. The
     first tensor may be a gradient in bf16.
     """
-    operands = (*(block for block in results if block), *tensors)
+    operands = (*results, *tensors)
     assert alike(*operands) and {block.dtype for block in tensors[1:]} == {"f32"}
     assert [block.dtype for block in scalars] == ["f32", "i64"][: len(scalars)]
     packed = lanes(tensors[0].elements, *operands, most=LANES)
     packs = tensors[0].elements // packed
-    pointers = [block.pointer if block else 0 for block in (*results, *tensors, *scalars)]
+    pointers = [block.pointer for block in (*results, *tensors, *scalars)]
     kernel = source.function(FILE, name, **macros(tensors[0], packed))
     grid = (ceil_div(packs, THREADS * taken),)
     source.launch(kernel, grid, (THREADS,), (*pointers, np.int64(packs), *numbers), stream)
