@@ -91,8 +91,9 @@ class Pool:
         starts = iter(range(0, count, grain))
         helpers = self._orders[: -(-count // grain) - 1]
         for thread, orders in enumerate(helpers, 1):
-            orders.put(partial(self._help, thread, _share(part, thread, starts, count, grain)))
+            # before the order: whoever takes that is no longer called
             self._words[CALLED + LINE * thread] = 1
+            orders.put(partial(self._help, thread, _share(part, thread, starts, count, grain)))
         problems = [_try(_share(part, 0, starts, count, grain))]
         problems += [self._results.get() for _ in helpers]
         for problem in filter(None, problems):

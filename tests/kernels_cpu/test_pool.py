@@ -42,11 +42,15 @@ def test_kernels_and_functions_follow_each_other() -> None:
         assert (counts == 200).all()
 
 
-def test_a_thread_that_sleeps_is_woken() -> None:
+@pytest.mark.parametrize("before", [None, in_python, count_up])
+@pytest.mark.parametrize("asleep", [False, True])
+def test_a_thread_helps_whatever_it_did_before(before: Any, asleep: bool) -> None:
+    counts, takers = np.zeros(1 << 16, np.int64), np.zeros(1 << 16, np.int64)
     with Pool(2) as pool:
-        counts, takers = np.zeros(1 << 16, np.int64), np.zeros(1 << 16, np.int64)
         for _ in range(100):
-            while not pool._words[IDLE + LINE]:
+            if before is not None:
+                pool.run(2, 1, before, np.zeros(2, np.int64), np.zeros(2, np.int64))
+            while asleep and not pool._words[IDLE + LINE]:
                 threading.Event().wait(0.001)
             pool.run(len(counts), 1, count_up, counts, takers)
             assert (counts == counts[0]).all()
