@@ -14,7 +14,7 @@
 #define STEP_X 2
 #endif
 
-#define NONE 0xffff
+#define NONE 0xffffu
 
 typedef Pack<T, LANES> Some;
 typedef Pack<bf16, LANES> Places;  // two bytes each, whole numbers
@@ -122,17 +122,46 @@ extern "C" __global__ void avgpool_dx(T* __restrict__ dx, const T* __restrict__ 
     store<T, LANES>(dx + ((long long)blockIdx.x * width + w) * channels + c, total);
 }
 
-// Find the first maximum of a window, row by row: `at` is its place r * SIZE_X + s; NONE for a
-// window outside the image, and with relu for a maximum of zero or less.
-__device__ inline void first_maximum(int (&at)[LANES], const T* image, int height, int width,
-                                     int channels, int row, int column, int relu) {
-    float best[LANES];
-    const int first = (inside(row, height) - row) * SIZE_X + inside(column, width) - column;
+// Take the elements of `some` that are greater, and note their place.
+__device__ inline void take_greater(Some& best, Places& at, const Some& some, unsigned place) {
+#if BF16
+    const unsigned both = place * 0x10001u;
+#pragma unroll
+    for (int i = 0; i < (LANES + 1) / 2; ++i) {
+        const unsigned mask = greater_pair(some.words[i], best.words[i]);
+        best.words[i] = (some.words[i] & mask) | (best.words[i] & ~mask);
+        at.words[i] = (both & mask) | (at.words[i] & ~mask);
+    }
+#else
 #pragma unroll
     for (int i = 0; i < LANES; ++i) {
-        best[i] = -infinity();
-        at[i] = first;
+        if (some[i] > best[i]) {
+            const int shift = i % 2 * 16;
+            best.words[i] = some.words[i];
+            at.words[i / 2] = (at.words[i / 2] & ~(0xffffu << shift)) | place << shift;
+        }
     }
+#endif
+}
+
+__device__ inline int place_of(const Places& places, int i) {
+    return places.words[i / 2] >> i % 2 * 16 & 0xffffu;
+}
+
+__device__ inline Places all_at(unsigned place) {
+    Places places;
+#pragma unroll
+    for (unsigned& word : places.words) word = place * 0x10001u;
+    return places;
+}
+
+// The place r * SIZE_X + s of a window's first maximum, row by row; NONE for a window outside the
+// image, and with relu for a maximum of zero or less.
+__device__ inline Places first_maximum(const T* image, int height, int width, int channels, int row,
+                                       int column, int relu) {
+    if (outside(row, column, height, width)) return all_at(NONE);
+    Some best = filled<T, LANES>(-infinity());
+    Places at = all_at((inside(row, height) - row) * SIZE_X + inside(column, width) - column);
     // Outside, the nearest pixel is read again, under its own place.
 #pragma unroll UNROLL_Y
     for (int r = 0; r < SIZE_Y; ++r) {
@@ -141,22 +170,15 @@ __device__ inline void first_maximum(int (&at)[LANES], const T* image, int heigh
 #pragma unroll UNROLL_X
         for (int s = 0; s < SIZE_X; ++s) {
             const int w = inside(column + s, width);
-            const int place = (h - row) * SIZE_X + w - column;
-            const Some some = load<T, LANES>(line + w * channels);
-#pragma unroll
-            for (int i = 0; i < LANES; ++i) {
-                if (some[i] > best[i]) {
-                    best[i] = some[i];
-                    at[i] = place;
-                }
-            }
+            take_greater(best, at, load<T, LANES>(line + w * channels),
+                         (h - row) * SIZE_X + w - column);
         }
     }
-    const bool none = outside(row, column, height, width);
 #pragma unroll
     for (int i = 0; i < LANES; ++i) {
-        if (none || (relu && !(best[i] > 0.0f))) at[i] = NONE;
+        if (relu && !(best[i] > 0.0f)) at.words[i / 2] |= NONE << i % 2 * 16;
     }
+    return at;
 }
 
 // A window's dy goes to its first maximum, where windows do not overlap: STEP >= SIZE. A thread
@@ -172,16 +194,11 @@ extern "C" __global__ void maxpool_dx_apart(T* __restrict__ dx, const T* __restr
     const int row = p * STEP_Y - top, column = q * STEP_X - left;
     if (c >= channels || column >= width) return;
     const long long image = (long long)n * height * width * channels + c;
-    int at[LANES];
-    Some share;
+    Places at = all_at(NONE);
+    Some share = {};
     if (p < rows && q < columns) {
         share = load<T, LANES>(dy + (((long long)n * rows + p) * columns + q) * channels + c);
-        first_maximum(at, x + image, height, width, channels, row, column, relu);
-    } else {
-#pragma unroll
-        for (int i = 0; i < LANES; ++i) at[i] = NONE;
-#pragma unroll
-        for (unsigned& word : share.words) word = 0;
+        at = first_maximum(x + image, height, width, channels, row, column, relu);
     }
 #pragma unroll UNROLL_Y
     for (int r = 0; r < STEP_Y; ++r) {
@@ -191,7 +208,7 @@ extern "C" __global__ void maxpool_dx_apart(T* __restrict__ dx, const T* __restr
             const int here = r < SIZE_Y && s < SIZE_X ? r * SIZE_X + s : -1;
             float v[LANES];
 #pragma unroll
-            for (int i = 0; i < LANES; ++i) v[i] = at[i] == here ? share[i] : 0.0f;
+            for (int i = 0; i < LANES; ++i) v[i] = place_of(at, i) == here ? share[i] : 0.0f;
             if (within(row + r, height) && within(column + s, width)) {
                 store<T, LANES>(line + (column + s) * channels, v);
             }
@@ -206,11 +223,10 @@ extern "C" __global__ void maxpool_dx_apart(T* __restrict__ dx, const T* __restr
 // may reach a tile, `windows_x` in a row.
 extern __shared__ uint4 shared_memory[];
 
-extern "C" __global__ void maxpool_dx_overlap(T* __restrict__ dx, const T* __restrict__ x,
-                                              const T* __restrict__ dy, int height, int width,
-                                              int channels, int rows, int columns, int top,
-                                              int left, int tile_y, int tile_x, int windows_x,
-                                              int relu) {
+extern "C" __global__ void __launch_bounds__(256, 4)
+    maxpool_dx_overlap(T* __restrict__ dx, const T* __restrict__ x, const T* __restrict__ dy,
+                       int height, int width, int channels, int rows, int columns, int top,
+                       int left, int tile_y, int tile_x, int windows_x, int relu) {
     bf16* noted = reinterpret_cast<bf16*>(shared_memory) + threadIdx.x * LANES;
     const int stride = blockDim.x * LANES, c = blockIdx.z * stride + threadIdx.x * LANES;
     const int tiles = (height + tile_y - 1) / tile_y;
@@ -224,13 +240,9 @@ extern "C" __global__ void maxpool_dx_overlap(T* __restrict__ dx, const T* __res
     const long long image = (long long)n * height * width * channels + c;
     for (int i = threadIdx.y; i < high * wide && c < channels; i += blockDim.y) {
         const int p = i / wide, q = i % wide;
-        int at[LANES];
-        first_maximum(at, x + image, height, width, channels, (p0 + p) * STEP_Y - top,
-                      (q0 + q) * STEP_X - left, relu);
-        Places places = {};
-#pragma unroll
-        for (int k = 0; k < LANES; ++k) places.words[k / 2] |= at[k] << k % 2 * 16;
-        put(noted + (p * windows_x + q) * stride, places);
+        const int row = (p0 + p) * STEP_Y - top, column = (q0 + q) * STEP_X - left;
+        put(noted + (p * windows_x + q) * stride,
+            first_maximum(x + image, height, width, channels, row, column, relu));
     }
     __syncthreads();
     // Threads of a warp take columns STEP_X apart: those are in equally many windows.

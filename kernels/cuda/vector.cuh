@@ -71,6 +71,19 @@ __device__ inline unsigned larger_pair(unsigned a, unsigned b) {
 #endif
 }
 
+// All ones in each half of a word where a's bf16 is greater than b's.
+__device__ inline unsigned greater_pair(unsigned a, unsigned b) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    unsigned mask;
+    asm("set.gt.u32.bf16x2 %0, %1, %2;" : "=r"(mask) : "r"(a), "r"(b));
+    return mask;
+#else
+    const bool low = __uint_as_float(a << 16) > __uint_as_float(b << 16);
+    const bool high = __uint_as_float(a & 0xffff0000u) > __uint_as_float(b & 0xffff0000u);
+    return (low ? 0xffffu : 0u) | (high ? 0xffff0000u : 0u);
+#endif
+}
+
 // N elements of type E as they lie in memory. Element i is read with `pack[i]`.
 template <class E, int N>
 struct Pack {
