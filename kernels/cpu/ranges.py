@@ -11,31 +11,32 @@ the scratch memory. Words are int64, 1-D.
 
 import platform
 import sys
-from functools import cache
-from types import FunctionType
+from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import typeof, types
 
 from netc_kernels.cpu.threads import CALLED, FUNCTION, IDLE, LINE, NEXT, STATE
 from netc_kernels.cpu.vector import build, data, function, inline, intrinsic, kernel
 
 COUNT, GRAIN, ARGUMENTS = FUNCTION + 1, FUNCTION + 2, FUNCTION + 3
 """What stands beside the function's address."""
-PART_OF_MODULE: Any = None
-"""The kernel that `shared_out` puts here, for each function that it makes."""
 OPEN, NUMBER = 1 << 15, 16
 """The state: how many helpers take part, whether more may, and, from bit `NUMBER` on, the number
 of times there was work."""
-PATIENCE = 1 << 19
-"""Looks at the state before a thread sleeps, some tens of milliseconds."""
+PATIENCE = 1 << 18
+"""Looks at the state before a thread sleeps, some ten milliseconds."""
 BRIEF = 64
 """Looks after which the processor is offered to others that wait for it."""
+TAKEN = 1 << 16
+"""Ticks after which it comes back if another took it."""
 
 INT64 = ir.IntType(64)
 PART = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), INT64, INT64, INT64])
-HAS_PAUSE = platform.machine() in ("x86_64", "AMD64")
+IS_X86 = platform.machine() in ("x86_64", "AMD64")
 
 
 def _word(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -93,7 +94,7 @@ def pause(typing: Any) -> Any:
     """Let the processor's other thread go ahead."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if HAS_PAUSE:
+        if IS_X86:
             builder.call(function(builder, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
         return context.get_dummy_value()
 
@@ -113,41 +114,68 @@ def give_way(typing: Any) -> Any:
 
 
 @intrinsic
-def describe(typing: Any, words: Any, part: Any, arguments: Any) -> Any:
-    """Write down a kernel, and where its arguments are as long as the caller runs."""
-    n = types.int64
-    wanted = (*arguments.types, n, n, n)
-    signature = part.get_call_type(typing, wanted, {})
+def ticks(typing: Any) -> Any:
+    """Read the processor's clock; 0 where programs may not."""
 
-    def emit(context: Any, builder: Any, told: Any, args: Any) -> Any:
-        kept = build.alloca_once_value(builder, args[2])
-        made = _called_with(context, builder, part.dispatcher, signature, arguments)
-        start = data(context, builder, told.args[0], args[0])
-        for at, value in ((FUNCTION, made), (ARGUMENTS, kept)):
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if not IS_X86:
+            return INT64(0)
+        return builder.call(function(builder, "llvm.readcyclecounter", INT64, []), [])
+
+    return types.int64(), emit
+
+
+@intrinsic
+def kind_of(typing: Any, arguments: Any) -> Any:
+    """Tell the number of these arguments' types."""
+    number = _number(arguments.types)
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return INT64(number)
+
+    return types.int64(arguments), emit
+
+
+def _number(kinds: Iterable[Any]) -> int:
+    """A number for types of arguments, the same in every process."""
+    text = ", ".join(map(str, kinds))
+    return int.from_bytes(blake2b(text.encode(), digest_size=7).digest(), "little")
+
+
+@intrinsic
+def describe(typing: Any, words: Any, address: Any, arguments: Any) -> Any:
+    """Write down a kernel's address, and where its arguments are as long as the caller runs."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kept = build.alloca_once(builder, _kept(context, arguments))
+        for index, value in enumerate(args[1:]):
+            builder.store(value, build.gep_inbounds(builder, kept, 0, index))
+        start = data(context, builder, signature.args[0], args[0])
+        for at, value in ((FUNCTION, _unpacking(context, builder, arguments)), (ARGUMENTS, kept)):
             builder.store(builder.ptrtoint(value, INT64), builder.gep(start, [INT64(at)]))
         return context.get_dummy_value()
 
-    return types.void(words, part, arguments), emit
+    return types.void(words, types.int64, arguments), emit
 
 
-def _called_with(
-    context: Any, builder: Any, dispatcher: Any, signature: Any, arguments: Any
-) -> Any:
-    """Emit a function of (arguments in memory, thread, start, stop) that calls a kernel."""
-    compiled = dispatcher.get_compile_result(signature)
-    context.active_code_library.add_linking_library(compiled.library)
-    name = f"{builder.function.name}.part"
-    made = ir.Function(builder.module, PART, name)
+def _kept(context: Any, arguments: Any) -> Any:
+    """The kernel's address and its arguments, as they lie in memory."""
+    return ir.LiteralStructType([INT64, context.get_value_type(arguments)])
+
+
+def _unpacking(context: Any, builder: Any, arguments: Any) -> Any:
+    """Emit a function of (what is kept, thread, start, stop) that calls the kernel."""
+    made = ir.Function(builder.module, PART, f"{builder.function.name}.part")
     made.linkage = "internal"
     inside = ir.IRBuilder(made.append_basic_block())
-    kind = context.get_value_type(arguments).as_pointer()
-    values = inside.load(inside.bitcast(made.args[0], kind))
+    kept = inside.load(inside.bitcast(made.args[0], _kept(context, arguments).as_pointer()))
+    values = inside.extract_value(kept, 1)
     told = [inside.extract_value(values, i) for i in range(len(arguments.types))]
-    callee = context.declare_function(builder.module, compiled.fndesc)
+    kinds, convention = (*arguments.types, *[types.int64] * 3), context.call_conv
+    kernel_type = convention.get_function_type(types.none, kinds)
+    callee = inside.inttoptr(inside.extract_value(kept, 0), kernel_type.as_pointer())
     # kernels raise nothing, so nobody looks at what comes back
-    context.call_conv.call_function(
-        inside, callee, signature.return_type, signature.args, [*told, *made.args[1:]]
-    )
+    convention.call_function(inside, callee, types.none, kinds, [*told, *made.args[1:]])
     inside.ret_void()
     return made
 
@@ -171,10 +199,13 @@ def call_part(typing: Any, words: Any, thread: Any, start: Any, stop: Any) -> An
 
 @inline
 def rest(looks: int) -> int:
-    """Wait a little, and count how often."""
+    """Wait a little, and count how often; as many times where others want the processor."""
     pause()
     if looks % BRIEF == BRIEF - 1:
+        before = ticks()
         give_way()
+        if ticks() - before > TAKEN:
+            looks += PATIENCE // 4
     return looks + 1
 
 
@@ -206,9 +237,20 @@ def serve(words: Any, thread: int) -> None:
     tell(words, IDLE + LINE * thread, 1)
 
 
-def _all_ranges(words: Any, count: int, grain: int, *arguments: Any) -> None:
-    """Call a kernel for 0 ... `count` in ranges of `grain`, with the help of whoever waits."""
-    describe(words, PART_OF_MODULE, arguments)
+@kernel
+def share_out(words: Any, known: Any, count: int, grain: int, *arguments: Any) -> bool:
+    """Call a kernel for 0 ... `count` in ranges of `grain`, with the help of whoever waits.
+
+    `known` has pairs of numbers of arguments' types and the kernel's address for these. If it has
+    none for those given, nothing is done, and the result is False.
+    """
+    kind, address = kind_of(arguments), 0
+    for i in range(0, len(known), 2):
+        if known[i] == kind:
+            address = known[i + 1]
+    if address == 0:
+        return False
+    describe(words, address, arguments)
     words[COUNT], words[GRAIN] = count, grain
     tell(words, NEXT, 0)
     tell(words, STATE, ((look(words, STATE) >> NUMBER) + 1) << NUMBER | OPEN)
@@ -217,21 +259,24 @@ def _all_ranges(words: Any, count: int, grain: int, *arguments: Any) -> None:
     looks = 0
     while look(words, STATE) & (OPEN - 1):
         looks = rest(looks)
+    return True
 
 
-@cache
-def shared_out(part: Any) -> Any:
-    """Compile what shares out a kernel: (words, count, grain, *its arguments).
+_known: dict[Any, Any] = {}
+"""What `share_out` gets to know of each kernel."""
+_NOTHING = np.zeros(0, np.int64)
 
-    Numba keeps on disk what a function of a file with a name of its own became, but not a closure;
-    so each kernel has such a function, which finds it in its own globals.
-    """
-    of, name = part.py_func, f"{part.py_func.__name__}_ranges"
-    code = _all_ranges.__code__.replace(
-        co_name=name,
-        co_qualname=name,
-        co_filename=of.__code__.co_filename,
-        co_firstlineno=of.__code__.co_firstlineno,
-    )
-    world = {**globals(), "__name__": of.__module__, "PART_OF_MODULE": part}
-    return kernel(FunctionType(code, world, name))
+
+def run_kernel(words: Any, count: int, grain: int, part: Any, arguments: tuple[Any, ...]) -> None:
+    """Share out a kernel among the threads of a pool; compile it first if need be."""
+    if not share_out(words, _known.get(part, _NOTHING), count, grain, *arguments):
+        known = _known.get(part, _NOTHING)
+        _known[part] = np.append(known, np.array(_compiled(part, arguments), np.int64))
+        share_out(words, _known[part], count, grain, *arguments)
+
+
+def _compiled(part: Any, arguments: tuple[Any, ...]) -> tuple[int, int]:
+    """The number of the arguments' types, and the address of the kernel for them."""
+    kinds = tuple(map(typeof, arguments))
+    found = part.get_compile_result(types.void(*kinds, *[types.int64] * 3))
+    return _number(kinds), found.library.get_pointer_to_function(found.fndesc.llvm_func_name)

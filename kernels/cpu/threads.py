@@ -29,7 +29,8 @@ class Pool:
     """Runs kernels and functions over ranges on `threads` threads, the caller's among them.
 
     A pool serves one caller at a time; pools do not share threads, so that several may be used
-    at once. After a kernel the threads wait awake for some tens of milliseconds.
+    at once. After a kernel the threads wait awake for some ten milliseconds,
+    unless others want the processor.
     """
 
     def __init__(self, threads: int) -> None:
@@ -77,15 +78,14 @@ class Pool:
 
     def _run_kernel(self, count: int, grain: int, part: Part, arguments: tuple[Any, ...]) -> None:
         # Numba may be missing where only functions are run
-        from netc_kernels.cpu.ranges import serve, shared_out
+        from netc_kernels.cpu.ranges import run_kernel, serve
 
-        run = shared_out(part)
         if count > grain:
             for thread, orders in enumerate(self._orders, 1):
                 if self._words[IDLE + LINE * thread]:
                     self._words[IDLE + LINE * thread] = 0
                     orders.put(partial(serve, self._words, thread))
-        run(self._words, count, grain, *arguments)
+        run_kernel(self._words, count, grain, part, arguments)
 
     def _run_function(self, count: int, grain: int, part: Part) -> None:
         starts = iter(range(0, count, grain))
