@@ -199,7 +199,7 @@ def call_part(typing: Any, words: Any, thread: Any, start: Any, stop: Any) -> An
 
 @inline
 def rest(looks: int) -> int:
-    """Wait a little, and count how often; as many times where others want the processor."""
+    """Wait a little, and count how often; faster where others want the processor."""
     pause()
     if looks % BRIEF == BRIEF - 1:
         before = ticks()
@@ -269,10 +269,13 @@ _NOTHING = np.zeros(0, np.int64)
 
 def run_kernel(words: Any, count: int, grain: int, part: Any, arguments: tuple[Any, ...]) -> None:
     """Share out a kernel among the threads of a pool; compile it first if need be."""
-    if not share_out(words, _known.get(part, _NOTHING), count, grain, *arguments):
-        known = _known.get(part, _NOTHING)
-        _known[part] = np.append(known, np.array(_compiled(part, arguments), np.int64))
-        share_out(words, _known[part], count, grain, *arguments)
+    known = _known.get(part, _NOTHING)
+    if share_out(words, known, count, grain, *arguments):
+        return
+    known = np.append(known, np.array(_compiled(part, arguments), np.int64))
+    _known[part] = known
+    done = share_out(words, known, count, grain, *arguments)
+    assert done, f"{part} is not known for the types of its arguments"
 
 
 def _compiled(part: Any, arguments: tuple[Any, ...]) -> tuple[int, int]:

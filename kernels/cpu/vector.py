@@ -5,7 +5,7 @@ overlap. Here a kernel says itself what is done 16 (8 without AVX-512) channels 
 `load`, `store`, `+`, `-`, `*` and a few functions, which become one instruction each.
 
 Compiled kernels are kept on disk by Numba, which looks at the file of the kernel only: after a
-change in this file, in `product` or in `assembly`, remove the `__pycache__` folders.
+change in this file, in `threads`, `product` or `assembly`, remove the `__pycache__` folders.
 """
 
 import operator
