@@ -138,10 +138,8 @@ def _by_slots(x: Array, work: Array, pool: Pool, sums: int, part: Any, *others: 
     channels = x.shape[-1]
     rows, width = x.size // max(1, channels), -(-channels // LANES) * LANES
     share, each = max(1, -(-rows // SLOTS)), 2 * sums * width
-    calls = 1 if x.size < ALONE else SLOTS
-    pool.run(
-        rows, share * -(-SLOTS // calls), part, work, share, each, x.reshape(-1), channels, *others
-    )
+    grain = share * SLOTS if x.size < ALONE else share
+    pool.run(rows, grain, part, work, share, each, x.reshape(-1), channels, *others)
     add_slots(work, 0, -(-rows // share), each, sums * width)
     return work[: sums * width].reshape(sums, width)[:, :channels]
 
@@ -166,10 +164,13 @@ def pair_sums(
 
 @kernel
 def add_slots(work: Any, at: int, slots: int, each: int, count: int) -> None:
-    """Add `count` sums of all slots, `each` elements apart, to those of the first one."""
+    """Put `count` sums of all slots, `each` elements apart, in the place of the first one's.
+
+    Where there are no slots, they are zeros.
+    """
     for c in range(at, at + count, LANES):
-        total = load(work, c)
-        for slot in range(1, slots):
+        total = splat(0.0)
+        for slot in range(slots):
             total = total + load(work, slot * each + c)
         store(work, c, total)
 

@@ -29,8 +29,8 @@ class Pool:
     """Runs kernels and functions over ranges on `threads` threads, the caller's among them.
 
     A pool serves one caller at a time; pools do not share threads, so that several may be used
-    at once. After a kernel the threads wait awake for some ten milliseconds,
-    unless others want the processor.
+    at once. After a kernel the threads wait awake for some ten milliseconds, unless others want
+    the processor.
     """
 
     def __init__(self, threads: int) -> None:

@@ -95,6 +95,19 @@ def test_lrn(channels: int, size: int, beta: float, threads: int) -> None:
 
 
 @THREADS
+def test_sums_of_no_images_are_zero(threads: int) -> None:
+    x, (mean, var) = normal(0, 4, 5, 20), np.ones((2, 20), np.float32)
+    work = np.full(elementwise.pairs_workspace(20) // 4, np.nan, np.float32)
+    first, second = garbage(20), garbage(20)
+    with Pool(threads) as threads_:
+        elementwise.channel_sums(first, x, work, threads_)
+        assert not first.any()
+        norm.bn_slopes(first, second, x, mean, var, x, work, threads_, eps=1e-3)
+        assert not first.any()
+        assert not second.any()
+
+
+@THREADS
 @pytest.mark.parametrize("shape", [(3, 15, 17, 37), (5, 16), (1, 1, 1, 3)])
 def test_batch_norm(shape: tuple[int, ...], threads: int) -> None:
     channels, count = shape[-1:], 999
