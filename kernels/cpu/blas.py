@@ -44,19 +44,19 @@ def is_usual(shape: Conv) -> bool:
     """Whether the two here are most often faster than `direct`: with strides, where a group's
     filters are large and used often enough.
     """
-    return _is_strided(shape) and _tap(shape) >= LARGE_TAP
+    return _has_many_windows_apart(shape) and _tap(shape) >= LARGE_TAP
 
 
 def is_usual_for_filters(shape: Conv) -> bool:
     """The same for the gradient of the filters."""
-    return shape.size == (1, 1) and _is_strided(shape) and _tap(shape) >= LARGE_SUMS
+    return shape.size == (1, 1) and _has_many_windows_apart(shape) and _tap(shape) >= LARGE_SUMS
 
 
 def _tap(shape: Conv) -> int:
     return shape.filters * shape.channels // shape.groups**2
 
 
-def _is_strided(shape: Conv) -> bool:
+def _has_many_windows_apart(shape: Conv) -> bool:
     pixels = shape.images * shape.outputs[0] * shape.outputs[1]
     return shape.stride != (1, 1) and pixels >= MANY_PIXELS
 
