@@ -21,7 +21,8 @@ def array_of(block: Block) -> Any:
 
 
 def over(pointer: int, shape: tuple[int, ...], dtype: Any, nhwc: bool = False) -> Any:
-    start, memory = next((s, m) for s, m in list(WORLD.memory.items()) if s <= pointer < s + len(m))
+    with WORLD.lock:
+        start, memory = next((s, m) for s, m in WORLD.memory.items() if s <= pointer < s + len(m))
     dims = tuple(shape[i] for i in (0, 2, 3, 1)) if nhwc else shape
     found = np.ndarray(dims, dtype, memory, pointer - start)
     return found.transpose(0, 3, 1, 2) if nhwc else found
@@ -47,12 +48,14 @@ def malloc(nbytes: int) -> int:
     room = np.zeros(max(nbytes, 1) + ALIGNED_BYTES, np.uint8)
     start = -room.ctypes.data % ALIGNED_BYTES
     memory = room[start : start + max(nbytes, 1)]
-    WORLD.memory[memory.ctypes.data] = memory
+    with WORLD.lock:
+        WORLD.memory[memory.ctypes.data] = memory
     return int(memory.ctypes.data)
 
 
 def free(pointer: int) -> None:
-    del WORLD.memory[pointer]
+    with WORLD.lock:
+        del WORLD.memory[pointer]
 
 
 def opened(handle: int) -> int:

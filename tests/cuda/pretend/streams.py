@@ -80,8 +80,12 @@ class World:
     def finish(self) -> None:
         """Wait for all streams of this thread, and so for what others have yet to put there."""
         idle, me = 0, threading.get_ident()
-        while any(queue for s, queue in list(self.queues.items()) if self.owners[s] == me):
+        while True:
+            # Where others add streams meanwhile, even a list made of them all may fail: the
+            # collection of garbage, which runs in between, lets other threads go on.
             with self.lock:
+                if not any(queue for s, queue in self.queues.items() if self.owners[s] == me):
+                    return
                 idle = 0 if self.drain() else idle + 1
             assert idle < 20_000, "streams wait for each other for ever"
             if idle:
