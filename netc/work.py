@@ -21,22 +21,16 @@ def launch_flops(launch: Launch) -> int:
 
     Those of the plan's operations; what only moves data has none.
     """
-    result = launch.writes[0].shape
-    # The result stands last, where a step that reads the one before it (-1) finds it.
-    shapes = [*(view.shape for view in launch.reads), result]
-    if not all(map(prod, shapes)):
+    each = [(_plain(made.kernel), made) for made in launch.operations]
+    if not all(prod(shape) for _, made in each for shape in (*made.operands, made.result)):
         return 0
-    return sum(
-        _flops(kernel, told, tuple(shapes[a] for a in args), result)
-        for kernel, args, told in _steps(launch)
-    )
+    return sum(_flops(kernel, made.told, made.operands, made.result) for kernel, made in each)
 
 
-def _steps(launch: Launch) -> list[tuple[str, tuple[int, ...], Mapping[str, Any]]]:
-    """Operations with their operands, by position, and what they are told."""
-    told = dict(launch.attributes)
-    alone = ((launch.kernel, tuple(range(len(launch.reads))), told),)
-    return [(name.partition(".")[0], args, own) for name, args, own in told.get("steps", alone)]
+def _plain(name: str) -> str:
+    """The operation of a kernel's name."""
+    kernel = name.partition(".")[0]
+    return _SAME.get(kernel, kernel)
 
 
 def _flops(kernel: str, told: Mapping[str, Any], operands: Shapes, result: tuple[int, ...]) -> int:
@@ -53,6 +47,8 @@ def _flops(kernel: str, told: Mapping[str, Any], operands: Shapes, result: tuple
 
 _MOVING = ("slice", "copy", "concat", "concat_rows", "cast")
 """Kernels that compute nothing."""
+_SAME = {"maxpool_places_dx": "maxpool_dx"}
+"""Kernels that compute what another operation does, from other operands."""
 _STATISTICS = {"bn_moments": ("bn_mean", "bn_var"), "bn_slopes": ("bn_dgamma", "bias_db")}
 """Kernels with two results, and the operations these are of, over the first operand."""
 _UPDATES = {"sgd": 2, "adam": 3}
@@ -74,7 +70,7 @@ def _operation(kernel: str, told: Mapping[str, Any]) -> Op:
 def launch_bytes(program: Program, launch: Launch) -> int:
     """Bytes that a launch has to read and write: every block once, of a sliced one the slice."""
     result = launch.writes[0].shape
-    sliced = {launch.reads[args[0]] for name, args, _ in _steps(launch) if name == "slice"}
+    sliced = {launch.reads[e.args[0]] for e in launch.operations if _plain(e.kernel) == "slice"}
     views = dict.fromkeys((*launch.reads, *launch.writes))
     return sum(
         prod(result if view in sliced else view.shape)

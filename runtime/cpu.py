@@ -27,6 +27,7 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
     "f32": np.dtype(np.float32),
     "f64": np.dtype(np.float64),
     "i64": np.dtype(np.int64),
+    "u8": np.dtype(np.uint8),
 }
 
 

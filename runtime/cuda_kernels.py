@@ -8,13 +8,12 @@ from functools import partial
 from typing import Any
 
 from netc.errors import DeviceError, Diagnostic
-from netc.ir.kernels import Call, Choice
+from netc.ir.kernels import JOINED, Call, Choice
 from netc_kernels.cuda import table, vendor
 from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.clock import elapsed
 from netc_kernels.cuda.source import stream_of
 from netc_runtime.kernels import (
-    JOINED,
     Attributes,
     Step,
     cuts_groups,

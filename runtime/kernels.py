@@ -17,17 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.ir import codec
-from netc.ir.kernels import Call, Choice
+from netc.ir.kernels import JOINED, Call, Choice
 from netc_kernels import cpu
 from netc_kernels.reference import KERNELS
+from netc_kernels.reference.pool import maxpool_places, maxpool_places_dx
 
 Array = NDArray[Any]
 Attributes = dict[str, Any]
 Step = tuple[str, tuple[int, ...], Attributes]
 """A kernel's name, its operands (-1: the result so far) and what it is told."""
-
-JOINED = "joined"
-"""The variant of a step that the kernel before it does as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +87,18 @@ class CpuKernels:
             if variant:
                 workspace = max(workspace, self.workspace_bytes(call, variant))
                 joined = joinable(calls[position - 1 :])
+                joined += self._pools(call, variant, calls[position + joined :])
                 names += [JOINED] * joined
                 position += joined
         return Choice(tuple(names), workspace, seconds) if any(names) else None
+
+    def _pools(self, call: Call, variant: str, following: Sequence[Call]) -> bool:
+        """Whether a convolution's kernel does the pooling that follows as well."""
+        if call.kernel != "conv" or not following or following[0].kernel != "maxpool":
+            return False
+        told = dict(following[0].attributes)
+        windows = told["size"], told["stride"], told["pad"]
+        return bool(_kernel("conv", variant).pools(*_conv_facts(call), *windows))
 
     def _best(self, call: Call) -> tuple[str, float]:
         variants = self.variants(call)
@@ -149,6 +156,8 @@ def bind(
         return _update(kernel, attributes, writes, inputs, pool)
     if name in _STATISTICS:
         return _STATISTICS[name](kernel.partition(".")[2], attributes, writes, inputs, pool)
+    if name in _POOLED:
+        return _conv_maxpool(_POOLED[name], attributes, writes, inputs, pool)
     out, work = writes[0], (*writes, _NO_WORK)[1]
     steps: list[Step] = [(kernel, tuple(range(len(inputs))), attributes)]
     if kernel == "fused":
@@ -185,7 +194,7 @@ def groups_of(steps: Sequence[Step]) -> list[list[Step]]:
 
 def _bind_group(
     group: list[Step], out: Array, inputs: Sequence[Array], work: Array, pool: Any
-) -> Callable[[], None]:
+) -> Callable[..., None]:
     def arrays(args: Sequence[int]) -> list[Array]:
         return [out if a < 0 else inputs[a] for a in args]
 
@@ -194,7 +203,7 @@ def _bind_group(
     operands = arrays(args)
     if not variant or cpu.available() or any(not a.size for a in (out, *operands)):
         return _in_turn(
-            [partial(KERNELS[plain_name(n)], out, *arrays(a), **t) for n, a, t in group]
+            [partial(_REFERENCE[plain_name(n)], out, *arrays(a), **t) for n, a, t in group]
         )
     names = tuple(plain_name(name) for name, _, _ in joined)
     extra = [inputs[a] for _, args, _ in joined for a in args if a >= 0]
@@ -458,6 +467,31 @@ def _bn_slopes(
     return partial(call, *work, pool, **told)
 
 
+def _conv_maxpool(
+    results: int, told: Attributes, writes: Sequence[Array], inputs: Sequence[Array], pool: Any
+) -> Callable[[], None]:
+    """From a convolution's operands: the maxima of windows over its result, and their places."""
+    (out, *places), work = writes[:results], (*writes[results:], _NO_WORK)[0]
+    *steps, last = told["steps"]
+    if not cpu.available() and last[0].endswith("." + JOINED):
+        (group,) = groups_of(steps)
+        call = partial(_bind_group(group, out, inputs, work, pool), pooled=True)
+        return partial(call, places=_dense(places[0])) if places else call
+    image = np.empty(told["image"], out.dtype)
+    relu = plain_name(steps[-1][0]) == "relu"
+    calls: list[Callable[[], None]] = [
+        *(_bind_group([step], image, inputs, work, pool) for step in _plainly(steps)),
+        partial(KERNELS["maxpool"], out, image, **last[2]),
+        *(partial(maxpool_places, each, image, out, relu=relu) for each in places),
+    ]
+    return _in_turn(calls)
+
+
+def _plainly(steps: Sequence[Step]) -> list[Step]:
+    """Steps as the reference does them."""
+    return [(plain_name(name), args, told) for name, args, told in steps]
+
+
 _SGD = _Update(("sgd_velocity",), "sgd_apply", ("lr",), early=1)
 _ADAM = _Update(("adam_moment1", "adam_moment2"), "adam_apply", ("lr", "step"), early=0)
 _NO_WORK = np.empty(0, np.float32)
@@ -465,6 +499,9 @@ _UPDATES = {"sgd": _SGD, "fc_dw_sgd": _SGD, "adam": _ADAM, "fc_dw_adam": _ADAM}
 """Kernels with several results: the optimizer's state and the weight."""
 _STATISTICS = {"bn_moments": _bn_moments, "bn_slopes": _bn_slopes}
 """Kernels with two results, sums over the same images."""
+_POOLED = {"conv_maxpool": 1, "conv_maxpool_places": 2}
+"""Convolutions that pool what they make, and how many results they have."""
+_REFERENCE = {**KERNELS, "maxpool_places_dx": maxpool_places_dx}
 
 _CALLS: Mapping[str, Binder] = {
     "conv": _conv,
@@ -472,6 +509,7 @@ _CALLS: Mapping[str, Binder] = {
     "conv_dw": _conv_dw,
     "maxpool": _pool("maxpool"),
     "maxpool_dx": _pool("maxpool_dx", relu=True),
+    "maxpool_places_dx": _plain("maxpool_places_dx"),
     "avgpool": _pool("avgpool"),
     "avgpool_dx": _pool("avgpool_dx"),
     "bias": _plain("bias", relu="then_relu"),

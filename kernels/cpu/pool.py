@@ -13,9 +13,12 @@ from netc_kernels.cpu.vector import (
     LANES,
     inline,
     kernel,
+    load,
+    load_bytes,
     load_first,
     maximum,
     splat,
+    store,
     store_first,
     where_equal,
     where_other,
@@ -72,6 +75,16 @@ def maxpool_dx(
     """Give a window's dy to its first maximum. With `relu`, x is a relu's output: go through it."""
     flat = dx.reshape(-1), x.reshape(-1), y.reshape(-1), dy.reshape(-1)
     pool.spread(len(dx) * over.height, ROWS, maximum_gradient, *flat, over, relu)
+
+
+def maxpool_places_dx(dx: Array, places: Array, dy: Array, pool: Pool) -> None:
+    """Give dy (N, P, Q, C) of a window of 2x2 to the pixel of dx (N, 2 P, 2 Q, C) in its place.
+
+    `places` (uint8, as dy) are 0 to 3, row by row, or 4 for none; C is a multiple of `LANES`.
+    """
+    rows, columns, channels = dy.shape[1:]
+    flat = dx.reshape(-1), places.reshape(-1), dy.reshape(-1)
+    pool.spread(len(dy) * rows, ROWS, give_to_places, *flat, columns, channels)
 
 
 def avgpool_dx(dx: Array, dy: Array, over: Windows, pool: Pool) -> None:
@@ -146,6 +159,24 @@ def maximum_gradient(
                                 taken = where_equal(value, best, share)
                                 store_first(dx, at, load_first(dx, at, count) + taken, count)
                             share = where_other(value, best, share)
+
+
+@kernel
+def give_to_places(
+    dx: Any, places: Any, dy: Any, columns: int, channels: int, thread: int, start: int, stop: int
+) -> None:
+    """Write the gradients under rows `start` ... `stop` of all images' windows."""
+    line = 2 * columns * channels
+    for row in range(start, stop):
+        of, to = row * columns * channels, row * 2 * line
+        for _ in range(columns):
+            for c in range(0, channels, LANES):
+                place, share = load_bytes(places, of + c), load(dy, of + c)
+                store(dx, to + c, where_equal(place, splat(0.0), share))
+                store(dx, to + channels + c, where_equal(place, splat(1.0), share))
+                store(dx, to + line + c, where_equal(place, splat(2.0), share))
+                store(dx, to + line + channels + c, where_equal(place, splat(3.0), share))
+            of, to = of + channels, to + 2 * channels
 
 
 @kernel

@@ -29,6 +29,10 @@ def _always(*facts: Any) -> bool:
     return True
 
 
+def _never(*facts: Any) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Implementation:
     """One kernel for an op.
@@ -45,6 +49,9 @@ class Implementation:
     applies: Callable[..., bool]
     usual: Callable[..., bool] = _always
     """Whether it is taken before those that follow where nothing was measured."""
+    pools: Callable[..., bool] = _never
+    """Whether a convolution's kernel can take the maximum of windows at once: of a `Conv` and the
+    windows' size, stride and padding."""
 
 
 def _nothing(*facts: Any) -> int:
@@ -85,7 +92,13 @@ def _winograd_unfolded(shape: Conv) -> bool:
 IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
     {
         "conv": (
-            Implementation("winograd", winograd.forward, winograd.workspace, _winograd_forward),
+            Implementation(
+                "winograd",
+                winograd.forward,
+                winograd.workspace,
+                _winograd_forward,
+                pools=winograd.pools,
+            ),
             Implementation(
                 "blas", blas.forward, blas.forward_workspace, blas.applies, blas.is_usual
             ),
@@ -120,6 +133,7 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
         ),
         "maxpool": _only(pool.maxpool),
         "maxpool_dx": _only(pool.maxpool_dx),
+        "maxpool_places_dx": _only(pool.maxpool_places_dx),
         "avgpool": _only(pool.avgpool),
         "avgpool_dx": _only(pool.avgpool_dx),
         "bias": _only(elementwise.bias),
@@ -147,5 +161,6 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
     }
 )
 """Every kernel by the name of its op; `sgd` and `adam` are all the ops of an update in one,
-`bn_moments` is bn_mean and bn_var, `bn_slopes` bn_dgamma and bias_db.
+`bn_moments` is bn_mean and bn_var, `bn_slopes` bn_dgamma and bias_db, `maxpool_places_dx` is
+maxpool_dx where the places of maxima were noted.
 """

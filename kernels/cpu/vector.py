@@ -44,6 +44,7 @@ def intrinsic(emitter: Callable[..., Any]) -> Any:
 FLOAT = ir.FloatType()
 INT32 = ir.IntType(32)
 VECTOR = ir.VectorType(FLOAT, LANES)
+BYTES = ir.VectorType(ir.IntType(8), LANES)
 MASK = ir.VectorType(ir.IntType(1), LANES)
 
 
@@ -87,6 +88,11 @@ def data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
 def _pointer(context: Any, builder: Any, signature: Any, array: Any, at: Any) -> Any:
     element = builder.gep(data(context, builder, signature.args[0], array), [at])
     return builder.bitcast(element, VECTOR.as_pointer())
+
+
+def _bytes_pointer(context: Any, builder: Any, signature: Any, array: Any, at: Any) -> Any:
+    element = builder.gep(data(context, builder, signature.args[0], array), [at])
+    return builder.bitcast(element, BYTES.as_pointer())
 
 
 def emit_fetch(builder: Any, pointer: Any) -> None:
@@ -133,6 +139,29 @@ def store(typing: Any, array: Any, at: Any, value: Any) -> Any:
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.store(args[2], _pointer(context, builder, signature, *args[:2]), align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), emit
+
+
+@intrinsic
+def load_bytes(typing: Any, array: Any, at: Any) -> Any:
+    """Read `LANES` bytes as numbers."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = _bytes_pointer(context, builder, signature, *args)
+        return builder.uitofp(builder.load(pointer, align=1), VECTOR)
+
+    return vector(array, types.intp), emit
+
+
+@intrinsic
+def store_bytes(typing: Any, array: Any, at: Any, value: Any) -> Any:
+    """Write lanes, whole numbers below 128, as bytes."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = _bytes_pointer(context, builder, signature, *args[:2])
+        builder.store(builder.fptosi(args[2], BYTES), pointer, align=1)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), emit
@@ -264,7 +293,9 @@ def _lanewise(arity: int, emit: Callable[..., Any]) -> Any:
         return intrinsic(lambda typing, a: (vector(vector), lower))
     if arity == 2:
         return intrinsic(lambda typing, a, b: (vector(vector, vector), lower))
-    return intrinsic(lambda typing, a, b, c: (vector(vector, vector, vector), lower))
+    if arity == 3:
+        return intrinsic(lambda typing, a, b, c: (vector(vector, vector, vector), lower))
+    return intrinsic(lambda typing, a, b, c, d: (vector(vector, vector, vector, vector), lower))
 
 
 def _maximum(builder: Any, a: Any, b: Any) -> Any:
@@ -280,6 +311,10 @@ def _where_positive(builder: Any, a: Any, b: Any) -> Any:
 def _where_equal(builder: Any, a: Any, b: Any, c: Any) -> Any:
     zero = ir.Constant(VECTOR, [0.0] * LANES)
     return builder.select(builder.fcmp_ordered("==", a, b), c, zero)
+
+
+def _where_above(builder: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    return builder.select(builder.fcmp_ordered(">", a, b), c, d)
 
 
 def _where_other(builder: Any, a: Any, b: Any, c: Any) -> Any:
@@ -333,6 +368,8 @@ power = _lanewise(2, _called("pow"))
 """The first argument to the power of the second; slow."""
 where_equal = _lanewise(3, _where_equal)
 """The third argument's lanes where the first and the second are equal, else 0."""
+where_above = _lanewise(4, _where_above)
+"""The third argument's lanes where the first is larger than the second, else the fourth's."""
 where_other = _lanewise(3, _where_other)
 """The third argument's lanes where the first and the second are not equal, else 0."""
 maximum = _lanewise(2, _maximum)

@@ -31,15 +31,24 @@ from netc_kernels.cpu.winograd_transforms import (
     input_tile,
     moved,
     output_tile,
+    pooled_tile,
 )
 
 NOTHING = np.zeros(0, np.float32)
 """Stands for an array that is not there."""
+NO_PLACES = np.zeros(0, np.uint8)
 GAP = 16
 """Elements between matrices, so that they do not fall on each other in the cache."""
 MANY_FILTERS = 256 * 256
 """Above so many filters' channels it pays to read them once, if there are up to `FEW_TILES`."""
 FEW_TILES = 12 * TALL
+
+
+class Ending(NamedTuple):
+    """What is done to outputs before they are written."""
+
+    relu: bool
+    pooled: bool
 
 
 class Layout(NamedTuple):
@@ -122,15 +131,21 @@ def forward(
     pool: Pool,
     bias: Array = NOTHING,
     relu: bool = False,
+    pooled: bool = False,
+    places: Array = NO_PLACES,
 ) -> None:
-    """Convolve: y (N, P, Q, K) from x (N, H, W, C), with bias (K,) and relu if asked."""
+    """Convolve: y (N, P, Q, K) from x (N, H, W, C), with bias (K,) and relu if asked.
+
+    If `pooled`, which must be possible (`pools`), y (N, P / 2, Q / 2, K) has the maxima of windows
+    of 2x2, and `places`, if given, uint8 and as y, which pixel of a window has the maximum, 0 to 3,
+    row by row; 4 where relu makes it 0.
+    """
+    end = bias, NOTHING, relu, pooled, places
     filters, rest = fold.filters(w, shape, work, pool)
     for group in range(shape.groups):
         source = source_tiles(shape, group)
         target = tiles_at(shape, shape.outputs, shape.outputs, shape.filters, group, 0, 0)
-        _convolve(
-            y, target, x, source, filters, group, False, shape, rest, pool, bias, NOTHING, relu
-        )
+        _convolve(y, target, x, source, filters, group, False, shape, rest, pool, end)
 
 
 def backward_data(
@@ -146,14 +161,22 @@ def backward_data(
 
     Where `positive` (as dx: the output of the relu before) is given and not above 0, dx is 0.
     """
+    end = NOTHING, positive, False, False, NO_PLACES
     last = shape.size[0] - 1
     top, left = last - shape.pad[0], last - shape.pad[2]
     for group in range(shape.groups):
         source = tiles_at(shape, shape.image, shape.outputs, shape.filters, group, top, left)
         target = tiles_at(shape, shape.image, shape.image, shape.channels, group, 0, 0)
-        _convolve(
-            dx, target, dy, source, w, group, True, shape, work, pool, NOTHING, positive, False
-        )
+        _convolve(dx, target, dy, source, w, group, True, shape, work, pool, end)
+
+
+def pools(
+    shape: Conv, size: tuple[int, int], stride: tuple[int, int], pad: tuple[int, ...]
+) -> bool:
+    """Tell whether `forward` can pool: windows of 2x2, next to each other, that fill tiles."""
+    windows = (size, stride) == ((2, 2), (2, 2)) and not any(pad)
+    whole = not any(extent % 2 for extent in (tile_step(shape), *shape.outputs))
+    return windows and whole and shape.filters // shape.groups % LANES == 0
 
 
 def source_tiles(shape: Conv, group: int) -> Tiles:
@@ -190,27 +213,26 @@ def _convolve(
     shape: Conv,
     work: Array,
     pool: Pool,
-    bias: Array,
-    positive: Array,
-    relu: bool,
+    end: tuple[Array, Array, bool, bool, Array],
 ) -> None:
     tiles = shape.images * source.rows * source.columns
     plan = layout(shape, tiles, source.channels, target.channels, pool.threads)
     filters = w.reshape(shape.groups, -1)[group]
     size, taps = 7 - source.step, (7 - source.step) ** 2
     lane, row = (taps, taps * target.channels) if flip else (taps * source.channels, taps)
-    y, x, bias, positive = (array.reshape(-1) for array in (y, x, bias, positive))
+    bias, positive, relu, pooled, places = end
+    y, x, bias, positive, places = (a.reshape(-1) for a in (y, x, bias, positive, places))
     u, v, m, scratch, each = plan.filters, plan.sources, plan.products, plan.scratch, plan.thread
     facts = size, row, lane, flip, work, u, target.channels, scratch, each
     pool.split(target.channels, filter_panels, filters, *facts, unit=PANEL)
-    end = each, bias, positive, relu
+    last = each, Ending(relu, pooled), bias, positive, places
     if plan.shared:
         pool.split(tiles, begin_tiles, x, source, work, v, scratch, each)
         pool.run(POSITIONS, 1, products, work, u, v, m, source.channels, target.channels, tiles)
-        pool.split(tiles, end_tiles, y, target, work, m, scratch, *end)
+        pool.split(tiles, end_tiles, y, target, work, m, scratch, *last)
     else:
         at = work, u, v, m, scratch
-        pool.spread(tiles, plan.block, convolve_tiles, y, target, x, source, *at, *end, plan.block)
+        pool.spread(tiles, plan.block, convolve_tiles, y, target, x, source, *at, *last, plan.block)
 
 
 @kernel
@@ -250,9 +272,10 @@ def convolve_tiles(
     m: Matrices,
     scratch: int,
     each: int,
+    end: Ending,
     bias: Any,
     positive: Any,
-    relu: bool,
+    places: Any,
     block: int,
     thread: int,
     start: int,
@@ -268,7 +291,7 @@ def convolve_tiles(
         last = min(first + block, stop)
         inputs(x, source, work, v, scratch, first, last, first)
         products(work, u, v, m, channels, filters, last - first, thread, 0, POSITIONS)
-        outputs(y, target, work, m, scratch, bias, positive, relu, first, last, first)
+        outputs(y, target, work, m, scratch, end, bias, positive, places, first, last, first)
 
 
 @kernel
@@ -282,12 +305,12 @@ def begin_tiles(
 
 @kernel
 def end_tiles(
-    y: Any, target: Tiles, work: Any, m: Matrices, scratch: int, each: int, bias: Any,
-    positive: Any, relu: bool, thread: int, start: int, stop: int,
+    y: Any, target: Tiles, work: Any, m: Matrices, scratch: int, each: int, end: Ending,
+    bias: Any, positive: Any, places: Any, thread: int, start: int, stop: int,
 ) -> None:  # fmt: skip
     """Write tiles `start` ... `stop` of the output."""
     own = scratch + thread * each
-    outputs(y, target, work, m, own, bias, positive, relu, start, stop, 0)
+    outputs(y, target, work, m, own, end, bias, positive, places, start, stop, 0)
 
 
 @kernel
@@ -306,16 +329,21 @@ def outputs(
     work: Any,
     m: Matrices,
     scratch: int,
+    end: Ending,
     bias: Any,
     positive: Any,
-    relu: bool,
+    places: Any,
     start: int,
     stop: int,
     first: int,
 ) -> None:
     """Write tiles `start` ... `stop` of the output; m begins with tile `first`."""
     for tile in range(start, stop):
-        output_tile(y, target, tile, work, m, tile - first, scratch, bias, positive, relu)
+        at = tile - first
+        if end.pooled:
+            pooled_tile(y, places, target, tile, work, m, at, scratch, bias, end.relu)
+        else:
+            output_tile(y, target, tile, work, m, at, scratch, bias, positive, end.relu)
 
 
 @kernel

@@ -27,7 +27,9 @@ from netc_kernels.cpu.vector import (
     maximum,
     splat,
     store,
+    store_bytes,
     store_first,
+    where_above,
     where_positive,
 )
 
@@ -366,6 +368,36 @@ def output_tile(
         _write_tile(matrices.output_two, put_two, 2, y, tiles, index, work, m, at, scratch, more)
 
 
+@kernel
+def pooled_tile(
+    y: Any,
+    places: Any,
+    tiles: Any,
+    index: int,
+    work: Any,
+    m: Any,
+    slot: int,
+    scratch: int,
+    bias: Any,
+    relu: bool,
+) -> None:
+    """Write the maxima of 2x2 windows of the tile A' M A, which begins with a window.
+
+    `tiles` are those of the image, y and `places` have a quarter of its pixels: the maxima, and if
+    not empty which of a window's four pixels is the first of that value, or 4 if relu makes it 0.
+    Channels are whole vectors. The bias, if not empty, and relu come before the maximum.
+    """
+    at, more = m.at + slot * m.tile, (bias, relu)
+    if tiles.step == 4:
+        _pool_tile(
+            matrices.output_four, put_four, 4, y, places, tiles, index, work, m, at, scratch, more
+        )
+    else:
+        _pool_tile(
+            matrices.output_two, put_two, 2, y, places, tiles, index, work, m, at, scratch, more
+        )
+
+
 @inline
 def _write_tile(
     transform: Any,
@@ -384,9 +416,7 @@ def _write_tile(
     bias, positive, relu = more
     for channel in range(0, tiles.channels, LANES):
         left, at = tiles.channels - channel, start + channel // PANEL * m.panel + channel % PANEL
-        for j in range(6):
-            products = six(work, at + j * m.position, 6 * m.position)
-            put(work, scratch + j * LANES, 6 * LANES, transform(*products))
+        _put_columns(transform, put, work, at, m.position, scratch)
         shift = load_first(bias, tiles.first + channel, left if bias.size else 0)
         corner = _first_pixel(tiles, n, row, column) + channel
         if positive.size:
@@ -407,3 +437,59 @@ def _write_tile(
                     if positive.size:
                         value = where_positive(load_first(positive, place, left), value)
                     store_first(y, place, value, left)
+
+
+@inline
+def _put_columns(transform: Any, put: Any, work: Any, at: int, position: int, scratch: int) -> None:
+    """Store A' times the columns of products, rows 6 vectors apart."""
+    for j in range(6):
+        products = six(work, at + j * position, 6 * position)
+        put(work, scratch + j * LANES, 6 * LANES, transform(*products))
+
+
+@inline
+def _pool_tile(
+    transform: Any,
+    put: Any,
+    extent: int,
+    y: Any,
+    places: Any,
+    tiles: Any,
+    index: int,
+    work: Any,
+    m: Any,
+    start: int,
+    scratch: int,
+    more: Any,
+) -> None:
+    n, row, column = _corner(tiles, index)
+    bias, relu = more
+    line = tiles.width // 2 * tiles.pitch
+    pixel = (n * (tiles.height // 2) + row // 2) * (tiles.width // 2) + column // 2
+    for channel in range(0, tiles.channels, LANES):
+        at = start + channel // PANEL * m.panel + channel % PANEL
+        _put_columns(transform, put, work, at, m.position, scratch)
+        first = tiles.first + channel
+        shift = load_first(bias, first, LANES if bias.size else 0)
+        for i in range(0, min(extent, tiles.height - row), 2):
+            upper, lower = scratch + i * 6 * LANES, scratch + (i + 1) * 6 * LANES
+            put(work, upper, LANES, transform(*six(work, upper, LANES)))
+            put(work, lower, LANES, transform(*six(work, lower, LANES)))
+            to = pixel * tiles.pitch + first + i // 2 * line
+            for j in range(0, min(extent, tiles.width - column), 2):
+                best, place = load(work, upper + j * LANES) + shift, splat(0.0)
+                value = load(work, upper + (j + 1) * LANES) + shift
+                place, best = where_above(value, best, splat(1.0), place), maximum(value, best)
+                value = load(work, lower + j * LANES) + shift
+                place, best = where_above(value, best, splat(2.0), place), maximum(value, best)
+                value = load(work, lower + (j + 1) * LANES) + shift
+                place, best = where_above(value, best, splat(3.0), place), maximum(value, best)
+                if relu:
+                    place, best = (
+                        where_above(best, splat(0.0), place, splat(4.0)),
+                        maximum(splat(0.0), best),
+                    )
+                store(y, to, best)
+                if places.size:
+                    store_bytes(places, to, place)
+                to += tiles.pitch

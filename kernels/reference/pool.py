@@ -39,6 +39,27 @@ def maxpool_dx(
     _channels_last(out)[...] = interior(gradient, image, pad)
 
 
+def maxpool_places(out: Array, x: Array, y: Array, *, relu: bool) -> None:
+    """Note which pixel of each window of 2x2 is the first that has its maximum y, row by row.
+
+    `out` (uint8) has the shape of y, a quarter of that of x: 0 to 3. With `relu`, x and y are its
+    results, and a window that it made 0 gets 4.
+    """
+    out[...] = 4
+    for place in (3, 2, 1, 0):
+        out[x[:, :, place // 2 :: 2, place % 2 :: 2] == y] = place
+    if relu:
+        out[~(y > 0)] = 4
+
+
+def maxpool_places_dx(
+    out: Array, places: Array, dy: Array, *, size: Pair, stride: Pair, pad: Pad
+) -> None:
+    """Give dy of each window of 2x2 to the pixel that `maxpool_places` noted, if there is one."""
+    for place in range(4):
+        out[:, :, place // 2 :: 2, place % 2 :: 2] = np.where(places == place, dy, 0)
+
+
 def avgpool(out: Array, x: Array, *, size: Pair, stride: Pair, pad: Pad) -> None:
     """Average every window, zeros of the padding included (count_include_pad).
 

@@ -39,8 +39,8 @@ def rows(program: Program) -> Iterator[Row]:
 
 def kernels_text(launch: Launch) -> str:
     """What computes a launch: conv.winograd + bias + relu."""
-    steps = dict(launch.attributes).get("steps", ((launch.kernel,),))
-    names = [name if "." in name else f"{name}.reference" for name, *_ in steps]
+    called = (each.kernel for each in launch.operations)
+    names = [name if "." in name else f"{name}.reference" for name in called]
     return " ".join(names).replace(".joined", "").replace(" ", " + ")
 
 

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+JOINED = "joined"
+"""The variant of a step that the kernel before it does as well."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

@@ -49,6 +49,20 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Operation:
+    """One of what a launch does."""
+
+    kernel: str
+    args: tuple[int, ...]
+    """Operands by their positions among the launch's; -1 is the previous operation's result."""
+    told: Mapping[str, Any]
+    operands: tuple[tuple[int, ...], ...]
+    """Their local shapes."""
+    result: tuple[int, ...]
+    """Local shape."""
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """One kernel on one device."""
 
@@ -76,6 +90,20 @@ class Launch:
     def devices(self) -> tuple[int, ...]:
         """The one device."""
         return (self.device,)
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The launch's own, or each of those that it joins, in order."""
+        told, result = dict(self.attributes), self.writes[0].shape
+        steps = told.get("steps", ((self.kernel, tuple(range(len(self.reads))), told),))
+        # Only the last of them may change the shape: of a pooled "image".
+        between = told.get("image", result)
+        shapes = (*(view.shape for view in self.reads), between)
+        results = (*(between for _ in steps[1:]), result)
+        return tuple(
+            Operation(kernel, args, own, tuple(shapes[a] for a in args), made)
+            for (kernel, args, own), made in zip(steps, results, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Protocol
 
-ITEM_BYTES = {"f32": 4, "bf16": 2, "f64": 8, "i64": 8}
-"""Bytes of one element of each data type."""
+ITEM_BYTES = {"f32": 4, "bf16": 2, "f64": 8, "i64": 8, "u8": 1}
+"""Bytes of one element of each data type; "u8" is of buffers between kernels only."""
 
 
 def summed(dtype: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -38,18 +39,14 @@ def assign_kernels(program: Program, target: Target) -> Program:
 
 def calls_of(program: Program, launch: Launch) -> tuple[Call, ...]:
     """What a launch asks of its kernels, step by step."""
-    dtype, told = program.buffer[launch.writes[0].buffer].dtype, dict(launch.attributes)
-    alone = ((launch.kernel, tuple(range(len(launch.reads))), told),)
-    result = launch.writes[0].shape
-    shapes = [*(view.shape for view in launch.reads), result]
-    # The result stands last, where a step that reads the one before it (-1) finds it.
+    dtype = program.buffer[launch.writes[0].buffer].dtype
     return tuple(
-        Call(kernel, dtype, _lasting(own), args, tuple(shapes[a] for a in args), result)
-        for kernel, args, own in told.get("steps", alone)
+        Call(each.kernel, dtype, _lasting(each.told), each.args, each.operands, each.result)
+        for each in launch.operations
     )
 
 
-def _lasting(told: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+def _lasting(told: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     kept = {name: value for name, value in told.items() if name not in _PLACE}
     if told.get("groups", 1) > 1:
         # Which groups the filters of a block belong to decides what is computed.

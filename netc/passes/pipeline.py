@@ -21,6 +21,7 @@ from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin, choose_splits
 from netc.passes.differentiate import Optimizer, Sgd, differentiate
 from netc.passes.fuse import fuse
+from netc.passes.fuse_pooling import fuse_pooling
 from netc.passes.fuse_statistics import fuse_statistics
 from netc.passes.fuse_updates import fuse_updates
 from netc.passes.init_graph import init_plan
@@ -41,6 +42,7 @@ PASSES = (
     "assign-streams",
     "fuse-statistics",
     "fuse-updates",
+    "fuse-pooling",
     "assign-kernels",
     "insert-waits",
     "plan-memory",
@@ -180,6 +182,8 @@ def _lower(
     observe("fuse-statistics", lambda: program_text(program))
     program = fuse_updates(program, options.target)
     observe("fuse-updates", lambda: program_text(program))
+    program = fuse_pooling(program, options.target)
+    observe("fuse-pooling", lambda: program_text(program))
     program = assign_kernels(program, options.target)
     observe("assign-kernels", lambda: program_text(program))
     program = insert_waits(program)

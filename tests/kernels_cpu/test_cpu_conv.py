@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 pytest.importorskip("numba")
 
+from netc_kernels.cpu import pool
 from netc_kernels.cpu.shape import Conv
 from netc_kernels.cpu.table import IMPLEMENTATIONS, Implementation
 from netc_kernels.cpu.threads import Pool
@@ -74,6 +76,16 @@ SHAPES = {
 }
 FUSED = "groups", "1x1", "4x4", "5x5, groups", "first of AlexNet", "uneven everything"
 """Shapes that are tried with what is done besides a convolution."""
+
+POOLED = (
+    Conv(3, 8, 32, (14, 22), (3, 3), (1, 1), (1, 1, 1, 1)),
+    Conv(1, 6, 16, (4, 5), (3, 3), (1, 1), (0, 0, 0, 1)),
+    Conv(2, 36, 96, (10, 12), (5, 5), (1, 1), (2, 2, 2, 2), 2),
+    Conv(1, 256, 288, (8, 8), (3, 3), (1, 1), (1, 1, 1, 1)),
+    Conv(2, 3, 48, (31, 39), (11, 11), (4, 4)),
+    Conv(2, 64, 80, (30, 18), (3, 3), (1, 1), (1, 1, 1, 1)),
+)
+"""Shapes whose outputs are pooled before they are written; the fourth shares out positions."""
 
 
 def cases(names: Iterable[str], *passes: str) -> list[ParameterSet]:
@@ -150,6 +162,52 @@ def test_bias_and_relu(op: str, variant: Implementation, shape: Conv, relu: bool
         out, inputs = run(op, variant, shape, pool, bias, relu)
     wanted = expected(op, shape, out, *inputs) + bias
     assert_near(out, np.maximum(wanted, 0) if relu else wanted, TOLERANCE[variant.name])
+
+
+@pytest.mark.parametrize("shape", POOLED)
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_pooled_at_once(shape: Conv, relu: bool, threads: int) -> None:
+    """As by the kernels of both, and so are the gradients, to the bit."""
+    (variant,) = (each for each in IMPLEMENTATIONS["conv"] if each.name == "winograd")
+    assert variant.pools(shape, (2, 2), (2, 2), (0, 0, 0, 0))
+    rng = np.random.default_rng(1)
+    bias = rng.standard_normal(shape.filters).astype(np.float32)
+    rows, columns = (extent // 2 for extent in shape.outputs)
+    y, wanted = np.full((2, shape.images, rows, columns, shape.filters), np.nan, np.float32)
+    dy, places = rng.standard_normal(y.shape).astype(np.float32), np.full(y.shape, 9, np.uint8)
+    with Pool(threads) as threads_:
+        image, (x, w) = run("conv", variant, shape, threads_, bias, relu)
+        over = pool.windows(image, y, (2, 2), (2, 2), (0, 0, 0, 0))
+        pool.maxpool(wanted, image, over, threads_)
+        size = variant.workspace_bytes(shape, threads)
+        work = scratch(size)
+        for noted in (places[:0], places):
+            y[...] = np.nan
+            variant.run(y, x, w, shape, work, threads_, bias, relu, True, noted)
+            np.testing.assert_array_equal(y, wanted)
+        assert np.isnan(work[size // 4 :]).all(), "it wrote past its workspace"
+        dx, wanted_dx = np.full((2, *image.shape), np.nan, np.float32)
+        pool.maxpool_dx(wanted_dx, image, y, dy, over, threads_, relu)
+        pool.maxpool_places_dx(dx, places, dy, threads_)
+    np.testing.assert_array_equal(dx, wanted_dx)
+    assert (places == 4).any() == relu
+
+
+def test_which_pooling_is_done_at_once() -> None:
+    (winograd,) = (each for each in IMPLEMENTATIONS["conv"] if each.name == "winograd")
+    fits, none = ((2, 2), (2, 2)), (0, 0, 0, 0)
+    even = Conv(2, 8, 32, (12, 10), (3, 3), (1, 1), (1, 1, 1, 1))
+    assert winograd.pools(even, *fits, none)
+    assert not winograd.pools(even, *fits, (0, 1, 0, 0))
+    assert not winograd.pools(even, (3, 3), (2, 2), none)
+    assert not winograd.pools(even, (2, 2), (1, 1), none)
+    assert not winograd.pools(replace(even, image=(12, 11)), *fits, none)
+    assert not winograd.pools(replace(even, filters=33), *fits, none)
+    assert not winograd.pools(replace(even, filters=40, groups=2), *fits, none)
+    assert not winograd.pools(replace(even, size=(4, 4), pad=(1, 2, 1, 2)), *fits, none)
+    others = [each for each in IMPLEMENTATIONS["conv"] if each.name != "winograd"]
+    assert not any(each.pools(even, *fits, none) for each in others)
 
 
 @pytest.mark.parametrize(("op", "variant", "shape"), cases(FUSED, "conv_dx"))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ import netc_clusters
 import netc_models
 from netc.cost import Cluster, read_cluster
 from netc.ir.kernels import Call
-from netc.ir.program import Bundle, Launch
+from netc.ir.program import Bundle, Launch, Program
 from netc.ir.types import line_mesh
 from netc.passes.assign_formats import Target
 from netc.passes.differentiate import Adam, Optimizer, Sgd
 from netc.passes.pipeline import Options, compile_network
 from netc.syntax import Network, parse_text
+from netc.work import launch_flops
+from netc_kernels import cpu
 from netc_kernels.cpu.shape import Conv
 from netc_kernels.reference import KERNELS
 from netc_runtime.cpu import CpuBackend
@@ -45,6 +48,16 @@ maxpool 2x2
 fc 40 | relu | dropout 0.5
 fc classes | softmax_loss
 """
+
+POOLED = """net pooled(classes = 7)
+input image 8x20x24
+conv 3x3 32 pad=1 | relu | maxpool 2x2
+conv 3x3 48 pad=1 bias=false | maxpool 2x2
+conv 3x3 16 pad=1 | relu | maxpool 2x2 /2
+fc 40 | relu
+fc classes | softmax_loss
+"""
+"""Of its poolings the last has an odd number of rows."""
 
 
 def network(text: str) -> Network:
@@ -123,15 +136,22 @@ def test_reference_programs_name_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch", "optimizer", "variant"),
-    [(6, SGD, ""), (1, SGD, ""), (6, ADAM, ""), (6, SGD, "blas"), (6, SGD, "direct")],
-    ids=["sgd", "one image", "adam", "blas", "direct"],
+    ("text", "batch", "optimizer", "variant"),
+    [
+        (MIXED, 6, SGD, ""),
+        (MIXED, 1, SGD, ""),
+        (MIXED, 6, ADAM, ""),
+        (MIXED, 6, SGD, "blas"),
+        (MIXED, 6, SGD, "direct"),
+        (POOLED, 6, SGD, ""),
+    ],
+    ids=["sgd", "one image", "adam", "blas", "direct", "pooled"],
 )
 def test_every_launch_of_a_step_equals_the_reference(
-    batch: int, optimizer: Optimizer, variant: str
+    text: str, batch: int, optimizer: Optimizer, variant: str
 ) -> None:
     """On the values that it meets, so that nothing that came before adds to its error."""
-    bundle = compiled(network(MIXED), batch, optimizer=optimizer, measured=Fastest(variant))
+    bundle = compiled(network(text), batch, optimizer=optimizer, measured=Fastest(variant))
     assert variant in str([names(launch) for launch in launches(bundle)])
     opened, (x, y) = session(bundle), images(bundle)
     # Adam moves every weight by about the rate.
@@ -146,16 +166,23 @@ def test_every_launch_of_a_step_equals_the_reference(
         executable._kernel(launch)()
         kernel, told = plainly(launch)
         update = kernel.removeprefix("fc_dw_")
-        results = {"sgd": 2, "adam": 3, "bn_moments": 2, "bn_slopes": 2}.get(update, 1)
+        results = {"adam": 3, **dict.fromkeys(TWO_RESULTS, 2)}.get(update, 1)
         if update in ("sgd", "adam"):
             _reference_update(kernel, told, wanted, reads)
         else:
             bind(kernel, told, wanted, reads, None)()
         for view, right in zip(launch.writes[:results], wanted, strict=False):
-            difference = np.abs(executable.open(view) - right).max()
+            found = executable.open(view)
+            if found.dtype == np.uint8:  # the place of one of two that are nearly equal may differ
+                assert np.mean(found != right) < 1e-3, names(launch)
+                continue
+            difference = np.abs(found - right).max()
             assert difference <= 2e-5 * max(1.0, np.abs(right).max()), (names(launch), difference)
         checked += "." in "".join(names(launch))
-    assert checked > 40
+    assert checked > (40 if text is MIXED else 15)
+
+
+TWO_RESULTS = ("sgd", "bn_moments", "bn_slopes", "conv_maxpool_places")
 
 
 def _reference_update(
@@ -289,6 +316,59 @@ def test_updates_are_joined_only_where_nobody_else_reads_the_gradient(
     updates = {la.node: la.kernel for la in launches(fetched) if name in la.kernel}
     assert updates["fc2.weight.next"] == f"{name}.vector"
     assert updates["fc1.weight.next"] == f"fc_dw_{name}.vector"
+
+
+def test_convolutions_pool_what_nobody_else_reads() -> None:
+    def found(program: Program) -> list[str]:
+        own = (i for i in program.instructions if isinstance(i, Launch))
+        return [name for i in own for name in (i.kernel, *names(i)) if "maxpool" in name]
+
+    at_once, apart = "maxpool.joined", ["maxpool.vector"] * 2
+    bundle = compiled(network(POOLED), 6)
+    noted, plain = ["conv_maxpool_places", at_once], ["conv_maxpool", at_once]
+    last = ["maxpool_dx.vector"]  # with its relu
+    assert found(bundle.train) == [*noted, *noted, *apart, *last, *["maxpool_places_dx.vector"] * 4]
+    assert found(bundle.eval) == [*plain, *plain, *apart]
+    places = [b for b in bundle.train.buffers if b.name.endswith(".places@0")]
+    assert [b.nbytes for b in places] == [6 * 32 * 10 * 12, 6 * 48 * 5 * 6]
+    target = Target("cpu", "nhwc", choose=CpuKernels(THREADS).choose)
+    facts, asked = {"batch": 6, "precision": "fp32"}, Options(line_mesh(1), 6, CLUSTER)
+    asked = replace(asked, target=target, fetch=("relu1",))
+    fetched = compile_network(network(POOLED), asked, facts)[0]
+    assert found(fetched.train).count(at_once) == 1
+    split = compiled(network(POOLED), 6, devices=2)
+    assert found(split.train).count(at_once) == 4
+    forward = [
+        sum(launch_flops(launch) for launch in launches(each) if launch.phase == "forward")
+        for each in (compiled(network(POOLED), 6, fast=False), bundle)
+    ]
+    assert forward[0] == forward[1] > 0
+
+
+def test_pooling_at_once_trains_alike() -> None:
+    losses = []
+    for devices, fast in ((1, False), (1, True), (2, True), (3, True)):
+        bundle = compiled(network(POOLED), 6, devices, fast)
+        opened, (x, y) = session(bundle), images(bundle)
+        steps = (opened.step(x, y, step=n, seed=3, learning_rate=0.05) for n in range(4))
+        losses.append([float(results["loss"]) for results in steps])
+    for other in losses[1:]:
+        np.testing.assert_allclose(losses[0], other, rtol=1e-4)
+
+
+def test_without_numba_a_convolution_that_pools_is_the_references(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bundle = compiled(network(POOLED), 6)
+    x, y = images(bundle)
+    losses = []
+    for absent in ("", "Numba is not installed"):
+        monkeypatch.setattr(cpu, "available", lambda absent=absent: absent)
+        opened = session(bundle)
+        steps = (opened.step(x, y, step=n, seed=3, learning_rate=0.05) for n in range(2))
+        losses.append([float(results["loss"]) for results in steps])
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    assert losses[0] != losses[1]
 
 
 def test_statistics_are_joined_where_nothing_is_exchanged_between() -> None:

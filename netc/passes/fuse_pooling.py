@@ -1,0 +1,131 @@
+"""fuse-pooling: a convolution pools what it makes, where the target has a kernel that can.
+
+Then what is pooled is never in memory. The gradient of the pooling asks only which pixel of each
+window had the maximum: the convolution notes that in a byte, and neither pass reads more of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import prod
+
+from netc.ir.kernels import JOINED
+from netc.ir.program import Buffer, Instruction, Launch, Program, View
+from netc.passes.assign_formats import Target
+from netc.passes.assign_kernels import calls_of
+from netc.passes.fuse_updates import rewritten
+
+_BEFORE = (("conv",), ("conv", "bias"), ("conv", "relu"), ("conv", "bias", "relu"))
+"""Steps of a launch whose result may be pooled at once."""
+
+
+def fuse_pooling(program: Program, target: Target) -> Program:
+    """The program with pooling joined to the convolutions before it. It has no waits yet."""
+    done: dict[int, Instruction] = {}
+    gone: set[int] = set()
+    buffers = list(program.buffers)
+    for found in _found(program):
+        joined, gradient, places = found.joined(program)
+        choice = target.choose(calls_of(program, joined))
+        able = choice is not None and choice.variants[-1] == JOINED
+        if able and (gradient is None or target.choose(calls_of(program, gradient))):
+            done[found.conv] = joined
+            gone.add(found.pool)
+            if found.slope is not None and gradient is not None:
+                done[found.slope] = gradient
+                buffers.append(places)
+    return rewritten(replace(program, buffers=tuple(buffers)), done, gone)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pooled:
+    """A convolution, the pooling of its result, and the gradient of that, by their numbers."""
+
+    conv: int
+    pool: int
+    slope: int | None
+
+    def joined(self, program: Program) -> tuple[Launch, Launch | None, Buffer]:
+        """What does both, what the gradient becomes, and the memory between the two."""
+        conv, pool = (_launch(program, number) for number in (self.conv, self.pool))
+        image, result = conv.writes[0], pool.writes[0]
+        name = f"{pool.node}.places"
+        nbytes = prod(result.shape)
+        buffer = Buffer(f"{name}@{pool.device}", pool.device, nbytes, "u8", name, "temporary")
+        places = View(buffer.name, 0, result.shape, result.where, result.format)
+        steps = tuple((each.kernel, each.args, each.told) for each in conv.operations)
+        steps += (("maxpool", (-1,), dict(pool.attributes)),)
+        joined = replace(
+            pool, kernel="conv_maxpool", reads=conv.reads, layer=conv.layer, origin=conv.origin,
+            attributes=(("image", image.shape), ("steps", steps)),
+            seconds=conv.seconds, in_place=(),
+        )  # fmt: skip
+        if self.slope is None:
+            return joined, None, buffer
+        slope = _launch(program, self.slope)
+        reads = (places, slope.reads[slope.operations[0].args[2]])
+        share = _elements(*reads, slope.writes[0]) / _elements(*slope.reads, slope.writes[0])
+        gradient = replace(
+            slope, kernel="maxpool_places_dx", attributes=pool.attributes, reads=reads,
+            seconds=slope.seconds * share, in_place=(),
+        )  # fmt: skip
+        noting = replace(joined, kernel="conv_maxpool_places", writes=(result, places))
+        return noting, gradient, buffer
+
+
+def _found(program: Program) -> Iterator[_Pooled]:
+    """Every pooling that alone reads a convolution's result, together with its own gradient."""
+    ports = (*program.inputs, *program.outputs, *program.state)
+    kept = {view.buffer for port in ports for view in port.views}
+    writer: dict[str, int] = {}
+    readers: dict[str, list[int]] = {}
+    for number, instruction in enumerate(program.instructions):
+        writer.update((view.buffer, number) for view in instruction.writes)
+        for buffer in dict.fromkeys(view.buffer for view in instruction.reads):
+            readers.setdefault(buffer, []).append(number)
+    for number, pool in enumerate(program.instructions):
+        if not isinstance(pool, Launch) or pool.kernel != "maxpool":
+            continue
+        image = pool.reads[0]
+        before = writer.get(image.buffer)
+        if before is None or image.buffer in kept or not _can_pool(program, before, image):
+            continue
+        others = [reader for reader in readers[image.buffer] if reader != number]
+        if not others:
+            yield _Pooled(before, number, None)
+        elif len(others) == 1 and _is_slope(program, others[0], pool, before):
+            yield _Pooled(before, number, others[0])
+
+
+def _can_pool(program: Program, number: int, image: View) -> bool:
+    conv = program.instructions[number]
+    if not isinstance(conv, Launch) or conv.writes != (image,):
+        return False
+    return tuple(each.kernel for each in conv.operations) in _BEFORE
+
+
+def _is_slope(program: Program, number: int, pool: Launch, before: int) -> bool:
+    """Whether an instruction is the gradient of a pooling, through the relu before it if any."""
+    slope = program.instructions[number]
+    if not isinstance(slope, Launch):
+        return False
+    head, *rest = slope.operations
+    if head.kernel != "maxpool_dx" or head.told != dict(pool.attributes):
+        return False
+    image, result = (slope.reads[a] for a in head.args[:2])
+    if (image, result) != (pool.reads[0], pool.writes[0]):
+        return False
+    relu = _launch(program, before).operations[-1].kernel == "relu"
+    through = [("relu_dx", (head.args[0], -1))] if relu else []
+    return [(each.kernel, each.args) for each in rest] == through
+
+
+def _launch(program: Program, number: int) -> Launch:
+    launch = program.instructions[number]
+    assert isinstance(launch, Launch)
+    return launch
+
+
+def _elements(*views: View) -> int:
+    return sum(prod(view.shape) for view in views)
