@@ -19,7 +19,8 @@ Shapes = tuple[tuple[int, ...], ...]
 def launch_flops(launch: Launch) -> int:
     """Floating-point operations of a launch, of all its steps, whatever kernels compute them.
 
-    Those of the plan's operations; what only moves data has none.
+    Those of the plan's operations; what only moves data has none, nor has the slope of a relu that
+    noted places of maxima spare.
     """
     each = [(_plain(made.kernel), made) for made in launch.operations]
     if not all(prod(shape) for _, made in each for shape in (*made.operands, made.result)):

@@ -15,10 +15,10 @@ from netc.ir.program import Collective, Instruction, Launch, Port, Program, View
 from netc.ir.types import ITEM_BYTES
 from netc_kernels.cpu.threads import Pool
 from netc_runtime.backend import StepReport, Timing
+from netc_runtime.bind import bind
 from netc_runtime.comm.inprocess import Rendezvous, Traffic
 from netc_runtime.comm.mpi import MpiCollective, MpiRanks
 from netc_runtime.executor import Executor, Task
-from netc_runtime.kernels import bind
 from netc_runtime.ports import is_everywhere, own_views, region
 
 Array = NDArray[Any]

@@ -13,15 +13,8 @@ from netc_kernels.cuda import table, vendor
 from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.clock import elapsed
 from netc_kernels.cuda.source import stream_of
-from netc_runtime.kernels import (
-    Attributes,
-    Step,
-    cuts_groups,
-    groups_of,
-    is_empty,
-    joinable,
-    plain_name,
-)
+from netc_runtime.bind import Attributes, Step, groups_of, plain_name
+from netc_runtime.kernels import cuts_groups, is_empty, joinable
 
 Start = Callable[[int], None]
 """Starts work on a stream, given by its pointer."""

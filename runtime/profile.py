@@ -14,8 +14,9 @@ from netc.ir.kernels import Call
 from netc.ir.program import Bundle
 from netc_kernels.cpu.threads import Pool
 from netc_runtime.backend import Ceilings, Timing
+from netc_runtime.bind import bind
 from netc_runtime.cpu import DTYPES, quiet
-from netc_runtime.kernels import CpuKernels, bind
+from netc_runtime.kernels import CpuKernels
 from netc_runtime.session import Session
 
 WARM_UP = 3

@@ -18,8 +18,9 @@ from threadpoolctl import threadpool_limits
 from netc.ir.codec import dumps, loads
 from netc.ir.kernels import Call
 from netc_kernels.cpu.threads import Pool
+from netc_runtime.bind import bind
 from netc_runtime.io.problems import data_error, unreadable, unwritable
-from netc_runtime.kernels import CpuKernels, bind
+from netc_runtime.kernels import CpuKernels
 
 Times = dict[Call, dict[str, float]]
 """Seconds by call and variant."""

@@ -1,6 +1,7 @@
 """Operations element by element on dense arrays of any shape, and sums per channel.
 
-Threads take ranges of elements. `out` may be any of the inputs. Float32 and float64.
+Threads take ranges of elements. `out` may be any of the inputs. Float32; what has no vectors in it
+takes float64 too.
 """
 
 from typing import Any
@@ -16,11 +17,15 @@ from netc_kernels.cpu.vector import (
     kernel,
     load,
     load_first,
+    maximum,
     splat,
     store,
     store_first,
+    where_positive,
 )
 
+NOTHING = np.zeros(0, np.float32)
+"""Stands for an array that is not there."""
 GRAIN = 1 << 16
 """Elements that a thread takes at a time."""
 SLOTS = 16
@@ -46,15 +51,14 @@ def relu_dx(out: Array, y: Array, dy: Array, pool: Pool) -> None:
 
 
 def add(
-    out: Array, a: Array, b: Array, pool: Pool, then_relu: bool = False,
-    positive: Array | None = None,
-) -> None:  # fmt: skip
-    """Add two arrays, and apply relu if asked; or its slope, where `positive` was its result."""
-    flat = out.reshape(-1), a.reshape(-1), b.reshape(-1)
-    if positive is not None:
-        _over(pool, out.size, add_slope_part, *flat, positive.reshape(-1))
-        return
-    _over(pool, out.size, add_part, *flat, then_relu)
+    out: Array, *xs: Array, pool: Pool, then_relu: bool = False, positive: Array = NOTHING
+) -> None:
+    """Add two to four arrays from left to right, and apply relu if asked.
+
+    Or its slope: where `positive` is given, the result of a relu, and not above 0, the sum is 0.
+    """
+    flat = (each.reshape(-1) for each in (*xs, NOTHING, NOTHING)[:4])
+    _over(pool, out.size, sum_part, out.reshape(-1), *flat, positive.reshape(-1), then_relu)
 
 
 def bias(out: Array, x: Array, b: Array, pool: Pool, then_relu: bool = False) -> None:
@@ -85,23 +89,23 @@ def slope_part(out: Any, y: Any, dy: Any, thread: int, start: int, stop: int) ->
 
 
 @kernel
-def add_part(out: Any, a: Any, b: Any, then_relu: bool, thread: int, start: int, stop: int) -> None:
-    """Elements `start` ... `stop` of a sum."""
-    out, a, b = out[start:stop], a[start:stop], b[start:stop]
-    low = out.dtype.type(0 if then_relu else -np.inf)
-    for i in range(len(out)):
-        value = a[i] + b[i]
-        out[i] = low if value < low else value
-
-
-@kernel
-def add_slope_part(out: Any, a: Any, b: Any, y: Any, thread: int, start: int, stop: int) -> None:
-    """Elements `start` ... `stop` of a sum, where y > 0."""
-    zero = out.dtype.type(0)
-    out, a, b, y = out[start:stop], a[start:stop], b[start:stop], y[start:stop]
-    for i in range(len(out)):
-        value = a[i] + b[i]
-        out[i] = value if y[i] > 0 else zero
+def sum_part(
+    out: Any, a: Any, b: Any, c: Any, d: Any, positive: Any, relu: bool, thread: int, start: int,
+    stop: int,
+) -> None:  # fmt: skip
+    """Elements `start` ... `stop` of a sum; what is not there is empty."""
+    for i in range(start, stop, LANES):
+        count = stop - i
+        value = load_first(a, i, count) + load_first(b, i, count)
+        if c.size:
+            value = value + load_first(c, i, count)
+        if d.size:
+            value = value + load_first(d, i, count)
+        if relu:
+            value = maximum(splat(0.0), value)
+        if positive.size:
+            value = where_positive(load_first(positive, i, count), value)
+        store_first(out, i, value, count)
 
 
 @kernel

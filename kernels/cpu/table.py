@@ -8,6 +8,7 @@ from typing import Any
 from netc_kernels.cpu import (
     blas,
     blas_weights,
+    channels,
     direct,
     direct_weights,
     elementwise,
@@ -62,12 +63,12 @@ def _only(run: Callable[..., None], workspace: Callable[..., int] = _nothing) ->
     return (Implementation("vector", run, workspace, _always),)
 
 
-def _sums(channels: int, threads: int) -> int:
-    return elementwise.sums_workspace(channels)
+def _sums(count: int, threads: int) -> int:
+    return elementwise.sums_workspace(count)
 
 
-def _pairs(channels: int, threads: int) -> int:
-    return elementwise.pairs_workspace(channels)
+def _pairs(count: int, threads: int) -> int:
+    return elementwise.pairs_workspace(count)
 
 
 def _winograd(shape: Conv) -> bool:
@@ -141,6 +142,8 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
         "relu": _only(elementwise.relu),
         "relu_dx": _only(elementwise.relu_dx),
         "add": _only(elementwise.add),
+        "concat": _only(channels.concat),
+        "slice": _only(channels.slice_channels),
         "lrn": _only(norm.lrn, norm.lrn_workspace),
         "lrn_dx": _only(norm.lrn_dx, norm.lrn_workspace),
         "bn_mean": _only(norm.bn_mean, _sums),

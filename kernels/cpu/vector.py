@@ -85,14 +85,11 @@ def data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
     return context.make_array(kind)(context, builder, array).data
 
 
-def _pointer(context: Any, builder: Any, signature: Any, array: Any, at: Any) -> Any:
+def _pointer(
+    context: Any, builder: Any, signature: Any, array: Any, at: Any, kind: Any = VECTOR
+) -> Any:
     element = builder.gep(data(context, builder, signature.args[0], array), [at])
-    return builder.bitcast(element, VECTOR.as_pointer())
-
-
-def _bytes_pointer(context: Any, builder: Any, signature: Any, array: Any, at: Any) -> Any:
-    element = builder.gep(data(context, builder, signature.args[0], array), [at])
-    return builder.bitcast(element, BYTES.as_pointer())
+    return builder.bitcast(element, kind.as_pointer())
 
 
 def emit_fetch(builder: Any, pointer: Any) -> None:
@@ -149,7 +146,7 @@ def load_bytes(typing: Any, array: Any, at: Any) -> Any:
     """Read `LANES` bytes as numbers."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _bytes_pointer(context, builder, signature, *args)
+        pointer = _pointer(context, builder, signature, args[0], args[1], BYTES)
         return builder.uitofp(builder.load(pointer, align=1), VECTOR)
 
     return vector(array, types.intp), emit
@@ -160,7 +157,7 @@ def store_bytes(typing: Any, array: Any, at: Any, value: Any) -> Any:
     """Write lanes, whole numbers below 128, as bytes."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _bytes_pointer(context, builder, signature, *args[:2])
+        pointer = _pointer(context, builder, signature, args[0], args[1], BYTES)
         builder.store(builder.fptosi(args[2], BYTES), pointer, align=1)
         return context.get_dummy_value()
 

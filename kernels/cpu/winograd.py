@@ -51,6 +51,10 @@ class Ending(NamedTuple):
     pooled: bool
 
 
+Besides = tuple[Array, Array, Ending, Array]
+"""The bias, the output of the relu before, what is done, and places of maxima."""
+
+
 class Layout(NamedTuple):
     """How one pass over a group uses its workspace, in elements."""
 
@@ -138,9 +142,9 @@ def forward(
 
     If `pooled`, which must be possible (`pools`), y (N, P / 2, Q / 2, K) has the maxima of windows
     of 2x2, and `places`, if given, uint8 and as y, which pixel of a window has the maximum, 0 to 3,
-    row by row; 4 where relu makes it 0.
+    row by row; 4 where relu makes it 0. A NaN is passed on if it is a window's first pixel.
     """
-    end = bias, NOTHING, relu, pooled, places
+    end = bias, NOTHING, Ending(relu, pooled), places
     filters, rest = fold.filters(w, shape, work, pool)
     for group in range(shape.groups):
         source = source_tiles(shape, group)
@@ -161,7 +165,7 @@ def backward_data(
 
     Where `positive` (as dx: the output of the relu before) is given and not above 0, dx is 0.
     """
-    end = NOTHING, positive, False, False, NO_PLACES
+    end = NOTHING, positive, Ending(False, False), NO_PLACES
     last = shape.size[0] - 1
     top, left = last - shape.pad[0], last - shape.pad[2]
     for group in range(shape.groups):
@@ -176,7 +180,8 @@ def pools(
     """Tell whether `forward` can pool: windows of 2x2, next to each other, that fill tiles."""
     windows = (size, stride) == ((2, 2), (2, 2)) and not any(pad)
     whole = not any(extent % 2 for extent in (tile_step(shape), *shape.outputs))
-    return windows and whole and shape.filters // shape.groups % LANES == 0
+    # of a vector's width on any processor, as programs may move
+    return windows and whole and shape.filters // shape.groups % 16 == 0
 
 
 def source_tiles(shape: Conv, group: int) -> Tiles:
@@ -213,19 +218,19 @@ def _convolve(
     shape: Conv,
     work: Array,
     pool: Pool,
-    end: tuple[Array, Array, bool, bool, Array],
+    besides: Besides,
 ) -> None:
     tiles = shape.images * source.rows * source.columns
     plan = layout(shape, tiles, source.channels, target.channels, pool.threads)
     filters = w.reshape(shape.groups, -1)[group]
     size, taps = 7 - source.step, (7 - source.step) ** 2
     lane, row = (taps, taps * target.channels) if flip else (taps * source.channels, taps)
-    bias, positive, relu, pooled, places = end
+    bias, positive, end, places = besides
     y, x, bias, positive, places = (a.reshape(-1) for a in (y, x, bias, positive, places))
     u, v, m, scratch, each = plan.filters, plan.sources, plan.products, plan.scratch, plan.thread
     facts = size, row, lane, flip, work, u, target.channels, scratch, each
     pool.split(target.channels, filter_panels, filters, *facts, unit=PANEL)
-    last = each, Ending(relu, pooled), bias, positive, places
+    last = each, end, bias, positive, places
     if plan.shared:
         pool.split(tiles, begin_tiles, x, source, work, v, scratch, each)
         pool.run(POSITIONS, 1, products, work, u, v, m, source.channels, target.channels, tiles)

@@ -96,7 +96,7 @@ class Launch:
         """The launch's own, or each of those that it joins, in order."""
         told, result = dict(self.attributes), self.writes[0].shape
         steps = told.get("steps", ((self.kernel, tuple(range(len(self.reads))), told),))
-        # Only the last of them may change the shape: of a pooled "image".
+        # All have the shape of the result; "image" is that before the last step, where that pools.
         between = told.get("image", result)
         shapes = (*(view.shape for view in self.reads), between)
         results = (*(between for _ in steps[1:]), result)

@@ -26,7 +26,7 @@ def fuse_pooling(program: Program, target: Target) -> Program:
     gone: set[int] = set()
     buffers = list(program.buffers)
     for found in _found(program):
-        joined, gradient, places = found.joined(program)
+        joined, gradient = found.joined(program), found.gradient(program)
         choice = target.choose(calls_of(program, joined))
         able = choice is not None and choice.variants[-1] == JOINED
         if able and (gradient is None or target.choose(calls_of(program, gradient))):
@@ -34,7 +34,7 @@ def fuse_pooling(program: Program, target: Target) -> Program:
             gone.add(found.pool)
             if found.slope is not None and gradient is not None:
                 done[found.slope] = gradient
-                buffers.append(places)
+                buffers.append(_buffer(joined))
     return rewritten(replace(program, buffers=tuple(buffers)), done, gone)
 
 
@@ -46,32 +46,43 @@ class _Pooled:
     pool: int
     slope: int | None
 
-    def joined(self, program: Program) -> tuple[Launch, Launch | None, Buffer]:
-        """What does both, what the gradient becomes, and the memory between the two."""
+    def joined(self, program: Program) -> Launch:
+        """What convolves and pools, and notes places if there is a gradient."""
         conv, pool = (_launch(program, number) for number in (self.conv, self.pool))
-        image, result = conv.writes[0], pool.writes[0]
-        name = f"{pool.node}.places"
-        nbytes = prod(result.shape)
-        buffer = Buffer(f"{name}@{pool.device}", pool.device, nbytes, "u8", name, "temporary")
-        places = View(buffer.name, 0, result.shape, result.where, result.format)
         steps = tuple((each.kernel, each.args, each.told) for each in conv.operations)
         steps += (("maxpool", (-1,), dict(pool.attributes)),)
+        told = ("image", conv.writes[0].shape), ("steps", steps)
         joined = replace(
-            pool, kernel="conv_maxpool", reads=conv.reads, layer=conv.layer, origin=conv.origin,
-            attributes=(("image", image.shape), ("steps", steps)),
-            seconds=conv.seconds, in_place=(),
+            pool, kernel="conv_maxpool", reads=conv.reads, attributes=told, layer=conv.layer,
+            origin=conv.origin, seconds=conv.seconds, in_place=(),
         )  # fmt: skip
         if self.slope is None:
-            return joined, None, buffer
-        slope = _launch(program, self.slope)
-        reads = (places, slope.reads[slope.operations[0].args[2]])
-        share = _elements(*reads, slope.writes[0]) / _elements(*slope.reads, slope.writes[0])
-        gradient = replace(
+            return joined
+        writes = (*pool.writes, _places(pool))
+        return replace(joined, kernel="conv_maxpool_places", writes=writes)
+
+    def gradient(self, program: Program) -> Launch | None:
+        """What the gradient becomes: it reads places in place of images."""
+        if self.slope is None:
+            return None
+        pool, slope = (_launch(program, number) for number in (self.pool, self.slope))
+        reads = (_places(pool), slope.reads[slope.operations[0].args[2]])
+        share = _elements(*reads, *slope.writes) / _elements(*slope.reads, *slope.writes)
+        return replace(
             slope, kernel="maxpool_places_dx", attributes=pool.attributes, reads=reads,
             seconds=slope.seconds * share, in_place=(),
         )  # fmt: skip
-        noting = replace(joined, kernel="conv_maxpool_places", writes=(result, places))
-        return noting, gradient, buffer
+
+
+def _places(pool: Launch) -> View:
+    """A byte for every maximum."""
+    return replace(pool.writes[0], buffer=f"{pool.node}.places@{pool.device}", start=0)
+
+
+def _buffer(joined: Launch) -> Buffer:
+    """The memory of the places that a launch notes."""
+    view, storage = joined.writes[1], f"{joined.node}.places"
+    return Buffer(view.buffer, joined.device, prod(view.shape), "u8", storage, "temporary")
 
 
 def _found(program: Program) -> Iterator[_Pooled]:

@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from networks import Maker
 
+from netc.ir.kernels import JOINED, Call, Choice
 from netc.ir.types import Mesh, line_mesh
 from netc.passes.assign_formats import Target
 from netc.passes.build_graph import build_graph
@@ -22,8 +23,28 @@ from netc.syntax.network import Network
 T = TypeVar("T")
 LINES = tuple(line_mesh(devices) for devices in range(1, 9))
 GRIDS = tuple(Mesh(shape, ("a", "b")) for shape in ((2, 2), (2, 3), (3, 2), (1, 3), (2, 1)))
-TARGETS = (Target("cpu"), Target("cpu", "nhwc"), Target("cuda", "nhwc", "nhwc", 256))
-"""The cpu backend runs programs for both."""
+
+
+def pools_at_once(calls: tuple[Call, ...]) -> Choice | None:
+    """The reference's kernels, and pooling joined to convolutions where it can be."""
+    first, last = calls[0], calls[-1]
+    if first.kernel == "maxpool_places_dx":
+        return Choice(("",))
+    if first.kernel != "conv" or last.kernel != "maxpool":
+        return None
+    told, (_, _, height, width) = dict(last.attributes), last.operands[0]
+    windows = told["size"], told["stride"], told["pad"]
+    fits = windows == ((2, 2), (2, 2), (0, 0, 0, 0)) and not height % 2 | width % 2
+    return Choice((*("" for _ in calls[1:]), JOINED)) if fits else None
+
+
+TARGETS = (
+    Target("cpu"),
+    Target("cpu", "nhwc"),
+    Target("cpu", "nhwc", choose=pools_at_once),
+    Target("cuda", "nhwc", "nhwc", 256),
+)
+"""The cpu backend runs programs for all."""
 SGD = Sgd(0.9, 5e-3)
 ADAM = Adam(0.8, 0.9, 1e-3, 5e-3)
 OPTIMIZERS = (SGD, ADAM, replace(ADAM, decoupled=True))
@@ -78,7 +99,7 @@ class Case:
             for x in self.network.layers
         ]
         head = f"mesh={self.mesh.shape} batch={self.batch} scheme={self.scheme} seed={self.seed}"
-        head += f" {self.target.image_format} {self.optimizer}"
+        head += f" {self.target.image_format} {self.target.choose.__name__} {self.optimizer}"
         return "\n".join([head, *shapes, *layers, f"other splits: {splits}"])
 
 
@@ -105,9 +126,14 @@ def networks(draw: Any) -> Network:
 
 def _image_element(d: Draw, maker: Maker, x: str) -> str:
     """A layer, a few that often come together, or branches."""
-    kind = d.choice(["conv", "conv", "conv", "pool", "keep", "bn", "global", "add", "concat"])
+    kinds = ["conv", "conv", "conv", "pool", "pooled", "keep", "bn", "global", "add", "concat"]
+    kind = d.choice(kinds)
     if kind == "conv":
         return _keep(d, maker, _conv(d, maker, x))
+    if kind == "pooled":
+        made = maker.conv(x, d.number(1, 6), d.choice([1, 3]), pad="same", bias=d.flag())
+        made = maker.unary("relu", made) if d.flag() else made
+        return maker.pool(made, 2) if min(maker.shapes[x][1:]) > 1 else made
     if kind == "pool":
         return _pool(d, maker, x)
     if kind == "keep":

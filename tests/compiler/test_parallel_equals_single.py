@@ -6,6 +6,8 @@ from harness import compile_case, difference, single, train
 from hypothesis import event, given
 from random_networks import GRIDS, Case, cases, free_cases, round_cases
 
+from netc.ir.program import Launch
+
 TOLERANCE = 1e-9
 
 
@@ -13,6 +15,9 @@ def check(case: Case) -> None:
     """Compare with one device; a refused scheme must be refused rightly."""
     bundle, made = compile_case(case)
     event(f"scheme {case.scheme} asked for, {made.scheme or 'none'} in force")
+    done = {i.kernel for i in bundle.train.instructions if isinstance(i, Launch)}
+    pooled = "conv_maxpool_places" in done
+    event(f"a convolution {'pools' if pooled else 'does not pool'} at once")
     one = single(case.network, case.batch, case.seed, optimizer=case.optimizer)
     assert difference(train(case.network, bundle, case.seed), one) < TOLERANCE
 

@@ -166,9 +166,9 @@ def test_bias_and_relu(op: str, variant: Implementation, shape: Conv, relu: bool
 
 @pytest.mark.parametrize("shape", POOLED)
 @pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize("threads", [1, 3])
-def test_pooled_at_once(shape: Conv, relu: bool, threads: int) -> None:
-    """As by the kernels of both, and so are the gradients, to the bit."""
+@pytest.mark.parametrize(("threads", "equal"), [(1, False), (3, False), (2, True)])
+def test_pooled_at_once(shape: Conv, relu: bool, threads: int, equal: bool) -> None:
+    """As by the kernels of both, and so are the gradients, to the bit; also of equal pixels."""
     (variant,) = (each for each in IMPLEMENTATIONS["conv"] if each.name == "winograd")
     assert variant.pools(shape, (2, 2), (2, 2), (0, 0, 0, 0))
     rng = np.random.default_rng(1)
@@ -178,6 +178,9 @@ def test_pooled_at_once(shape: Conv, relu: bool, threads: int) -> None:
     dy, places = rng.standard_normal(y.shape).astype(np.float32), np.full(y.shape, 9, np.uint8)
     with Pool(threads) as threads_:
         image, (x, w) = run("conv", variant, shape, threads_, bias, relu)
+        if equal:  # all pixels of a window are its bias
+            x[...] = 0
+            image[...] = np.maximum(bias, 0) if relu else bias
         over = pool.windows(image, y, (2, 2), (2, 2), (0, 0, 0, 0))
         pool.maxpool(wanted, image, over, threads_)
         size = variant.workspace_bytes(shape, threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 pytest.importorskip("numba")
 
-from netc_kernels.cpu import elementwise, linear, norm, pool, random, update
+from netc_kernels.cpu import channels, elementwise, linear, norm, pool, random, update
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.reference import KERNELS
 
@@ -166,12 +167,45 @@ def test_elementwise(threads: int) -> None:
         elementwise.relu_dx(out, x, y, threads_)
         np.testing.assert_array_equal(out, y * (x > 0))
         for relu in (False, True):
-            elementwise.add(out, x, y, threads_, relu)
-            np.testing.assert_array_equal(out, np.maximum(x + y, 0) if relu else x + y)
-            elementwise.add(out, x, y, threads_, positive=x)
-            np.testing.assert_array_equal(out, (x + y) * (x > 0))
             elementwise.bias(out, x, b, threads_, relu)
             np.testing.assert_array_equal(out, np.maximum(x + b, 0) if relu else x + b)
+
+
+@THREADS
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_sums(threads: int, count: int) -> None:
+    xs = [normal(2, 111, 13, 37, seed=seed) for seed in range(count)]
+    wanted, out, y = functools.reduce(np.add, xs), garbage(*xs[0].shape), xs[1]
+    with Pool(threads) as threads_:
+        elementwise.add(out, *xs, pool=threads_)
+        np.testing.assert_array_equal(out, wanted)
+        elementwise.add(out, *xs, pool=threads_, then_relu=True)
+        np.testing.assert_array_equal(out, np.maximum(wanted, 0))
+        elementwise.add(out, *xs, pool=threads_, positive=y)
+        np.testing.assert_array_equal(out, wanted * (y > 0))
+        for over in range(count):
+            mine = [x.copy() for x in xs]
+            elementwise.add(mine[over], *mine, pool=threads_)
+            np.testing.assert_array_equal(mine[over], wanted)
+
+
+@THREADS
+@pytest.mark.parametrize("pixels", [(2, 9, 7), (70,), (0, 3, 3)])
+def test_channels_are_joined_and_taken_apart(threads: int, pixels: tuple[int, ...]) -> None:
+    xs = [normal(*pixels, channels, seed=channels) for channels in (16, 5, 33, 0, 64)]
+    wanted = np.concatenate(xs, axis=-1)
+    out = garbage(*wanted.shape)
+    with Pool(threads) as threads_:
+        channels.concat(out, *xs, pool=threads_)
+        np.testing.assert_array_equal(out, wanted)
+        first = 0
+        for x in xs[:3]:
+            part, y = garbage(*x.shape), normal(*x.shape, seed=9)
+            channels.slice_channels(part, out, threads_, first)
+            np.testing.assert_array_equal(part, x)
+            channels.slice_channels(part, out, threads_, first, positive=y)
+            np.testing.assert_array_equal(part, x * (y > 0))
+            first += x.shape[-1]
 
 
 def test_relu_keeps_nan() -> None:
@@ -179,6 +213,8 @@ def test_relu_keeps_nan() -> None:
     out = garbage(5)
     with Pool(1) as threads:
         elementwise.relu(out, x, threads)
+        np.testing.assert_array_equal(out, np.maximum(x, 0))
+        elementwise.add(out, x, np.zeros_like(x), pool=threads, then_relu=True)
     np.testing.assert_array_equal(out, np.maximum(x, 0))
 
 
