@@ -343,18 +343,12 @@ def _conv_maxpool(
 
     def run() -> None:
         image = np.empty(told["image"], out.dtype)
-        for step in _plainly(steps):
-            _bind_group([step], image, inputs, work, pool)()
+        _bind_group(steps, image, inputs, work, pool)()
         KERNELS["maxpool"](out, image, **windows)
         for each in places:
             maxpool_places(each, image, out, relu=plain_name(steps[-1][0]) == "relu")
 
     return run
-
-
-def _plainly(steps: Sequence[Step]) -> list[Step]:
-    """Steps as the reference does them."""
-    return [(plain_name(name), args, told) for name, args, told in steps]
 
 
 _SGD = _Update(("sgd_velocity",), "sgd_apply", ("lr",), early=1)

@@ -25,10 +25,6 @@ class CpuKernels:
             return ()
         if is_empty(call) or cuts_groups(call):
             return ()
-        if call.kernel == "add" and len(call.operands) not in range(2, 5):
-            return ()
-        if call.kernel == "slice" and dict(call.attributes)["dim"] != 1:
-            return ()
         facts = _facts(call)
         able = [each for each in _implementations()[call.kernel] if each.applies(*facts)]
         return tuple(each.name for each in sorted(able, key=lambda each: not each.usual(*facts)))
@@ -161,6 +157,8 @@ _FACTS: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
     "bn_slopes": _channels,
     "fc_dw_sgd": _channels,
     "fc_dw_adam": _channels,
+    "add": lambda call: (len(call.operands),),
+    "slice": lambda call: (dict(call.attributes)["dim"],),
     "lrn": _lrn_facts,
     "lrn_dx": _lrn_facts,
 }

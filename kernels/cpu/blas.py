@@ -15,11 +15,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from netc_kernels.cpu.direct import Pass, backward_passes, forward_pass
-from netc_kernels.cpu.shape import Array, Conv, up
+from netc_kernels.cpu.shape import NOTHING, Array, Conv, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import LANES
 from netc_kernels.cpu.windows import gather, put, taps_apart
-from netc_kernels.cpu.winograd import NOTHING
 
 PIXELS = 4096
 """Pixels to compute at a time: products of few rows are slow."""

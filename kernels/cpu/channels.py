@@ -5,13 +5,10 @@ Threads take pixels.
 
 from typing import Any
 
-from netc_kernels.cpu.elementwise import NOTHING
-from netc_kernels.cpu.shape import Array
+from netc_kernels.cpu.elementwise import GRAIN
+from netc_kernels.cpu.shape import NOTHING, Array
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import LANES, kernel, load_first, store_first, where_positive
-
-GRAIN = 1 << 16
-"""Elements that a thread takes at a time."""
 
 
 def concat(out: Array, *xs: Array, pool: Pool) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from netc_kernels.cpu.direct_filters import filter_panels
 from netc_kernels.cpu.product import DEPTH, PANEL, SHORT, TALL, short, single, tall
 from netc_kernels.cpu.several import clear_run, copy_run
-from netc_kernels.cpu.shape import Array, Conv, up
+from netc_kernels.cpu.shape import NOTHING, Array, Conv, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import (
     LANES,
@@ -30,7 +30,7 @@ from netc_kernels.cpu.vector import (
     store_first,
     where_positive,
 )
-from netc_kernels.cpu.winograd import GAP, NOTHING
+from netc_kernels.cpu.winograd import GAP
 
 PIXELS = 8 * TALL
 """Pixels to compute at a time, or one row of them."""

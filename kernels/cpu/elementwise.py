@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from netc_kernels.cpu.several import clear_run
-from netc_kernels.cpu.shape import Array
+from netc_kernels.cpu.shape import NOTHING, Array
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import (
     LANES,
@@ -24,8 +24,6 @@ from netc_kernels.cpu.vector import (
     where_positive,
 )
 
-NOTHING = np.zeros(0, np.float32)
-"""Stands for an array that is not there."""
 GRAIN = 1 << 16
 """Elements that a thread takes at a time."""
 SLOTS = 16

@@ -1,11 +1,14 @@
-"""The facts about a convolution that choose a kernel."""
+"""Arrays, and the facts about a convolution that choose a kernel."""
 
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
+NOTHING: Array = np.zeros(0, np.float32)
+"""Stands for an array that is not there."""
 
 
 def up(number: int, unit: int) -> int:

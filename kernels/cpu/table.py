@@ -40,8 +40,8 @@ class Implementation:
 
     `applies` and `workspace_bytes` take what their op's kernels depend on: a `Conv` for
     convolutions, (channels, size) for lrn, the channels for sums over them and for `fc_dw_sgd`
-    and `fc_dw_adam`, nothing otherwise; so does `usual`. `workspace_bytes` takes the number of
-    threads too.
+    and `fc_dw_adam`, how many tensors for add, the dim for slice, nothing otherwise; so does
+    `usual`. `workspace_bytes` takes the number of threads too.
     """
 
     name: str
@@ -59,8 +59,20 @@ def _nothing(*facts: Any) -> int:
     return 0
 
 
-def _only(run: Callable[..., None], workspace: Callable[..., int] = _nothing) -> Any:
-    return (Implementation("vector", run, workspace, _always),)
+def _only(
+    run: Callable[..., None],
+    workspace: Callable[..., int] = _nothing,
+    applies: Callable[..., bool] = _always,
+) -> Any:
+    return (Implementation("vector", run, workspace, applies),)
+
+
+def _up_to_four(tensors: int) -> bool:
+    return 2 <= tensors <= 4
+
+
+def _channels(dim: int) -> bool:
+    return dim == 1
 
 
 def _sums(count: int, threads: int) -> int:
@@ -141,9 +153,9 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
         "bias_db": _only(elementwise.channel_sums, _sums),
         "relu": _only(elementwise.relu),
         "relu_dx": _only(elementwise.relu_dx),
-        "add": _only(elementwise.add),
+        "add": _only(elementwise.add, applies=_up_to_four),
         "concat": _only(channels.concat),
-        "slice": _only(channels.slice_channels),
+        "slice": _only(channels.slice_channels, applies=_channels),
         "lrn": _only(norm.lrn, norm.lrn_workspace),
         "lrn_dx": _only(norm.lrn_dx, norm.lrn_workspace),
         "bn_mean": _only(norm.bn_mean, _sums),

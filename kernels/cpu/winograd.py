@@ -19,7 +19,7 @@ import numpy as np
 
 from netc_kernels.cpu import fold
 from netc_kernels.cpu.product import DEPTH, PANEL, SHORT, TALL, short, tall
-from netc_kernels.cpu.shape import Array, Conv, up
+from netc_kernels.cpu.shape import NOTHING, Array, Conv, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import LANES, inline, kernel
 from netc_kernels.cpu.winograd_filters import FILTER_SCRATCH, filter_panel
@@ -34,8 +34,6 @@ from netc_kernels.cpu.winograd_transforms import (
     pooled_tile,
 )
 
-NOTHING = np.zeros(0, np.float32)
-"""Stands for an array that is not there."""
 NO_PLACES = np.zeros(0, np.uint8)
 GAP = 16
 """Elements between matrices, so that they do not fall on each other in the cache."""

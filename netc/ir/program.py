@@ -196,6 +196,12 @@ class Program:
         return MappingProxyType({b.name: b for b in self.buffers})
 
     @cached_property
+    def writer(self) -> Mapping[str, int]:
+        """The number of the instruction that writes a buffer, by the buffer's name."""
+        numbered = enumerate(self.instructions)
+        return MappingProxyType({v.buffer: n for n, i in numbered for v in i.writes})
+
+    @cached_property
     def arena_bytes(self) -> tuple[int, ...]:
         """Bytes of memory of every device."""
         sizes = [0] * self.mesh.size

@@ -89,17 +89,15 @@ def _found(program: Program) -> Iterator[_Pooled]:
     """Every pooling that alone reads a convolution's result, together with its own gradient."""
     ports = (*program.inputs, *program.outputs, *program.state)
     kept = {view.buffer for port in ports for view in port.views}
-    writer: dict[str, int] = {}
     readers: dict[str, list[int]] = {}
     for number, instruction in enumerate(program.instructions):
-        writer.update((view.buffer, number) for view in instruction.writes)
         for buffer in dict.fromkeys(view.buffer for view in instruction.reads):
             readers.setdefault(buffer, []).append(number)
     for number, pool in enumerate(program.instructions):
         if not isinstance(pool, Launch) or pool.kernel != "maxpool":
             continue
         image = pool.reads[0]
-        before = writer.get(image.buffer)
+        before = program.writer.get(image.buffer)
         if before is None or image.buffer in kept or not _can_pool(program, before, image):
             continue
         others = [reader for reader in readers[image.buffer] if reader != number]

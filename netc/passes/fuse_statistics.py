@@ -34,7 +34,7 @@ class _Finder:
 
     def __init__(self, program: Program) -> None:
         self.launches = {n: i for n, i in enumerate(program.instructions) if isinstance(i, Launch)}
-        self.writer = {v.buffer: n for n, i in enumerate(program.instructions) for v in i.writes}
+        self.writer = program.writer
 
     def moments(self) -> Iterator[tuple[int, int, Launch]]:
         """A mean and the variance about it."""

@@ -47,7 +47,6 @@ class _Fuser:
 
     def __init__(self, program: Program, target: Target) -> None:
         self.program, self.target = program, target
-        self.writer = {v.buffer: n for n, i in enumerate(program.instructions) for v in i.writes}
         self.readers = Counter(v.buffer for i in program.instructions for v in i.reads)
         self.results = {v.buffer for port in program.outputs for v in port.views}
         self.done: dict[int, Instruction] = {}
@@ -79,7 +78,7 @@ class _Fuser:
 
     def _made_by(self, view: View, kernel: str, readers: int = 1) -> tuple[int, Launch] | None:
         """The launch of a kernel that wrote what no more than so many instructions read."""
-        number = self.writer.get(view.buffer)
+        number = self.program.writer.get(view.buffer)
         if number is None or self.readers[view.buffer] > readers:
             return None
         launch = self.program.instructions[number]
