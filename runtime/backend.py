@@ -90,6 +90,10 @@ class Executable(Protocol):
         """The global tensor of a port."""
         ...
 
+    def is_finite(self, port: Port) -> bool:
+        """Whether the blocks of a port on the devices of this process hold no NaN or infinity."""
+        ...
+
 
 class Backend(Protocol):
     """Devices with memory, on which the programs of one bundle share their state."""

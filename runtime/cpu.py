@@ -19,7 +19,7 @@ from netc_runtime.bind import bind
 from netc_runtime.comm.inprocess import Rendezvous, Traffic
 from netc_runtime.comm.mpi import MpiCollective, MpiRanks
 from netc_runtime.executor import Executor, Task
-from netc_runtime.ports import is_everywhere, own_views, region
+from netc_runtime.ports import is_everywhere, own_views, region, unfilled
 
 Array = NDArray[Any]
 ALIGNMENT_BYTES = 64
@@ -80,6 +80,7 @@ class CpuExecutable:
         self.program, self.backend = program, backend
         self.traffic = Traffic()
         self.staged: dict[str, tuple[Port, Array]] = {}
+        self.filled: set[str] = set()
         self.report = StepReport()
         self.meetings: dict[int, Rendezvous] = {}
         self.poisoner = _Poisoner(self) if backend.poison else None
@@ -90,6 +91,8 @@ class CpuExecutable:
 
     def run(self) -> StepReport:
         """Execute all instructions once, a thread each device."""
+        lacking = unfilled(self.program, self.filled)
+        assert not lacking, f"nobody wrote {lacking}"
         if self.poisoner:
             self.poisoner.restart()
         seconds = self.executor.run()
@@ -136,6 +139,7 @@ class CpuExecutable:
 
     def write(self, port: Port, value: Array) -> None:
         """Put the blocks of a global tensor where the program reads them."""
+        self.filled.add(port.name)
         for view in own_views(self.program, port, self.backend.devices):
             self.open(view)[...] = value[region(view)]
 
@@ -150,6 +154,11 @@ class CpuExecutable:
         for view, block in blocks:
             whole[region(view)] = block
         return whole
+
+    def is_finite(self, port: Port) -> bool:
+        """Whether the blocks of a port on the devices here hold no NaN or infinity."""
+        views = own_views(self.program, port, self.backend.devices)
+        return all(bool(np.isfinite(self.open(view)).all()) for view in views)
 
     def _array(self, device: int, offset: int, dtype: str, view: View) -> Array:
         start = offset + view.start * ITEM_BYTES[dtype]

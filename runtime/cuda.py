@@ -33,10 +33,10 @@ from netc_runtime.comm.ranks import Ranks
 from netc_runtime.comm.reach import PAGE_BYTES
 from netc_runtime.comm.watch import leave, stall_seconds, watch_alone
 from netc_runtime.cuda_kernels import Binder, Plans, Start
-from netc_runtime.cuda_ports import PortReader, PortWriter
+from netc_runtime.cuda_ports import PortReader, PortWriter, is_finite
 from netc_runtime.cuda_timing import LaunchClock, WaitClock
 from netc_runtime.cuda_words import CudaWords
-from netc_runtime.ports import is_everywhere, own_views, region
+from netc_runtime.ports import is_everywhere, own_views, region, unfilled
 from netc_runtime.words import Course, Report
 
 Array = NDArray[Any]
@@ -178,6 +178,7 @@ class CudaExecutable:
         self.origin = backend.stream(backend.devices[0], "compute")
         self.runs = 0
         self.recorded: Any = None
+        self.filled: set[str] = set()
         self.writer = PortWriter(self.block, self.origin)
         self.reader = PortReader(self.block)
 
@@ -228,6 +229,8 @@ class CudaExecutable:
             raise
 
     def _begin(self) -> None:
+        lacking = unfilled(self.program, self.filled)
+        assert not lacking, f"nobody wrote {lacking}"
         backend = self.backend
         if backend.graph and self.runs == EAGER_RUNS:
             self.recorded = self._record()
@@ -293,11 +296,13 @@ class CudaExecutable:
 
     def write(self, port: Port, value: Array) -> None:
         """Put the blocks of a global tensor where the program reads them."""
+        self.filled.add(port.name)
         for view in own_views(self.program, port, self.backend.devices):
             self.writer.write(view, np.asarray(value)[region(view)])
 
     def stage(self, port: Port, value: Array) -> None:
         """Bring the blocks of a global tensor to the devices; `start` puts them in place."""
+        self.filled.add(port.name)
         for view in own_views(self.program, port, self.backend.devices):
             self.writer.stage(view, np.asarray(value)[region(view)])
 
@@ -312,6 +317,12 @@ class CudaExecutable:
         for view, block in blocks:
             whole[region(view)] = block
         return whole
+
+    def is_finite(self, port: Port) -> bool:
+        """Whether the blocks of a port on the devices here hold no NaN or infinity."""
+        self.origin.synchronize()
+        views = own_views(self.program, port, self.backend.devices)
+        return all(is_finite(self.block(view), self.origin) for view in views)
 
     def _here(self, instruction: Instruction) -> list[int]:
         return [d for d in instruction.devices if d in self.backend.devices]

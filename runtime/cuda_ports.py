@@ -17,6 +17,8 @@ from netc_kernels.cuda.block import ITEM_BYTES, Block
 
 Array = NDArray[Any]
 Open = Callable[[View], Block]
+LOOKED_AT = 2**24
+"""Numbers that are looked at together."""
 SLOTS = 2
 """Journeys of a view at a time: one is loaded while the other is placed."""
 _HOST: Mapping[str, np.dtype[Any]] = {
@@ -155,6 +157,24 @@ class PortReader:
             return flat.reshape(source.shape)
         n, c, h, w = source.shape
         return flat.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+
+
+def is_finite(block: Block, stream: Any) -> bool:
+    """Whether a block holds no NaN or infinity, looked at by the GPU, a piece at a time: there is
+    little memory beside the arena.
+    """
+    import cupy
+
+    from netc_runtime.comm.device_copies import as_array
+
+    flat = Block(block.pointer, (block.elements,), block.dtype)
+    for start in range(0, block.elements, LOOKED_AT):
+        length = min(LOOKED_AT, block.elements - start)
+        piece = Block(flat.pointer + start * ITEM_BYTES[flat.dtype], (length,), flat.dtype)
+        with stream:
+            if block.dtype == "f32" and not cupy.isfinite(as_array(piece)).all():
+                return False
+    return True
 
 
 def _bring(place: Block, source: Block, stream: int) -> None:

@@ -19,6 +19,11 @@ def is_everywhere(program: Program, port: Port) -> bool:
     )
 
 
+def unfilled(program: Program, filled: Container[str]) -> list[str]:
+    """Inputs that nobody has written: a program would compute with memory as it lay."""
+    return [port.name for port in program.inputs if port.name not in filled]
+
+
 def region(view: View) -> tuple[slice, ...]:
     """Where a block lies in its global tensor."""
     return tuple(slice(w, w + n) for w, n in zip(view.where, view.shape, strict=True))

@@ -10,25 +10,32 @@ from numpy.typing import NDArray
 
 from netc.ir.program import Bundle, Port
 from netc_runtime.backend import Backend, Executable, StepReport
+from netc_runtime.io.problems import data_error
 from netc_runtime.ports import own_views
 
 Array = NDArray[Any]
+SCALARS = ("seed", "step", "lr", "count")
+"""Inputs that the session fills by itself, where a program has them."""
 
 
 class Session:
     """Initial values, training steps, evaluation and prediction over one set of weights."""
 
     def __init__(self, bundle: Bundle, backend: Backend, training: bool = True) -> None:
-        """Without `training` there is no `step`, and the state is what evaluation needs."""
+        """Without `training` there is no `step`, and the state is what evaluation needs.
+
+        Raises DataError (E067) where the network has other inputs than images and labels, which
+        nobody would fill.
+        """
         self.bundle, self.backend = bundle, backend
+        self.image = only_image(bundle)
         self.init = backend.load(bundle.init)
         self.eval = backend.load(bundle.eval)
         self.train = backend.load(bundle.train) if training else self.eval
         self.last = StepReport()
-        images = next(port for port in bundle.eval.inputs if len(port.shape) == 4)
-        self.batch: int = images.shape[0]
+        self.batch: int = self.image.shape[0]
         """Images of a step, over all devices."""
-        self.dtype = np.dtype(np.float64 if images.dtype == "f64" else np.float32)
+        self.dtype = np.dtype(np.float64 if self.image.dtype == "f64" else np.float32)
         """Of images and scores."""
 
     def close(self) -> None:
@@ -52,7 +59,7 @@ class Session:
         first row where they read none.
         """
         program, devices = self.train.program, self.backend.devices
-        ports = (p for p in program.inputs if p.name in ("labels", self._image(self.train)))
+        ports = (p for p in program.inputs if p.name in ("labels", self.image.name))
         views = [view for port in ports for view in own_views(program, port, devices)]
         read = [view for view in views if view.shape[0]]
         if not read:
@@ -62,7 +69,7 @@ class Session:
     def stage(self, images: Array, labels: Array) -> None:
         """Take the batch of the next training step, while one may be running."""
         assert self.train is not self.eval, "a session that does not train"
-        self._stage(self.train, {"labels": labels, self._image(self.train): images})
+        self._stage(self.train, {"labels": labels, self.image.name: images})
 
     def begin(self, *, step: int, seed: int, learning_rate: float) -> None:
         """Start a training step with the batch that was staged."""
@@ -77,7 +84,7 @@ class Session:
 
     def evaluate(self, images: Array, labels: Array, count: int) -> tuple[float, float]:
         """Summed loss and number of right answers of the first `count` images of a batch."""
-        inputs = {"labels": labels, "count": np.asarray(count), self._image(self.eval): images}
+        inputs = {"labels": labels, "count": np.asarray(count), self.image.name: images}
         self._run(self.eval, inputs)
         results = self._read(self.eval, ("loss_sum", "correct"))
         return float(results["loss_sum"]), float(results["correct"])
@@ -102,6 +109,10 @@ class Session:
         """All persistent tensors, whole, under their source names."""
         return {name: self.train.read(port) for name, port in self._kept().items()}
 
+    def not_finite(self) -> list[str]:
+        """The persistent tensors that hold NaN or infinity on the devices of this process."""
+        return [name for name, port in self._kept().items() if not self.train.is_finite(port)]
+
     def restore(self, tensors: Mapping[str, Array]) -> None:
         """Set persistent tensors, all or some; names and shapes must be those of `state`."""
         ports = self._kept()
@@ -110,10 +121,6 @@ class Session:
 
     def _kept(self) -> dict[str, Port]:
         return {port.name: port for port in self.train.program.state}
-
-    def _image(self, executable: Executable) -> str:
-        """The name of the images' input: the one of four dimensions."""
-        return next(p.name for p in executable.program.inputs if len(p.shape) == 4)
 
     def _results(self) -> list[str]:
         """The outputs of a training step that are no state."""
@@ -139,3 +146,15 @@ class Session:
     def _read(self, executable: Executable, names: Iterable[str]) -> dict[str, Array]:
         ports = {port.name: port for port in executable.program.outputs}
         return {name: executable.read(ports[name]) for name in names}
+
+
+def only_image(bundle: Bundle) -> Port:
+    """The one input of images, which data sets fill; DataError (E067) where there are others."""
+    known = (*SCALARS, "labels")
+    ports = {p.name: p for program in (bundle.train, bundle.eval) for p in program.inputs}
+    images = [port for name, port in ports.items() if name not in known]
+    if len(images) != 1:
+        names = ", ".join(f"'{port.name}'" for port in images)
+        message = f"the network has {len(images)} inputs ({names}); data sets fill one."
+        raise data_error("E067", message, "join them into one input of more channels.")
+    return images[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import os
 from collections.abc import Mapping
@@ -25,8 +26,9 @@ from netc.passes.pipeline import Compiled, Observer, Options, compile_network
 from netc.report import MemoryUse, layer_facts, memory_use
 from netc.strategies.file import StrategyFile, read_strategy, write_strategy
 from netc.strategies.fixed import FIXED
-from netc.syntax import Call, Network, parse_file
+from netc.syntax import Call, Network, network_text, parse_file
 from netc.syntax import Options as Settings
+from netc.syntax.network import Recipe
 from netc_kernels import cpu
 from netc_runtime.kernels import CpuKernels
 from netc_runtime.launch import CUDA_ONLY, check_precision, choose_backend
@@ -106,7 +108,7 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
     )
     target, known = _target(options, network, chosen)
     chosen = replace(chosen, target=target)
-    facts = _facts(network, chosen, options.strategy) | known
+    facts = _facts(network, chosen, options.strategy, defines(options.define)) | known
     return Request(network, chosen, facts)
 
 
@@ -184,7 +186,15 @@ def load_cluster(options: argparse.Namespace) -> Cluster:
     return read_cluster(find(options.cluster or "local", netc_clusters, ".toml"))
 
 
-def _facts(network: Network, options: Options, strategy: str | None) -> dict[str, Any]:
+def _digest(network: Network) -> str:
+    """What tells networks apart: a hash of the layers as text, whatever the recipe."""
+    text = network_text(replace(network, recipe=Recipe()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _facts(
+    network: Network, options: Options, strategy: str | None, defined: Mapping[str, str]
+) -> dict[str, Any]:
     """What the compiled file says about itself; plain values only."""
     recipe = network.recipe
     schedule = recipe.schedule
@@ -194,6 +204,8 @@ def _facts(network: Network, options: Options, strategy: str | None) -> dict[str
     lr = told.pop("lr")
     return {
         "network": network.name,
+        "text": _digest(network),
+        "parameters": tuple(sorted(defined.items())),
         "batch": options.batch,
         "mesh": options.mesh.shape,
         "strategy": strategy or DEFAULT_STRATEGY,

@@ -9,7 +9,7 @@ from typing import Any
 
 from netc.errors import DataError, Diagnostic, UsageError
 from netc.ir.program import Bundle
-from netc_runtime.io.checkpoint import classes_of
+from netc_runtime.io.checkpoint import classes_in, meta_of
 from netc_runtime.io.problems import data_error, unreadable
 from netc_runtime.train.datasets import Dataset, open_dataset
 
@@ -43,7 +43,7 @@ def class_names(options: argparse.Namespace, bundle: Bundle, weights: Path) -> t
     count: int = bundle.fact("classes")
     if options.classes is not None:
         return _names_in(Path(options.classes), count)
-    names = classes_of(weights)
+    names = classes_in(meta_of(weights))
     if names is None or len(names) != count:
         names = _names_of_data(options, bundle)
     return names or tuple(map(str, range(count)))

@@ -15,16 +15,19 @@ from netc.cli.session import (
     describe,
     find_weights,
     load_bundle,
+    note_changes,
     on_ranks,
     out_folder,
     restored_session,
 )
 from netc.ir.program import Bundle
-from netc_runtime.comm.ranks import Ranks
+from netc_runtime.comm.ranks import Alone, Ranks
+from netc_runtime.io.checkpoint import meta_of
 from netc_runtime.io.problems import data_error
 from netc_runtime.launch import Choice
-from netc_runtime.train.datasets import Dataset
+from netc_runtime.train.datasets import Dataset, facts_of
 from netc_runtime.train.evaluate import Evaluation, evaluate
+from netc_runtime.train.resume import check_classes
 
 TOP = 5
 
@@ -39,8 +42,13 @@ def run(options: argparse.Namespace) -> int:
 def _run(
     options: argparse.Namespace, choice: Choice, ranks: Ranks | None, bundle: Bundle
 ) -> int:  # fmt: skip
-    file = find_weights(options.weights, out_folder(options, bundle))
+    everyone, folder = ranks or Alone(), out_folder(options, bundle)
+    file = everyone.share(None if everyone.rank else find_weights(options.weights, folder))
     dataset = open_data(options, bundle)
+    everyone.compare(facts_of(dataset))
+    if not everyone.rank:
+        check_classes(meta_of(file), dataset.classes, file)
+        note_changes(options, bundle, file)
     with closing(restored_session(options, choice, bundle, ranks, file)) as session:
         if not options.json:
             print(describe(bundle, choice))
@@ -49,7 +57,9 @@ def _run(
         found = evaluate(session, dataset, TOP)
     if not math.isfinite(found.loss):
         hint = "the weights come from a training that exploded, or are of other images."
-        raise data_error("E075", f"the loss is {found.loss} with the weights in '{file}'.", hint)
+        raise data_error(
+            "E075", f"the loss is not a finite number with the weights in '{file}'.", hint
+        )
     _show(options, bundle, file, dataset, found)
     return 0
 

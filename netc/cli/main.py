@@ -248,6 +248,11 @@ def _run(sub: argparse.ArgumentParser) -> None:
         "--resume", nargs="?", const="", metavar="PATH",
         help="go on from a checkpoint, or from the newest in a folder (default --out)",
     )  # fmt: skip
+    group.add_argument(
+        "--replace",
+        action="store_true",
+        help="remove the training that is in --out, and begin anew",
+    )
     group.add_argument("--plain", action="store_true", help="lines in place of a live display")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -17,13 +18,14 @@ from netc.cli.session import (
     choose,
     find_weights,
     load_bundle,
+    note_changes,
     on_ranks,
     out_folder,
     restored_session,
 )
 from netc.errors import Diagnostic, UsageError
 from netc.ir.program import Bundle
-from netc_runtime.comm.ranks import Ranks
+from netc_runtime.comm.ranks import Alone, Ranks
 from netc_runtime.io.problems import data_error
 from netc_runtime.launch import Choice
 from netc_runtime.session import Session
@@ -46,11 +48,12 @@ def run(options: argparse.Namespace) -> int:
 def _run(
     options: argparse.Namespace, choice: Choice, ranks: Ranks | None, bundle: Bundle
 ) -> int:  # fmt: skip
-    file = find_weights(options.weights, out_folder(options, bundle))
-    names = class_names(options, bundle, file)
+    everyone = ranks or Alone()
+    file, names = everyone.share(None if everyone.rank else _weights(options, bundle))
     call = data_call(options, bundle)
     prepared = preparation(call[0] if call else None, bundle.fact("image"))
     pixels = prepared.load([Path(image) for image in options.images], bundle.fact("image"))
+    everyone.compare({"content of pictures": hashlib.sha256(pixels.tobytes()).hexdigest()})
     with closing(restored_session(options, choice, bundle, ranks, file)) as session:
         found = _probabilities(session, prepared, pixels, file)
     if not options.json:
@@ -60,6 +63,13 @@ def _run(
     for image, probabilities in zip(options.images, found, strict=True):
         _show(options, image, probabilities, names)
     return 0
+
+
+def _weights(options: argparse.Namespace, bundle: Bundle) -> tuple[Path, tuple[str, ...]]:
+    """The file of weights, and what the classes are called."""
+    file = find_weights(options.weights, out_folder(options, bundle))
+    note_changes(options, bundle, file)
+    return file, class_names(options, bundle, file)
 
 
 def _probabilities(

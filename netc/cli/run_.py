@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import signal
-import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
-from dataclasses import asdict, replace
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from netc.cli.data import open_data
-from netc.cli.output import bytes_text, count, json_line, seconds_text
+from netc.cli.output import bytes_text, count, json_line, note, seconds_text
 from netc.cli.session import (
+    changes_text,
     choose,
     describe,
     find_weights,
@@ -27,13 +27,19 @@ from netc.cli.session import (
 )
 from netc.errors import Diagnostic, UsageError
 from netc.ir.program import Bundle
-from netc_runtime.comm.ranks import Ranks
+from netc_runtime.comm.ranks import Alone, Ranks
+from netc_runtime.io.checkpoint import latest
+from netc_runtime.io.problems import data_error
+from netc_runtime.io.weights import Tensors
 from netc_runtime.launch import Choice, open_backend
+from netc_runtime.train.datasets import Dataset, facts_of
+from netc_runtime.train.folder import Folder
 from netc_runtime.train.progress import Progress
+from netc_runtime.train.resume import Saved, changed, read_saved
 from netc_runtime.train.trainer import EpochDone, Finished, StepDone, Trainer, Training
 
 EXIT_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
-UNSHOWN_FACTS = ("scores", "torch_names")
+UNSHOWN_FACTS = ("parameters", "scores", "text", "torch_names")
 """Facts of a bundle that only programs want."""
 
 
@@ -50,29 +56,73 @@ def run(options: argparse.Namespace) -> int:
 def _run(
     options: argparse.Namespace, choice: Choice, ranks: Ranks | None, bundle: Bundle
 ) -> int:  # fmt: skip
-    """Train; of several processes the first one keeps what is saved."""
-    training = _training(options, bundle)
-    dataset = open_data(options, bundle)
-    agree = ranks.any if ranks is not None else bool
-    lost = tempfile.TemporaryDirectory() if ranks is not None and ranks.rank else nullcontext()
-    with lost as folder, closing(open_session(choice, bundle, ranks)) as session:
-        own = replace(training, folder=Path(folder or training.folder))
-        trainer = Trainer(session, dataset, own, agree, keeps=ranks is None or not ranks.rank)
-        weights = _begin(options, bundle, trainer, training.folder)
-        _announce(options, choice, trainer, weights)
+    """Train; of several processes the first one reads and keeps what is saved."""
+    training, dataset, all_ = (
+        _training(options, bundle),
+        open_data(options, bundle),
+        ranks or Alone(),
+    )
+    all_.compare(_agreed(options, training, dataset))
+    out = out_folder(options, bundle)
+    with ExitStack() as held:
+        start = None if all_.rank else _start(options, bundle, out)
+        file = start.file if isinstance(start, Saved) else None
+        folder = None if all_.rank else held.enter_context(Folder(out, file, options.replace))
+        session = held.enter_context(closing(open_session(choice, bundle, ranks)))
+        trainer = Trainer(session, dataset, training, folder, ranks)
+        begun = _begin(trainer, all_, start)
+        _announce(options, choice, trainer, begun)
         return _train(options, trainer)
 
 
-def _begin(
-    options: argparse.Namespace, bundle: Bundle, trainer: Trainer, folder: Path
-) -> Path | None:
-    """Fresh weights, those of a file, or a whole state; the file of weights."""
+def _agreed(
+    options: argparse.Namespace, training: Training, dataset: Dataset
+) -> dict[str, object]:  # fmt: skip
+    """What all processes of a training must have alike, beside their programs."""
+    begins = {"--resume": options.resume, "--weights": options.weights}
+    ways = [name for name, value in begins.items() if value is not None]
+    return {
+        "number of epochs": training.epochs,
+        "number of steps": training.limit,
+        "learning rate": training.rate,
+        "seed": training.seed,
+        "way to begin": ways or "from the start",
+        **facts_of(dataset),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Weights of a file to begin with."""
+
+    file: Path
+    tensors: Tensors
+
+
+def _start(options: argparse.Namespace, bundle: Bundle, out: Path) -> Saved | Given | None:
+    """What a training goes on from, or the weights that it begins with; None for fresh ones."""
     if options.resume is not None:
-        trainer.resume(Path(options.resume) if options.resume else folder)
+        path = Path(options.resume or out)
+        file = latest(path) if path.is_dir() or not options.resume else path
+        if file is None:
+            message = f"there is no checkpoint in '{path}' to resume from."
+            raise data_error("E068", message, "leave '--resume' out to begin anew.")
+        return read_saved(file)
+    if options.weights is None:
         return None
-    file = None if options.weights is None else find_weights(options.weights, folder)
-    trainer.initialize({} if file is None else given_weights(options, bundle, file))
-    return file
+    file = find_weights(options.weights, out)
+    return Given(file, given_weights(options, bundle, file))
+
+
+def _begin(trainer: Trainer, ranks: Ranks, start: Saved | Given | None) -> Saved | Given | None:
+    """Fresh weights, those of a file, or a whole state: what the first process has, for all."""
+    tensors = ranks.share_tensors({} if start is None else start.tensors)
+    start = ranks.share(None if start is None else replace(start, tensors={}))
+    if isinstance(start, Saved):
+        trainer.resume(replace(start, tensors=tensors))
+    else:
+        trainer.initialize(tensors)
+    return start
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -86,6 +136,8 @@ def _check(options: argparse.Namespace) -> None:
         problems.append(f"'--seed {options.seed}' is not in 0 .. 2^63 - 1.")
     if options.weights is not None and options.resume is not None:
         problems.append("'--weights' begins a training, '--resume' goes on with one: take one.")
+    if options.replace and options.resume is not None and not options.resume:
+        problems.append("'--resume' goes on with the training in a folder, '--replace' removes it.")
     if options.weights is None and (options.allow_missing or options.allow_unexpected):
         problems.append("'--allow-missing' and '--allow-unexpected' need '--weights'.")
     if problems:
@@ -100,21 +152,22 @@ def _training(options: argparse.Namespace, bundle: Bundle) -> Training:
         rate=facts["lr"] if options.lr is None else options.lr,
         schedule=facts["schedule"],
         augment=facts["augment"],
-        folder=out_folder(options, bundle),
         limit=options.steps,
     )
 
 
 def _announce(
-    options: argparse.Namespace, choice: Choice, trainer: Trainer, weights: Path | None
+    options: argparse.Namespace, choice: Choice, trainer: Trainer, begun: Saved | Given | None
 ) -> None:
-    """Say what begins: plan, backend, data."""
+    """Say what begins: plan, backend, data; and where it differs from what is resumed."""
     session, dataset = trainer.session, trainer.dataset
+    differs = changed(begun.meta, trainer.settings) if isinstance(begun, Saved) else {}
+    weights = begun.file if isinstance(begun, Given) else None
     if options.json:
         facts = {k: v for k, v in session.bundle.facts if k not in UNSHOWN_FACTS}
         json_line(event="start", **facts, backend=dict(session.backend.describe()),
                   reason=choice.reason, data_set=dataset.description, steps=trainer.total_steps,
-                  resumed_at=trainer.start_step,
+                  resumed_at=trainer.start_step, changed=differs,
                   weights=None if weights is None else str(weights))  # fmt: skip
         return
     print(describe(session.bundle, choice))
@@ -123,6 +176,11 @@ def _announce(
     if trainer.start_step:
         begins = f"resumed at step {trainer.start_step}"
     print(f"training  {trainer.total_steps} steps, {trainer.training.epochs} epochs, {begins}")
+    if differs and begun is not None:
+        note(changes_text(begun.file, differs))
+    if trainer.start_step >= trainer.total_steps:
+        done = f"{trainer.start_step} steps, of {trainer.total_steps}"
+        note(f"nothing is left to do: {done} are done; a larger '--epochs' or '--steps' goes on.")
 
 
 @contextmanager
@@ -177,7 +235,7 @@ def _finish(
 ) -> None:
     dataset = trainer.dataset
     if options.json:
-        values = asdict(event) | {"checkpoint": str(event.checkpoint)}
+        values = asdict(event) | {"checkpoint": event.checkpoint and str(event.checkpoint)}
         json_line(event="result", **values, test_images=dataset.test_size,
                   held_out=dataset.description,
                   exposed_seconds=trainer.last_step.exposed_seconds,
@@ -187,7 +245,8 @@ def _finish(
         print(f"interrupted after step {event.step}; '--resume' goes on from there")
     print(f"test accuracy {100 * event.test_accuracy:.2f} % on {count(dataset.test_size)} held-out "
           f"images, loss {event.test_loss:.4f}, after {event.seconds:.1f} s")  # fmt: skip
-    print(f"saved     {event.checkpoint}")
+    if event.checkpoint is not None:
+        print(f"saved     {event.checkpoint}")
 
 
 def _sent(trainer: Trainer) -> list[int]:

@@ -7,7 +7,7 @@ import io
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +17,13 @@ from netc.errors import DeviceError, Diagnostic, NetError, UsageError, render
 from netc.ir.program import Bundle
 from netc.ir.text import parse_bundle
 from netc_kernels import cpu
-from netc_runtime.comm.ranks import Ranks
-from netc_runtime.io.checkpoint import latest
+from netc_runtime.comm.ranks import Alone, Ranks
+from netc_runtime.io.checkpoint import latest, meta_of
 from netc_runtime.io.problems import data_error, unreadable
 from netc_runtime.io.weights import Tensors, read_weights
 from netc_runtime.launch import Choice, choose_backend, join_ranks, open_backend, why_not_cuda
 from netc_runtime.session import Session
+from netc_runtime.train.resume import changed
 
 BUNDLE_HEAD = "netc bundle "
 SILENT_SECONDS = 1.0
@@ -183,11 +184,31 @@ def given_weights(options: argparse.Namespace, bundle: Bundle, file: Path) -> Te
     return read_weights(file, wanted, names, options.allow_missing, options.allow_unexpected)
 
 
+def changes_text(file: Path, differs: Mapping[str, tuple[str, str]]) -> str:
+    """What a run has otherwise than the checkpoint that it reads, in a sentence."""
+    told = [
+        "the network's layers" if name == "network" else f"{name} ({before}, now {now})"
+        for name, (before, now) in differs.items()
+    ]
+    return f"changed since '{file}' was saved: {', '.join(told)}."
+
+
+def note_changes(options: argparse.Namespace, bundle: Bundle, file: Path) -> None:
+    """Say where a network is no longer the one that a file's weights were trained in."""
+    given = {f"-D {name}": value for name, value in bundle.fact("parameters")}
+    differs = changed(meta_of(file), {"network": bundle.fact("text"), **given})
+    known = {name: pair for name, pair in differs.items() if name == "network" or name in given}
+    if known and not options.json:
+        note(changes_text(file, known))
+
+
 def restored_session(
     options: argparse.Namespace, choice: Choice, bundle: Bundle, ranks: Ranks | None, file: Path
 ) -> Session:
-    """A session that does not train, with the weights of a file."""
-    weights = given_weights(options, bundle, file)
+    """A session that does not train, with the weights of a file, which the first process reads."""
+    everyone = ranks or Alone()
+    read = {} if everyone.rank else given_weights(options, bundle, file)
+    weights = everyone.share_tensors(read)
     session = open_session(choice, bundle, ranks, training=False)
     if len(weights) < len(bundle.fact("torch_names")):
         session.initialize(bundle.fact("seed"))

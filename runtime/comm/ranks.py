@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from netc.errors import DeviceError, Diagnostic
@@ -15,6 +16,8 @@ from netc_runtime.comm.watch import UNSEEN_SECONDS, stall_seconds, watch_alone
 from netc_runtime.words import Course, Report
 
 Array = NDArray[Any]
+SHARED_BYTES = 2**28
+"""Of a tensor at a time from one process to the others: MPI counts bytes in 31 bits."""
 
 
 class Ranks:
@@ -45,6 +48,41 @@ class Ranks:
         """True on all ranks if it is on one."""
         return any(self.allgather(flag))
 
+    def share(self, value: Any) -> Any:
+        """What the first process gives, for all."""
+        return self.allgather(None if self.rank else value)[0]
+
+    def share_tensors(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """The first process's tensors, for all: only its disk is asked for them."""
+        sizes = self.share({name: (each.shape, each.dtype) for name, each in tensors.items()})
+        return {name: self._share_tensor(tensors.get(name), *size) for name, size in sizes.items()}
+
+    def _share_tensor(
+        self, tensor: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> Array:
+        whole = np.empty(shape, dtype) if tensor is None or self.rank else tensor
+        if self.size == 1:
+            return whole
+        flat = np.ascontiguousarray(whole).reshape(-1)
+        step = SHARED_BYTES // dtype.itemsize
+        for start in range(0, flat.size, step):
+            part = slice(start, start + step)
+            flat[part] = self.share(flat[part])
+        return flat.reshape(shape)
+
+    def compare(self, values: Mapping[str, object]) -> None:
+        """Raise DeviceError unless all processes give the same values; it names who differs."""
+        told = self.allgather(dict(values))
+        problems = [
+            f"rank {rank} has another {name} than rank 0: {other.get(name)}, not {first}."
+            for rank, other in enumerate(told)
+            for name, first in told[0].items()
+            if other.get(name) != first
+        ]
+        if problems:
+            hint = "give every rank the same options and the same data."
+            raise DeviceError(*(Diagnostic("E074", each, help=hint) for each in problems))
+
     def blocks(self, mine: list[tuple[View, Array]]) -> list[tuple[View, Array]]:
         """The blocks of all ranks, in rank order."""
         return [block for each in self.allgather(mine) for block in each]
@@ -74,6 +112,16 @@ class Ranks:
             hint = "give every rank the same network, options and version of netc."
             raise DeviceError(Diagnostic("E074", message, help=hint))
         return parse_bundle(told[0][1]) if self.rank else bundle
+
+
+class Alone(Ranks):
+    """A run of one process."""
+
+    rank, size = 0, 1
+
+    def allgather(self, value: Any) -> list[Any]:
+        """What this process gives."""
+        return [value]
 
 
 def _digest(bundle: Bundle) -> str:

@@ -9,23 +9,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from . import tensors as _tensors
-from .problems import data_error, unreadable, unwritable
+from netc.errors import DataError
 
-FORMAT_VERSION = 1
-"""The version written; a file of a later one is refused."""
+from . import tensors as _tensors
+from .problems import data_error, unreadable
+
+FORMAT_VERSION = 2
+"""The version written; a file of a later one is refused. Version 1 has no place within the epoch:
+its weights can be read, but its training cannot go on."""
 
 _VERSION_KEY = "netc_checkpoint"
-_CLASSES_KEY = "classes"
+_CLASSES_KEY, _SETTINGS_KEY = "classes", "settings"
 _MOST_CLASSES_BYTES = 1 << 20
 """The format's header ends at 100 MB, and every reader takes it whole."""
-_NAME = re.compile(r"step-(\d+)\.safetensors")
+_NAME = re.compile(r"step-(\d{8,19})\.safetensors", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +36,15 @@ class Position:
     """Where in which training a checkpoint was taken."""
 
     step: int
-    """Steps done, from the start of the training."""
+    """Updates done, from the start of the training."""
     epoch: int
     """The epoch, from 0, that the next step belongs to."""
+    place: int
+    """Steps of that epoch that are done."""
+    batch: int
+    """Images of a step."""
+    images: int
+    """Training images of the data set."""
     network: str
     """The network's name."""
     seed: int
@@ -43,25 +52,63 @@ class Position:
 
     def as_meta(self) -> dict[str, str]:
         """These fields as the text that `save` takes."""
-        return {
-            "step": str(self.step),
-            "epoch": str(self.epoch),
-            "network": self.network,
-            "seed": str(self.seed),
-        }
+        return {name: str(value) for name, value in asdict(self).items()}
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, str], path: Path | str) -> Position:
         """The position that `load(path)` found; DataError (E068) where it is missing or wrong."""
         try:
-            step, epoch, seed = (int(meta[key]) for key in ("step", "epoch", "seed"))
-            return cls(step, epoch, meta["network"], seed)
-        except (KeyError, ValueError) as problem:
-            raise data_error(
-                "E068",
-                f"'{path}' does not say where its training stood: {_what_lacks(problem)}.",
-                "its weights can be read, but only a checkpoint of netc can be resumed",
-            ) from problem
+            numbers = {name: _number(meta, name) for name in _NUMBERS}
+            found = cls(**numbers, network=meta["network"])
+        except KeyError as problem:
+            raise _no_position(path, f"it lacks '{problem.args[0]}'") from None
+        except ValueError as problem:
+            raise _no_position(path, str(problem)) from None
+        if not 0 < found.batch <= found.images or found.place >= found.images // found.batch:
+            fact = f"step {found.place} of an epoch of {found.images} images in batches"
+            raise _no_position(path, f"{fact} of {found.batch}")
+        return found
+
+
+_NUMBERS = ("step", "epoch", "place", "batch", "images", "seed")
+_MOST = 2**63 - 1
+
+
+def _number(meta: Mapping[str, str], name: str) -> int:
+    text = meta[name]
+    # Longer texts cost more the longer they are.
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else -1
+    if not 0 <= number <= _MOST:
+        raise ValueError(f"'{name}' is '{text[:40]}', which is no number from 0 to 2^63 - 1")
+    return number
+
+
+def _no_position(path: Path | str, problem: str) -> DataError:
+    return data_error(
+        "E068",
+        f"'{path}' does not say where its training stood: {problem}.",
+        "begin a new training with its weights, by '--weights'; only a whole checkpoint of this "
+        "version of netc can be resumed",
+    )
+
+
+def settings_meta(settings: Mapping[str, str]) -> dict[str, str]:
+    """What a training was told, by name, as the text that `save` takes."""
+    return {_SETTINGS_KEY: json.dumps(dict(sorted(settings.items())))}
+
+
+def settings_in(meta: Mapping[str, str]) -> dict[str, str]:
+    """What the training of a checkpoint was told, by name; nothing where it is not known."""
+    found = _json(meta.get(_SETTINGS_KEY, "null"))
+    known = found if isinstance(found, dict) else {}
+    return {name: value for name, value in known.items() if isinstance(value, str)}
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def classes_meta(classes: Sequence[str]) -> dict[str, str]:
@@ -70,18 +117,17 @@ def classes_meta(classes: Sequence[str]) -> dict[str, str]:
     return {_CLASSES_KEY: text} if len(text) <= _MOST_CLASSES_BYTES else {}
 
 
-def classes_of(path: Path | str) -> tuple[str, ...] | None:
-    """The names of the classes that a checkpoint was trained for, in order; None without them.
-
-    Tensors are not read. Raises DataError as `load`.
-    """
-    try:
-        names = json.loads(_tensors.read_meta(Path(path)).get(_CLASSES_KEY, "null"))
-    except (ValueError, RecursionError):
-        return None
+def classes_in(meta: Mapping[str, str]) -> tuple[str, ...] | None:
+    """The names of the classes that a checkpoint was trained for, in order; None without them."""
+    names = _json(meta.get(_CLASSES_KEY, "null"))
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
     return tuple(names)
+
+
+def meta_of(path: Path | str) -> dict[str, str]:
+    """What a checkpoint says of itself. Tensors are not read. Raises DataError as `load`."""
+    return _checked(_tensors.read_meta(Path(path)), path)
 
 
 def save(path: Path | str, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> None:
@@ -99,14 +145,19 @@ def load(path: Path | str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     later version.
     """
     tensors, meta = _tensors.read(Path(path))
+    return tensors, _checked(meta, path)
+
+
+def _checked(meta: dict[str, str], path: Path | str) -> dict[str, str]:
     version = meta.pop(_VERSION_KEY, str(FORMAT_VERSION))
-    if version != str(FORMAT_VERSION):
+    if version not in map(str, range(1, FORMAT_VERSION + 1)):
         raise data_error(
             "E068",
-            f"checkpoint '{path}' has format {version}; this netc reads format {FORMAT_VERSION}.",
+            f"checkpoint '{path}' has format {version[:20]}; this netc reads formats up to "
+            f"{FORMAT_VERSION}.",
             "use the version of netc that wrote it, or a later one",
         )
-    return tensors, meta
+    return meta
 
 
 def checkpoint_name(step: int) -> str:
@@ -116,26 +167,13 @@ def checkpoint_name(step: int) -> str:
 
 def latest(directory: Path | str) -> Path | None:
     """The checkpoint of the highest step in `directory`; None where there is none."""
-    found = _checkpoints(Path(directory))
+    found = checkpoints(directory)
     return found[-1] if found else None
 
 
-def prune(directory: Path | str, keep: int) -> None:
-    """Removes all but the `keep` checkpoints of the highest steps, and what crashed writes left.
-
-    Call it after a save, not during one. Raises DataError (E069) where the system refuses.
-    """
-    assert keep >= 1, "the last checkpoint is never removed"
+def checkpoints(directory: Path | str) -> list[Path]:
+    """Those of a directory, by ascending step; other files are not ours and are left alone."""
     directory = Path(directory)
-    for path in [*_checkpoints(directory)[:-keep], *directory.glob("step-*.safetensors.tmp")]:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as problem:
-            raise unwritable(path, problem) from problem
-
-
-def _checkpoints(directory: Path) -> list[Path]:
-    """By ascending step; other files are not ours and are left alone."""
     if not directory.is_dir():
         return []
     try:
@@ -146,7 +184,7 @@ def _checkpoints(directory: Path) -> list[Path]:
     return [directory / name for _, name in found]
 
 
-def _what_lacks(problem: Exception) -> str:
-    if isinstance(problem, KeyError):
-        return f"it lacks '{problem.args[0]}'"
-    return str(problem)
+def unfinished(directory: Path) -> list[Path]:
+    """What writing a checkpoint left behind where the process was killed."""
+    suffix = _tensors.TEMPORARY
+    return [p for p in directory.glob(f"step-*{suffix}") if _NAME.fullmatch(p.name[: -len(suffix)])]

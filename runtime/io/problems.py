@@ -10,6 +10,7 @@ E066  an image cannot be decoded
 E067  a data set does not fit the network
 E068  a checkpoint or a metrics file cannot be used
 E069  a file cannot be written
+E083  a folder belongs to another training
 """
 
 from __future__ import annotations

@@ -36,6 +36,8 @@ _DTYPES = {
     "bool": "BOOL",
 }
 _ALIGNMENT_BYTES = 8
+TEMPORARY = ".tmp"
+"""Ends the name of a file that is being written."""
 
 
 def write(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> None:
@@ -44,7 +46,7 @@ def write(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, st
     The bytes go to `<name>.tmp` beside it, reach the disk, and then take the name in one step.
     Raises DataError (E069) where the system refuses.
     """
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(path.name + TEMPORARY)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_synced(temporary, tensors, meta)

@@ -96,6 +96,16 @@ def open_dataset(
     return dataset
 
 
+def facts_of(dataset: Dataset) -> dict[str, object]:
+    """What all processes of a run must find alike in their data, by name."""
+    return {
+        "data set": dataset.description,
+        "number of training images": dataset.train_size,
+        "number of held-out images": dataset.test_size,
+        "list of classes": dataset.classes,
+    }
+
+
 def preparation(name: str | None, image_shape: tuple[int, ...]) -> Preparation:
     """How pictures become images for a network that takes (C, H, W) `image_shape`.
 

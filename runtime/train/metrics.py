@@ -27,7 +27,8 @@ class Metrics:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             kept_bytes = 0 if resume_at is None else _bytes_before(self.path, resume_at)
-            self._file = open(self.path, "ab")  # noqa: SIM115 (closed by close)
+            # Nothing is kept back: what a full disk refuses is not tried again when closing.
+            self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 (closed by close)
             os.truncate(self.path, kept_bytes)
         except OSError as problem:
             raise unwritable(self.path, problem) from problem
@@ -38,9 +39,10 @@ class Metrics:
         Numbers may be NumPy's; those that are not finite become null, as JSON has no other word.
         """
         record = {key: _plain(value) for key, value in {"step": step, **values}.items()}
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
         try:
-            self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
-            self._file.flush()
+            while line:
+                line = line[self._file.write(line) :]
         except OSError as problem:
             raise unwritable(self.path, problem) from problem
 
@@ -86,5 +88,5 @@ def _step_of(line: bytes, path: Path, number: int) -> int:
         raise data_error(
             "E068",
             f"line {number} of '{path}' is not a line of metrics, so the file is left as it is.",
-            "name another file for the metrics",
+            "remove it, or name another folder with '--out'",
         ) from problem

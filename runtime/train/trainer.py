@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.errors import DataError, Diagnostic
-from netc.ir.program import Bundle
+from netc.errors import DataError, Diagnostic, NetError
 from netc_runtime.backend import StepReport
-from netc_runtime.io.checkpoint import (
-    Position,
-    checkpoint_name,
-    classes_meta,
-    latest,
-    load,
-    prune,
-    save,
-)
+from netc_runtime.comm.ranks import Alone, Ranks
+from netc_runtime.io.checkpoint import Position, classes_meta, settings_meta
 from netc_runtime.io.problems import data_error
 from netc_runtime.session import Session
 from netc_runtime.train.augment import Spec, augment, order
 from netc_runtime.train.datasets import Dataset
 from netc_runtime.train.evaluate import evaluate
+from netc_runtime.train.folder import Folder
 from netc_runtime.train.metrics import Metrics
+from netc_runtime.train.resume import Saved, continued
 from netc_runtime.train.schedule import learning_rate
 
 Array = NDArray[Any]
-KEPT_CHECKPOINTS = 3
+T = TypeVar("T")
+EXPLODED = "E075"
+SHOWN_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +44,6 @@ class Training:
     """Base learning rate, for the global batch."""
     schedule: tuple[str, Mapping[str, object]]
     augment: tuple[Spec, ...]
-    folder: Path
-    """Where metrics and checkpoints go."""
     limit: int | None = None
     """Stop after this many steps, whatever the epochs."""
 
@@ -90,7 +86,8 @@ class Finished:
     test_accuracy: float
     seconds: float
     interrupted: bool
-    checkpoint: Path
+    checkpoint: Path | None
+    """The file that was saved last; None in a process that saves nothing."""
 
 
 Event = StepDone | EpochDone | Finished
@@ -104,18 +101,15 @@ class Trainer:
         session: Session,
         dataset: Dataset,
         training: Training,
-        agree: Callable[[bool], bool] = bool,
-        keeps: bool = True,
+        folder: Folder | None,
+        ranks: Ranks | None = None,
     ) -> None:
-        """With several processes `agree` makes what one of them wants the wish of all, and one
-        `keeps` the checkpoints.
-        """
-        self.agree, self.keeps = agree, keeps
+        """Of several processes, which are `ranks`, only one has a `folder` for what is saved."""
+        self.ranks, self.folder = ranks or Alone(), folder
         self.session, self.dataset, self.training = session, dataset, training
-        facts = dict(session.bundle.facts)
+        self.network: str = session.bundle.fact("network")
         self.batch = session.batch
         self.rows = session.rows()
-        self.network: str = facts["network"]
         self.steps_per_epoch = dataset.train_size // self.batch
         if not self.steps_per_epoch:
             message = (
@@ -124,42 +118,69 @@ class Trainer:
             raise data_error(
                 "E067", f"{message} of {self.batch}.", "compile with a smaller '--batch'."
             )
-        whole = training.epochs * self.steps_per_epoch
-        self.total_steps = whole if training.limit is None else min(whole, training.limit)
-        self.schedule_steps = whole
+        self.schedule_steps = training.epochs * self.steps_per_epoch
         self.stop = False
         """Set to end after the step that is running, with a checkpoint."""
         self.start_step = 0
+        self.ahead = 0
+        """Steps of the schedule minus updates: another batch has another number of steps."""
+        self.saved: tuple[int, Path | None] = (-1, None)
+        """The step that was saved last, and its file."""
+        self.failure: NetError | None = None
+        """Why the training ends after the step that is running."""
         self.staged = -1
         """The step whose batch the session has."""
         self.last_step = StepReport()
+
+    @property
+    def total_steps(self) -> int:
+        """Updates done when the training ends."""
+        whole, limit = self.schedule_steps - self.ahead, self.training.limit
+        return whole if limit is None else min(whole, limit)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What this training was told, by name: what a checkpoint of it says."""
+        facts, training = dict(self.session.bundle.facts), self.training
+        optimizer = dict(facts["optimizer"])
+        told = {
+            "classes": str(facts["classes"]),
+            "data set": self.dataset.description,
+            "epochs": str(training.epochs),
+            "lr": str(training.rate),
+            "network": facts["text"],
+            "schedule": _call(*training.schedule),
+            "augment": " ".join(
+                _call(name, kwargs, args) for name, args, kwargs in training.augment
+            ),
+            "optimizer": _call(optimizer.pop("name"), optimizer),
+        }
+        return told | {f"-D {name}": value for name, value in facts["parameters"]}
 
     def initialize(self, weights: Mapping[str, Array] | None = None) -> None:
         """Fresh weights and statistics, but for those given; the optimizer's state is zero."""
         self.session.initialize(self.training.seed)
         self.session.restore(weights or {})
 
-    def resume(self, path: Path) -> None:
-        """Go on where a checkpoint was taken: a file, or a folder's newest.
+    def resume(self, saved: Saved) -> None:
+        """Go on where a checkpoint was taken.
 
-        Raises DataError where there is none or it is another network's.
+        Raises DataError where it is another network's or another training's.
         """
-        file = latest(path) if path.is_dir() else path
-        if file is None:
-            message = f"there is no checkpoint in '{path}' to resume from."
-            raise data_error("E068", message, "leave '--resume' out to begin anew.")
-        tensors, meta = load(file)
-        position = Position.from_meta(meta, file)
-        check_state(self.session.bundle, tensors, file)
-        if position.network != self.network or position.seed != self.training.seed:
-            found = f"network '{position.network}' with seed {position.seed}"
-            mine = f"'{self.network}' with seed {self.training.seed}"
-            raise data_error("E068", f"'{file}' is of {found}, this training is of {mine}.")
-        self.session.restore(tensors)
-        self.start_step = position.step
+        place = continued(saved, self.dataset, self.batch, self.training.seed, self.session)
+        self.session.restore(saved.tensors)
+        self.start_step = saved.position.step
+        self.ahead = place - self.start_step
+        if self.folder is not None and saved.file.parent.resolve() == self.folder.path.resolve():
+            self.saved = self.start_step, saved.file
 
     def run(self) -> Iterator[Event]:
-        """Train to the end, or until `stop` is set. Raises DataError where the loss explodes."""
+        """Train to the end, or until `stop` is set.
+
+        Where images cannot be read or metrics not written, what was reached is saved, and the
+        error raised. Raises DataError (E075), and saves nothing, where a loss, a weight or state
+        is no number.
+        """
         began = time.perf_counter()
         step, stopping = self.start_step, False
         losses: list[float] = []
@@ -169,29 +190,67 @@ class Trainer:
                 done = self._step(step, batches)
                 step, tested = done.step, None
                 losses.append(done.loss)
-                _write(metrics, done)
+                self._attempt(_write, metrics, done)
                 yield done
-                if step % self.steps_per_epoch == 0:
-                    tested = self.evaluate()
-                    metrics.write(
-                        step, epoch=done.epoch, test_loss=tested[0], test_accuracy=tested[1]
-                    )
+                if (step + self.ahead) % self.steps_per_epoch == 0:
+                    tested = self._attempt(self.evaluate)
                     self._save(step)
-                    yield EpochDone(step, done.epoch, float(np.mean(losses)), *tested)
+                    if tested is not None:
+                        yield self._epoch_done(metrics, done, losses, tested)
                     losses = []
-                stopping = self.agree(self.stop)
+                stopping = self.ranks.any(self.stop or self.failure is not None)
+        self._give_up(step)
         tested = tested or self.evaluate()
         seconds, path = time.perf_counter() - began, self._save(step)
-        yield Finished(step, step // self.steps_per_epoch, *tested, seconds, stopping, path)
+        epoch = (step + self.ahead) // self.steps_per_epoch
+        yield Finished(step, epoch, *tested, seconds, stopping, path)
 
-    def _metrics(self) -> Metrics:
+    def _attempt(self, action: Callable[..., T], *values: object) -> T | None:
+        """What an action returns; where it fails, the training ends, and saves what it reached."""
+        try:
+            return action(*values)
+        except DataError as error:
+            if error.diagnostics[0].code == EXPLODED:
+                raise
+            self.failure = self.failure or error
+            return None
+
+    def _give_up(self, step: int) -> None:
+        """Save, and raise what failed in this process or another one."""
+        failures = self.ranks.allgather(self.failure)
+        failure = next((each for each in failures if each is not None), None)
+        if failure is None:
+            return
+        self._save(step)
+        first, *rest = failure.diagnostics
+        notes = (*first.notes, f"the training is saved up to step {step}; '--resume' goes on.")
+        raise type(failure)(replace(first, notes=notes), *rest)
+
+    def _epoch_done(
+        self,
+        metrics: Metrics | None,
+        done: StepDone,
+        losses: list[float],
+        tested: tuple[float, float],
+    ) -> EpochDone:
+        if metrics is not None:
+            loss, accuracy = tested
+            values = {"epoch": done.epoch, "test_loss": loss, "test_accuracy": accuracy}
+            self._attempt(partial(metrics.write, done.step, **values))
+        return EpochDone(done.step, done.epoch, float(np.mean(losses)), *tested)
+
+    def _metrics(self) -> AbstractContextManager[Metrics | None]:
         """A new file, or the old one up to the step that is resumed."""
-        resumed = self.start_step + 1 if self.start_step else None
-        return Metrics(self.training.folder / "metrics.jsonl", resumed)
+        return nullcontext() if self.folder is None else self.folder.begin(self.start_step)
 
     def evaluate(self) -> tuple[float, float]:
-        """Mean loss and accuracy over all held-out images."""
+        """Mean loss and accuracy over all held-out images.
+
+        Raises DataError (E075) where the loss is no number.
+        """
         found = evaluate(self.session, self.dataset)
+        if not np.isfinite(found.loss):
+            raise _exploded("the loss of the held-out images is not a finite number")
         return found.loss, found.accuracy
 
     def _loader(self) -> ThreadPoolExecutor:
@@ -204,7 +263,7 @@ class Trainer:
 
         Rows that no device of this process reads are left as they are.
         """
-        epoch, place = divmod(step, self.steps_per_epoch)
+        epoch, place = divmod(step + self.ahead, self.steps_per_epoch)
         seed, (first, last) = self.training.seed, self.rows
         batch = order(seed, epoch, self.dataset.train_size)[place * self.batch :][: self.batch]
         wanted = batch[first:last]
@@ -223,21 +282,22 @@ class Trainer:
         if self.staged != step:
             self._stage(step, batches)
         self._prepare(step + 1, batches)
+        place = step + self.ahead
         rate = learning_rate(
-            self.training.schedule, self.training.rate, step, self.steps_per_epoch,
+            self.training.schedule, self.training.rate, place, self.steps_per_epoch,
             self.schedule_steps,
         )  # fmt: skip
         self.session.begin(step=step, seed=self.training.seed, learning_rate=rate)
         if step + 1 < self.total_steps:
-            self._stage(step + 1, batches)
+            self._attempt(self._stage, step + 1, batches)
             self._prepare(step + 2, batches)
         results = self.session.results()
         self.last_step = self.session.last
         loss = float(results["loss"])
         if not np.isfinite(loss):
-            raise _exploded(step + 1, loss)
+            raise _exploded(f"the loss is not a finite number at step {step + 1}")
         speed = self.batch / (time.perf_counter() - began)
-        epoch = step // self.steps_per_epoch + 1
+        epoch = place // self.steps_per_epoch + 1
         return StepDone(step + 1, epoch, loss, rate, speed, self.last_step.exposed_seconds)
 
     def _prepare(self, step: int, batches: ThreadPoolExecutor) -> None:
@@ -250,42 +310,48 @@ class Trainer:
         self.session.stage(*self.pending.pop(step).result())
         self.staged = step
 
-    def _save(self, step: int) -> Path:
-        path = self.training.folder / checkpoint_name(step)
-        position = Position(step, step // self.steps_per_epoch, self.network, self.training.seed)
+    def _save(self, step: int) -> Path | None:
+        """Save the whole state, once; DataError (E075) where it is no number."""
+        if self.saved[0] == step:
+            return self.saved[1]
+        self._check_finite(step)
+        epoch, place = divmod(step + self.ahead, self.steps_per_epoch)
+        position = Position(
+            step, epoch, place, self.batch, self.dataset.train_size, self.network,
+            self.training.seed,
+        )  # fmt: skip
         meta = position.as_meta() | classes_meta(self.dataset.classes)
         state = self.session.state()
-        if self.keeps:
-            save(path, state, meta)
-            prune(self.training.folder, KEPT_CHECKPOINTS)
+        path = None
+        if self.folder is not None:
+            path = self.folder.save(step, state, meta | settings_meta(self.settings))
+        self.saved = step, path
         return path
 
-
-def _write(metrics: Metrics, done: StepDone) -> None:
-    metrics.write(
-        done.step,
-        epoch=done.epoch,
-        loss=done.loss,
-        learning_rate=done.learning_rate,
-        images_per_second=done.images_per_second,
-    )
+    def _check_finite(self, step: int) -> None:
+        bad = {name for names in self.ranks.allgather(self.session.not_finite()) for name in names}
+        if bad:
+            shown = ", ".join(f"'{name}'" for name in sorted(bad)[:SHOWN_NAMES])
+            more = f" and {len(bad) - SHOWN_NAMES} more" if len(bad) > SHOWN_NAMES else ""
+            raise _exploded(f"after step {step} not all numbers are finite in {shown}{more}")
 
 
-def _exploded(step: int, loss: float) -> DataError:
+def _write(metrics: Metrics | None, done: StepDone) -> None:
+    if metrics is not None:
+        metrics.write(
+            done.step,
+            epoch=done.epoch,
+            loss=done.loss,
+            learning_rate=done.learning_rate,
+            images_per_second=done.images_per_second,
+        )
+
+
+def _exploded(what: str) -> DataError:
     hint = "take a smaller learning rate, in the recipe or with '--lr'."
-    return DataError(Diagnostic("E075", f"the loss is {loss} at step {step}.", help=hint))
+    return DataError(Diagnostic(EXPLODED, f"{what}; that state is not saved.", help=hint))
 
 
-def check_state(bundle: Bundle, tensors: Mapping[str, Array], file: Path) -> None:
-    """Raise DataError unless a checkpoint holds exactly the state of a bundle."""
-    wanted = {port.name: port.shape for port in bundle.train.state}
-    problems = [f"'{name}' is missing" for name in wanted if name not in tensors]
-    problems += [f"'{name}' is unknown" for name in tensors if name not in wanted]
-    problems += [
-        f"'{name}' is {tensors[name].shape}, not {shape}"
-        for name, shape in wanted.items()
-        if name in tensors and tensors[name].shape != shape
-    ]
-    if problems:
-        shown = "; ".join(problems[:5]) + ("; ..." if len(problems) > 5 else "")
-        raise data_error("E068", f"'{file}' does not fit this network: {shown}.")
+def _call(name: str, kwargs: Mapping[str, object], args: Sequence[object] = ()) -> str:
+    """As a recipe writes it."""
+    return f"{name}({', '.join([*map(str, args), *(f'{k}={v}' for k, v in kwargs.items())])})"

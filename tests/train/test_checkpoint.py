@@ -14,11 +14,12 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from netc_runtime.io import Position, checkpoint_name, latest, load, prune, save
+from netc_runtime.io import Position, checkpoint_name, checkpoints, latest, load, save
+from netc_runtime.io.checkpoint import unfinished
 
 Complains = Callable[..., Any]
 
-POSITION = Position(120, 2, "vgg16", 2**63)
+POSITION = Position(120, 2, 20, 32, 1600, "vgg16", 2**63 - 1)
 
 
 def tensors() -> dict[str, NDArray[Any]]:
@@ -105,7 +106,7 @@ def test_a_refused_write_leaves_the_old_file_and_no_other(
     assert path.read_bytes() == old and list(tmp_path.iterdir()) == [path]
 
 
-def test_latest_and_prune(tmp_path: Path) -> None:
+def test_latest(tmp_path: Path) -> None:
     assert latest(tmp_path / "none") is None and latest(tmp_path) is None
     for step in (5, 100_000_000, 40, 7):
         save(tmp_path / checkpoint_name(step), {}, {})
@@ -113,11 +114,8 @@ def test_latest_and_prune(tmp_path: Path) -> None:
     for name in (*others, "step-00000041.safetensors.tmp"):
         (tmp_path / name).write_text("")
     assert latest(tmp_path) == tmp_path / "step-100000000.safetensors"
-    prune(tmp_path, keep=2)
-    kept = [*others, "step-00000040.safetensors", "step-100000000.safetensors"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
-    prune(tmp_path, keep=9)
-    assert len(list(tmp_path.iterdir())) == 5
+    assert [int(path.stem[5:]) for path in checkpoints(tmp_path)] == [5, 7, 40, 100_000_000]
+    assert [path.name for path in unfinished(tmp_path)] == ["step-00000041.safetensors.tmp"]
 
 
 def test_missing(tmp_path: Path, complains: Complains) -> None:
@@ -169,8 +167,8 @@ def test_bfloat16_becomes_float32(tmp_path: Path) -> None:
 
 
 def test_later_versions_are_refused(tmp_path: Path, complains: Complains) -> None:
-    save_file({"w": np.ones(3)}, tmp_path / "a", {"netc_checkpoint": "2"})
-    with complains("E068", "has format 2; this netc reads format 1."):
+    save_file({"w": np.ones(3)}, tmp_path / "a", {"netc_checkpoint": "3"})
+    with complains("E068", "has format 3; this netc reads formats up to 2."):
         load(tmp_path / "a")
 
 
@@ -180,5 +178,18 @@ def test_positions_must_be_whole(key: str, said: str, complains: Complains) -> N
     del meta[key]
     with complains("E068", "'a.safetensors' does not say where its training stood: ", said):
         Position.from_meta(meta, "a.safetensors")
-    with complains("E068", "invalid literal for int() with base 10: 'x'."):
-        Position.from_meta({**POSITION.as_meta(), "epoch": "x"}, "a.safetensors")
+
+
+@pytest.mark.parametrize("name", ["step", "epoch", "place", "batch", "images", "seed"])
+@pytest.mark.parametrize(
+    "number", ["x", "", "-5", "1" + "0" * 30, "9" * 5000, str(2**63), "1e3", "\u0663"]
+)
+def test_numbers_of_positions_have_bounds(name: str, number: str, complains: Complains) -> None:
+    with complains("E068", "does not say where its training stood: ", f"'{name}' is '"):
+        Position.from_meta({**POSITION.as_meta(), name: number}, "a.safetensors")
+
+
+@pytest.mark.parametrize("change", [{"place": "50"}, {"batch": "0"}, {"images": "31"}])
+def test_places_lie_within_their_epoch(change: dict[str, str], complains: Complains) -> None:
+    with complains("E068", "does not say where its training stood: step "):
+        Position.from_meta({**POSITION.as_meta(), **change}, "a.safetensors")

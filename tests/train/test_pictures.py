@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from netc_runtime.io.checkpoint import classes_meta, classes_of, save
+from netc_runtime.io.checkpoint import classes_in, classes_meta, meta_of, save
 from netc_runtime.train.cifar import PICTURES as CIFAR
 from netc_runtime.train.cifar import cifar10
 from netc_runtime.train.datasets import DATASETS, PREPARATIONS, Dataset, preparation
@@ -109,6 +109,6 @@ def test_names_of_classes_in_a_checkpoint(tmp_path: Path) -> None:
     file = tmp_path / "a.safetensors"
     names = ("cat", "größer", 'a "b"')
     save(file, {}, classes_meta(names))
-    assert classes_of(file) == names
+    assert classes_in(meta_of(file)) == names
     save(file, {}, classes_meta(["x" * 100] * 20_000))
-    assert classes_of(file) is None
+    assert classes_in(meta_of(file)) is None

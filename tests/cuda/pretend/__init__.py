@@ -45,7 +45,8 @@ def module() -> types.ModuleType:
         groupEnd=nccl.group_end, get_unique_id=lambda: WORLD.random.random(), available=True,
     )  # fmt: skip
     made = types.ModuleType("cupy")
-    made.__dict__.update(cuda=cuda, ndarray=memory.Array, ElementwiseKernel=ElementwiseKernel)
+    made.__dict__.update(cuda=cuda, ndarray=memory.Array, ElementwiseKernel=ElementwiseKernel,
+                         isfinite=memory.is_finite)  # fmt: skip
     return made
 
 

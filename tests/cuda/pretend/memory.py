@@ -78,6 +78,11 @@ def memcpy_async(target: int, source: int, nbytes: int, kind: int, stream: int) 
     WORLD.put(stream, lambda: ctypes.memmove(target, source, nbytes) is not None)
 
 
+def is_finite(array: Array) -> Any:
+    WORLD.finish()
+    return np.isfinite(array.held)
+
+
 class Array:
     """Of cupy.ndarray what communicators use."""
 

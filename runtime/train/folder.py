@@ -1,0 +1,156 @@
+"""The folder of a training: its checkpoints and metrics. A folder belongs to one training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from numpy.typing import NDArray
+
+from netc.errors import DataError
+
+from ..io.checkpoint import checkpoint_name, checkpoints, save, unfinished
+from ..io.problems import data_error, unwritable
+from .metrics import Metrics
+
+KEPT_CHECKPOINTS = 3
+_METRICS, _LOCK = "metrics.jsonl", ".lock"
+
+
+class Folder:
+    """The folder of one training, locked as long as it is open; a context manager.
+
+    Of what it finds there it removes only files of the training that it goes on with, and those of
+    another one where it is told to replace that.
+    """
+
+    def __init__(self, path: Path, resumed: Path | None = None, replace: bool = False) -> None:
+        """Take a folder for a training that begins, or goes on from the checkpoint `resumed`.
+
+        Raises DataError: E083 where another run writes there, where the folder has another
+        training (unless that is to be replaced), or later checkpoints than the resumed one; E069
+        where the system refuses.
+        """
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(path / _LOCK)
+        except OSError as problem:
+            raise unwritable(path, problem) from problem
+        try:
+            self._take(resumed, replace)
+        except BaseException:
+            self.close()
+            raise
+
+    def _take(self, resumed: Path | None, replace: bool) -> None:
+        found = checkpoints(self.path)
+        self._own = [] if resumed is None else _up_to(found, resumed)
+        self._foreign = [file for file in found if file not in self._own]
+        goes_on = bool(self._own)
+        if not goes_on and _has_lines(self.path / _METRICS):
+            self._foreign.append(self.path / _METRICS)
+        if self._foreign and not replace:
+            raise _taken(self.path, self._foreign, self._own)
+        _remove(unfinished(self.path))
+
+    def begin(self, step: int) -> Metrics:
+        """Remove what is to be replaced; the metrics, up to `step` where the training goes on.
+
+        Raises DataError as `Metrics`.
+        """
+        _remove(self._foreign)
+        self._foreign = []
+        return Metrics(self.path / _METRICS, step + 1 if self._own else None)
+
+    def save(self, step: int, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> Path:
+        """Write the checkpoint of a step, and remove the training's own but for the newest.
+
+        Raises DataError (E069) where the system refuses.
+        """
+        path = self.path / checkpoint_name(step)
+        save(path, tensors, meta)
+        self._own = [*(file for file in self._own if file != path), path]
+        _remove(self._own[:-KEPT_CHECKPOINTS])
+        self._own = self._own[-KEPT_CHECKPOINTS:]
+        return path
+
+    def close(self) -> None:
+        """Let others have the folder."""
+        self._lock.close()
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _locked(path: Path) -> IO[str]:
+    """The lock's file, which the system lets go when this process ends, however it does."""
+    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (closed by close)
+    if os.name != "posix":
+        return file
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        who = file.read(20).strip() or "unknown"
+        file.close()
+        message = f"another run, process {who}, is writing into '{path.parent}'."
+        raise data_error(
+            "E083", message, "wait for it, or name another folder with '--out'."
+        ) from None
+    except OSError:
+        return file  # a file system without locks
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def _up_to(found: list[Path], resumed: Path) -> list[Path]:
+    """Checkpoints of the training that goes on: the resumed one and those before it."""
+    places = [n for n, file in enumerate(found) if file.resolve() == resumed.resolve()]
+    return found[: places[0] + 1] if places else []
+
+
+def _has_lines(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _taken(path: Path, foreign: list[Path], own: list[Path]) -> DataError:
+    newest = foreign[-1].name if foreign[-1].name != _METRICS else foreign[0].name
+    if own:
+        message = f"'{path}' has later checkpoints than '{own[-1].name}': '{newest}' is the newest."
+        hint = (
+            "resume from that one, or into another folder by '--out', or '--replace' removes them."
+        )
+    else:
+        message = f"'{path}' has a training already ('{newest}')."
+        hint = (
+            "'--resume' goes on with it, '--out' names another folder, '--replace' removes its "
+            "checkpoints and metrics."
+        )
+    return data_error("E083", message, hint)
+
+
+def _remove(files: Iterable[Path]) -> None:
+    for file in files:
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as problem:
+            raise unwritable(file, problem) from problem

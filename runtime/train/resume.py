@@ -1,0 +1,111 @@
+"""Going on with a training: what its checkpoint says beside what the run has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from netc.ir.program import Bundle
+
+from ..io.checkpoint import Position, classes_in, load, settings_in
+from ..io.problems import data_error
+from ..session import Session
+from .datasets import Dataset
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint that was read."""
+
+    file: Path
+    tensors: Mapping[str, Array]
+    meta: Mapping[str, str]
+    position: Position
+
+
+def read_saved(file: Path) -> Saved:
+    """A checkpoint, whole. Raises DataError: E061 where it is missing, E068 where it is none."""
+    tensors, meta = load(file)
+    return Saved(file, tensors, meta, Position.from_meta(meta, file))
+
+
+def continued(saved: Saved, dataset: Dataset, batch: int, seed: int, session: Session) -> int:
+    """The steps of the schedule that are done, in steps of `batch` images.
+
+    Raises DataError (E068) where the checkpoint is another network's, another training's, or of
+    other classes, or where its place within an epoch is none of this run's.
+    """
+    position, file, network = saved.position, saved.file, session.bundle.fact("network")
+    check_state(session.bundle, saved.tensors, file)
+    if (position.network, position.seed) != (network, seed):
+        found = f"network '{position.network}' with seed {position.seed}"
+        message = f"'{file}' is of {found}, this training is of '{network}' with seed {seed}."
+        raise data_error("E068", message, "'--weights' begins a new training with its weights.")
+    check_classes(saved.meta, dataset.classes, file)
+    return position.epoch * (dataset.train_size // batch) + _place(saved, dataset, batch)
+
+
+def _place(saved: Saved, dataset: Dataset, batch: int) -> int:
+    """Steps of `batch` images in the epoch of a checkpoint that are done."""
+    position, size = saved.position, dataset.train_size
+    seen = position.place * position.batch
+    if not seen or (size == position.images and seen % batch == 0):
+        return seen // batch
+    message = f"'{saved.file}' was taken within epoch {position.epoch + 1}, after {seen:,} of "
+    if size != position.images:
+        message += f"{position.images:,} images; '{dataset.name}' has {size:,} now."
+        hint = "resume from the end of an epoch, or with the images as they were."
+    else:
+        message += f"{size:,} images, which are no whole number of batches of {batch}."
+        hint = f"resume with '--batch {position.batch}', or from the end of an epoch."
+    raise data_error("E068", message, hint)
+
+
+def changed(meta: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """What a checkpoint's training was told otherwise: before and now, by name."""
+    before = settings_in(meta)
+    names = [*settings, *(name for name in before if name not in settings)] if before else []
+    both = {
+        name: (before.get(name, "its default"), settings.get(name, "its default")) for name in names
+    }
+    return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
+
+
+def check_classes(meta: Mapping[str, str], classes: tuple[str, ...], file: Path) -> None:
+    """Raise DataError (E068) where a checkpoint's classes are not those of a data set, in order."""
+    names = classes_in(meta)
+    if names is None or names == classes:
+        return
+    pairs = enumerate(zip_longest(names, classes))
+    number, (was, now) = next(each for each in pairs if each[1][0] != each[1][1])
+    said = [f"'{name}'" if name is not None else "missing" for name in (was, now)]
+    message = f"class {number} of '{file}' is {said[0]}, that of the data set is {said[1]}."
+    same = sorted(names) == sorted(classes)
+    hint = (
+        "give the data set's classes the order they had."
+        if same
+        else "name the data set's classes as they were, in the same order."
+    )
+    raise data_error("E068", message, hint)
+
+
+def check_state(bundle: Bundle, tensors: Mapping[str, Array], file: Path) -> None:
+    """Raise DataError unless a checkpoint holds exactly the state of a bundle."""
+    wanted = {port.name: port.shape for port in bundle.train.state}
+    problems = [f"'{name}' is missing" for name in wanted if name not in tensors]
+    problems += [f"'{name}' is unknown" for name in tensors if name not in wanted]
+    problems += [
+        f"'{name}' is {tensors[name].shape}, not {shape}"
+        for name, shape in wanted.items()
+        if name in tensors and tensors[name].shape != shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:5]) + ("; ..." if len(problems) > 5 else "")
+        raise data_error("E068", f"'{file}' does not fit this network: {shown}.")
