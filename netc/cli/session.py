@@ -50,7 +50,7 @@ def load_bundle(
     if lacking and bundle.fact("kernels") == "fast":
         notes += (f"{lacking}, so NumPy's kernels run, which are several times slower.",)
     elif bundle.fact("threads") and not cpu.compiled():
-        notes += ("kernels are compiled for this machine now, once; it takes about a minute.",)
+        notes += ("kernels are compiled for this machine now, once; it may take two minutes.",)
     for text in () if options.json else notes:
         note(text)
     return bundle

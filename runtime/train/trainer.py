@@ -144,6 +144,7 @@ class Trainer:
         facts, training = dict(self.session.bundle.facts), self.training
         optimizer = dict(facts["optimizer"])
         told = {
+            "batch": str(self.batch),
             "classes": str(facts["classes"]),
             "data set": self.dataset.description,
             "epochs": str(training.epochs),

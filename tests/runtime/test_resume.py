@@ -83,7 +83,7 @@ def test_another_batch_goes_on_in_the_next_epoch(runs, first, second):
     runs.run("--epochs", 2, "--batch", first)
     done = 2 * (1437 // first)
     shown = runs.run("--epochs", 4, "--batch", second, "--resume")
-    assert f"batch ({first}" not in shown and f"resumed at step {done}" in shown
+    assert f"batch ({first}, now {second})" in shown and f"resumed at step {done}" in shown
     steps = [row for row in runs.metrics() if "loss" in row]
     assert [row["step"] for row in steps] == list(range(1, done + 2 * (1437 // second) + 1))
     later = steps[done:]
