@@ -33,10 +33,11 @@ from netc_runtime.io.problems import data_error
 from netc_runtime.io.weights import Tensors
 from netc_runtime.launch import Choice, open_backend
 from netc_runtime.train.datasets import Dataset, facts_of
+from netc_runtime.train.events import EpochDone, Finished, StepDone
 from netc_runtime.train.folder import Folder
 from netc_runtime.train.progress import Progress
 from netc_runtime.train.resume import Saved, changed, read_saved
-from netc_runtime.train.trainer import EpochDone, Finished, StepDone, Trainer, Training
+from netc_runtime.train.trainer import Trainer, Training
 
 EXIT_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 UNSHOWN_FACTS = ("parameters", "scores", "text", "torch_names")

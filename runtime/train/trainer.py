@@ -23,6 +23,7 @@ from netc_runtime.session import Session
 from netc_runtime.train.augment import Spec, augment, order
 from netc_runtime.train.datasets import Dataset
 from netc_runtime.train.evaluate import evaluate
+from netc_runtime.train.events import EpochDone, Event, Finished, StepDone
 from netc_runtime.train.folder import Folder
 from netc_runtime.train.metrics import Metrics
 from netc_runtime.train.resume import Saved, continued
@@ -46,51 +47,6 @@ class Training:
     augment: tuple[Spec, ...]
     limit: int | None = None
     """Stop after this many steps, whatever the epochs."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepDone:
-    """One training step ended."""
-
-    step: int
-    """Steps done so far."""
-    epoch: int
-    """From 1."""
-    loss: float
-    learning_rate: float
-    images_per_second: float
-    exposed_seconds: float | None
-    """Communication of this step that nothing hid; None where it is not measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class EpochDone:
-    """One pass over the training images, followed by an evaluation."""
-
-    step: int
-    epoch: int
-    loss: float
-    """Mean training loss of the epoch's steps of this run."""
-    test_loss: float
-    test_accuracy: float
-    """As a fraction."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The training ended, or was interrupted after a whole step."""
-
-    step: int
-    epoch: int
-    test_loss: float
-    test_accuracy: float
-    seconds: float
-    interrupted: bool
-    checkpoint: Path | None
-    """The file that was saved last; None in a process that saves nothing."""
-
-
-Event = StepDone | EpochDone | Finished
 
 
 class Trainer:

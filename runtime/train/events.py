@@ -1,0 +1,51 @@
+"""What a training tells while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """One training step ended."""
+
+    step: int
+    """Steps done so far."""
+    epoch: int
+    """From 1."""
+    loss: float
+    learning_rate: float
+    images_per_second: float
+    exposed_seconds: float | None
+    """Communication of this step that nothing hid; None where it is not measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochDone:
+    """One pass over the training images, followed by an evaluation."""
+
+    step: int
+    epoch: int
+    loss: float
+    """Mean training loss of the epoch's steps of this run."""
+    test_loss: float
+    test_accuracy: float
+    """As a fraction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The training ended, or was interrupted after a whole step."""
+
+    step: int
+    epoch: int
+    test_loss: float
+    test_accuracy: float
+    seconds: float
+    interrupted: bool
+    checkpoint: Path | None
+    """The file that was saved last; None in a process that saves nothing."""
+
+
+Event = StepDone | EpochDone | Finished
