@@ -19,6 +19,8 @@ _SHOWN_COLUMNS = 100
 _SHOWN_TRAIL = 8
 _LISTED_WORDS = 20
 _TAB = "    "
+_UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
+"""Categories of Unicode: controls, halves of characters, ends of lines and of paragraphs."""
 _BOLD_RED, _BOLD, _BLUE, _PLAIN = "\x1b[1;31m", "\x1b[1m", "\x1b[34m", "\x1b[0m"
 
 
@@ -178,6 +180,23 @@ def clip(text: str, limit: int = 40) -> str:
     """Return `text` fit for a message: printable, and at most `limit` characters."""
     short = text if len(text) <= limit else text[: limit - 3] + "..."
     return _printable(short)
+
+
+def escaped(text: str) -> str:
+    r"""Return `text` on one line, in characters that every encoding of Unicode has.
+
+    A name of the file system may hold anything: its line feeds and escapes become `\n` and `\x1b`,
+    its bytes that are no UTF-8 `\xff`.
+    """
+    return text if text.isprintable() else "".join(map(_escape, text))
+
+
+def _escape(character: str) -> str:
+    if unicodedata.category(character) not in _UNSHOWN:
+        return character
+    if 0xDC80 <= ord(character) <= 0xDCFF:
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 def _lines(diagnostic: Diagnostic, paint: _Paint) -> Iterator[str]:

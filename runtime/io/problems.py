@@ -4,9 +4,9 @@ E060  an unknown data set, augmentation or schedule, or wrong arguments of one
 E061  a file or directory is missing or cannot be read
 E062  a file is malformed or cut short
 E063  files that belong together disagree
-E064  a label is out of range
+E064  a label is out of range, or a class's name is none
 E065  a data set holds no classes or no images
-E066  an image cannot be decoded
+E066  an image cannot be read or decoded
 E067  a data set does not fit the network
 E068  a checkpoint or a metrics file cannot be used
 E069  a file cannot be written
@@ -16,13 +16,14 @@ E083  a folder belongs to another training
 from __future__ import annotations
 
 from pathlib import Path
+from stat import S_ISDIR
 
-from netc.errors import DataError, Diagnostic
+from netc.errors import DataError, Diagnostic, escaped
 
 
 def data_error(code: str, message: str, help: str = "") -> DataError:
-    """The error with this one diagnostic, for the caller to raise."""
-    return DataError(Diagnostic(code, message, help=help))
+    """The error with this one diagnostic, for the caller to raise; names in it are escaped."""
+    return DataError(Diagnostic(code, escaped(message), help=escaped(help)))
 
 
 def reason(problem: Exception) -> str:
@@ -43,7 +44,13 @@ def unwritable(path: Path, problem: Exception) -> DataError:
 
 def folder(directory: Path, help: str) -> Path:
     """`directory`, or E061 where there is none."""
-    if not directory.is_dir():
-        what = "is a file, not a directory" if directory.exists() else "does not exist"
-        raise data_error("E061", f"directory '{directory}' {what}.", help)
+    try:
+        mode = directory.stat().st_mode
+    except FileNotFoundError:
+        raise data_error("E061", f"directory '{directory}' does not exist.", help) from None
+    except (OSError, ValueError) as problem:
+        raise unreadable(directory, problem, help) from problem
+    if not S_ISDIR(mode):
+        message = f"directory '{directory}' is a file, not a directory."
+        raise data_error("E061", message, help)
     return directory

@@ -23,6 +23,8 @@ _Words = NDArray[np.uint64]
 _Change = Callable[[NDArray[Any], _Words], NDArray[Any]]
 """From images and one random word an image to changed images."""
 
+_FARTHEST = 1 << 16
+"""Pixels; no picture is wider, and half a word divided by so few choices favours none of them."""
 _LOW_HALF, _HALF_BITS = np.uint64(0xFFFF_FFFF), np.uint64(32)
 
 
@@ -71,7 +73,7 @@ def _words(seed: int, epoch: int, purpose: int, count: int) -> _Words:
 
 def _shift(pixels: int) -> _Change:
     """Moved by up to `pixels`: the word's halves choose the rows and the columns."""
-    most = whole("the distance of 'shift' or 'crop'", pixels, 0)
+    most = whole("the distance of 'shift' or 'crop'", pixels, 0, _FARTHEST)
 
     def change(images: NDArray[Any], words: _Words) -> NDArray[Any]:
         out = np.zeros_like(images)

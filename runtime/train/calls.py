@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from netc.errors import did_you_mean
+from netc.errors import clip, did_you_mean
 
 from ..io.problems import data_error
 
 T = TypeVar("T")
+_MOST = sys.float_info.max
 
 
 def call(
@@ -34,25 +35,36 @@ def call(
     return known[name](*args, **kwargs)
 
 
-def whole(what: str, value: object, least: int) -> int:
-    """`value`, or E060 where it is no whole number of at least `least`."""
-    if type(value) is int and value >= least:
-        return value
-    raise data_error("E060", f"{what} is {value!r}, not a whole number of at least {least}.")
+def whole(what: str, value: object, least: int, most: int) -> int:
+    """`value`, or E060 where it is no whole number from `least` to `most`."""
+    if type(value) is not int or value < least:
+        message = f"{what} is {_shown(value)}, not a whole number of at least {least}."
+        raise data_error("E060", message)
+    if value > most:
+        raise data_error("E060", f"{what} is {_shown(value)}, more than {most:,}.")
+    return value
 
 
 def positive(what: str, value: object) -> float:
-    """`value`, or E060 where it is no finite number above 0."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+    """`value`, or E060 where it is no number above 0 that a float holds."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _MOST:
         return value
-    raise data_error("E060", f"{what} is {value!r}, not a number above 0.")
+    raise data_error("E060", f"{what} is {_shown(value)}, not a number above 0.")
 
 
 def text(what: str, value: object) -> str:
     """`value`, or E060 where it is no text, or empty."""
     if isinstance(value, str) and value:
         return value
-    raise data_error("E060", f'{what} is {value!r}, not a text such as "data/mnist".')
+    raise data_error("E060", f'{what} is {_shown(value)}, not a text such as "data/mnist".')
+
+
+def _shown(value: object) -> str:
+    """A value as it was written, cut short where it is long."""
+    try:
+        return clip(repr(value))
+    except ValueError:  # Python writes no whole number of more than some thousand digits
+        return "a number of thousands of digits"
 
 
 def _usage(name: str, function: Callable[..., object]) -> str:

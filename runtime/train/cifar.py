@@ -6,15 +6,19 @@ https://www.cs.toronto.edu/~kriz/cifar.html
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netc.errors import escaped
+
 from ..io.problems import data_error, folder, unreadable
 from .calls import text
 from .images import ByteImages, Part, check_labels
 from .pictures import Preparation, decode
+from .stored import Stored
 
 _SHAPE = (3, 32, 32)
 _RECORD_BYTES = 1 + 3 * 32 * 32
@@ -34,14 +38,14 @@ _HELP = (
 def cifar10(directory: str) -> ByteImages:
     """The CIFAR-10 images in `directory`, 3x32x32; held out are those of test_batch.bin.
 
-    Files are mapped, not read, but for the labels. Raises DataError: E061 where a file is missing,
-    E062 where one is malformed or cut short, E064 where a label is out of range.
+    Labels are read now, images when asked for. Raises DataError: E061 where a file is missing, E062
+    where one is malformed or cut short, E064 where a label is out of range.
     """
     place = folder(Path(text("the folder of 'cifar10'", directory)), _HELP)
     names = _class_names(place / _NAMES_FILE)
     train = _part([place / f"data_batch_{number}.bin" for number in range(1, 6)])
     test = _part([place / "test_batch.bin"])
-    description = (
+    description = escaped(
         f"CIFAR-10 in '{place}', {len(train.labels):,} training images; "
         f"{len(test.labels):,} held-out images: test_batch.bin"
     )
@@ -50,10 +54,11 @@ def cifar10(directory: str) -> ByteImages:
 
 def _class_names(path: Path) -> tuple[str, ...]:
     try:
-        content = path.read_bytes()
+        names = tuple(path.read_text(encoding="utf-8-sig").split())
     except OSError as problem:
         raise unreadable(path, problem, _HELP) from problem
-    names = tuple(content.decode(errors="replace").split())
+    except UnicodeDecodeError as problem:
+        raise data_error("E062", f"'{path}' is no text of UTF-8: {problem}.", _HELP) from problem
     if len(names) == _CLASSES:
         return names
     message = f"'{path}' names {len(names)} classes; CIFAR-10 has {_CLASSES}."
@@ -61,22 +66,19 @@ def _class_names(path: Path) -> tuple[str, ...]:
 
 
 def _part(paths: list[Path]) -> Part:
-    records = [_records(path) for path in paths]
-    labels = [record[:, 0].astype(np.int64) for record in records]
-    for path, found in zip(paths, labels, strict=True):
-        check_labels(found, _CLASSES, path)
-    chunks = tuple(record[:, 1:].reshape(-1, *_SHAPE) for record in records)
+    chunks = tuple(map(_records, paths))
+    labels = [_labels(chunk) for chunk in chunks]
     return Part(chunks, np.concatenate(labels))
 
 
-def _records(path: Path) -> NDArray[np.uint8]:
-    """The file as an array (images, 3073), mapped."""
+def _records(path: Path) -> Stored:
+    """The images of a file, which is checked to hold whole ones."""
     try:
         nbytes = path.stat().st_size
-        if nbytes > 0 and nbytes % _RECORD_BYTES == 0:
-            return np.memmap(path, np.uint8, "r").reshape(-1, _RECORD_BYTES)
     except OSError as problem:
         raise unreadable(path, problem, _HELP) from problem
+    if nbytes > 0 and nbytes % _RECORD_BYTES == 0:
+        return Stored(path, nbytes, 1, _RECORD_BYTES, (nbytes // _RECORD_BYTES, *_SHAPE))
     raise data_error(
         "E062",
         f"'{path}' has {nbytes:,} bytes, which are no whole number of images: "
@@ -84,3 +86,11 @@ def _records(path: Path) -> NDArray[np.uint8]:
         "it is cut short or no CIFAR-10 file (the binary version, not the Python one); "
         "copy it again",
     )
+
+
+def _labels(records: Stored) -> NDArray[np.int64]:
+    """The byte before each image of a file."""
+    bytes_ = replace(records, start=0, shape=(len(records), 1))
+    labels = bytes_[np.arange(len(records))][:, 0].astype(np.int64)
+    check_labels(labels, _CLASSES, records.path)
+    return labels

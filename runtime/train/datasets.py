@@ -26,7 +26,8 @@ class Dataset(Protocol):
     `load(split, indices, dtype)` returns images (len(indices), C, H, W) of `dtype` and labels
     (len(indices),), int64, of exactly these indices of the split, in this order; it reads no other
     image, so each rank loads only its slice. Pixels have about zero mean and unit variance.
-    It raises DataError (E066) where an image cannot be decoded.
+    It raises DataError: E066 where an image cannot be read, E061 or E062 where a file of images is
+    not as it was when it was opened.
     """
 
     @property
@@ -38,12 +39,16 @@ class Dataset(Protocol):
         """What it is, and what is held out for testing, in one sentence."""
 
     @property
+    def inputs(self) -> int:
+        """How many inputs of a network it fills with images, beside the labels: 1 for all known."""
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of every image."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes' names; a label is an index into them."""
+        """The classes' names, text on one line each; a label is an index into them."""
 
     @property
     def train_size(self) -> int:

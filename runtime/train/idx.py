@@ -11,16 +11,21 @@ import math
 import os
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, cast
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from netc.errors import escaped
 
 from ..io.problems import data_error, folder, reason, unreadable
 from .calls import text, whole
 from .images import ByteImages, Part, check_labels
 from .pictures import Preparation, decode
+from .stored import Stored
 
 _MEAN, _STD = 33.32, 78.57
 """Of MNIST's training images; other idx data gets the same scale."""
@@ -40,8 +45,8 @@ def idx(directory: str, classes: int | None = None) -> ByteImages:
     """The idx files in `directory`: train-images and -labels, t10k-images and -labels.
 
     Images have three dimensions (n, H, W), one channel, or four (n, C, H, W). The files do not say
-    how many classes there are: it is `classes`, or the highest training label and one. Plain files
-    are mapped, compressed ones unpacked into memory. Held out is t10k.
+    how many classes there are: it is `classes`, or the highest training label and one. Images in
+    plain files are read when asked for, compressed ones unpacked into memory. Held out is t10k.
 
     Raises DataError: E061 where a file is missing, E062 where one is malformed or cut short, E063
     where images and labels disagree, E064 where a label is out of range, E065 without images.
@@ -50,10 +55,10 @@ def idx(directory: str, classes: int | None = None) -> ByteImages:
     train, train_labels = _part(place, "train")
     test, test_labels = _part(place, "t10k")
     _check_same_shape(place, train, test)
-    count = int(train.labels.max()) + 1 if classes is None else whole("'classes'", classes, 1)
+    count = int(train.labels.max()) + 1 if classes is None else whole("'classes'", classes, 1, 256)
     check_labels(train.labels, count, train_labels)
     check_labels(test.labels, count, test_labels)
-    description = (
+    description = escaped(
         f"idx images in '{place}', {len(train.labels):,} training images; "
         f"{len(test.labels):,} held-out images: t10k"
     )
@@ -61,38 +66,56 @@ def idx(directory: str, classes: int | None = None) -> ByteImages:
     return ByteImages("idx", description, names, (_MEAN,), (_STD,), train, test)
 
 
-def read_idx(path: Path, dimensions: frozenset[int]) -> NDArray[np.uint8]:
-    """The array in an idx file of unsigned bytes with one of these numbers of dimensions.
-
-    Raises DataError: E061 where it cannot be read, E062 where it is malformed or cut short.
-    """
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The file; DataError, E061 or E062, where it cannot be read or unpacked meanwhile."""
     try:
         with open(path, "rb") as file:
-            compressed = file.read(2) == _GZIP_MAGIC
-            file.seek(0)
-            read = _read_compressed if compressed else _map
-            return read(file, path, dimensions)
+            yield file
     except (gzip.BadGzipFile, zlib.error, EOFError) as problem:
         message = f"'{path}' does not unpack: {reason(problem).rstrip('.')}."
         raise data_error("E062", message, _COPY_AGAIN) from problem
+    except MemoryError as problem:
+        message = f"'{path}' does not fit in memory when it is unpacked."
+        raise data_error(
+            "E062", message, "unpack it with gunzip; images stay in a plain file"
+        ) from problem
     except OSError as problem:
         raise unreadable(path, problem, _HELP) from problem
+
+
+def _images(path: Path) -> NDArray[np.uint8] | Stored:
+    """Images (n, C, H, W): left in a plain file, unpacked into memory from another."""
+    with _opened(path) as file:
+        if _is_compressed(file):
+            shape, content = _content(file, path, frozenset({3, 4}))
+            return content.reshape(_as_images(shape))
+        shape = _header(file, path, frozenset({3, 4}))
+        start, nbytes = file.tell(), os.fstat(file.fileno()).st_size
+        _check_length(path, shape, nbytes - start)
+        return Stored(path, nbytes, start, math.prod(shape[1:]), _as_images(shape))
+
+
+def _labels(path: Path) -> NDArray[np.int64]:
+    with _opened(path) as file:
+        return _content(file, path, frozenset({1}))[1].astype(np.int64)
+
+
+def _as_images(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape if len(shape) == 4 else (shape[0], 1, *shape[1:])
 
 
 def _part(place: Path, split: str) -> tuple[Part, Path]:
     """The images and labels of a split, and the labels' file, to name it."""
     images_path = _find(place, f"{split}-images", ("idx3", "idx4"))
     labels_path = _find(place, f"{split}-labels", ("idx1",))
-    images = read_idx(images_path, frozenset({3, 4}))
-    labels = read_idx(labels_path, frozenset({1})).astype(np.int64)
+    images, labels = _images(images_path), _labels(labels_path)
     if len(images) != len(labels):
         message = (
             f"'{images_path}' has {len(images):,} images, but '{labels_path}' has "
             f"{len(labels):,} labels."
         )
         raise data_error("E063", message, "one of the two is of another data set")
-    if images.ndim == 3:
-        images = images[:, np.newaxis]
     return Part((images,), labels), labels_path
 
 
@@ -101,29 +124,31 @@ def _find(place: Path, stem: str, kinds: tuple[str, ...]) -> Path:
     for kind in kinds:
         for name in (f"{stem}-{kind}-ubyte", f"{stem}.{kind}-ubyte"):
             for path in (place / name, place / f"{name}.gz"):
-                if path.exists():
+                if os.path.isfile(path):
                     return path
     message = f"there is no file '{stem}-{kinds[0]}-ubyte', plain or .gz, in '{place}'."
     raise data_error("E061", message, _HELP)
 
 
-def _map(file: IO[bytes], path: Path, dimensions: frozenset[int]) -> NDArray[np.uint8]:
-    shape = _header(file, path, dimensions)
-    start = file.tell()
-    _check_length(path, shape, os.fstat(file.fileno()).st_size - start)
-    return np.memmap(file, np.uint8, "r", start, shape)
+def _is_compressed(file: BinaryIO) -> bool:
+    found = file.read(2) == _GZIP_MAGIC
+    file.seek(0)
+    return found
 
 
-def _read_compressed(file: IO[bytes], path: Path, dimensions: frozenset[int]) -> NDArray[np.uint8]:
-    with gzip.open(file) as unpacked:
-        stream = cast(IO[bytes], unpacked)
+def _content(
+    file: BinaryIO, path: Path, dimensions: frozenset[int]
+) -> tuple[tuple[int, ...], NDArray[np.uint8]]:
+    """The shape and all elements of a file, unpacked."""
+    with gzip.open(file) if _is_compressed(file) else nullcontext(file) as opened:
+        stream = cast(BinaryIO, opened)
         shape = _header(stream, path, dimensions)
         content = _read_pieces(stream, math.prod(shape) + 1)
     _check_length(path, shape, len(content))
-    return np.frombuffer(content, np.uint8).reshape(shape)
+    return shape, np.frombuffer(content, np.uint8)
 
 
-def _read_pieces(stream: IO[bytes], most: int) -> bytearray:
+def _read_pieces(stream: BinaryIO, most: int) -> bytearray:
     """Up to `most` bytes; in pieces, so that a wrong header cannot claim all memory at once."""
     content = bytearray()
     while len(content) < most and (piece := stream.read(min(_PIECE_BYTES, most - len(content)))):
@@ -131,7 +156,7 @@ def _read_pieces(stream: IO[bytes], most: int) -> bytearray:
     return content
 
 
-def _header(stream: IO[bytes], path: Path, dimensions: frozenset[int]) -> tuple[int, ...]:
+def _header(stream: BinaryIO, path: Path, dimensions: frozenset[int]) -> tuple[int, ...]:
     """The shape that the header announces; leaves the stream at the first element."""
     magic = stream.read(4)
     wanted = [bytes([0, 0, _UNSIGNED_BYTE, count]) for count in sorted(dimensions)]

@@ -1,9 +1,11 @@
-"""Folders of pictures, one folder a class: root/train/<class>/* and root/val/<class>/*."""
+"""Folders of pictures, one folder a class: root/train/<class>/** and root/val/<class>/**."""
 
 from __future__ import annotations
 
+import os
+import time
+from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from netc.errors import did_you_mean
+from netc.errors import DataError, Diagnostic, did_you_mean, escaped
 
-from ..io.problems import data_error, folder, unreadable
+from ..io.problems import data_error, folder
 from .calls import text, whole
 from .images import Split, normalize, row_numbers
+from .listing import entries, is_folder, left_out, pictures_below
 from .pictures import Preparation, Shape, decode
 
 _MEAN = (123.675, 116.28, 103.53)
@@ -23,8 +26,15 @@ _STD = (58.395, 57.12, 57.375)
 """Of ImageNet's training images, red, green and blue, in units of a byte."""
 _KEPT = 224 / 256
 """The part of the short side that the centre crop keeps (K. Simonyan, A. Zisserman, 2014)."""
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp"})
 _HELP = "lay the pictures out as train/<class>/*.jpg and val/<class>/*.jpg (or test/), or .png"
+_LARGEST = 1 << 16
+"""Height and width in pixels; no picture of that size is read."""
+_NAMED = 20
+"""Pictures that cannot be read, of those that a message names."""
+_LOOK_SECONDS = 60.0
+"""How long the other pictures are looked at where one cannot be read."""
+_LOOK_AT_ONCE = 256
+"""Pictures handed to the threads at a time, so that a large data set takes little memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +65,11 @@ class ImageFolder:
     """The word that names it in a recipe."""
 
     @property
+    def inputs(self) -> int:
+        """How many inputs of a network it fills."""
+        return 1
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of every image."""
         return 3, self.size, self.size
@@ -74,36 +89,54 @@ class ImageFolder:
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Images (len(indices), 3, size, size), normalized, and labels of these indices.
 
-        Raises DataError (E066) where a file cannot be decoded.
+        Raises DataError (E066) where a file cannot be read. It names the other such files of the
+        data set too, as far as a minute is enough to look.
         """
         part = self.train if split == "train" else self.test
         rows = row_numbers(indices, len(part.labels))
-        pixels = np.empty((len(rows), *self.image_shape), np.uint8)
-        with ThreadPoolExecutor() as pool:
-            decoded = pool.map(lambda row: picture(part.paths[row], self.image_shape), rows)
-            for image, found in zip(pixels, decoded, strict=True):
-                image[:] = found
+        try:
+            pixels = PICTURES.load([part.paths[row] for row in rows], self.image_shape)
+        except DataError as problem:
+            raise self._all_unread(problem) from problem
         return normalize(pixels, _MEAN, _STD, dtype), part.labels[rows]
+
+    def _all_unread(self, problem: DataError) -> DataError:
+        """`problem`, and what is wrong with other pictures of the data set."""
+        told = dict.fromkeys(problem.diagnostics)
+        paths = self.train.paths + self.test.paths
+        looked, until = 0, time.monotonic() + _LOOK_SECONDS
+        while looked < len(paths) and (not looked or time.monotonic() < until):
+            some = paths[looked : looked + _LOOK_AT_ONCE]
+            told |= dict.fromkeys(PICTURES.problems(some, self.image_shape))
+            looked += len(some)
+        more = f", of which {len(told) - _NAMED:,} are not named here" if len(told) > _NAMED else ""
+        text = (
+            f"{looked:,} of the {len(paths):,} pictures were looked at; "
+            f"{len(told):,} cannot be read{more}."
+        )
+        return DataError(*list(told)[:_NAMED], Diagnostic("", text, severity="note"))
 
 
 def imagefolder(directory: str, *, size: int = 224) -> ImageFolder:
-    """The pictures in `directory`/train/<class>/, held out those in val/ or test/.
+    """The pictures in `directory`/train/<class>/ and below, held out those in val/ or test/.
 
     Only names are read now. Of each picture the centre square, 224/256 of its short side, is
     resized to `size` x `size` pixels, three channels. Raises DataError: E061 where a folder is
-    missing, E064 where a held-out class is no training class, E065 without classes or images.
+    missing, E064 where a held-out class is no training class or a class's name is no text, E065
+    without classes or images.
     """
     place = folder(Path(text("the folder of 'imagefolder'", directory)), _HELP)
-    whole("'size'", size, 1)
+    whole("'size'", size, 1, _LARGEST)
     training = folder(place / "train", _HELP)
-    held_out = folder(place / ("val" if (place / "val").exists() else "test"), _HELP)
-    classes = _folders(training)
-    train, test = _pictures(training, classes), _pictures(held_out, classes)
-    description = (
-        f"pictures in '{place}', {len(train.paths):,} training images; "
-        f"{len(test.paths):,} held-out images: {held_out.name}"
+    held_out = folder(place / ("val" if os.path.exists(place / "val") else "test"), _HELP)
+    others: Counter[str] = Counter()
+    classes = _folders(training, Counter())
+    train, test = (_pictures(each, classes, others) for each in (training, held_out))
+    description = escaped(
+        f"pictures in '{place}', {len(train.paths):,} training images in {len(classes):,} "
+        f"class{'es' * (len(classes) > 1)}; {len(test.paths):,} held-out images: {held_out.name}"
     )
-    return ImageFolder(description, classes, size, train, test)
+    return ImageFolder(description + left_out(others), classes, size, train, test)
 
 
 def picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
@@ -115,38 +148,50 @@ PICTURES = Preparation("the centre of the picture, scaled as ImageNet's", pictur
 """Any picture as one of the data set."""
 
 
-def _folders(place: Path) -> tuple[str, ...]:
-    """The names of the class folders in `place`, sorted; there is at least one."""
-    try:
-        names = [path.name for path in place.iterdir() if path.is_dir()]
-    except OSError as problem:
-        raise unreadable(place, problem, _HELP) from problem
-    if visible := tuple(sorted(name for name in names if not name.startswith("."))):
-        return visible
+def _folders(place: Path, others: Counter[str]) -> tuple[str, ...]:
+    """The names of the class folders in `place`, sorted; there is at least one.
+
+    What else is there is added to `others`.
+    """
+    names = []
+    for entry in entries(place, _HELP):
+        if entry.name.startswith("."):
+            others["hidden"] += 1
+        elif is_folder(entry):
+            names.append(_checked_name(place, entry.name))
+        else:
+            others["outside the classes' folders"] += 1
+    if names:
+        return tuple(names)
     raise data_error("E065", f"'{place}' holds no classes: it has no folders.", _HELP)
 
 
-def _pictures(place: Path, classes: tuple[str, ...]) -> Pictures:
-    """The pictures of every class folder in `place`, which must be of `classes`."""
+def _checked_name(place: Path, name: str) -> str:
+    """The name of a class, which checkpoints and other programs get as text."""
+    if name == escaped(name):
+        return name
+    message = f"the name of the class folder '{place / name}' is no text of UTF-8 on one line."
+    raise data_error("E064", message, "rename the folder, and that of the held-out images")
+
+
+def _pictures(place: Path, classes: tuple[str, ...], others: Counter[str]) -> Pictures:
+    """The pictures of every class folder in `place`, which must be of `classes`.
+
+    What is left out is added to `others`.
+    """
     paths: list[Path] = []
     labels: list[int] = []
-    for name in _folders(place):
+    for name in _folders(place, others):
         if name not in classes:
             message = f"'{place / name}' is no class: there is no training folder '{name}'."
             raise data_error("E064", message, did_you_mean(name, classes) + _HELP)
-        found = _files(place / name)
-        paths += found
-        labels += [classes.index(name)] * len(found)
+        found = pictures_below(place / name, _HELP)
+        if not found.pictures:
+            here = left_out(found.others).removeprefix("; ")
+            message = f"'{place / name}' holds no pictures{here and f': {here}'}."
+            help = "pictures end in .jpg, .png, .tif, or as other formats that Pillow reads"
+            raise data_error("E065", message, help)
+        others += found.others
+        paths += found.pictures
+        labels += [classes.index(name)] * len(found.pictures)
     return Pictures(tuple(paths), np.array(labels, np.int64))
-
-
-def _files(place: Path) -> list[Path]:
-    """The pictures in one class folder, sorted; there is at least one."""
-    try:
-        found = sorted(path for path in place.iterdir() if path.suffix.lower() in _SUFFIXES)
-    except OSError as problem:
-        raise unreadable(place, problem, _HELP) from problem
-    if found := [path for path in found if not path.name.startswith(".")]:
-        return found
-    endings = ", ".join(sorted(_SUFFIXES))
-    raise data_error("E065", f"'{place}' holds no pictures.", f"pictures end in {endings}")

@@ -1,4 +1,4 @@
-"""Images that lie as bytes in arrays or mapped files: what digits, idx and cifar10 share."""
+"""Images that lie as bytes in arrays or files: what digits, idx and cifar10 share."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..io.problems import data_error
+from .stored import Stored
 
 Split = Literal["train", "test"]
 
@@ -18,18 +19,19 @@ Split = Literal["train", "test"]
 class Part:
     """The images of one split, in one or more chunks (files), and their labels."""
 
-    chunks: tuple[NDArray[np.uint8], ...] = field(repr=False)
-    """Arrays (n, C, H, W), in memory or mapped; image i of the split is counted through them."""
+    chunks: tuple[NDArray[np.uint8] | Stored, ...] = field(repr=False)
+    """(n, C, H, W), in memory or in files; image i of the split is counted through them."""
     labels: NDArray[np.int64] = field(repr=False)
     """One class index an image."""
 
     def pixels(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The images `rows`, copied; no other image is read."""
+        """The images `rows`, copied; no other image is read. Raises DataError as `Stored`."""
         out = np.empty((len(rows), *self.chunks[0].shape[1:]), np.uint8)
         start = 0
         for chunk in self.chunks:
             here = (rows >= start) & (rows < start + len(chunk))
-            out[here] = chunk[rows[here] - start]
+            if here.any():
+                out[here] = chunk[rows[here] - start]
             start += len(chunk)
         return out
 
@@ -54,6 +56,11 @@ class ByteImages:
     """The held-out images."""
 
     @property
+    def inputs(self) -> int:
+        """How many inputs of a network it fills."""
+        return 1
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of every image."""
         channels, height, width = self.train.chunks[0].shape[1:]
@@ -72,7 +79,10 @@ class ByteImages:
     def load(
         self, split: Split, indices: Sequence[int] | NDArray[np.int64], dtype: DTypeLike
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Images (len(indices), C, H, W), normalized, and labels of these indices of the split."""
+        """Images (len(indices), C, H, W), normalized, and labels of these indices of the split.
+
+        Raises DataError (E061, E062) where a file is not as it was any more.
+        """
         part = self.train if split == "train" else self.test
         rows = row_numbers(indices, len(part.labels))
         return normalize(part.pixels(rows), self.mean, self.std, dtype), part.labels[rows]

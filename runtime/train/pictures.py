@@ -1,21 +1,27 @@
-"""Picture files as a network takes them: decoded, cropped, resized and scaled."""
+"""Picture files as a network takes them: decoded, turned, cropped, resized and scaled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.errors import DataError
+from netc.errors import DataError, Diagnostic
 
 from ..io.problems import data_error, reason
+from .modes import UndefinedError, to_bytes, upright
 
 Shape = tuple[int, int, int]
 """(C, H, W); pictures have one channel, grey, or three: red, green and blue."""
+
+_NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
+"""Formats that Pillow knows by name, and leaves to other programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,7 @@ class Preparation:
     description: str
     """What is done, for people: 'the centre of the picture, RGB'."""
     read: Callable[[Path, Shape], NDArray[np.uint8]]
-    """The bytes (C, H, W) of a file; DataError (E066) where it cannot be decoded."""
+    """The bytes (C, H, W) of a file; DataError (E066) where it cannot be read."""
     mean: tuple[float, ...]
     """The value that becomes 0, one for all channels or one a channel; in units of a byte."""
     std: tuple[float, ...]
@@ -37,9 +43,25 @@ class Preparation:
     def load(self, paths: Sequence[Path], shape: Shape) -> NDArray[np.uint8]:
         """The bytes (len(paths), C, H, W) of these files.
 
-        Raises DataError (E066) with all files that cannot be decoded.
+        Raises DataError (E066) with all files that cannot be read.
         """
+        out = np.empty((len(paths), *shape), np.uint8)
+        told: list[Diagnostic] = []
+        for image, found in zip(out, self._each(paths, shape), strict=True):
+            if isinstance(found, DataError):
+                told += found.diagnostics
+            else:
+                image[:] = found
+        if told:
+            raise DataError(*told)
+        return out
 
+    def problems(self, paths: Sequence[Path], shape: Shape) -> list[Diagnostic]:
+        """What is wrong with those of these files that cannot be read."""
+        found = [each for each in self._each(paths, shape) if isinstance(each, DataError)]
+        return [told for each in found for told in each.diagnostics]
+
+    def _each(self, paths: Sequence[Path], shape: Shape) -> Iterator[NDArray[np.uint8] | DataError]:
         def attempt(path: Path) -> NDArray[np.uint8] | DataError:
             try:
                 return self.read(path, shape)
@@ -47,33 +69,64 @@ class Preparation:
                 return problem
 
         with ThreadPoolExecutor() as pool:
-            found = list(pool.map(attempt, paths))
-        problems = [each for each in found if isinstance(each, DataError)]
-        if problems:
-            raise DataError(*(told for each in problems for told in each.diagnostics))
-        return np.stack([each for each in found if not isinstance(each, DataError)])
+            yield from pool.map(attempt, paths)
+
+
+@cache
+def readable() -> tuple[tuple[str, ...], frozenset[str]]:
+    """The formats that are read, as Pillow calls them, and the endings of their files' names."""
+    # Imported here: compiling and planning need no pictures.
+    from PIL import Image
+
+    # What Pillow warns of is no fault, or raises too: alpha in palettes, large pictures, bad EXIF.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    endings = Image.registered_extensions()
+    formats = (Image.OPEN.keys() | {"MPO"}) - _NOT_DECODED
+    return (
+        tuple(sorted(formats & Image.OPEN.keys())),
+        frozenset(ending.lower() for ending, kind in endings.items() if kind in formats),
+    )
 
 
 def decode(path: Path, shape: Shape, kept: float | None = None) -> NDArray[np.uint8]:
     """A picture as bytes of `shape` (C, H, W); DataError (E066) where it cannot be read.
 
-    The whole picture is stretched to height and width; or, with `kept`, that part of its largest
-    centred rectangle of their proportion is. Crop and resize are one step, so that a long, thin
-    picture takes no more memory than others.
+    The whole picture, upright, is stretched to height and width; or, with `kept`, that part of its
+    largest centred rectangle of their proportion is. Crop and resize are one step, so that a long,
+    thin picture takes no more memory than others. Of several frames the first is taken.
     """
-    # Imported here: compiling and planning need no pictures.
     from PIL import Image
 
     channels, height, width = shape
+    formats, _ = readable()
     try:
-        with Image.open(path) as picture:
-            colours = picture.convert("L" if channels == 1 else "RGB")
+        # From an open file: Pillow maps one that it opens, and then a cut ends the process.
+        with open(path, "rb") as file, Image.open(file, formats=formats) as picture:
+            picture.load()
+            colours = upright(picture, to_bytes(picture, "L" if channels == 1 else "RGB"))
         box = None if kept is None else _centre(colours.size, (width, height), kept)
         resized = colours.resize((width, height), Image.Resampling.BILINEAR, box)
         return np.asarray(resized).reshape(height, width, channels).transpose(2, 0, 1)
     except Exception as problem:  # Pillow's decoders raise nearly every kind on damaged files
-        message = f"cannot decode the image '{path}': {reason(problem).rstrip('.')}."
-        raise data_error("E066", message, "remove the file, or copy it again") from problem
+        raise _unread(path, problem) from problem
+
+
+def _unread(path: Path, problem: Exception) -> DataError:
+    """What is wrong with a picture, and the remedy for that."""
+    from PIL import Image, UnidentifiedImageError
+
+    verb, why, help = "decode", reason(problem), "it is damaged: copy it again, or leave it out"
+    if isinstance(problem, Image.DecompressionBombError | MemoryError):
+        why = "it is too large"
+        help = f"save it smaller: at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels are read"
+    elif isinstance(problem, UndefinedError):
+        help = "save it as PNG or TIFF with 8 or 16 bits of grey, or as colours with 8 bits each"
+    elif isinstance(problem, UnidentifiedImageError):
+        why = "it is of no format that is read"
+        help = "it is damaged or of another kind: copy it again, save it as PNG, or leave it out"
+    elif isinstance(problem, OSError) and problem.errno is not None:
+        verb, help = "read", "check that there is a file of this name, and that you may read it"
+    return data_error("E066", f"cannot {verb} the image '{path}': {why.rstrip('.')}.", help)
 
 
 def _centre(

@@ -95,6 +95,8 @@ def test_nothing_to_do() -> None:
         (("flop", (), {}), "there is no augmentation 'flop'.\n     = help: did you mean 'flip'? "),
         (("shift", (), {}), "missing a required argument: 'pixels'."),
         (("crop", (-1,), {}), "is -1, not a whole number of at least 0."),
+        (("shift", (10**30,), {}), "is 1000000000000000000000000000000, more than 65,536."),
+        (("shift", (float("inf"),), {}), "is inf, not a whole number"),
     ],
 )
 def test_wrong_augmentations(spec: Spec, said: str, complains: Callable[..., Any]) -> None:

@@ -104,6 +104,7 @@ def test_cifar10(tmp_path: Path, make_cifar: Builder) -> None:
     records = make_cifar(tmp_path)
     dataset = cifar10(str(tmp_path))
     assert dataset.classes[0] == "airplane" and len(dataset.classes) == 10
+    assert dataset.inputs == digits().inputs == 1
     assert (dataset.train_size, dataset.test_size) == (15, 3)
     images, labels = dataset.load("train", [14, 0, 4], np.float64)
     mean, std = np.reshape(dataset.mean, (3, 1, 1)), np.reshape(dataset.std, (3, 1, 1))
@@ -121,7 +122,10 @@ def test_imagefolder(tmp_path: Path, make_folder: Builder, held_out: str) -> Non
     dataset = imagefolder(str(tmp_path), size=8)
     assert dataset.classes == ("cat", "dog") and dataset.image_shape == (3, 8, 8)
     assert (dataset.train_size, dataset.test_size) == (6, 2)
-    assert dataset.description.endswith(f"6 training images; 2 held-out images: {held_out}")
+    assert dataset.description.endswith(
+        f"6 training images in 2 classes; 2 held-out images: {held_out}; "
+        "2 other files left out: .txt, hidden"
+    )
     assert_loads_by_index(dataset)
 
 
@@ -240,6 +244,9 @@ def test_malformed_cifar(tmp_path: Path, make_cifar: Builder, complains: Complai
     path.unlink()
     with complains("E061", f"cannot read '{path}': No such file or directory.", "= help: "):
         cifar10(str(tmp_path))
+    (tmp_path / "batches.meta.txt").write_bytes(b"cat\xff\n" * 10)
+    with complains("E062", "batches.meta.txt' is no text of UTF-8: "):
+        cifar10(str(tmp_path))
     (tmp_path / "batches.meta.txt").write_text("cat\ndog\n")
     with complains("E062", "batches.meta.txt' names 2 classes; CIFAR-10 has 10."):
         cifar10(str(tmp_path))
@@ -259,7 +266,7 @@ def test_malformed_imagefolder(tmp_path: Path, make_folder: Builder, complains: 
         dataset.load("train", [4], np.float32)
     for path in (tmp_path / "train" / "cat").iterdir():
         path.unlink()
-    with complains("E065", f"'{tmp_path}/train/cat' holds no pictures.", "pictures end in .bmp"):
+    with complains("E065", f"'{tmp_path}/train/cat' holds no pictures.", "pictures end in .jpg"):
         imagefolder(str(tmp_path))
     shutil.rmtree(tmp_path / "train")
     (tmp_path / "train").mkdir()
@@ -304,10 +311,41 @@ def test_open_imagefolder_takes_the_networks_size(
         ("idx", (3,), {}, "the folder of 'idx' is 3, not a text"),
         ("imagefolder", (".",), {"size": 0}, "'size' is 0, not a whole number of at least 1."),
         ("imagefolder", (".",), {"size": True}, "'size' is True, not a whole number"),
+        ("imagefolder", (".",), {"size": float("nan")}, "'size' is nan, not a whole number"),
+        (
+            "imagefolder",
+            (".",),
+            {"size": 10**30},
+            "'size' is 1000000000000000000000000000000, more",
+        ),
+        (
+            "imagefolder",
+            (".",),
+            {"size": 10**9999},
+            "is a number of thousands of digits, more than",
+        ),
+        ("idx", ("{idx}",), {"classes": 257}, "'classes' is 257, more than 256."),
+        ("idx", ("{idx}",), {"classes": 0}, "'classes' is 0, not a whole number of at least 1."),
     ],
 )
 def test_wrong_calls(
-    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], said: str, complains: Complains
+    tmp_path: Path,
+    make_idx: Builder,
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    said: str,
+    complains: Complains,
 ) -> None:
+    if args == ("{idx}",):
+        make_idx(tmp_path)
+        args = (str(tmp_path),)
     with complains("E060", said):
         open_dataset(name, args, kwargs, (1, 8, 8), 10)
+
+
+@pytest.mark.parametrize("name", ["idx", "cifar10", "imagefolder"])
+@pytest.mark.parametrize("place", ["n" * 300, "a\0b", "/dev/null/x"])
+def test_folders_that_cannot_be(name: str, place: str, complains: Complains) -> None:
+    with complains("E061", "n" * 300 if "n" * 300 in place else place.replace("\0", r"\x00")):
+        open_dataset(name, (place,), {}, (3, 8, 8), 10)

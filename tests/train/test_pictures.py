@@ -95,6 +95,26 @@ def test_grey_without_a_data_set(tmp_path: Path) -> None:
     assert np.allclose(prepared(None, [tmp_path / "a.png"], (1, 4, 4)), 0.2)
 
 
+def test_each_fault_has_its_remedy(
+    tmp_path: Path, complains: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, torn, text = (tmp_path / name for name in ("good.png", "torn.png", "text.png"))
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 30), np.uint8)).save(good)
+    torn.write_bytes(good.read_bytes()[:300])
+    text.write_text("no picture")
+    for path, said, remedy in (
+        (tmp_path / "none", "cannot read the image", "check that there is a file of this name"),
+        (tmp_path, "cannot read the image", "check that there is a file of this name"),
+        (torn, "cannot decode the image", "it is damaged: copy it again, or leave it out"),
+        (text, "it is of no format that is read.", "it is damaged or of another kind: copy it"),
+    ):
+        with complains("E066", f"'{path}'", said, f"= help: {remedy}"):
+            decode(path, (1, 4, 4))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 440)
+    with complains("E066", "it is too large.", "save it smaller: at most 880 pixels are read"):
+        decode(good, (1, 4, 4))
+
+
 @pytest.mark.parametrize("top", [1, 2, 5, 9])
 def test_the_highest_scores(top: int) -> None:
     """Ties included: they go to the lower class, as a stable sort has it."""

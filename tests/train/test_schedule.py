@@ -37,6 +37,8 @@ def test_values(schedule: tuple[str, Mapping[str, object]], rates: dict[int, flo
         (("step", {"every": 0, "gamma": 0.1}), "'every' of 'step', in epochs, is 0, not a number"),
         (("step", {"every": 1, "gamma": float("nan")}), "'gamma' of 'step' is nan, not a number"),
         (("poly", {"power": "2"}), "'power' of 'poly' is '2', not a number above 0."),
+        (("poly", {"power": float("nan")}), "'power' of 'poly' is nan, not a number above 0."),
+        (("poly", {"power": 10**400}), "not a number above 0."),
     ],
 )
 def test_wrong_schedules(
