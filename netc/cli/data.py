@@ -7,7 +7,7 @@ import ast
 from pathlib import Path
 from typing import Any
 
-from netc.errors import DataError, Diagnostic, UsageError
+from netc.errors import DataError, Diagnostic, UsageError, clip, escaped
 from netc.ir.program import Bundle
 from netc_runtime.io.checkpoint import classes_in, meta_of
 from netc_runtime.io.problems import data_error, unreadable
@@ -38,7 +38,8 @@ def open_data(options: argparse.Namespace, bundle: Bundle) -> Dataset:
 def class_names(options: argparse.Namespace, bundle: Bundle, weights: Path) -> tuple[str, ...]:
     """What the classes are called: by the file asked for, the weights' file, the data set, or 0 up.
 
-    Raises DataError where the file asked for cannot be read (E061) or has another number (E067).
+    They are escaped, fit to be shown. Raises DataError where the file asked for cannot be read
+    (E061) or has another number (E067).
     """
     count: int = bundle.fact("classes")
     if options.classes is not None:
@@ -46,18 +47,24 @@ def class_names(options: argparse.Namespace, bundle: Bundle, weights: Path) -> t
     names = classes_in(meta_of(weights))
     if names is None or len(names) != count:
         names = _names_of_data(options, bundle)
-    return names or tuple(map(str, range(count)))
+    return tuple(map(escaped, names or map(str, range(count))))
 
 
 def _names_in(path: Path, count: int) -> tuple[str, ...]:
     try:
-        names = tuple(path.read_text(encoding="utf-8").rstrip().splitlines())
-    except (OSError, UnicodeDecodeError) as error:
+        lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
+    except OSError as error:
         raise unreadable(path, error) from None
+    except UnicodeDecodeError as error:
+        raise unreadable(path, error, "save it as text in UTF-8, one name a line.") from None
+    names = tuple(escaped(line.strip()) for line in lines)
+    help = "write one name a line, in the order of the classes."
+    if "" in names:
+        raise data_error("E067", f"line {names.index('') + 1} of '{path}' is empty.", help)
     if len(names) != count:
         message = f"'{path}' names {len(names):,} classes; the network tells {count:,} apart."
-        raise data_error("E067", message, "write one name a line, in the order of the classes.")
-    return tuple(name.strip() for name in names)
+        raise data_error("E067", message, help)
+    return names
 
 
 def _names_of_data(options: argparse.Namespace, bundle: Bundle) -> tuple[str, ...]:
@@ -74,10 +81,13 @@ def _parse(text: str) -> DataCall:
         tree = ast.parse(text.strip(), mode="eval").body
         if isinstance(tree, ast.Name):
             return tree.id, (), {}
-        assert isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name)
-        args = tuple(ast.literal_eval(a) for a in tree.args)
-        return tree.func.id, args, {str(k.arg): ast.literal_eval(k.value) for k in tree.keywords}
-    except (SyntaxError, ValueError, AssertionError):
-        message = f"'--data {text}' is not a data set."
-        hint = "write it as in a recipe, for example --data 'idx(\"folder\")'."
-        raise UsageError(Diagnostic("E051", message, help=hint)) from None
+        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
+            args = tuple(ast.literal_eval(a) for a in tree.args)
+            named = {k.arg: ast.literal_eval(k.value) for k in tree.keywords if k.arg}
+            if len(named) == len(tree.keywords):
+                return tree.func.id, args, named
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        pass
+    message = f"'--data {clip(text, 80)}' is not a data set."
+    hint = "write it as in a recipe, for example --data 'idx(\"folder\")'."
+    raise UsageError(Diagnostic("E051", message, help=hint))

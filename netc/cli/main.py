@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import json
 import os
 import sys
@@ -37,6 +38,10 @@ RUNNING = ("run", "eval", "predict", "profile")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal cannot show of a name is escaped; it is no reason to fail.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
     options.json = getattr(options, "json", False)
     try:

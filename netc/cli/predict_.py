@@ -23,7 +23,7 @@ from netc.cli.session import (
     out_folder,
     restored_session,
 )
-from netc.errors import Diagnostic, UsageError
+from netc.errors import Diagnostic, UsageError, escaped
 from netc.ir.program import Bundle
 from netc_runtime.comm.ranks import Alone, Ranks
 from netc_runtime.io.problems import data_error
@@ -58,7 +58,7 @@ def _run(
         found = _probabilities(session, prepared, pixels, file)
     if not options.json:
         assumed = "" if call else ", as no data set is named"
-        print(f"weights   {file}")
+        print(f"weights   {escaped(str(file))}")
         print(f"pictures  {prepared.description}{assumed}")
     for image, probabilities in zip(options.images, found, strict=True):
         _show(options, image, probabilities, names)
@@ -95,8 +95,8 @@ def _show(
         classes = [
             {"class": names[k], "index": k, "probability": float(probabilities[k])} for k in best
         ]
-        json_line(event="prediction", image=image, classes=classes)
+        json_line(event="prediction", image=escaped(image), classes=classes)
         return
-    print(f"\n{image}")
+    print(f"\n{escaped(image)}")
     for k in best:
         print(f"{100 * probabilities[k]:7.2f} %  {names[k]}")

@@ -1,6 +1,7 @@
 """`netc eval`, `netc predict` and `netc run --weights`, as a person calls them."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import pytest
 from PIL import Image
 
 import netc_models
-from netc.cli.main import main
+from netc.cli.data import class_names
+from netc.cli.main import main, parser
+from netc.cli.session import load_bundle
 from netc_runtime.io.checkpoint import latest, load, save
 from netc_runtime.train.digits import digits
 
@@ -237,6 +240,51 @@ def test_a_compiled_program_predicts_without_the_compiler(trained, tmp_path, pic
     assert loaded == "[]"
 
 
+@pytest.mark.parametrize(
+    "content", [b"\xef\xbb\xbfa\r\nb\r\n", b"a\nb", b"a\r\nb\r\n\r\n", b" a \nb\n"]
+)
+def test_names_of_classes_as_editors_write_them(tmp_path, pets, content):
+    """With a byte order mark, with line ends of Windows, with an empty line at the end."""
+    net, _ = pets
+    file = tmp_path / "names.txt"
+    file.write_bytes(content)
+    bundle = load_bundle(parser().parse_args(["predict", str(net), "a.png"]))
+    options = parser().parse_args(["predict", str(net), "a.png", "--classes", str(file)])
+    assert class_names(options, bundle, tmp_path) == ("a", "b")
+
+
+def test_any_name_can_be_shown(trained, tmp_path, capsys):
+    """A strict terminal, and other programs, get what is no UTF-8 escaped."""
+    folder = tmp_path / os.fsdecode(b"w\xff")
+    shutil.copytree(trained, folder)
+    meta = {"classes": json.dumps([*"012345678", "\udcff\n"])}
+    save(folder / "step-99999999.safetensors", load(latest(trained))[0], meta)
+    picture = tmp_path / os.fsdecode(b"a\xfe\n.png")
+    Image.new("L", (8, 8)).save(picture)
+    options = ("predict", DIGITS, picture, "--weights", folder, "--top", 10)
+    (found,) = call(capsys, *options)
+    assert found["image"] == rf"{tmp_path}/a\xfe\n.png"
+    assert r"\xff\n" in [each["class"] for each in found["classes"]]
+    assert main([*map(str, options)]) == 0
+    out = capsys.readouterr().out
+    assert rf"weights   {tmp_path}/w\xff/step-99999999.safetensors" in out.splitlines()
+    assert rf"{tmp_path}/a\xfe\n.png" in out.splitlines()
+    picture.unlink()
+    assert r"/a\xfe\n.png': No such file" in error(capsys, *options, code=5)
+
+
+def test_a_terminal_that_lacks_characters_gets_them_escaped(pets):
+    net, folder = pets
+    folder.rename(folder.with_name("größe"))
+    net.write_text(PETS.format(folder=folder.with_name("größe")))
+    command = [sys.executable, "-m", "netc.cli.main", "run", net, "--steps", "1"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii:strict"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=net.parent, check=True
+    )
+    assert r"gr\xf6\xdfe', 12 training images" in done.stdout
+
+
 # --- run --weights ---
 
 
@@ -295,19 +343,28 @@ def test_missing_weights_are_fresh_ones(trained, tmp_path, capsys):
         (["predict", DIGITS, "{good}", "--classes", "{nine}"], 5, "names 9 classes; the network"),
         (["predict", DIGITS, "{good}", "--classes", "{good}"], 5, "error[E061]: cannot read"),
         (["predict", DIGITS, "{good}", "--data", "digit"], 5, "did you mean 'digits'?"),
+        (["predict", DIGITS, "{good}", "--classes", "{gap}"], 5, "line 3 of '{gap}' is empty."),
+        (["predict", DIGITS, "{good}", "--classes", "{good}"], 5, "help: save it as text in UTF-8"),
+        (["predict", DIGITS, "{tmp}/none.png"], 5, "help: check that there is a file of this name"),
+        (["eval", DIGITS, "--data", "idx('a', classes=1, classes=2)"], 2, "is not a data set."),
+        (["eval", DIGITS, "--data", "idx(**{{}})"], 2, "is not a data set."),
+        (["eval", DIGITS, "--data", "idx({{[]: 1}})"], 2, "is not a data set."),
+        (["eval", DIGITS, "--data", "idx(" + "-" * 9999 + "1)"], 2, "is not a data set."),
         (["predict", "{odd}", "{good}"], 5, "the network takes images of 5 channels"),
     ],
 )  # fmt: skip
 def test_mistakes(trained, tmp_path, capsys, arguments, code, message):
     names = {"tmp": tmp_path, "trained": trained, "good": tmp_path / "good.png",
-             "nine": tmp_path / "nine.txt", "odd": tmp_path / "odd.net"}  # fmt: skip
+             "nine": tmp_path / "nine.txt", "odd": tmp_path / "odd.net",
+             "gap": tmp_path / "gap.txt"}  # fmt: skip
     Image.new("L", (8, 8)).save(names["good"])
     names["nine"].write_text("a\n" * 9)
+    names["gap"].write_text("a\nb\n\n" + "c\n" * 7)
     names["odd"].write_text("net odd()\ninput image 5x8x8\nfc 10\nsoftmax_loss\n")
     filled = [a.format(**names) for a in arguments]
-    if arguments[0] == "predict" and "--out" not in arguments:
+    if "--out" not in arguments and "--weights" not in arguments and arguments[0] != "run":
         filled += ["--weights", str(trained)]
-    assert message in error(capsys, *filled, code=code)
+    assert message.format(**names) in error(capsys, *filled, code=code)
 
 
 def test_all_unreadable_pictures_are_named_and_none_is_predicted(trained, tmp_path, capsys):
