@@ -374,7 +374,7 @@ def joins(book: Book) -> None:
 
 
 def updates(book: Book) -> None:
-    """Steps of SGD. netc's velocity is PyTorch's buffer times minus the learning rate."""
+    """Steps of SGD at rates that stay: netc's velocity is PyTorch's buffer times minus the rate."""
     for lr, momentum, decay in [(0.1, 0.9, 0.01), (0.05, 0.0, 0.1), (0.3, 0.5, 0.0)]:
         w = leaf(normal(3, 4))
         sgd = torch.optim.SGD([w], lr, momentum, weight_decay=decay)

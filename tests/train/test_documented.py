@@ -1,0 +1,121 @@
+"""What docs/training.md says of the order of images and of updates is what happens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from netc_kernels import reference
+from netc_runtime.train.augment import augment, order
+
+PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+MASK = 2**64 - 1
+SEEDS = st.integers(-3, 2**65)
+EPOCHS = st.integers(0, 2**33)
+
+
+def example() -> dict[str, Any]:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    return names
+
+
+SHOWN = example()
+
+
+def philox(counter: tuple[int, ...], key: tuple[int, int]) -> tuple[int, ...]:
+    """Philox4x64-10, from the paper (Salmon et al. 2011, section 3.3 and table 2)."""
+    a, b, c, d = counter
+    left, right = key
+    for _ in range(10):
+        first, second = 0xD2E7470EE14C6C93 * a, 0xCA5A826395121157 * c
+        a, b, c, d = second >> 64 ^ b ^ left, second & MASK, first >> 64 ^ d ^ right, first & MASK
+        left, right = left + 0x9E3779B97F4A7C15 & MASK, right + 0xBB67AE8584CAA73B & MASK
+    return a, b, c, d
+
+
+def word(seed: int, epoch: int, purpose: int, number: int) -> int:
+    """As the page says it in words."""
+    return philox((number // 4 + 1, 0, 0, purpose), (seed % 2**64, epoch))[number % 4]
+
+
+@given(SEEDS, EPOCHS, st.integers(0, 5), st.integers(1, 9))
+def test_words(seed: int, epoch: int, purpose: int, count: int) -> None:
+    wanted = [word(seed, epoch, purpose, number) for number in range(count)]
+    assert SHOWN["words"](seed, epoch, purpose, count).tolist() == wanted
+
+
+@given(SEEDS, st.integers(1, 30), st.integers(1, 30), st.integers(0, 90))
+def test_order(seed: int, images: int, size: int, step: int) -> None:
+    size = min(size, images)
+    epoch, place = step // (images // size), step % (images // size)
+    ranked = sorted(range(images), key=lambda image: (word(seed, epoch, 0, image), image))
+    assert order(seed, epoch, images).tolist() == ranked
+    wanted = ranked[place * size : place * size + size]
+    assert SHOWN["batch"](seed, step, size, images).tolist() == wanted
+
+
+@given(SEEDS, EPOCHS, st.integers(0, 40), st.integers(1, 3))
+def test_augmentation(seed: int, epoch: int, image: int, pixels: int) -> None:
+    """A flip after a shift: the second has the words of purpose 2."""
+    height, width = 5, 7
+    given_image = np.arange(1.0, 36.0).reshape(1, 1, height, width)
+    specs: Any = [("shift", (pixels,), {}), ("flip", (), {})]
+    (found,) = augment(given_image, [image], seed, epoch, specs)
+    first, second = (word(seed, epoch, purpose, image) for purpose in (1, 2))
+    down = first // 2**32 % (2 * pixels + 1) - pixels
+    right = first % 2**32 % (2 * pixels + 1) - pixels
+    assert (down, right) == SHOWN["moved"](seed, epoch, 0, image, pixels)
+    assert second % 2 == SHOWN["mirrored"](seed, epoch, 1, image)
+    padded = np.pad(given_image[0, 0], pixels)
+    wanted = padded[pixels - down :, pixels - right :][:height, :width]
+    assert np.array_equal(found[0], wanted[:, ::-1] if second % 2 else wanted)
+
+
+def netc_sgd(rates: list[float], momentum: float, decay: float) -> Iterator[NDArray[Any]]:
+    """The weights after each step, by the reference kernels."""
+    w, v = np.ones(3), np.zeros(3)
+    for rate, g in zip(rates, gradients(), strict=False):
+        reference.KERNELS["sgd_velocity"](
+            v, v, w, g, np.array(rate), momentum=momentum, decay=decay, scale=1.0
+        )
+        reference.KERNELS["sgd_apply"](w, w, v)
+        yield w.copy()
+
+
+def torch_sgd(rates: list[float], momentum: float, decay: float) -> Iterator[NDArray[Any]]:
+    """As the page has PyTorch's rule."""
+    w, b = np.ones(3), np.zeros(3)
+    for rate, g in zip(rates, gradients(), strict=False):
+        b = momentum * b + g + decay * w
+        w = w - rate * b
+        yield w
+
+
+def gradients() -> Iterator[NDArray[Any]]:
+    rng = np.random.default_rng(0)
+    while True:
+        yield rng.standard_normal(3)
+
+
+def test_sgd_beside_pytorch() -> None:
+    assert "v := momentum v - lr (g + decay w); w := w + v" in PAGE
+    assert "(b := momentum b + g + decay w; w := w - lr b)" in PAGE
+    for stays in ([0.1] * 5, [0.3] * 5):
+        for mine, theirs in zip(netc_sgd(stays, 0.9, 0.1), torch_sgd(stays, 0.9, 0.1), strict=True):
+            assert mine == pytest.approx(theirs, rel=1e-12)
+    changes = [0.1, 0.1, 0.01]
+    *same, mine = netc_sgd(changes, 0.9, 0.1)
+    *like, theirs = torch_sgd(changes, 0.9, 0.1)
+    assert np.allclose(same, like) and not np.allclose(mine, theirs)
+    first, second = np.diff([np.ones(3), *same], axis=0)[-1], mine - same[-1]
+    assert np.abs(second).max() > 0.5 * np.abs(first).max()
