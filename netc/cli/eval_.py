@@ -20,6 +20,7 @@ from netc.cli.session import (
     out_folder,
     restored_session,
 )
+from netc.errors import escaped
 from netc.ir.program import Bundle
 from netc_runtime.comm.ranks import Alone, Ranks
 from netc_runtime.io.checkpoint import meta_of
@@ -52,7 +53,7 @@ def _run(
     with closing(restored_session(options, choice, bundle, ranks, file)) as session:
         if not options.json:
             print(describe(bundle, choice))
-            print(f"weights   {file}")
+            print(f"weights   {escaped(str(file))}")
             print(f"data      {dataset.description}", flush=True)
         found = evaluate(session, dataset, TOP)
     if not math.isfinite(found.loss):
@@ -70,7 +71,7 @@ def _show(
     images, speed = dataset.test_size, dataset.test_size / found.seconds
     assert found.top_accuracy is not None
     if options.json:
-        json_line(event="result", network=bundle.fact("network"), weights=str(file),
+        json_line(event="result", network=bundle.fact("network"), weights=escaped(str(file)),
                   test_loss=found.loss, test_accuracy=found.accuracy,
                   top5_accuracy=found.top_accuracy, test_images=images,
                   held_out=dataset.description, seconds=found.seconds,

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,38 +96,48 @@ def decode(path: Path, shape: Shape, kept: float | None = None) -> NDArray[np.ui
     largest centred rectangle of their proportion is. Crop and resize are one step, so that a long,
     thin picture takes no more memory than others. Of several frames the first is taken.
     """
+    try:
+        with open(path, "rb") as file:
+            return _decoded(file, path, shape, kept)
+    except OSError as problem:
+        message = f"cannot read the image '{path}': {reason(problem)}."
+        help = "check that there is a file of this name, and that you may read it"
+        raise data_error("E066", message, help) from problem
+
+
+def _decoded(
+    file: BinaryIO, path: Path, shape: Shape, kept: float | None
+) -> NDArray[np.uint8]:  # fmt: skip
+    """From an open file: Pillow maps one that it opens, and then a cut ends the process."""
     from PIL import Image
 
     channels, height, width = shape
-    formats, _ = readable()
     try:
-        # From an open file: Pillow maps one that it opens, and then a cut ends the process.
-        with open(path, "rb") as file, Image.open(file, formats=formats) as picture:
+        with Image.open(file, formats=readable()[0]) as picture:
             picture.load()
             colours = upright(picture, to_bytes(picture, "L" if channels == 1 else "RGB"))
         box = None if kept is None else _centre(colours.size, (width, height), kept)
         resized = colours.resize((width, height), Image.Resampling.BILINEAR, box)
         return np.asarray(resized).reshape(height, width, channels).transpose(2, 0, 1)
     except Exception as problem:  # Pillow's decoders raise nearly every kind on damaged files
-        raise _unread(path, problem) from problem
+        why, help = _explained(problem)
+        raise data_error("E066", f"cannot decode the image '{path}': {why}.", help) from problem
 
 
-def _unread(path: Path, problem: Exception) -> DataError:
+def _explained(problem: Exception) -> tuple[str, str]:
     """What is wrong with a picture, and the remedy for that."""
     from PIL import Image, UnidentifiedImageError
 
-    verb, why, help = "decode", reason(problem), "it is damaged: copy it again, or leave it out"
     if isinstance(problem, Image.DecompressionBombError | MemoryError):
-        why = "it is too large"
-        help = f"save it smaller: at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels are read"
-    elif isinstance(problem, UndefinedError):
-        help = "save it as PNG or TIFF with 8 or 16 bits of grey, or as colours with 8 bits each"
-    elif isinstance(problem, UnidentifiedImageError):
-        why = "it is of no format that is read"
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        return "it is too large", f"save it smaller: at most {most:,} pixels are read"
+    if isinstance(problem, UnidentifiedImageError):
         help = "it is damaged or of another kind: copy it again, save it as PNG, or leave it out"
-    elif isinstance(problem, OSError) and problem.errno is not None:
-        verb, help = "read", "check that there is a file of this name, and that you may read it"
-    return data_error("E066", f"cannot {verb} the image '{path}': {why.rstrip('.')}.", help)
+        return "it is of no format that is read", help
+    why = reason(problem).rstrip(".")
+    if isinstance(problem, UndefinedError):
+        return why, "save it with 8 or 16 bits of grey, or 8 bits a colour, as PNG or TIFF"
+    return why, "it is damaged: copy it again, or leave it out"
 
 
 def _centre(

@@ -130,7 +130,7 @@ def test_numbers_without_a_meaning(
     path = tmp_path / "a.tif"
     path.write_bytes(tiff(GREY16 >> 9, "<", bits, 1, sample_format))
     for channels in (1, 3):
-        remedy = "= help: save it as PNG or TIFF with 8 or 16 bits of grey"
+        remedy = "= help: save it with 8 or 16 bits of grey, or"
         with complains("E066", f"cannot decode the image '{path}': ", said, remedy):
             read(path, channels)
 

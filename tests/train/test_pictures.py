@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -110,6 +111,9 @@ def test_each_fault_has_its_remedy(
     ):
         with complains("E066", f"'{path}'", said, f"= help: {remedy}"):
             decode(path, (1, 4, 4))
+    with monkeypatch.context() as patch, complains("E066", "cannot decode", "it is damaged"):
+        patch.setattr(Image.Image, "convert", Mock(side_effect=OSError(22, "a bad place in it")))
+        decode(good, (1, 4, 4))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 440)
     with complains("E066", "it is too large.", "save it smaller: at most 880 pixels are read"):
         decode(good, (1, 4, 4))
