@@ -28,7 +28,7 @@ class Session:
         nobody would fill.
         """
         self.bundle, self.backend = bundle, backend
-        self.image = only_image(bundle)
+        self.image = _only_image(bundle)
         self.init = backend.load(bundle.init)
         self.eval = backend.load(bundle.eval)
         self.train = backend.load(bundle.train) if training else self.eval
@@ -148,13 +148,18 @@ class Session:
         return {name: executable.read(ports[name]) for name in names}
 
 
-def only_image(bundle: Bundle) -> Port:
-    """The one input of images, which data sets fill; DataError (E067) where there are others."""
+def image_inputs(bundle: Bundle) -> list[Port]:
+    """The inputs of a network, which are filled with images."""
     known = (*SCALARS, "labels")
     ports = {p.name: p for program in (bundle.train, bundle.eval) for p in program.inputs}
-    images = [port for name, port in ports.items() if name not in known]
+    return [port for name, port in ports.items() if name not in known]
+
+
+def _only_image(bundle: Bundle) -> Port:
+    """The one input of images; DataError (E067) where there are others, which nobody would fill."""
+    images = image_inputs(bundle)
     if len(images) != 1:
         names = ", ".join(f"'{port.name}'" for port in images)
-        message = f"the network has {len(images)} inputs ({names}); data sets fill one."
-        raise data_error("E067", message, "join them into one input of more channels.")
+        message = f"the network has {len(images)} inputs ({names}); a session fills one."
+        raise data_error("E067", message, "join them into one of more channels")
     return images[0]

@@ -11,6 +11,7 @@ from netc.errors import DataError, Diagnostic, UsageError, clip, escaped
 from netc.ir.program import Bundle
 from netc_runtime.io.checkpoint import classes_in, meta_of
 from netc_runtime.io.problems import data_error, unreadable
+from netc_runtime.session import image_inputs
 from netc_runtime.train.datasets import Dataset, open_dataset
 
 DataCall = tuple[str, tuple[Any, ...], dict[str, Any]]
@@ -32,7 +33,8 @@ def open_data(options: argparse.Namespace, bundle: Bundle) -> Dataset:
     if call is None:
         hint = "name one with '--data', for example --data 'idx(\"folder\")', or in a train block."
         raise data_error("E060", "the network names no data set.", hint)
-    return open_dataset(*call, bundle.fact("image"), bundle.fact("classes"))
+    names = [port.name for port in image_inputs(bundle)]
+    return open_dataset(*call, bundle.fact("image"), bundle.fact("classes"), names)
 
 
 def class_names(options: argparse.Namespace, bundle: Bundle, weights: Path) -> tuple[str, ...]:

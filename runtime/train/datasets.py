@@ -87,15 +87,18 @@ def open_dataset(
     kwargs: Mapping[str, object],
     image_shape: tuple[int, ...],
     classes: int,
+    inputs: Sequence[str] = ("image",),
 ) -> Dataset:
     """The data set that a recipe's `data name(*args, **kwargs)` means, checked against a network.
 
-    `image_shape` is the network's input (C, H, W), `classes` the number of its outputs. An
+    `image_shape` is the network's input (C, H, W), `classes` the number of its outputs, `inputs`
+    the names of all its inputs, each of which has to be filled. An
     imagefolder without a size takes the network's height. Relative folders start at the working
     directory. Raises DataError, E060 to E067.
     """
     defaults = {"size": image_shape[1]} if name == "imagefolder" else {}
     dataset = call("data set", DATASETS, name, args, {**defaults, **kwargs})
+    _check_inputs(dataset, inputs)
     _check_image_shape(dataset, tuple(image_shape))
     _check_classes(dataset, classes)
     return dataset
@@ -128,6 +131,14 @@ def preparation(name: str | None, image_shape: tuple[int, ...]) -> Preparation:
         help = did_you_mean(name, PREPARATIONS) + f"known are: {', '.join(PREPARATIONS)}"
         raise data_error("E060", f"there is no data set '{name}'.", help)
     return PREPARATIONS[name]
+
+
+def _check_inputs(dataset: Dataset, names: Sequence[str]) -> None:
+    if len(names) == dataset.inputs:
+        return
+    named = ", ".join(f"'{name}'" for name in names)
+    message = f"the network has {len(names)} inputs ({named}), but data set '{dataset.name}' fills "
+    raise data_error("E067", f"{message}{dataset.inputs}.", "join them into one of more channels")
 
 
 def _check_image_shape(dataset: Dataset, wanted: tuple[int, ...]) -> None:

@@ -75,6 +75,9 @@ class Trainer:
                 "E067", f"{message} of {self.batch}.", "compile with a smaller '--batch'."
             )
         self.schedule_steps = training.epochs * self.steps_per_epoch
+        # What the recipe calls wrongly is said now, not in the first step.
+        self._rate(0)
+        augment(np.zeros((0, *dataset.image_shape)), [], 0, 0, training.augment)
         self.stop = False
         """Set to end after the step that is running, with a checkpoint."""
         self.start_step = 0
@@ -240,10 +243,7 @@ class Trainer:
             self._stage(step, batches)
         self._prepare(step + 1, batches)
         place = step + self.ahead
-        rate = learning_rate(
-            self.training.schedule, self.training.rate, place, self.steps_per_epoch,
-            self.schedule_steps,
-        )  # fmt: skip
+        rate = self._rate(place)
         self.session.begin(step=step, seed=self.training.seed, learning_rate=rate)
         if step + 1 < self.total_steps:
             self._attempt(self._stage, step + 1, batches)
@@ -256,6 +256,13 @@ class Trainer:
         speed = self.batch / (time.perf_counter() - began)
         epoch = place // self.steps_per_epoch + 1
         return StepDone(step + 1, epoch, loss, rate, speed, self.last_step.exposed_seconds)
+
+    def _rate(self, place: int) -> float:
+        """The learning rate at a step of the schedule."""
+        training = self.training
+        return learning_rate(
+            training.schedule, training.rate, place, self.steps_per_epoch, self.schedule_steps
+        )
 
     def _prepare(self, step: int, batches: ThreadPoolExecutor) -> None:
         """Let the loader prepare a step's batch."""
