@@ -21,11 +21,13 @@ def run(options: argparse.Namespace) -> int:
     if output.suffix != ".net":
         message = f"'-o {output}' must end in .net; the weights go beside it."
         raise UsageError(Diagnostic("E051", message))
+    beside = output.with_suffix(".safetensors")
+    if not options.replace:
+        _refuse_existing(output, beside)
     model, stored = onnx_file.read(Path(options.model))
     found = from_onnx(model, model.name if model.producer == PRODUCER else output.stem)
     build_graph(found.network, 1)
     values = onnx_file.gather(found.weights, stored)
-    beside = output.with_suffix(".safetensors")
     tensors.write(beside, values, {"network": found.network.name})
     try:
         output.write_text(network_text(found.network), encoding="utf-8")
@@ -33,6 +35,16 @@ def run(options: argparse.Namespace) -> int:
         raise unwritable(output, error) from None
     _say(options, output, beside, len(found.network.layers), sum(v.size for v in values.values()))
     return 0
+
+
+def _refuse_existing(*written: Path) -> None:
+    """No one named the weights' file, and a network may hold somebody's changes."""
+    there = [str(path) for path in written if path.exists()]
+    if there:
+        names = " and ".join(f"'{name}'" for name in there)
+        message = f"{names} exist{'s' * (len(there) == 1)} already."
+        help = "take another name, or let '--replace' write over what is there."
+        raise UsageError(Diagnostic("E051", message, help=help))
 
 
 def _say(options: argparse.Namespace, network: Path, beside: Path, layers: int, size: int) -> None:

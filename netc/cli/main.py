@@ -241,6 +241,7 @@ def _import(sub: argparse.ArgumentParser) -> None:
         "-o", "--output", required=True, metavar="X.net",
         help="the network; the weights go into X.safetensors",
     )  # fmt: skip
+    sub.add_argument("--replace", action="store_true", help="write over files that are there")
 
 
 def _run(sub: argparse.ArgumentParser) -> None:

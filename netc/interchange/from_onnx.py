@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from netc.errors import DataError, Diagnostic, clip
 from netc.interchange.layer_names import LayerNames, network_name
-from netc.interchange.onnx_layers import HANDLERS, KNOWN, Layers
+from netc.interchange.onnx_given import Given
+from netc.interchange.onnx_layers import KNOWN, convert, is_known
 from netc.interchange.onnx_lrn import join_lrn
+from netc.interchange.onnx_network import Layers
 from netc.interchange.onnx_trace import ONNX_DOMAINS, Trace, label, trace
 from netc.interchange.onnx_values import Result, Unknown, Unsupported
 from netc.ir.onnx import OnnxModel, OnnxNode, OnnxValue, OnnxWeight
 from netc.syntax.layers import LOSS
 from netc.syntax.network import InputSpec, Layer, Network, Options
 
+OPSETS = range(7, 29)
+"""Versions of the operators that are read; in older ones Add and Dropout mean something else."""
+_AXIS_OF_ROWS = 13
+"""Until this version a softmax without an axis runs over all but the batch, then over the last."""
+_FLOATS = ("float32", "float16", "float64", "bfloat16")
+"""What inputs may hold; a network computes in 32 bits."""
 _SHOWN_NODES = 20
 _Problems = dict[tuple[str, str, str], list[str]]
 
@@ -36,21 +45,21 @@ def from_onnx(model: OnnxModel, name: str) -> Imported:
     for operators and E093 for attributes that a network has nothing for, E094 for inputs and
     outputs, E095 for weights that are computed or do not fit.
     """
-    model = join_lrn(model)
+    _check_opset(model.opset)
+    model, groups = join_lrn(model)
     seen = trace(model)
     names = LayerNames(seen.nodes, (tensor.name for tensor in model.tensors))
-    batch = model.inputs[0].shape[:1] if model.inputs else ()
-    layers = Layers(seen, names, *batch or ("N",))
     problems: _Problems = defaultdict(list)
-    inputs = _inputs(model, seen, layers, names, problems)
-    for node in seen.nodes:
-        try:
-            _convert(layers, node)
-        except Unsupported as problem:
-            message = problem.message if problem.code == "E092" else f"{node.op_type}: {problem}"
-            problems[problem.code, message, problem.help].append(label(node))
-        except Unknown:
-            pass
+    fed = [value for value in model.inputs if seen.readers[value.name]]
+    layers = Layers(seen, names, _batch(fed, problems), model.opset, groups)
+    inputs = tuple(_inputs(fed, layers, names, problems))
+    needed = {id(node) for node in seen.nodes}
+    sizes = {id(node) for node in seen.sizes}
+    for node in model.nodes:
+        if id(node) in sizes:
+            layers.shapes.learn(node)
+        elif id(node) in needed:
+            _convert(layers, node, problems)
     _check_result(seen, layers, problems)
     if problems:
         raise DataError(*_diagnostics(problems))
@@ -60,39 +69,61 @@ def from_onnx(model: OnnxModel, name: str) -> Imported:
     return Imported(network, tuple(layers.weights.values()))
 
 
-def _convert(layers: Layers, node: OnnxNode) -> None:
-    """Add what a node stands for."""
-    handler = HANDLERS.get(node.op_type) if node.domain in ONNX_DOMAINS else None
-    if handler is None:
-        domain = "" if node.domain in ONNX_DOMAINS else f"{clip(node.domain)}."
-        message = f"there is no layer for the operator {domain}{clip(node.op_type)}"
-        raise Unsupported(message, "E092")
-    if any(name in layers.trace.readers for name in node.outputs[1:]):
-        raise Unsupported("more than its first result is read")
-    if not node.inputs or not node.outputs[0]:
-        raise Unsupported("it reads or writes nothing")
-    handler(layers, node)
+def _check_opset(opset: int) -> None:
+    if opset not in OPSETS:
+        known = f"{OPSETS[0]} to {OPSETS[-1]}"
+        message = f"the model is of opset {opset}; those from {known} are read."
+        help = f"onnx.version_converter.convert_version(model, {OPSETS[10]}) may make one of it."
+        raise DataError(Diagnostic("E092", message, help=help))
+
+
+def _convert(layers: Layers, node: OnnxNode, problems: _Problems) -> None:
+    """Add what a node stands for, or what stands against it."""
+    try:
+        if node.domain not in ONNX_DOMAINS or not is_known(layers, node):
+            domain = "" if node.domain in ONNX_DOMAINS else f"{clip(node.domain)}."
+            message = f"there is no layer for the operator {domain}{clip(node.op_type)}"
+            raise Unsupported(message, "E092")
+        if any(layers.trace.readers[name] for name in node.outputs[1:]):
+            raise Unsupported("more than its first result is read")
+        if not node.inputs or not node.outputs[0]:
+            raise Unsupported("it reads or writes nothing")
+        convert(layers, layers.given(node))
+    except Unsupported as problem:
+        message = problem.message if problem.code == "E092" else f"{node.op_type}: {problem}"
+        problems[problem.code, message, problem.help].append(label(node))
+        layers.failed.update(node.outputs)
+    except Unknown:
+        layers.failed.update(node.outputs)
+
+
+def _batch(fed: list[OnnxValue], problems: _Problems) -> int | None:
+    """How many images the model takes at once; None where that is left open."""
+    sizes = {size if isinstance(size, int) and size > 0 else None for value in fed
+             for size in value.shape[:1]}  # fmt: skip
+    if len(sizes) > 1:
+        problems["E094", "inputs of another number of images each", ""].append("")
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def _inputs(
-    model: OnnxModel, seen: Trace, layers: Layers, names: LayerNames, problems: _Problems
-) -> tuple[InputSpec, ...]:
+    fed: list[OnnxValue], layers: Layers, names: LayerNames, problems: _Problems
+) -> Iterator[InputSpec]:
     """The inputs that the result depends on."""
-    specs = []
-    for value in model.inputs:
-        if not seen.readers[value.name]:
-            continue
-        if len(value.shape) != 4 or not all(isinstance(n, int) and n > 0 for n in value.shape[1:]):
+    for value in fed:
+        sizes = tuple(int(n) for n in value.shape[1:] if isinstance(n, int) and n > 0)
+        if len(value.shape) != 4 or len(sizes) != 3 or value.dtype not in _FLOATS:
             problems["E094", *_input_problem(value)].append("")
+            layers.failed.add(value.name)
             continue
-        channels, height, width = (int(n) for n in value.shape[1:])
-        spec = InputSpec(names.input(value.name), (channels, height, width))
+        spec = InputSpec(names.input(value.name), (sizes[0], sizes[1], sizes[2]))
         layers.results[value.name] = Result(spec.name, spec.shape)
-        specs.append(spec)
-    return tuple(specs)
+        yield spec
 
 
 def _input_problem(value: OnnxValue) -> tuple[str, str]:
+    if value.dtype not in _FLOATS:
+        return f"the input '{clip(value.name)}' holds {clip(value.dtype)}, not floats", ""
     shown = clip("x".join(map(str, value.shape)) or "of no known shape")
     message = f"the input '{clip(value.name)}' is {shown}, not a batch of images of one size"
     return message, "export the model with fixed channels, height and width."
@@ -105,12 +136,22 @@ def _check_result(seen: Trace, layers: Layers, problems: _Problems) -> None:
     if result and (any(result.pad) or (len(shape) == 3 and shape[1:] != (1, 1))):
         message = f"the output is an image, {'x'.join(map(str, shape))}, not one score for a class"
         problems["E094", message, ""].append("")
-    dims = {len(shape)} if shape else {1, 3}
     if seen.softmax is not None:
-        axis = seen.softmax.get("axis")
-        if axis not in (None, 1, *(-each for each in dims)):
-            message = f"{seen.softmax.op_type}: 'axis' is {axis}; it must run over the classes"
+        try:
+            _check_softmax(layers.given(seen.softmax), {len(shape)} if shape else {1, 3})
+        except Unsupported as problem:
+            message = f"{seen.softmax.op_type}: {problem}"
             problems["E093", message, ""].append(label(seen.softmax))
+
+
+def _check_softmax(node: Given, dims: set[int]) -> None:
+    """It runs over the classes, of scores that have one of these numbers of dimensions."""
+    node.operand(0)
+    default = 1 if node.opset < _AXIS_OF_ROWS else -1
+    axis = node.whole("axis", default)
+    node.settle()
+    if axis not in (1, *(-each for each in dims)):
+        raise Unsupported(f"'axis' is {axis}; it must run over the classes")
 
 
 def _diagnostics(problems: _Problems) -> list[Diagnostic]:

@@ -6,27 +6,56 @@ PyTorch's exporters write it so, and `to_onnx` does where ONNX's LRN means somet
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from netc.interchange.onnx_given import Given
+from netc.interchange.onnx_shapes import Shapes, placed, product, reshaped
 from netc.interchange.onnx_trace import ONNX_DOMAINS
+from netc.interchange.onnx_values import Dims, Unsupported
 from netc.ir.onnx import OnnxModel, OnnxNode, OnnxTensor
 
-JOINED_LRN = "LocalResponse"
-"""What such a group of nodes becomes: size, alpha (not divided by it), beta, k as in netc."""
 _MOVING = ("Reshape", "Unsqueeze", "Squeeze", "Pad", "AveragePool")
 """What may stand between the squares and their mean over a window."""
+_RANK = 4
+"""Of a batch of images: numbers of more dimensions would give it more."""
 
-_Numbers = tuple[int | float, ...]
+
+@dataclass(frozen=True, slots=True)
+class Lrn:
+    """What a group of nodes would be, if its window is one over channels."""
+
+    alpha: float
+    """Not yet divided by the size of the window."""
+    beta: float
+    k: float
+    steps: tuple[OnnxNode, ...]
+    """From the squares to their mean."""
 
 
-def join_lrn(model: OnnxModel) -> OnnxModel:
-    """`model` with one node for each group; the others of a group are read by nothing then."""
-    finder = _Finder(model)
-    nodes = []
+def join_lrn(model: OnnxModel) -> tuple[OnnxModel, dict[str, Lrn]]:
+    """`model` with one node for each group, which reads the images; the groups by its result.
+
+    The others of a group are read by nothing then.
+    """
+    finder, nodes, groups = _Finder(model), [], {}
     for node in model.nodes:
-        found = finder.match(node) if node.op_type == "Div" else None
-        nodes.append(found or node)
-    return replace(model, nodes=tuple(nodes))
+        found = finder.match(node) if _is(node, "Div") else None
+        if found is not None:
+            groups[node.outputs[0]] = found
+            node = replace(node, inputs=node.inputs[:1])
+        nodes.append(node)
+    return replace(model, nodes=tuple(nodes)), groups
+
+
+def window_size(group: Lrn, dims: Dims, shapes: Shapes) -> int:
+    """How many channels the mean runs over; refused where it is no mean over channels around."""
+    walk = _Walk(dims, dims, shapes)
+    for node in group.steps:
+        walk.step(node)
+    size, around = walk.size, (walk.before, walk.behind)
+    if walk.dims != dims or not size or around != (size // 2, (size - 1) // 2):
+        raise Unsupported("by anything but response normalization over channels")
+    return size
 
 
 class _Finder:
@@ -36,90 +65,135 @@ class _Finder:
         self.writers = {out: node for node in model.nodes for out in node.outputs if out}
         self.tensors: Mapping[str, OnnxTensor] = {t.name: t for t in model.tensors}
 
-    def match(self, division: OnnxNode) -> OnnxNode | None:
-        """The node that stands for the group which ends here, if one does."""
-        if len(division.inputs) != 2 or division.domain not in ONNX_DOMAINS:
+    def match(self, division: OnnxNode) -> Lrn | None:
+        """The group which ends here, if one does."""
+        if len(division.inputs) != 2 or len(division.outputs) != 1 or division.attributes:
             return None
         x, value = division.inputs
-        numbers = []
-        for op_type in ("Pow", "Add", "Mul"):
-            number, value = self._with_number(value, op_type)
-            numbers.append(number)
-        size = self._window(value, x)
-        beta, k, alpha = numbers
-        if size is None or alpha is None or beta is None or k is None:
+        beta, value = self._with_number(value, "Pow")
+        k, value = self._with_number(value, "Add")
+        alpha, value = self._with_number(value, "Mul")
+        steps = tuple(self._steps(value))[::-1]
+        if alpha is None or beta is None or k is None or not steps:
             return None
-        given = (("size", size), ("alpha", alpha / size), ("beta", beta), ("k", k))
-        return OnnxNode(JOINED_LRN, division.name, (x,), division.outputs, given)
+        return Lrn(alpha, beta, k, steps) if self._is_square(steps[0].inputs[0], x) else None
 
     def _with_number(self, name: str, op_type: str) -> tuple[float | None, str]:
         """The number that an operator has for one operand, and the other operand."""
         node = self.writers.get(name)
-        if node is None or node.op_type != op_type or len(node.inputs) != 2:
+        if node is None or not _is(node, op_type) or node.attributes or len(node.inputs) != 2:
             return None, ""
         for place in (1, 0) if op_type != "Pow" else (1,):
-            values = self._values(node.inputs[place])
-            if values is not None and len(values) == 1:
-                return float(values[0]), node.inputs[1 - place]
+            number = self._number(node.inputs[place])
+            if number is not None:
+                return number, node.inputs[1 - place]
         return None, ""
 
-    def _window(self, name: str, x: str) -> int | None:
-        """How many channels the mean of the squares of `x` runs over, where it does."""
-        chain = list(self._chain(name))
-        pools = [node for node in chain if node.op_type == "AveragePool"]
-        if not chain or not self._is_square(chain[-1].inputs[0], x) or len(pools) != 1:
-            return None
-        kernel = pools[0].get("kernel_shape")
-        if not isinstance(kernel, tuple) or len(kernel) < 2 or any(n != 1 for n in kernel[1:]):
-            return None
-        size, strides = kernel[0], pools[0].get("strides", (1,))
-        pads = pools[0].get("pads", (0,) * (2 * len(kernel)))
-        if not isinstance(size, int) or not isinstance(pads, tuple) or size < 1:
-            return None
-        around = [sum(side) for side in zip(*self._paddings(chain, pads), strict=True)]
-        counts = pools[0].get("count_include_pad", 0) or not any(pads)
-        moves = isinstance(strides, tuple) and all(n == 1 for n in strides)
-        return size if around == [size // 2, (size - 1) // 2] and counts and moves else None
-
-    def _paddings(
-        self, chain: list[OnnxNode], own: tuple[object, ...]
-    ) -> Iterator[tuple[int, int]]:
-        """Before and behind the channels, which are the first dimension that the pool moves over.
-
-        Padding of any other dimension fits no window.
-        """
-        yield _ends(own, 0)
-        for node in chain:
-            if node.op_type == "Pad":
-                pads = self._values(node.inputs[1]) if len(node.inputs) > 1 else node.get("pads")
-                yield _ends(pads if isinstance(pads, tuple) else (), 2)
-
-    def _chain(self, name: str) -> Iterator[OnnxNode]:
+    def _steps(self, name: str) -> Iterator[OnnxNode]:
         """From the mean back to the squares."""
         node = self.writers.get(name)
-        while node is not None and node.op_type in _MOVING and node.inputs:
+        while node is not None and _is(node, *_MOVING) and node.inputs and node.outputs[0] == name:
             yield node
-            node = self.writers.get(node.inputs[0])
+            name = node.inputs[0]
+            node = self.writers.get(name)
 
     def _is_square(self, name: str, x: str) -> bool:
         node = self.writers.get(name)
-        if node is None or len(node.inputs) != 2 or node.inputs[0] != x:
+        if node is None or len(node.inputs) != 2 or node.inputs[0] != x or node.attributes:
             return False
-        if node.op_type == "Pow":
-            return self._values(node.inputs[1]) == (2,)
-        return node.op_type == "Mul" and node.inputs[1] == x
+        if _is(node, "Pow"):
+            return self._number(node.inputs[1]) == 2
+        return _is(node, "Mul") and node.inputs[1] == x
 
-    def _values(self, name: str) -> _Numbers | None:
+    def _number(self, name: str) -> float | None:
         tensor = self.tensors.get(name)
-        return tensor.values if tensor else None
+        if tensor is None or tensor.values is None or len(tensor.shape) > _RANK:
+            return None
+        return float(tensor.values[0]) if len(tensor.values) == 1 else None
 
 
-def _ends(pads: tuple[object, ...], axis: int) -> tuple[int, int]:
-    """Padding at both ends of one axis; -1, which fits nothing, where another is padded too."""
-    half = len(pads) // 2
-    if half <= axis or not all(isinstance(n, int) for n in pads):
-        return (-1, -1)
-    before, behind = pads[axis], pads[half + axis]
-    others = [n for place, n in enumerate(pads) if place % half != axis]
-    assert isinstance(before, int) and isinstance(behind, int)
-    return (-1, -1) if any(others) else (before, behind)
+@dataclass(slots=True)
+class _Walk:
+    """Follows the squares to their mean."""
+
+    images: Dims
+    """The dimensions of what is divided."""
+    dims: Dims
+    """The value's so far, without what was padded."""
+    shapes: Shapes
+    before: int = 0
+    """Zeros in front of the channels, and behind them."""
+    behind: int = 0
+    size: int = 0
+    """Of the window, once there was one."""
+
+    def step(self, node: OnnxNode) -> None:
+        """Follow one node."""
+        given = Given(node, self.shapes.opset, self.shapes.numbers)
+        given.operand(0)
+        match node.op_type:
+            case "Reshape":
+                self.reshape(given)
+            case "Unsqueeze" | "Squeeze":
+                self.turn(given)
+            case "Pad":
+                self.pad(given)
+            case _:
+                self.mean(given)
+        given.settle()
+
+    def reshape(self, given: Given) -> None:
+        """Padding before the window is over must not be moved about."""
+        wanted, copies = given.numbers(1, "shape"), not given.flag("allowzero", 0)
+        dims = reshaped(self.dims, wanted or (), copies)
+        if dims is None or (not self.size and (self.before or self.behind)):
+            raise Unsupported("by what is reshaped in another way")
+        self.dims = dims
+
+    def turn(self, given: Given) -> None:
+        """One dimension of size 1 more or less."""
+        adds = given.node.op_type == "Unsqueeze"
+        axes = placed(given.listed("axes", 1), len(self.dims) + adds)
+        if len(axes) != 1 or (not adds and self.dims[axes[0]] != 1):
+            raise Unsupported("by what is squeezed in another way")
+        rest = self.dims[axes[0] + (not adds) :]
+        self.dims = (*self.dims[: axes[0]], *(1,) * adds, *rest)
+
+    def pad(self, given: Given) -> None:
+        """Zeros before and behind the channels."""
+        pads = given.listed("pads", 1) or ()
+        value = given.number(2, "value", given.real("value", 0.0))
+        self._widen(pads)
+        if given.word("mode", "constant") != "constant" or value or self.size:
+            raise Unsupported("by what is padded in another way")
+
+    def mean(self, given: Given) -> None:
+        """The window moves over channels, which are the third dimension."""
+        rank = len(self.dims) - 2
+        given.ignore("ceil_mode")
+        kernel = given.ints("kernel_shape", rank, None)
+        given.require("auto_pad", "NOTSET")
+        for name in ("strides", "dilations"):
+            given.require(name, (1,) * rank)
+        pads = given.ints("pads", 2 * rank, (0,) * 2 * rank)
+        counts = given.flag("count_include_pad", 0) or not any(pads)
+        self._widen((0, 0, *pads[:rank], 0, 0, *pads[rank:]))
+        if self.size or kernel[1:] != (1,) * (rank - 1) or not counts:
+            raise Unsupported("by another mean")
+        self.size = kernel[0]
+
+    def _widen(self, pads: tuple[int, ...]) -> None:
+        """More zeros before and behind the channels, and nowhere else."""
+        rank = len(self.dims)
+        batch, channels, *image = self.images
+        others = [n for place, n in enumerate(pads) if place % rank != 2]
+        is_laid_out = self.dims[:3] == (batch, 1, channels)
+        if len(pads) != 2 * rank or any(others) or min(pads) < 0 or not is_laid_out:
+            raise Unsupported("by what is padded in another way")
+        if product(self.dims[3:]) != product(tuple(image)):
+            raise Unsupported("by what is reshaped in another way")
+        self.before, self.behind = self.before + pads[2], self.behind + pads[rank + 2]
+
+
+def _is(node: OnnxNode, *op_types: str) -> bool:
+    return node.op_type in op_types and node.domain in ONNX_DOMAINS and bool(node.outputs)

@@ -38,14 +38,14 @@ class Trace:
 
     nodes: tuple[OnnxNode, ...]
     """In order, each one needed."""
+    sizes: tuple[OnnxNode, ...]
+    """In order, those whose results do not depend on the input's numbers."""
     constants: dict[str, Constant]
     """Values that are stored, by name."""
     data: frozenset[str]
     """Values that depend on the input's numbers: neither constants nor what shapes alone decide."""
     readers: Counter[str]
     """How often each value is read, the result once more."""
-    writers: dict[str, OnnxNode]
-    """The node that writes a value."""
     result: str
     """The class scores."""
     softmax: OnnxNode | None
@@ -66,15 +66,16 @@ def trace(model: OnnxModel) -> Trace:
     while (node := writers.get(result)) is not None:
         is_softmax = node.op_type in ("Softmax", "LogSoftmax") and softmax is None
         passes = node.domain in ONNX_DOMAINS and (is_softmax or node.op_type == "Identity")
-        if not passes or not node.inputs:
+        if not passes or len(node.inputs) != 1 or len(node.outputs) != 1:
             break
         softmax, result = (node if is_softmax else softmax), node.inputs[0]
     if result not in data:
         raise DataError(Diagnostic("E094", "the output does not depend on any input."))
     nodes = _needed(model, result, data, writers)
-    readers = Counter(name for node in nodes for name in node.inputs)
+    readers = Counter(name for node in nodes for name in node.inputs if name)
     readers[result] += 1
-    return Trace(nodes, constants, frozenset(data), readers, writers, result, softmax)
+    sizes = tuple(node for node in model.nodes if not data.intersection(node.outputs))
+    return Trace(nodes, sizes, constants, frozenset(data), readers, result, softmax)
 
 
 def _output(model: OnnxModel, data: set[str]) -> str:
@@ -91,7 +92,11 @@ def _classify(model: OnnxModel) -> tuple[dict[str, Constant], set[str]]:
     constants = {tensor.name: Constant(tensor) for tensor in model.tensors}
     data = {value.name for value in model.inputs}
     written = data | set(constants)
-    problems: list[Diagnostic] = []
+    named = Counter((*(v.name for v in model.inputs), *(t.name for t in model.tensors)))
+    problems = [
+        Diagnostic("E091", f"two inputs or tensors are called '{clip(name)}'.", help=_AGAIN)
+        for name, count in named.items() if count > 1
+    ]  # fmt: skip
     for node in model.nodes:
         problems += _broken(node, written)
         written.update(node.outputs)
@@ -111,9 +116,8 @@ def _classify(model: OnnxModel) -> tuple[dict[str, Constant], set[str]]:
 
 def _depends(node: OnnxNode, data: set[str]) -> bool:
     """Whether the input's numbers may decide a node's results."""
-    return node.op_type in _HIDDEN or (
-        node.op_type not in _SHAPES and any(name in data for name in node.inputs)
-    )
+    is_shape = node.op_type in _SHAPES and node.domain in ONNX_DOMAINS
+    return node.op_type in _HIDDEN or (not is_shape and any(name in data for name in node.inputs))
 
 
 def _broken(node: OnnxNode, written: set[str]) -> Iterator[Diagnostic]:
@@ -133,13 +137,12 @@ def _constant(node: OnnxNode, constants: dict[str, Constant]) -> Constant | None
     if len(node.inputs) != 1 or node.inputs[0] not in constants or len(node.outputs) != 1:
         return None
     source = constants[node.inputs[0]]
-    if node.op_type == "Identity":
+    if node.domain not in ONNX_DOMAINS:
+        return None
+    if node.op_type == "Identity" and not node.attributes:
         return source
-    if (
-        node.op_type == "Transpose"
-        and len(source.shape) == 2
-        and node.get("perm", (1, 0)) == (1, 0)
-    ):
+    turns = len(source.shape) == 2 and node.attributes in ((), (("perm", (1, 0)),))
+    if node.op_type == "Transpose" and turns:
         return replace(source, transposed=not source.transposed)
     return None
 

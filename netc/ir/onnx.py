@@ -44,6 +44,8 @@ class OnnxValue:
     name: str
     shape: tuple[int | str, ...]
     """A word stands for a size that may vary."""
+    dtype: str = "float32"
+    """As NumPy calls it, or what the file says in its place."""
 
 
 @dataclass(frozen=True, slots=True)

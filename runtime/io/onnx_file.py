@@ -93,7 +93,7 @@ def _weight(weight: OnnxWeight, tensors: Mapping[str, NDArray[Any]]) -> NDArray[
         for part in weight.parts:
             array = tensors[part].astype(np.float32)
             array = array.T if weight.transposed else array
-            total += array if array.size == 1 else array.reshape(weight.shape)
+            total += array.reshape(weight.shape if array.size == total.size else ())
     return total
 
 
@@ -120,19 +120,21 @@ class _Reader:
 
     def read(self) -> tuple[OnnxModel, Tensors]:
         graph = self.model.graph
+        for tensor in graph.sparse_initializer:
+            message = f"the tensor '{clip(_text(tensor.values.name))}' is sparse; store it whole."
+            raise data_error("E095", message)
         for tensor in graph.initializer:
             name = _text(tensor.name)
-            self.tensors[name] = self._array(tensor, name)
+            self._keep(name, self._array(tensor, name))
         nodes = tuple(self._node(n) for n in graph.node if not self._is_constant(n))
-        fed = (v for v in map(_value, graph.input) if v.name not in self.tensors)
-        opsets = [o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx")]
+        fed = (v for v in map(self._value, graph.input) if v.name not in self.tensors)
         model = OnnxModel(
             _text(graph.name),
             tuple(fed),
-            tuple(map(_value, graph.output)),
+            tuple(map(self._value, graph.output)),
             nodes,
             tuple(_described(name, array) for name, array in self.tensors.items()),
-            max(opsets, default=1),
+            self._opset(),
             _text(self.model.producer_name),
             _text(self.model.producer_version),
         )
@@ -140,22 +142,29 @@ class _Reader:
 
     def _is_constant(self, node: Any) -> bool:
         """Whether a node only holds a tensor, which is then kept under its result's name."""
-        if node.op_type != "Constant" or len(node.output) != 1 or len(node.attribute) != 1:
+        is_own = node.op_type == "Constant" and node.domain in ("", "ai.onnx")
+        if not is_own or len(node.output) != 1 or len(node.attribute) != 1 or len(node.input):
             return False
         value = self._constant(node.attribute[0])
         if value is not None:
-            self.tensors[_text(node.output[0])] = value
+            self._keep(_text(node.output[0]), value)
         return value is not None
 
     def _constant(self, attribute: Any) -> NDArray[Any] | None:
-        match attribute.name:
-            case "value":
+        kind = self.onnx.AttributeProto
+        match attribute.name, attribute.type:
+            case "value", kind.TENSOR:
                 return self._array(attribute.t, "of a Constant")
-            case "value_float" | "value_floats":
+            case ("value_float", kind.FLOAT) | ("value_floats", kind.FLOATS):
                 return np.asarray(_attribute(self.onnx, attribute), np.float32)
-            case "value_int" | "value_ints":
+            case ("value_int", kind.INT) | ("value_ints", kind.INTS):
                 return np.asarray(_attribute(self.onnx, attribute), np.int64)
         return None
+
+    def _keep(self, name: str, array: NDArray[Any]) -> None:
+        if name in self.tensors:
+            raise _malformed(self.path, f"two tensors are called '{clip(name)}'")
+        self.tensors[name] = array
 
     def _array(self, tensor: Any, name: str) -> NDArray[Any]:
         """The elements, wherever they are; as many of them as the shape says."""
@@ -170,6 +179,32 @@ class _Reader:
             raise _malformed(self.path, f"tensor '{clip(name)}' is not of its shape {shape}")
         return array
 
+    def _opset(self) -> int:
+        """The version of ONNX's own operators, which the file must not have of its own."""
+        own = ("", "ai.onnx")
+        opsets = {o.version for o in self.model.opset_import if o.domain in own}
+        if len(opsets) > 1:
+            raise _malformed(self.path, "it names two versions of ONNX's operators")
+        for function in self.model.functions:
+            if function.domain in own:
+                name = clip(_text(function.name))
+                message = f"'{self.path}' gives the operator {name} another meaning than ONNX."
+                raise data_error("E092", message)
+        return max(opsets, default=1)
+
+    def _value(self, info: Any) -> OnnxValue:
+        kind, dims = info.type.tensor_type.elem_type, info.type.tensor_type.shape.dim
+        sizes = (
+            d.dim_value if d.HasField("dim_value") else _text(d.dim_param) or "?" for d in dims
+        )
+        return OnnxValue(_text(info.name), tuple(sizes), self._type_name(kind))
+
+    def _type_name(self, kind: int) -> str:
+        try:
+            return str(self.onnx.helper.tensor_dtype_to_np_dtype(kind))
+        except (KeyError, TypeError, ValueError):
+            return f"elements of type {kind}"
+
     def _node(self, node: Any) -> OnnxNode:
         return OnnxNode(
             _text(node.op_type),
@@ -179,12 +214,6 @@ class _Reader:
             tuple((_text(a.name), _attribute(self.onnx, a)) for a in node.attribute),
             _text(node.domain),
         )
-
-
-def _value(info: Any) -> OnnxValue:
-    dims = info.type.tensor_type.shape.dim
-    sizes = (d.dim_value if d.HasField("dim_value") else _text(d.dim_param) or "?" for d in dims)
-    return OnnxValue(_text(info.name), tuple(sizes))
 
 
 def _text(value: str | bytes) -> str:
@@ -211,6 +240,8 @@ def _shortest(number: Any) -> float:
 
 def _attribute(onnx: Any, attribute: Any) -> Attribute:
     kind = onnx.AttributeProto
+    if attribute.ref_attr_name:
+        return None
     match attribute.type:
         case kind.INT:
             return int(attribute.i)

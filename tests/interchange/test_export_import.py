@@ -149,6 +149,19 @@ def test_nothing_is_written_where_something_is_unsupported(call: Call) -> None:
     assert [each.name for each in Path().iterdir()] == ["bad.onnx"]
 
 
+@pytest.mark.parametrize("there", ["d.net", "d.safetensors"])
+def test_what_nobody_named_is_not_replaced(call: Call, there: str) -> None:
+    model = str(DATA / "torchscript.onnx")
+    Path(there).write_text("mine")
+    said = call("import", model, "-o", "d.net", code=2)
+    assert said["diagnostics"][0]["message"] == f"'{there}' exists already."
+    assert "--replace" in said["diagnostics"][0]["help"]
+    assert [(each.name, each.read_text()) for each in Path().iterdir()] == [(there, "mine")]
+    call("import", model, "-o", "d.net", "--replace")
+    assert load_file("d.safetensors")
+    call("check", "d.net")
+
+
 def test_every_message_is_listed() -> None:
     folders = (
         Path(netc.__file__).parent / "interchange",

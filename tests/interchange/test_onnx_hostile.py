@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from onnx_cases import export, network, random_values, read_back
 
 from netc.errors import DataError, NetError
-from netc.interchange.from_onnx import from_onnx
+from netc.interchange.from_onnx import OPSETS, from_onnx
+from netc.interchange.onnx_layers import HANDLERS
+from netc.interchange.onnx_shapes import RULES
 from netc.interchange.to_onnx import to_onnx
 from netc.ir.onnx import OnnxModel, OnnxNode, OnnxTensor, OnnxValue
 from netc_runtime.io import onnx_file
@@ -95,6 +97,51 @@ def test_cycles_and_values_that_nothing_writes(tmp_path: Path) -> None:
     assert "E091" in changed(path, lambda m: m.graph.ClearField("initializer"))
     assert changed(path, lambda m: m.graph.node[0].ClearField("input"))
     assert changed(path, lambda m: m.graph.node[3].ClearField("output"))
+
+
+def test_operators_of_its_own(tmp_path: Path) -> None:
+    """What a file says otherwise than the standard is not read as the standard says it."""
+
+    def call_it(domain: str) -> Callable[[onnx.ModelProto], None]:
+        def change(model: onnx.ModelProto) -> None:
+            model.functions.add(name="Relu", domain=domain)
+
+        return change
+
+    def constant(model: onnx.ModelProto) -> None:
+        model.graph.node.add(op_type="Constant", output=["w"], domain="com.acme")
+        model.graph.node[-1].attribute.add(name="value_int", type=2, i=1)
+        model.graph.node.insert(0, model.graph.node.pop())
+        model.graph.node[1].input[1] = "w"
+
+    path = tmp_path / "t.onnx"
+    assert changed(path, call_it("")) == changed(path, call_it("ai.onnx")) == ["E092"]
+    assert changed(path, call_it("com.acme")) == []
+    assert changed(path, constant) == ["E095"]
+
+
+def test_what_is_there_twice_or_sparse(tmp_path: Path) -> None:
+    path = tmp_path / "t.onnx"
+    first = onnx.load_model_from_string(GOOD).graph
+    other = onnx.helper.make_opsetid("ai.onnx", 9)
+    assert changed(path, lambda m: m.graph.initializer.append(first.initializer[0])) == ["E091"]
+    assert changed(path, lambda m: m.graph.input.append(first.input[0])) == ["E091"]
+    assert changed(path, lambda m: m.opset_import.append(other)) == ["E091"]
+    assert changed(path, lambda m: m.graph.sparse_initializer.add()) == ["E095"]
+    node = onnx.helper.make_attribute("group", 1)
+    assert changed(path, lambda m: m.graph.node[0].attribute.append(node)) == ["E093"]
+
+
+def test_every_version_of_an_operator_was_looked_at() -> None:
+    """A newer one may mean something else; those newer than known are refused whole."""
+    read = {*HANDLERS, *RULES, "Softmax", "LogSoftmax", "Constant", "Transpose"}
+    newest = [
+        schema.since_version
+        for schema in onnx.defs.get_all_schemas()
+        if schema.domain == "" and schema.name in read
+    ]
+    assert len(newest) == len(read)
+    assert max(newest) <= OPSETS[-1]
 
 
 def test_tensors_beside_the_file(tmp_path: Path) -> None:

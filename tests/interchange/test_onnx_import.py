@@ -2,11 +2,13 @@
 
 The texts are in onnx_import.txt; each case there is a graph behind '> ', in ONNX's text format,
 with _dot_ and _slash_ for what that cannot say; inputs called 'w...' or '....weight' are stored
-tensors. Then follows the network, or what is said.
+tensors. A first line 'opset N' takes another version than 17. Then follows the network, or what is
+said.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from netc_runtime.io import onnx_file
 
 DATA = Path(__file__).parent / "data"
 GOLDEN = Path(__file__).parent / "onnx_import.txt"
-HEAD = '<ir_version: 8, opset_import: ["" : 17, "com.acme" : 1]>\n'
+HEAD = '<ir_version: 8, opset_import: ["" : {}, "com.acme" : 1]>\n'
 
 
 def cases() -> list[str]:
@@ -32,7 +34,9 @@ def cases() -> list[str]:
 
 def model(text: str) -> onnx.ModelProto:
     """The model of a graph; tensors hold 0, 1, 2 ... over their number."""
-    made = onnx.parser.parse_model(HEAD + text)
+    opset = re.match(r"opset (\d+)\n", text)
+    graph = text.removeprefix(opset[0]) if opset else text
+    made = onnx.parser.parse_model(HEAD.format(opset[1] if opset else 17) + graph)
     for node in made.graph.node:
         node.name = _name(node.name)
         node.input[:] = map(_name, node.input)
