@@ -7,7 +7,7 @@ from pathlib import Path
 
 from netc.cli.common import load_cluster, load_network
 from netc.cli.output import bytes_text, count, json_line
-from netc.cli.session import find_weights, open_session
+from netc.cli.session import find_weights, open_session, teller
 from netc.errors import Diagnostic, UsageError
 from netc.interchange.names import torch_names
 from netc.interchange.to_onnx import to_onnx, weights
@@ -74,7 +74,8 @@ def _values(options: argparse.Namespace, network: Network) -> Tensors:
     if options.weights is not None:
         file = find_weights(options.weights, Path())
         given = read_weights(
-            file, wanted, torch_names(network), options.allow_missing, options.allow_unexpected
+            file, wanted, torch_names(network), options.allow_missing, options.allow_unexpected,
+            teller(options),
         )  # fmt: skip
     fresh = _initial(options, network) if len(given) < len(wanted) else {}
     return {name: given[name] if name in given else fresh[name] for name in wanted}

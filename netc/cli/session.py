@@ -181,7 +181,14 @@ def given_weights(options: argparse.Namespace, bundle: Bundle, file: Path) -> Te
     """
     names: dict[str, str] = bundle.fact("torch_names")
     wanted = {port.name: port.shape for port in bundle.eval.state if port.name in names}
-    return read_weights(file, wanted, names, options.allow_missing, options.allow_unexpected)
+    return read_weights(
+        file, wanted, names, options.allow_missing, options.allow_unexpected, teller(options)
+    )
+
+
+def teller(options: argparse.Namespace) -> Callable[[str], None]:
+    """Who hears of what is no result: nobody where JSON is asked for."""
+    return (lambda _: None) if options.json else note
 
 
 def changes_text(file: Path, differs: Mapping[str, tuple[str, str]]) -> str:

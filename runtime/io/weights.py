@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,6 +20,10 @@ Tensors = dict[str, NDArray[Any]]
 
 _COUNTER = ".num_batches_tracked"
 """PyTorch's batch norm counts its batches; nothing here depends on it."""
+_WRAPPED = re.compile(r"(?:module\.|_orig_mod\.)+")
+"""What PyTorch's DataParallel and compile put in front of every name."""
+_MOST_LAYERS = 3
+"""Layers of other shapes that a remedy lists; where more are, it is another network."""
 _SHOWN = 20
 """Names a message lists before it says how many more there are."""
 
@@ -29,13 +34,15 @@ def read_weights(
     foreign: Mapping[str, str],
     allow_missing: Sequence[str] = (),
     allow_unexpected: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Tensors:
     """The tensors of a safetensors file for the weights `wanted`, by their names there.
 
     `foreign` gives each weight's name in another tool. The file may have either names: what fits
-    more of them counts. The state of an optimizer in a checkpoint of netc and PyTorch's counters
-    of batches are left aside. A weight that a pattern of `allow_missing` matches by one of its
-    names is left out of the result where the file has no tensor of its shape for it;
+    more of them counts. A prefix of PyTorch's wrappers that all tensors have is no part of their
+    names, which `tell` gets to hear. The state of an optimizer in a checkpoint of netc and
+    PyTorch's counters of batches are left aside. A weight that a pattern of `allow_missing` matches
+    by one of its names is left out of the result where the file has no tensor of its shape for it;
     `allow_unexpected` lets tensors pass that no weight has. Patterns are those of a shell.
 
     Raises DataError: as `load`, and E080, E081, E082, all at once, where tensors are missing,
@@ -44,8 +51,11 @@ def read_weights(
     """
     _check_patterns(allow_missing, (*wanted, *foreign.values()))
     tensors, _ = load(path)
-    own = sum(name in tensors for name in wanted)
-    other = sum(name in tensors for name in foreign.values())
+    bare, prefix = _unwrapped(tensors)
+    if prefix and max(_fits(bare, wanted, foreign)) > max(_fits(tensors, wanted, foreign)):
+        tensors = bare
+        tell(f"all names in '{path}' begin with '{prefix}', which is left off.")
+    own, other = _fits(tensors, wanted, foreign)
     names = {name: foreign[name] if other > own else name for name in wanted}
     optional = {n for n in wanted if _matches((n, foreign[n]), allow_missing)}
     fit = _Fit(path, tensors, wanted, names, optional)
@@ -99,16 +109,17 @@ class _Fit:
 
     def misshapen(self) -> Iterator[Diagnostic]:
         """E082 where a tensor is of another shape, or holds no real numbers."""
-        wrong = []
+        wrong, layers = [], []
         for name, there in self.names.items():
             tensor = self.tensors.get(there)
             if tensor is None or (name in self.optional and not self.has(name)):
                 continue
             if not self.has(name):
                 wrong.append(f"{there} is {_by(tensor.shape)}, not {_by(self.wanted[name])}")
+                layers.append(there.rpartition(".")[0])
             elif not np.issubdtype(tensor.dtype, np.floating):
                 wrong.append(f"{there} holds {tensor.dtype}")
-        yield from self._report("E082", "does not fit the network in", wrong, "")
+        yield from self._report("E082", "does not fit the network in", wrong, _remedy(layers))
 
     def _report(
         self, code: str, what: str, found: Sequence[str], hint: str
@@ -120,6 +131,27 @@ class _Fit:
         if len(found) > _SHOWN:
             notes.append(f"... and {len(found) - _SHOWN:,} more")
         yield Diagnostic(code, f"'{self.path}' {what} {many}.", notes=tuple(notes), help=hint)
+
+
+def _fits(tensors: Tensors, wanted: Iterable[str], foreign: Mapping[str, str]) -> tuple[int, int]:
+    """How many weights a file has under netc's names, and under another tool's."""
+    return sum(n in tensors for n in wanted), sum(n in tensors for n in foreign.values())
+
+
+def _unwrapped(tensors: Tensors) -> tuple[Tensors, str]:
+    """The tensors without the prefix that wrappers gave them all, and that prefix."""
+    found = {match[0] if (match := _WRAPPED.match(name)) else "" for name in tensors}
+    prefix = found.pop() if len(found) == 1 else ""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}, prefix
+
+
+def _remedy(layers: Sequence[str]) -> str:
+    """What to do about weights of another shape, by the layers that they are in."""
+    named = dict.fromkeys(layers)
+    if not 0 < len(named) <= _MOST_LAYERS:
+        return "the file is of another network." if named else ""
+    options = " ".join(f"--allow-missing '{layer}.*'" for layer in named)
+    return f"to begin with initial values there, as for other classes: {options}"
 
 
 def _check_patterns(patterns: Iterable[str], names: Sequence[str]) -> None:

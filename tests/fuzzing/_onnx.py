@@ -136,7 +136,7 @@ class Maker:
         """Mostly not larger than the image."""
         more = int(self.rarely(0.03))
         extents = (min(extent, limit) + more for extent in self.shape(value)[1:])
-        return [int(self.rng.integers(1, each + 1)) for each in extents]
+        return [int(self.rng.integers(1, max(each, 1) + 1)) for each in extents]
 
     def pads(self, size: Sequence[int]) -> list[int]:
         top, left = (int(self.rng.integers(0, min(each, 3))) for each in size)
@@ -189,7 +189,8 @@ class Maker:
 
     def pad(self, value: str) -> str:
         """Zeros, and mostly what takes them over."""
-        pads = [0, 0, *self.pads((3, 3))[:2], 0, 0, *self.pads((3, 3))[2:]]
+        sides = self.pads((3, 3))
+        pads = [0, 0, *sides[:2], 0, 0, *sides[2:]]
         if self.rarely():
             pads[self.pick(0, 1, 4, 5)] = 1
         inputs, given = self.listed("pads", pads, 11)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,42 @@ def test_a_weight_of_another_shape_may_be_missing_but_not_of_another_kind(tmp_pa
     assert list(complaints(tmp_path, other, allow_missing=["fc.bias"])) == ["E082"]
     whole = filled() | {"fc.bias": np.ones(10, "i8")}
     assert list(complaints(tmp_path, whole, allow_missing=["fc.*"])) == ["E082"]
+
+
+def test_what_to_do_about_other_classes_helps(tmp_path: Path) -> None:
+    other = filled() | {"fc.weight": np.ones((7, 4), "f4"), "fc.bias": np.ones(7, "f4")}
+    for file in (other, renamed(other)):
+        with pytest.raises(DataError) as caught:
+            reading(tmp_path, file)
+        (said,) = caught.value.diagnostics
+        patterns = re.findall(r"--allow-missing '(.+?)'", said.help)
+        assert len(patterns) == 1
+        kept = {name: t for name, t in filled().items() if not name.startswith("fc.")}
+        assert_equal(reading(tmp_path, file, allow_missing=patterns), kept)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."]
+)
+def test_what_wrappers_put_in_front_of_every_name(tmp_path: Path, prefix: str) -> None:
+    heard: list[str] = []
+    path = tmp_path / "w.safetensors"
+    for file in (filled(), renamed(filled())):
+        files.write(path, {prefix + name: tensor for name, tensor in file.items()}, {})
+        assert_equal(read_weights(path, WANTED, FOREIGN, tell=heard.append), filled())
+    assert len(heard) == 2
+    assert f"begin with '{prefix}'" in heard[0]
+
+
+def test_a_prefix_of_some_names_or_of_the_network_itself_stays(tmp_path: Path) -> None:
+    some = {("module." * (n > 0)) + name: t for n, (name, t) in enumerate(filled().items())}
+    assert set(complaints(tmp_path, some)) == {"E080", "E081"}
+    own = {f"module.{name}": tensor for name, tensor in filled().items()}
+    wanted = {name: tensor.shape for name, tensor in own.items()}
+    path, heard = tmp_path / "w.safetensors", list[str]()
+    files.write(path, own, {})
+    assert_equal(read_weights(path, wanted, {n: n for n in wanted}, tell=heard.append), own)
+    assert not heard
 
 
 def test_long_lists_are_counted(tmp_path: Path) -> None:
