@@ -127,7 +127,8 @@ def owner(node: Node) -> str:
     return node.op.steps[-1].layer if isinstance(node.op, ops.Fused) else node.layer
 
 
-_MOVES = (Comm, ops.RoundSlice, ops.RoundMerge)
+_MOVES = (Comm, ops.RoundSlice, ops.RoundMerge, ops.Copy)
+"""Operations that compute nothing; their node is in the layer that it was put in for."""
 
 
 @dataclass(slots=True)

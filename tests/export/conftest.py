@@ -14,6 +14,7 @@ from netc.cost import Cluster
 from netc.export import Facts
 from netc.ir.plan import Plan
 from netc.ir.types import Mesh
+from netc.passes.assign_formats import Target
 from netc.passes.choose_splits import Pin
 from netc.passes.pipeline import Options, lower_training
 from netc.syntax import Network, parse_file, parse_text
@@ -84,10 +85,14 @@ def make_case(
     scheme: str | None = None,
     batch: int = 16,
     pins: tuple[Pin, ...] = (),
+    image_format: str = "",
 ) -> Case:
     net = network(name)
     axes = ("d", "e")[: len(mesh)]
-    options = Options(Mesh(mesh, axes), batch, CLUSTER, strategy, pins=pins, scheme=scheme)
+    target = Target("cpu", image_format)
+    options = Options(
+        Mesh(mesh, axes), batch, CLUSTER, strategy, target=target, pins=pins, scheme=scheme
+    )
     compiled = lower_training(net, options)
     facts = Facts(
         strategy, compiled.scheme, "test", (2**20,) * compiled.plan.mesh.size, 0.5, compiled.notes
