@@ -193,7 +193,7 @@ def _weights(group: argparse._ArgumentGroup, default: str) -> None:
     )  # fmt: skip
     group.add_argument(
         "--allow-missing", action="append", default=[], metavar="PATTERN",
-        help="weights that the file may lack; they get initial values",
+        help="weights that the file may lack, or have in another shape; they get initial values",
     )  # fmt: skip
     group.add_argument(
         "--allow-unexpected", action="append", default=[], metavar="PATTERN",
