@@ -10,7 +10,7 @@ from netc.export.fold import Run, find_runs
 from netc.export.picture import Badge, Card, Frame, Item, Link, Picture, cards_of
 from netc.export.words import exchange_text, from_to, layer_text, plural, shape_text
 
-_JOINED = ("bn", "lrn", "relu", "sigmoid", "tanh", "dropout", "flatten")
+_JOINED = ("bn", "lrn", "relu", "sigmoid", "tanh", "dropout")
 """Kinds that are drawn with their producer."""
 
 
@@ -117,9 +117,8 @@ class _Builder:
         return Card(layers, badges, lines, title=layers[0].name)
 
     def _lines(self, layers: tuple[LayerFacts, ...]) -> Iterator[str]:
-        shown = [layer for layer in layers if layer.kind != "flatten" or layer is layers[0]]
-        yield " + ".join(layer_text(layer) for layer in shown)
-        last = shown[-1]
+        yield " + ".join(layer_text(layer) for layer in layers)
+        last = layers[-1]
         if last.type.shape:
             shape = shape_text(last.type.shape[1:])
             yield shape if len(last.type.shape) > 2 else f"{shape} values"

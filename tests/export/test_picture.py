@@ -104,7 +104,7 @@ def test_badges_say_what_papers_say(case: Make) -> None:
     (gradients,) = cards["conv1"].badges
     assert (gradients.text, gradients.nbytes) == ("all-reduce gradients", 2 * 3 * 40 * 4 // 4)
     (link,) = (link for link in drawn.links if link.badges)
-    assert (link.source, link.targets) == ("maxpool1", ("fc1",))
+    assert (link.source, link.targets) == ("flatten1", ("fc1",))
     share = 4 * 64 * 4
     assert [(b.way, b.text, b.nbytes) for b in link.badges] == [
         ("forward", "broadcast, 4 rounds", 3 * share),
