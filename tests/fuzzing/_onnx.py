@@ -49,6 +49,7 @@ class Maker:
         """Of one image's part of a value; the images' where it has no meaning."""
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
+        options.intra_op_num_threads = 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         feeds = {"x": np.zeros((self.batch or 2, *self.image), np.float32)}
         if value == "x":

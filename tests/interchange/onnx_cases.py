@@ -63,6 +63,7 @@ def scores_of_file(path: Path, x: Array) -> Array:
     """The same by ONNX Runtime on the CPU."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     (name,) = (value.name for value in session.get_inputs())
     (result,) = session.run(None, {name: x})
