@@ -5,16 +5,21 @@ Mistakes of the user are `NetError`s and carry diagnostics; mistakes of netc its
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from typing import ClassVar, Literal
 
 Severity = Literal["error", "note"]
 _Paint = Callable[[str, str], str]
 
+ERROR_LIMIT = 20
+"""After so many mistakes the rest is not looked at."""
+_COMPARED_WORDS = 1000
 _SHOWN_COLUMNS = 100
 _SHOWN_TRAIL = 8
 _LISTED_WORDS = 20
@@ -24,9 +29,9 @@ _UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
 _BOLD_RED, _BOLD, _BLUE, _PLAIN = "\x1b[1;31m", "\x1b[1m", "\x1b[34m", "\x1b[0m"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
-    """A text that was read, and the name it is shown under."""
+    """A text that was read, and the name it is shown under. Not slotted: it caches a view."""
 
     name: str
     """What a message calls it, for example `vgg16.net`."""
@@ -35,17 +40,14 @@ class Source:
 
     def line(self, number: int) -> str:
         """Return line `number`, counted from 1, without its end."""
-        starts = _line_starts(self)
+        starts = self.line_starts
         end = starts[number] - 1 if number < len(starts) else len(self.text)
         return self.text[starts[number - 1] : end]
 
-
-@lru_cache(maxsize=16)
-def _line_starts(source: Source) -> tuple[int, ...]:
-    starts = [0]
-    for line in source.text.split("\n")[:-1]:
-        starts.append(starts[-1] + len(line) + 1)
-    return tuple(starts)
+    @cached_property
+    def line_starts(self) -> Sequence[int]:
+        """The offset at which every line starts."""
+        return array("q", [0, *(match.end() for match in re.finditer("\n", self.text))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,12 @@ class Span:
     @property
     def line(self) -> int:
         """The line of the first character, counted from 1."""
-        return bisect_right(_line_starts(self.source), self.start)
+        return bisect_right(self.source.line_starts, self.start)
 
     @property
     def column(self) -> int:
         """The column of the first character, counted in characters from 1."""
-        return self.start - _line_starts(self.source)[self.line - 1] + 1
+        return self.start - self.source.line_starts[self.line - 1] + 1
 
     @property
     def place(self) -> str:
@@ -164,8 +166,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if len(word) > 64:
         return ""
     from difflib import get_close_matches
+    from heapq import nsmallest
 
-    near = get_close_matches(word, sorted(known), n=1)
+    # Comparing takes long: of very many words only those of about the same length may be near.
+    def far(each: str) -> tuple[int, bool, str]:
+        return abs(len(each) - len(word)), each[:1] != word[:1], each
+
+    likely = nsmallest(_COMPARED_WORDS, known, key=far)
+    near = get_close_matches(word, sorted(likely), n=1)
     return f"did you mean '{near[0]}'? " if near else ""
 
 

@@ -60,8 +60,7 @@ def layer_facts(network: Network, graph: Graph) -> list[LayerFacts]:
     """Every layer of the forward graph of one image, in order."""
     kinds = _kinds(network)
     facts = []
-    for layer in graph.layers:
-        nodes = [n for n in graph.nodes if n.layer == layer]
+    for layer, nodes in graph.by_layer.items():
         computing = [n for n in nodes if n.inputs and n.phase == "forward"]
         if not computing:
             continue
@@ -88,8 +87,8 @@ def layer_costs(
     sums = _Sums(plan, program)
     kinds = _kinds(network)
     costs = []
-    for layer in graph.layers:
-        nodes = [n for n in graph.nodes if n.layer == layer and n.phase == "forward" and n.inputs]
+    for layer, every in graph.by_layer.items():
+        nodes = [n for n in every if n.phase == "forward" and n.inputs]
         if not nodes:
             continue
         last = graph.index.get(layer, nodes[-1])
@@ -215,13 +214,17 @@ class MemoryUse:
 
 def memory_use(program: Program) -> list[MemoryUse]:
     """Memory of every device."""
-    uses = []
-    for device in range(program.mesh.size):
-        own = [b for b in program.buffers if b.device == device]
-        kept = {b.storage: b.nbytes for b in own if b.kind == "persistent"}
-        given = sum(b.nbytes for b in own if b.kind == "input")
-        uses.append(MemoryUse(sum(kept.values()), given, program.arena_bytes[device]))
-    return uses
+    kept: list[dict[str, int]] = [{} for _ in range(program.mesh.size)]
+    given = [0] * program.mesh.size
+    for b in program.buffers:
+        if b.kind == "persistent":
+            kept[b.device][b.storage] = b.nbytes
+        elif b.kind == "input":
+            given[b.device] += b.nbytes
+    return [
+        MemoryUse(sum(state.values()), inputs, peak)
+        for state, inputs, peak in zip(kept, given, program.arena_bytes, strict=True)
+    ]
 
 
 def sent_bytes(plan: Plan) -> list[tuple[int, int]]:

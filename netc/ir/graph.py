@@ -67,9 +67,17 @@ class Graph:
         return MappingProxyType({name: tuple(names) for name, names in users.items()})
 
     @cached_property
+    def by_layer(self) -> Mapping[str, tuple[Node, ...]]:
+        """For every layer its nodes; layers in order of first appearance."""
+        nodes: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            nodes.setdefault(node.layer, []).append(node)
+        return MappingProxyType({layer: tuple(own) for layer, own in nodes.items()})
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """Layers in order of first appearance."""
-        return tuple(dict.fromkeys(node.layer for node in self.nodes))
+        return tuple(self.by_layer)
 
     def operand_types(self, node: Node) -> tuple[TensorType, ...]:
         """Global types of a node's operands."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from netc.errors import Diagnostic, SyntaxProblem
+from netc.errors import ERROR_LIMIT, Diagnostic, SyntaxProblem
 from netc.ir import ops
 from netc.ir.graph import Graph, GraphBuilder, Node
 from netc.ir.ops.base import Op, ShapeError
@@ -37,7 +37,8 @@ def build_graph(
     problems = _clashes(network)
     if not problems:
         builder = _Builder(network, batch, DTYPES[precision], mode == "train")
-        problems = [p for layer in network.layers if (p := builder.layer(layer)) is not None]
+        found = (builder.layer(layer) for layer in network.layers)
+        problems = list(itertools.islice((p for p in found if p is not None), ERROR_LIMIT))
     if problems:
         raise SyntaxProblem(*problems)
     outputs = ("loss",) if mode == "train" else ("loss_sum", "correct", builder.scores)
@@ -64,7 +65,7 @@ def _clashes(network: Network) -> list[Diagnostic]:
         elif each.name in RESERVED and not own_loss:
             message = f"the name '{each.name}' has a meaning already in every compiled network."
             problems.append(Diagnostic("E021", message, each.span, help="take another name."))
-    return problems
+    return problems[:ERROR_LIMIT]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class _Builder:
         self.values: dict[str, Node | _Failed] = {}
         self.statistics: list[str] = []
         self.scores = ""
+        self.flattened = itertools.count(1)
         self.like = Node("", ops.Scalar(), (), TensorType("i64", ()), SCALARS)
         for name in ("seed", "step") if training else ("count",):
             self._source(name, ops.Scalar(), TensorType("i64", ()))
@@ -171,7 +173,7 @@ class _Builder:
         """Images become rows in a layer of their own, which stays with its producer."""
         if x.type.rank == 2:
             return x
-        numbered = (f"flatten{number}" for number in itertools.count(1))
+        numbered = (f"flatten{number}" for number in self.flattened)
         name = next(n for n in numbered if n not in self.layers and n not in self.graph.nodes)
         return self.graph.emit(name, ops.Flatten(), (x.name,), self.like, layer=name)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from netc.errors import Diagnostic, PlanError, Span, did_you_mean
+from netc.errors import ERROR_LIMIT, Diagnostic, PlanError, Span, did_you_mean
 from netc.ir.graph import Graph
 from netc.ir.plan import Split
 from netc.ir.types import Mesh
@@ -46,9 +46,11 @@ def choose_splits(graph: Graph, mesh: Mesh, strategy: str, pins: Sequence[Pin] =
         else:
             splits.update(dict.fromkeys(layers, split))
             pinned.update(dict.fromkeys(layers, pin))
+        if len(problems) >= ERROR_LIMIT:
+            raise PlanError(*problems)
     problems += _illegal(graph, mesh, splits, pinned)
     if problems:
-        raise PlanError(*problems)
+        raise PlanError(*problems[:ERROR_LIMIT])
     return splits
 
 
@@ -109,5 +111,5 @@ def _lacks(
 
 def _place(graph: Graph, layer: str, pinned: dict[str, Pin]) -> Span | None:
     """The layer in the network file; a strategy file's own line is told in a note."""
-    spans = (node.span for node in graph.nodes if node.layer == layer and node.span)
+    spans = (node.span for node in graph.by_layer[layer] if node.span)
     return next(spans, pinned[layer].span if layer in pinned else None)

@@ -73,8 +73,8 @@ def _choose(graph: Graph, axes: int, choice: Choice) -> dict[str, Split]:
 
 def _producer(graph: Graph, layer: str) -> str:
     """The layer that feeds this one first."""
-    for node in graph.nodes:
-        if node.layer == layer and node.phase == "forward":
+    for node in graph.by_layer[layer]:
+        if node.phase == "forward":
             for operand in node.inputs:
                 if graph[operand].layer != layer:
                     return graph[operand].layer

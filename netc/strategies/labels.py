@@ -40,8 +40,7 @@ def node_labels(graph: Graph, node: Node) -> tuple[tuple[str, ...], str]:
 
 def layer_kind(graph: Graph, layer: str) -> str:
     """The kind of a layer, read off its first computing node."""
-    nodes = (n for n in graph.nodes if n.layer == layer)
-    kernel = next((n.op.kernel for n in nodes if _computes(n)), "input")
+    kernel = next((n.op.kernel for n in graph.by_layer[layer] if _computes(n)), "input")
     return {"row_max": "softmax_loss", "bn_mean": "bn", "bn_norm": "bn"}.get(kernel, kernel)
 
 
@@ -70,7 +69,7 @@ def layer_letters(graph: Graph) -> dict[str, str]:
 def parse_split(text: str, axes: int) -> Split | None:
     """A split written as k or n,k: a label for each mesh axis; None where it is neither."""
     parts = tuple(part.strip() for part in text.split(","))
-    good = all(re.fullmatch(r"[nkchwr]|@\d+", part) for part in parts)
+    good = all(re.fullmatch(r"[nkchwr]|@(0|[1-9][0-9]{0,5})", part) for part in parts)
     return parts if good and len(parts) == axes else None
 
 

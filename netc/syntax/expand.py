@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from netc.errors import Diagnostic, Span, SyntaxProblem, clip, did_you_mean, listed
+from netc.errors import (
+    ERROR_LIMIT,
+    Diagnostic,
+    Span,
+    SyntaxProblem,
+    clip,
+    did_you_mean,
+    listed,
+)
 from netc.syntax import ast
 from netc.syntax.domains import NATURAL
 from netc.syntax.evaluate import evaluate, evaluate_condition
 from netc.syntax.layers import IDENTITY, LOSS, bind_layer
-from netc.syntax.lexer import ERROR_LIMIT
+from netc.syntax.lexer import SIZE_LIMIT, too_many
 from netc.syntax.network import InputSpec, Layer, Options
 from netc.syntax.scope import Scope
 from netc.syntax.signature import Argument, Signature, evaluate_arguments, wrong_value
 from netc.syntax.words import bind_block, check_word, misplaced, read_shape
 
-SIZE_LIMIT = 100_000
-"""How many layers, calls and repetitions a network may have in all."""
+WORK_CHARACTERS = 100
+"""So many characters of expressions count as one layer, for each time they are evaluated."""
 
 _UNKNOWN = ""
 """Read where the layer that should be read is missing, which has been reported."""
@@ -114,8 +122,7 @@ class Expander:
     def _element(
         self, element: ast.Element, scope: Scope, current: str | None, label: ast.Word | None
     ) -> str | None:
-        if not isinstance(element, ast.Reference):
-            self._count(element.span)
+        self._count(element.span, _work(element))
         match element:
             case ast.Layer():
                 return self._layer(element, scope, current, label)
@@ -268,9 +275,25 @@ class Expander:
     def _count(self, span: Span, size: int = 1) -> None:
         self._size += size
         if self._size > SIZE_LIMIT:
-            message = f"the network has more than {SIZE_LIMIT:,} layers, calls and repetitions."
-            self.report([Diagnostic("E019", message, span)])
+            self.report([too_many(span)])
             raise Stop
+
+
+def _work(element: ast.Element) -> int:
+    """How much of what a network may have in all the element itself is, without bodies."""
+    match element:
+        case ast.Layer() | ast.Call():
+            return 1 + _length(element.span) // WORK_CHARACTERS
+        case ast.Condition(arms=arms):
+            return 1 + sum(_length(arm.test.span) for arm in arms) // WORK_CHARACTERS
+        case ast.Reference():
+            return 0
+        case _:
+            return 1
+
+
+def _length(span: Span) -> int:
+    return span.end - span.start
 
 
 def _reference_within(reference: ast.Reference) -> Diagnostic:

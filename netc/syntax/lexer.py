@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 
-from netc.errors import Diagnostic, Source, Span
+from netc.errors import ERROR_LIMIT, Diagnostic, Source, Span
 from netc.syntax.layout import lay_out
 from netc.syntax.tokens import UNKNOWN, Token, load_tables
 
@@ -14,11 +15,14 @@ DEPTH_LIMIT = 100
 LINE_LIMIT = 100_000
 """How many characters a line may have."""
 
+SIZE_LIMIT = 100_000
+"""How many layers, calls and repetitions a network may have in all, and a file as written."""
+
+TOKEN_LIMIT = 2_000_000
+"""How many words, numbers and signs a file may have."""
+
 NAME_LIMIT = 100
 """How many characters a name may have, or each part of one with dots."""
-
-ERROR_LIMIT = 20
-"""After so many errors in a file the rest is not read."""
 
 
 def tokenize(source: Source) -> tuple[list[Token], list[Diagnostic]]:
@@ -27,6 +31,8 @@ def tokenize(source: Source) -> tuple[list[Token], list[Diagnostic]]:
     if long_lines:
         return [], long_lines
     tokens, problems = _scan(source)
+    if problems and problems[-1].code in ("E019", "E028"):
+        return [], problems
     problems += _check_names(source, tokens)
     problems += _check_depth(source, tokens) or _check_braces(source, tokens)
     return lay_out(source.text, tokens), problems
@@ -42,11 +48,20 @@ def _check_lines(source: Source) -> list[Diagnostic]:
     return []
 
 
+_BEGINS = frozenset(("_SEP", "VBAR", "LBRACE", "_DEFINE"))
+"""Kinds of tokens that a layer or call may follow."""
+
+
 def _scan(source: Source) -> tuple[list[Token], list[Diagnostic]]:
+    """Return all tokens; where they are too many, stop there: the tree takes more room than they.
+
+    Calls, layers and bodies are counted by their first words; a name before `:=` is none.
+    """
     tables = load_tables()
     tokens: list[Token] = []
     problems: list[Diagnostic] = []
-    at = 0
+    at = size = 0
+    before = "_SEP"
     while len(problems) < ERROR_LIMIT and (match := tables.pattern.match(source.text, at)):
         kind, text = str(match.lastgroup), match.group()
         at = match.end()
@@ -54,10 +69,21 @@ def _scan(source: Source) -> tuple[list[Token], list[Diagnostic]]:
             at = _end_of_unknown(source, match.start())
             problems.append(_unknown(source, match.start(), at))
         elif kind not in tables.ignored:
+            size += (kind == "NAME" and before in _BEGINS) - (kind == "_DEFINE")
+            before = kind
             kind = tables.words.get(text, kind) if kind == "NAME" else kind
-            tokens.append(Token(kind, text, match.start(), at))
+            tokens.append(Token(kind, sys.intern(text), match.start(), at))
+            if size > SIZE_LIMIT or len(tokens) > TOKEN_LIMIT:
+                return [], [_too_large(Span(source, match.start(), at), size)]
     tokens.append(Token("$END", "", len(source.text), len(source.text)))
     return tokens, problems
+
+
+def _too_large(span: Span, size: int) -> Diagnostic:
+    if size > SIZE_LIMIT:
+        return too_many(span)
+    message = f"the file has more than {TOKEN_LIMIT:,} words and signs."
+    return Diagnostic("E028", message, span)
 
 
 def _end_of_unknown(source: Source, start: int) -> int:
@@ -120,6 +146,12 @@ def _lonely(source: Source, brace: Token) -> Diagnostic:
     if brace.text == "}":
         return Diagnostic("E004", "'}' closes nothing.", span)
     return Diagnostic("E004", "'{' is never closed.", span, help="close it with '}'.")
+
+
+def too_many(span: Span) -> Diagnostic:
+    """Return the diagnostic for more layers, calls and repetitions than a network may have."""
+    message = f"the network has more than {SIZE_LIMIT:,} layers, calls and repetitions."
+    return Diagnostic("E019", message, span)
 
 
 def too_deep(span: Span) -> Diagnostic:

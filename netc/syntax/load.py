@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from netc.errors import (
+    ERROR_LIMIT,
     Diagnostic,
     Source,
     Span,
@@ -20,7 +21,6 @@ from netc.syntax.evaluate import evaluate, show
 from netc.syntax.expand import Expander, Stop
 from netc.syntax.files import Program, normalize, read_program, read_source
 from netc.syntax.layers import LOSS
-from netc.syntax.lexer import ERROR_LIMIT
 from netc.syntax.literals import WORDS, parse_define
 from netc.syntax.network import Network, Recipe
 from netc.syntax.recipe import build_recipe

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from netc.errors import Diagnostic, Source, Span, SyntaxProblem
+from netc.errors import ERROR_LIMIT, Diagnostic, Source, Span, SyntaxProblem
 from netc.syntax import ast
 from netc.syntax.build import Build
-from netc.syntax.lexer import ERROR_LIMIT, tokenize
+from netc.syntax.lexer import tokenize
 from netc.syntax.tokens import Rule, Token, load_tables, shown
 
 _OPERATORS = {"OR", "AND", "COMPARISON", "PLUS", "MINUS", "TIMES", "DIVIDE", "FLOOR_DIVIDE"}

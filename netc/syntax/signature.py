@@ -9,7 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from netc.errors import Diagnostic, Span, SyntaxProblem, clip, did_you_mean, listed
+from netc.errors import (
+    ERROR_LIMIT,
+    Diagnostic,
+    Span,
+    SyntaxProblem,
+    clip,
+    did_you_mean,
+    listed,
+)
 from netc.syntax import ast
 from netc.syntax.ast import Scalar, Word
 from netc.syntax.domains import Domain
@@ -105,6 +113,8 @@ def evaluate_arguments(
             evaluated.append(_evaluate_argument(each, parameters))
         except SyntaxProblem as problem:
             problems += problem.diagnostics
+        if len(problems) >= ERROR_LIMIT:
+            break
     if problems:
         raise SyntaxProblem(*problems)
     return evaluated
@@ -132,6 +142,8 @@ def pair(
     by_position = iter(form.names[: form.positional])
     for argument in arguments:
         name = argument.name.text if argument.name else next(by_position, None)
+        if len(problems) >= ERROR_LIMIT:
+            break
         if name is None:
             problems.append(_too_many(form, argument.span))
             break

@@ -11,6 +11,9 @@ from netc.syntax.layers import COMBINING, IDENTITY, KINDS
 from netc.syntax.literals import WORDS
 from netc.syntax.signature import Form, evaluate_arguments, pair, unknown_option
 
+PARAMETER_LIMIT = 100
+"""How many parameters a network or a block may have."""
+
 _NAMES = {
     ast.Net: "net",
     ast.Input: "input",
@@ -127,7 +130,11 @@ def bind_block(
 
 
 def check_parameters(parameters: tuple[ast.Parameter, ...]) -> Iterator[Diagnostic]:
-    """Find names that occur twice or have a meaning already (E021)."""
+    """Find names that occur twice or have a meaning already (E021), and too many (E028)."""
+    if len(parameters) > PARAMETER_LIMIT:
+        message = f"there are {len(parameters):,} parameters (limit {PARAMETER_LIMIT})."
+        yield Diagnostic("E028", message, parameters[PARAMETER_LIMIT].name.span)
+        return
     seen: set[str] = set()
     for each in parameters:
         name = each.name.text

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import netc_models
 from netc.errors import NetError, render
-from netc.syntax import Network, network_text, parse_text, verify_network
+from netc.syntax import Network, lexer, network_text, parse_text, verify_network
 from netc.syntax.lexer import DEPTH_LIMIT, LINE_LIMIT
 
 HEAD = "net n(n = 2)\ninput image 3x8x8\n"
@@ -43,6 +43,7 @@ def calls(first: str, body: str, count: int) -> str:
 
 
 DEEP = f"E005 this nests too deeply (limit {DEPTH_LIMIT})."
+PARAMETERS = "E028 there are 101 parameters (limit 100)."
 HUGE = "E019 the network has more than 100,000 layers, calls and repetitions."
 
 
@@ -75,6 +76,11 @@ HUGE = "E019 the network has more than 100,000 layers, calls and repetitions."
         ("relu | " * 10_000 + "relu", "fine"),
         ("add { " + "relu ; " * 5_000 + "relu }", "fine"),
         ("if n == 3 { relu }" + "else if n == 4 { relu }" * 3_000, "fine"),
+        ("repeat 50000 { fc filters=" + "1+" * 2_000 + "1 }", HUGE),
+        ("repeat 50000 { if " + "n == 3 or " * 500 + "n == 4 { relu } }", HUGE),
+        ("relu\n" * 100_001, HUGE),
+        ("block b(" + ", ".join(f"p{i}" for i in range(101)) + ") { }", PARAMETERS),
+        ("\n".join(f"n{i} := relu" for i in range(10_000)) + "\n$m" * 25, "E020"),
         ("\n".join(f"n{i} := relu" for i in range(3_000)) + "\nadd { $m ; identity }", "E020"),
     ],
 )
@@ -82,6 +88,13 @@ def test_hostile_text(body: str, expected: str) -> None:
     start = time.process_time()
     assert outcome(HEAD + body + TAIL).startswith(expected)
     assert time.process_time() - start < 20
+
+
+def test_a_file_of_too_many_words_is_not_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lexer, "TOKEN_LIMIT", 2000)
+    assert outcome(HEAD + "fc (" + "1+\n" * 700 + "1)") == (
+        "E028 the file has more than 2,000 words and signs."
+    )
 
 
 def test_a_long_line_is_refused_at_once() -> None:
