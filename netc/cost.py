@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from netc.errors import Diagnostic, UsageError, did_you_mean
+from netc.errors import ERROR_LIMIT, Diagnostic, UsageError, clip, did_you_mean
 from netc.ir.comm import Comm
 from netc.ir.graph import Graph, Node
 from netc.ir.plan import Plan
@@ -22,6 +22,8 @@ from netc.ir.types import (
     local_block,
     shard_bounds,
 )
+from netc.numbers import MEASURE
+from netc.text import Toml, Unreadable, read_toml, shown_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,51 +49,62 @@ class Cluster:
 
 _NUMBERS = ("memory_bytes_per_second", "memory_bytes", "launch_seconds", "link_bytes_per_second",
             "link_latency_seconds")  # fmt: skip
+_RATES = ("f32", "f64", "tf32", "bf16")
 
 
 def read_cluster(path: Path) -> Cluster:
-    """Read a cluster file (TOML); raises UsageError with what is missing or not positive."""
+    """Read a cluster file (TOML); raises UsageError with the place of everything wrong in it."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(
-            Diagnostic("E055", f"cannot read the cluster file '{path}': {error}.")
-        ) from None
-    problems = _problems(path, content)
+        file = read_toml(path)
+    except Unreadable as problem:
+        message = f"cannot read the cluster file '{path}': {problem.reason}."
+        raise UsageError(Diagnostic("E055", message, problem.span, help=problem.help)) from None
+    problems = list(islice(_problems(file), ERROR_LIMIT))
     if problems:
         raise UsageError(*problems)
+    content = file.content
     numbers = {key: float(content[key]) for key in _NUMBERS}
     flops = {key: float(value) for key, value in content["flops_per_second"].items()}
-    return Cluster(path.stem, flops, source=content["source"], **numbers)
+    return Cluster(shown_name(path.with_suffix("")), flops, source=content["source"], **numbers)
 
 
-def _problems(path: Path, content: Mapping[str, Any]) -> list[Diagnostic]:
+def _problems(file: Toml) -> Iterator[Diagnostic]:
     wanted = (*_NUMBERS, "flops_per_second", "source")
-    problems = [
-        Diagnostic("E055", f"the cluster file '{path.name}' has no '{key}'.")
-        for key in wanted
-        if key not in content
-    ]
-    for key, value in content.items():
+    for key in wanted:
+        if key not in file.content:
+            yield Diagnostic("E055", f"the cluster file '{file.source.name}' has no '{key}'.")
+    for key, value in file.content.items():
         if key not in wanted:
-            hint = did_you_mean(key, wanted) + f"keys are: {', '.join(wanted)}."
-            problems.append(Diagnostic("E055", f"unknown key '{key}' in '{path.name}'.", help=hint))
-        elif key in _NUMBERS and not _positive(value):
-            problems.append(Diagnostic("E055", f"'{key}' in '{path.name}' must be positive."))
-    flops = content.get("flops_per_second", {"f32": 1, "f64": 1})
-    if not (isinstance(flops, dict) and {"f32", "f64"} <= set(flops)):
-        message = f"'flops_per_second' in '{path.name}' must name f32 and f64."
-        problems.append(Diagnostic("E055", message))
-    elif not all(map(_positive, flops.values())):
-        message = f"'flops_per_second' in '{path.name}' must be positive numbers."
-        problems.append(Diagnostic("E055", message))
-    if not isinstance(content.get("source", ""), str):
-        problems.append(Diagnostic("E055", f"'source' in '{path.name}' must be text."))
-    return problems
+            yield _unknown(file, (key,), wanted)
+        elif key in _NUMBERS:
+            yield from _measure(file, (key,), value)
+        elif key == "flops_per_second":
+            yield from _flops(file, value)
+        elif not isinstance(value, str):
+            yield Diagnostic("E055", "'source' must be text.", file.span(key))
 
 
-def _positive(value: Any) -> bool:
-    return type(value) in (int, float) and value > 0
+def _flops(file: Toml, value: Any) -> Iterator[Diagnostic]:
+    key = "flops_per_second"
+    if not (isinstance(value, dict) and {"f32", "f64"} <= set(value)):
+        yield Diagnostic("E055", f"'{key}' must name f32 and f64.", file.span(key))
+        return
+    for dtype, number in value.items():
+        if dtype not in _RATES:
+            yield _unknown(file, (key, dtype), _RATES)
+        else:
+            yield from _measure(file, (key, dtype), number)
+
+
+def _measure(file: Toml, keys: tuple[str, ...], value: Any) -> Iterator[Diagnostic]:
+    if not MEASURE.accepts(value):
+        message = f"'{'.'.join(keys)}' must be {MEASURE.description}."
+        yield Diagnostic("E055", message, file.span(*keys))
+
+
+def _unknown(file: Toml, keys: tuple[str, ...], known: Iterable[str]) -> Diagnostic:
+    hint = did_you_mean(keys[-1], known) + f"keys are: {', '.join(known)}."
+    return Diagnostic("E055", f"unknown key '{clip(keys[-1])}'.", file.span(*keys), help=hint)
 
 
 def at_precision(cluster: Cluster, precision: str) -> Cluster:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import Any
 
-from netc.errors import Diagnostic, Source, Span, SyntaxProblem, did_you_mean
+from netc.errors import ERROR_LIMIT, Diagnostic, Span, SyntaxProblem, clip, did_you_mean
 from netc.ir.plan import Split
+from netc.numbers import DEVICES
+from netc.text import Toml, Unreadable, line_span, read_toml
 
 VERSION = 1
+MESH_AXES = 3
+"""How many axes of devices there may be at most."""
 _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "netc_strategy": (lambda value: value == VERSION, f"{VERSION}, the version of its format"),
-    "devices": (lambda value: _counts([value]), "a number of devices"),
-    "mesh": (lambda value: _counts(value), "devices along each axis, such as [2, 2]"),
+    "netc_strategy": (
+        lambda value: type(value) is int and value == VERSION,
+        f"{VERSION}, the version of its format",
+    ),
+    "devices": (DEVICES.accepts, DEVICES.description),
+    "mesh": (
+        lambda value: _mesh(value),
+        f"devices along one to {MESH_AXES} axes, such as [2, 2]: {DEVICES.description} in all",
+    ),
     "scheme": (lambda value: value in ("", "a", "b", "c"), "a, b or c"),
     "fc_update": (lambda value: value in ("step", "round"), "step or round"),
     "splits": (lambda value: isinstance(value, dict), "a table: write [splits]"),
@@ -39,73 +49,59 @@ class StrategyFile:
 def read_strategy(path: Path) -> StrategyFile:
     """Read a strategy file; raises SyntaxProblem with the place of everything wrong in it."""
     try:
-        source = Source(path.name, path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        problem = f"cannot read the strategy file '{path}': {_reason(error)}."
-        raise SyntaxProblem(Diagnostic("E042", problem)) from None
-    try:
-        content = tomllib.loads(source.text)
-    except tomllib.TOMLDecodeError as error:
-        line = re.search(r"line (\d+)", str(error))
-        where = _line_span(source, int(line[1]) if line else source.text.count("\n") + 1)
-        raise SyntaxProblem(Diagnostic("E042", f"not valid TOML: {error}.", where)) from None
-    return _checked(source, content)
-
-
-def _reason(error: OSError | UnicodeDecodeError) -> str:
-    return error.strerror or "" if isinstance(error, OSError) else "it is not UTF-8 text"
-
-
-def _line_span(source: Source, line: int) -> Span:
-    lines = source.text.splitlines(keepends=True)
-    start = sum(map(len, lines[: line - 1]))
-    text = lines[line - 1].rstrip("\n") if line <= len(lines) else ""
-    return Span(source, start, start + max(len(text), 1))
-
-
-def _key_span(source: Source, key: str) -> Span:
-    """The line that sets `key`."""
-    found = re.search(rf"^\s*[\"']?{re.escape(key)}[\"']?\s*=", source.text, re.MULTILINE)
-    line = source.text.count("\n", 0, found.end()) + 1 if found else 1
-    return _line_span(source, line)
-
-
-def _checked(source: Source, content: Mapping[str, Any]) -> StrategyFile:
-    problems = [p for key, value in content.items() if (p := _problem(source, key, value))]
-    splits = content.get("splits", {})
-    for layer, value in splits.items() if isinstance(splits, dict) else ():
-        if not isinstance(value, str):
-            message = f"the split of '{layer}' must be text such as \"k\"."
-            problems.append(Diagnostic("E042", message, _key_span(source, layer)))
-    if not splits:
-        message = "no [splits] in the strategy file."
-        problems.append(Diagnostic("E042", message, _line_span(source, 1)))
+        file = read_toml(path)
+    except Unreadable as problem:
+        message = f"cannot read the strategy file '{path}': {problem.reason}."
+        diagnostic = Diagnostic("E042", message, problem.span, help=problem.help)
+        raise SyntaxProblem(diagnostic) from None
+    problems = list(islice(_problems(file), ERROR_LIMIT))
     if problems:
         raise SyntaxProblem(*problems)
+    content = file.content
     mesh = content.get("mesh", [content["devices"]] if "devices" in content else None)
     return StrategyFile(
-        tuple((layer, value, _key_span(source, layer)) for layer, value in splits.items()),
+        tuple((layer, split, file.span("splits", layer))
+              for layer, split in content["splits"].items()),
         None if mesh is None else tuple(mesh),
         content.get("scheme"),
         content.get("fc_update"),
-    )
+    )  # fmt: skip
 
 
-def _problem(source: Source, key: str, value: Any) -> Diagnostic | None:
+def _problems(file: Toml) -> Iterator[Diagnostic]:
+    for key, value in file.content.items():
+        problem = _problem(file.span(key), key, value)
+        if problem is not None:
+            yield problem
+    splits = file.content.get("splits", {})
+    for layer, value in splits.items() if isinstance(splits, dict) else ():
+        if not isinstance(value, str):
+            message = f"the split of '{clip(layer)}' must be text such as \"k\"."
+            hint = "a name with dots stands in quotes." if isinstance(value, dict) else ""
+            yield Diagnostic("E042", message, file.span("splits", layer), help=hint)
+    if not splits:
+        message = "no [splits] in the strategy file."
+        yield Diagnostic("E042", message, line_span(file.source, 1))
+    mesh, devices = file.content.get("mesh", ()), file.content.get("devices")
+    if _mesh(mesh) and devices is not None and devices != prod(mesh):
+        message = f"'devices' and 'mesh' disagree: {prod(mesh)} devices are on the mesh."
+        yield Diagnostic("E042", message, file.span("devices"))
+
+
+def _problem(span: Span, key: str, value: Any) -> Diagnostic | None:
     """What is wrong with one key of the file."""
     if key not in _FORMS:
         hint = did_you_mean(key, _FORMS) + f"keys are: {', '.join(_FORMS)}."
-        return Diagnostic("E042", f"unknown key '{key}'.", _key_span(source, key), help=hint)
+        return Diagnostic("E042", f"unknown key '{clip(key)}'.", span, help=hint)
     right, words = _FORMS[key]
-    if right(value):
-        return None
-    return Diagnostic("E042", f"'{key}' must be {words}.", _key_span(source, key))
+    return None if right(value) else Diagnostic("E042", f"'{key}' must be {words}.", span)
 
 
-def _counts(values: Any) -> bool:
-    """Whether these are one or more positive integers."""
-    some = isinstance(values, list) and len(values) > 0
-    return some and all(type(value) is int and value > 0 for value in values)
+def _mesh(values: Any) -> bool:
+    """Whether these are the devices along one to three axes."""
+    if not (isinstance(values, list) and 1 <= len(values) <= MESH_AXES):
+        return False
+    return all(DEVICES.accepts(value) for value in values) and DEVICES.accepts(prod(values))
 
 
 def write_strategy(

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from netc.errors import Diagnostic, Span, SyntaxProblem, clip, did_you_mean, listed
+from netc.numbers import LARGEST
 from netc.syntax import ast
 from netc.syntax.ast import Quantity, Scalar
-from netc.syntax.literals import LARGEST, WORDS, out_of_range
+from netc.syntax.literals import WORDS, out_of_range
 
 _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,

@@ -10,9 +10,7 @@ from netc.syntax import ast
 from netc.syntax.lexer import DEPTH_LIMIT
 from netc.syntax.parser import parse_source
 from netc.syntax.words import misplaced
-
-FILE_LIMIT_BYTES = 2**24
-"""How long a file may be."""
+from netc.text import NotUtf8, Unreadable, read_text
 
 
 @dataclass(slots=True)
@@ -30,33 +28,13 @@ class Program:
 def read_source(path: Path, name: str, span: Span | None) -> Source:
     """Read the file at `path`, shown as `name`; raise `SyntaxProblem` at `span` (E006, E007)."""
     try:
-        with path.open("rb") as file:
-            data = file.read(FILE_LIMIT_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a path"
-        message = f"cannot read '{clip(str(path), 80)}': {reason}."
+        return Source(name, read_text(path))
+    except NotUtf8 as problem:
+        message = f"'{clip(name, 80)}' {problem.reason.removeprefix('it ')}."
+        raise SyntaxProblem(Diagnostic("E007", message, span, help=problem.help)) from None
+    except Unreadable as problem:
+        message = f"cannot read '{clip(str(path), 80)}': {problem.reason}."
         raise SyntaxProblem(Diagnostic("E006", message, span)) from None
-    if len(data) > FILE_LIMIT_BYTES:
-        message = f"'{clip(str(path), 80)}' is longer than {FILE_LIMIT_BYTES >> 20} MiB."
-        raise SyntaxProblem(Diagnostic("E006", message, span))
-    return Source(name, _decode(data, name))
-
-
-def _decode(data: bytes, name: str) -> str:
-    try:
-        return normalize(data.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        before = data[: error.start]
-        line = before.count(b"\n") + 1
-        place = f"byte {error.start}, on line {line}"
-        message = f"'{name}' is not UTF-8: {place}, is 0x{data[error.start]:02x}."
-        remedy = "save the file in the encoding UTF-8."
-        raise SyntaxProblem(Diagnostic("E007", message, help=remedy)) from None
-
-
-def normalize(text: str) -> str:
-    """Drop a byte order mark, and end all lines alike."""
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_program(source: Source, path: Path) -> Program:

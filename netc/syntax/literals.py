@@ -6,10 +6,8 @@ import math
 import re
 
 from netc.errors import Diagnostic, Span, SyntaxProblem, clip, did_you_mean
+from netc.numbers import LARGEST
 from netc.syntax.ast import Quantity, Scalar
-
-LARGEST = 2**63 - 1
-"""The largest whole number."""
 
 FACTORS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 UNITS = {"ep": "epochs", **dict.fromkeys(FACTORS, "bytes")}

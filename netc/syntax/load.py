@@ -19,12 +19,13 @@ from netc.errors import (
 from netc.syntax import ast
 from netc.syntax.evaluate import evaluate, show
 from netc.syntax.expand import Expander, Stop
-from netc.syntax.files import Program, normalize, read_program, read_source
+from netc.syntax.files import Program, read_program, read_source
 from netc.syntax.layers import LOSS
 from netc.syntax.literals import WORDS, parse_define
 from netc.syntax.network import Network, Recipe
 from netc.syntax.recipe import build_recipe
 from netc.syntax.words import chains, check_blocks, check_parameters, unknown_words
+from netc.text import normalized, shown_name
 
 
 def parse_file(path: Path | str, defines: Mapping[str, str] | None = None) -> Network:
@@ -34,7 +35,7 @@ def parse_file(path: Path | str, defines: Mapping[str, str] | None = None) -> Ne
     `UsageError` (E026) for a define that the network does not have or cannot take.
     """
     path = Path(path)
-    return _parse(read_source(path, path.name, None), path, defines or {})
+    return _parse(read_source(path, shown_name(path), None), path, defines or {})
 
 
 def parse_text(
@@ -44,7 +45,7 @@ def parse_text(
 
     Raise as `parse_file` does.
     """
-    return _parse(Source(Path(name).name, normalize(text)), Path(name), defines or {})
+    return _parse(Source(shown_name(Path(name)), normalized(text)), Path(name), defines or {})
 
 
 def _parse(source: Source, path: Path, defines: Mapping[str, str]) -> Network:

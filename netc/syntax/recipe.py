@@ -12,6 +12,7 @@ from netc.syntax.domains import (
     COUNT,
     DISTANCE,
     EPOCHS,
+    FACTOR,
     NATURAL,
     NON_NEGATIVE,
     POSITIVE,
@@ -41,7 +42,7 @@ SCHEDULES = _words(
     Signature("constant"),
     Signature(
         "step",
-        (Option("every", DISTANCE, required=True), Option("gamma", POSITIVE, required=True)),
+        (Option("every", DISTANCE, required=True), Option("gamma", FACTOR, required=True)),
         2,
     ),
     Signature("poly", (Option("power", POSITIVE, 1.0),), 1),

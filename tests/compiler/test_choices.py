@@ -44,7 +44,9 @@ def test_a_strategy_file_gives_back_the_plan(tmp_path_factory, case: Case) -> No
 
 
 SPLITS = "\n[splits]\nfc1 = 'k'"
-MESH = "'mesh' must be devices along each axis, such as [2, 2]."
+DEVICES = "a whole number, 1 to 1,024"
+MESH = f"'mesh' must be devices along one to 3 axes, such as [2, 2]: {DEVICES} in all."
+MEASURE = "a number from 1e-15 to 1e24"
 KEYS = "keys are: netc_strategy, devices, mesh, scheme, fc_update, splits."
 
 
@@ -55,7 +57,19 @@ KEYS = "keys are: netc_strategy, devices, mesh, scheme, fc_update, splits."
         ("[splits]\nfc1 = 3\n", ["2: the split of 'fc1' must be text such as \"k\"."]),
         (f"mesh = [2, 0]{SPLITS}", [f"1: {MESH}"]),
         (f"mesh = 4{SPLITS}", [f"1: {MESH}"]),
-        (f"devices = true{SPLITS}", ["1: 'devices' must be a number of devices."]),
+        (f"devices = true{SPLITS}", [f"1: 'devices' must be {DEVICES}."]),
+        (f"devices = 2000{SPLITS}", [f"1: 'devices' must be {DEVICES}."]),
+        (f"mesh = [2, 2, 2, 2]{SPLITS}", [f"1: {MESH}"]),
+        (f"mesh = [40, 40]{SPLITS}", [f"1: {MESH}"]),
+        (f"mesh = [2, true]{SPLITS}", [f"1: {MESH}"]),
+        (f"mesh = [2, 2]\ndevices = 3{SPLITS}",
+         ["2: 'devices' and 'mesh' disagree: 4 devices are on the mesh."]),
+        (f"netc_strategy = true{SPLITS}",
+         ["1: 'netc_strategy' must be 1, the version of its format."]),
+        ("[splits]\na.b = 'k'\n", ["2: the split of 'a' must be text such as \"k\". "
+                                   "a name with dots stands in quotes."]),
+        ("scheme = 'a'\n[splits]\nscheme = 1\n",
+         ["3: the split of 'scheme' must be text such as \"k\"."]),
         (f"\nscheme = 'd'{SPLITS}", ["2: 'scheme' must be a, b or c."]),
         (f"fc_update = 1{SPLITS}", ["1: 'fc_update' must be step or round."]),
         (
@@ -79,9 +93,17 @@ def test_malformed_strategy_files(tmp_path: Path, text: str, expected: list[str]
     ("content", "message"),
     [
         (None, "cannot read the strategy file .*: No such file or directory"),
-        (b"\xff\xfe", "cannot read the strategy file .*: it is not UTF-8 text"),
+        (
+            b"\xff\xfe",
+            "cannot read .*: it is not UTF-8: byte 0, on line 1, is 0xff",
+        ),
         (b"[splits\n", "not valid TOML: Expected ']' .*\n  --> s.toml:1:1"),
         (b"a = 1\nb = \n", "not valid TOML: Invalid value .*\n  --> s.toml:2:1"),
+        (b"a = 1\na = 2\n", "not valid TOML: Cannot overwrite a value .*\n  --> s.toml:2:1"),
+        (b"a = 1\rb = \r", "not valid TOML: Invalid value .*\n  --> s.toml:2:1"),
+        (b"a = " + b"1" * 5000, "not valid TOML"),
+        (b"a = " + b"[" * 5000, "cannot read the strategy file .*: it nests too deeply"),
+        (b"#" * (2**24 + 1), "cannot read the strategy file .*: it is longer than 16 MiB"),
     ],
 )
 def test_unreadable_strategy_files(tmp_path: Path, content: bytes | None, message: str) -> None:
@@ -99,13 +121,23 @@ def test_unreadable_strategy_files(tmp_path: Path, content: bytes | None, messag
         (
             "memory_bytes = 20e9",
             "memory_bytes = -1",
-            "'memory_bytes' in 'c.toml' must be positive.",
+            f"'memory_bytes' must be {MEASURE}.",
         ),
-        ("f32 = 70e9", "f32 = 'x'", "'flops_per_second' in 'c.toml' must be positive numbers."),
-        ("f32 = 70e9", "", "'flops_per_second' in 'c.toml' must name f32 and f64."),
-        ('source = "', 'source = 5 # "', "'source' in 'c.toml' must be text."),
+        *(
+            (
+                "launch_seconds = 10e-6",
+                f"launch_seconds = {each}",
+                f"'launch_seconds' must be {MEASURE}.",
+            )
+            for each in ("nan", "inf", "1e400", "0", "true", "'1e-6'", "[]", "1" + "0" * 400)
+        ),
+        ("f32 = 70e9", "f32 = 'x'", f"'flops_per_second.f32' must be {MEASURE}."),
+        ("f32 = 70e9", "", "'flops_per_second' must name f32 and f64."),
+        ("f32 = 70e9", "f32 = 1e9\nbf17 = 1e9", "unknown key 'bf17'."),
+        ('source = "', 'source = 5 # "', "'source' must be text."),
+        ('source = "', 'source = "a"\nsauce = "', "unknown key 'sauce'."),
     ],
-)
+)  # fmt: skip
 def test_malformed_clusters(tmp_path: Path, old: str, new: str, message: str) -> None:
     text = (CLUSTERS / "local.toml").read_text()
     assert old in text

@@ -132,7 +132,7 @@ def test_a_file_that_is_too_long(tmp_path: Path) -> None:
     main = tmp_path / "main.net"
     with main.open("wb") as file:
         file.truncate(2**24 + 1)
-    assert message(main) == f"error[E006]: '{main}' is longer than 16 MiB."
+    assert message(main) == f"error[E006]: cannot read '{main}': it is longer than 16 MiB."
 
 
 def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:

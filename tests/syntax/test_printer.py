@@ -158,7 +158,7 @@ recipes = st.builds(
     | st.builds(
         lambda every, gamma: Call("step", (), Options.of(every=every, gamma=gamma)),
         counts | positive,
-        positive,
+        st.floats(1e-30, 1),
     ),
     epochs=st.none() | counts,
     augment=st.lists(st.just(Call("flip")) | counts.map(lambda n: Call("shift", (n,)))).map(tuple),

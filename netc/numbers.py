@@ -1,0 +1,67 @@
+"""The kinds of numbers that people give, in networks, files and options: one rule for each."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeGuard
+
+LARGEST = 2**63 - 1
+"""The largest whole number."""
+MOST_DEVICES = 1024
+"""How many devices a program may be for."""
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
+_REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A kind of number: which are of it, in words and as a test."""
+
+    description: str
+    """In words, after `must be`."""
+    whole: bool
+    """Whether only whole numbers are of it; else whole ones are as good as others."""
+    _within: Callable[[float], bool]
+
+    def accepts(self, value: object) -> TypeGuard[int | float]:
+        """Whether `value` is a number of this kind; true and false are no numbers."""
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
+            return False
+        if abs(value) > LARGEST if self.whole else not _is_finite(value):
+            return False
+        return self._within(value)
+
+    def read(self, text: str) -> int | float:
+        """Return the number that `text` is; raise `ValueError` where it is none of this kind."""
+        if not (_WHOLE if self.whole else _REAL).fullmatch(text):
+            raise ValueError(text)
+        value = int(text) if self.whole else float(text)
+        if not self.accepts(value):
+            raise ValueError(text)
+        return value
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+COUNT = Number("a whole number, 1 or more", True, lambda value: value >= 1)
+NATURAL = Number("a whole number, 0 or more", True, lambda value: value >= 0)
+DEVICES = Number(
+    f"a whole number, 1 to {MOST_DEVICES:,}", True, lambda value: 1 <= value <= MOST_DEVICES
+)
+REAL = Number("a number", False, lambda value: True)
+NON_NEGATIVE = Number("a number, 0 or more", False, lambda value: value >= 0)
+POSITIVE = Number("a number above 0", False, lambda value: value > 0)
+BELOW_ONE = Number("a number from 0 to below 1", False, lambda value: 0 <= value < 1)
+FRACTION = Number("a number from 0 to 1", False, lambda value: 0 <= value <= 1)
+FACTOR = Number("a number above 0, at most 1", False, lambda value: 0 < value <= 1)
+MEASURE = Number("a number from 1e-15 to 1e24", False, lambda value: 1e-15 <= value <= 1e24)
+"""What a machine does in a second, or holds, or how long it takes."""
