@@ -5,6 +5,7 @@ Mistakes of the user are `NetError`s and carry diagnostics; mistakes of netc its
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from array import array
@@ -12,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TextIO
 
 Severity = Literal["error", "note"]
 _Paint = Callable[[str, str], str]
@@ -156,6 +157,16 @@ def render(diagnostics: Iterable[Diagnostic], *, color: bool = False) -> str:
     """
     paint = _paint if color else _leave
     return "\n\n".join("\n".join(_lines(each, paint)) for each in diagnostics)
+
+
+def is_live(stream: TextIO) -> bool:
+    """Whether `stream` is a terminal that follows codes: for colours, or to move the cursor."""
+    return stream.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
+def wants_color(stream: TextIO) -> bool:
+    """Whether text on `stream` is coloured: on terminals, but for NO_COLOR (no-color.org)."""
+    return is_live(stream) and not os.environ.get("NO_COLOR")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -12,8 +12,9 @@ LARGEST = 2**63 - 1
 """The largest whole number."""
 MOST_DEVICES = 1024
 """How many devices a program may be for."""
+_MOST_DIGITS = 40
 
-_WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
 _REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -31,25 +32,21 @@ class Number:
         """Whether `value` is a number of this kind; true and false are no numbers."""
         if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
             return False
-        if abs(value) > LARGEST if self.whole else not _is_finite(value):
-            return False
-        return self._within(value)
+        within = abs(value) <= LARGEST if isinstance(value, int) else math.isfinite(value)
+        return within and self._within(value)
 
     def read(self, text: str) -> int | float:
         """Return the number that `text` is; raise `ValueError` where it is none of this kind."""
-        if not (_WHOLE if self.whole else _REAL).fullmatch(text):
+        value: int | float
+        if _WHOLE.fullmatch(text) and len(text) <= _MOST_DIGITS:
+            value = int(text)
+        elif _REAL.fullmatch(text) and not text.lstrip("+-").isdecimal():
+            value = float(text)
+        else:
             raise ValueError(text)
-        value = int(text) if self.whole else float(text)
         if not self.accepts(value):
             raise ValueError(text)
-        return value
-
-
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
+        return value if self.whole else float(value)
 
 
 COUNT = Number("a whole number, 1 or more", True, lambda value: value >= 1)

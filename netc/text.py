@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
 import stat
@@ -70,6 +72,19 @@ def _at_once(path: str, flags: int) -> int:
 def normalized(text: str) -> str:
     """Drop a byte order mark, and end all lines alike."""
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Return `value` as strict JSON, which has no numbers that are not finite: they are null."""
+    return json.dumps(_finite(value), allow_nan=False, indent=indent)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def shown_name(path: Path) -> str:

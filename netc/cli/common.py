@@ -8,30 +8,34 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import netc_clusters
 import netc_models
+from netc.cli.output import count, note
 from netc.cost import Cluster, at_precision, read_cluster
-from netc.errors import Diagnostic, PlanError, UsageError, did_you_mean
+from netc.errors import Diagnostic, PlanError, UsageError, clip, did_you_mean
 from netc.interchange.names import torch_names
 from netc.ir.program import Bundle
 from netc.ir.types import Mesh, line_mesh
+from netc.numbers import DEVICES, MOST_DEVICES
 from netc.passes.assign_formats import Target
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin
+from netc.passes.compile_cost import CompileCost
 from netc.passes.differentiate import Adam, Optimizer, Sgd
 from netc.passes.pipeline import Compiled, Observer, Options, compile_network
 from netc.report import MemoryUse, layer_facts, memory_use
-from netc.strategies.file import StrategyFile, read_strategy, write_strategy
+from netc.strategies.file import MESH_AXES, StrategyFile, read_strategy, write_strategy
 from netc.strategies.fixed import FIXED
 from netc.syntax import Call, Network, network_text, parse_file
 from netc.syntax import Options as Settings
 from netc.syntax.network import Recipe
 from netc_kernels import cpu
 from netc_runtime.kernels import CpuKernels
-from netc_runtime.launch import CUDA_ONLY, check_precision, choose_backend
+from netc_runtime.launch import CUDA_ONLY, available_bytes, check_precision, choose_backend
 from netc_runtime.tuning import load_times
 
 DEFAULT_BATCH = 128
@@ -39,6 +43,8 @@ DEFAULT_STRATEGY = "hybrid"
 SMALL_STEP = 50_000_000
 """Multiply-adds forward, below which NumPy's kernels take some milliseconds."""
 CUDA_ALIGNMENT_BYTES = 256
+TOLD_SECONDS = 90.0
+"""Compiling that takes as long is announced."""
 NO_RECIPE = Call("sgd", (), Settings.of(lr=0.01, momentum=0.9, decay=0.0))
 """The optimizer of a network whose file names none."""
 
@@ -51,12 +57,14 @@ def load_network(options: argparse.Namespace) -> Network:
 def find(name: str, package: Any, suffix: str) -> Path:
     """A path as it is, or the file of that name that netc ships."""
     path = Path(name)
-    if path.exists() or path.suffix or len(path.parts) > 1:
-        return path
     folder = Path(package.__file__).parent
     shipped = folder / f"{name}{suffix}"
-    if shipped.exists():
+    is_name = not path.suffix and len(path.parts) == 1
+    # A folder is no network: it does not hide one, but is named where there is none.
+    if is_name and shipped.exists() and (path.is_dir() or not path.exists()):
         return shipped
+    if path.exists() or not is_name:
+        return path
     known = sorted(p.stem for p in folder.glob(f"*{suffix}"))
     message = f"there is no file '{name}', and netc ships nothing of that name."
     hint = did_you_mean(name, known) + f"shipped are: {', '.join(known)}."
@@ -69,7 +77,8 @@ def defines(items: list[str]) -> dict[str, str]:
     for item in items:
         name, equals, value = item.partition("=")
         if not equals or not name:
-            raise UsageError(Diagnostic("E051", f"'-D {item}' is not of the form NAME=VALUE."))
+            message = f"'-D {clip(item)}' is not of the form NAME=VALUE."
+            raise UsageError(Diagnostic("E051", message))
         found[name] = value
     return found
 
@@ -93,7 +102,7 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
     mesh = _mesh(options, file)
     recipe = network.recipe
     batch = recipe.batch or DEFAULT_BATCH
-    batch = _positive("--batch", options.batch) or min(batch, images or batch)
+    batch = options.batch or min(batch, images or batch)
     strategy = options.strategy if file is None else DEFAULT_STRATEGY
     chosen = Options(
         mesh=mesh,
@@ -105,6 +114,7 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
         fc_update=options.fc_update or (file.fc_update if file else None) or "step",
         precision=options.precision or "fp32",
         optimizer=_optimizer(recipe.optimizer or NO_RECIPE),
+        afford=partial(_afford, quiet=options.json),
     )
     target, known = _target(options, network, chosen)
     chosen = replace(chosen, target=target)
@@ -281,6 +291,19 @@ def check_memory(uses: list[MemoryUse], options: Options) -> None:
     raise PlanError(Diagnostic("E052", f"{message} ({shown}).", help=advice))
 
 
+def _afford(cost: CompileCost, quiet: bool) -> None:
+    """Refuse what this machine has not the memory to compile; say before what takes minutes."""
+    room = available_bytes()
+    many = f"{count(cost.instructions)} instructions on {cost.devices} devices"
+    if cost.memory_bytes > room:
+        message = f"compiling {many} takes about {gib(cost.memory_bytes)} GiB, of {gib(room)} free."
+        hint = "take fewer devices, '--scheme a' (which has no rounds), or a shorter network."
+        raise PlanError(Diagnostic("E053", message, help=hint))
+    if cost.seconds >= TOLD_SECONDS and not quiet:
+        minutes = f"{count(cost.seconds / 60)} minutes and {gib(cost.memory_bytes)} GiB"
+        note(f"compiling about {many} takes some {minutes}.")
+
+
 def gib(number: float) -> str:
     """Bytes in GiB, for tables of memory."""
     return f"{number / 2**30:.2f}"
@@ -303,7 +326,7 @@ def _mesh(options: argparse.Namespace, file: StrategyFile | None) -> Mesh:
             message = f"'--devices {options.devices}' and '--mesh {options.mesh}' disagree."
             raise UsageError(Diagnostic("E051", message))
     elif options.devices is not None or file is None or file.mesh is None:
-        mesh = line_mesh(_positive("--devices", options.devices) or 1)
+        mesh = line_mesh(options.devices or 1)
     else:
         mesh = named_mesh(file.mesh)
     if file is not None and file.mesh not in (None, mesh.shape):
@@ -314,21 +337,20 @@ def _mesh(options: argparse.Namespace, file: StrategyFile | None) -> Mesh:
 
 
 def _mesh_of(text: str) -> Mesh:
-    parts = text.split("x")
-    if not all(p.isdecimal() and int(p) > 0 for p in parts) or len(parts) > 3:
-        raise UsageError(Diagnostic("E051", f"'--mesh {text}' is not of the form 2x2."))
-    return named_mesh(tuple(map(int, parts)))
+    try:
+        shape = tuple(int(DEVICES.read(part)) for part in text.split("x"))
+    except ValueError:
+        shape = ()
+    if not 1 <= len(shape) <= MESH_AXES or not DEVICES.accepts(math.prod(shape)):
+        message = f"'--mesh {clip(text)}' is not of the form 2x2."
+        hint = f"one to {MESH_AXES} axes, {MOST_DEVICES:,} devices in all."
+        raise UsageError(Diagnostic("E051", message, help=hint))
+    return named_mesh(shape)
 
 
 def named_mesh(shape: tuple[int, ...]) -> Mesh:
     """A mesh with axes d, e, f."""
     return Mesh(shape, tuple("def"[: len(shape)]))
-
-
-def _positive(option: str, number: int | None) -> int | None:
-    if number is not None and number < 1:
-        raise UsageError(Diagnostic("E051", f"'{option} {number}' must be at least 1."))
-    return number
 
 
 def _pin(text: str) -> Pin:

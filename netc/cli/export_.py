@@ -56,10 +56,6 @@ def _check(options: argparse.Namespace, path: Path, form: str | None) -> None:
         problems.append("'--names' is for '--format safetensors'; ONNX files have netc's names.")
     if form == "safetensors" and options.batch is not None:
         problems.append("'--batch' is for '--format onnx'; weights have no batch.")
-    if options.batch is not None and options.batch < 1:
-        problems.append(f"'--batch {options.batch}' must be at least 1.")
-    if options.seed is not None and not 0 <= options.seed < 2**63:
-        problems.append(f"'--seed {options.seed}' is not in 0 .. 2^63 - 1.")
     if options.weights is None and (options.allow_missing or options.allow_unexpected):
         problems.append("'--allow-missing' and '--allow-unexpected' need '--weights'.")
     if problems:

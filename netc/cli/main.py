@@ -7,13 +7,22 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import io
-import json
-import os
 import sys
 from collections.abc import Sequence
 
 from netc import __version__
+from netc.cli.arguments import (
+    Parser,
+    count,
+    devices,
+    file_name,
+    file_name_or_none,
+    natural,
+    positive,
+)
+from netc.cli.output import json_line
+from netc.cli.streams import OutputError, standard_streams
+from netc.errors import NetError, render, wants_color
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 VERBS = {
@@ -38,47 +47,54 @@ RUNNING = ("run", "eval", "predict", "profile")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        # What a terminal cannot show of a name is escaped; it is no reason to fail.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    options = parser().parse_args(arguments)
-    options.json = getattr(options, "json", False)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    with standard_streams() as output:
+        try:
+            code = _attempt(given)
+            sys.stdout.flush()
+        except OutputError:
+            code = EXIT_FAILED
+        if output.problem is None:
+            return code
+        # Whoever read us and went away has enough; nobody wants to hear of that.
+        if not isinstance(output.problem, BrokenPipeError):
+            print(output.error(), file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _attempt(arguments: list[str]) -> int:
+    """Run one verb, and show a user's mistake; anything else is ours and keeps its traceback."""
     try:
+        options = parser().parse_args(arguments)
         code: int = importlib.import_module(f"netc.cli.{options.verb}_").run(options)
-        sys.stdout.flush()
         return code
+    except SystemExit as end:
+        return int(end.code or 0)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read us has enough; Python would complain once more while it shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
-    except Exception as error:
-        return _report(error, options)
+    except OutputError:
+        raise
+    except NetError as error:
+        _report(error, "--json" in arguments)
+        return error.exit_code
 
 
-def _report(error: Exception, options: argparse.Namespace) -> int:
-    """Show a user's mistake; anything else is ours and keeps its traceback."""
-    from netc.errors import NetError, render
-
-    if not isinstance(error, NetError):
-        raise error
-    if options.json:
-        found = [
-            {"code": d.code, "message": d.message, "place": d.span.origin if d.span else None,
-             "notes": [*(d.span.trail if d.span else ()), *d.notes], "help": d.help}
-            for d in error.diagnostics
-        ]  # fmt: skip
-        print(json.dumps({"event": "error", "exit_code": error.exit_code, "diagnostics": found}))
-    else:
-        print(render(error.diagnostics, color=sys.stderr.isatty()), file=sys.stderr)
-    return error.exit_code
+def _report(error: NetError, as_json: bool) -> None:
+    """Show what was done wrongly."""
+    if not as_json:
+        print(render(error.diagnostics, color=wants_color(sys.stderr)), file=sys.stderr)
+        return
+    found = [
+        {"code": d.code, "message": d.message, "place": d.span.origin if d.span else None,
+         "notes": [*(d.span.trail if d.span else ()), *d.notes], "help": d.help}
+        for d in error.diagnostics
+    ]  # fmt: skip
+    json_line(event="error", exit_code=error.exit_code, diagnostics=found)
 
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="netc",
         description="Compiles convolutional networks for many devices, and runs them.",
         epilog="A network is a path or a shipped name, such as models/vgg16.net or vgg16.",
@@ -102,14 +118,21 @@ def parser() -> argparse.ArgumentParser:
     _export(verbs.choices["export"])
     _import(verbs.choices["import"])
     verbs.choices["plan"].add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="FILE.svg, .pdf, .png, .dot or .json"
+        "-o",
+        "--output",
+        type=file_name,
+        required=True,
+        metavar="FILE",
+        help="FILE.svg, .pdf, .png, .dot or .json",
     )
     return top
 
 
 def _network(sub: argparse.ArgumentParser, verb: str) -> None:
     what = "network, or compiled program" if verb in RUNNING else "network"
-    sub.add_argument("network", metavar="NET", help=f"{what}: a path, or a shipped name")
+    sub.add_argument(
+        "network", type=file_name, metavar="NET", help=f"{what}: a path, or a shipped name"
+    )
     sub.add_argument(
         "-D", dest="define", action="append", default=[], metavar="NAME=VALUE",
         help="set a parameter of the network",
@@ -118,11 +141,14 @@ def _network(sub: argparse.ArgumentParser, verb: str) -> None:
 
 def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
     group = sub.add_argument_group("plan")
-    group.add_argument("--devices", type=int, metavar="N", help="devices in a row (default 1)")
+    group.add_argument("--devices", type=devices, metavar="N", help="devices in a row (default 1)")
     group.add_argument("--mesh", metavar="AxB", help="devices on two axes, such as 2x2")
-    group.add_argument("--batch", type=int, metavar="N", help="images of a step, over all devices")
+    group.add_argument("--batch", type=count, metavar="N", help="images of a step, on all devices")
     group.add_argument(
-        "--strategy", metavar="S", help="single, data, model, hybrid (default), or a strategy file"
+        "--strategy",
+        type=file_name,
+        metavar="S",
+        help="single, data, model, hybrid (default), or a strategy file",
     )
     group.add_argument(
         "--pin", action="append", default=[], metavar="PATTERN=SPLIT",
@@ -147,18 +173,25 @@ def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
         f"on GPUs hand-written ones (native), cuDNN's (vendor) or either (auto){shows}",
     )  # fmt: skip
     group.add_argument(
-        "--cluster", metavar="C", help="machine to plan for: a path or shipped name (default local)"
+        "--cluster",
+        type=file_name,
+        metavar="C",
+        help="machine to plan for: a path or shipped name (default local)",
     )
     if verb not in RUNNING:
         group.add_argument(
             "--backend", choices=("cpu", "cuda"), help="what to compile for (default cpu)"
         )
-    group.add_argument("--save-strategy", metavar="FILE", help="write the chosen splits")
+    group.add_argument(
+        "--save-strategy", type=file_name, metavar="FILE", help="write the chosen splits"
+    )
 
 
 def _compile(sub: argparse.ArgumentParser) -> None:
     from_passes = "a pass, such as insert-comm"
-    sub.add_argument("-o", "--output", metavar="FILE", help="write the compiled program")
+    sub.add_argument(
+        "-o", "--output", type=file_name, metavar="FILE", help="write the compiled program"
+    )
     sub.add_argument(
         "--emit", choices=("network", "graph", "plan", "program"),
         help="print that value in place of the table",
@@ -182,13 +215,15 @@ def _running(sub: argparse.ArgumentParser, verb: str) -> None:
     if verb == "profile":
         return
     group.add_argument("--data", metavar="CALL", help="data set, such as 'idx(\"folder\")'")
-    group.add_argument("--out", metavar="DIR", help="metrics and checkpoints (default runs/NAME)")
+    group.add_argument(
+        "--out", type=file_name, metavar="DIR", help="metrics and checkpoints (default runs/NAME)"
+    )
     _weights(group, "fresh ones" if verb == "run" else "the newest in --out")
 
 
 def _weights(group: argparse._ArgumentGroup, default: str) -> None:
     group.add_argument(
-        "--weights", metavar="PATH",
+        "--weights", type=file_name, metavar="PATH",
         help=f"a .safetensors file, or a folder for its newest checkpoint (default: {default})",
     )  # fmt: skip
     group.add_argument(
@@ -202,43 +237,54 @@ def _weights(group: argparse._ArgumentGroup, default: str) -> None:
 
 
 def _predict(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("images", nargs="+", metavar="IMAGE", help="pictures: .png, .jpg, ...")
+    sub.add_argument(
+        "images", type=file_name, nargs="+", metavar="IMAGE", help="pictures: .png, .jpg, ..."
+    )
     group = sub.add_argument_group("classes")
-    group.add_argument("--top", type=int, default=5, metavar="N", help="classes a picture gets")
-    group.add_argument("--classes", metavar="FILE", help="their names, one a line")
+    group.add_argument("--top", type=count, default=5, metavar="N", help="classes a picture gets")
+    group.add_argument("--classes", type=file_name, metavar="FILE", help="their names, one a line")
 
 
 def _profile(sub: argparse.ArgumentParser) -> None:
     group = sub.add_argument_group("measuring")
-    group.add_argument("--steps", type=int, default=10, metavar="N", help="to time (default 10)")
+    group.add_argument("--steps", type=count, default=10, metavar="N", help="to time (default 10)")
     group.add_argument(
         "--launches", action="store_true", help="a row for every launch, with its kernels"
     )
     group.add_argument(
-        "-o", "--output", metavar="FILE", help="a roofline of the rows: FILE.svg, .pdf or .png"
+        "-o",
+        "--output",
+        type=file_name,
+        metavar="FILE",
+        help="a roofline of the rows: FILE.svg, .pdf or .png",
     )
 
 
 def _export(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="FILE.onnx or FILE.safetensors"
+        "-o",
+        "--output",
+        type=file_name,
+        required=True,
+        metavar="FILE",
+        help="FILE.onnx or FILE.safetensors",
     )
     group = sub.add_argument_group("file")
     group.add_argument("--format", choices=("onnx", "safetensors"), help="default: by the suffix")
-    group.add_argument("--batch", type=int, metavar="N", help="fix ONNX's batch (default: open)")
+    group.add_argument("--batch", type=count, metavar="N", help="fix ONNX's batch (default: open)")
     group.add_argument(
         "--names", choices=("torch", "netc"), help="of weights in safetensors (default torch)"
     )
     group = sub.add_argument_group("weights")
     _weights(group, "initial values")
-    group.add_argument("--seed", type=int, metavar="N", help="of initial values")
+    group.add_argument("--seed", type=natural, metavar="N", help="of initial values")
     sub.set_defaults(cluster=None)
 
 
 def _import(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("model", metavar="FILE.onnx", help="a path")
+    sub.add_argument("model", type=file_name, metavar="FILE.onnx", help="a path")
     sub.add_argument(
-        "-o", "--output", required=True, metavar="X.net",
+        "-o", "--output", type=file_name, required=True, metavar="X.net",
         help="the network; the weights go into X.safetensors",
     )  # fmt: skip
     sub.add_argument("--replace", action="store_true", help="write over files that are there")
@@ -246,12 +292,12 @@ def _import(sub: argparse.ArgumentParser) -> None:
 
 def _run(sub: argparse.ArgumentParser) -> None:
     group = sub.add_argument_group("training")
-    group.add_argument("--epochs", type=int, metavar="N", help="passes over the data")
-    group.add_argument("--steps", type=int, metavar="N", help="stop after so many steps")
-    group.add_argument("--lr", type=float, metavar="RATE", help="base learning rate")
-    group.add_argument("--seed", type=int, metavar="N", help="of every random number")
+    group.add_argument("--epochs", type=count, metavar="N", help="passes over the data")
+    group.add_argument("--steps", type=count, metavar="N", help="stop after so many steps")
+    group.add_argument("--lr", type=positive, metavar="RATE", help="base learning rate")
+    group.add_argument("--seed", type=natural, metavar="N", help="of every random number")
     group.add_argument(
-        "--resume", nargs="?", const="", metavar="PATH",
+        "--resume", type=file_name_or_none, nargs="?", const="", metavar="PATH",
         help="go on from a checkpoint, or from the newest in a folder (default --out)",
     )  # fmt: skip
     group.add_argument(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+from netc.text import json_text
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
@@ -56,8 +57,8 @@ def shape_text(shape: Sequence[int]) -> str:
 
 
 def json_line(**values: Any) -> None:
-    """Print one JSON object on a line."""
-    print(json.dumps(values), flush=True)
+    """Print one JSON object on a line; what is not finite is null."""
+    print(json_text(values), flush=True)
 
 
 def note(text: str) -> None:

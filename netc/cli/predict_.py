@@ -23,7 +23,7 @@ from netc.cli.session import (
     out_folder,
     restored_session,
 )
-from netc.errors import Diagnostic, UsageError, escaped
+from netc.errors import escaped
 from netc.ir.program import Bundle
 from netc_runtime.comm.ranks import Alone, Ranks
 from netc_runtime.io.problems import data_error
@@ -38,8 +38,6 @@ Array = NDArray[Any]
 
 def run(options: argparse.Namespace) -> int:
     """Compile if need be, for no more images than there are, and name what the pictures show."""
-    if options.top < 1:
-        raise UsageError(Diagnostic("E051", f"'--top {options.top}' must be at least 1."))
     bundle = load_bundle(options, training=False, images=len(options.images))
     choice = choose(options, bundle)
     return on_ranks(bundle, choice, partial(_run, options, choice))

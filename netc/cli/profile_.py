@@ -13,7 +13,6 @@ from statistics import median
 from netc.cli.output import bytes_text, count, json_line, scaled, seconds_text, table
 from netc.cli.parts import Part, parts, passes
 from netc.cli.session import choose, describe, load_bundle, on_ranks, open_session
-from netc.errors import Diagnostic, UsageError
 from netc.export.roofline import Point, Roof, check_roofline, draw_roofline, write_roofline
 from netc.export.scene import Scene
 from netc.export.words import plural
@@ -26,8 +25,6 @@ from netc_runtime.profile import measure_ceilings, measure_step
 
 def run(options: argparse.Namespace) -> int:
     """Compile if need be, time steps and launches, and say what bounds each layer."""
-    if options.steps < 1:
-        raise UsageError(Diagnostic("E051", f"'--steps {options.steps}' must be at least 1."))
     if options.output is not None:
         check_roofline(Path(options.output))
     bundle = load_bundle(options)

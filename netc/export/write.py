@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from json import dumps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +20,7 @@ from netc.export.svg import svg_text
 from netc.export.words import amount, duration, gibibytes, plural
 from netc.ir.plan import Plan
 from netc.syntax.network import Network
+from netc.text import json_text
 
 Writer = Callable[[Plan, Network, Facts], bytes]
 W = TypeVar("W", bound=Callable[..., bytes])
@@ -106,6 +106,6 @@ WRITERS: dict[str, Writer] = {
     ".pdf": lambda *plan: pdf_bytes(plan_scene(*plan)),
     ".png": lambda *plan: png_bytes(plan_scene(*plan)),
     ".dot": lambda *plan: plan_dot(*plan).encode(),
-    ".json": lambda *plan: f"{dumps(plan_json(*plan), indent=2)}\n".encode(),
+    ".json": lambda *plan: f"{json_text(plan_json(*plan), indent=2)}\n".encode(),
 }
 """How a plan is written, by suffix."""

@@ -19,6 +19,7 @@ from netc.passes.assign_kernels import assign_kernels
 from netc.passes.assign_streams import assign_streams
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin, choose_splits
+from netc.passes.compile_cost import CompileCost, compile_cost
 from netc.passes.differentiate import Optimizer, Sgd, differentiate
 from netc.passes.fuse import fuse
 from netc.passes.fuse_pooling import fuse_pooling
@@ -70,6 +71,8 @@ class Options:
     precision: str = "fp32"
     optimizer: Optimizer = field(default_factory=Sgd)
     target: Target = field(default_factory=lambda: Target("cpu"))
+    afford: Callable[[CompileCost], None] = lambda cost: None
+    """Called before a training plan becomes a program; raises what forbids it."""
     fetch: tuple[str, ...] = ()
     """More values to put out of a training step, such as "conv1.weight.grad"."""
 
@@ -176,6 +179,8 @@ def _lower(
     plan = assign_formats(plan, options.target)
     verify_plan(plan)
     observe("assign-formats", lambda: plan_text(plan))
+    if name == "train":
+        options.afford(compile_cost(plan))
     program = assign_streams(plan, options.cluster, f"{graph.name}.{name}")
     observe("assign-streams", lambda: program_text(program))
     program = fuse_statistics(program, options.target)

@@ -43,8 +43,12 @@ def parse_size(text: str, span: Span | None) -> tuple[int, ...]:
 def parse_define(text: str) -> Scalar:
     """Return the value of `-D name=text`: a number, a size, true or false, else the text itself.
 
-    Raise `SyntaxProblem` without a place (E027) for a number out of range.
+    Raise `SyntaxProblem` without a place: E027 for a number out of range, E026 for text that no
+    string can hold.
     """
+    if '"' in text or not text.isprintable():
+        message = f"'{clip(text)}' cannot stand in a string."
+        raise SyntaxProblem(Diagnostic("E026", message))
     if _SIZE.fullmatch(text):
         return parse_size(text, None)
     if _NUMBER.fullmatch(text):

@@ -88,5 +88,5 @@ def _step_of(line: bytes, path: Path, number: int) -> int:
         raise data_error(
             "E068",
             f"line {number} of '{path}' is not a line of metrics, so the file is left as it is.",
-            "remove it, or name another folder with '--out'",
+            "take another folder with '--out', or move that file away.",
         ) from problem

@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import Protocol, TextIO
 
+from netc.errors import is_live
+
 
 class Progress:
     """Shows the state of a training; a context manager, whose end leaves the last state readable.
@@ -29,7 +31,7 @@ class Progress:
         self._display: _Display
         if quiet:
             self._display = _Nothing()
-        elif plain or not stream.isatty():
+        elif plain or not is_live(stream):
             self._display = _Lines(stream, interval_seconds)
         else:
             self._display = _Live(stream, total_steps)

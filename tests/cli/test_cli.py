@@ -1,14 +1,20 @@
 """The verbs as a person calls them: what they print, and how they end."""
 
+import argparse
 import json
+import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import netc_models
-from netc.cli.main import main
+from netc.cli.main import main, parser
+from netc.cli.output import json_line
+from netc.errors import NetError
+from netc.syntax import parse_text
 
 DIGITS = str(Path(netc_models.__file__).parent / "digits.net")
 
@@ -83,7 +89,14 @@ def test_plan_that_does_not_fit_is_refused_with_advice(capsys):
         (["check", DIGITS, "-D", "classes"], 2, "error[E051]: '-D classes' is not of the form"),
         (["compile", DIGITS, "--strategy", "hybird"], 2, "did you mean 'hybrid'?"),
         (["compile", DIGITS, "--strategy", "none.toml"], 3, "cannot read the strategy file"),
-        (["compile", DIGITS, "--devices", "0"], 2, "'--devices 0' must be at least 1."),
+        (["compile", DIGITS, "--devices", "0"], 2, "--devices: must be a whole number, 1 to 1,024"),
+        (["compile", DIGITS, "--mesh", "40x40"], 2, "1,024 devices in all"),
+        (["compile", DIGITS, "--mesh", "2x٢"], 2, "'--mesh 2x٢' is not of the form"),
+        (["check", "x" * 300], 2, "error[E051]: NET: must be a path"),
+        (["check", DIGITS, "--bacth", "3"], 2, "error[E051]: unrecognized arguments: --bacth 3."),
+        (["chek", DIGITS], 2, "error[E051]: VERB: invalid choice: 'chek'"),
+        (["check", DIGITS, "-D", 'classes="'], 2, "error[E026]"),
+        (["check", DIGITS, "-D", "classes=\udcff"], 2, "error[E026]"),
         (["compile", DIGITS, "--mesh", "2by2"], 2, "'--mesh 2by2' is not of the form"),
         (["compile", DIGITS, "--devices", "2", "--pin", "fc9=k"], 4, "E042]: no layer matches"),
         (["compile", DIGITS, "--devices", "2", "--pin", "fc1"], 2, "'--pin fc1' is not"),
@@ -96,7 +109,7 @@ def test_plan_that_does_not_fit_is_refused_with_advice(capsys):
         (["run", DIGITS, "--backend", "cuda"], 6, "error[E071]"),
         (["run", DIGITS, "--data", "idx('/none')"], 5, "error[E061]"),
         (["run", DIGITS, "--data", "idx("], 2, "error[E051]: '--data idx(' is not a data set."),
-        (["run", DIGITS, "--epochs", "0"], 2, "error[E051]: '--epochs 0' must be at least 1."),
+        (["run", DIGITS, "--epochs", "0"], 2, "error[E051]: --epochs: must be a whole"),
         (["run", DIGITS, "--batch", "5000"], 5, "error[E067]"),
     ],
 )  # fmt: skip
@@ -105,6 +118,83 @@ def test_mistakes_end_with_a_message_and_a_code(capsys, arguments, code, message
     captured = capsys.readouterr()
     assert message in captured.err
     assert "Traceback" not in captured.err + captured.out
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
+def test_only_a_file_hides_what_netc_ships(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("lenet", "k20", "nothing"):
+        make(tmp_path / name)
+    is_file = make is Path.touch
+    assert main(["check", "lenet"]) == (3 if is_file else 0)
+    assert main(["compile", DIGITS, "--cluster", "k20"]) == (2 if is_file else 0)
+    assert main(["check", "nothing"]) == 3
+    assert main(["compile", DIGITS, "--strategy", "nothing"]) == 3
+
+
+@pytest.mark.parametrize("arguments", [["run", DIGITS, "--lr", "x"], ["check"], ["sing"]])
+def test_wrong_arguments_as_json(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert main([*arguments, "--json"]) == 2
+    (line,) = lines(capsys)
+    assert (line["event"], line["diagnostics"][0]["code"]) == ("error", "E051")
+
+
+NUMBERS = ["1", "0", "-1", "0.5", "1.0", "1e-3", "1e999", "nan", "inf", "true", "1_0", "3ep", "",
+           "9223372036854775807", "9223372036854775808"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+@pytest.mark.parametrize(
+    ("option", "setting"),
+    [("--lr", "sgd lr="), ("--batch", "batch "), ("--epochs", "epochs "), ("--seed", "seed ")],
+)
+def test_options_and_recipes_take_the_same_numbers(
+    option: str, setting: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = f"net n\ninput i 1x8x8\nfc 10 | softmax_loss\ntrain {{ {setting}{text} }}"
+    try:
+        parse_text(recipe)
+        right = text != "3ep"
+    except NetError:
+        right = False
+    # Where the number is right the other mistake is told.
+    assert main(["run", "no/such.net", option, text]) == (3 if right else 2)
+    assert ("E051" in capsys.readouterr().err) != right
+
+
+def test_every_number_has_a_kind() -> None:
+    """An `int` or `float` of Python's takes nan, 1_0 and whatever else."""
+    (verbs,) = (a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    actions = [action for sub in verbs.choices.values() for action in sub._actions]
+    assert not [a.option_strings for a in actions if a.type in (int, float)]
+    assert not [a.option_strings for a in actions if a.metavar in ("N", "RATE") and a.type is None]
+
+
+def test_json_is_strict(capsys: pytest.CaptureFixture[str]) -> None:
+    json_line(a=math.nan, b=[math.inf, {"c": (-math.inf, 1.5)}], d=True, e=None)
+    expected = '{"a": null, "b": [null, {"c": [null, 1.5]}], "d": true, "e": null}\n'
+    assert capsys.readouterr().out == expected
+
+
+def test_what_this_machine_cannot_compile_is_refused_before(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netc.cli.common.available_bytes", lambda: 10**6)
+    monkeypatch.setattr("netc.passes.pipeline.assign_streams", None)
+    assert main(["compile", DIGITS, "--devices", "8"]) == 4
+    err = capsys.readouterr().err
+    assert err.startswith("error[E053]: compiling ") and "instructions on 8 devices" in err
+    assert "GiB, of 0.00 free." in err and "'--scheme a'" in err
+
+
+def test_what_takes_minutes_is_told_before(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netc.cli.common.TOLD_SECONDS", 0)
+    assert main(["compile", DIGITS, "--devices", "2"]) == 0
+    assert capsys.readouterr().err.startswith("note: compiling about ")
 
 
 def test_mistakes_as_json(capsys):

@@ -1,0 +1,57 @@
+"""Options and arguments, checked where they are read."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import NoReturn
+
+from netc.errors import Diagnostic, UsageError, clip
+from netc.numbers import COUNT, DEVICES, NATURAL, POSITIVE, Number
+
+_NAME_BYTES, _PATH_BYTES = 255, 4095
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are diagnostics."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError (E051)."""
+        hint = f"'{self.prog} --help' lists what there is."
+        said = clip(message.removeprefix("argument "), 400)
+        raise UsageError(Diagnostic("E051", f"{said}.", help=hint))
+
+
+def _of(kind: Number) -> Callable[[str], int | float]:
+    """Read a number of that kind."""
+
+    def read(text: str) -> int | float:
+        try:
+            return kind.read(text)
+        except ValueError:
+            raise _wrong(kind.description, text) from None
+
+    return read
+
+
+def _wrong(description: str, text: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(f"must be {description}, not '{clip(text)}'")
+
+
+count, natural, positive, devices = map(_of, (COUNT, NATURAL, POSITIVE, DEVICES))
+
+
+def file_name(text: str) -> str:
+    """Return what can be the name of a file."""
+    encoded = os.fsencode(text)
+    longest = max(map(len, encoded.split(os.fsencode(os.sep))))
+    if not 0 < len(encoded) <= _PATH_BYTES or longest > _NAME_BYTES or b"\0" in encoded:
+        limits = f"{_PATH_BYTES:,} bytes at most, {_NAME_BYTES} between slashes"
+        raise _wrong(f"a path: not empty, {limits}", text)
+    return text
+
+
+def file_name_or_none(text: str) -> str:
+    """Return a name, or the empty text for none."""
+    return text and file_name(text)
