@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from netc.errors import Diagnostic, UsageError, clip
-from netc.numbers import COUNT, DEVICES, NATURAL, POSITIVE, Number
+from netc.numbers import COUNT, DEVICES, NATURAL, NON_NEGATIVE, Number
 
 _NAME_BYTES, _PATH_BYTES = 255, 4095
 
@@ -39,7 +39,7 @@ def _wrong(description: str, text: str) -> argparse.ArgumentTypeError:
     return argparse.ArgumentTypeError(f"must be {description}, not '{clip(text)}'")
 
 
-count, natural, positive, devices = map(_of, (COUNT, NATURAL, POSITIVE, DEVICES))
+count, natural, non_negative, devices = map(_of, (COUNT, NATURAL, NON_NEGATIVE, DEVICES))
 
 
 def file_name(text: str) -> str:

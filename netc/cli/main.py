@@ -18,7 +18,7 @@ from netc.cli.arguments import (
     file_name,
     file_name_or_none,
     natural,
-    positive,
+    non_negative,
 )
 from netc.cli.output import json_line
 from netc.cli.streams import OutputError, standard_streams
@@ -294,7 +294,7 @@ def _run(sub: argparse.ArgumentParser) -> None:
     group = sub.add_argument_group("training")
     group.add_argument("--epochs", type=count, metavar="N", help="passes over the data")
     group.add_argument("--steps", type=count, metavar="N", help="stop after so many steps")
-    group.add_argument("--lr", type=positive, metavar="RATE", help="base learning rate")
+    group.add_argument("--lr", type=non_negative, metavar="RATE", help="base learning rate")
     group.add_argument("--seed", type=natural, metavar="N", help="of every random number")
     group.add_argument(
         "--resume", type=file_name_or_none, nargs="?", const="", metavar="PATH",

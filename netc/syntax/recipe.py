@@ -59,7 +59,7 @@ def _adam(name: str, decay: float) -> Signature:
     return Signature(
         name,
         (
-            Option("lr", POSITIVE, 1e-3),
+            Option("lr", NON_NEGATIVE, 1e-3),
             Option("beta1", BELOW_ONE, 0.9),
             Option("beta2", BELOW_ONE, 0.999),
             Option("eps", POSITIVE, 1e-8),
@@ -72,7 +72,7 @@ OPTIMIZERS = _words(
     Signature(
         "sgd",
         (
-            Option("lr", POSITIVE, required=True),
+            Option("lr", NON_NEGATIVE, required=True),
             Option("momentum", BELOW_ONE, 0.0),
             Option("decay", NON_NEGATIVE, 0.0),
         ),

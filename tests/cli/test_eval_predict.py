@@ -339,7 +339,7 @@ def test_missing_weights_are_fresh_ones(trained, tmp_path, capsys):
         (["eval", "lenet", "--weights", "{trained}", "--data", "digits"], 5, "error[E067]"),
         (["eval", DIGITS, "--weights", "{trained}", "-D", "width=64"], 5, "error[E082]"),
         (["predict", DIGITS, "{good}", "--out", "{tmp}"], 5, "error[E068]: there is no checkpoint"),
-        (["predict", DIGITS, "{good}", "--top", "0"], 2, "'--top 0' must be at least 1."),
+        (["predict", DIGITS, "{good}", "--top", "0"], 2, "--top: must be a whole number"),
         (["predict", DIGITS, "{good}", "--classes", "{nine}"], 5, "names 9 classes; the network"),
         (["predict", DIGITS, "{good}", "--classes", "{good}"], 5, "error[E061]: cannot read"),
         (["predict", DIGITS, "{good}", "--data", "digit"], 5, "did you mean 'digits'?"),

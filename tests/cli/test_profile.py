@@ -124,7 +124,7 @@ def test_roofline_is_written(
 @pytest.mark.parametrize(
     ("more", "code", "message"),
     [
-        (["--steps", "0"], 2, "error[E051]: '--steps 0' must be at least 1."),
+        (["--steps", "0"], 2, "error[E051]: --steps: must be a whole number, 1 or more"),
         (["-o", "roof.gif"], 2, "error[E056]: cannot write a roofline as 'roof.gif'"),
         (["-o", "roof"], 2, "it has no suffix"),
         (["--backend", "cuda", "--precision", "fp64"], 6, "error[E071]"),

@@ -89,7 +89,7 @@ def test_parameters_and_defaults() -> None:
         ("batch 8ep", "E014"),
         ("epochs 2.5ep", "E014"),
         ("seed -1", "E014"),
-        ("sgd lr=0", "E014"),
+        ("sgd lr=-1e-9", "E014"),
         ("adam lr=-0.1", "E014"),
         ("adam beta1=-0.1", "E014"),
         ("adamw decay=-1", "E014"),
