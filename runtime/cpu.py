@@ -18,8 +18,10 @@ from netc_runtime.backend import StepReport, Timing
 from netc_runtime.bind import bind
 from netc_runtime.comm.inprocess import Rendezvous, Traffic
 from netc_runtime.comm.mpi import MpiCollective, MpiRanks
+from netc_runtime.comm.watch import leave, stall_seconds, watch_alone
 from netc_runtime.executor import Executor, Task
 from netc_runtime.ports import is_everywhere, own_views, region, unfilled
+from netc_runtime.words import Course, Report
 
 Array = NDArray[Any]
 ALIGNMENT_BYTES = 64
@@ -55,9 +57,24 @@ class CpuBackend:
         self.arenas = {d: _aligned(-(-n // 8) * 8) for d, n in sizes.items()}
         self.poison, self.ranks = poison, ranks
         self.pools = {d: Pool(threads) for d in self.devices}
+        self.courses: list[Course] = []
+        self.under_way: CpuExecutable | None = None
+        self.runs = 0
         if poison:
             for arena in self.arenas.values():
                 arena.view(np.float64).fill(np.nan)
+        if ranks is not None:
+            ranks.watch(self.report, self.courses)
+        elif len(self.devices) > 1:
+            watch_alone(0, self.report, self.courses, leave, stall_seconds())
+
+    def report(self) -> Report:
+        """What this process is at; any thread may ask, whatever the others wait for."""
+        running = self.under_way
+        if running is None:
+            return Report(runs=self.runs, by_host=True)
+        words = running.executor.reached()
+        return Report("running", self.runs, running.number, words, by_host=True)
 
     def load(self, program: Program) -> CpuExecutable:
         """Bind every instruction to its arrays."""
@@ -78,6 +95,8 @@ class CpuExecutable:
 
     def __init__(self, program: Program, backend: CpuBackend) -> None:
         self.program, self.backend = program, backend
+        self.number = len(backend.courses)
+        backend.courses.append(Course(program, 1))
         self.traffic = Traffic()
         self.staged: dict[str, tuple[Port, Array]] = {}
         self.filled: set[str] = set()
@@ -95,7 +114,12 @@ class CpuExecutable:
         assert not lacking, f"nobody wrote {lacking}"
         if self.poisoner:
             self.poisoner.restart()
-        seconds = self.executor.run()
+        self.backend.runs += 1
+        self.backend.under_way = self
+        try:
+            seconds = self.executor.run()
+        finally:
+            self.backend.under_way = None
         busy = min(sum(each.values()) for each in self.executor.seconds.values())
         return StepReport(seconds, seconds - busy if self.exchanges else 0.0, self.traffic.take())
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.program import STREAMS, Instruction, Launch, Program
+from netc_runtime.pause import Pause
+from netc_runtime.words import Lane
 
 Task = Callable[[], bool]
 """Goes on with an instruction on a device; True once it has ended there."""
@@ -23,9 +25,6 @@ MakeTask = Callable[[int, Instruction, int], Task]
 """From an instruction's number, itself and a device to its task."""
 Ended = Callable[[int, int], None]
 """Told the number of an instruction and the device on which it ended."""
-POLL_SECONDS = 50e-6
-STALL_SECONDS = 600.0
-"""A device that waits longer for another gives up and says for what."""
 
 
 @dataclass(slots=True)
@@ -63,6 +62,7 @@ class Executor:
         self.changed = threading.Condition()
         self.version = 0
         self.failure: BaseException | None = None
+        self.pause = Pause()
         self.pool: ThreadPoolExecutor | None = None
 
     def run(self) -> float:
@@ -76,11 +76,33 @@ class Executor:
             self._device(self.devices[0])
         else:
             self.pool = self.pool or ThreadPoolExecutor(len(self.devices), "netc-device")
-            for future in [self.pool.submit(self._device, d) for d in self.devices]:
-                future.result()
+            self._all_devices(self.pool)
         if self.failure is not None:
             raise self.failure
         return time.perf_counter() - start
+
+    def _all_devices(self, pool: ThreadPoolExecutor) -> None:
+        try:
+            for future in [pool.submit(self._device, d) for d in self.devices]:
+                future.result()
+        except BaseException as error:  # this thread was interrupted, and waits no more
+            self._fail(error)
+
+    def reached(self) -> tuple[tuple[Lane, int], ...]:
+        """By stream 1 more than the number of the instruction that it has reached, 0 for none; any
+        thread may ask.
+        """
+        return tuple(
+            ((lane.device, lane.stream), self._reached(lane))
+            for lanes in self.lanes.values()
+            for lane in lanes
+        )
+
+    def _reached(self, lane: _Lane) -> int:
+        position, done = lane.position, self.done[lane.device]
+        if position == len(lane.numbers) or not all(done[w] for w in lane.waits[position]):
+            position -= 1
+        return lane.numbers[position] + 1 if position >= 0 else 0
 
     def run_interleaved(self, seed: int) -> None:
         """All devices in one thread, in a random order that the waits allow."""
@@ -110,17 +132,23 @@ class Executor:
             seen = self.version
             progress = [self._guarded(lane) for lane in open_]
             open_ = [lane for lane in open_ if lane.position < len(lane.numbers)]
-            if not any(progress) and self.failure is None:
-                self._await_change(seen, open_[0])
+            if any(progress):
+                self.pause.end()
+            elif self.failure is None:
+                self._await_change(seen)
 
     def _guarded(self, lane: _Lane) -> bool:
         try:
             return self._try(lane)
-        except Exception as error:
-            with self.changed:
-                self.failure = self.failure or _failed(self.program, lane, error)
-                self.changed.notify_all()
+        except BaseException as error:  # whatever it is, the others must not wait for this device
+            self._fail(_failed(self.program, lane, error))
             return False
+
+    def _fail(self, error: BaseException) -> None:
+        """All devices stop, before their next instruction."""
+        with self.changed:
+            self.failure = self.failure or error
+            self.changed.notify_all()
 
     def _try(self, lane: _Lane) -> bool:
         """Go on with a stream's next instruction; True if it ended."""
@@ -148,16 +176,12 @@ class Executor:
             self.version += 1
             self.changed.notify_all()
 
-    def _await_change(self, seen: int, lane: _Lane) -> None:
+    def _await_change(self, seen: int) -> None:
         if self.polls:
-            time.sleep(POLL_SECONDS)
+            self.pause.sleep()
             return
         with self.changed:
-            changed = self.changed.wait_for(
-                lambda: self.version != seen or self.failure is not None, STALL_SECONDS
-            )
-            if not changed:
-                self.failure = _failed(self.program, lane, TimeoutError("no other device came"))
+            self.changed.wait_for(lambda: self.version != seen or self.failure is not None)
 
 
 def _lanes(program: Program, device: int, make: MakeTask) -> list[_Lane]:
@@ -187,7 +211,10 @@ def _own(program: Program, waits: tuple[int, ...], device: int) -> tuple[int, ..
     return tuple(w for w in waits if device in program.instructions[w].devices)
 
 
-def _failed(program: Program, lane: _Lane, error: Exception) -> DeviceError:
+def _failed(program: Program, lane: _Lane, error: BaseException) -> BaseException:
+    """The error with its place; an interruption is nobody's error."""
+    if not isinstance(error, Exception):
+        return error
     number = lane.numbers[min(lane.position, len(lane.numbers) - 1)]
     instruction = program.instructions[number]
     kind = instruction.kernel if isinstance(instruction, Launch) else instruction.kind

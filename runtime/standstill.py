@@ -9,32 +9,47 @@ from netc.errors import Diagnostic
 from netc.ir.program import STREAMS, Collective
 from netc_runtime.words import Course, Report
 
+NOWHERE: Mapping[int, str] = {}
+
 
 def stands_still(
-    courses: Sequence[Course], reports: Mapping[int, Report], seconds: float
+    courses: Sequence[Course],
+    reports: Mapping[int, Report],
+    seconds: float,
+    hosts: Mapping[int, str] = NOWHERE,
 ) -> Diagnostic:
     """Nothing has moved for so long: which device holds the others up, and where.
 
     `courses` are the programs in the order of their loading, which is that of all processes;
-    `reports` say by rank what each process is at.
+    `reports` say by rank what each process is at, `hosts` on which machine it is.
     """
     scene = _Scene(courses, reports)
     held = scene.culprits()
     if not held:
         return scene.told(f"no device has moved for {seconds:g} s")
     first = held[0]
+    named = f"device {first}{_on(hosts, first)}"
     if scene.devices[first].state == "gone":
-        return scene.told(f"the process of device {first} has been stopped for {seconds:g} s")
-    return scene.told(f"device {first} has not moved for {seconds:g} s: it is {scene.place(first)}")
+        return scene.told(f"the process of {named} has been stopped for {seconds:g} s")
+    return scene.told(f"{named} has not moved for {seconds:g} s: it is {scene.place(first)}")
 
 
 def has_lost(
-    courses: Sequence[Course], reports: Mapping[int, Report], rank: int, how: str
+    courses: Sequence[Course],
+    reports: Mapping[int, Report],
+    rank: int,
+    how: str,
+    hosts: Mapping[int, str] = NOWHERE,
 ) -> Diagnostic:
     """A process has ended: which device waits for it, and where."""
     gone = replace(reports.get(rank, Report()), state="gone")
     scene = _Scene(courses, {**reports, rank: gone})
-    return scene.told(f"the process of device {rank} ended{how}", "; all others are stopped")
+    named = f"device {rank}{_on(hosts, rank)}"
+    return scene.told(f"the process of {named} ended{how}", "; all others are stopped")
+
+
+def _on(hosts: Mapping[int, str], device: int) -> str:
+    return f" on {hosts[device]}" if device in hosts else ""
 
 
 class _Scene:
@@ -66,6 +81,11 @@ class _Scene:
         waits = [
             f"; device {device} waits {self._course(device).place((device, ''), number)}"
             for device, number in self.waits.items()
+        ]
+        waits += [
+            f"; device {device} waits for all to agree"
+            for device, report in self.devices.items()
+            if report.state == "meeting"
         ]
         notes = tuple(f"device {device}: {self._streams(device)}" for device in self.running)
         return Diagnostic("E070", f"{said}{waits[0] if waits else otherwise}.", notes=notes)

@@ -14,6 +14,8 @@ from typing import Literal
 
 from netc.ir.program import Collective, Instruction, Program
 
+HOST_SECONDS = 600.0
+"""How long a host may compute, or carry messages, without a change that is seen."""
 State = Literal["busy", "meeting", "running", "gone"]
 """Of a process: its host is at work, which takes as long as it takes; it waits for the others to
 agree; a step is under way on its devices; it was stopped, or has ended."""
@@ -35,6 +37,8 @@ class Report:
     has reached. All earlier ones of that stream have ended."""
     messages: int = 0
     """Sent to other processes and got from them so far: what is long takes a while."""
+    by_host: bool = False
+    """Whether the host computes and carries messages itself, which may take minutes."""
 
     def reached(self, lane: Lane) -> int:
         """The instruction that a stream has reached; -1 for none."""
@@ -110,8 +114,8 @@ class Patience:
     """How long nothing has moved."""
 
     def __init__(self, seconds: float) -> None:
-        """So many seconds of standstill are too long."""
-        self.seconds, self.still = seconds, 0.0
+        """So many seconds of standstill are too long, and so many for which a process is gone."""
+        self.seconds, self.still, self.missed = seconds, 0.0, 0.0
         self.before: dict[int, Report] = {}
 
     def is_over(self, reports: Mapping[int, Report], period: float) -> bool:
@@ -119,7 +123,16 @@ class Patience:
 
         These are counted and not read from a clock, as all processes may be suspended together.
         """
-        busy = any(report.state == "busy" for report in reports.values())
-        self.still = 0.0 if busy or reports != self.before else self.still + period
+        states = {report.state for report in reports.values()}
+        still = "busy" not in states and reports == self.before
+        self.still = self.still + period if still else 0.0
+        self.missed = self.missed + period if "gone" in states else 0.0
         self.before = dict(reports)
-        return self.still >= self.seconds
+        waits = "running" in states or "meeting" in states
+        return self.still >= self.limit(reports) or (waits and self.missed >= self.seconds)
+
+    def limit(self, reports: Mapping[int, Report]) -> float:
+        """Seconds that are too long, as things are."""
+        gone = any(report.state == "gone" for report in reports.values())
+        slow = any(report.by_host for report in reports.values())
+        return max(self.seconds, HOST_SECONDS) if slow and not gone else self.seconds

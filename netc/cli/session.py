@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, redirect_stdout
@@ -26,7 +24,7 @@ from netc_runtime.session import Session
 from netc_runtime.train.resume import changed
 
 BUNDLE_HEAD = "netc bundle "
-SILENT_SECONDS = 1.0
+EXIT_INTERRUPTED = 130
 
 
 def load_bundle(
@@ -127,7 +125,7 @@ Work = Callable[[Ranks | None, Bundle], int]
 def on_ranks(bundle: Bundle, choice: Choice, work: Work) -> int:
     """Do the work in every process of a run, or in this one alone; the exit code.
 
-    The first process speaks; when one fails, all end.
+    The first process speaks; when one fails, all end with its exit code.
     """
     ranks = join_ranks(bundle, choice)
     if ranks is None:
@@ -138,17 +136,13 @@ def on_ranks(bundle: Bundle, choice: Choice, work: Work) -> int:
         ranks.close()
         return code
     except NetError as error:
-        if ranks.rank:
-            # What fails here most often fails in the first process too, which says so.
-            time.sleep(SILENT_SECONDS)
-        elif ranks.release():
-            raise
-        print(render(error.diagnostics), file=sys.stderr, flush=True)
-        ranks.abort(error.exit_code)
+        ranks.fail(render(error.diagnostics), error.exit_code)
+        raise
+    except KeyboardInterrupt:
+        ranks.fail("", EXIT_INTERRUPTED)
         raise
     except BaseException:
-        traceback.print_exc()
-        ranks.abort(1)
+        ranks.fail(traceback.format_exc().rstrip(), 1)
         raise
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,12 +13,15 @@ from numpy.typing import NDArray
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.program import Bundle, View
 from netc.ir.text import bundle_text, parse_bundle
-from netc_runtime.comm.watch import UNSEEN_SECONDS, stall_seconds, watch_alone
-from netc_runtime.words import Course, Report
+from netc_runtime.comm.lines import Failure, Lines
+from netc_runtime.comm.watch import say_text, stall_seconds, watch_alone
+from netc_runtime.words import HOST_SECONDS, Course, Report
 
 Array = NDArray[Any]
 SHARED_BYTES = 2**28
 """Of a tensor at a time from one process to the others: MPI counts bytes in 31 bits."""
+TOLD_SECONDS = 3.0
+"""How long the first process may take to say why another one fails."""
 
 
 class Ranks:
@@ -25,6 +29,10 @@ class Ranks:
 
     rank: int
     size: int
+    lines: Lines | None = None
+    """What they hear of each other; None where they cannot."""
+    host = ""
+    """This process's machine, if it is to be named."""
 
     def allgather(self, value: Any) -> list[Any]:
         """What every process gives, in rank order."""
@@ -34,15 +42,39 @@ class Ranks:
         """End all processes: this one cannot go on."""
         raise NotImplementedError
 
+    def release(self, code: int) -> None:
+        """End the others, with this process or before it."""
+        raise NotImplementedError
+
     def close(self) -> None:
         """Leave: nothing is asked of the others any more."""
+
+    def fail(self, text: str, code: int) -> None:
+        """End all, as this process cannot go on. One speaks, most often the first one: there this
+        returns, for it to say the same and to end by itself.
+        """
+        if not self.rank:
+            if self.lines is not None:
+                self.lines.hush()
+            self.release(code)
+            return
+        where = f"rank {self.rank}" + (f" on {self.host}" if self.host else "")
+        said = f"{where}: {text}" if text else ""
+        if self.lines is not None:
+            self.lines.failure = Failure(said, code)
+        time.sleep(TOLD_SECONDS)
+        say_text(said)
+        self.abort(code)
 
     def watch(self, look: Callable[[], Report], courses: Sequence[Course]) -> None:
         """Let it be looked at what this process is at, by a method, and end all processes where
         nothing moves. `courses` may become more.
         """
-        seconds = max(stall_seconds(), UNSEEN_SECONDS)
-        watch_alone(self.rank, look, courses, self.abort, seconds)
+        if self.lines is not None:
+            self.lines.look, self.lines.courses = look, courses
+        else:
+            seconds = max(stall_seconds(), HOST_SECONDS)
+            watch_alone(self.rank, look, courses, self.abort, seconds)
 
     def any(self, flag: bool) -> bool:
         """True on all ranks if it is on one."""
@@ -91,10 +123,6 @@ class Ranks:
     def local(self) -> int:
         """The number of this process among those of its machine."""
         return self.rank
-
-    def release(self) -> bool:
-        """End the others where this process can, and may go on to say why; else False."""
-        return False
 
     def agree(self, bundle: Bundle) -> Bundle:
         """The first process's program, for all: kernels measured elsewhere may be named otherwise.

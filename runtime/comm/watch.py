@@ -18,9 +18,7 @@ from netc_runtime.words import Course, Patience, Report
 POLL_SECONDS = 0.2
 STALL, STALL_SECONDS = "NETC_STALL_SECONDS", 10.0
 """The environment variable with the seconds after which a standstill ends a run, and the default:
-the longest that GPUs may take from one word to the next."""
-UNSEEN_SECONDS = 600.0
-"""The same where it is not known what the other processes are at: they may be reading images."""
+the longest that GPUs may take from one word to the next, or a process may be stopped."""
 
 
 def stall_seconds() -> float:
@@ -54,7 +52,7 @@ def watch_alone(
         while (now := seen()) is not None:
             reports = {rank: now()}
             if patience.is_over(reports, POLL_SECONDS):
-                say(stands_still(courses, reports, seconds))
+                say(stands_still(courses, reports, patience.limit(reports)))
                 end(DeviceError.exit_code)
                 return
             del now
@@ -65,7 +63,13 @@ def watch_alone(
 
 def say(diagnostic: Diagnostic) -> None:
     """Tell why a process ends, past whatever waits in its other threads."""
-    print(render([diagnostic]), file=sys.stderr, flush=True)
+    say_text(render([diagnostic]))
+
+
+def say_text(text: str) -> None:
+    """Print to the error output, if there is anything to say."""
+    if text:
+        print(text, file=sys.stderr, flush=True)
 
 
 def leave(code: int) -> None:
@@ -77,6 +81,15 @@ def leave(code: int) -> None:
 def is_stopped(process: int) -> bool:
     """Whether the system has stopped a process, as by SIGSTOP; False where it does not say."""
     with suppress(OSError):
-        facts = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-        return facts.rpartition(")")[2].split()[0] == "T"
+        return process_state(process)[0] == "T"
     return False
+
+
+def process_state(process: int) -> tuple[str, int]:
+    """The state of a process, a letter, and the process that started it.
+
+    Raises OSError where there is none, or the system does not say.
+    """
+    facts = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    state, parent = facts.rpartition(")")[2].split()[:2]
+    return state, int(parent)
