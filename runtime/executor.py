@@ -89,13 +89,15 @@ class Executor:
             self._fail(error)
 
     def reached(self) -> tuple[tuple[Lane, int], ...]:
-        """By stream 1 more than the number of the instruction that it has reached, 0 for none; any
-        thread may ask.
+        """By stream 1 more than the number of the instruction that it has reached, 0 for none,
+        without devices that have ended while others go on; any thread may ask.
         """
+        lanes = [lane for each in self.lanes.values() for lane in each]
+        open_ = {lane.device for lane in lanes if lane.position < len(lane.numbers)}
         return tuple(
             ((lane.device, lane.stream), self._reached(lane))
-            for lanes in self.lanes.values()
             for lane in lanes
+            if lane.device in open_ or not open_
         )
 
     def _reached(self, lane: _Lane) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,12 +15,13 @@ from netc.errors import DeviceError, Diagnostic
 from netc.ir.program import Bundle, Program
 from netc_kernels import cuda
 from netc_runtime.backend import Backend
-from netc_runtime.comm.local import LocalRanks
-from netc_runtime.comm.mpi import MpiRanks, started_ranks
+from netc_runtime.comm.local import RANK, LocalRanks
+from netc_runtime.comm.mpi import MpiRanks, ask_mpiexec, started_rank, started_ranks
 from netc_runtime.comm.ranks import Ranks
 
 _MALLOC_OPTIONS = {-1: 2**28, -2: 2**26, -3: 2**28}
 """glibc's M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD, in bytes."""
+FIRST_SECONDS = 2.0
 CUDA_ONLY = ("tf32", "bf16")
 """Precisions that only GPUs compute in."""
 ELSEWHERE = "'--backend cpu' runs the same network; '--backend null' predicts its time."
@@ -94,6 +97,21 @@ def _has_nccl() -> bool:
     return bool(nccl.available)
 
 
+def is_first() -> bool:
+    """Whether this process is alone or the first one of a run, which speaks for the others."""
+    return not started_rank() and os.environ.get(RANK, "0") == "0"
+
+
+def give_up(code: int) -> None:
+    """End all with an error, before they have met. The first process has some time to fail in the
+    same way, and to say so before this one does.
+    """
+    if not is_first():
+        time.sleep(FIRST_SECONDS)
+    if started_ranks() > 1:
+        atexit.register(ask_mpiexec, code)
+
+
 def join_ranks(bundle: Bundle, choice: Choice) -> Ranks | None:
     """The processes that mpiexec started, or that this one starts by its own command, one a GPU.
     None where this process is alone.
@@ -127,7 +145,7 @@ def open_backend(
     devices = range(bundle.train.mesh.size) if ranks is None else (ranks.rank,)
     check_memory(programs, devices, available_bytes(), "this machine")
     threads: int = dict(bundle.facts).get("threads", 0)
-    _settle(bundle.train.mesh.size, threads)
+    _settle(dict(bundle.facts).get("blas_threads", 1))
     assert ranks is None or isinstance(ranks, MpiRanks)
     return CpuBackend(programs, ranks=ranks, threads=max(threads, 1))
 
@@ -168,14 +186,11 @@ def available_bytes() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _settle(devices: int, threads: int) -> None:
-    """BLAS as wide as a device's cores, and an allocator that keeps what it got.
-
-    Kernels that have `threads` of their own call BLAS from each of them.
-    """
+def _settle(blas_threads: int) -> None:
+    """BLAS as wide as the program wants it, and an allocator that keeps what it got."""
     from threadpoolctl import threadpool_limits
 
-    threadpool_limits(1 if threads else max(1, (os.cpu_count() or 1) // devices), "blas")
+    threadpool_limits(blas_threads, "blas")
     if sys.platform == "linux":
         # Kernels' temporaries are large; giving them back each time costs more than computing.
         with contextlib.suppress(OSError, AttributeError):

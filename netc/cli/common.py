@@ -147,9 +147,14 @@ def _target(
         return Target("cuda", "nhwc", "nhwc", CUDA_ALIGNMENT_BYTES, choose, scheme="a"), known
     _kernels(options, ("auto", "fast", "reference"), "cpu")
     fast = _wants_fast(options, network, chosen)
-    threads = max(1, (os.cpu_count() or 1) // chosen.mesh.size)
-    threads = threads if fast and not cpu.available() else 0
-    known = {"target": "cpu", "threads": threads, "kernels": "fast" if fast else "reference"}
+    cores = max(1, (os.cpu_count() or 1) // chosen.mesh.size)
+    threads = cores if fast and not cpu.available() else 0
+    # Fast kernels call BLAS from each of their threads. Products that take less than a millisecond
+    # are a tenth of NumPy's time; two threads that meet at each of them halve that at best, and
+    # where others want the processor each waits most of the time for the other.
+    blas = 1 if threads or _is_small(network, chosen.batch) else cores
+    known = {"target": "cpu", "threads": threads, "blas_threads": blas,
+             "kernels": "fast" if fast else "reference"}  # fmt: skip
     if not threads:
         return Target("cpu"), known
     return Target("cpu", "nhwc", choose=CpuKernels(threads, load_times(threads)).choose), known

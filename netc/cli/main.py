@@ -75,8 +75,12 @@ def _attempt(arguments: list[str]) -> int:
     except OutputError:
         raise
     except NetError as error:
+        _give_up(error.exit_code)
         _report(error, "--json" in arguments)
         return error.exit_code
+    except Exception:
+        _give_up(EXIT_FAILED)
+        raise
 
 
 def _report(error: NetError, as_json: bool) -> None:
@@ -90,6 +94,13 @@ def _report(error: NetError, as_json: bool) -> None:
         for d in error.diagnostics
     ]  # fmt: skip
     json_line(event="error", exit_code=error.exit_code, diagnostics=found)
+
+
+def _give_up(code: int) -> None:
+    """Leave it to the first of several processes to say what is wrong, and end all."""
+    from netc_runtime.launch import give_up
+
+    give_up(code)
 
 
 def parser() -> argparse.ArgumentParser:

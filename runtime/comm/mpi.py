@@ -192,7 +192,7 @@ class MpiRanks(Ranks):
             # What another thread waits for in MPI may hold that up.
             threading.Thread(target=self.world.Abort, args=(code,), daemon=True).start()
         else:
-            _ask_mpiexec(code)
+            ask_mpiexec(code)
         time.sleep(ABORT_SECONDS)
         for pid in siblings().values():
             with suppress(OSError):
@@ -233,10 +233,11 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _ask_mpiexec(code: int) -> None:
+def ask_mpiexec(code: int) -> None:
     """Have MPICH's mpiexec end all, by the protocol of its processes (PMI 1), where MPI itself
     cannot: it has not begun yet, or is ending.
     """
+    _flush()
     if (number := os.environ.get("PMI_FD", "")).isdecimal():
         with suppress(OSError):
             os.write(int(number), f"cmd=abort exitcode={code}\n".encode())

@@ -20,6 +20,8 @@ from netc_runtime.words import HOST_SECONDS, Course, Report
 Array = NDArray[Any]
 SHARED_BYTES = 2**28
 """Of a tensor at a time from one process to the others: MPI counts bytes in 31 bits."""
+OWN_FACTS = ("threads", "blas_threads", "kernels")
+"""Those that machines of one run may differ in."""
 TOLD_SECONDS = 3.0
 """How long the first process may take to say why another one fails."""
 
@@ -156,6 +158,6 @@ def _digest(bundle: Bundle) -> str:
     """Of what is computed and where, whatever kernels do it."""
     train = bundle.train
     order = [(i.node, i.devices, i.stream, i.waits) for i in train.instructions]
-    facts = {name: value for name, value in bundle.facts if name not in ("threads", "kernels")}
+    facts = {name: value for name, value in bundle.facts if name not in OWN_FACTS}
     said = repr((sorted(facts.items()), train.mesh, train.inputs, train.state, order))
     return hashlib.sha256(said.encode()).hexdigest()

@@ -240,6 +240,18 @@ def test_one_speaks_when_some_fail(tmp_path: Path, how: str, who: tuple[str, ...
         assert (f"rank 1 on {HOST}: " in told) == (who == ("1",) and how != "interrupted")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(("check", "nosuch.net"), 3), (("run", "--nosuch"), 2)]
+)
+def test_one_speaks_when_all_fail_before_they_meet(
+    tmp_path: Path, arguments: tuple[str, ...], code: int
+) -> None:
+    with started(3, tmp_path, "-m", "netc.cli.main", *arguments) as run:
+        said = ended(run, 10)
+        assert run.returncode == code
+        assert len(re.findall(r"(?m)error[:\[]", said)) == 1, said
+
+
 def test_waiting_takes_next_to_no_time_of_the_processor(tmp_path: Path) -> None:
     with started(2, tmp_path, *train(2, tmp_path), stall="inf") as run:
         await_steps(run)
