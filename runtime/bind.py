@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from netc.ir import codec
 from netc.ir.kernels import JOINED
+from netc.ir.launches import POOLED, UPDATES, Update, plain_name
 from netc_kernels import cpu
 from netc_kernels.reference import KERNELS
 from netc_kernels.reference.pool import maxpool_places, maxpool_places_dx
+from netc_runtime.io.problems import data_error
 from netc_runtime.kernels import conv_shape, implementation
 
 Array = NDArray[Any]
@@ -57,12 +59,12 @@ def bind(
     `writes` has the results, most often one, and then the workspace if there is one.
     """
     name = plain_name(kernel)
-    if name in _UPDATES:
+    if name in UPDATES:
         return _update(kernel, attributes, writes, inputs, pool)
     if name in _STATISTICS:
         return _STATISTICS[name](kernel.partition(".")[2], attributes, writes, inputs, pool)
-    if name in _POOLED:
-        return _conv_maxpool(_POOLED[name], attributes, writes, inputs, pool)
+    if name in POOLED:
+        return _conv_maxpool(POOLED[name], attributes, writes, inputs, pool)
     out, work = writes[0], (*writes, _NO_WORK)[1]
     steps: list[Step] = [(kernel, tuple(range(len(inputs))), attributes)]
     if kernel == "fused":
@@ -79,11 +81,6 @@ def _in_turn(calls: Sequence[Callable[[], None]]) -> Callable[[], None]:
             call()
 
     return run
-
-
-def plain_name(name: str) -> str:
-    """The operation of a kernel's variant."""
-    return name.partition(".")[0]
 
 
 def groups_of(steps: Sequence[Step]) -> list[list[Step]]:
@@ -119,7 +116,13 @@ def _bind_group(
 def _dense(array: Array) -> Array:
     """An image as it lies in memory, (N, H, W, C); everything else as it is."""
     array = _channels_last(array)
-    assert array.flags.c_contiguous, "fast kernels want dense arrays, channels innermost"
+    return _contiguous(array, "fast kernels want dense arrays, channels innermost")
+
+
+def _contiguous(array: Array, wanted: str) -> Array:
+    if not array.flags.c_contiguous:
+        raise data_error("E073", f"the program names kernels for memory of another form: {wanted}.",
+                         "compile it again with this version of netc.")  # fmt: skip
     return array
 
 
@@ -159,7 +162,7 @@ def _conv_dw(variant: str, b: Bound) -> Callable[[], None]:
 
 
 def _bound_shape(b: Bound, image: Array, filters: Array) -> Any:
-    assert filters.flags.c_contiguous, "filters lie row-major, K C R S"
+    _contiguous(filters, "filters lie row-major, K C R S")
     return conv_shape(image.shape, filters.shape, b.attributes)
 
 
@@ -254,19 +257,21 @@ def _update(
     update that begins with fc_dw_ has (x, dy) of a fully connected layer in place of g.
     """
     kernel, _, variant = name.partition(".")
-    update, products = _UPDATES[kernel], 2 if kernel.startswith("fc_dw_") else 1
+    update, products = UPDATES[kernel], 2 if kernel.startswith("fc_dw_") else 1
     results = len(update.state) + 1
     source, old = inputs[:products], inputs[products : products + results]
     new, work, numbers = writes[:results], writes[results:], inputs[products + results :]
     if cpu.available() or not all(array.size for array in (*source, *old)):
         return _reference_update(update, told, new, source, old, numbers)
+    for array in (*new, *source):
+        _contiguous(array, "weights and what updates them lie row-major")
     *state, weight = new
     call = partial(_run(kernel, variant), weight, *state, *source, *work, pool, **told)
     return lambda: call(**{k: x.item() for k, x in zip(update.numbers, numbers, strict=True)})
 
 
 def _reference_update(
-    update: _Update, told: Attributes, new: Sequence[Array], source: Sequence[Array],
+    update: Update, told: Attributes, new: Sequence[Array], source: Sequence[Array],
     old: Sequence[Array], numbers: Sequence[Array],
 ) -> Callable[[], None]:  # fmt: skip
     """The operations of an update one after the other."""
@@ -287,19 +292,6 @@ def _own(kernel: str, told: Attributes) -> Attributes:
     """The attributes of one of the operations of a joined launch."""
     op = codec.kernels()[kernel]
     return {f.name: told[f.name] for f in fields(op) if f.name not in op.hidden}
-
-
-@dataclass(frozen=True, slots=True)
-class _Update:
-    """An optimizer's operations, done in one launch."""
-
-    state: tuple[str, ...]
-    """Those of its state, which read (state, w, g, numbers ...)."""
-    apply: str
-    """That of the weight, which reads (w, state ..., numbers ...)."""
-    numbers: tuple[str, ...]
-    early: int
-    """How many of the numbers the state's operations read; the last one reads the others."""
 
 
 def _bn_moments(
@@ -351,15 +343,9 @@ def _conv_maxpool(
     return run
 
 
-_SGD = _Update(("sgd_velocity",), "sgd_apply", ("lr",), early=1)
-_ADAM = _Update(("adam_moment1", "adam_moment2"), "adam_apply", ("lr", "step"), early=0)
 _NO_WORK = np.empty(0, np.float32)
-_UPDATES = {"sgd": _SGD, "fc_dw_sgd": _SGD, "adam": _ADAM, "fc_dw_adam": _ADAM}
-"""Kernels with several results: the optimizer's state and the weight."""
 _STATISTICS = {"bn_moments": _bn_moments, "bn_slopes": _bn_slopes}
 """Kernels with two results, sums over the same images."""
-_POOLED = {"conv_maxpool": 1, "conv_maxpool_places": 2}
-"""Convolutions that pool what they make, and how many results they have."""
 _REFERENCE = {**KERNELS, "maxpool_places_dx": maxpool_places_dx}
 
 _CALLS: Mapping[str, Binder] = {

@@ -9,11 +9,12 @@ from typing import Any
 
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.kernels import JOINED, Call, Choice
+from netc.ir.launches import plain_name
 from netc_kernels.cuda import table, vendor
 from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.clock import elapsed
 from netc_kernels.cuda.source import stream_of
-from netc_runtime.bind import Attributes, Step, groups_of, plain_name
+from netc_runtime.bind import Attributes, Step, groups_of
 from netc_runtime.kernels import cuts_groups, is_empty, joinable
 
 Start = Callable[[int], None]
@@ -68,6 +69,15 @@ class CudaKernels:
         if self.kernels == "vendor":
             return "vendor"
         return self.known.get(race_key(_with(product, joined)), "fastest")
+
+    def has(self, calls: Sequence[Call], variant: str, joined: int) -> bool:
+        """Whether a kernel of that name does the first call, and so many after it as well."""
+        if not variant:
+            return not joined
+        if calls[0].kernel in _ONLY_ELSEWHERE or joined != _joined(calls):
+            return False
+        vendors = CudaKernels(self.precision, "vendor")._variant(calls[0], ())
+        return variant == "native" or (variant in ("vendor", "fastest") and vendors != "native")
 
     def workspace_bytes(self, call: Call, variant: str) -> int:
         """Scratch memory of a call's kernel."""

@@ -29,8 +29,16 @@ class CpuKernels:
         able = [each for each in _implementations()[call.kernel] if each.applies(*facts)]
         return tuple(each.name for each in sorted(able, key=lambda each: not each.usual(*facts)))
 
+    def has(self, calls: Sequence[Call], variant: str, joined: int) -> bool:
+        """Whether a kernel of that name does the first call, and so many after it as well."""
+        if not variant:
+            return not joined
+        return variant in self.variants(calls[0]) and joined == self._joined(variant, calls)
+
     def workspace_bytes(self, call: Call, variant: str) -> int:
         """Scratch memory of a call's kernel."""
+        if not variant:
+            return 0
         return int(
             implementation(call.kernel, variant).workspace_bytes(*_facts(call), self.threads)
         )

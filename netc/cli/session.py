@@ -11,15 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from netc.cli.output import note
-from netc.errors import DeviceError, Diagnostic, NetError, UsageError, render
+from netc.errors import DeviceError, Diagnostic, NetError, UsageError, clip, render
+from netc.ir.load import read_bundle
+from netc.ir.plain import TextError
 from netc.ir.program import Bundle
-from netc.ir.text import parse_bundle
 from netc_kernels import cpu
 from netc_runtime.comm.ranks import Alone, Ranks
 from netc_runtime.io.checkpoint import latest, meta_of
 from netc_runtime.io.problems import data_error, unreadable
 from netc_runtime.io.weights import Tensors, read_weights
 from netc_runtime.launch import Choice, choose_backend, join_ranks, open_backend, why_not_cuda
+from netc_runtime.named import problem_of
 from netc_runtime.session import Session
 from netc_runtime.train.resume import changed
 
@@ -61,16 +63,27 @@ def _is_compiled(path: Path) -> bool:
 
 def _compiled(path: Path, options: argparse.Namespace) -> Bundle:
     """Read a compiled program; what was fixed when it was compiled cannot be changed now."""
+    bundle = read_program(path)
+    _check_fixed(bundle, options)
+    return bundle
+
+
+def read_program(path: Path) -> Bundle:
+    """A compiled program, fit to be run.
+
+    Raises DataError where the file cannot be read (E061), or is not what this version of netc
+    makes (E073).
+    """
     try:
-        bundle = parse_bundle(path.read_text(encoding="utf-8"))
+        bundle = read_bundle(path.read_bytes())
+        if problem := problem_of(bundle):
+            raise TextError(problem)
     except OSError as error:
         raise unreadable(path, error) from None
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, IndexError) as error:
+    except TextError as error:
+        message = f"'{path}' is not a whole compiled program: {clip(str(error), 400)}."
         hint = "compile it again with this version of netc."
-        raise data_error(
-            "E073", f"'{path}' is not a whole compiled program: {error}.", hint
-        ) from None
-    _check_fixed(bundle, options)
+        raise data_error("E073", message, hint) from None
     return bundle
 
 

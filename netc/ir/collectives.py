@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from math import prod
 
-from netc.ir.program import Collective, Part, View
-from netc.ir.types import common_elements
+from netc.ir.program import Collective, Part, Program, View
+from netc.ir.types import Placed, common_elements
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ KINDS = {
 """Every kind; one with a root names it."""
 
 
-def problem_of(collective: Collective) -> str:
+def problem_of(program: Program, collective: Collective) -> str:
     """What is wrong with a collective: its kind, reduction, root or parts; empty if nothing is."""
     kind = KINDS.get(collective.kind)
     if kind is None:
@@ -47,15 +48,34 @@ def problem_of(collective: Collective) -> str:
         return f"{collective.kind} with the reduction '{collective.op}'"
     if (0 <= collective.root < len(collective.devices)) != ("root" in (kind.givers, kind.takers)):
         return f"{collective.kind} with root {collective.root}"
-    bad = next((p for p in collective.parts if not _fits(kind, collective.root, p)), None)
+    if not collective.parts:
+        return f"{collective.kind} of nothing"
+    bad = next((p for p in collective.parts if not _fits(program, kind, collective, p)), None)
     return f"{bad.node} is not what {collective.kind} takes and gives" if bad else ""
 
 
-def _fits(kind: Kind, root: int, part: Part) -> bool:
+def disjoint(blocks: Sequence[Placed]) -> bool:
+    """Whether no two parts of one global tensor have an element in common."""
+    return not any(common_elements(a, b) for a, b in combinations(blocks, 2))
+
+
+def _fits(program: Program, kind: Kind, collective: Collective, part: Part) -> bool:
+    everyone = len(collective.devices)
+    if len(part.sources) != everyone or len(part.targets) != everyone:
+        return False
+    root = collective.root
     right = _who(part.sources, kind.givers, root) and _who(part.targets, kind.takers, root)
     sources = [v for v in part.sources if v is not None]
     targets = [v for v in part.targets if v is not None]
-    return right and _covered(kind, sources, targets) and _sizes(kind, sources, targets)
+    if not right or not _alike(program, [*sources, *targets]):
+        return False
+    return _covered(kind, sources, targets) and _sizes(kind, sources, targets)
+
+
+def _alike(program: Program, views: list[View]) -> bool:
+    """Whether views are of one type, as many dimensions and one format."""
+    about = {(program.buffer[v.buffer].dtype, len(v.shape), v.format) for v in views}
+    return len(about) == 1
 
 
 def _who(views: Sequence[View | None], who: str, root: int) -> bool:
@@ -67,7 +87,11 @@ def _who(views: Sequence[View | None], who: str, root: int) -> bool:
 
 
 def _covered(kind: Kind, sources: list[View], targets: list[View]) -> bool:
-    """Every term has all of every target; or all shards together have it once."""
+    """Every term has all of every target; or all shards together have it once, and no two of them
+    an element in common.
+    """
+    if not (kind.reduces or disjoint(sources)) or not (kind.whole or disjoint(targets)):
+        return False
     for target in targets:
         common = [common_elements(source, target) for source in sources]
         size = prod(target.shape)

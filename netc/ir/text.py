@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from math import prod
 from typing import Any
 
+from netc.ir import plain
 from netc.ir.codec import dumps, encoder, loads, op_text, parse_op, without_blanks
 from netc.ir.graph import Graph, Node
+from netc.ir.plain import Reader, TextError
 from netc.ir.plan import Plan
-from netc.ir.program import Buffer, Bundle, Collective, Launch, Part, Port, Program, View
-from netc.ir.types import Mesh, TensorType, parse_placement
+from netc.ir.program import (
+    STREAMS,
+    Buffer,
+    Bundle,
+    Collective,
+    Instruction,
+    Launch,
+    Part,
+    Port,
+    Program,
+    View,
+)
+from netc.ir.types import ITEM_BYTES, Mesh, TensorType, parse_placement
 
 BUNDLE_VERSION = 3
+DEVICES = 4096
+"""Of a mesh, at most."""
 _NODE = re.compile(
     r"  (?P<name>\S+): (?P<type>\S+) = (?P<op>\S+)\((?P<inputs>[^)]*)\) "
     r"layer=(?P<layer>\S+) phase=(?P<phase>\S+)(?: rows=(?P<rows>\S+))?"
@@ -141,60 +157,137 @@ _SHORT = encoder(_positional)
 
 
 def parse_program(text: str) -> Program:
-    """The inverse of `program_text`."""
-    head, *lines = text.splitlines()
-    _, name, mesh, axes = head.split(" ")
-    found: dict[str, list[Any]] = {
-        "buffer": [],
-        "inputs": [],
-        "outputs": [],
-        "state": [],
-        "run": [],
-    }
-    for line in lines:
+    """The inverse of `program_text`; raises TextError, which names the line, where it is none."""
+    return _parse_program(text.splitlines(), 1)
+
+
+def _parse_program(lines: Sequence[str], first: int) -> Program:
+    """The program of some lines, the first of which has that number in the text."""
+    name, mesh = _read_line(first, lines[0], lambda words: _head(words.split(" ")))
+    found: dict[str, list[Any]] = {kind: [] for kind in _READERS}
+    run: list[Instruction] = []
+    for number, line in enumerate(lines[1:], first + 1):
         kind, _, rest = line.partition(" ")
-        items = dict(item.split("=", 1) for item in rest.split(" "))
-        _READERS[kind](found, {key: loads(value) for key, value in items.items()})
-    return Program(
-        name,
-        Mesh(loads(mesh.removeprefix("mesh=")), loads(axes.removeprefix("axes="))),
-        tuple(found["buffer"]),
-        tuple(found["run"]),
-        tuple(found["inputs"]),
-        tuple(found["outputs"]),
-        tuple(found["state"]),
-    )
+        if kind not in _READERS:
+            raise TextError(f"line {number} is of no known kind")
+        value = _read_line(number, rest, _READERS[kind])
+        (run if kind in ("launch", "collective") else found[kind]).append(value)
+    values = (tuple(found[kind]) for kind in ("inputs", "outputs", "state"))
+    return Program(name, mesh, tuple(found["buffer"]), tuple(run), *values)
 
 
-def _views(items: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(None if item is None else View(*item) for item in items)
+def _read_line(number: int, line: str, read: Callable[[str], Any]) -> Any:
+    try:
+        return read(line)
+    except TextError as problem:
+        raise TextError(f"line {number}: {problem}") from None
 
 
-def _port_reader(kind: str) -> Any:
-    def read(found: dict[str, list[Any]], items: dict[str, Any]) -> None:
-        found[kind].append(Port(**items | {"views": _views(items["views"])}))
-
-    return read
-
-
-def _read_launch(found: dict[str, list[Any]], items: dict[str, Any]) -> None:
-    views = {key: _views(items[key]) for key in ("reads", "writes")}
-    found["run"].append(Launch(**items | views))
+def _head(words: Sequence[str]) -> tuple[str, Mesh]:
+    if len(words) != 4 or words[0] != "program":
+        raise TextError("no program begins like this")
+    mesh, axes = _items(" ".join(words[2:]), _MESH)
+    if not len(mesh) == len(axes) > 0 or not 0 < prod(mesh) <= DEVICES:
+        raise TextError("this is no mesh of devices")
+    return plain.name(words[1]), Mesh(mesh, axes)
 
 
-def _read_collective(found: dict[str, list[Any]], items: dict[str, Any]) -> None:
-    parts = tuple(Part(node, _views(s), _views(t)) for node, s, t in items["parts"])
-    found["run"].append(Collective(**items | {"parts": parts}))
+def _items(line: str, readers: Mapping[str, Reader]) -> list[Any]:
+    """The values of fields, which all must be there, in this order."""
+    items = [item.partition("=") for item in line.split(" ")]
+    if [name for name, _, _ in items] != list(readers):
+        raise TextError(f"not the fields {', '.join(readers)}")
+    values = plain.sequence(plain.loads(f"[{','.join([value for _, _, value in items])}]"))
+    if len(values) != len(readers):
+        raise TextError("a field has several values")
+    pairs = zip(readers.items(), values, strict=True)
+    return [_field(name, read, value) for (name, read), value in pairs]
 
 
-_READERS: dict[str, Any] = {
-    "buffer": lambda found, items: found["buffer"].append(Buffer(**items)),
-    "inputs": _port_reader("inputs"),
-    "outputs": _port_reader("outputs"),
-    "state": _port_reader("state"),
-    "launch": _read_launch,
-    "collective": _read_collective,
+def _field(name: str, read: Reader, value: Any) -> Any:
+    try:
+        return read(value)
+    except TextError as problem:
+        raise TextError(f"{name}: {problem}") from None
+
+
+def _reader(make: Callable[..., Any], readers: Mapping[str, Reader]) -> Callable[[str], Any]:
+    """Reads a dataclass whose fields these are."""
+    return lambda line: make(*_items(line, readers))
+
+
+def _view(item: Any) -> View:
+    if len(plain.sequence(item)) != 5:
+        raise TextError("not a view")
+    buffer, start, shape, where, format_ = item
+    shape, where = plain.extents(shape), plain.extents(where)
+    if len(shape) != len(where) or format_ not in (("", "nhwc") if len(shape) == 4 else ("",)):
+        raise TextError("not a view")
+    return View(plain.name(buffer), plain.count(start), shape, where, format_)
+
+
+def _views(items: Any) -> tuple[View, ...]:
+    return tuple([_view(item) for item in plain.sequence(items)])
+
+
+def _gaps(items: Any) -> tuple[View | None, ...]:
+    return tuple([None if item is None else _view(item) for item in plain.sequence(items)])
+
+
+def _parts(items: Any) -> tuple[Part, ...]:
+    parts = []
+    for item in plain.sequence(items):
+        if len(plain.sequence(item)) != 3:
+            raise TextError("not a part")
+        parts.append(Part(plain.name(item[0]), _gaps(item[1]), _gaps(item[2])))
+    return tuple(parts)
+
+
+def _attributes(value: Any) -> tuple[tuple[str, Any], ...]:
+    pairs: tuple[Any, ...] = plain.plain(plain.sequence(value))
+    if not all(type(pair) is tuple and len(pair) == 2 for pair in pairs):
+        raise TextError("not names with values")
+    names = [plain.text(name) for name, _ in pairs]
+    if names != sorted(set(names)):
+        raise TextError("not names in order")
+    return pairs
+
+
+def _texts(items: Any) -> tuple[str, ...]:
+    return tuple([plain.text(item) for item in plain.sequence(items)])
+
+
+_MESH: Mapping[str, Reader] = {"mesh": plain.extents, "axes": _texts}
+_ABOUT: Mapping[str, Reader] = {
+    "layer": plain.name,
+    "phase": plain.one_of("forward", "backward", "update"),
+    "origin": plain.text,
+    "seconds": plain.seconds,
 }
+_STREAM = plain.one_of(*STREAMS)
+_DTYPE = plain.one_of(*ITEM_BYTES)
+_PORT = _reader(
+    Port, {"name": plain.name, "dtype": _DTYPE, "shape": plain.extents, "views": _views}
+)
+_READERS: Mapping[str, Callable[[str], Any]] = {
+    "buffer": _reader(Buffer, {
+        "name": plain.name, "device": plain.count, "nbytes": plain.count, "dtype": _DTYPE,
+        "storage": plain.name, "kind": plain.one_of("persistent", "input", "temporary"),
+        "offset": plain.or_none,
+    }),
+    "inputs": _PORT,
+    "outputs": _PORT,
+    "state": _PORT,
+    "launch": _reader(Launch, {
+        "device": plain.count, "stream": _STREAM, "node": plain.name, "kernel": plain.name,
+        "attributes": _attributes, "reads": _views, "writes": _views, **_ABOUT,
+        "in_place": plain.counts, "waits": plain.counts,
+    }),
+    "collective": _reader(Collective, {
+        "devices": plain.counts, "stream": _STREAM, "kind": plain.text, "op": plain.text,
+        "root": plain.or_none, "parts": _parts, **_ABOUT, "waits": plain.counts,
+    }),
+}  # fmt: skip
 
 
 def bundle_text(bundle: Bundle) -> str:
@@ -206,16 +299,26 @@ def bundle_text(bundle: Bundle) -> str:
 
 
 def parse_bundle(text: str) -> Bundle:
-    """The inverse of `bundle_text`; raises ValueError where the text is not a whole bundle."""
-    head, *sections = re.split(r"^(?=program )", text, flags=re.MULTILINE)
-    lines = head.splitlines()
-    if not lines or lines[0] != f"netc bundle {BUNDLE_VERSION}":
-        raise ValueError(f"not a compiled program of version {BUNDLE_VERSION}")
-    if len(sections) != 3:
-        raise ValueError("the compiled program is incomplete")
-    facts = []
-    for line in lines[1:]:
-        _, name, value = line.split(" ", 2)
-        facts.append((name, loads(value)))
-    init, train, evaluate = (parse_program(section) for section in sections)
-    return Bundle(init, train, evaluate, tuple(facts))
+    """The inverse of `bundle_text`; raises TextError where the text is not a whole bundle.
+
+    What it says may still be wrong: `netc.ir.load` reads what nobody vouches for.
+    """
+    lines = text.split("\n")
+    if lines[0] != f"netc bundle {BUNDLE_VERSION}":
+        raise TextError(f"not a compiled program of version {BUNDLE_VERSION}")
+    heads = [number for number, line in enumerate(lines) if line.startswith("program ")]
+    if len(heads) != 3 or lines.pop():
+        raise TextError("the compiled program is incomplete")
+    facts = tuple(_read_line(n + 1, lines[n], _fact) for n in range(1, heads[0]))
+    ends = (*heads[1:], len(lines))
+    init, train, evaluate = (
+        _parse_program(lines[start:end], start + 1) for start, end in zip(heads, ends, strict=True)
+    )
+    return Bundle(init, train, evaluate, facts)
+
+
+def _fact(line: str) -> tuple[str, Any]:
+    words = line.split(" ", 2)
+    if len(words) != 3 or words[0] != "fact":
+        raise TextError("not a fact")
+    return words[1], _field(words[1], plain.plain, plain.loads(words[2]))

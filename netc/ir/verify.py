@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 
-from netc.ir.collectives import problem_of
+from netc.ir.collectives import disjoint, problem_of
 from netc.ir.comm import Comm, transition
 from netc.ir.graph import Graph, Node
+from netc.ir.launches import check_launch, overwritten
 from netc.ir.ops import Copy, Fused, Op, RoundMerge, RoundSlice, Source, Sum
-from netc.ir.ops.base import parse_labels
+from netc.ir.ops.base import ShapeError, parse_labels
 from netc.ir.order import DeviceOrder, device_order
 from netc.ir.plan import Plan, Split
 from netc.ir.program import (
+    STREAMS,
     Buffer,
     Bundle,
-    Collective,
     Instruction,
     Launch,
+    Port,
     Program,
     View,
     in_place_pairs,
 )
 from netc.ir.types import ITEM_BYTES, On, Partial, Placement, Placements, Replicate, Shard
+
+ALIGNMENT_BYTES = 256
+"""Between two buffers no more than this is left free."""
 
 
 class VerifyError(AssertionError):
@@ -164,27 +169,62 @@ def _expected(label: str, own: str) -> Placement:
 
 
 def verify_program(program: Program, devices: Iterable[int] | None = None) -> None:
-    """M1 every temporary buffer is written once, state and inputs only through an alias; M2 every
-    read comes after the write of its buffer; M3 accesses to shared bytes are ordered, or one
-    element after the other in place; M4 views and buffers lie inside what they are cut from;
-    M5 waits point backward and all ranks see one order; M6 the program can follow itself: nothing
-    but state shares bytes with state or inputs, and each state has one last value; M7 a collective
-    takes and gives what its kind says.
+    """M1 every temporary buffer is written once, all of it, state and inputs only through an alias;
+    M2 every read comes after the write of its buffer; M3 accesses to shared bytes are ordered, or
+    one element after the other in place; M4 views and buffers lie inside what they are cut from,
+    and are read as they were made; M5 waits point backward and all ranks see one order; M6 the
+    program can follow itself: nothing but state shares bytes with state, and each state has one
+    last value; M7 a collective takes and gives what its kind says; M8 so does a launch; M9 a port
+    is covered by its views.
 
-    M1, M2, M3 and M6 hold of every device by itself; `devices` names those to check (all).
+    M1, M2, M3 and M6 hold of every device by itself; `devices` names those to check alone, without
+    M8 and M9 (all).
     """
+    _verify_buffers(program)
+    made = _made(program)
     for number, instruction in enumerate(program.instructions):
-        for wait in instruction.waits:
-            shared = wait < number and set(instruction.devices) & set(
-                program.instructions[wait].devices
-            )
-            _require(bool(shared), "M5", f"{instruction.node} waits for instruction {wait}")
+        _verify_instruction(program, number, instruction)
         for device, view in _views(instruction):
-            _verify_view(program, device, view)
-        problem = problem_of(instruction) if isinstance(instruction, Collective) else ""
-        _require(not problem, "M7", problem)
+            _verify_view(program, device, view, made)
+    if devices is None:
+        for launch in program.instructions:
+            if isinstance(launch, Launch):
+                _verify_launch(program, launch)
+        for ports in (program.inputs, program.outputs, program.state):
+            _verify_ports(program, ports, made)
     for device in range(program.mesh.size) if devices is None else devices:
         _DeviceCheck(program, device_order(program, device)).run()
+
+
+def _verify_buffers(program: Program) -> None:
+    _require(len(program.buffer) == len(program.buffers), "M4", "two buffers of one name")
+    for b in program.buffers:
+        placed = b.offset >= 0 and b.offset % ITEM_BYTES[b.dtype] == 0
+        if not placed or not 0 <= b.device < program.mesh.size:
+            raise VerifyError(f"M4: {b.name} is at byte {b.offset} of device {b.device}")
+
+
+def _made(program: Program) -> dict[str, View]:
+    """How the contents of buffers were made: by what writes them, or as inputs or state."""
+    views = [view for port in (*program.inputs, *program.state) for view in port.views]
+    views += [view for instruction in program.instructions for view in instruction.writes]
+    return {view.buffer: view for view in views}
+
+
+def _verify_instruction(program: Program, number: int, instruction: Instruction) -> None:
+    devices = set(instruction.devices)
+    known = len(devices) == len(instruction.devices) and devices <= set(range(program.mesh.size))
+    _require(known, "M5", f"{instruction.node} is on devices {instruction.devices}")
+    for wait in instruction.waits:
+        shared = wait < number and devices & set(program.instructions[wait].devices)
+        _require(bool(shared), "M5", f"{instruction.node} waits for instruction {wait}")
+    for view in (*instruction.reads, *instruction.writes):
+        if view.buffer not in program.buffer:
+            raise VerifyError(f"M4: {instruction.node} accesses {view.buffer}, which is no buffer")
+    if isinstance(instruction, Launch):
+        _require(instruction.stream == STREAMS[0], "M5", f"{instruction.node} does not compute")
+    elif problem := problem_of(program, instruction):
+        raise VerifyError(f"M7: {problem}")
 
 
 def _views(instruction: Instruction) -> Iterator[tuple[int, View]]:
@@ -198,13 +238,86 @@ def _views(instruction: Instruction) -> Iterator[tuple[int, View]]:
             yield from ((device, view) for device, view in pairs if view is not None)
 
 
-def _verify_view(program: Program, device: int, view: View) -> None:
-    buffer = program.buffer[view.buffer]
+def _verify_view(program: Program, device: int, view: View, made: Mapping[str, View]) -> None:
+    buffer, first = program.buffer[view.buffer], made.get(view.buffer)
     end = (view.start + prod(view.shape)) * ITEM_BYTES[buffer.dtype]
     _require(buffer.device == device, "M4", f"{view.buffer} is not on device {device}")
     _require(view.start >= 0 and end <= buffer.nbytes, "M4", f"a view outside {view.buffer}")
-    aligned = buffer.offset >= 0 and buffer.offset % ITEM_BYTES[buffer.dtype] == 0
-    _require(aligned, "M4", f"{view.buffer} is placed at byte {buffer.offset}")
+    if first is not None and view is not first and not _seen_as_made(view, first):
+        raise VerifyError(f"M4: {view.buffer} is read as {view}, and made as {first}")
+
+
+def _seen_as_made(view: View, made: View) -> bool:
+    """Whether a view is some rows of what was made, all of each, as images or flat."""
+    row, whole = prod(view.shape[1:]), prod(made.shape[1:])
+    if len(view.shape) == len(made.shape):
+        alike = (view.shape[1:], view.where[1:], view.format) == (
+            made.shape[1:], made.where[1:], made.format)  # fmt: skip
+    else:
+        flat = {_flat(view), _flat(made)}
+        alike = len(flat) == 1 and None not in flat
+    # A round of some rows counts them from its own first one.
+    return alike and row == whole and view.start % max(row, 1) == 0
+
+
+def _flat(view: View) -> int | None:
+    """Where the rows of a block begin, seen as rows of numbers; None where they are no such."""
+    if len(view.shape) == 2:
+        return view.where[1]
+    if len(view.shape) != 4:
+        return None
+    pixels = view.shape[2] * view.shape[3]
+    whole = not any(view.where[2:]) and (view.format == "" or pixels == 1)
+    return view.where[1] * pixels if whole else None
+
+
+def _verify_launch(program: Program, launch: Launch) -> None:
+    try:
+        check_launch(program, launch)
+    except (ShapeError, IndexError) as problem:
+        raise VerifyError(f"M8: {launch.node} on device {launch.device}: {problem}") from None
+
+
+def _verify_ports(program: Program, ports: tuple[Port, ...], made: Mapping[str, View]) -> None:
+    _require(len({port.name for port in ports}) == len(ports), "M9", "two ports of one name")
+    for port in ports:
+        _require(bool(port.views), "M9", f"{port.name} is nowhere")
+        for view in port.views:
+            known = view.buffer in program.buffer
+            _require(known, "M9", f"{port.name} is in {view.buffer}, which is no buffer")
+            _verify_view(program, program.buffer[view.buffer].device, view, made)
+            if not _is_block(program.buffer[view.buffer], view, port):
+                raise VerifyError(f"M9: {view} is no block of {port.name}")
+        _require(_covers(port), "M9", f"{port.name} is not covered by its blocks")
+    for kind, lasting in (("input", program.inputs), ("persistent", program.state)):
+        if lasting is ports:
+            _verify_given(program, kind, [view for port in ports for view in port.views])
+
+
+def _is_block(buffer: Buffer, view: View, port: Port) -> bool:
+    return (
+        buffer.dtype == port.dtype
+        and len(view.shape) == len(port.shape)
+        and all(w + n <= e for w, n, e in zip(view.where, view.shape, port.shape, strict=True))
+    )
+
+
+def _verify_given(program: Program, kind: str, views: list[View]) -> None:
+    """What is there when a step begins is of that kind, and each in a whole buffer of its own."""
+    names = {view.buffer for view in views}
+    _require(len(names) == len(views), "M9", "two ports in one buffer")
+    for view in views:
+        b = program.buffer[view.buffer]
+        whole = prod(view.shape) * ITEM_BYTES[b.dtype] == b.nbytes
+        _require(b.kind == kind and whole, "M9", f"{view.buffer} is not the memory of {kind}")
+
+
+def _covers(port: Port) -> bool:
+    """Whether every element of a port is in exactly one of its different blocks."""
+    blocks = {(view.where, view.shape): view for view in port.views if 0 not in view.shape}
+    return disjoint(list(blocks.values())) and prod(port.shape) == sum(
+        prod(view.shape) for view in blocks.values()
+    )
 
 
 class _DeviceCheck:
@@ -215,7 +328,11 @@ class _DeviceCheck:
         self.buffers = [b for b in program.buffers if b.device == order.device and b.nbytes]
         self.reads: dict[str, int] = dict.fromkeys((b.name for b in self.buffers), 0)
         self.writes: dict[str, list[int]] = {b.name: [] for b in self.buffers}
+        self.written: dict[str, int] = {}
+        """Elements that the last write of a buffer wrote."""
         self.in_place: set[tuple[str, str]] = set()
+        self.replaced: set[str] = set()
+        """Buffers that a launch overwrites state with."""
         self.results = {v.buffer for port in program.outputs for v in port.views}
         self.initial = {v.buffer for port in (*program.inputs, *program.state) for v in port.views}
 
@@ -229,29 +346,45 @@ class _DeviceCheck:
             for view in instruction.writes:
                 if view.buffer in self.writes:
                     self.writes[view.buffer].append(position)
+                    self.written[view.buffer] = prod(view.shape)
             pairs = in_place_pairs(self.program, instruction, self.order.device)
             self.in_place |= {(old.name, new.name) for old, new in pairs}
             if isinstance(instruction, Launch):
                 self.in_place |= set(self._aliases(instruction))
         self._written_once()
+        self._one_last_value()
         for a, b in self._sharing():
             self._follows_itself(a, b)
             self._ordered(a, b)
 
     def _aliases(self, launch: Launch) -> Iterator[tuple[str, str]]:
         """State that a launch reads and overwrites: buffers of one storage."""
-        for write in launch.writes:
-            for read in launch.reads:
-                old, new = self.program.buffer[read.buffer], self.program.buffer[write.buffer]
-                whole = (read.start, read.shape, read.format) == (0, write.shape, write.format)
-                if old.storage == new.storage and old.offset == new.offset and whole:
-                    yield old.name, new.name
+        for before, after in overwritten(launch):
+            new = self.program.buffer[after.buffer]
+            old = new if before is None else self.program.buffer[before.buffer]
+            same = (old.storage, old.offset, old.nbytes) == (new.storage, new.offset, new.nbytes)
+            whole = before is None or (before.start, before.format) == (0, after.format)
+            if not same or not whole:
+                raise VerifyError(f"M6: {after.buffer} does not take over what it overwrites")
+            self.replaced.add(new.name)
+            yield old.name, new.name
+
+    def _one_last_value(self) -> None:
+        """State is written by what overwrites it alone, in its place."""
+        given = (self.program.buffer[name] for name in self.initial)
+        state = {(b.storage, b.offset) for b in given}
+        for b in self.buffers:
+            if b.kind == "persistent" and b.name not in self.initial:
+                right = b.name in self.replaced and (b.storage, b.offset) in state
+                _require(right, "M6", f"{b.name} is in the memory of state, and overwrites none")
 
     def _written_once(self) -> None:
         for b in self.buffers:
             given, writes = b.name in self.initial, self.writes[b.name]
             right = len(writes) == (0 if given else 1)
             _require(right, "M1", f"{b.name} is written {len(writes)} times")
+            whole = given or self.written[b.name] == b.nbytes // ITEM_BYTES[b.dtype]
+            _require(whole, "M1", f"{b.name} is not written whole")
             for write in writes:
                 early = self.reads[b.name] & ~self._after(write, self.reads[b.name])
                 _require(not early, "M2", f"{b.name} is read before it is written")
@@ -295,17 +428,37 @@ class _DeviceCheck:
     def _follows_itself(self, a: Buffer, b: Buffer) -> None:
         """What the next step reads shares its bytes with its own successor only."""
         lasting = {"persistent", "input"} & {a.kind, b.kind}
-        same = a.storage == b.storage and a.offset == b.offset
-        _require(same or not lasting, "M6", f"{a.name} overlaps {b.name}, one of them lasting")
+        same = (a.storage, a.offset, a.kind) == (b.storage, b.offset, b.kind)
+        right = not lasting or (same and a.kind == "persistent")
+        _require(right, "M6", f"{a.name} overlaps {b.name}, one of them lasting")
 
 
 def verify_bundle(bundle: Bundle) -> None:
-    """B1 every program is sound; B2 all address the same state at the same bytes."""
+    """B1 every program is sound, on the same devices; B2 all have the same state at the same bytes,
+    evaluation some of it; B3 `init` fills all of it; B4 no memory is reserved that nothing is in.
+    """
+    programs = (bundle.init, bundle.train, bundle.eval)
+    state = {port.name: port for port in bundle.train.state}
     places: dict[str, int] = {}
-    for program in (bundle.init, bundle.train, bundle.eval):
+    for program in programs:
+        _require(program.mesh == bundle.train.mesh, "B1", "programs of several meshes")
         verify_program(program)
         for port in program.state:
+            _require(state.get(port.name) == port, "B2", f"{port.name} is not the same state")
             for view in port.views:
                 offset = places.setdefault(view.buffer, program.buffer[view.buffer].offset)
                 same = offset == program.buffer[view.buffer].offset
                 _require(same, "B2", f"{view.buffer} is at two places")
+    _require(bundle.init.state == bundle.train.state, "B3", "not all state is filled")
+    filled = {v.buffer for i in bundle.init.instructions for v in i.writes}
+    filled_storages = {(b.device, b.storage) for b in bundle.init.buffers if b.name in filled}
+    for b in bundle.init.buffers:
+        right = not b.nbytes or b.kind != "persistent" or (b.device, b.storage) in filled_storages
+        _require(right, "B3", f"{b.name} is not filled")
+    buffers = [b for program in programs for b in program.buffers]
+    needed = [max(each) for each in zip(*(p.arena_bytes for p in programs), strict=True)]
+    room = [0] * len(needed)
+    for b in buffers:
+        room[b.device] += b.nbytes + ALIGNMENT_BYTES
+    for device, (wanted, most) in enumerate(zip(needed, room, strict=True)):
+        _require(wanted <= most, "B4", f"device {device} reserves {wanted} bytes for {most}")

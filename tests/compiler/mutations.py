@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 from netc.ir.plan import Plan
-from netc.ir.program import Collective, Instruction, Launch, Program
+from netc.ir.program import Collective, Instruction, Launch, Program, View
 from netc.ir.types import Placements
 
 
@@ -91,6 +92,62 @@ def wrong_collectives(collective: Collective) -> Iterator[Collective]:
     part, *others = collective.parts
     yield replace(collective, parts=(replace(part, sources=part.sources[::-1]), *others))
     yield replace(collective, parts=(replace(part, targets=part.targets[::-1]), *others))
+
+
+def other_blocks(program: Program) -> Iterator[Program]:
+    """Each program has one block of one launch that is elsewhere, larger, smaller or stored
+    otherwise.
+    """
+    for number, launch in enumerate(program.instructions):
+        if not isinstance(launch, Launch):
+            continue
+        for name in ("reads", "writes"):
+            views = getattr(launch, name)
+            for position, view in enumerate(views):
+                for other in _other_views(view):
+                    changed = (*views[:position], other, *views[position + 1 :])
+                    yield with_instruction(program, number, replace(launch, **{name: changed}))
+
+
+def _other_views(view: View) -> Iterator[View]:
+    yield replace(view, start=view.start + 1)
+    if len(view.shape) == 4:
+        yield replace(view, format="" if view.format else "nhwc")
+    for i, (first, extent) in enumerate(zip(view.where, view.shape, strict=True)):
+        before, after = view.where[:i], view.where[i + 1 :]
+        yield replace(view, where=(*before, first + 1, *after))
+        yield replace(view, shape=(*view.shape[:i], extent + 1, *view.shape[i + 1 :]))
+        if extent:
+            yield replace(view, shape=(*view.shape[:i], extent - 1, *view.shape[i + 1 :]))
+
+
+def other_attributes(program: Program) -> Iterator[Program]:
+    """Each program has one launch that is told one more, one less, or another number of what its
+    blocks say.
+    """
+    for number, launch in enumerate(program.instructions):
+        if isinstance(launch, Launch):
+            for told in _changed(launch.attributes):
+                yield with_instruction(program, number, replace(launch, attributes=told))
+
+
+def _changed(value: Any, known: bool = False) -> Iterator[Any]:
+    """A value with one whole number changed, where an attribute of the geometry has it."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            for new in _changed(inner, name in GEOMETRY):
+                yield {**value, name: new}
+    elif isinstance(value, tuple):
+        for i, inner in enumerate(value):
+            named = i == 1 and isinstance(value[0], str) and value[0] in GEOMETRY
+            for new in _changed(inner, known or named):
+                yield (*value[:i], new, *value[i + 1 :])
+    elif known and type(value) is int:
+        yield from (value + 1, value - 1)
+
+
+GEOMETRY = ("filters", "first_filter", "first_class", "groups", "image", "offset", "rows")
+"""Attributes of which the blocks leave no choice."""
 
 
 def with_placement(plan: Plan, index: int, placements: Placements) -> Plan:

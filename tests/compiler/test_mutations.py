@@ -110,6 +110,20 @@ def test_wrong_collectives(case: Case, seed: int) -> None:
     refused_or_same(case, bundle, some(changed, seed), seed)
 
 
+@cases(20)
+@given(CASES, SEEDS)
+def test_no_block_can_be_another(case: Case, seed: int) -> None:
+    bundle, _ = compile_case(case)
+    refused_or_same(case, bundle, some(mutations.other_blocks(bundle.train), seed), seed)
+
+
+@cases(20)
+@given(CASES, SEEDS)
+def test_attributes_follow_from_blocks(case: Case, seed: int) -> None:
+    bundle, _ = compile_case(case)
+    refused_or_same(case, bundle, some(mutations.other_attributes(bundle.train), seed), seed)
+
+
 @cases(12)
 @given(CASES, SEEDS)
 def test_every_instruction_is_needed(case: Case, seed: int) -> None:

@@ -34,6 +34,12 @@ class _Conv(Op):
         """2 N K C/g R S P Q of the part held; `held` input channels of a filter are here."""
         return 2 * math.prod(images) * held * math.prod(filters[2:])
 
+    def _check_adjoint(self, x: TensorType, w: TensorType, dy: TensorType) -> None:
+        """Raise ShapeError where the convolution of x and w has not the shape of dy."""
+        y = Conv(self.stride, self.pad, self.groups).infer(x, w)
+        if y.shape != dy.shape:
+            raise ShapeError(f"the gradient of {y} is no {dy}")
+
 
 @dataclass(frozen=True, slots=True)
 class Conv(_Conv):
@@ -82,7 +88,9 @@ class ConvDx(_Conv):
     def infer(self, *operands: TensorType) -> TensorType:
         """The shape of the convolution's input."""
         dy, w = operands
-        return TensorType(dy.dtype, (dy.shape[0], w.shape[1] * self.groups, *self.extent))
+        dx = TensorType(dy.dtype, (dy.shape[0], w.shape[1] * self.groups, *self.extent))
+        self._check_adjoint(dx, w, dy)
+        return dx
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """The convolution's labels, permuted."""
@@ -110,7 +118,9 @@ class ConvDw(_Conv):
         """The shape of the filters."""
         x, dy = operands
         shape = (dy.shape[1], x.shape[1] // self.groups, *self.extent)
-        return TensorType(x.dtype, shape)
+        dw = TensorType(x.dtype, shape)
+        self._check_adjoint(x, dw, dy)
+        return dw
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """The convolution's labels, permuted."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from netc.ir.ops.base import Op
+from netc.ir.ops.base import Op, ShapeError
 from netc.ir.ops.conv import Pad, window_extent
 from netc.ir.types import TensorType
 
@@ -21,6 +21,21 @@ class _Pool(Op):
         """One operation an element of every window."""
         return math.prod(operands[-1]) * math.prod(self.size)
 
+    def _extent(self, x: TensorType, i: int, ceil: bool) -> int:
+        """Number of windows along height (0) or width (1)."""
+        size, (before, after) = x.shape[2 + i], self.pad[2 * i : 2 * i + 2]
+        extent = window_extent(size, self.size[i], self.stride[i], before, after)
+        if not ceil:
+            return extent
+        extent = math.ceil((size + before + after - self.size[i]) / self.stride[i]) + 1
+        return extent - 1 if (extent - 1) * self.stride[i] >= size + before else extent
+
+    def _check_pooled(self, x: TensorType, y: TensorType) -> None:
+        """Raise ShapeError where y is not what comes of pooling x, partial windows or not."""
+        for i in (0, 1):
+            if y.shape[2 + i] not in (self._extent(x, i, False), self._extent(x, i, True)):
+                raise ShapeError(f"windows over {x} do not make {y}")
+
 
 @dataclass(frozen=True, slots=True)
 class _Forward(_Pool):
@@ -31,15 +46,8 @@ class _Forward(_Pool):
     def infer(self, *operands: TensorType) -> TensorType:
         """N C P Q."""
         (x,) = operands
-        return TensorType(x.dtype, (*x.shape[:2], self._extent(x, 0), self._extent(x, 1)))
-
-    def _extent(self, x: TensorType, i: int) -> int:
-        size, (before, after) = x.shape[2 + i], self.pad[2 * i : 2 * i + 2]
-        extent = window_extent(size, self.size[i], self.stride[i], before, after)
-        if not self.ceil:
-            return extent
-        extent = math.ceil((size + before + after - self.size[i]) / self.stride[i]) + 1
-        return extent - 1 if (extent - 1) * self.stride[i] >= size + before else extent
+        extents = (self._extent(x, i, self.ceil) for i in (0, 1))
+        return TensorType(x.dtype, (*x.shape[:2], *extents))
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """Windows overlap, so height and width would need a halo."""
@@ -72,7 +80,10 @@ class MaxPoolDx(_Pool):
 
     def infer(self, *operands: TensorType) -> TensorType:
         """The shape of x."""
-        return operands[0]
+        x, y, dy = operands
+        self._check_pooled(x, y)
+        self._check_pooled(x, dy)
+        return x
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """As forward."""
@@ -90,7 +101,10 @@ class AvgPoolDx(_Pool):
 
     def infer(self, *operands: TensorType) -> TensorType:
         """The shape of the pooled input."""
-        return TensorType(operands[0].dtype, (*operands[0].shape[:2], *self.extent))
+        dy = operands[0]
+        x = TensorType(dy.dtype, (*dy.shape[:2], *self.extent))
+        self._check_pooled(x, dy)
+        return x
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """As forward."""

@@ -1,0 +1,314 @@
+"""What every operation takes and gives on one device: the rules that a launch's steps are held to.
+
+The operation's own labels say which dimensions of its blocks are the same part of the tensors, its
+shape rule what the result must be, and its local attributes follow from where the blocks lie.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from netc.ir import codec
+from netc.ir.comm import Comm
+from netc.ir.ops import Fused, Source
+from netc.ir.ops.base import Op, ShapeError, parse_labels
+from netc.ir.plain import LARGEST
+from netc.ir.types import TensorType
+
+Told = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One device's block of a tensor."""
+
+    type: TensorType
+    """Its local shape."""
+    where: tuple[int, ...]
+    """Global index of the first element."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation of a launch."""
+
+    kernel: str
+    told: Told
+    operands: tuple[Value, ...]
+    result: Value
+
+
+_BY_TWO = {"size": (2, 2), "stride": (2, 2), "pad": (0, 0, 0, 0)}
+"""The windows whose maxima have places."""
+
+
+def check_step(step: Step) -> None:
+    """Raise ShapeError where a step is not what its operation is."""
+    if step.kernel in _SPECIAL:
+        _SPECIAL[step.kernel](step)
+        return
+    kind = class_of(step.kernel)
+    _check_dtypes(kind, step)
+    operands = (step.result, *step.operands) if kind.unread else step.operands
+    op = _operation(kind, step)
+    _check_labels(op, operands, step.result)
+    _check_shape(op, operands, step.result)
+    _check_told(op, step, operands)
+
+
+def class_of(kernel: str) -> type[Op]:
+    """The operation that a kernel computes; ShapeError where there is none."""
+    found = codec.kernels().get(kernel)
+    if found is None or found.view or issubclass(found, Comm | Source | Fused):
+        raise ShapeError(f"there is no kernel '{kernel}'")
+    return found
+
+
+def names_of(op: type[Op]) -> tuple[str, ...]:
+    """The attributes that its kernel is told on every device."""
+    return tuple(f.name for f in fields(op) if f.name not in op.hidden)
+
+
+def check_count(kernel: str, values: Sequence[Value], wanted: int) -> None:
+    """Raise ShapeError where a kernel has another number of operands."""
+    if len(values) != wanted:
+        raise ShapeError(f"{kernel} of {len(values)} operands")
+
+
+def _check_dtypes(kind: type[Op], step: Step) -> None:
+    whole = _INTEGERS.get(step.kernel, ())
+    shift = len(kind.unread)
+    for position, value in enumerate(step.operands, shift):
+        dtype = value.type.dtype
+        if dtype == "u8" or (dtype == "i64") != (position in whole):
+            raise ShapeError(f"operand {position - shift} of {step.kernel} is of {dtype}")
+
+
+_INTEGERS: Mapping[str, tuple[int, ...]] = {
+    "row_pick": (1,),
+    "softmax_dx": (1,),
+    "correct": (0, 1, 2),
+    "ce_loss_masked": (3,),
+    "dropout": (1, 2),
+    "init_normal": (1,),
+    "adam_apply": (4,),
+}
+"""Operands that are whole numbers; all others are floating."""
+
+
+def _operation(kind: type[Op], step: Step) -> Op:
+    """The operation that a kernel is told to be."""
+    names = names_of(kind)
+    if set(step.told) != {*names, *_LOCAL.get(step.kernel, ())}:
+        raise ShapeError(f"{step.kernel} is told {', '.join(step.told) or 'nothing'}")
+    values = {}
+    for field in fields(kind):
+        if field.name in kind.hidden:
+            values[field.name] = _HIDDEN[field.name](step)
+            continue
+        value = values[field.name] = step.told[field.name]
+        if not _BY_NAME.get(field.name, _BY_TYPE[field.type])(value):
+            raise ShapeError(f"{step.kernel} with {field.name} {value!r}")
+    return kind(**values)
+
+
+def _whole(least: int, most: int = LARGEST) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and least <= value <= most
+
+
+def _several(number: int, least: int) -> Callable[[Any], bool]:
+    each = _whole(least)
+    return lambda value: type(value) is tuple and len(value) == number and all(map(each, value))
+
+
+def _real(least: float, most: float) -> Callable[[Any], bool]:
+    return lambda value: type(value) in (int, float) and least <= value <= most
+
+
+_BY_TYPE: Mapping[Any, Callable[[Any], bool]] = {
+    "int": _whole(1),
+    "float": _real(-1e30, 1e30),
+    "tuple[int, int]": _several(2, 1),
+    "Pad": _several(4, 0),
+}
+"""Which values an attribute may have, by its type."""
+_BELOW_ONE = math.nextafter(1, 0)
+_BY_NAME: Mapping[str, Callable[[Any], bool]] = {
+    "key": _whole(0, 2**32 - 1),
+    "start": _whole(0),
+    "turn": _whole(0),
+    "rate": _real(0, 1),
+    "scale": _real(1e-30, 1),
+    "beta1": _real(0, _BELOW_ONE),
+    "beta2": _real(0, _BELOW_ONE),
+}
+"""Those that have other bounds than most of their type."""
+_HIDDEN: Mapping[str, Callable[[Step], Any]] = {
+    "batch": lambda step: 1,
+    "ceil": lambda step: False,
+    "dims": lambda step: "nkhw"[: step.result.type.rank],
+    "dtype": lambda step: step.result.type.dtype,
+    "extent": lambda step: step.result.type.shape[2:],
+    "type": lambda step: step.result.type,
+}
+"""What kernels are not told, because their blocks say it."""
+
+
+def _check_labels(op: Op, operands: tuple[Value, ...], result: Value) -> None:
+    """Dimensions of one letter are the same part of the tensors."""
+    if not operands or operands[0].type.rank < _RANKS.get(op.kernel, 0):
+        raise ShapeError(f"{op.kernel} of {len(operands)} operands")
+    left, right = parse_labels(op.labels(tuple(value.type for value in operands)))
+    check_count(op.kernel, operands, len(left))
+    parts: dict[str, tuple[int, int]] = {}
+    for own, value in zip((*left, right), (*operands, result), strict=True):
+        if len(own) != len(value.where):
+            raise ShapeError(f"{op.kernel} of {value.type}")
+        for letter, part in zip(own, zip(value.where, value.type.shape, strict=True), strict=True):
+            if letter != "." and parts.setdefault(letter, part) != part:
+                raise ShapeError(f"the blocks of {op.kernel} are not of one part of the tensors")
+
+
+_RANKS = {"bias": 2, "bias_db": 2, "bn_mean": 2, "bn_var": 2, "bn_norm": 2, "bn_dgamma": 2,
+          "bn_dx": 2, "concat": 2}  # fmt: skip
+"""The least rank of what has channels."""
+
+
+def _check_shape(op: Op, operands: tuple[Value, ...], result: Value) -> None:
+    """The result is what the operation makes of the operands."""
+    types = tuple(value.type for value in operands)
+    made = op.infer(*types)
+    found = TensorType(made.dtype, made.shape)
+    if found != result.type and getattr(op, "ceil", None) is False:
+        made = type(op)(op.size, op.stride, op.pad, True).infer(*types)  # type: ignore[attr-defined, call-arg]
+        found = TensorType(made.dtype, made.shape)
+    if found != result.type:
+        raise ShapeError(f"{op.kernel} gives {found}, not {result.type}")
+
+
+def _check_told(op: Op, step: Step, operands: tuple[Value, ...]) -> None:
+    """What a kernel is told of where its blocks lie follows from them."""
+    told, where, shape = step.told, step.result.where, step.result.type.shape
+    if "filters" in told:
+        filters = step.result if op.kernel == "conv_dw" else operands[1]
+        _check_part(told["first_filter"], filters.where[0], filters.type.shape[0], told["filters"])
+        if told["filters"] % told["groups"]:
+            raise ShapeError(f"{told['filters']} filters in {told['groups']} groups")
+    if "first_class" in told:
+        x = operands[0]
+        most = told.get("classes", LARGEST)
+        _check_part(told["first_class"], x.where[1], x.type.shape[1], most)
+    if "shape" in told:
+        rows = told.get("rows", ())
+        _check_block(told["shape"], told["offset"], where, shape, bool(rows))
+        _check_rows(rows, shape, told["shape"][:1])
+    elif "rows" in told:
+        if told["offset"] != operands[0].where:
+            raise ShapeError("its offset is not that of its rows")
+        _check_rows(told["rows"], operands[0].type.shape, (LARGEST,))
+
+
+def _check_part(first: Any, where: int, count: int, whole: Any) -> None:
+    if not (_whole(0)(first) and _whole(0)(whole) and first == where and first + count <= whole):
+        raise ShapeError(f"{first} up of {whole} are not the {count} from {where} up")
+
+
+def _check_block(
+    whole: Any, offset: Any, where: tuple[int, ...], shape: tuple[int, ...], rows: bool
+) -> None:
+    """A block lies inside of the tensor of shape `whole`; `rows` say it of its first dimension."""
+    right = _several(len(shape), 0)(whole) and offset == where
+    blocks = list(zip(where, shape, whole, strict=True)) if right else []
+    if not right or any(w + n > size for w, n, size in blocks[int(rows) :]):
+        raise ShapeError(f"the block at {offset!r} is not inside of {whole!r}")
+
+
+def _check_rows(rows: Any, shape: tuple[int, ...], whole: tuple[int, ...]) -> None:
+    """Segments of global rows are as many as the block has, and there."""
+    each = _several(2, 0)
+    if type(rows) is not tuple or not all(map(each, rows)):
+        raise ShapeError("its rows are none")
+    if rows and (sum(n for _, n in rows) != shape[0] or any(a + n > whole[0] for a, n in rows)):
+        raise ShapeError("its rows are not as many as there are")
+
+
+def _check_slice(step: Step) -> None:
+    """A part of a block along one dimension."""
+    check_count(step.kernel, step.operands, 1)
+    (x,), result, dim, start = (
+        step.operands,
+        step.result,
+        step.told.get("dim"),
+        step.told.get("start"),
+    )
+    right = set(step.told) == {"dim", "start"} and _whole(0, x.type.rank - 1)(dim)
+    if not right or not _whole(0)(start) or x.type.rank != result.type.rank:
+        raise ShapeError("slice of no part")
+    assert isinstance(dim, int) and isinstance(start, int)
+    blocks = zip(x.where, x.type.shape, result.where, result.type.shape, strict=True)
+    for i, (from_, size, to, part) in enumerate(blocks):
+        if i != dim and (from_, size) != (to, part):
+            raise ShapeError("slice of more than one dimension")
+        if i == dim and (start + part > size or to - from_ not in (0, start)):
+            raise ShapeError(f"slice of {start}+{part} of {size}")
+    _same_dtypes(step)
+
+
+def _check_concat_rows(step: Step) -> None:
+    """Blocks one after the other."""
+    result = step.result.type.shape
+    tails = {value.type.shape[1:] for value in step.operands} | {result[1:]}
+    ranks = {value.type.rank for value in step.operands} | {len(result)}
+    if step.told or len(tails) != 1 or len(ranks) != 1 or not result:
+        raise ShapeError("concat_rows of rows that are not alike")
+    if sum(value.type.shape[0] for value in step.operands) != result[0]:
+        raise ShapeError(f"concat_rows does not give {result[0]} rows")
+    _same_dtypes(step)
+
+
+def _same_dtypes(step: Step) -> None:
+    if len({value.type.dtype for value in (*step.operands, step.result)}) != 1:
+        raise ShapeError(f"{step.kernel} of several types")
+
+
+def _check_places_dx(step: Step) -> None:
+    check_count(step.kernel, step.operands, 2)
+    places, dy = step.operands
+    if len(dy.where) != 4 or len(step.result.where) != 4:
+        raise ShapeError("the places of maxima are no image")
+    if dy.type.dtype != step.result.type.dtype or step.result.where[:2] != dy.where[:2]:
+        raise ShapeError("the blocks of maxpool_places_dx are not of one part of the tensors")
+    check_places(step.told, places, dy, step.result)
+
+
+_SPECIAL: Mapping[str, Callable[[Step], None]] = {
+    "slice": _check_slice,
+    "concat_rows": _check_concat_rows,
+    "maxpool_places_dx": _check_places_dx,
+}
+"""Kernels of which the operations do not say all."""
+_LOCAL: Mapping[str, tuple[str, ...]] = {
+    "conv": ("first_filter", "filters"),
+    "conv_dx": ("first_filter", "filters"),
+    "conv_dw": ("first_filter", "filters"),
+    "dropout": ("shape", "offset", "rows"),
+    "row_pick": ("first_class",),
+    "row_argmax": ("first_class",),
+    "softmax_dx": ("first_class",),
+    "ce_loss_masked": ("offset", "rows"),
+    "correct": ("offset", "rows"),
+    "init_normal": ("shape", "offset"),
+}
+"""What kernels are told of where their blocks lie."""
+
+
+def check_places(told: Told, places: Value, pooled: Value, image: Value) -> None:
+    """Places of maxima: a byte for each, of windows of 2x2 next to each other."""
+    halves = (*image.type.shape[:2], *(n // 2 for n in image.type.shape[2:]))
+    even = not any(n % 2 for n in image.type.shape[2:])
+    alike = places.type == TensorType("u8", pooled.type.shape) and places.where == pooled.where
+    if not (alike and even and halves == pooled.type.shape and told == _BY_TWO):
+        raise ShapeError("these places of maxima are not those of windows of 2x2")
