@@ -213,16 +213,18 @@ def _made(program: Program) -> dict[str, View]:
 
 def _verify_instruction(program: Program, number: int, instruction: Instruction) -> None:
     devices = set(instruction.devices)
-    known = len(devices) == len(instruction.devices) and devices <= set(range(program.mesh.size))
-    _require(known, "M5", f"{instruction.node} is on devices {instruction.devices}")
+    known = len(devices) == len(instruction.devices) and min(devices, default=-1) >= 0
+    if not known or max(devices) >= program.mesh.size:
+        raise VerifyError(f"M5: {instruction.node} is on devices {instruction.devices}")
     for wait in instruction.waits:
-        shared = wait < number and devices & set(program.instructions[wait].devices)
-        _require(bool(shared), "M5", f"{instruction.node} waits for instruction {wait}")
+        if wait >= number or devices.isdisjoint(program.instructions[wait].devices):
+            raise VerifyError(f"M5: {instruction.node} waits for instruction {wait}")
     for view in (*instruction.reads, *instruction.writes):
         if view.buffer not in program.buffer:
             raise VerifyError(f"M4: {instruction.node} accesses {view.buffer}, which is no buffer")
     if isinstance(instruction, Launch):
-        _require(instruction.stream == STREAMS[0], "M5", f"{instruction.node} does not compute")
+        if instruction.stream != STREAMS[0]:
+            raise VerifyError(f"M5: {instruction.node} does not compute")
     elif problem := problem_of(program, instruction):
         raise VerifyError(f"M7: {problem}")
 
@@ -241,8 +243,8 @@ def _views(instruction: Instruction) -> Iterator[tuple[int, View]]:
 def _verify_view(program: Program, device: int, view: View, made: Mapping[str, View]) -> None:
     buffer, first = program.buffer[view.buffer], made.get(view.buffer)
     end = (view.start + prod(view.shape)) * ITEM_BYTES[buffer.dtype]
-    _require(buffer.device == device, "M4", f"{view.buffer} is not on device {device}")
-    _require(view.start >= 0 and end <= buffer.nbytes, "M4", f"a view outside {view.buffer}")
+    if buffer.device != device or view.start < 0 or end > buffer.nbytes:
+        raise VerifyError(f"M4: {view} is not inside of {view.buffer} on device {device}")
     if first is not None and view is not first and not _seen_as_made(view, first):
         raise VerifyError(f"M4: {view.buffer} is read as {view}, and made as {first}")
 
@@ -381,10 +383,10 @@ class _DeviceCheck:
     def _written_once(self) -> None:
         for b in self.buffers:
             given, writes = b.name in self.initial, self.writes[b.name]
-            right = len(writes) == (0 if given else 1)
-            _require(right, "M1", f"{b.name} is written {len(writes)} times")
-            whole = given or self.written[b.name] == b.nbytes // ITEM_BYTES[b.dtype]
-            _require(whole, "M1", f"{b.name} is not written whole")
+            if len(writes) != (0 if given else 1):
+                raise VerifyError(f"M1: {b.name} is written {len(writes)} times")
+            if not given and self.written[b.name] * ITEM_BYTES[b.dtype] != b.nbytes:
+                raise VerifyError(f"M1: {b.name} is not written whole")
             for write in writes:
                 early = self.reads[b.name] & ~self._after(write, self.reads[b.name])
                 _require(not early, "M2", f"{b.name} is read before it is written")
@@ -427,10 +429,11 @@ class _DeviceCheck:
 
     def _follows_itself(self, a: Buffer, b: Buffer) -> None:
         """What the next step reads shares its bytes with its own successor only."""
-        lasting = {"persistent", "input"} & {a.kind, b.kind}
+        if a.kind == b.kind == "temporary":
+            return
         same = (a.storage, a.offset, a.kind) == (b.storage, b.offset, b.kind)
-        right = not lasting or (same and a.kind == "persistent")
-        _require(right, "M6", f"{a.name} overlaps {b.name}, one of them lasting")
+        if not same or a.kind != "persistent":
+            raise VerifyError(f"M6: {a.name} overlaps {b.name}, one of them lasting")
 
 
 def verify_bundle(bundle: Bundle) -> None:
