@@ -141,7 +141,7 @@ def _target(
 
         kernels = _kernels(options, ("auto", "native", "vendor"), "cuda")
         choose = CudaKernels(chosen.precision, kernels, known_plans()).choose
-        known = {"target": "cuda", "threads": 0, "kernels": kernels}
+        known = {"target": "cuda", "threads": 0, "blas_threads": 0, "kernels": kernels}
         # Rounds hide an exchange behind work that they cut into smaller pieces; between GPUs it is
         # too short for that to pay.
         return Target("cuda", "nhwc", "nhwc", CUDA_ALIGNMENT_BYTES, choose, scheme="a"), known

@@ -67,13 +67,15 @@ def _check_inputs(program: Program, facts: Mapping[str, Any], images: bool) -> N
     known = {"seed": (), "step": (), "count": (), "lr": (), "labels": batch}
     found = [port for port in program.inputs if len(port.shape) == 4]
     for port in program.inputs:
-        shape = (*batch, *facts["image"]) if port in found else known.get(port.name)
+        shape = (*batch, *port.shape[1:]) if port in found else known.get(port.name)
         whole = port.name in known and port.name != "lr"
         if port.shape != shape or (port.dtype == "i64") != whole:
             raise TextError(f"{program.name}: no input is {_shown(port)}")
     labelled = any(port.name == "labels" for port in program.inputs)
-    if (len(found), labelled) != (int(images), images):
-        raise TextError(f"{program.name}: it reads {len(found)} images")
+    # How many inputs are filled is for data sets to say.
+    shapes = [port.shape[1:] for port in found]
+    if (facts["image"] in shapes, bool(shapes), labelled) != (images, images, images):
+        raise TextError(f"{program.name}: its images are {shapes}")
 
 
 def _check_outputs(program: Program, wanted: Mapping[str, tuple[int, ...]]) -> None:
@@ -136,16 +138,18 @@ _SIZE = _whole(1, 2**31 - 1)
 _FACTS: Mapping[str, Test] = {
     "augment": _several(_call),
     "batch": _SIZE,
+    "blas_threads": _whole(0, _THREADS),
     "classes": _SIZE,
     "data": lambda value: value is None or _call(value),
     "epochs": _SIZE,
     "fc_update": _word("step", "round"),
     "image": _several(_SIZE, 3),
     "kernels": _word("fast", "reference", "auto", "native", "vendor"),
-    "lr": lambda value: type(value) in (int, float) and value > 0,
+    "lr": lambda value: type(value) in (int, float) and value >= 0,
     "mesh": _several(_SIZE),
     "network": lambda value: type(value) is str and _NAME.fullmatch(value) is not None,
     "optimizer": lambda value: _named(value) and _word("sgd", "adam", "adamw")(value.get("name")),
+    "parameters": _several(_several(_text, 2)),
     "pins": _several(_text),
     "precision": _word(*_DTYPES),
     "schedule": _schedule,
@@ -154,6 +158,7 @@ _FACTS: Mapping[str, Test] = {
     "seed": _whole(0, 2**63 - 1),
     "strategy": _text,
     "target": _word(*_TARGETS),
+    "text": _text,
     "threads": _whole(0, _THREADS),
     "torch_names": _names,
 }
