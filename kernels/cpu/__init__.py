@@ -8,13 +8,12 @@ only.
 
 `netc_kernels.cpu.table.IMPLEMENTATIONS` lists them by op. Importing this package is cheap; its
 modules import Numba, and compile a kernel when it is first called; compiled kernels are kept on
-disk, in `__pycache__` or, where that is read-only, in Numba's cache folder of the user.
+disk, in `__pycache__` or, where that is read-only, in Numba's cache folder of the user; in
+`NUMBA_CACHE_DIR` alone where that is set.
 """
 
-import os
 from functools import cache
 from importlib.util import find_spec
-from pathlib import Path
 
 __all__ = ["available", "compiled"]
 
@@ -28,8 +27,7 @@ def available() -> str:
 
 
 def compiled() -> bool:
-    """Tell whether kernels were compiled here before, as far as that can be known."""
-    folder = Path(__file__).parent
-    kept = folder / "__pycache__"
-    known = os.access(folder, os.W_OK) and "NUMBA_CACHE_DIR" not in os.environ
-    return not known or any(kept.glob("*.nbc"))
+    """Tell whether kernels were compiled here before, by these sources for this processor."""
+    from netc_kernels.cpu.kept import any_kept  # imports Numba
+
+    return any_kept()

@@ -4,8 +4,7 @@ LLVM's vectorizer gives up on loops over many arrays, because it cannot prove th
 overlap. Here a kernel says itself what is done 16 (8 without AVX-512) channels at a time:
 `load`, `store`, `+`, `-`, `*` and a few functions, which become one instruction each.
 
-Compiled kernels are kept on disk by Numba, which looks at the file of the kernel only: after a
-change in this file, in `threads`, `product` or `assembly`, remove the `__pycache__` folders.
+Compiled kernels are kept on disk (see `kept`).
 """
 
 import operator
@@ -17,23 +16,32 @@ from numba import extending, njit, types
 from numba.core import cgutils
 from numba.extending import models, overload, register_model
 
+from netc_kernels.cpu.kept import Kept
+
 WIDE = bool(binding.get_host_cpu_features().get("avx512f", False))
 LANES = 16 if WIDE else 8
 """Elements of a vector."""
 
-OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 Function = TypeVar("Function", bound=Callable[..., Any])
 build: Any = cgutils
 
 
 def kernel(python: Function) -> Function:
     """Compile a function that runs without the interpreter's lock, and keep it on disk."""
-    return cast(Function, njit(**OPTIONS)(python))
+    return _kept(python, njit(**OPTIONS)(python))
 
 
 def inline(python: Function) -> Function:
     """Compile a piece of a kernel, without the cost of a call."""
-    return cast(Function, njit(**OPTIONS, forceinline=True)(python))
+    return _kept(python, njit(**OPTIONS, forceinline=True)(python))
+
+
+def _kept(python: Function, compiled: Any) -> Function:
+    # with NUMBA_DISABLE_JIT it is the function itself
+    if compiled is not python:
+        compiled._cache = Kept(python)
+    return cast(Function, compiled)
 
 
 def intrinsic(emitter: Callable[..., Any]) -> Any:
