@@ -53,7 +53,8 @@ class KeptPlans(Plans):
         library = "none" if vendor.missing() else vendor.version()
         self.machine = f"{found['name'].decode()}, cuDNN {library}, kernels {digest()}"
         self.path = table_path().with_name("plans.json")
-        self.known = kept(self.path, self.machine)
+        entries = kept(self.path, self.machine).items()
+        self.known = {of: name for of, name in entries if isinstance(name, str)}
         super().__init__(self.known)
 
     def keep(self) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ from threadpoolctl import threadpool_limits
 from netc.ir.codec import dumps, loads
 from netc.ir.kernels import Call
 from netc_kernels.cpu.threads import Pool
+from netc_kernels.files import write_whole
 from netc_runtime.bind import bind
-from netc_runtime.io.problems import data_error, unreadable, unwritable
+from netc_runtime.io.problems import unwritable
 from netc_runtime.kernels import CpuKernels
 
 Times = dict[Call, dict[str, float]]
@@ -28,6 +31,10 @@ Times = dict[Call, dict[str, float]]
 REPEATS, LEAST_SECONDS = 3, 0.3
 """Every kernel runs at least so often, and on average as long as that."""
 VERSION = 1
+PATIENCE_SECONDS = 10.0
+"""Somebody else changes a table in milliseconds."""
+_NONE = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
+"""What reading a text raises that nobody wrote."""
 
 
 def table_path() -> Path:
@@ -54,33 +61,22 @@ def _processor() -> str:
 def load_times(threads: int) -> Times:
     """The times measured on this machine with so many threads; none where nothing was.
 
-    Raises DataError (E061, E076) where there is a file that cannot be read or is no such table.
+    What cannot be read, and what is no measurement, counts for nothing.
     """
-    path = table_path()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as problem:
-        raise unreadable(path, problem) from None
-    try:
-        entries = _entries(text).get(machine(threads), {})
-        return {loads(call): _seconds(times) for call, times in entries.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as problem:
-        message = f"'{path}' is no table of kernels: {type(problem).__name__}."
-        raise data_error("E076", message, "delete it; 'netc tune' makes it anew.") from None
-
-
-def _entries(text: str) -> dict[str, Any]:
-    found = json.loads(text)
-    if found["version"] != VERSION:
-        return {}
-    machines: dict[str, Any] = found["machines"]
-    return machines
+    times: Times = {}
+    for text, found in kept(table_path(), machine(threads)).items():
+        with suppress(*_NONE):
+            call = loads(text)
+            if isinstance(call, Call):
+                times[call] = _seconds(found)
+    return times
 
 
 def _seconds(times: Mapping[str, Any]) -> dict[str, float]:
-    return {str(variant): float(seconds) for variant, seconds in times.items()}
+    found = {str(variant): float(seconds) for variant, seconds in times.items()}
+    if not all(0 < seconds < math.inf for seconds in found.values()):
+        raise ValueError("seconds are positive")
+    return found
 
 
 def save_times(threads: int, times: Mapping[Call, Mapping[str, float]]) -> Path:
@@ -95,28 +91,49 @@ def save_times(threads: int, times: Mapping[Call, Mapping[str, float]]) -> Path:
 
 def kept(path: Path, of: str) -> dict[str, Any]:
     """What a table has of a machine; nothing where there is no such table."""
-    return dict(_machines(path).get(of, {}))
+    return _machines(path).get(of, {})
 
 
 def keep(path: Path, of: str, found: Mapping[str, Any]) -> None:
     """Add what was measured on a machine to a table; the file is replaced whole.
 
-    Raises OSError where it cannot be written.
+    What other processes add at the same time stays. Raises OSError where it cannot be written.
     """
-    machines = _machines(path)
-    machines[of] = {**machines.get(of, {}), **found}
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"version": VERSION, "machines": machines}, indent=1, sort_keys=True)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with _alone(path):
+        machines = _machines(path)
+        machines[of] = {**machines.get(of, {}), **found}
+        text = json.dumps({"version": VERSION, "machines": machines}, indent=1, sort_keys=True)
+        write_whole(path, f"{text}\n".encode())
 
 
-def _machines(path: Path) -> dict[str, Any]:
-    try:
-        return _entries(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, KeyError):
-        return {}
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep others from changing a table meanwhile.
+
+    Who cannot, or waits too long, goes on without: at worst something is measured again.
+    """
+    with ExitStack() as stack:
+        with suppress(ImportError, OSError):
+            import fcntl  # Windows has none
+
+            file = stack.enter_context(path.with_suffix(".lock").open("ab"))
+            end = time.monotonic() + PATIENCE_SECONDS
+            while time.monotonic() < end:
+                with suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                time.sleep(0.005)
+        yield
+
+
+def _machines(path: Path) -> dict[str, dict[str, Any]]:
+    """What a table has of each machine; nothing of one that is damaged or of another version."""
+    with suppress(OSError, *_NONE):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["version"] == VERSION:
+            return {of: dict(entries) for of, entries in found["machines"].items()}
+    return {}
 
 
 def measure(calls: Iterable[Call], threads: int) -> Iterator[tuple[Call, dict[str, float]]]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from netc_kernels import cuda
+
 FOLDER = Path(__file__).parent
 _DEFAULT_SHARED_BYTES = 48 * 1024
 """Dynamic shared memory that a kernel may use without being told so."""
@@ -39,10 +41,16 @@ def digest() -> str:
 def function(file: str, name: str, arch: str = "", **defines: object) -> Any:
     """The kernel `name` of a source, compiled by NVRTC with macros set as in `defines`.
 
-    CuPy keeps compiled modules on disk. `arch` replaces the device's own, as in "sm_90a".
+    CuPy keeps compiled modules on disk, whole and with a checksum, under a digest of source,
+    options, device and compiler. `arch` replaces the device's own, as in "sm_90a".
     """
     macros = tuple(f"{key}={value}" for key, value in sorted(defines.items()))
-    return _module(file, macros, arch).get_function(name)
+    module = _module(file, macros, arch)
+    try:
+        return module.get_function(name)
+    except OSError:  # a full disk, a folder that cannot be written
+        cuda.keep_nothing()
+        return module.get_function(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,16 +77,13 @@ def test_reference_kernels_on_demand(file: str, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("text", ["", "[", "{}", '{"version": 1}', '{"version": 1, "machines": 3}'])
-def test_a_damaged_table_is_named(
+def test_a_damaged_table_counts_for_nothing(
     file: str, tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = tmp_path / "cache" / "kernels.json"
     table.parent.mkdir()
     table.write_text(text)
-    assert main(["compile", file, "--kernels", "fast"]) == 5
-    error = capsys.readouterr().err
-    assert error.startswith(f"error[E076]: '{table}' is no table of kernels")
-    assert main(["tune", file, "--batch", "4"]) == 5
+    assert "conv1 forward" in chosen(file, capsys)
 
 
 def test_a_table_of_a_later_version_counts_for_nothing(
