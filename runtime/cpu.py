@@ -164,8 +164,9 @@ class CpuExecutable:
     def write(self, port: Port, value: Array) -> None:
         """Put the blocks of a global tensor where the program reads them."""
         self.filled.add(port.name)
-        for view in own_views(self.program, port, self.backend.devices):
-            self.open(view)[...] = value[region(view)]
+        with np.errstate(over="ignore"):  # what it becomes is looked at where it is used
+            for view in own_views(self.program, port, self.backend.devices):
+                self.open(view)[...] = value[region(view)]
 
     def read(self, port: Port) -> Array:
         """The global tensor of a port, copied."""

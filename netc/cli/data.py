@@ -9,6 +9,7 @@ from typing import Any
 
 from netc.errors import DataError, Diagnostic, UsageError, clip, escaped
 from netc.ir.program import Bundle
+from netc.text import Unreadable, read_text
 from netc_runtime.io.checkpoint import classes_in, meta_of
 from netc_runtime.io.problems import data_error, unreadable
 from netc_runtime.session import image_inputs
@@ -54,11 +55,9 @@ def class_names(options: argparse.Namespace, bundle: Bundle, weights: Path) -> t
 
 def _names_in(path: Path, count: int) -> tuple[str, ...]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
-    except OSError as error:
-        raise unreadable(path, error) from None
-    except UnicodeDecodeError as error:
-        raise unreadable(path, error, "save it as text in UTF-8, one name a line.") from None
+        lines = read_text(path).rstrip().split("\n")
+    except Unreadable as error:
+        raise unreadable(path, error, error.help) from None
     names = tuple(escaped(line.strip()) for line in lines)
     help = "write one name a line, in the order of the classes."
     if "" in names:

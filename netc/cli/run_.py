@@ -58,11 +58,8 @@ def _run(
     options: argparse.Namespace, choice: Choice, ranks: Ranks | None, bundle: Bundle
 ) -> int:  # fmt: skip
     """Train; of several processes the first one reads and keeps what is saved."""
-    training, dataset, all_ = (
-        _training(options, bundle),
-        open_data(options, bundle),
-        ranks or Alone(),
-    )
+    training, dataset = _training(options, bundle), open_data(options, bundle)
+    all_ = ranks or Alone()
     all_.compare(_agreed(options, training, dataset))
     out = out_folder(options, bundle)
     with ExitStack() as held:
@@ -127,14 +124,8 @@ def _begin(trainer: Trainer, ranks: Ranks, start: Saved | Given | None) -> Saved
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Options that are wrong whatever the network."""
-    problems = [
-        f"'--{name} {number}' must be at least 1."
-        for name in ("epochs", "steps")
-        if (number := getattr(options, name)) is not None and number < 1
-    ]
-    if options.seed is not None and not 0 <= options.seed < 2**63:
-        problems.append(f"'--seed {options.seed}' is not in 0 .. 2^63 - 1.")
+    """Options that exclude each other."""
+    problems = []
     if options.weights is not None and options.resume is not None:
         problems.append("'--weights' begins a training, '--resume' goes on with one: take one.")
     if options.replace and options.resume is not None and not options.resume:

@@ -56,7 +56,7 @@ TAGS = 32_000
 def started_ranks() -> int:
     """How many ranks this process was started with; 1 without mpiexec. MPI itself is not loaded."""
     found = (os.environ.get(name, "") for name in _SIZES)
-    return next((int(text) for text in found if text.isdecimal()), 1)
+    return next((int(text) for text in found if _is_number(text)), 1)
 
 
 def started_rank() -> int:
@@ -64,9 +64,13 @@ def started_rank() -> int:
     return _rank(os.environ) or 0
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10
+
+
 def _rank(variables: Mapping[str, str]) -> int | None:
     found = (variables.get(name, "") for name in _RANKS)
-    return next((int(text) for text in found if text.isdecimal()), None)
+    return next((int(text) for text in found if _is_number(text)), None)
 
 
 class MpiRanks(Ranks):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from netc.errors import clip, did_you_mean
+from netc.numbers import Number
 
 from ..io.problems import data_error
 
 T = TypeVar("T")
-_MOST = sys.float_info.max
 
 
 def call(
@@ -45,11 +44,11 @@ def whole(what: str, value: object, least: int, most: int) -> int:
     return value
 
 
-def positive(what: str, value: object) -> float:
-    """`value`, or E060 where it is no number above 0 that a float holds."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _MOST:
+def number(what: str, value: object, kind: Number) -> float:
+    """`value`, or E060 where it is no number of that kind."""
+    if kind.accepts(value):
         return value
-    raise data_error("E060", f"{what} is {_shown(value)}, not a number above 0.")
+    raise data_error("E060", f"{what} is {_shown(value)}, not {kind.description}.")
 
 
 def text(what: str, value: object) -> str:

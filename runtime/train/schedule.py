@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from .calls import call, positive
+from netc.numbers import FACTOR, POSITIVE
+
+from .calls import call, number
 
 _Factor = Callable[[int, int, int], float]
 """From (step, steps_per_epoch, total_steps) to the factor of the base rate."""
@@ -36,13 +38,13 @@ def _constant() -> _Factor:
 
 
 def _step(every: float, gamma: float) -> _Factor:
-    positive("'gamma' of 'step'", gamma)
-    positive("'every' of 'step', in epochs,", every)
+    number("'gamma' of 'step'", gamma, FACTOR)
+    number("'every' of 'step', in epochs,", every, POSITIVE)
     return lambda step, steps_per_epoch, total_steps: gamma ** (step // (every * steps_per_epoch))
 
 
 def _poly(power: float) -> _Factor:
-    positive("'power' of 'poly'", power)
+    number("'power' of 'poly'", power, POSITIVE)
     return lambda step, steps_per_epoch, total_steps: max(0.0, 1 - step / total_steps) ** power
 
 

@@ -236,13 +236,18 @@ def test_two_inputs_are_refused_in_every_verb(runs):
 
 @pytest.mark.parametrize(
     ("recipe", "named"),
-    [("augment shift(70000)", "shift"), ("augment turn(3)", "turn"), ("schedule slow(2)", "slow")],
+    [
+        ("augment shift(70000)", "shift"),
+        ("augment shift(8)", "8"),
+        ("augment turn(3)", "turn"),
+        ("schedule slow(2)", "slow"),
+    ],
 )
 def test_what_a_recipe_calls_wrongly_is_said_before_the_first_step(runs, recipe, named):
     text = TINY.replace("schedule step(every=2ep, gamma=0.1)", recipe)
     (runs.folder / "n.net").write_text(text)
-    message = runs.run("--epochs", 1, code=3 if named != "shift" else 5)
-    assert f"'{named}'" in message and "step 1" not in message
+    message = runs.run("--epochs", 1, code=5 if "shift" in recipe else 3)
+    assert named in message and "step 1" not in message
 
 
 def scaled_by_names(runs):
