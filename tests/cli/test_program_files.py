@@ -101,7 +101,7 @@ def test_what_is_no_program(one: str, pattern: str, new: str, why: str) -> None:
         (r"fact seed 0", "fact seed 9223372036854775808", "fact seed cannot be"),
         (r"fact threads 0", "fact threads 99999", "fact threads cannot be"),
         (r"fact batch 8", "fact batch 9", "no input is"),
-        (r"fact image .*", "fact image [1,8,9]", "no input is"),
+        (r"fact image .*", "fact image [1,8,9]", "its images are"),
         (r"fact classes 5", "fact classes 6", "it puts out fc2"),
         (r'fact scores "fc2"', 'fact scores "fc1"', "does not put out fc1"),
         (r"fact mesh \[1\]", "fact mesh [2]", "the mesh of the programs"),
