@@ -186,6 +186,9 @@ def verify_program(program: Program, devices: Iterable[int] | None = None) -> No
         _verify_instruction(program, number, instruction)
         for device, view in _views(instruction):
             _verify_view(program, device, view, made)
+            # Only exchanges take some rows of what was made, those of a round.
+            if isinstance(instruction, Launch) and not _is_whole(view, made.get(view.buffer, view)):
+                raise VerifyError(f"M4: {instruction.node} accesses a part of {view.buffer}")
     if devices is None:
         for launch in program.instructions:
             if isinstance(launch, Launch):
@@ -260,6 +263,11 @@ def _seen_as_made(view: View, made: View) -> bool:
         alike = len(flat) == 1 and None not in flat
     # A round of some rows counts them from its own first one.
     return alike and row == whole and view.start % max(row, 1) == 0
+
+
+def _is_whole(view: View, made: View) -> bool:
+    """Whether a view is all rows of what was made."""
+    return view.start == 0 and view.shape[:1] == made.shape[:1]
 
 
 def _flat(view: View) -> int | None:
