@@ -13,6 +13,7 @@ from netc.errors import ERROR_LIMIT, Diagnostic, SyntaxProblem
 from netc.ir import ops
 from netc.ir.graph import Graph, GraphBuilder, Node
 from netc.ir.ops.base import Op, ShapeError
+from netc.ir.plain import LARGEST
 from netc.ir.types import TensorType, summed
 from netc.syntax.network import InputSpec, Layer, Network
 
@@ -43,6 +44,13 @@ def build_graph(
         raise SyntaxProblem(*problems)
     outputs = ("loss",) if mode == "train" else ("loss_sum", "correct", builder.scores)
     return builder.graph.build((*outputs, *builder.statistics))
+
+
+def _bounded(node: Node) -> Node:
+    if node.type.elements > LARGEST:
+        shape = "x".join(map(str, node.type.shape))
+        raise ShapeError(f"'{node.name}' would be {shape}", "no memory holds that.")
+    return node
 
 
 def key_of(name: str) -> int:
@@ -111,11 +119,11 @@ class _Builder:
         return None
 
     def _emit(self, name: str, op: Op, *inputs: Node) -> Node:
-        return self.graph.emit(name, op, tuple(n.name for n in inputs), self.like)
+        return _bounded(self.graph.emit(name, op, tuple(n.name for n in inputs), self.like))
 
     def _source(self, name: str, op: Op, type_: TensorType) -> Node:
         like = self.like
-        return self.graph.add(Node(name, op, (), type_, like.layer, span=like.span))
+        return self.graph.add(_bounded(Node(name, op, (), type_, like.layer, span=like.span)))
 
     def _parameter(
         self, layer: Layer, role: str, dims: str, shape: tuple[int, ...], **init: Any

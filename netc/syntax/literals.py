@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 from netc.errors import Diagnostic, Span, SyntaxProblem, clip, did_you_mean
-from netc.numbers import LARGEST
+from netc.numbers import LARGEST, LARGEST_REAL
 from netc.syntax.ast import Quantity, Scalar
 
 FACTORS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
@@ -26,7 +25,7 @@ def parse_number(text: str, span: Span | None) -> Scalar:
     assert match is not None
     digits, unit = match.groups()
     number = float(digits) if re.search("[.eE]", digits) else _whole(digits, span)
-    if not math.isfinite(number):
+    if isinstance(number, float) and not number <= LARGEST_REAL:
         raise out_of_range(text, span)
     if unit is None:
         return number

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..io.problems import data_error
 from .calls import call, whole
 
 Spec = tuple[str, Sequence[object], Mapping[str, object]]
@@ -77,9 +76,6 @@ def _shift(pixels: int) -> _Change:
     most = whole("the distance of 'shift' or 'crop'", pixels, 0, _FARTHEST)
 
     def change(images: NDArray[Any], words: _Words) -> NDArray[Any]:
-        if most >= min(images.shape[2:]):
-            message = f"images of {images.shape[2]}x{images.shape[3]} pixels moved by up to {most}"
-            raise data_error("E060", f"{message} would be out of sight.", "move them less")
         out = np.zeros_like(images)
         choices = np.uint64(2 * most + 1)
         down = (words >> _HALF_BITS) % choices

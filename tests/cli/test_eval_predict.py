@@ -344,7 +344,7 @@ def test_missing_weights_are_fresh_ones(trained, tmp_path, capsys):
         (["predict", DIGITS, "{good}", "--classes", "{good}"], 5, "error[E061]: cannot read"),
         (["predict", DIGITS, "{good}", "--data", "digit"], 5, "did you mean 'digits'?"),
         (["predict", DIGITS, "{good}", "--classes", "{gap}"], 5, "line 3 of '{gap}' is empty."),
-        (["predict", DIGITS, "{good}", "--classes", "{good}"], 5, "help: save it as text in UTF-8"),
+        (["predict", DIGITS, "{good}", "--classes", "{good}"], 5, "in the encoding UTF-8"),
         (["predict", DIGITS, "{tmp}/none.png"], 5, "help: check that there is a file of this name"),
         (["eval", DIGITS, "--data", "idx('a', classes=1, classes=2)"], 2, "is not a data set."),
         (["eval", DIGITS, "--data", "idx(**{{}})"], 2, "is not a data set."),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from netc.errors import did_you_mean
+from netc.errors import NetError, did_you_mean
 from netc.ir.graph import Graph, Node
 from netc.ir.types import Mesh, line_mesh
 from netc.passes import build_graph as builder
@@ -88,3 +88,10 @@ def test_of_many_words_few_are_compared(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_near_word_is_found_among_many() -> None:
     words = ["relux", *(f"n{i}" for i in range(5000))]
     assert did_you_mean("relu", words) == "did you mean 'relux'? "
+
+
+def test_tensors_that_no_memory_holds_are_refused() -> None:
+    """Before anything is computed with such sizes."""
+    text = "net n()\ninput image 3x8x8\nconv 3x3 9223372036854775807\nfc 2\nsoftmax_loss\n"
+    with pytest.raises(NetError, match=r"E040.*conv1\.weight. would be 9223372036854775807x3x3x3"):
+        build_graph(parse_text(text, "n.net"), batch=1)

@@ -278,7 +278,7 @@ def test_without_numba_numpy_runs_and_says_so_once(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Numba is not installed, so NumPy's kernels run") == 1
     for kernels in ("reference", "auto"):
-        quiet = without_numba(tmp_path, *asked, "--kernels", kernels)
+        quiet = without_numba(tmp_path, *asked, "--kernels", kernels, "--replace")
         assert (quiet.returncode, quiet.stderr) == (0, "")
 
 

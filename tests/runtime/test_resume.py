@@ -238,7 +238,6 @@ def test_two_inputs_are_refused_in_every_verb(runs):
     ("recipe", "named"),
     [
         ("augment shift(70000)", "shift"),
-        ("augment shift(8)", "8"),
         ("augment turn(3)", "turn"),
         ("schedule slow(2)", "slow"),
     ],
