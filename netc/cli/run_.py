@@ -37,7 +37,7 @@ from netc_runtime.train.events import EpochDone, Finished, StepDone
 from netc_runtime.train.folder import Folder
 from netc_runtime.train.progress import Progress
 from netc_runtime.train.resume import Saved, changed, read_saved
-from netc_runtime.train.trainer import Trainer, Training
+from netc_runtime.train.trainer import Trainer, Training, steps_in_epoch
 
 EXIT_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 UNSHOWN_FACTS = ("parameters", "scores", "text", "torch_names")
@@ -61,6 +61,7 @@ def _run(
     training, dataset = _training(options, bundle), open_data(options, bundle)
     all_ = ranks or Alone()
     all_.compare(_agreed(options, training, dataset))
+    steps_in_epoch(dataset, bundle.fact("batch"))
     out = out_folder(options, bundle)
     with ExitStack() as held:
         start = None if all_.rank else _start(options, bundle, out)

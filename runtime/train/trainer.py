@@ -49,6 +49,14 @@ class Training:
     """Stop after this many steps, whatever the epochs."""
 
 
+def steps_in_epoch(dataset: Dataset, batch: int) -> int:
+    """Whole batches of a data set; DataError (E067) where there is none."""
+    if dataset.train_size < batch:
+        message = f"'{dataset.name}' has {dataset.train_size} training images, fewer than a batch"
+        raise data_error("E067", f"{message} of {batch}.", "compile with a smaller '--batch'.")
+    return dataset.train_size // batch
+
+
 class Trainer:
     """Runs a bundle's training program over a data set: iterate over `run()`, show the events."""
 
@@ -66,14 +74,7 @@ class Trainer:
         self.network: str = session.bundle.fact("network")
         self.batch = session.batch
         self.rows = session.rows()
-        self.steps_per_epoch = dataset.train_size // self.batch
-        if not self.steps_per_epoch:
-            message = (
-                f"'{dataset.name}' has {dataset.train_size} training images, fewer than a batch"
-            )
-            raise data_error(
-                "E067", f"{message} of {self.batch}.", "compile with a smaller '--batch'."
-            )
+        self.steps_per_epoch = steps_in_epoch(dataset, self.batch)
         self.schedule_steps = training.epochs * self.steps_per_epoch
         # What the recipe calls wrongly is said now, not in the first step.
         self._rate(0)

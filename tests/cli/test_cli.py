@@ -113,7 +113,10 @@ def test_plan_that_does_not_fit_is_refused_with_advice(capsys):
         (["run", DIGITS, "--batch", "5000"], 5, "error[E067]"),
     ],
 )  # fmt: skip
-def test_mistakes_end_with_a_message_and_a_code(capsys, arguments, code, message):
+def test_mistakes_end_with_a_message_and_a_code(
+    tmp_path, monkeypatch, capsys, arguments, code, message
+):
+    monkeypatch.chdir(tmp_path)
     assert main(arguments) == code
     captured = capsys.readouterr()
     assert message in captured.err
