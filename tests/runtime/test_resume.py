@@ -270,38 +270,38 @@ def test_memory_as_it_lay_is_never_read():
 
 
 MPIEXEC = shutil.which("mpiexec") or str(Path(sys.executable).parent / "mpiexec")
+needs_mpi = pytest.mark.skipif(not Path(MPIEXEC).exists(), reason="there is no mpiexec")
 
 
-@pytest.mark.skipif(not Path(MPIEXEC).exists(), reason="there is no mpiexec")
+def two_ranks(runs, options, of_the_second):
+    """Train on two ranks; the second one has options of its own."""
+    script = (
+        f"[ ${{PMI_RANK:-$OMPI_COMM_WORLD_RANK}} = 1 ] && X='{of_the_second}'; exec "
+        f"{sys.executable} -m netc.cli.main run {runs.folder}/n.net --devices 2 "
+        f"--kernels reference --out {runs.folder}/o {options} $X"
+    )
+    return subprocess.run([MPIEXEC, "-n", "2", "sh", "-c", script], capture_output=True, text=True,
+                          timeout=120, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})  # fmt: skip
+
+
+@needs_mpi
 @pytest.mark.parametrize(
     ("other", "named"),
     [("--lr 0.5", "learning rate"), ("--seed 7", "seed"), ("--epochs 3", "number of epochs"),
      ("--steps 5", "number of steps"), ("--resume", "way to begin")],
 )  # fmt: skip
 def test_ranks_that_differ_are_refused_at_once(runs, other, named):
-    script = (
-        f"[ ${{PMI_RANK:-$OMPI_COMM_WORLD_RANK}} = 1 ] && X='{other}'; exec {sys.executable} "
-        f"-m netc.cli.main run {runs.folder}/n.net --devices 2 --kernels reference "
-        f"--epochs 2 --out {runs.folder}/o $X"
-    )
-    done = subprocess.run([MPIEXEC, "-n", "2", "sh", "-c", script], capture_output=True, text=True,
-                          timeout=120, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})  # fmt: skip
+    done = two_ranks(runs, "--epochs 2", other)
     assert done.returncode == 6, done.stderr
     assert f"rank 1 has another {named} than rank 0" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.skipif(not Path(MPIEXEC).exists(), reason="there is no mpiexec")
+@needs_mpi
 def test_only_the_first_rank_reads_its_disk(runs):
     """Another machine has no checkpoints: they are where they were saved."""
     runs.run("--steps", 2)
-    script = (
-        f"[ ${{PMI_RANK:-$OMPI_COMM_WORLD_RANK}} = 1 ] && O={runs.folder}/empty; exec "
-        f"{sys.executable} -m netc.cli.main run {runs.folder}/n.net --devices 2 "
-        f"--kernels reference --steps 4 --resume --out ${{O:-{runs.folder}/o}}"
-    )
-    done = subprocess.run([MPIEXEC, "-n", "2", "sh", "-c", script], capture_output=True, text=True,
-                          timeout=120, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})  # fmt: skip
+    done = two_ranks(runs, "--steps 4 --resume", f"--out {runs.folder}/empty")
     assert done.returncode == 0, done.stderr
     assert "resumed at step 2" in done.stdout
     assert not (runs.folder / "empty").exists()
