@@ -131,23 +131,27 @@ def other_attributes(program: Program) -> Iterator[Program]:
                 yield with_instruction(program, number, replace(launch, attributes=told))
 
 
-def _changed(value: Any, known: bool = False) -> Iterator[Any]:
+def _changed(value: Any, name: str = "") -> Iterator[Any]:
     """A value with one whole number changed, where an attribute of the geometry has it."""
     if isinstance(value, dict):
-        for name, inner in value.items():
-            for new in _changed(inner, name in GEOMETRY):
-                yield {**value, name: new}
+        for key, inner in value.items():
+            for new in _changed(inner, key if key in GEOMETRY else ""):
+                yield {**value, key: new}
     elif isinstance(value, tuple):
         for i, inner in enumerate(value):
+            if name == "rows" and i == 0 and type(inner) is int:
+                continue
             named = i == 1 and isinstance(value[0], str) and value[0] in GEOMETRY
-            for new in _changed(inner, known or named):
+            for new in _changed(inner, value[0] if named else name):
                 yield (*value[:i], new, *value[i + 1 :])
-    elif known and type(value) is int:
+    elif name and type(value) is int:
         yield from (value + 1, value - 1)
 
 
 GEOMETRY = ("filters", "first_filter", "first_class", "groups", "image", "offset", "rows")
-"""Attributes of which the blocks leave no choice."""
+"""Attributes of which the blocks leave no choice, but for where the rows of a round begin in the
+batch: that is written there alone.
+"""
 
 
 def with_placement(plan: Plan, index: int, placements: Placements) -> Plan:
