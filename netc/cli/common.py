@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import math
 import os
@@ -71,6 +72,15 @@ def find(name: str, package: Any, suffix: str) -> Path:
     raise UsageError(Diagnostic("E051", message, help=hint))
 
 
+def spare(output: str | None, *read: str | Path | None) -> None:
+    """Raise UsageError (E051) where an output would replace a file that the command reads."""
+    for each in read:
+        with contextlib.suppress(OSError):
+            if output is not None and each is not None and os.path.samefile(output, each):
+                message = f"'{output}' is read by this command, which would replace it."
+                raise UsageError(Diagnostic("E051", message, help="name another file."))
+
+
 def defines(items: list[str]) -> dict[str, str]:
     """-D NAME=VALUE, as a mapping."""
     found = {}
@@ -97,6 +107,8 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
 
     Where there are only so many `images`, the batch is no larger unless the command says so.
     """
+    output = getattr(options, "save_strategy", None)
+    spare(output, options.network, options.strategy, options.cluster)
     network = load_network(options)
     file = _strategy_file(options.strategy)
     mesh = _mesh(options, file)
@@ -335,7 +347,8 @@ def _mesh(options: argparse.Namespace, file: StrategyFile | None) -> Mesh:
     else:
         mesh = named_mesh(file.mesh)
     if file is not None and file.mesh not in (None, mesh.shape):
-        message = f"the strategy file is for a mesh of {file.mesh}, not {mesh.shape}."
+        theirs, mine = ("x".join(map(str, shape)) for shape in (file.mesh or (), mesh.shape))
+        message = f"the strategy file is for a mesh of {theirs}, not {mine}."
         hint = "leave '--devices' out, or edit the file."
         raise UsageError(Diagnostic("E042", message, help=hint))
     return mesh

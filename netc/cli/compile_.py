@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from netc.cli.common import Request, build, load_network, request, unwritable
+from netc.cli.common import Request, build, load_network, request, spare, unwritable
 from netc.cli.output import bytes_text, count, json_line, note, seconds_text, shape_text, table
 from netc.errors import Diagnostic, UsageError, did_you_mean
 from netc.ir.program import Bundle, Program
@@ -20,6 +20,7 @@ from netc.syntax import network_text
 def run(options: argparse.Namespace) -> int:
     """Compile and show."""
     _check_passes(options.print_after)
+    spare(options.output, options.network, options.strategy, options.cluster)
     if options.emit == "network":
         print(network_text(load_network(options)), end="")
         return 0

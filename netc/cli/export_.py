@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from netc.cli.common import load_cluster, load_network
+from netc.cli.common import load_cluster, load_network, spare
 from netc.cli.output import bytes_text, count, json_line
 from netc.cli.session import find_weights, open_session, teller
 from netc.errors import Diagnostic, UsageError
@@ -69,6 +69,7 @@ def _values(options: argparse.Namespace, network: Network) -> Tensors:
     given: Tensors = {}
     if options.weights is not None:
         file = find_weights(options.weights, Path())
+        spare(options.output, file)
         given = read_weights(
             file, wanted, torch_names(network), options.allow_missing, options.allow_unexpected,
             teller(options),

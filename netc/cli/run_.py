@@ -25,7 +25,7 @@ from netc.cli.session import (
     open_session,
     out_folder,
 )
-from netc.errors import Diagnostic, UsageError
+from netc.errors import Diagnostic, UsageError, escaped
 from netc.ir.program import Bundle
 from netc_runtime.comm.ranks import Alone, Ranks
 from netc_runtime.io.checkpoint import latest
@@ -105,7 +105,10 @@ def _start(options: argparse.Namespace, bundle: Bundle, out: Path) -> Saved | Gi
         file = latest(path) if path.is_dir() or not options.resume else path
         if file is None:
             message = f"there is no checkpoint in '{path}' to resume from."
-            raise data_error("E068", message, "leave '--resume' out to begin anew.")
+            hint = (
+                "leave '--resume' out to begin anew, or name what to go on with: '--resume PATH'."
+            )
+            raise data_error("E068", message, hint)
         return read_saved(file)
     if options.weights is None:
         return None
@@ -158,6 +161,8 @@ def _announce(
     weights = begun.file if isinstance(begun, Given) else None
     if options.json:
         facts = {k: v for k, v in session.bundle.facts if k not in UNSHOWN_FACTS}
+        given = trainer.training
+        facts |= {"epochs": given.epochs, "lr": given.rate, "seed": given.seed}
         json_line(event="start", **facts, backend=dict(session.backend.describe()),
                   reason=choice.reason, data_set=dataset.description, steps=trainer.total_steps,
                   resumed_at=trainer.start_step, changed=differs,
@@ -172,8 +177,10 @@ def _announce(
     if differs and begun is not None:
         note(changes_text(begun.file, differs))
     if trainer.start_step >= trainer.total_steps:
-        done = f"{trainer.start_step} steps, of {trainer.total_steps}"
-        note(f"nothing is left to do: {done} are done; a larger '--epochs' or '--steps' goes on.")
+        limit = trainer.training.limit
+        binds = "--epochs" if limit is None or limit > trainer.total_steps else "--steps"
+        done = f"{trainer.start_step} steps are done"
+        note(f"nothing is left to do: {done}, which is all; a larger '{binds}' goes on.")
 
 
 @contextmanager
@@ -239,7 +246,7 @@ def _finish(
     print(f"test accuracy {100 * event.test_accuracy:.2f} % on {count(dataset.test_size)} held-out "
           f"images, loss {event.test_loss:.4f}, after {event.seconds:.1f} s")  # fmt: skip
     if event.checkpoint is not None:
-        print(f"saved     {event.checkpoint}")
+        print(f"saved     {escaped(str(event.checkpoint))}")
 
 
 def _sent(trainer: Trainer) -> list[int]:

@@ -35,11 +35,17 @@ class Folder:
         where the system refuses.
         """
         self.path = path
+        place = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(path / _LOCK)
+            place = path / _LOCK
+            _check_regular(place, path / _METRICS)
+            self._lock = _locked(place)
+        except FileExistsError as problem:
+            message = f"'{path}' is a file, not a folder."
+            raise data_error("E069", message, "name a folder with '--out'.") from problem
         except OSError as problem:
-            raise unwritable(path, problem) from problem
+            raise unwritable(place, problem) from problem
         try:
             self._take(resumed, replace)
         except BaseException:
@@ -92,6 +98,14 @@ class Folder:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _check_regular(*files: Path) -> None:
+    """Opening a pipe could wait for ever."""
+    for file in files:
+        if os.path.lexists(file) and not file.is_file():
+            message = f"'{file}' is no regular file."
+            raise data_error("E069", message, "remove it, or name another folder with '--out'.")
 
 
 def _locked(path: Path) -> IO[str]:

@@ -43,11 +43,11 @@ def continued(saved: Saved, dataset: Dataset, batch: int, seed: int, session: Se
     other classes, or where its place within an epoch is none of this run's.
     """
     position, file, network = saved.position, saved.file, session.bundle.fact("network")
-    check_state(session.bundle, saved.tensors, file)
     if (position.network, position.seed) != (network, seed):
         found = f"network '{position.network}' with seed {position.seed}"
         message = f"'{file}' is of {found}, this training is of '{network}' with seed {seed}."
         raise data_error("E068", message, "'--weights' begins a new training with its weights.")
+    check_state(session.bundle, saved.tensors, file)
     check_classes(saved.meta, dataset.classes, file)
     return position.epoch * (dataset.train_size // batch) + _place(saved, dataset, batch)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -146,7 +146,11 @@ class Trainer:
         step, stopping = self.start_step, False
         losses: list[float] = []
         tested: tuple[float, float] | None = None
-        with self._metrics() as metrics, self._loader() as batches:
+        with self._loader() as batches, ExitStack() as kept:
+            if step < self.total_steps:
+                # Before anything in the folder is replaced: its images may not be readable.
+                self._stage(step, batches)
+            metrics = kept.enter_context(self._metrics())
             while step < self.total_steps and not stopping:
                 done = self._step(step, batches)
                 step, tested = done.step, None

@@ -106,7 +106,9 @@ def test_nothing_left_to_do_is_said(runs):
     runs.run("--epochs", 2)
     before = latest(runs.folder / "o").read_bytes()
     shown = runs.run("--epochs", 2, "--resume")
-    assert "nothing is left to do" in shown and "a larger '--epochs' or '--steps'" in shown
+    assert "nothing is left to do: 28 steps are done" in shown and "larger '--epochs'" in shown
+    assert "larger '--epochs'" in runs.run("--epochs", 2, "--steps", 90, "--resume")
+    assert "larger '--steps'" in runs.run("--epochs", 9, "--steps", 20, "--resume")
     assert latest(runs.folder / "o").read_bytes() == before
 
 
@@ -338,3 +340,34 @@ def test_a_tensor_larger_than_a_message_is_shared_in_parts(monkeypatch):
     found = Second().share_tensors({})
     assert not messages and set(found) == set(given)
     assert all(np.array_equal(found[n], v) and found[n].shape == v.shape for n, v in given.items())
+
+
+def test_a_training_that_cannot_begin_replaces_nothing(pictures):
+    data = ("--data", f'imagefolder("{pictures.folder}/p")', "--batch", 16)
+    pictures.run("--epochs", 1, *data)
+    before = sorted((pictures.folder / "o").iterdir())
+    (pictures.folder / "p/train/cat/0.png").write_bytes(b"no picture")
+    assert "0.png" in pictures.run("--replace", *data, code=5)
+    assert sorted((pictures.folder / "o").iterdir()) == before
+
+
+def test_the_start_tells_what_is_in_force(runs):
+    shown = runs.run("--json", "--steps", 1, "--epochs", 3, "--lr", 0.5, "--seed", 9)
+    start = json.loads(shown.splitlines()[0])
+    assert (start["epochs"], start["lr"], start["seed"]) == (3, 0.5, 9)
+
+
+@pytest.mark.parametrize("option", ["-o", "--save-strategy"])
+def test_what_a_command_reads_is_not_replaced(runs, option):
+    network = runs.folder / "n.net"
+    assert "is read by this command" in runs.netc("compile", network, option, network, code=2)
+    assert network.read_text() == TINY
+
+
+def test_weights_are_not_exported_over_themselves(runs):
+    runs.run("--steps", 1)
+    file = latest(runs.folder / "o")
+    before = file.read_bytes()
+    weights = ("--weights", runs.folder / "o", "-o", file)
+    assert "is read by this" in runs.netc("export", runs.folder / "n.net", *weights, code=2)
+    assert file.read_bytes() == before

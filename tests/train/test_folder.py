@@ -105,3 +105,20 @@ def test_one_run_at_a_time(tmp_path: Path, complains: Complains) -> None:
             Folder(tmp_path)
         other.kill()
     Folder(tmp_path).close()
+
+
+@pytest.mark.parametrize("name", [".lock", "metrics.jsonl"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_regular_file_is_not_waited_for(
+    tmp_path: Path, complains: Complains, name: str, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / name)
+    with complains("E069", f"'{tmp_path}/{name}' is no regular file.", "'--out'"):
+        Folder(tmp_path)
+
+
+def test_a_file_is_no_folder(tmp_path: Path, complains: Complains) -> None:
+    (tmp_path / "a").write_text("mine")
+    with complains("E069", f"'{tmp_path}/a' is a file, not a folder."):
+        Folder(tmp_path / "a")
+    assert (tmp_path / "a").read_text() == "mine"
