@@ -10,6 +10,8 @@ from typing import TypeGuard
 
 LARGEST = 2**63 - 1
 """The largest whole number."""
+LARGEST_SIZE = 2**31 - 1
+"""The largest whole number in a layer."""
 LARGEST_REAL = 1e30
 """The largest number in networks: float32 holds it, and what is made of it."""
 MOST_DEVICES = 1024

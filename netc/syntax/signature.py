@@ -18,10 +18,12 @@ from netc.errors import (
     did_you_mean,
     listed,
 )
+from netc.numbers import LARGEST_SIZE
 from netc.syntax import ast
 from netc.syntax.ast import Scalar, Word
 from netc.syntax.domains import Domain
 from netc.syntax.evaluate import evaluate, show
+from netc.syntax.literals import out_of_range
 from netc.syntax.network import Options, Value
 
 
@@ -184,6 +186,9 @@ def _missing(form: Form, missing: list[str], span: Span) -> Diagnostic:
 
 
 def _convert(owner: str, option: Option, argument: Argument) -> tuple[Value, list[Diagnostic]]:
+    sides = argument.value if isinstance(argument.value, tuple) else (argument.value,)
+    if any(isinstance(side, int) and abs(side) > LARGEST_SIZE for side in sides):
+        return None, [*out_of_range(show(argument.value), argument.span).diagnostics]
     try:
         return option.domain.convert(argument.value), []
     except ValueError:

@@ -92,6 +92,6 @@ def test_a_near_word_is_found_among_many() -> None:
 
 def test_tensors_that_no_memory_holds_are_refused() -> None:
     """Before anything is computed with such sizes."""
-    text = "net n()\ninput image 3x8x8\nconv 3x3 9223372036854775807\nfc 2\nsoftmax_loss\n"
-    with pytest.raises(NetError, match=r"E040.*conv1\.weight. would be 9223372036854775807x3x3x3"):
+    text = "net n()\ninput image 3x8x8\nconv 1 2000000000 | conv 1 2000000000\nfc 2\nsoftmax_loss\n"
+    with pytest.raises(NetError, match=r"E040.*conv2\.weight. would be 2000000000x2000000000x1x1"):
         build_graph(parse_text(text, "n.net"), batch=1)

@@ -72,6 +72,7 @@ HUGE = "E019 the network has more than 100,000 layers, calls and repetitions."
         ("fc 1" + "0" * 50_000 + "x3", "E027 the number 1" + "0" * 36 + "... is out of range."),
         ("dropout 1e999", "E027 the number 1e999 is out of range."),
         ("dropout rate=1e30 * 1e30", "E027 the number 1e+30 * 1e+30 is out of range."),
+        ("maxpool 2 stride=2147483648", "E027 the number 2147483648 is out of range."),
         ("fc 3 std=1e31", "E027 the number 1e31 is out of range."),
         ("fc filters=" + "1+" * 30_000 + "1", "fine"),
         ("relu | " * 10_000 + "relu", "fine"),
