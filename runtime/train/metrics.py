@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from pathlib import Path
 from types import TracebackType
+
+from netc.text import json_text
 
 from ..io.problems import data_error, unwritable
 
@@ -39,7 +40,7 @@ class Metrics:
         Numbers may be NumPy's; those that are not finite become null, as JSON has no other word.
         """
         record = {key: _plain(value) for key, value in {"step": step, **values}.items()}
-        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        line = json_text(record).encode() + b"\n"
         try:
             while line:
                 line = line[self._file.write(line) :]
@@ -63,9 +64,8 @@ class Metrics:
 
 
 def _plain(value: object) -> object:
-    """`value` as JSON knows it."""
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """`value` as Python knows it, where it is NumPy's."""
+    return value.item() if hasattr(value, "item") else value
 
 
 def _bytes_before(path: Path, step: int) -> int:
