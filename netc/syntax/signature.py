@@ -186,13 +186,14 @@ def _missing(form: Form, missing: list[str], span: Span) -> Diagnostic:
 
 
 def _convert(owner: str, option: Option, argument: Argument) -> tuple[Value, list[Diagnostic]]:
-    sides = argument.value if isinstance(argument.value, tuple) else (argument.value,)
-    if any(isinstance(side, int) and abs(side) > LARGEST_SIZE for side in sides):
-        return None, [*out_of_range(show(argument.value), argument.span).diagnostics]
     try:
-        return option.domain.convert(argument.value), []
+        value = option.domain.convert(argument.value)
     except ValueError:
         return None, [wrong_value(f"'{option.name}' of '{owner}'", option.domain, argument)]
+    sides = value if isinstance(value, tuple) else (value,)
+    if any(isinstance(side, int) and side > LARGEST_SIZE for side in sides):
+        return None, [*out_of_range(show(argument.value), argument.span).diagnostics]
+    return value, []
 
 
 def wrong_value(what: str, domain: Domain, argument: Argument) -> Diagnostic:
