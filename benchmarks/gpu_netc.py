@@ -15,7 +15,7 @@ import numpy as np
 from netc import __version__
 from netc.cli.main import parser
 from netc.cli.session import choose, load_bundle, open_session
-from netc_runtime.launch import join_ranks
+from netc_runtime.choose import join_ranks
 
 WARM_UP, STEPS, BURSTS = 8, 20, 7
 

@@ -10,7 +10,7 @@ from serve import RATE, Case, serve
 
 from netc.cli.main import parser
 from netc.cli.session import load_bundle, open_session
-from netc_runtime.launch import choose_backend
+from netc_runtime.choose import choose_backend
 
 
 def prepare(case: Case) -> Callable[[], object]:

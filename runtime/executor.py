@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.program import STREAMS, Instruction, Launch, Program
-from netc_runtime.pause import Pause
-from netc_runtime.words import Lane
+from netc_runtime.watch.pause import Pause
+from netc_runtime.watch.words import Lane
 
 Task = Callable[[], bool]
 """Goes on with an instruction on a device; True once it has ended there."""

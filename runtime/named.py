@@ -11,7 +11,7 @@ from netc.ir.launches import POOLED, UPDATES, plain_name, results_of
 from netc.ir.program import Bundle, Launch, Program
 from netc.ir.types import ITEM_BYTES
 from netc_kernels import cpu
-from netc_runtime.kernels import CpuKernels
+from netc_runtime.cpu.kernels import CpuKernels
 
 
 class Table(Protocol):
@@ -46,7 +46,7 @@ def _table(bundle: Bundle) -> Table | None:
     if bundle.fact("target") == "cpu":
         return None if cpu.available() else CpuKernels(max(1, bundle.fact("threads")))
     # Imported here: programs for the CPU need none of it.
-    from netc_runtime.cuda_kernels import CudaKernels
+    from netc_runtime.cuda.kernels import CudaKernels
 
     return CudaKernels(bundle.fact("precision"))
 

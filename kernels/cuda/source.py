@@ -1,4 +1,4 @@
-"""CUDA sources of this folder, compiled when first asked for and launched on raw streams."""
+"""CUDA sources below this folder, compiled when first asked for and launched on raw streams."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _module(file: str, defines: tuple[str, ...], arch: str) -> Any:
     if arch:
         options += (f"-arch={arch}",)
     # CuPy names its files on disk after the source alone, not after what that includes
-    headers = b"".join(each.read_bytes() for each in sorted(FOLDER.glob("*.cuh")))
+    headers = b"".join(each.read_bytes() for each in sorted(FOLDER.rglob("*.cuh")))
     options += (f"-DHEADERS={crc32(headers)}",)
     code = (FOLDER / file).read_text(encoding="utf-8")
     return cupy.RawModule(code=code, options=options)
@@ -33,7 +33,7 @@ def _module(file: str, defines: tuple[str, ...], arch: str) -> Any:
 @cache
 def digest() -> str:
     """Of all sources and what launches them; measurements of kernels hold for one digest."""
-    files = sorted(each for each in FOLDER.iterdir() if each.suffix in (".cu", ".cuh", ".py"))
+    files = sorted(each for each in FOLDER.rglob("*") if each.suffix in (".cu", ".cuh", ".py"))
     return f"{crc32(b''.join(each.read_bytes() for each in files)):08x}"
 
 

@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from netc_kernels.cuda import conv, native
+from netc_kernels.cuda import native
+from netc_kernels.cuda.conv import products
 
-PRODUCTS = frozenset(conv.KERNELS)
+PRODUCTS = frozenset(products.KERNELS)
 """Convolutions and matrix products: they are told a precision, and all have a workspace."""
-KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType({**native.KERNELS, **conv.KERNELS})
+KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
+    {**native.KERNELS, **products.KERNELS}
+)
 """Called as `op(out, *inputs, stream, **attributes)` with Blocks."""
 WITH_WORKSPACE = frozenset({*native.WORKSPACE_BYTES, *PRODUCTS})
 """Operations whose kernels are given `work`."""
@@ -21,6 +24,6 @@ def workspace_bytes(
 ) -> int:
     """Scratch memory of a kernel, from the shapes of its result and operands."""
     if op in PRODUCTS:
-        return conv.workspace_bytes(op, shapes, attributes, precision)
+        return products.workspace_bytes(op, shapes, attributes, precision)
     sizes = native.WORKSPACE_BYTES
     return sizes[op](*shapes[1:]) if op in sizes else 0

@@ -35,9 +35,9 @@ from netc.syntax import Call, Network, network_text, parse_file
 from netc.syntax import Options as Settings
 from netc.syntax.network import Recipe
 from netc_kernels import cpu
-from netc_runtime.kernels import CpuKernels
-from netc_runtime.launch import CUDA_ONLY, available_bytes, check_precision, choose_backend
-from netc_runtime.tuning import load_times
+from netc_runtime.choose import CUDA_ONLY, available_bytes, check_precision, choose_backend
+from netc_runtime.cpu.kernels import CpuKernels
+from netc_runtime.measure.tuning import load_times
 
 DEFAULT_BATCH = 128
 DEFAULT_STRATEGY = "hybrid"
@@ -148,8 +148,8 @@ def _target(
         check_precision(name, chosen.precision)
     if name == "cuda":
         # Imported here: programs for the CPU need none of it.
-        from netc_runtime.cuda_kernels import CudaKernels
-        from netc_runtime.cuda_launch import known_plans
+        from netc_runtime.cuda.device import known_plans
+        from netc_runtime.cuda.kernels import CudaKernels
 
         kernels = _kernels(options, ("auto", "native", "vendor"), "cuda")
         choose = CudaKernels(chosen.precision, kernels, known_plans()).choose

@@ -82,7 +82,7 @@ def _guard(look: Callable[[], str]) -> str:
 
 
 def _memory() -> str:
-    from netc_runtime.launch import available_bytes
+    from netc_runtime.choose import available_bytes
 
     return f"{available_bytes() / 2**30:.1f} GiB"
 
@@ -129,7 +129,7 @@ def _nccl() -> str:
 
 
 def _cudnn() -> str:
-    from netc_kernels.cuda import vendor
+    from netc_kernels.cuda.conv import vendor
 
     return "" if vendor.missing() else vendor.version()
 

@@ -22,10 +22,10 @@ from netc.cli.session import (
 )
 from netc.errors import escaped
 from netc.ir.program import Bundle
-from netc_runtime.comm.ranks import Alone, Ranks
+from netc_runtime.choose import Choice
 from netc_runtime.io.checkpoint import meta_of
 from netc_runtime.io.problems import data_error
-from netc_runtime.launch import Choice
+from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.train.datasets import Dataset, facts_of
 from netc_runtime.train.evaluate import Evaluation, evaluate
 from netc_runtime.train.resume import check_classes

@@ -15,9 +15,9 @@ from netc.ir.types import line_mesh
 from netc.passes.build_graph import build_graph
 from netc.passes.pipeline import Options, compile_network
 from netc.syntax import Network
+from netc_runtime.choose import Choice
 from netc_runtime.io import onnx_file, tensors
 from netc_runtime.io.weights import Tensors, read_weights
-from netc_runtime.launch import Choice
 
 SUFFIXES = {".onnx": "onnx", ".safetensors": "safetensors"}
 """Formats, by the suffix of the file."""

@@ -98,7 +98,7 @@ def _report(error: NetError, as_json: bool) -> None:
 
 def _give_up(code: int) -> None:
     """Leave it to the first of several processes to say what is wrong, and end all."""
-    from netc_runtime.launch import give_up
+    from netc_runtime.choose import give_up
 
     give_up(code)
 

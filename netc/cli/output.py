@@ -64,7 +64,7 @@ def json_line(**values: Any) -> None:
 def note(text: str) -> None:
     """Tell a person something that is no result, on stderr; of several processes one does."""
     # Imported here: 'netc --help' needs none of it.
-    from netc_runtime.launch import is_first
+    from netc_runtime.choose import is_first
 
     if is_first():
         print(f"note: {text}", file=sys.stderr)

@@ -25,9 +25,9 @@ from netc.cli.session import (
 )
 from netc.errors import escaped
 from netc.ir.program import Bundle
-from netc_runtime.comm.ranks import Alone, Ranks
+from netc_runtime.choose import Choice
 from netc_runtime.io.problems import data_error
-from netc_runtime.launch import Choice
+from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.session import Session
 from netc_runtime.train.datasets import preparation
 from netc_runtime.train.images import normalize

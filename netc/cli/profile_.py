@@ -18,9 +18,9 @@ from netc.export.scene import Scene
 from netc.export.words import plural
 from netc.ir.program import Bundle
 from netc_runtime.backend import Ceilings, Timing
-from netc_runtime.comm.ranks import Ranks
-from netc_runtime.launch import Choice
-from netc_runtime.profile import measure_ceilings, measure_step
+from netc_runtime.choose import Choice
+from netc_runtime.launch.ranks import Ranks
+from netc_runtime.measure.profile import measure_ceilings, measure_step
 
 
 def run(options: argparse.Namespace) -> int:

@@ -27,11 +27,11 @@ from netc.cli.session import (
 )
 from netc.errors import Diagnostic, UsageError, escaped
 from netc.ir.program import Bundle
-from netc_runtime.comm.ranks import Alone, Ranks
+from netc_runtime.choose import Choice, open_backend
 from netc_runtime.io.checkpoint import latest
 from netc_runtime.io.problems import data_error
 from netc_runtime.io.weights import Tensors
-from netc_runtime.launch import Choice, open_backend
+from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.train.datasets import Dataset, facts_of
 from netc_runtime.train.events import EpochDone, Finished, StepDone
 from netc_runtime.train.folder import Folder

@@ -16,11 +16,11 @@ from netc.ir.load import read_bundle
 from netc.ir.plain import TextError
 from netc.ir.program import Bundle
 from netc_kernels import cpu
-from netc_runtime.comm.ranks import Alone, Ranks
+from netc_runtime.choose import Choice, choose_backend, join_ranks, open_backend, why_not_cuda
 from netc_runtime.io.checkpoint import latest, meta_of
 from netc_runtime.io.problems import data_error, unreadable
 from netc_runtime.io.weights import Tensors, read_weights
-from netc_runtime.launch import Choice, choose_backend, join_ranks, open_backend, why_not_cuda
+from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.named import problem_of
 from netc_runtime.session import Session
 from netc_runtime.train.resume import changed

@@ -12,8 +12,8 @@ from netc.errors import DeviceError, Diagnostic
 from netc.ir.kernels import Call, Choice
 from netc.passes.pipeline import compile_network
 from netc_kernels import cpu
-from netc_runtime.kernels import CpuKernels
-from netc_runtime.tuning import measure, save_times
+from netc_runtime.cpu.kernels import CpuKernels
+from netc_runtime.measure.tuning import measure, save_times
 
 
 def run(options: argparse.Namespace) -> int:

@@ -12,8 +12,8 @@ from math import prod
 from netc.ir.program import Collective, View
 from netc_kernels.cuda.block import Block
 from netc_runtime.comm.nccl import NcclCollective, NcclGroups
-from netc_runtime.comm.ranks import Ranks
 from netc_runtime.comm.reach import Reach, ReachCollective
+from netc_runtime.launch.ranks import Ranks
 
 LARGE_ELEMENTS = 2**18
 """Sums over all GPUs of more elements are NCCL's."""

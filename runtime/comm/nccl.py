@@ -17,7 +17,7 @@ from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.source import stream_of
 from netc_runtime.comm.device_copies import as_array, combiner, copied
 from netc_runtime.comm.inprocess import Box, in_memory_order, shard, takes
-from netc_runtime.comm.ranks import Ranks
+from netc_runtime.launch.ranks import Ranks
 
 Open = Callable[[View], Block]
 _TYPES = {"f32": 7, "f64": 8, "i64": 4, "bf16": 9}

@@ -23,7 +23,7 @@ from netc_kernels.cuda import exchange
 from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.exchange import Meeting, Piece
 from netc_runtime.comm.pieces import dtype_of, phases
-from netc_runtime.comm.ranks import Ranks
+from netc_runtime.launch.ranks import Ranks
 
 Open = Callable[[View], Block]
 PAGE_BYTES = 2**21

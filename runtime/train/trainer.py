@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from netc.errors import DataError, Diagnostic, NetError
 from netc_runtime.backend import StepReport
-from netc_runtime.comm.ranks import Alone, Ranks
 from netc_runtime.io.checkpoint import Position, classes_meta, settings_meta
 from netc_runtime.io.problems import data_error
+from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.session import Session
 from netc_runtime.train.augment import Spec, augment, order
 from netc_runtime.train.datasets import Dataset

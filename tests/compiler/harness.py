@@ -25,7 +25,7 @@ from netc.passes.build_graph import build_graph
 from netc.passes.pipeline import Compiled, Options, compile_network
 from netc.syntax.network import Network
 from netc_runtime.backend import Backend
-from netc_runtime.cpu import CpuBackend, CpuExecutable
+from netc_runtime.cpu.backend import CpuBackend, CpuExecutable
 from netc_runtime.session import Session
 
 Array = NDArray[Any]

@@ -8,7 +8,7 @@ from networks import Maker
 
 from netc.passes.assign_formats import Target
 from netc.syntax.network import Network
-from netc_runtime.cuda_kernels import CudaKernels
+from netc_runtime.cuda.kernels import CudaKernels
 
 
 def target(precision: str, kernels: str = "auto") -> Target:

@@ -24,9 +24,9 @@ from pretend.streams import WORLD  # noqa: E402
 
 from netc.errors import NetError, render  # noqa: E402
 from netc.ir.program import Bundle, Launch, Program  # noqa: E402
-from netc_runtime.comm.local import LocalRanks  # noqa: E402
-from netc_runtime.comm.ranks import Ranks  # noqa: E402
-from netc_runtime.cuda import CudaBackend  # noqa: E402
+from netc_runtime.cuda.backend import CudaBackend  # noqa: E402
+from netc_runtime.launch.local import LocalRanks  # noqa: E402
+from netc_runtime.launch.ranks import Ranks  # noqa: E402
 
 BATCH, STEPS = 8, 3
 BEFORE_SECONDS = 1.0
@@ -75,7 +75,7 @@ def never(stream: int) -> None:
 def open_backend(bundle: Bundle, ranks: Ranks | None, pretends: bool) -> CudaBackend:
     programs = [bundle.init, bundle.train, bundle.eval]
     if not pretends:
-        from netc_runtime.cuda_launch import open_cuda
+        from netc_runtime.cuda.device import open_cuda
 
         return open_cuda(False, programs, "fp32", ranks)
     return CudaBackend(programs, "fp32", ranks, graph=False)

@@ -21,9 +21,9 @@ from netc.errors import PlanError
 from netc.passes.assign_formats import Target
 from netc.passes.pipeline import Options
 from netc.syntax.network import Network
-from netc_runtime.comm.ranks import Ranks
 from netc_runtime.comm.reach import OFF
-from netc_runtime.cuda import CudaBackend
+from netc_runtime.cuda.backend import CudaBackend
+from netc_runtime.launch.ranks import Ranks
 
 
 def pretend(network: Network, asked: Any, precision: str, seed: int) -> Run:

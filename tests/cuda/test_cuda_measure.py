@@ -15,7 +15,7 @@ from pretend import pretended
 from netc.ir.program import Launch, Program
 from netc_kernels import cuda
 from netc_runtime.backend import Timing
-from netc_runtime.cuda import CudaBackend
+from netc_runtime.cuda.backend import CudaBackend
 
 STEPS = 3
 
@@ -57,7 +57,7 @@ def test_every_launch_of_the_first_device_is_timed(devices: int, graph: bool) ->
 @pytest.mark.skipif(bool(cuda.available()), reason=cuda.available() or "a GPU is here")
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 def test_no_launch_is_faster_than_the_machine(precision: str) -> None:
-    from netc_runtime.cuda_timing import gpu_ceilings
+    from netc_runtime.cuda.timing import gpu_ceilings
 
     ceilings = gpu_ceilings(precision)
     assert ceilings.flops_per_second > 1e12

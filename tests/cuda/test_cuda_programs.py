@@ -18,7 +18,7 @@ from netc.passes.assign_formats import Target
 from netc.passes.differentiate import Optimizer
 from netc.syntax.network import Network
 from netc_kernels import cuda
-from netc_runtime.cuda import CudaBackend
+from netc_runtime.cuda.backend import CudaBackend
 
 pytestmark = [
     pytest.mark.gpu,

@@ -23,10 +23,10 @@ from random_networks import Case, cases, free_cases
 from netc.errors import DeviceError
 from netc.ir.program import Collective, Launch, Program
 from netc_kernels import cuda
-from netc_runtime.comm.watch import stall_seconds
-from netc_runtime.cuda import CudaBackend, CudaExecutable
-from netc_runtime.standstill import has_lost, stands_still
-from netc_runtime.words import Course, Patience, Report
+from netc_runtime.cuda.backend import CudaBackend, CudaExecutable
+from netc_runtime.watch.process import stall_seconds
+from netc_runtime.watch.standstill import has_lost, stands_still
+from netc_runtime.watch.words import Course, Patience, Report
 
 HANG = Path(__file__).with_name("hang.py")
 needs_gpus = [

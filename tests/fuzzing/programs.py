@@ -21,7 +21,7 @@ from netc.cli.main import parser
 from netc.cli.session import read_program
 from netc.ir.program import Bundle
 from netc.ir.text import bundle_text
-from netc_runtime.launch import Choice, open_backend
+from netc_runtime.choose import Choice, open_backend
 from netc_runtime.session import Session
 from netc_runtime.train.augment import augment
 from netc_runtime.train.schedule import learning_rate

@@ -27,7 +27,7 @@ from netc.passes.build_graph import build_graph
 from netc.passes.pipeline import Options, compile_network
 from netc.syntax import Network, parse_file
 from netc_kernels.reference import KERNELS
-from netc_runtime.cpu import CpuBackend
+from netc_runtime.cpu.backend import CpuBackend
 from netc_runtime.session import Session
 
 Array = NDArray[Any]

@@ -21,7 +21,7 @@ from netc.passes.build_graph import build_graph, same_padding
 from netc.passes.pipeline import Options, compile_network
 from netc.syntax import Layer, Network, network_text, parse_text, verify_network
 from netc.syntax import Options as LayerOptions
-from netc_runtime.cpu import CpuBackend
+from netc_runtime.cpu.backend import CpuBackend
 from netc_runtime.io import onnx_file
 from netc_runtime.session import Session
 

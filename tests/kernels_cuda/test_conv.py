@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from netc_kernels.cuda import available, conv, vendor
+from netc_kernels.cuda import available
 from netc_kernels.cuda.block import Block
-from netc_kernels.cuda.conv_plan import plan_of
+from netc_kernels.cuda.conv import products, vendor
+from netc_kernels.cuda.conv.plan import plan_of
 from netc_kernels.cuda.source import FOLDER
 from netc_kernels.reference import KERNELS as REFERENCE
 
@@ -202,8 +203,8 @@ def check(
         run, size = by_vendor(op, shapes, attributes, precision, blocks, extra)
         settings: dict[str, Any] = {}
     else:
-        size = conv.workspace_bytes(op, shapes, attributes, precision)
-        run = partial(conv.KERNELS[op], **extra, **attributes)
+        size = products.workspace_bytes(op, shapes, attributes, precision)
+        run = partial(products.KERNELS[op], **extra, **attributes)
         settings = {"precision": precision, "variant": variant}
     work = Tensor(np.full(size // 4, np.nan), "f32")
     run(*blocks, stream=0, work=work.block, **settings)
@@ -305,21 +306,21 @@ def test_agrees_with_reference(
 
 
 SOURCES = {
-    "conv_mma.cu": (
+    "conv/mma.cu": (
         {"PASS": 0, "PRECISION": 0, "WIDE_A": 1, "WIDE_B": 1, "TURNED": 0, "FEW_TAPS": 1},
         {"PASS": 1, "PRECISION": 1, "WIDE_A": 0, "WIDE_B": 0, "TURNED": 1, "FEW_TAPS": 0},
         {"PASS": 1, "PRECISION": 2, "WIDE_A": 1, "WIDE_B": 0, "TURNED": 0, "FEW_TAPS": 1},
         {"PASS": 2, "PRECISION": 2, "WIDE_A": 0, "WIDE_B": 1, "TURNED": 0, "FEW_TAPS": 1},
     ),
-    "conv_wgmma.cu": (
+    "conv/wgmma.cu": (
         {"PASS": 0, "PRECISION": 2, "TURNED": 0, "TILE_M": 256, "TILE_N": 64, "BLOCKS": 1},
         {"PASS": 0, "PRECISION": 1, "TURNED": 0, "TILE_N": 256, "BLOCKS": 1},
         {"PASS": 1, "PRECISION": 2, "TURNED": 1, "TILE_N": 64, "BLOCKS": 1, "SHARE": 3},
         {"PASS": 1, "PRECISION": 1, "TURNED": 1, "TILE_N": 64, "BLOCKS": 1, "SHARE": 3},
         {"PASS": 2, "PRECISION": 2, "TURNED": 0, "TILE_N": 64, "BLOCKS": 2},
     ),
-    "conv_prepare.cu": ({"BF16": 0}, {"BF16": 1}),
-    "conv_sum.cu": ({"BF16": 0}, {"BF16": 1}),
+    "conv/prepare.cu": ({"BF16": 0}, {"BF16": 1}),
+    "conv/sum.cu": ({"BF16": 0}, {"BF16": 1}),
 }
 
 
@@ -334,12 +335,14 @@ SOURCES = {
 )
 def test_compiles_without_warnings(file: str, macros: dict[str, int], tmp_path: Path) -> None:
     defaults = {"TILE_M": 128, "TILE_N": 128, "STAGES": 3, "FEW_TAPS": 1}
-    values = {**defaults, **macros} if file in ("conv_mma.cu", "conv_wgmma.cu") else macros
-    chip = "90a" if file == "conv_wgmma.cu" else "80"
+    values = {**defaults, **macros} if file in ("conv/mma.cu", "conv/wgmma.cu") else macros
+    chip = "90a" if file == "conv/wgmma.cu" else "80"
     target = f"-gencode=arch=compute_{chip},code=sm_{chip}"
     flags = ["-std=c++17", target, "-cubin", "-Werror", "all-warnings", "-o", str(tmp_path / "out")]
     defines = [f"-D{key}={value}" for key, value in values.items()]
-    done = subprocess.run(["nvcc", *flags, *defines, FOLDER / file], capture_output=True, text=True)
+    done = subprocess.run(
+        ["nvcc", *flags, f"-I{FOLDER}", *defines, FOLDER / file], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -365,11 +368,11 @@ def test_products_cover_the_result_once(name: str, precision: str) -> None:
 def test_workspace_is_what_the_call_needs() -> None:
     case = Case(128, 512, 512, (14, 14), (3, 3), (1, 1), SAME)
     shapes = case.shapes["conv_dw"]
-    size = conv.workspace_bytes("conv_dw", shapes, case.attributes, "bf16")
+    size = products.workspace_bytes("conv_dw", shapes, case.attributes, "bf16")
     splits = plan_of("conv_dw", shapes, shard_attributes(case), "bf16").splits
     assert splits > 1 and size == splits * 512 * 512 * 9 * 4
-    assert conv.workspace_bytes("conv", case.shapes["conv"], case.attributes, "bf16") == 0
+    assert products.workspace_bytes("conv", case.shapes["conv"], case.attributes, "bf16") == 0
 
 
 def test_every_op_has_a_kernel() -> None:
-    assert set(conv.KERNELS) == {"conv", "conv_dx", "conv_dw", "fc", "fc_dx", "fc_dw"}
+    assert set(products.KERNELS) == {"conv", "conv_dx", "conv_dw", "fc", "fc_dx", "fc_dw"}

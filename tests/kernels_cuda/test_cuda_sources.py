@@ -13,13 +13,13 @@ from netc_kernels.cuda.source import FOLDER
 from netc_kernels.reference import KERNELS as REFERENCE
 
 FILES = ["channels", "elementwise", "exchange", "lrn", "mark", "move", "pool", "random", "rows"]
-FILES += ["space_to_depth", "update"]
+FILES += ["conv/space_to_depth", "update"]
 BF16, F32, SCALAR = ("BF16=1",), ("BF16=0",), ("BF16=1", "LANES=1")
 VARIANTS = {
     "move": [("UNIT=16",), ("UNIT=8",), ("UNIT=4",), ("UNIT=2",)],
     "update": [("BF16=1", "LANES=8"), ("BF16=0", "LANES=8"), SCALAR],
     "elementwise": [BF16, F32, SCALAR, ("BF16=1", "LANES=8")],
-    "space_to_depth": [BF16, F32],
+    "conv/space_to_depth": [BF16, F32],
     "mark": [("BF16=0",)],
     "exchange": [
         (f"TYPE={type_}", f"WIDTH={width}", f"OP={op}", f"RANKS={ranks}")
@@ -45,7 +45,7 @@ def test_compiles_without_a_warning(file: str, tmp_path: Path) -> None:
     for arch, macros in [("sm_80", variants[0]), *(("sm_90", each) for each in variants)]:
         defines = [f"-D{macro}" for macro in macros]
         target = ["-std=c++17", f"-arch={arch}", "-Werror", "all-warnings", "-cubin"]
-        paths = ["-o", str(tmp_path / "out.cubin"), str(FOLDER / f"{file}.cu")]
+        paths = [f"-I{FOLDER}", "-o", str(tmp_path / "out.cubin"), str(FOLDER / f"{file}.cu")]
         told = subprocess.run(
             ["nvcc", *target, *defines, *paths], capture_output=True, text=True, check=False
         )

@@ -18,7 +18,7 @@ from netc.passes.build_graph import build_graph
 from netc.passes.differentiate import Sgd
 from netc.passes.pipeline import Options, compile_network
 from netc.syntax import parse_file
-from netc_runtime.cpu import CpuBackend
+from netc_runtime.cpu.backend import CpuBackend
 from netc_runtime.session import Session
 
 BATCH = 16

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from netc.cli.main import parser
 from netc.cli.session import choose, load_bundle
 from netc.ir.program import Bundle
-from netc_runtime.launch import open_backend
+from netc_runtime.choose import open_backend
 
 CORES = 4
 

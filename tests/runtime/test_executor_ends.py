@@ -12,12 +12,12 @@ import pytest
 from harness import compiled, data, options, session, tiny
 
 from netc.errors import DeviceError
-from netc_runtime.cpu import CpuBackend
+from netc_runtime.cpu.backend import CpuBackend
 
 HANGS = """
 import sys, time
 from netc.cli.main import main
-from netc_runtime import words
+from netc_runtime.watch import words
 from netc_runtime.executor import Executor
 
 words.HOST_SECONDS = 2.0

@@ -28,9 +28,9 @@ from netc.work import launch_flops
 from netc_kernels import cpu
 from netc_kernels.cpu.shape import Conv
 from netc_kernels.reference import KERNELS
-from netc_runtime.bind import bind
-from netc_runtime.cpu import CpuBackend, CpuExecutable
-from netc_runtime.kernels import CpuKernels
+from netc_runtime.cpu.backend import CpuBackend, CpuExecutable
+from netc_runtime.cpu.bind import bind
+from netc_runtime.cpu.kernels import CpuKernels
 from netc_runtime.session import Session
 
 MODELS = Path(netc_models.__file__).parent

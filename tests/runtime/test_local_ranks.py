@@ -9,7 +9,7 @@ from pathlib import Path
 
 SCRIPT = """
 import os, sys, time
-from netc_runtime.comm.local import LocalRanks
+from netc_runtime.launch.local import LocalRanks
 
 ranks = LocalRanks(3)
 if sys.argv[1] == "fail" and ranks.rank == 1:

@@ -15,8 +15,8 @@ from PIL import Image
 
 import netc_models
 from netc.cli.main import main
-from netc_runtime.comm.mpi import wait_until_read
 from netc_runtime.io.checkpoint import latest, load
+from netc_runtime.launch.mpi import wait_until_read
 
 DIGITS = str(Path(netc_models.__file__).parent / "digits.net")
 MPIEXEC = shutil.which("mpiexec") or str(Path(sys.executable).parent / "mpiexec")

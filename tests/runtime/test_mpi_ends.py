@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 import netc_models
-from netc_runtime.comm.watch import process_state
 from netc_runtime.io.checkpoint import latest
+from netc_runtime.watch.process import process_state
 
 DIGITS = str(Path(netc_models.__file__).parent / "digits.net")
 MPIEXEC = shutil.which("mpiexec") or str(Path(sys.executable).parent / "mpiexec")
@@ -172,7 +172,7 @@ def stop(): os.kill(os.getpid(), signal.SIGSTOP)
 
 if how == "load" and here: stop()
 from netc.cli.main import main
-from netc_runtime.comm import mpi, ranks
+from netc_runtime.launch import mpi, ranks
 from netc_runtime.session import Session
 from netc_runtime.train import trainer
 

@@ -263,7 +263,7 @@ def test_memory_as_it_lay_is_never_read():
     """A program that reads what nobody wrote does not run."""
     from harness import compiled, options, tiny
 
-    from netc_runtime.cpu import CpuBackend
+    from netc_runtime.cpu.backend import CpuBackend
 
     bundle, _ = compiled(tiny(), options(tiny(), 1, 4))
     executable = CpuBackend([bundle.train]).load(bundle.train)
@@ -315,7 +315,7 @@ def test_only_the_first_rank_reads_its_disk(runs):
 
 
 def test_a_tensor_larger_than_a_message_is_shared_in_parts(monkeypatch):
-    import netc_runtime.comm.ranks as ranks
+    import netc_runtime.launch.ranks as ranks
 
     monkeypatch.setattr(ranks, "SHARED_BYTES", 64)
     given = {"a": np.arange(100, dtype=np.float32).reshape(4, 25), "b": np.zeros((0, 3)),

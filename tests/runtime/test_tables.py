@@ -16,8 +16,8 @@ import pytest
 from netc.errors import NetError
 from netc.ir.codec import dumps
 from netc.ir.kernels import Call
-from netc_runtime import tuning
-from netc_runtime.tuning import keep, kept, load_times, machine, save_times, table_path
+from netc_runtime.measure import tuning
+from netc_runtime.measure.tuning import keep, kept, load_times, machine, save_times, table_path
 
 CALL = Call("fc", "f32", (), (0, 1), ((4, 8), (2, 8)), (4, 2))
 OTHER = Call("fc", "f32", (), (0, 1), ((4, 8), (3, 8)), (4, 3))
@@ -41,7 +41,7 @@ def test_what_is_kept_is_found(table: Path) -> None:
 ADDS = """
 import sys
 from pathlib import Path
-from netc_runtime.tuning import keep
+from netc_runtime.measure.tuning import keep
 path, me = Path(sys.argv[1]), sys.argv[2]
 sys.stdin.readline()
 for i in range(20):

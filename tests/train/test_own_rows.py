@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from harness import compiled, options, tiny
 
-from netc_runtime.cpu import CpuBackend
+from netc_runtime.cpu.backend import CpuBackend
 from netc_runtime.session import Session
 
 

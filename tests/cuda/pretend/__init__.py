@@ -17,7 +17,7 @@ from unittest import mock
 
 from netc_kernels.cuda import exchange, table
 from netc_kernels.reference import KERNELS as REFERENCE
-from netc_runtime.comm.watch import STALL
+from netc_runtime.watch.process import STALL
 from pretend import memory, nccl
 from pretend.exchanges import Exchange
 from pretend.kernels import OWN, ElementwiseKernel, kernel

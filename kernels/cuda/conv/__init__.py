@@ -1,0 +1,1 @@
+"""Convolutions, their gradients and products of matrices on GPUs."""

@@ -1,0 +1,278 @@
+"""The cpu backend: every device is a thread with an arena of its own, kernels are NumPy's."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.ir.program import Collective, Instruction, Launch, Port, Program, View
+from netc.ir.types import ITEM_BYTES
+from netc_kernels.cpu.threads import Pool
+from netc_runtime.backend import StepReport, Timing
+from netc_runtime.comm.inprocess import Rendezvous, Traffic
+from netc_runtime.comm.mpi import MpiCollective
+from netc_runtime.cpu.bind import bind
+from netc_runtime.executor import Executor, Task
+from netc_runtime.launch.mpi import MpiRanks
+from netc_runtime.ports import is_everywhere, own_views, region, unfilled
+from netc_runtime.watch.process import leave, stall_seconds, watch_alone
+from netc_runtime.watch.words import Course, Report
+
+Array = NDArray[Any]
+ALIGNMENT_BYTES = 64
+DTYPES: Mapping[str, np.dtype[Any]] = {
+    "f32": np.dtype(np.float32),
+    "f64": np.dtype(np.float64),
+    "i64": np.dtype(np.int64),
+    "u8": np.dtype(np.uint8),
+}
+
+
+class CpuBackend:
+    """Devices of one process. Kernels see only views of their own device's arena."""
+
+    name = "cpu"
+
+    def __init__(
+        self,
+        programs: Sequence[Program],
+        poison: bool = False,
+        ranks: MpiRanks | None = None,
+        threads: int = 1,
+    ) -> None:
+        """One arena a device, large enough for every program, and `threads` for its kernels.
+
+        With `poison`, fresh bytes and those of ended values are NaN, so that a use of what is not
+        there shows in the result. With `ranks`, this process has one device, the others the rest.
+        """
+        self.devices: Sequence[int] = (
+            range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
+        )
+        sizes = {d: max(p.arena_bytes[d] for p in programs) for d in self.devices}
+        self.arenas = {d: _aligned(-(-n // 8) * 8) for d, n in sizes.items()}
+        self.poison, self.ranks = poison, ranks
+        self.pools = {d: Pool(threads) for d in self.devices}
+        self.courses: list[Course] = []
+        self.under_way: CpuExecutable | None = None
+        self.runs = 0
+        if poison:
+            for arena in self.arenas.values():
+                arena.view(np.float64).fill(np.nan)
+        if ranks is not None:
+            ranks.watch(self.report, self.courses)
+        elif len(self.devices) > 1:
+            watch_alone(0, self.report, self.courses, leave, stall_seconds())
+
+    def report(self) -> Report:
+        """What this process is at; any thread may ask, whatever the others wait for."""
+        running = self.under_way
+        if running is None:
+            return Report(runs=self.runs, by_host=True)
+        words = running.executor.reached()
+        return Report("running", self.runs, running.number, words, by_host=True)
+
+    def load(self, program: Program) -> CpuExecutable:
+        """Bind every instruction to its arrays."""
+        return CpuExecutable(program, self)
+
+    def close(self) -> None:
+        """Nothing is held that does not go by itself."""
+
+    def describe(self) -> Mapping[str, object]:
+        """Devices and versions."""
+        place = "threads of one process" if self.ranks is None else "MPI ranks"
+        return {"backend": self.name, "devices": place, "numpy": np.__version__,
+                "cores": os.cpu_count()}  # fmt: skip
+
+
+class CpuExecutable:
+    """A program bound to the arenas of a CpuBackend."""
+
+    def __init__(self, program: Program, backend: CpuBackend) -> None:
+        self.program, self.backend = program, backend
+        self.number = len(backend.courses)
+        backend.courses.append(Course(program, 1))
+        self.traffic = Traffic()
+        self.staged: dict[str, tuple[Port, Array]] = {}
+        self.filled: set[str] = set()
+        self.report = StepReport()
+        self.meetings: dict[int, Rendezvous] = {}
+        self.poisoner = _Poisoner(self) if backend.poison else None
+        ended = self.poisoner.ended if self.poisoner else None
+        polls = backend.ranks is not None
+        self.exchanges = any(isinstance(i, Collective) for i in program.instructions)
+        self.executor = Executor(program, backend.devices, self._task, ended, polls)
+
+    def run(self) -> StepReport:
+        """Execute all instructions once, a thread each device."""
+        lacking = unfilled(self.program, self.filled)
+        assert not lacking, f"nobody wrote {lacking}"
+        if self.poisoner:
+            self.poisoner.restart()
+        self.backend.runs += 1
+        self.backend.under_way = self
+        try:
+            seconds = self.executor.run()
+        finally:
+            self.backend.under_way = None
+        busy = min(sum(each.values()) for each in self.executor.seconds.values())
+        return StepReport(seconds, seconds - busy if self.exchanges else 0.0, self.traffic.take())
+
+    def stage(self, port: Port, value: Array) -> None:
+        """Keep the next value of an input until `start`."""
+        self.staged[port.name] = (port, value)
+
+    def start(self) -> None:
+        """Execute all instructions once; it is over when this returns."""
+        for port, value in self.staged.values():
+            self.write(port, value)
+        self.staged = {}
+        self.report = self.run()
+
+    def finish(self) -> StepReport:
+        """What the last run took."""
+        return self.report
+
+    def measure(self, repeats: int) -> Timing:
+        """Execute all instructions so many times; launches are timed where they stand."""
+        steps: list[float] = []
+        launches: list[dict[int, float]] = []
+        for _ in range(repeats):
+            steps.append(self.run().seconds)
+            launches.append(self.executor.seconds[self.backend.devices[0]])
+        usual = {number: median(each[number] for each in launches) for number in launches[0]}
+        rests = (whole - sum(each.values()) for whole, each in zip(steps, launches, strict=True))
+        return Timing(tuple(steps), usual, median(rests) if self.exchanges else 0.0)
+
+    def run_interleaved(self, seed: int) -> StepReport:
+        """Execute all instructions once, in one of the orders that the waits allow."""
+        if self.poisoner:
+            self.poisoner.restart()
+        self.executor.run_interleaved(seed)
+        return StepReport(bytes_moved=self.traffic.take())
+
+    def open(self, view: View) -> Array:
+        """The array behind a view."""
+        buffer = self.program.buffer[view.buffer]
+        return self._array(buffer.device, buffer.offset, buffer.dtype, view)
+
+    def write(self, port: Port, value: Array) -> None:
+        """Put the blocks of a global tensor where the program reads them."""
+        self.filled.add(port.name)
+        with np.errstate(over="ignore"):  # what it becomes is looked at where it is used
+            for view in own_views(self.program, port, self.backend.devices):
+                self.open(view)[...] = value[region(view)]
+
+    def read(self, port: Port) -> Array:
+        """The global tensor of a port, copied."""
+        whole = np.empty(port.shape, DTYPES[port.dtype])
+        blocks = [
+            (view, self.open(view)) for view in own_views(self.program, port, self.backend.devices)
+        ]
+        if self.backend.ranks is not None and not is_everywhere(self.program, port):
+            blocks = self.backend.ranks.blocks(blocks)
+        for view, block in blocks:
+            whole[region(view)] = block
+        return whole
+
+    def is_finite(self, port: Port) -> bool:
+        """Whether the blocks of a port on the devices here hold no NaN or infinity."""
+        views = own_views(self.program, port, self.backend.devices)
+        return all(bool(np.isfinite(self.open(view)).all()) for view in views)
+
+    def _array(self, device: int, offset: int, dtype: str, view: View) -> Array:
+        start = offset + view.start * ITEM_BYTES[dtype]
+        shape = view.shape
+        if view.format == "nhwc":
+            n, c, h, w = shape
+            stored: Array = np.ndarray(
+                (n, h, w, c), DTYPES[dtype], self.backend.arenas[device], start
+            )
+            return stored.transpose(0, 3, 1, 2)
+        return np.ndarray(shape, DTYPES[dtype], self.backend.arenas[device], start)
+
+    def _task(self, number: int, instruction: Instruction, device: int) -> Task:
+        if isinstance(instruction, Launch):
+            return self._kernel(instruction)
+        if self.backend.ranks is not None:
+            ranks = self.backend.ranks
+            return MpiCollective(number, instruction, self.open, ranks, self.traffic).advance
+        if number not in self.meetings:
+            self.meetings[number] = Rendezvous(
+                instruction, self.open, self.traffic, lambda: self.executor.notify()
+            )
+        position = instruction.devices.index(device)
+        return functools.partial(self.meetings[number].advance, position)
+
+    def _kernel(self, launch: Launch) -> Task:
+        writes, reads = (list(map(self.open, v)) for v in (launch.writes, launch.reads))
+        pool = self.backend.pools[launch.device]
+        return quiet(bind(launch.kernel, dict(launch.attributes), writes, reads, pool))
+
+
+def quiet(call: Callable[[], None]) -> Task:
+    """A launch as a task that warns of nothing."""
+
+    def task() -> bool:
+        # A training that explodes is told by its loss, not by a warning of every kernel.
+        with np.errstate(over="ignore", invalid="ignore"):
+            call()
+        return True
+
+    return task
+
+
+def _aligned(nbytes: int) -> NDArray[np.uint8]:
+    """Fresh bytes that begin at a multiple of a cache line, as offsets in programs do."""
+    whole = np.empty(nbytes + ALIGNMENT_BYTES, np.uint8)
+    start = -whole.ctypes.data % ALIGNMENT_BYTES
+    return whole[start : start + nbytes]
+
+
+class _Poisoner:
+    """Overwrites temporary bytes with NaN when the last access to them has ended."""
+
+    def __init__(self, executable: CpuExecutable) -> None:
+        self.executable = executable
+        self.program = executable.program
+        kept = {v.buffer for port in self.program.outputs for v in port.views}
+        self.total: dict[str, int] = {}
+        self.touched: list[dict[int, set[str]]] = []
+        for instruction in self.program.instructions:
+            by_device: dict[int, set[str]] = {d: set() for d in instruction.devices}
+            for view in (*instruction.reads, *instruction.writes):
+                buffer = self.program.buffer[view.buffer]
+                if buffer.kind == "temporary" and buffer.name not in kept:
+                    by_device[buffer.device].add(buffer.name)
+            for names in by_device.values():
+                for name in names:
+                    self.total[name] = self.total.get(name, 0) + 1
+            self.touched.append(by_device)
+        self.left: dict[str, int] = {}
+
+    def restart(self) -> None:
+        """A new step begins."""
+        self.left = dict(self.total)
+
+    def ended(self, number: int, device: int) -> None:
+        """An instruction ended on a device."""
+        written = [self.program.buffer[v.buffer] for v in self.program.instructions[number].writes]
+        for name in self.touched[number][device]:
+            self.left[name] -= 1
+            buffer = self.program.buffer[name]
+            alive = any(
+                w.device == device
+                and w.name != name
+                and w.offset < buffer.offset + buffer.nbytes
+                and buffer.offset < w.offset + w.nbytes
+                for w in written
+            )
+            if not self.left[name] and not alive and buffer.nbytes:
+                arena = self.executable.backend.arenas[device]
+                arena[buffer.offset : buffer.offset + buffer.nbytes] = 255

@@ -1,0 +1,437 @@
+"""The cuda backend: devices are GPUs, a step is one CUDA graph.
+
+Every device has one arena, taken once, and a CUDA stream for each of the program's streams. The
+instructions are issued in the program's order, each after the events of what it waits for. The
+first run of a program issues them one by one; the second records them into a graph, which is
+replayed from then on. Streams tell what they have reached in words that a thread of the host reads,
+so that a run that hangs ends with the layer and the device that it waits for.
+
+A process drives one GPU as one device of a run over several processes, or all devices of the
+program on one GPU: slow, but the same program.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.errors import DeviceError, Diagnostic, NetError
+from netc.ir.program import Collective, Instruction, Launch, Port, Program, View
+from netc.ir.types import ITEM_BYTES
+from netc_kernels.cuda.block import Block
+from netc_kernels.cuda.clock import elapsed
+from netc_runtime.backend import StepReport, Timing
+from netc_runtime.comm.device_copies import SharedGpu
+from netc_runtime.comm.reach import PAGE_BYTES
+from netc_runtime.cuda.kernels import Binder, Plans, Start
+from netc_runtime.cuda.ports import PortReader, PortWriter, is_finite
+from netc_runtime.cuda.timing import LaunchClock, WaitClock
+from netc_runtime.cuda.words import CudaWords
+from netc_runtime.launch.ranks import Ranks
+from netc_runtime.ports import is_everywhere, own_views, region, unfilled
+from netc_runtime.watch.process import leave, stall_seconds, watch_alone
+from netc_runtime.watch.words import Course, Report
+
+Array = NDArray[Any]
+EAGER_RUNS = 1
+"""Runs before a program is recorded: they load what must not be loaded while recording."""
+MARKED_LAUNCHES = 8
+"""Launches from one that writes its progress word to the next, in a graph: a word takes about as
+long as a launch that has nothing to do."""
+
+
+class CudaBackend:
+    """Devices on this process's GPU."""
+
+    name = "cuda"
+
+    def __init__(
+        self,
+        programs: Sequence[Program],
+        precision: str,
+        ranks: Ranks | None = None,
+        graph: bool = True,
+        plans: Plans | None = None,
+    ) -> None:
+        """Take the memory of all devices here; `plans` names the vendor's plans known so far.
+
+        With `ranks`, this process has one device, the others the rest.
+        """
+        import cupy
+
+        self.devices: Sequence[int] = (
+            range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
+        )
+        self.ranks, self.graph, self.precision = ranks, graph, precision
+        self.plans = Plans() if plans is None else plans
+        needed = {d: max(p.arena_bytes[d] for p in programs) for d in self.devices}
+        sizes = {d: max(-(-n // PAGE_BYTES), 1) * PAGE_BYTES for d, n in needed.items()}
+        self.arenas = {d: cupy.cuda.runtime.malloc(n) for d, n in sizes.items()}
+        for d, nbytes in sizes.items():
+            cupy.cuda.runtime.memset(self.arenas[d], 255, nbytes)
+        # Streams of programs do not wait for the one that this went to.
+        cupy.cuda.runtime.deviceSynchronize()
+        self.streams: dict[tuple[int, str], Any] = {}
+        self.binders = {
+            d: Binder(precision, self.stream(d, "compute").ptr, self.plans) for d in self.devices
+        }
+        self.loaded: list[CudaExecutable] = []
+        self.courses: list[Course] = []
+        self.under_way: CudaExecutable | None = None
+        self.runs = 0
+        self.collectives: Any = None
+        self.places = dict(self.arenas)
+        """The arenas that this process's work may touch, by device."""
+        if ranks is not None:
+            from netc_runtime.comm.gpus import GpuGroups
+
+            self.collectives = GpuGroups(ranks, self.arenas[ranks.rank])
+            self.places |= self.collectives.arenas
+            ranks.watch(self.report, self.courses)
+        else:
+            watch_alone(0, self.report, self.courses, leave, stall_seconds())
+
+    def report(self) -> Report:
+        """What this process is at; any thread may ask, whatever the others wait for."""
+        running = self.under_way
+        if running is None or running.words.has_ended:
+            return Report(runs=self.runs)
+        return Report("running", self.runs, running.number, running.words.read())
+
+    def stream(self, device: int, kind: str) -> Any:
+        """The CUDA stream of a kind of stream."""
+        import cupy
+
+        if (device, kind) not in self.streams:
+            self.streams[device, kind] = cupy.cuda.Stream(non_blocking=True)
+        return self.streams[device, kind]
+
+    def load(self, program: Program) -> CudaExecutable:
+        """Bind every instruction to its memory and kernels; plans that are not known are timed."""
+        made = CudaExecutable(program, self)
+        self.plans.keep()
+        self.loaded.append(made)
+        return made
+
+    def describe(self) -> Mapping[str, object]:
+        """The GPU, versions, and how many GPUs of other processes it reaches."""
+        import cupy
+
+        from netc_kernels.cuda.conv import vendor
+
+        found = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
+        return {"backend": self.name, "gpu": found["name"].decode(), "cupy": cupy.__version__,
+                "cuda": cupy.cuda.runtime.runtimeGetVersion(),
+                "reached_gpus": len(self.places) - len(self.arenas),
+                "cudnn": None if vendor.missing() else vendor.version()}  # fmt: skip
+
+    def close(self) -> None:
+        """Leave the other processes, or where there are none give the memory back: else others may
+        have it open.
+        """
+        import cupy
+
+        cupy.cuda.runtime.deviceSynchronize()
+        for executable in self.loaded:
+            # A graph that holds collectives must go before their communicators.
+            executable.recorded = None
+            executable.writer.close()
+        if self.collectives is not None:
+            self.collectives.close()
+        else:
+            for pointer in self.arenas.values():
+                cupy.cuda.runtime.free(pointer)
+        self.arenas = self.places = {}
+
+
+class CudaExecutable:
+    """A program bound to the arenas of a CudaBackend."""
+
+    def __init__(self, program: Program, backend: CudaBackend) -> None:
+        import cupy
+
+        self.program, self.backend = program, backend
+        self.number = len(backend.courses)
+        backend.courses.append(Course(program, MARKED_LAUNCHES if backend.graph else 1))
+        self.words = CudaWords(backend.courses[-1], backend.devices)
+        waited = {w for i in program.instructions for w in i.waits}
+        self.events: dict[tuple[int, int], Any] = {
+            (number, d): cupy.cuda.Event(disable_timing=True)
+            for number in waited
+            for d in self._here(program.instructions[number])
+        }
+        if backend.collectives is not None:
+            found = (i for i in program.instructions if isinstance(i, Collective))
+            backend.collectives.prepare(list(found))
+        with told("made ready"):
+            self.work = self._bind_all()
+        self.moved = self._moved()
+        used = {i.stream for i in program.instructions} | {"compute"}
+        self.streams = [backend.stream(d, kind) for d in backend.devices for kind in sorted(used)]
+        self.origin = backend.stream(backend.devices[0], "compute")
+        self.runs = 0
+        self.recorded: Any = None
+        self.filled: set[str] = set()
+        self.writer = PortWriter(self.block, self.origin)
+        self.reader = PortReader(self.block)
+
+    def _bind_all(self) -> list[Start | None]:
+        """Bind every instruction; all processes take the same kernels for the same products.
+
+        Values that each of them computes for itself must stay equal to the bit.
+        """
+        instructions = list(enumerate(self.program.instructions))
+        made = [self._bound(number, instruction) for number, instruction in instructions]
+        ranks, plans = self.backend.ranks, self.backend.plans
+        if ranks is None:
+            return made
+        agreed: dict[str, str] = {}
+        for each in reversed(ranks.allgather(dict(plans))):
+            agreed |= each
+        changed = {key: name for key, name in agreed.items() if plans.get(key, name) != name}
+        plans.update(agreed)
+        if not changed:
+            return made
+        return [self._bound(number, instruction) for number, instruction in instructions]
+
+    def _moved(self) -> dict[tuple[int, int], int]:
+        """Bytes that a run copies from one device to another, by both, over all processes."""
+        moved: dict[tuple[int, int], int] = {}
+        for start in self.work:
+            for giver, taker, nbytes in getattr(start, "moved", ()):
+                if giver != taker and nbytes:
+                    moved[giver, taker] = moved.get((giver, taker), 0) + nbytes
+        ranks = self.backend.ranks
+        for each in [] if ranks is None else ranks.allgather(moved):
+            moved = {**each, **moved}
+        return moved
+
+    def run(self) -> StepReport:
+        """Execute all instructions once and wait for the end."""
+        self.start()
+        return self.finish()
+
+    def start(self) -> None:
+        """Execute all instructions once, without waiting for them."""
+        try:
+            with told("run"):
+                self._begin()
+        except BaseException:
+            # Nobody is to wait for what has not begun.
+            self.backend.under_way = None
+            raise
+
+    def _begin(self) -> None:
+        lacking = unfilled(self.program, self.filled)
+        assert not lacking, f"nobody wrote {lacking}"
+        backend = self.backend
+        if backend.graph and self.runs == EAGER_RUNS:
+            self.recorded = self._record()
+        if backend.under_way is None:
+            self.words.clear()
+        backend.runs += 1
+        # The first run loads kernels and joins other GPUs, for as long as that takes.
+        backend.under_way = self if self.runs else None
+        self.runs += 1
+        self.writer.place()
+        self.began = time.perf_counter()
+        if self.recorded is not None:
+            self.recorded.launch(self.origin)
+        else:
+            self._issue()
+        backend.under_way = self
+
+    def finish(self) -> StepReport:
+        """Wait for what `start` began."""
+        try:
+            with told("run"):
+                self.origin.synchronize()
+        finally:
+            self.backend.under_way = None
+        seconds = time.perf_counter() - self.began
+        return StepReport(seconds, None, dict(self.moved))
+
+    def measure(self, repeats: int) -> Timing:
+        """Execute all instructions `repeats` times, again with the clock read around waits for
+        exchanges, and again with launches alone and repeated.
+
+        Those that overwrite what they read come last: what others make of that means nothing.
+        """
+        steps = elapsed(self.start, self.origin, repeats)
+        exposed = self._exposed(repeats)
+        clock = LaunchClock(repeats, self.backend.graph)
+        for overwriting in (False, True):
+            self._issue(self._timed(clock, overwriting))
+            self.finish()
+        return Timing(steps, clock.seconds, exposed)
+
+    def _exposed(self, repeats: int) -> float:
+        """Usual seconds in which the first device's computing waits for exchanges."""
+        if not any(isinstance(each, Collective) for each in self.program.instructions):
+            return 0.0  # and so in all processes
+        clock = WaitClock(self.program, self.backend.devices[0], self.origin)
+        go = partial(self._issue, clock=clock)
+        if self.backend.graph:
+            go = partial(self._record(clock).launch, self.origin)
+        found = []
+        for _ in range(repeats):
+            go()
+            self.finish()
+            found.append(clock.seconds())
+        return median(found)
+
+    def block(self, view: View) -> Block:
+        """The memory behind a view, of this process or of one whose memory its GPU reaches."""
+        buffer = self.program.buffer[view.buffer]
+        start = buffer.offset + view.start * ITEM_BYTES[buffer.dtype]
+        pointer = self.backend.places[buffer.device] + start
+        return Block(pointer, view.shape, buffer.dtype, view.format == "nhwc")
+
+    def write(self, port: Port, value: Array) -> None:
+        """Put the blocks of a global tensor where the program reads them."""
+        self.filled.add(port.name)
+        for view in own_views(self.program, port, self.backend.devices):
+            self.writer.write(view, np.asarray(value)[region(view)])
+
+    def stage(self, port: Port, value: Array) -> None:
+        """Bring the blocks of a global tensor to the devices; `start` puts them in place."""
+        self.filled.add(port.name)
+        for view in own_views(self.program, port, self.backend.devices):
+            self.writer.stage(view, np.asarray(value)[region(view)])
+
+    def read(self, port: Port) -> Array:
+        """The global tensor of a port, copied; bfloat16 comes as float32."""
+        self.origin.synchronize()
+        own = own_views(self.program, port, self.backend.devices)
+        blocks = [(view, self.reader.read(view)) for view in own]
+        if self.backend.ranks is not None and not is_everywhere(self.program, port):
+            blocks = self.backend.ranks.blocks(blocks)
+        whole = np.empty(port.shape, np.int64 if port.dtype == "i64" else np.float32)
+        for view, block in blocks:
+            whole[region(view)] = block
+        return whole
+
+    def is_finite(self, port: Port) -> bool:
+        """Whether the blocks of a port on the devices here hold no NaN or infinity."""
+        self.origin.synchronize()
+        views = own_views(self.program, port, self.backend.devices)
+        return all(is_finite(self.block(view), self.origin) for view in views)
+
+    def _here(self, instruction: Instruction) -> list[int]:
+        return [d for d in instruction.devices if d in self.backend.devices]
+
+    def _bound(self, number: int, instruction: Instruction) -> Start | None:
+        """What an instruction starts on this process's devices."""
+        if not self._here(instruction):
+            return None
+        if isinstance(instruction, Launch):
+            writes = list(map(self.block, instruction.writes))
+            reads = list(map(self.block, instruction.reads))
+            binder = self.backend.binders[instruction.device]
+            return binder.bind(instruction.kernel, dict(instruction.attributes), writes, reads)
+        return self._communicator()(instruction, self.block)
+
+    def _communicator(self) -> Callable[[Collective, Callable[[View], Block]], Start]:
+        """What makes collectives, between processes or inside one."""
+        backend = self.backend
+        if backend.ranks is None:
+            return SharedGpu
+        made: Callable[[Collective, Callable[[View], Block]], Start]
+        made = backend.collectives.collective
+        return made
+
+    def _record(self, clock: WaitClock | None = None) -> Any:
+        """The step as a CUDA graph, with the clock read around waits if asked."""
+        import cupy
+
+        self.origin.begin_capture(cupy.cuda.runtime.streamCaptureModeThreadLocal)
+        try:
+            self._issue(clock=clock)
+        finally:
+            graph = self.origin.end_capture()
+        return graph
+
+    def _timed(self, clock: LaunchClock, overwriting: bool) -> list[Start | None]:
+        """The work, where the first device's launches of one sort are timed."""
+        work = list(self.work)
+        for number, instruction in enumerate(self.program.instructions):
+            start = work[number]
+            if not isinstance(instruction, Launch) or start is None:
+                continue
+            written = {self.block(view).pointer for view in instruction.writes}
+            over = any(self.block(view).pointer in written for view in instruction.reads)
+            if instruction.device == self.backend.devices[0] and over == overwriting:
+                work[number] = clock.timed(number, start, self.origin)
+        return work
+
+    def _issue(
+        self, work: Sequence[Start | None] | None = None, clock: WaitClock | None = None
+    ) -> None:
+        """Start every instruction, or `work` for it, on its stream, after what it waits for."""
+        import cupy
+
+        work = self.work if work is None else work
+        others = [stream for stream in self.streams if stream is not self.origin]
+        fork = cupy.cuda.Event(disable_timing=True)
+        fork.record(self.origin)
+        for stream in others:
+            stream.wait_event(fork)
+        for number, instruction in enumerate(self.program.instructions):
+            start = work[number]
+            if start is not None:
+                self._start(number, instruction, start, clock)
+        for stream in others:
+            join = cupy.cuda.Event(disable_timing=True)
+            join.record(stream)
+            self.origin.wait_event(join)
+        self.words.end(self.origin.ptr)
+
+    def _start(
+        self, number: int, instruction: Instruction, start: Start, clock: WaitClock | None
+    ) -> None:
+        import cupy
+
+        here = self._here(instruction)
+        streams = [self.backend.stream(d, instruction.stream) for d in here]
+        for device, stream in zip(here, streams, strict=True):
+            if clock is not None:
+                clock.begin(number, stream.ptr)
+            for wait in instruction.waits:
+                if (wait, device) in self.events:
+                    stream.wait_event(self.events[wait, device])
+            if clock is not None:
+                clock.end(number, stream.ptr)
+            self.words.mark(number, device, stream.ptr)
+        lead = streams[0]
+        for stream in streams[1:]:
+            came = cupy.cuda.Event(disable_timing=True)
+            came.record(stream)
+            lead.wait_event(came)
+        start(lead.ptr)
+        for stream in streams[1:]:
+            ended = cupy.cuda.Event(disable_timing=True)
+            ended.record(lead)
+            stream.wait_event(ended)
+        for device, stream in zip(here, streams, strict=True):
+            if (number, device) in self.events:
+                self.events[number, device].record(stream)
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """What CUDA, its libraries and the driver say, as the device's error."""
+    try:
+        yield
+    except NetError:
+        raise
+    except Exception as error:
+        message = f"a program cannot be {what} on the GPU: {type(error).__name__}: {error}."
+        hint = "'--no-graph' issues a step bit by bit, which shows where it fails."
+        raise DeviceError(Diagnostic("E070", message, help=hint)) from error

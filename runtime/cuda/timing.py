@@ -1,0 +1,198 @@
+"""Times on a GPU, by its own clock: runs, launches alone, and what the GPU reaches at most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from netc.errors import DeviceError
+from netc.ir.kernels import Call
+from netc.ir.program import Collective, Launch, Program
+from netc_kernels.cuda import native, table
+from netc_kernels.cuda.block import ITEM_BYTES, Block
+from netc_kernels.cuda.clock import elapsed
+from netc_kernels.cuda.conv import vendor
+from netc_runtime.backend import Ceilings
+from netc_runtime.cuda.kernels import Binder, CudaKernels, Plans, Start
+
+LEAST_SECONDS, MOST_LAUNCHES = 200e-6, 20
+"""A short launch is repeated for so long, but not more often than that, and timed as a whole."""
+REPEATS = 5
+SIDE = 8192
+"""Of the matrices whose product is timed."""
+COPIED_BYTES = 2**29
+
+
+def alone(start: Start, stream: Any, repeats: int, graph: bool) -> float:
+    """Usual seconds of a launch that has the GPU for itself.
+
+    A short one is repeated, with `graph` inside one CUDA graph, as it stands in a step: then the
+    host's time for it does not count. Its kernels must be loaded.
+    """
+    import cupy
+
+    def once() -> None:
+        start(stream.ptr)
+
+    cupy.cuda.runtime.deviceSynchronize()
+    (first,) = elapsed(once, stream, 1)
+    count = min(max(int(LEAST_SECONDS / max(first, 1e-9)), 1), MOST_LAUNCHES)
+    if not graph:
+        return median(elapsed(partial(_repeat, once, count), stream, repeats)) / count
+    stream.begin_capture(cupy.cuda.runtime.streamCaptureModeThreadLocal)
+    try:
+        _repeat(once, count)
+    finally:
+        recorded = stream.end_capture()
+    return median(elapsed(partial(recorded.launch, stream), stream, repeats)) / count
+
+
+def _repeat(once: Callable[[], None], count: int) -> None:
+    for _ in range(count):
+        once()
+
+
+class LaunchClock:
+    """Times launches in the place of running them."""
+
+    def __init__(self, repeats: int, graph: bool) -> None:
+        self.repeats, self.graph = repeats, graph
+        self.seconds: dict[int, float] = {}
+        """By the instruction's number."""
+
+    def timed(self, number: int, start: Start, stream: Any) -> Start:
+        """What starts a launch on a stream, several times, and keeps what one took."""
+
+        def run(pointer: int) -> None:
+            assert pointer == stream.ptr, "a launch is on its device's stream"
+            self.seconds[number] = alone(start, stream, self.repeats, self.graph)
+
+        return run
+
+
+class WaitClock:
+    """Reads the GPU's clock where a device's computing begins and ends to wait for exchanges."""
+
+    def __init__(self, program: Program, device: int, stream: Any) -> None:
+        import cupy
+
+        numbers = [
+            number
+            for number, each in enumerate(program.instructions)
+            if isinstance(each, Launch)
+            and each.device == device
+            and any(isinstance(program.instructions[w], Collective) for w in each.waits)
+        ]
+        self.waits = {number: place for place, number in enumerate(numbers)}
+        """By the waiting launch's number, where its pair of times is."""
+        self.memory = cupy.cuda.alloc_pinned_memory(ITEM_BYTES["i64"] * 2 * max(len(numbers), 1))
+        self.times = np.frombuffer(self.memory, np.int64, 2 * len(numbers))
+        if self.waits:
+            # A kernel must be loaded before it is recorded.
+            self.begin(numbers[0], stream.ptr)
+            stream.synchronize()
+
+    def begin(self, number: int, stream: int) -> None:
+        """Have a stream say when it has come to a launch that waits for exchanges."""
+        self._stamp(number, 0, stream)
+
+    def end(self, number: int, stream: int) -> None:
+        """Have a stream say when the launch need wait no more."""
+        self._stamp(number, 1, stream)
+
+    def seconds(self) -> float:
+        """All that was waited in the last run."""
+        return float((self.times[1::2] - self.times[::2]).sum()) / 1e9
+
+    def _stamp(self, number: int, side: int, stream: int) -> None:
+        if number in self.waits:
+            place = 2 * self.waits[number] + side
+            pointer = self.times.ctypes.data + ITEM_BYTES["i64"] * place
+            native.KERNELS["stamp"](Block(pointer, (), "i64"), stream=stream)
+
+
+def gpu_ceilings(precision: str) -> Ceilings:
+    """What this GPU reaches in products of a precision and in copies, and what a launch takes.
+
+    The product is that of two large matrices, by the fastest kernel here.
+    """
+    import cupy
+
+    stream = cupy.cuda.Stream(non_blocking=True)
+    flops = max(_products(precision, stream))
+    nbytes = 2 * COPIED_BYTES / min(_copies(stream))
+    tiny = _Room((1, 1), "f32")
+    start = partial(_relu, tiny.block)
+    start(stream.ptr)
+    launch = alone(start, stream, REPEATS, graph=True)
+    cupy.get_default_memory_pool().free_all_blocks()
+    return Ceilings(flops, nbytes, launch)
+
+
+class _Room:
+    """A block with memory of its own."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
+        import cupy
+
+        elements = Block(0, shape, dtype).elements
+        self.memory = cupy.cuda.alloc(max(elements * ITEM_BYTES[dtype], 1))
+        self.block = Block(self.memory.ptr, shape, dtype)
+
+    def fill(self, seed: Block, stream: int) -> None:
+        """Normal numbers: products of zeros draw less power, and so are faster."""
+        shape = self.block.shape
+        normal = table.KERNELS["init_normal"]
+        normal(self.block, seed, std=1.0, key=0, shape=shape, offset=(0, 0), stream=stream)
+
+
+def _products(precision: str, stream: Any) -> list[float]:
+    """Operations a second of a large product, by every kernel that there is."""
+    import cupy
+
+    dtype, square = "bf16" if precision == "bf16" else "f32", (SIDE, SIDE)
+    out, x, w = (_Room(square, dtype) for _ in range(3))
+    seed = _Room((), "i64")
+    cupy.cuda.runtime.memset(seed.block.pointer, 0, seed.block.nbytes)
+    cupy.cuda.runtime.deviceSynchronize()
+    x.fill(seed.block, stream.ptr)
+    w.fill(seed.block, stream.ptr)
+    binder = Binder(precision, stream.ptr, Plans())
+    call = Call("fc", dtype, (), (0, 1), (square, square), square)
+    found = []
+    for kernels in ("native",) if vendor.missing() else ("native", "vendor"):
+        choice = CudaKernels(precision, kernels).choose((call,))
+        assert choice is not None, "there are kernels for every product"
+        work = _Room((-(-choice.workspace_bytes // ITEM_BYTES[dtype]),), dtype)
+        name, writes = f"fc.{choice.variants[0]}", [out.block, work.block]
+        with suppress(DeviceError):  # where the vendor has no kernel for it
+            start = binder.bind(name, {}, writes, [x.block, w.block])
+            seconds = min(elapsed(partial(start, stream.ptr), stream, REPEATS))
+            found.append(2 * SIDE**3 / seconds)
+    return found
+
+
+def _copies(stream: Any) -> tuple[float, ...]:
+    """Seconds of large copies inside the GPU's memory."""
+    import cupy
+
+    # Both rooms are held, or the second would be given the first one's memory.
+    rooms = [_Room((COPIED_BYTES // 4,), "f32") for _ in range(2)]
+    target, source = (room.block for room in rooms)
+
+    def copy() -> None:
+        cupy.cuda.runtime.memcpyAsync(
+            target.pointer, source.pointer, COPIED_BYTES,
+            cupy.cuda.runtime.memcpyDeviceToDevice, stream.ptr,
+        )  # fmt: skip
+
+    return elapsed(copy, stream, REPEATS)
+
+
+def _relu(block: Block, stream: int) -> None:
+    table.KERNELS["relu"](block, block, stream=stream)

@@ -1,0 +1,163 @@
+"""The processes of a run: who they are, and how they agree."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.errors import DeviceError, Diagnostic
+from netc.ir.program import Bundle, View
+from netc.ir.text import bundle_text, parse_bundle
+from netc_runtime.watch.lines import Failure, Lines
+from netc_runtime.watch.process import say_text, stall_seconds, watch_alone
+from netc_runtime.watch.words import HOST_SECONDS, Course, Report
+
+Array = NDArray[Any]
+SHARED_BYTES = 2**28
+"""Of a tensor at a time from one process to the others: MPI counts bytes in 31 bits."""
+OWN_FACTS = ("threads", "blas_threads", "kernels")
+"""Those that machines of one run may differ in."""
+TOLD_SECONDS = 3.0
+"""How long the first process may take to say why another one fails."""
+
+
+class Ranks:
+    """All processes of a run, one a device, and this one's place among them."""
+
+    rank: int
+    size: int
+    lines: Lines | None = None
+    """What they hear of each other; None where they cannot."""
+    host = ""
+    """This process's machine, if it is to be named."""
+
+    def allgather(self, value: Any) -> list[Any]:
+        """What every process gives, in rank order."""
+        raise NotImplementedError
+
+    def abort(self, code: int) -> None:
+        """End all processes: this one cannot go on."""
+        raise NotImplementedError
+
+    def release(self, code: int) -> None:
+        """End the others, with this process or before it."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Leave: nothing is asked of the others any more."""
+
+    def fail(self, text: str, code: int) -> None:
+        """End all, as this process cannot go on. One speaks, most often the first one: there this
+        returns, for it to say the same and to end by itself.
+        """
+        if not self.rank:
+            if self.lines is not None:
+                self.lines.hush()
+            self.release(code)
+            return
+        where = f"rank {self.rank}" + (f" on {self.host}" if self.host else "")
+        said = f"{where}: {text}" if text else ""
+        if self.lines is not None:
+            self.lines.failure = Failure(said, code)
+        time.sleep(TOLD_SECONDS)
+        say_text(said)
+        self.abort(code)
+
+    def watch(self, look: Callable[[], Report], courses: Sequence[Course]) -> None:
+        """Let it be looked at what this process is at, by a method, and end all processes where
+        nothing moves. `courses` may become more.
+        """
+        if self.lines is not None:
+            self.lines.look, self.lines.courses = look, courses
+        else:
+            seconds = max(stall_seconds(), HOST_SECONDS)
+            watch_alone(self.rank, look, courses, self.abort, seconds)
+
+    def any(self, flag: bool) -> bool:
+        """True on all ranks if it is on one."""
+        return any(self.allgather(flag))
+
+    def share(self, value: Any) -> Any:
+        """What the first process gives, for all."""
+        return self.allgather(None if self.rank else value)[0]
+
+    def share_tensors(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """The first process's tensors, for all: only its disk is asked for them."""
+        sizes = self.share({name: (each.shape, each.dtype) for name, each in tensors.items()})
+        return {name: self._share_tensor(tensors.get(name), *size) for name, size in sizes.items()}
+
+    def _share_tensor(
+        self, tensor: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> Array:
+        whole = np.empty(shape, dtype) if tensor is None or self.rank else tensor
+        if self.size == 1:
+            return whole
+        flat = np.ascontiguousarray(whole).reshape(-1)
+        step = SHARED_BYTES // dtype.itemsize
+        for start in range(0, flat.size, step):
+            part = slice(start, start + step)
+            flat[part] = self.share(flat[part])
+        return flat.reshape(shape)
+
+    def compare(self, values: Mapping[str, object]) -> None:
+        """Raise DeviceError unless all processes give the same values; it names who differs."""
+        told = self.allgather(dict(values))
+        problems = [
+            f"rank {rank} has another {name} than rank 0: {other.get(name)}, not {first}."
+            for rank, other in enumerate(told)
+            for name, first in told[0].items()
+            if other.get(name) != first
+        ]
+        if problems:
+            hint = "give every rank the same options and the same data."
+            raise DeviceError(*(Diagnostic("E074", each, help=hint) for each in problems))
+
+    def blocks(self, mine: list[tuple[View, Array]]) -> list[tuple[View, Array]]:
+        """The blocks of all ranks, in rank order."""
+        return [block for each in self.allgather(mine) for block in each]
+
+    @property
+    def local(self) -> int:
+        """The number of this process among those of its machine."""
+        return self.rank
+
+    def agree(self, bundle: Bundle) -> Bundle:
+        """The first process's program, for all: kernels measured elsewhere may be named otherwise.
+
+        Raises DeviceError where ranks and devices differ in number, or what was compiled does.
+        """
+        devices = bundle.train.mesh.size
+        if self.size != devices:
+            message = f"{self.size} ranks were started for {devices} devices."
+            hint = "'mpiexec -n' and '--devices' must agree."
+            raise DeviceError(Diagnostic("E074", message, help=hint))
+        told = self.allgather((_digest(bundle), "" if self.rank else bundle_text(bundle)))
+        if len({digest for digest, _ in told}) > 1:
+            message = "the ranks have different programs."
+            hint = "give every rank the same network, options and version of netc."
+            raise DeviceError(Diagnostic("E074", message, help=hint))
+        return parse_bundle(told[0][1]) if self.rank else bundle
+
+
+class Alone(Ranks):
+    """A run of one process."""
+
+    rank, size = 0, 1
+
+    def allgather(self, value: Any) -> list[Any]:
+        """What this process gives."""
+        return [value]
+
+
+def _digest(bundle: Bundle) -> str:
+    """Of what is computed and where, whatever kernels do it."""
+    train = bundle.train
+    order = [(i.node, i.devices, i.stream, i.waits) for i in train.instructions]
+    facts = {name: value for name, value in bundle.facts if name not in OWN_FACTS}
+    said = repr((sorted(facts.items()), train.mesh, train.inputs, train.state, order))
+    return hashlib.sha256(said.encode()).hexdigest()

@@ -1,0 +1,113 @@
+"""Times of a training step and of its launches, beside what the machine reaches."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from netc.ir.kernels import Call
+from netc.ir.program import Bundle
+from netc_kernels.cpu.threads import Pool
+from netc_runtime.backend import Ceilings, Timing
+from netc_runtime.cpu.backend import DTYPES, quiet
+from netc_runtime.cpu.bind import bind
+from netc_runtime.cpu.kernels import CpuKernels
+from netc_runtime.session import Session
+
+WARM_UP = 3
+"""Steps before any is timed; on GPUs the second of them is recorded."""
+SIDE = 2048
+"""Of the matrices whose product is timed."""
+COPIED_BYTES = 2**27
+CACHE_BYTES = 2**20
+"""Written before a tiny launch: more than stays near a core."""
+REPEATS, TINY_REPEATS = 8, 100
+
+
+def measure_step(session: Session, steps: int) -> Timing:
+    """Time training steps on synthetic images.
+
+    The rate is zero, so that weights stay as they are and no number grows out of bounds.
+    """
+    bundle = session.bundle
+    session.initialize(0)
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((session.batch, *bundle.fact("image"))).astype(session.dtype)
+    labels = rng.integers(bundle.fact("classes"), size=session.batch)
+    for step in range(WARM_UP):
+        session.step(images, labels, step=step, seed=0, learning_rate=0.0)
+    return session.train.measure(steps)
+
+
+def measure_ceilings(bundle: Bundle) -> Ceilings:
+    """What one device of the backend that a bundle was compiled for reaches, alone."""
+    if bundle.fact("target") == "cuda":
+        from netc_runtime.cuda.timing import gpu_ceilings
+
+        return gpu_ceilings(bundle.fact("precision"))
+    cores = max(1, (os.cpu_count() or 1) // bundle.train.mesh.size)
+    return _cpu_ceilings(bundle.fact("precision"), cores, bundle.fact("threads"))
+
+
+def _cpu_ceilings(precision: str, cores: int, threads: int) -> Ceilings:
+    """Of so many cores; `threads` are those of the fast kernels, 0 for NumPy's."""
+    with threadpool_limits(cores, "blas"):
+        products = 2 * SIDE**3 / _product_seconds(DTYPES["f64" if precision == "fp64" else "f32"])
+    with Pool(cores) as pool:
+        copies = 2 * COPIED_BYTES / _copy_seconds(pool)
+    with Pool(max(threads, 1)) as pool:
+        return Ceilings(products, copies, _launch_seconds(threads, pool))
+
+
+def _product_seconds(dtype: np.dtype[np.generic]) -> float:
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((SIDE, SIDE)).astype(dtype) for _ in range(2))
+    out = np.empty_like(a)
+    return _shortest(lambda: np.matmul(a, b, out=out))
+
+
+def _copy_seconds(pool: Pool) -> float:
+    source = np.ones(COPIED_BYTES, np.uint8)
+    target = np.zeros_like(source)
+
+    def part(thread: int, start: int, stop: int) -> None:
+        target[start:stop] = source[start:stop]
+
+    return _shortest(lambda: pool.split(COPIED_BYTES, part))
+
+
+def _launch_seconds(threads: int, pool: Pool) -> float:
+    """Usual seconds of a relu of one number, by the kernel that programs take.
+
+    The caches are used for something else before each, as they are inside a step.
+    """
+    relu = Call("relu", "f32", (), (0,), ((1, 1),), (1, 1))
+    choice = CpuKernels(threads).choose((relu,)) if threads else None
+    name = f"relu.{choice.variants[0]}" if choice else "relu"
+    out, x = (np.ones((1, 1), np.float32) for _ in range(2))
+    call, others = quiet(bind(name, {}, [out], [x], pool)), np.ones(CACHE_BYTES, np.uint8)
+    return median(_timed(call, TINY_REPEATS, lambda: others.fill(0)))
+
+
+def _shortest(run: Callable[[], object]) -> float:
+    """Seconds of the fastest of several runs."""
+    return min(_timed(run, REPEATS))
+
+
+def _timed(
+    run: Callable[[], object], repeats: int, before: Callable[[], object] = lambda: None
+) -> list[float]:
+    """Seconds of runs, after one that does not count."""
+    run()
+    times = []
+    for _ in range(repeats):
+        before()
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    return times

@@ -1,0 +1,186 @@
+"""What kernels take on this machine: measured on demand, kept in a file, read by the compiler."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from netc.ir.codec import dumps, loads
+from netc.ir.kernels import Call
+from netc_kernels.cpu.threads import Pool
+from netc_kernels.files import write_whole
+from netc_runtime.cpu.bind import bind
+from netc_runtime.cpu.kernels import CpuKernels
+from netc_runtime.io.problems import unwritable
+
+Times = dict[Call, dict[str, float]]
+"""Seconds by call and variant."""
+
+REPEATS, LEAST_SECONDS = 3, 0.3
+"""Every kernel runs at least so often, and on average as long as that."""
+VERSION = 1
+PATIENCE_SECONDS = 10.0
+"""Somebody else changes a table in milliseconds."""
+_NONE = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
+"""What reading a text raises that nobody wrote."""
+
+
+def table_path() -> Path:
+    """Where measured times are kept: `$NETC_CACHE`, or the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("NETC_CACHE") or Path(home) / "netc") / "kernels.json"
+
+
+def machine(threads: int) -> str:
+    """What times depend on besides the call: processor, threads, who makes the kernels."""
+    made = f"numba {version('numba')}, numpy {version('numpy')}"
+    return f"{_processor()}, {threads} threads, {made}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def load_times(threads: int) -> Times:
+    """The times measured on this machine with so many threads; none where nothing was.
+
+    What cannot be read, and what is no measurement, counts for nothing.
+    """
+    times: Times = {}
+    for text, found in kept(table_path(), machine(threads)).items():
+        with suppress(*_NONE):
+            call = loads(text)
+            if isinstance(call, Call):
+                times[call] = _seconds(found)
+    return times
+
+
+def _seconds(times: Mapping[str, Any]) -> dict[str, float]:
+    found = {str(variant): float(seconds) for variant, seconds in times.items()}
+    if not all(0 < seconds < math.inf for seconds in found.values()):
+        raise ValueError("seconds are positive")
+    return found
+
+
+def save_times(threads: int, times: Mapping[Call, Mapping[str, float]]) -> Path:
+    """Add times to the table; the file is replaced whole. Raises DataError (E069)."""
+    path = table_path()
+    try:
+        keep(path, machine(threads), {dumps(c): dict(sorted(t.items())) for c, t in times.items()})
+    except OSError as problem:
+        raise unwritable(path, problem) from None
+    return path
+
+
+def kept(path: Path, of: str) -> dict[str, Any]:
+    """What a table has of a machine; nothing where there is no such table."""
+    return _machines(path).get(of, {})
+
+
+def keep(path: Path, of: str, found: Mapping[str, Any]) -> None:
+    """Add what was measured on a machine to a table; the file is replaced whole.
+
+    What other processes add at the same time stays. Raises OSError where it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(path):
+        machines = _machines(path)
+        machines[of] = {**machines.get(of, {}), **found}
+        text = json.dumps({"version": VERSION, "machines": machines}, indent=1, sort_keys=True)
+        write_whole(path, f"{text}\n".encode())
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep others from changing a table meanwhile.
+
+    Who cannot, or waits too long, goes on without: at worst something is measured again.
+    """
+    with ExitStack() as stack:
+        with suppress(ImportError, OSError):
+            import fcntl  # Windows has none
+
+            file = stack.enter_context(path.with_suffix(".lock").open("ab"))
+            end = time.monotonic() + PATIENCE_SECONDS
+            while time.monotonic() < end:
+                with suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                time.sleep(0.005)
+        yield
+
+
+def _machines(path: Path) -> dict[str, dict[str, Any]]:
+    """What a table has of each machine; nothing of one that is damaged or of another version."""
+    with suppress(OSError, *_NONE):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["version"] == VERSION:
+            return {of: dict(entries) for of, entries in found["machines"].items()}
+    return {}
+
+
+def measure(calls: Iterable[Call], threads: int) -> Iterator[tuple[Call, dict[str, float]]]:
+    """The seconds of every variant of each call, one call after the other.
+
+    Data is random and in memory that was used before. Variants take turns, so that what else the
+    machine does meets all of them; the shortest of several runs counts.
+    """
+    kernels = CpuKernels(threads)
+    # kernels call BLAS from each of their threads, as they do in a run
+    with threadpool_limits(1, "blas"), Pool(threads) as pool:
+        for call in calls:
+            out, inputs = _arrays(call)
+            runs = {v: _bound(kernels, call, v, out, inputs, pool) for v in kernels.variants(call)}
+            yield call, _shortest(runs)
+
+
+def _arrays(call: Call) -> tuple[NDArray[Any], list[NDArray[Any]]]:
+    """A result and operands, images with the channels innermost."""
+    rng = np.random.default_rng(0)
+    filters = {"conv": 1, "conv_dx": 1, "conv_dw": len(call.operands)}.get(call.kernel)
+    made = []
+    for place, (n, *rest) in enumerate((*call.operands, call.result)):
+        is_image = len(rest) == 3 and place != filters
+        stored = (n, *rest[1:], rest[0]) if is_image else (n, *rest)
+        array = rng.standard_normal(stored, dtype=np.float32)
+        made.append(array.transpose(0, 3, 1, 2) if is_image else array)
+    return made[-1], made[:-1]
+
+
+def _bound(
+    kernels: CpuKernels, call: Call, variant: str, out: Any, inputs: Any, pool: Pool
+) -> Callable[[], None]:
+    work = np.zeros(kernels.workspace_bytes(call, variant) // 4 + 16, np.float32)
+    work = work[-work.ctypes.data % 64 // 4 :]
+    return bind(f"{call.kernel}.{variant}", dict(call.attributes), [out, work], inputs, pool)
+
+
+def _shortest(runs: Mapping[str, Callable[[], None]]) -> dict[str, float]:
+    for run in runs.values():
+        run()
+    times = dict.fromkeys(runs, float("inf"))
+    rounds, end = 0, time.perf_counter() + LEAST_SECONDS * len(runs)
+    while rounds < REPEATS or time.perf_counter() < end:
+        rounds += 1
+        for variant, run in runs.items():
+            began = time.perf_counter()
+            run()
+            times[variant] = min(times[variant], time.perf_counter() - began)
+    return times

@@ -1,0 +1,1 @@
+"""What sees that a run has come to a standstill, and says who waits for whom."""
