@@ -8,16 +8,16 @@ import ctypes
 import os
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netc.errors import DeviceError, Diagnostic
-from netc.ir.program import Bundle, Program
+from netc.ir.program import Bundle
 from netc_kernels import cuda
 from netc_runtime.backend import Backend
 from netc_runtime.launch.local import RANK, LocalRanks
 from netc_runtime.launch.mpi import MpiRanks, ask_mpiexec, started_rank, started_ranks
 from netc_runtime.launch.ranks import Ranks
+from netc_runtime.memory import available_bytes, check_memory
 
 _MALLOC_OPTIONS = {-1: 2**28, -2: 2**26, -3: 2**28}
 """glibc's M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD, in bytes."""
@@ -148,42 +148,6 @@ def open_backend(
     _settle(dict(bundle.facts).get("blas_threads", 1))
     assert ranks is None or isinstance(ranks, MpiRanks)
     return CpuBackend(programs, ranks=ranks, threads=max(threads, 1))
-
-
-def check_memory(
-    programs: Sequence[Program], devices: Sequence[int], free: int, where: str
-) -> None:
-    """Raise DeviceError where the devices of this process need more than is free."""
-    needed = sum(max(p.arena_bytes[d] for p in programs) for d in devices)
-    if needed <= free:
-        return
-    worst = max(programs, key=lambda p: p.arena_bytes[devices[0]])
-    sizes = dict.fromkeys(("persistent", "input"), 0)
-    for buffer in worst.buffers:
-        if buffer.device == devices[0] and buffer.kind in sizes:
-            sizes[buffer.kind] += buffer.nbytes
-    rest = worst.arena_bytes[devices[0]] - sum(sizes.values())
-    parts = f"weights and state {_gib(sizes['persistent'])}, inputs {_gib(sizes['input'])}"
-    message = (
-        f"{len(devices)} device{'s' * (len(devices) > 1)} of this process need {_gib(needed)} "
-        f"together, {where} has {_gib(free)} free (device {devices[0]}: {parts}, "
-        f"activations {_gib(rest)})."
-    )
-    hint = "take a smaller batch or more devices, or '--backend null' to predict without memory."
-    raise DeviceError(Diagnostic("E072", message, help=hint))
-
-
-def _gib(nbytes: int) -> str:
-    return f"{nbytes / 2**30:.1f} GiB"
-
-
-def available_bytes() -> int:
-    """Memory that programs may still take, as the system reports it."""
-    with contextlib.suppress(OSError, ValueError), open("/proc/meminfo", encoding="ascii") as file:
-        for line in file:
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _settle(blas_threads: int) -> None:

@@ -19,8 +19,8 @@ import numpy as np
 from llvmlite import ir
 from numba import typeof, types
 
-from netc_kernels.cpu.threads import CALLED, FUNCTION, IDLE, LINE, NEXT, STATE
 from netc_kernels.cpu.vector import build, data, function, inline, intrinsic, kernel
+from netc_kernels.cpu.words import CALLED, FUNCTION, IDLE, LINE, NEXT, STATE
 
 COUNT, GRAIN, ARGUMENTS = FUNCTION + 1, FUNCTION + 2, FUNCTION + 3
 """What stands beside the function's address."""

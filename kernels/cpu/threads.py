@@ -9,20 +9,14 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 
+from netc_kernels.cpu.words import CALLED, IDLE, LINE
+
 Part: TypeAlias = Callable[..., None]
 """Called with (*arguments, thread, start, stop); thread counts from 0 and tells the scratch
 memory. It is a kernel, or a function of Python that calls BLAS or NumPy."""
 
-
 CALLS = 8
 """Ranges for every thread, so that all end at about the same time though some are slower."""
-
-LINE = 8
-"""Words of a line of the cache."""
-STATE, NEXT, FUNCTION = 0, LINE, 2 * LINE
-"""Where the words are by which threads find ranges of a kernel (see `ranges`)."""
-CALLED, IDLE = 3 * LINE, 3 * LINE + 1
-"""Whether Python calls a thread, and whether it sleeps; a line further for the next one."""
 
 
 class Pool:

@@ -35,9 +35,10 @@ from netc.syntax import Call, Network, network_text, parse_file
 from netc.syntax import Options as Settings
 from netc.syntax.network import Recipe
 from netc_kernels import cpu
-from netc_runtime.choose import CUDA_ONLY, available_bytes, check_precision, choose_backend
+from netc_runtime.choose import CUDA_ONLY, check_precision, choose_backend
 from netc_runtime.cpu.kernels import CpuKernels
 from netc_runtime.measure.tuning import load_times
+from netc_runtime.memory import available_bytes
 
 DEFAULT_BATCH = 128
 DEFAULT_STRATEGY = "hybrid"

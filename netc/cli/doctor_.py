@@ -82,7 +82,7 @@ def _guard(look: Callable[[], str]) -> str:
 
 
 def _memory() -> str:
-    from netc_runtime.choose import available_bytes
+    from netc_runtime.memory import available_bytes
 
     return f"{available_bytes() / 2**30:.1f} GiB"
 

@@ -10,11 +10,11 @@ from netc.ir.program import Program
 from netc_kernels import cuda
 from netc_kernels.cuda.conv import vendor
 from netc_kernels.cuda.source import digest
-from netc_runtime.choose import check_memory
 from netc_runtime.cuda.backend import CudaBackend
 from netc_runtime.cuda.kernels import Plans
+from netc_runtime.io.tables import keep, kept, table_path
 from netc_runtime.launch.ranks import Ranks
-from netc_runtime.measure.tuning import keep, kept, table_path
+from netc_runtime.memory import check_memory
 
 
 def open_cuda(

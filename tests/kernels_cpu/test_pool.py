@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netc_kernels.cpu.threads import IDLE, LINE, Pool
+from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import kernel
+from netc_kernels.cpu.words import IDLE, LINE
 
 
 @kernel

@@ -16,8 +16,9 @@ import pytest
 from netc.errors import NetError
 from netc.ir.codec import dumps
 from netc.ir.kernels import Call
-from netc_runtime.measure import tuning
-from netc_runtime.measure.tuning import keep, kept, load_times, machine, save_times, table_path
+from netc_runtime.io import tables
+from netc_runtime.io.tables import keep, kept, table_path
+from netc_runtime.measure.tuning import load_times, machine, save_times
 
 CALL = Call("fc", "f32", (), (0, 1), ((4, 8), (2, 8)), (4, 2))
 OTHER = Call("fc", "f32", (), (0, 1), ((4, 8), (3, 8)), (4, 3))
@@ -41,7 +42,7 @@ def test_what_is_kept_is_found(table: Path) -> None:
 ADDS = """
 import sys
 from pathlib import Path
-from netc_runtime.measure.tuning import keep
+from netc_runtime.io.tables import keep
 path, me = Path(sys.argv[1]), sys.argv[2]
 sys.stdin.readline()
 for i in range(20):
@@ -70,9 +71,9 @@ def test_what_others_add_at_once_stays(table: Path) -> None:
 def test_who_holds_the_table_for_ever_is_not_waited_for(
     table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(tables, "PATIENCE_SECONDS", 0.05)
     table.parent.mkdir()
-    with tuning._alone(table):
+    with tables._alone(table):
         keep(table, "a machine", {"a": "b"})
     assert kept(table, "a machine") == {"a": "b"}
 

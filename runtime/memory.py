@@ -1,0 +1,46 @@
+"""Whether programs fit into memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+
+from netc.errors import DeviceError, Diagnostic
+from netc.ir.program import Program
+
+
+def check_memory(
+    programs: Sequence[Program], devices: Sequence[int], free: int, where: str
+) -> None:
+    """Raise DeviceError where the devices of this process need more than is free."""
+    needed = sum(max(p.arena_bytes[d] for p in programs) for d in devices)
+    if needed <= free:
+        return
+    worst = max(programs, key=lambda p: p.arena_bytes[devices[0]])
+    sizes = dict.fromkeys(("persistent", "input"), 0)
+    for buffer in worst.buffers:
+        if buffer.device == devices[0] and buffer.kind in sizes:
+            sizes[buffer.kind] += buffer.nbytes
+    rest = worst.arena_bytes[devices[0]] - sum(sizes.values())
+    parts = f"weights and state {_gib(sizes['persistent'])}, inputs {_gib(sizes['input'])}"
+    message = (
+        f"{len(devices)} device{'s' * (len(devices) > 1)} of this process need {_gib(needed)} "
+        f"together, {where} has {_gib(free)} free (device {devices[0]}: {parts}, "
+        f"activations {_gib(rest)})."
+    )
+    hint = "take a smaller batch or more devices, or '--backend null' to predict without memory."
+    raise DeviceError(Diagnostic("E072", message, help=hint))
+
+
+def _gib(nbytes: int) -> str:
+    return f"{nbytes / 2**30:.1f} GiB"
+
+
+def available_bytes() -> int:
+    """Memory that programs may still take, as the system reports it."""
+    with contextlib.suppress(OSError, ValueError), open("/proc/meminfo", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
