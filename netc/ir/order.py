@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from netc.ir.program import Instruction, Program
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DeviceOrder:
     """The happens-before relation of one device's instructions, as bit sets.
 

@@ -25,7 +25,7 @@ from netc.ir.program import (
     Program,
     View,
 )
-from netc.ir.types import ITEM_BYTES, Mesh, TensorType, parse_placement
+from netc.ir.types import ITEM_BYTES, Mesh, TensorType, parse_placement, units_of
 
 BUNDLE_VERSION = 3
 DEVICES = 4096
@@ -86,7 +86,7 @@ def parse_type(text: str) -> TensorType:
     """The inverse of `str(type)`; units of one are left out there."""
     found = re.fullmatch(r"(\w+)\[([\d,]*)(?:/([\d,]+))?\]", text)
     assert found, f"not a type: {text}"
-    return TensorType(found[1], _numbers(found[2]), _numbers(found[3] or ""))
+    return TensorType(found[1], _numbers(found[2]), units_of(*_numbers(found[3] or "")))
 
 
 def _numbers(text: str) -> tuple[int, ...]:

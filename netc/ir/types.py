@@ -17,6 +17,11 @@ def summed(dtype: str) -> str:
     return "f32" if dtype == "bf16" else dtype
 
 
+def units_of(*units: int) -> tuple[int, ...]:
+    """Units as types hold them: none where all are ones."""
+    return units if any(unit != 1 for unit in units) else ()
+
+
 @dataclass(frozen=True, slots=True)
 class TensorType:
     """The type of a whole (global) tensor."""
@@ -29,8 +34,7 @@ class TensorType:
     """Shards of dim i end on multiples of units[i]; empty means all ones."""
 
     def __post_init__(self) -> None:
-        if self.units and all(unit == 1 for unit in self.units):
-            object.__setattr__(self, "units", ())
+        assert self.units == units_of(*self.units), "types that are equal look equal"
 
     def unit(self, dim: int) -> int:
         """The granularity of shards along `dim`, in elements."""

@@ -14,7 +14,7 @@ from netc.ir import ops
 from netc.ir.graph import Graph, GraphBuilder, Node
 from netc.ir.ops.base import Op, ShapeError
 from netc.ir.plain import LARGEST
-from netc.ir.types import TensorType, summed
+from netc.ir.types import TensorType, summed, units_of
 from netc.syntax.network import InputSpec, Layer, Network
 
 SCALARS = "scalars"
@@ -172,7 +172,7 @@ class _Builder:
         x = self._flat(x)
         options, features = _options(layer), x.type.shape[1]
         std = math.sqrt(2.0 / features) if options["std"] is None else options["std"]
-        shape, units = (options["filters"], features), (1, x.type.unit(1))
+        shape, units = (options["filters"], features), units_of(1, x.type.unit(1))
         weight = self._parameter(layer, "weight", "kc", shape, std=std, units=units)
         product = self._emit(self._product_name(layer), ops.Fc(), x, self._factor(weight))
         return self._biased(layer, product)
@@ -229,7 +229,7 @@ class _Builder:
 
     def _bn(self, layer: Layer, x: Node) -> Node:
         eps, channels = _options(layer)["eps"], (x.type.shape[1],)
-        units = (x.type.unit(1),)
+        units = units_of(x.type.unit(1))
         gamma = self._parameter(layer, "weight", "k", channels, value=1.0, units=units)
         beta = self._parameter(layer, "bias", "k", channels, value=0.0, units=units)
         type_ = TensorType(summed(self.dtype), channels, units)

@@ -6,7 +6,7 @@ operands as ordinary nodes of the same layer, so that the layer's split applies 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from netc.ir import ops
@@ -268,8 +268,3 @@ RULES: dict[type[Op], Rule] = {
     ops.Concat: _concat,
     ops.Flatten: _flatten,
 }
-
-
-def state_of(graph: Graph) -> Iterable[Node]:
-    """Nodes that persist from step to step: parameters and state."""
-    return (n for n in graph.nodes if isinstance(n.op, ops.Parameter | ops.State))

@@ -29,8 +29,6 @@ from netc.ir.plan import Split
 from netc.ir.types import Mesh, shard_bounds
 from netc.strategies.labels import SCALARS, node_labels
 
-SCHEMES = ("a", "b", "c")
-
 
 @dataclass(frozen=True, slots=True)
 class Round:

@@ -11,7 +11,7 @@ from netc.syntax import ast
 from netc.syntax.lexer import DEPTH_LIMIT, too_deep
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Scope:
     """Where a statement is expanded: the whole network, or one call of a block."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from netc.ir.ops.base import Op, ShapeError, Site, elementwise, letters, same_shape
-from netc.ir.types import TensorType, summed
+from netc.ir.types import TensorType, summed, units_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class BiasDb(Op):
     def infer(self, *operands: TensorType) -> TensorType:
         """K."""
         x = operands[0]
-        return TensorType(summed(x.dtype), (x.shape[1],), (x.unit(1),))
+        return TensorType(summed(x.dtype), (x.shape[1],), units_of(x.unit(1)))
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """Contracts all but the channels."""

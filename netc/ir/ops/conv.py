@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from netc.ir.ops.base import Op, ShapeError, Site
-from netc.ir.types import TensorType
+from netc.ir.types import TensorType, units_of
 
 Pad = tuple[int, int, int, int]
 """Zeros added at top, bottom, left and right."""
@@ -175,7 +175,7 @@ class FcDx(Op):
     def infer(self, *operands: TensorType) -> TensorType:
         """N K and K C give N C."""
         dy, w = operands
-        return TensorType(dy.dtype, (dy.shape[0], w.shape[1]), (1, w.unit(1)))
+        return TensorType(dy.dtype, (dy.shape[0], w.shape[1]), units_of(1, w.unit(1)))
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """The product's labels, permuted."""
@@ -195,7 +195,7 @@ class FcDw(Op):
     def infer(self, *operands: TensorType) -> TensorType:
         """N C and N K give K C."""
         x, dy = operands
-        return TensorType(x.dtype, (dy.shape[1], x.shape[1]), (1, x.unit(1)))
+        return TensorType(x.dtype, (dy.shape[1], x.shape[1]), units_of(1, x.unit(1)))
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """The product's labels, permuted."""

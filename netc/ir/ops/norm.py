@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from netc.ir.ops.base import Op, letters
-from netc.ir.types import TensorType, summed
+from netc.ir.types import TensorType, summed, units_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class _Statistic(Op):
     def infer(self, *operands: TensorType) -> TensorType:
         """K."""
         x = operands[0]
-        return TensorType(summed(x.dtype), (x.shape[1],), (x.unit(1),))
+        return TensorType(summed(x.dtype), (x.shape[1],), units_of(x.unit(1)))
 
 
 @dataclass(frozen=True, slots=True)

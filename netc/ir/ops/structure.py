@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from netc.ir.ops.base import Op, ShapeError, elementwise, image_text, letters, same_shape
-from netc.ir.types import TensorType
+from netc.ir.types import TensorType, units_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Flatten(Op):
     def infer(self, *operands: TensorType) -> TensorType:
         """Shards of the channels keep ending on whole channels."""
         n, c, h, w = operands[0].shape
-        return TensorType(operands[0].dtype, (n, c * h * w), (1, h * w))
+        return TensorType(operands[0].dtype, (n, c * h * w), units_of(1, h * w))
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """Batch and whole channels."""
@@ -133,7 +133,7 @@ class Recut(Op):
 
     def infer(self, *operands: TensorType) -> TensorType:
         """The operand's type with these units."""
-        return TensorType(operands[0].dtype, operands[0].shape, self.units)
+        return TensorType(operands[0].dtype, operands[0].shape, units_of(*self.units))
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """Dimensions whose units stay."""
