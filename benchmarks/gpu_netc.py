@@ -32,8 +32,8 @@ def main() -> None:
     session = open_session(choice, bundle, ranks)
     session.initialize(0)
     rng = np.random.default_rng(0)
-    images = rng.standard_normal((int(batch), *bundle.fact("image")), dtype=np.float32)
-    labels = rng.integers(0, bundle.fact("classes"), int(batch))
+    images = rng.standard_normal((int(batch), *bundle.facts.image), dtype=np.float32)
+    labels = rng.integers(0, bundle.facts.classes, int(batch))
     losses = [
         float(session.step(images, labels, step=n, seed=0, learning_rate=1e-3)["loss"])
         for n in range(WARM_UP)
@@ -42,7 +42,7 @@ def main() -> None:
     speeds = [STEPS * int(batch) / burst(step) for _ in range(BURSTS)]
     session.close()
     if ranks is None or ranks.rank == 0:
-        about = {"netc": __version__, "scheme": bundle.fact("scheme"), "losses": losses}
+        about = {"netc": __version__, "scheme": bundle.facts.scheme, "losses": losses}
         print(json.dumps({**about, "images_per_second": speeds}), flush=True)
     if ranks is not None:
         ranks.close()

@@ -21,8 +21,8 @@ def prepare(case: Case) -> Callable[[], object]:
     session = open_session(backend, bundle, None, training=not case.forward)
     session.initialize(0)
     rng = np.random.default_rng(0)
-    images = rng.standard_normal((case.batch, *bundle.fact("image")), np.float32)
-    labels = rng.integers(0, bundle.fact("classes"), case.batch)
+    images = rng.standard_normal((case.batch, *bundle.facts.image), np.float32)
+    labels = rng.integers(0, bundle.facts.classes, case.batch)
     done = 0
 
     def train() -> None:

@@ -139,15 +139,14 @@ def open_backend(
     if choice.name == "cuda":
         from netc_runtime.cuda.device import open_cuda
 
-        return open_cuda(choice.graph, programs, bundle.fact("precision"), ranks)
+        return open_cuda(choice.graph, programs, bundle.facts.precision, ranks)
     from netc_runtime.cpu.backend import CpuBackend
 
     devices = range(bundle.train.mesh.size) if ranks is None else (ranks.rank,)
     check_memory(programs, devices, available_bytes(), "this machine")
-    threads: int = dict(bundle.facts).get("threads", 0)
-    _settle(dict(bundle.facts).get("blas_threads", 1))
+    _settle(bundle.facts.blas_threads)
     assert ranks is None or isinstance(ranks, MpiRanks)
-    return CpuBackend(programs, ranks=ranks, threads=max(threads, 1))
+    return CpuBackend(programs, ranks=ranks, threads=max(bundle.facts.threads, 1))
 
 
 def _settle(blas_threads: int) -> None:

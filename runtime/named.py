@@ -43,12 +43,12 @@ def problem_of(bundle: Bundle) -> str:
 
 
 def _table(bundle: Bundle) -> Table | None:
-    if bundle.fact("target") == "cpu":
-        return None if cpu.available() else CpuKernels(max(1, bundle.fact("threads")))
+    if bundle.facts.target == "cpu":
+        return None if cpu.available() else CpuKernels(max(1, bundle.facts.threads))
     # Imported here: programs for the CPU need none of it.
     from netc_runtime.cuda.kernels import CudaKernels
 
-    return CudaKernels(bundle.fact("precision"))
+    return CudaKernels(bundle.facts.precision)
 
 
 def _problem(table: Table, program: Program, launch: Launch) -> str:

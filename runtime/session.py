@@ -94,7 +94,7 @@ class Session:
 
         They are read here and not by `evaluate`, which most often has no use for them.
         """
-        name: str = self.bundle.fact("scores")
+        name = self.bundle.facts.scores
         return self._read(self.eval, (name,))[name]
 
     def predict(self, images: Array) -> Array:

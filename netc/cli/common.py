@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,13 +25,11 @@ from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin
 from netc.passes.compile_cost import CompileCost
 from netc.passes.differentiate import Adam, Optimizer, Sgd
-from netc.passes.pipeline import Compiled, Observer, Options, compile_network
+from netc.passes.pipeline import NO_RECIPE, Compiled, Observer, Options, compile_network
 from netc.report import MemoryUse, layer_facts, memory_use
 from netc.strategies.file import MESH_AXES, StrategyFile, read_strategy, write_strategy
 from netc.strategies.fixed import FIXED
-from netc.syntax import Call, Network, network_text, parse_file
-from netc.syntax import Options as Settings
-from netc.syntax.network import Recipe
+from netc.syntax import Call, Network, parse_file
 from netc_kernels import cpu
 from netc_runtime.choose import CUDA_ONLY, check_precision, choose_backend
 from netc_runtime.cpu.kernels import CpuKernels
@@ -47,8 +43,6 @@ SMALL_STEP = 50_000_000
 CUDA_ALIGNMENT_BYTES = 256
 TOLD_SECONDS = 90.0
 """Compiling that takes as long is announced."""
-NO_RECIPE = Call("sgd", (), Settings.of(lr=0.01, momentum=0.9, decay=0.0))
-"""The optimizer of a network whose file names none."""
 
 
 def load_network(options: argparse.Namespace) -> Network:
@@ -100,7 +94,10 @@ class Request:
 
     network: Network
     options: Options
-    facts: Mapping[str, Any]
+    strategy: str
+    """The strategy, or its file, as it was named."""
+    parameters: tuple[tuple[str, str], ...]
+    """What -D says, by name, sorted."""
 
 
 def request(options: argparse.Namespace, images: int | None = None) -> Request:
@@ -129,10 +126,9 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
         optimizer=_optimizer(recipe.optimizer or NO_RECIPE),
         afford=partial(_afford, quiet=options.json),
     )
-    target, known = _target(options, network, chosen)
-    chosen = replace(chosen, target=target)
-    facts = _facts(network, chosen, options.strategy, defines(options.define)) | known
-    return Request(network, chosen, facts)
+    chosen = replace(chosen, target=_target(options, network, chosen))
+    parameters = tuple(sorted(defines(options.define).items()))
+    return Request(network, chosen, options.strategy or DEFAULT_STRATEGY, parameters)
 
 
 def _optimizer(call: Call) -> Optimizer:
@@ -140,10 +136,8 @@ def _optimizer(call: Call) -> Optimizer:
     return Sgd(**told) if call.name == "sgd" else Adam(**told, decoupled=call.name == "adamw")
 
 
-def _target(
-    options: argparse.Namespace, network: Network, chosen: Options
-) -> tuple[Target, dict[str, Any]]:
-    """What the program is compiled for, and what the compiled file says about that."""
+def _target(options: argparse.Namespace, network: Network, chosen: Options) -> Target:
+    """What the program is compiled for."""
     name = target_name(options, chosen.mesh.size)
     if not options.runs:
         check_precision(name, chosen.precision)
@@ -154,10 +148,12 @@ def _target(
 
         kernels = _kernels(options, ("auto", "native", "vendor"), "cuda")
         choose = CudaKernels(chosen.precision, kernels, known_plans()).choose
-        known = {"target": "cuda", "threads": 0, "blas_threads": 0, "kernels": kernels}
         # Rounds hide an exchange behind work that they cut into smaller pieces; between GPUs it is
         # too short for that to pay.
-        return Target("cuda", "nhwc", "nhwc", CUDA_ALIGNMENT_BYTES, choose, scheme="a"), known
+        return Target(
+            "cuda", "nhwc", "nhwc", CUDA_ALIGNMENT_BYTES, choose, scheme="a", kernels=kernels,
+            blas_threads=0,
+        )  # fmt: skip
     _kernels(options, ("auto", "fast", "reference"), "cpu")
     fast = _wants_fast(options, network, chosen)
     cores = max(1, (os.cpu_count() or 1) // chosen.mesh.size)
@@ -166,11 +162,11 @@ def _target(
     # are a tenth of NumPy's time; two threads that meet at each of them halve that at best, and
     # where others want the processor each waits most of the time for the other.
     blas = 1 if threads or _is_small(network, chosen.batch) else cores
-    known = {"target": "cpu", "threads": threads, "blas_threads": blas,
-             "kernels": "fast" if fast else "reference"}  # fmt: skip
+    plain = Target("cpu", kernels="fast" if fast else "reference", blas_threads=blas)
     if not threads:
-        return Target("cpu"), known
-    return Target("cpu", "nhwc", choose=CpuKernels(threads, load_times(threads)).choose), known
+        return plain
+    choose = CpuKernels(threads, load_times(threads)).choose
+    return replace(plain, image_format="nhwc", choose=choose, threads=threads)
 
 
 def target_name(options: argparse.Namespace, devices: int) -> str:
@@ -214,43 +210,6 @@ def load_cluster(options: argparse.Namespace) -> Cluster:
     return read_cluster(find(options.cluster or "local", netc_clusters, ".toml"))
 
 
-def _digest(network: Network) -> str:
-    """What tells networks apart: a hash of the layers as text, whatever the recipe."""
-    text = network_text(replace(network, recipe=Recipe()))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _facts(
-    network: Network, options: Options, strategy: str | None, defined: Mapping[str, str]
-) -> dict[str, Any]:
-    """What the compiled file says about itself; plain values only."""
-    recipe = network.recipe
-    schedule = recipe.schedule
-    data = recipe.data
-    optimizer = recipe.optimizer or NO_RECIPE
-    told = dict(optimizer.kwargs)
-    lr = told.pop("lr")
-    return {
-        "network": network.name,
-        "text": _digest(network),
-        "parameters": tuple(sorted(defined.items())),
-        "batch": options.batch,
-        "mesh": options.mesh.shape,
-        "strategy": strategy or DEFAULT_STRATEGY,
-        "pins": tuple(f"{p.pattern}={p.split}" for p in options.pins),
-        "fc_update": options.fc_update,
-        "precision": options.precision,
-        "optimizer": {"name": optimizer.name, **told},
-        "lr": lr,
-        "schedule": (schedule.name, dict(schedule.kwargs)) if schedule else ("constant", {}),
-        "epochs": recipe.epochs or 1,
-        "seed": recipe.seed,
-        "augment": tuple((c.name, c.args, dict(c.kwargs)) for c in recipe.augment),
-        "data": (data.name, data.args, dict(data.kwargs)) if data else None,
-        "image": network.inputs[0].shape,
-    }
-
-
 def build(
     asked: Request,
     options: argparse.Namespace,
@@ -261,15 +220,12 @@ def build(
 
     Without `training`, evaluation has to fit only.
     """
-    bundle, compiled = compile_network(asked.network, asked.options, asked.facts, observe)
-    facts = dict(bundle.facts)
-    scores = next(port for port in bundle.eval.outputs if port.name == facts["scores"])
-    facts |= {
-        "scheme": compiled.scheme,
-        "classes": scores.shape[1],
-        "torch_names": torch_names(asked.network),
-    }
-    bundle = replace(bundle, facts=tuple(sorted(facts.items())))
+    bundle, compiled = compile_network(asked.network, asked.options, observe)
+    names = torch_names(asked.network)
+    facts = replace(
+        bundle.facts, strategy=asked.strategy, parameters=asked.parameters, torch_names=names
+    )
+    bundle = replace(bundle, facts=facts)
     check_memory(memory_use(bundle.train if training else bundle.eval), asked.options)
     if getattr(options, "save_strategy", None):
         save_strategy(Path(options.save_strategy), asked, compiled)

@@ -74,7 +74,7 @@ def _show_json(asked: Request, compiled: Compiled) -> None:
     uses = memory_use(compiled.program)
     json_line(
         event="result", network=asked.network.name, devices=asked.options.mesh.size,
-        batch=asked.options.batch, strategy=asked.facts["strategy"], scheme=compiled.scheme,
+        batch=asked.options.batch, strategy=asked.strategy, scheme=compiled.scheme,
         notes=list(compiled.notes), instructions=len(compiled.program.instructions),
         sent_bytes=[s for s, _ in sent_bytes(compiled.plan)],
         memory_bytes=[u.peak for u in uses], step_seconds=simulate(compiled.program).seconds,
@@ -103,7 +103,7 @@ def heading(asked: Request, compiled: Compiled) -> str:
     rounds = ", weights updated every round" if chosen.fc_update == "round" else ""
     mesh = shape_text(chosen.mesh.shape)
     return (
-        f"{asked.network.name}: {mesh} devices, strategy {asked.facts['strategy']}{scheme}{rounds}"
+        f"{asked.network.name}: {mesh} devices, strategy {asked.strategy}{scheme}{rounds}"
         f", batch {chosen.batch}, {chosen.precision}\n"
     )
 

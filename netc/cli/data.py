@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import ast
 from pathlib import Path
-from typing import Any
 
 from netc.errors import DataError, Diagnostic, UsageError, clip, escaped
+from netc.ir.facts import Call
 from netc.ir.program import Bundle
 from netc.text import Unreadable, read_text
 from netc_runtime.io.checkpoint import classes_in, meta_of
@@ -15,14 +15,10 @@ from netc_runtime.io.problems import data_error, unreadable
 from netc_runtime.session import image_inputs
 from netc_runtime.train.datasets import Dataset, open_dataset
 
-DataCall = tuple[str, tuple[Any, ...], dict[str, Any]]
-"""A data set's name, arguments and named arguments."""
 
-
-def data_call(options: argparse.Namespace, bundle: Bundle) -> DataCall | None:
+def data_call(options: argparse.Namespace, bundle: Bundle) -> Call | None:
     """The data set that the command names, or else the recipe; None where neither does."""
-    call: DataCall | None = bundle.fact("data")
-    return call if options.data is None else _parse(options.data)
+    return bundle.facts.data if options.data is None else _parse(options.data)
 
 
 def open_data(options: argparse.Namespace, bundle: Bundle) -> Dataset:
@@ -35,7 +31,7 @@ def open_data(options: argparse.Namespace, bundle: Bundle) -> Dataset:
         hint = "name one with '--data', for example --data 'idx(\"folder\")', or in a train block."
         raise data_error("E060", "the network names no data set.", hint)
     names = [port.name for port in image_inputs(bundle)]
-    return open_dataset(*call, bundle.fact("image"), bundle.fact("classes"), names)
+    return open_dataset(*call, bundle.facts.image, bundle.facts.classes, names)
 
 
 def class_names(options: argparse.Namespace, bundle: Bundle, weights: Path) -> tuple[str, ...]:
@@ -44,7 +40,7 @@ def class_names(options: argparse.Namespace, bundle: Bundle, weights: Path) -> t
     They are escaped, fit to be shown. Raises DataError where the file asked for cannot be read
     (E061) or has another number (E067).
     """
-    count: int = bundle.fact("classes")
+    count = bundle.facts.classes
     if options.classes is not None:
         return _names_in(Path(options.classes), count)
     names = classes_in(meta_of(weights))
@@ -76,17 +72,17 @@ def _names_of_data(options: argparse.Namespace, bundle: Bundle) -> tuple[str, ..
         return ()
 
 
-def _parse(text: str) -> DataCall:
+def _parse(text: str) -> Call:
     """A data set as written in a recipe: name("folder", option=value)."""
     try:
         tree = ast.parse(text.strip(), mode="eval").body
         if isinstance(tree, ast.Name):
-            return tree.id, (), {}
+            return Call(tree.id, (), {})
         if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
             args = tuple(ast.literal_eval(a) for a in tree.args)
             named = {k.arg: ast.literal_eval(k.value) for k in tree.keywords if k.arg}
             if len(named) == len(tree.keywords):
-                return tree.func.id, args, named
+                return Call(tree.func.id, args, named)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         pass
     message = f"'--data {clip(text, 80)}' is not a data set."

@@ -71,7 +71,7 @@ def _show(
     images, speed = dataset.test_size, dataset.test_size / found.seconds
     assert found.top_accuracy is not None
     if options.json:
-        json_line(event="result", network=bundle.fact("network"), weights=escaped(str(file)),
+        json_line(event="result", network=bundle.facts.network, weights=escaped(str(file)),
                   test_loss=found.loss, test_accuracy=found.accuracy,
                   top5_accuracy=found.top_accuracy, test_images=images,
                   held_out=dataset.description, seconds=found.seconds,

@@ -81,7 +81,7 @@ def _values(options: argparse.Namespace, network: Network) -> Tensors:
 def _initial(options: argparse.Namespace, network: Network) -> Tensors:
     """What the network's own program of initial values makes."""
     chosen = Options(line_mesh(1), 1, load_cluster(options), strategy="single")
-    bundle, _ = compile_network(network, chosen, {})
+    bundle, _ = compile_network(network, chosen)
     session = open_session(Choice("cpu", "initial values"), bundle, None, training=False)
     session.initialize(network.recipe.seed if options.seed is None else options.seed)
     return session.state()

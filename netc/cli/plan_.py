@@ -17,7 +17,7 @@ def run(options: argparse.Namespace) -> int:
     asked = request(options)
     _, compiled = build(asked, options)
     facts = Facts(
-        strategy=Path(str(asked.facts["strategy"])).stem,
+        strategy=Path(asked.strategy).stem,
         scheme=compiled.scheme,
         cluster=asked.options.cluster.name,
         notes=compiled.notes,

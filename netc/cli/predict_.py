@@ -49,8 +49,8 @@ def _run(
     everyone = ranks or Alone()
     file, names = everyone.share(None if everyone.rank else _weights(options, bundle))
     call = data_call(options, bundle)
-    prepared = preparation(call[0] if call else None, bundle.fact("image"))
-    pixels = prepared.load([Path(image) for image in options.images], bundle.fact("image"))
+    prepared = preparation(call[0] if call else None, bundle.facts.image)
+    pixels = prepared.load([Path(image) for image in options.images], bundle.facts.image)
     everyone.compare({"content of pictures": hashlib.sha256(pixels.tobytes()).hexdigest()})
     with closing(restored_session(options, choice, bundle, ranks, file)) as session:
         found = _probabilities(session, prepared, pixels, file)

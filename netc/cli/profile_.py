@@ -73,7 +73,7 @@ class Profile:
     @property
     def images_per_second(self) -> float:
         """Of all devices."""
-        return float(self.bundle.fact("batch") / self.seconds)
+        return self.bundle.facts.batch / self.seconds
 
     @property
     def other_seconds(self) -> float:
@@ -94,14 +94,14 @@ def _json(
         if not options.launches:
             del values["kernels"]
         json_line(event="launch" if options.launches else "layer", **values)
-    facts, unsaid = dict(profile.bundle.facts), ("layer", "phase", "kernels")
+    facts, unsaid = profile.bundle.facts, ("layer", "phase", "kernels")
     sums = {
         part.phase: {key: value for key, value in asdict(part).items() if key not in unsaid}
         for part in profile.passes
     }
     json_line(
-        event="result", network=facts["network"], batch=facts["batch"],
-        devices=profile.bundle.train.mesh.size, precision=facts["precision"], backend=backend,
+        event="result", network=facts.network, batch=facts.batch,
+        devices=profile.bundle.train.mesh.size, precision=facts.precision, backend=backend,
         step_seconds=profile.seconds, steps=list(profile.timing.steps),
         images_per_second=profile.images_per_second, passes=sums,
         other_seconds=profile.other_seconds, exposed_seconds=profile.timing.exposed_seconds,
@@ -160,10 +160,10 @@ def _percent(share: float) -> str:
 
 def _drawing(profile: Profile, found: Iterable[Part]) -> Scene:
     """The parts below the ceilings."""
-    roof, facts = profile.ceilings, dict(profile.bundle.facts)
+    roof, facts = profile.ceilings, profile.bundle.facts
     tiles = [
-        (facts["target"], f"backend, {facts['precision']}"),
-        (f"{facts['batch']} images", "a step"),
+        (facts.target, f"backend, {facts.precision}"),
+        (f"{facts.batch} images", "a step"),
         (seconds_text(profile.seconds), "a step"),
         (scaled(roof.flops_per_second, "FLOP/s"), "matrix product: the flat roof"),
         (scaled(roof.bytes_per_second, "B/s"), "copy: the slope"),
@@ -175,4 +175,4 @@ def _drawing(profile: Profile, found: Iterable[Part]) -> Scene:
         for p in found if p.moved_bytes
     ]  # fmt: skip
     limits = Roof(roof.flops_per_second, roof.bytes_per_second)
-    return draw_roofline(facts["network"], tiles, points, limits)
+    return draw_roofline(facts.network, tiles, points, limits)

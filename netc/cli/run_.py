@@ -26,6 +26,7 @@ from netc.cli.session import (
     out_folder,
 )
 from netc.errors import Diagnostic, UsageError, escaped
+from netc.ir.facts import plain_facts
 from netc.ir.program import Bundle
 from netc_runtime.choose import Choice, open_backend
 from netc_runtime.io.checkpoint import latest
@@ -61,7 +62,7 @@ def _run(
     training, dataset = _training(options, bundle), open_data(options, bundle)
     all_ = ranks or Alone()
     all_.compare(_agreed(options, training, dataset))
-    steps_in_epoch(dataset, bundle.fact("batch"))
+    steps_in_epoch(dataset, bundle.facts.batch)
     out = out_folder(options, bundle)
     with ExitStack() as held:
         start = None if all_.rank else _start(options, bundle, out)
@@ -141,13 +142,13 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _training(options: argparse.Namespace, bundle: Bundle) -> Training:
-    facts = dict(bundle.facts)
+    facts = bundle.facts
     return Training(
-        epochs=options.epochs or facts["epochs"],
-        seed=facts["seed"] if options.seed is None else options.seed,
-        rate=facts["lr"] if options.lr is None else options.lr,
-        schedule=facts["schedule"],
-        augment=facts["augment"],
+        epochs=options.epochs or facts.epochs,
+        seed=facts.seed if options.seed is None else options.seed,
+        rate=facts.lr if options.lr is None else options.lr,
+        schedule=facts.schedule,
+        augment=facts.augment,
         limit=options.steps,
     )
 
@@ -160,7 +161,8 @@ def _announce(
     differs = changed(begun.meta, trainer.settings) if isinstance(begun, Saved) else {}
     weights = begun.file if isinstance(begun, Given) else None
     if options.json:
-        facts = {k: v for k, v in session.bundle.facts if k not in UNSHOWN_FACTS}
+        facts = plain_facts(session.bundle.facts)
+        facts = {name: value for name, value in facts.items() if name not in UNSHOWN_FACTS}
         given = trainer.training
         facts |= {"epochs": given.epochs, "lr": given.rate, "seed": given.seed}
         json_line(event="start", **facts, backend=dict(session.backend.describe()),
@@ -265,7 +267,7 @@ def _predict(options: argparse.Namespace, bundle: Bundle, choice: Choice) -> int
         json_line(event="result", backend="null", test_accuracy=None, step_seconds=report.seconds,
                   exposed_seconds=report.exposed_seconds, sent_bytes=sent)  # fmt: skip
         return 0
-    speed = dict(bundle.facts)["batch"] / report.seconds
+    speed = bundle.facts.batch / report.seconds
     print(f"backend   null ({choice.reason}): nothing is computed")
     print(f"step      {seconds_text(report.seconds)} predicted, {count(speed)} images/s, "
           f"{seconds_text(report.exposed_seconds)} not computing")  # fmt: skip

@@ -47,9 +47,9 @@ def load_bundle(
         bundle, compiled = build(request(options, images), options, training=training)
         notes = compiled.notes if training else ()
     lacking = cpu.available()
-    if lacking and bundle.fact("kernels") == "fast":
+    if lacking and bundle.facts.kernels == "fast":
         notes += (f"{lacking}, so NumPy's kernels run, which are several times slower.",)
-    elif bundle.fact("threads") and not cpu.compiled():
+    elif bundle.facts.threads and not cpu.compiled():
         notes += ("kernels are compiled for this machine now, once; it may take two minutes.",)
     for text in () if options.json else notes:
         note(text)
@@ -88,8 +88,7 @@ def read_program(path: Path) -> Bundle:
 
 
 def _check_fixed(bundle: Bundle, options: argparse.Namespace) -> None:
-    facts = dict(bundle.facts)
-    mesh = "x".join(map(str, facts["mesh"]))
+    facts = bundle.facts
     asked = {
         "batch": options.batch, "strategy": options.strategy, "scheme": options.scheme,
         "precision": options.precision, "fc_update": options.fc_update, "mesh": options.mesh,
@@ -97,7 +96,11 @@ def _check_fixed(bundle: Bundle, options: argparse.Namespace) -> None:
         "cluster": options.cluster, "save_strategy": options.save_strategy,
         "kernels": options.kernels,
     }  # fmt: skip
-    fixed = facts | {"devices": bundle.train.mesh.size, "mesh": mesh}
+    fixed = {
+        "batch": facts.batch, "strategy": facts.strategy, "scheme": facts.scheme,
+        "precision": facts.precision, "fc_update": facts.fc_update, "kernels": facts.kernels,
+        "mesh": "x".join(map(str, facts.mesh)), "devices": bundle.train.mesh.size,
+    }  # fmt: skip
     problems = []
     for name, value in asked.items():
         if value is not None and value != fixed.get(name):
@@ -114,13 +117,13 @@ def choose(options: argparse.Namespace, bundle: Bundle) -> Choice:
 
     Raises DeviceError where it cannot run here, or another is asked for.
     """
-    target, devices = bundle.fact("target"), bundle.train.mesh.size
+    target, devices = bundle.facts.target, bundle.train.mesh.size
     asked = options.backend or target
     if asked not in (target, "null"):
         message = f"the program was compiled for the {target} backend."
         hint = f"compile it with '--backend {asked}'."
         raise DeviceError(Diagnostic("E071", message, help=hint))
-    precision: str = bundle.fact("precision")
+    precision = bundle.facts.precision
     choice = choose_backend(
         asked, devices, precision, options.share_gpus, graph=not options.no_graph
     )
@@ -186,7 +189,7 @@ def given_weights(options: argparse.Namespace, bundle: Bundle, file: Path) -> Te
 
     Raises DataError or UsageError as `read_weights`.
     """
-    names: dict[str, str] = bundle.fact("torch_names")
+    names = bundle.facts.torch_names
     wanted = {port.name: port.shape for port in bundle.eval.state if port.name in names}
     return read_weights(
         file, wanted, names, options.allow_missing, options.allow_unexpected, teller(options)
@@ -209,8 +212,8 @@ def changes_text(file: Path, differs: Mapping[str, tuple[str, str]]) -> str:
 
 def note_changes(options: argparse.Namespace, bundle: Bundle, file: Path) -> None:
     """Say where a network is no longer the one that a file's weights were trained in."""
-    given = {f"-D {name}": value for name, value in bundle.fact("parameters")}
-    differs = changed(meta_of(file), {"network": bundle.fact("text"), **given})
+    given = {f"-D {name}": value for name, value in bundle.facts.parameters}
+    differs = changed(meta_of(file), {"network": bundle.facts.text, **given})
     known = {name: pair for name, pair in differs.items() if name == "network" or name in given}
     if known and not options.json:
         note(changes_text(file, known))
@@ -224,22 +227,22 @@ def restored_session(
     read = {} if everyone.rank else given_weights(options, bundle, file)
     weights = everyone.share_tensors(read)
     session = open_session(choice, bundle, ranks, training=False)
-    if len(weights) < len(bundle.fact("torch_names")):
-        session.initialize(bundle.fact("seed"))
+    if len(weights) < len(bundle.facts.torch_names):
+        session.initialize(bundle.facts.seed)
     session.restore(weights)
     return session
 
 
 def out_folder(options: argparse.Namespace, bundle: Bundle) -> Path:
     """Where checkpoints are."""
-    return Path(options.out or Path("runs") / bundle.fact("network"))
+    return Path(options.out or Path("runs") / bundle.facts.network)
 
 
 def describe(bundle: Bundle, choice: Choice) -> str:
     """Two lines that say what runs where."""
-    facts = dict(bundle.facts)
-    scheme = f", scheme {facts['scheme']}" if facts["scheme"] else ""
+    facts = bundle.facts
+    scheme = f", scheme {facts.scheme}" if facts.scheme else ""
     devices = bundle.train.mesh.size
     many = f"{devices} device{'s' * (devices > 1)}"
-    how = f"strategy {facts['strategy']}{scheme}, batch {facts['batch']}, {facts['precision']}"
-    return f"network   {facts['network']}: {many}, {how}\nbackend   {choice.name} ({choice.reason})"
+    how = f"strategy {facts.strategy}{scheme}, batch {facts.batch}, {facts.precision}"
+    return f"network   {facts.network}: {many}, {how}\nbackend   {choice.name} ({choice.reason})"

@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
     """Compile, time what could be chosen otherwise, and write the table."""
     options.kernels = options.kernels or "fast"
     asked = request(options)
-    threads: int = asked.facts["threads"]
+    threads = asked.options.target.threads
     if not threads:
         reason = cpu.available() or (
             "'--kernels reference', '--precision fp64' and '--cluster' leave none"
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         return kernels.choose(calls)
 
     target = replace(asked.options.target, choose=choose)
-    compile_network(asked.network, replace(asked.options, target=target), asked.facts)
+    compile_network(asked.network, replace(asked.options, target=target))
     times = {}
     for call, found in measure(seen, threads):
         times[call] = found

@@ -1,94 +1,44 @@
-"""The facts of a bundle: which there are, what each may be, and that the programs agree."""
+"""The facts of a bundle: what its compilation fixed, and what the recipe says of training."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
 
+from netc.ir import plain
 from netc.ir.plain import TextError
-from netc.ir.program import Bundle, Port, Program
 
 Test = Callable[[Any], bool]
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
-"""A word of the language, which also names files."""
-_PROGRAMS = ("init", "train", "eval")
-_THREADS = 1024
+"""Whether a plain value may be a fact."""
+THREADS = 1024
 """Of one device, at most."""
-_DTYPES = {"fp32": {"f32"}, "tf32": {"f32"}, "fp64": {"f64"}, "bf16": {"bf16", "f32"}}
+DTYPES = {"fp32": {"f32"}, "tf32": {"f32"}, "fp64": {"f64"}, "bf16": {"bf16", "f32"}}
 """Floating types of each precision."""
-_TARGETS = {
+TARGETS = {
     "cpu": (("fp32", "fp64"), ("fast", "reference")),
     "cuda": (("fp32", "tf32", "bf16"), ("auto", "native", "vendor")),
 }
 """The precisions and the kinds of kernels of each target."""
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
+"""A word of the language, which also names files."""
 
 
-def check_facts(bundle: Bundle) -> None:
-    """Raise TextError where facts are missing, are not what they may be, or contradict the
-    programs.
-    """
-    facts = dict(bundle.facts)
-    if [name for name, _ in bundle.facts] != sorted(_FACTS):
-        wrong = sorted(facts.keys() ^ _FACTS.keys()) or sorted(facts)
-        raise TextError(f"the facts are not those of a program: {', '.join(wrong[:5])}")
-    for name, test in _FACTS.items():
-        if not test(facts[name]):
-            raise TextError(f"the fact {name} cannot be {facts[name]!r}")
-    precisions, kernels = _TARGETS[facts["target"]]
-    if facts["precision"] not in precisions or facts["kernels"] not in kernels:
-        about = f"precision {facts['precision']} and kernels {facts['kernels']}"
-        raise TextError(f"{about} are not for target {facts['target']}")
-    if facts["mesh"] != bundle.train.mesh.shape:
-        raise TextError(f"the mesh of the programs is not {facts['mesh']}")
-    if not facts["torch_names"].keys() <= {port.name for port in bundle.eval.state}:
-        raise TextError("the fact torch_names names what is no weight")
-    for name, program in zip(_PROGRAMS, (bundle.init, bundle.train, bundle.eval), strict=True):
-        if program.name != f"{facts['network']}.{name}":
-            raise TextError(f"{program.name} is not the program {name} of {facts['network']}")
-        _check_types(program, _DTYPES[facts["precision"]])
-        _check_inputs(program, facts, images=program is not bundle.init)
-    scores = {facts["scores"]: (facts["batch"], facts["classes"])}
-    _check_outputs(bundle.train, {"loss": ()})
-    _check_outputs(bundle.eval, {"loss_sum": (), "correct": (), **scores})
-    if "count" not in {port.name for port in bundle.eval.inputs}:
-        raise TextError("evaluation is not told how many images count")
+class Call(NamedTuple):
+    """A word of a recipe with arguments: a data set, a change of images."""
+
+    name: str
+    args: tuple[Any, ...]
+    """Texts, numbers, true, false or None, as are those with names."""
+    kwargs: Mapping[str, Any]
 
 
-def _check_types(program: Program, floating: set[str]) -> None:
-    for b in program.buffers:
-        if b.dtype not in {"i64", "u8", *floating}:
-            raise TextError(f"{program.name}: {b.name} is of {b.dtype}")
+class Setting(NamedTuple):
+    """A word of a recipe with named arguments only: an optimizer, a schedule."""
 
-
-def _check_inputs(program: Program, facts: Mapping[str, Any], images: bool) -> None:
-    """Every input is one that the runtime knows how to fill; with `images` they are among them."""
-    batch = (facts["batch"],)
-    known = {"seed": (), "step": (), "count": (), "lr": (), "labels": batch}
-    found = [port for port in program.inputs if len(port.shape) == 4]
-    for port in program.inputs:
-        shape = (*batch, *port.shape[1:]) if port in found else known.get(port.name)
-        whole = port.name in known and port.name != "lr"
-        if port.shape != shape or (port.dtype == "i64") != whole:
-            raise TextError(f"{program.name}: no input is {_shown(port)}")
-    labelled = any(port.name == "labels" for port in program.inputs)
-    # How many inputs are filled is for data sets to say.
-    shapes = [port.shape[1:] for port in found]
-    if (facts["image"] in shapes, bool(shapes), labelled) != (images, images, images):
-        raise TextError(f"{program.name}: its images are {shapes}")
-
-
-def _check_outputs(program: Program, wanted: Mapping[str, tuple[int, ...]]) -> None:
-    ports = {port.name: port for port in program.outputs}
-    for name, shape in wanted.items():
-        if name not in ports:
-            raise TextError(f"{program.name}: it does not put out {name}")
-        if ports[name].shape != shape or ports[name].dtype == "i64":
-            raise TextError(f"{program.name}: it puts out {_shown(ports[name])}")
-
-
-def _shown(port: Port) -> str:
-    return f"{port.name} {port.dtype}{list(port.shape)}"
+    name: str
+    kwargs: Mapping[str, Any]
 
 
 def _word(*known: str) -> Test:
@@ -121,9 +71,12 @@ def _scalar(value: Any) -> bool:
 
 
 def _call(value: Any) -> bool:
-    """A word with its arguments and its named arguments."""
     right = type(value) is tuple and len(value) == 3 and _text(value[0])
     return right and _several(_scalar)(value[1]) and _named(value[2])
+
+
+def _optimizer(value: Any) -> bool:
+    return _named(value) and _word("sgd", "adam", "adamw")(value.get("name"))
 
 
 def _schedule(value: Any) -> bool:
@@ -134,32 +87,120 @@ def _names(value: Any) -> bool:
     return type(value) is dict and all(map(_text, value.values()))
 
 
+def _fact(test: Test, make: Callable[[Any], Any] = lambda value: value) -> Mapping[str, Any]:
+    """How a fact is read: the test of its plain value, and what makes a fact of that."""
+    return {"test": test, "make": make}
+
+
 _SIZE = _whole(1, 2**31 - 1)
-_FACTS: Mapping[str, Test] = {
-    "augment": _several(_call),
-    "batch": _SIZE,
-    "blas_threads": _whole(0, _THREADS),
-    "classes": _SIZE,
-    "data": lambda value: value is None or _call(value),
-    "epochs": _SIZE,
-    "fc_update": _word("step", "round"),
-    "image": _several(_SIZE, 3),
-    "kernels": _word("fast", "reference", "auto", "native", "vendor"),
-    "lr": lambda value: type(value) in (int, float) and value >= 0,
-    "mesh": _several(_SIZE),
-    "network": lambda value: type(value) is str and _NAME.fullmatch(value) is not None,
-    "optimizer": lambda value: _named(value) and _word("sgd", "adam", "adamw")(value.get("name")),
-    "parameters": _several(_several(_text, 2)),
-    "pins": _several(_text),
-    "precision": _word(*_DTYPES),
-    "schedule": _schedule,
-    "scheme": _word("", "a", "b", "c"),
-    "scores": _text,
-    "seed": _whole(0, 2**63 - 1),
-    "strategy": _text,
-    "target": _word(*_TARGETS),
-    "text": _text,
-    "threads": _whole(0, _THREADS),
-    "torch_names": _names,
-}
-"""Every fact, and what it may be."""
+_CALLS = _fact(_several(_call), lambda value: tuple(Call(*each) for each in value))
+_DATA = _fact(
+    lambda value: value is None or _call(value),
+    lambda value: None if value is None else Call(*value),
+)
+_KERNELS = _fact(_word(*(word for _, kernels in TARGETS.values() for word in kernels)))
+_RATE = _fact(lambda value: type(value) in (int, float) and value >= 0)
+_NETWORK = _fact(lambda value: type(value) is str and _NAME.fullmatch(value) is not None)
+_OPTIMIZER = _fact(
+    _optimizer,
+    lambda value: Setting(value["name"], {k: v for k, v in value.items() if k != "name"}),
+)
+_SCHEDULE = _fact(_schedule, lambda value: Setting(*value))
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is fixed in a bundle, and the recipe of training, which a run may overrule.
+
+    Fields are in the order of their names, as they are printed. Whole numbers without a range of
+    their own are from 1 to 2^31 - 1.
+    """
+
+    augment: tuple[Call, ...] = field(metadata=_CALLS)
+    """The recipe's changes of training images, in order."""
+    batch: int = field(metadata=_fact(_SIZE))
+    """Images of a step, over all devices."""
+    blas_threads: int = field(metadata=_fact(_whole(0, THREADS)))
+    """Threads of NumPy's BLAS on the CPU, 1 to 1024; 0 on GPUs."""
+    classes: int = field(metadata=_fact(_SIZE))
+    """How many classes have a score."""
+    data: Call | None = field(metadata=_DATA)
+    """The recipe's data set, None where it names none."""
+    epochs: int = field(metadata=_fact(_SIZE))
+    """The recipe's passes over the data."""
+    fc_update: str = field(metadata=_fact(_word("step", "round")))
+    """When fully connected weights are updated: after every step, or in every round of it."""
+    image: tuple[int, int, int] = field(metadata=_fact(_several(_SIZE, 3)))
+    """Channels, height and width of the first input."""
+    kernels: str = field(metadata=_KERNELS)
+    """What computes: fast or reference on the CPU; auto, native or vendor on GPUs."""
+    lr: float = field(metadata=_RATE)
+    """The recipe's base learning rate, 0 or more."""
+    mesh: tuple[int, ...] = field(metadata=_fact(_several(_SIZE)))
+    """Devices along each axis."""
+    network: str = field(metadata=_NETWORK)
+    """The network's name: a word of the language."""
+    optimizer: Setting = field(metadata=_OPTIMIZER)
+    """sgd, adam or adamw, and what it is told besides the rate."""
+    parameters: tuple[tuple[str, str], ...] = field(metadata=_fact(_several(_several(_text, 2))))
+    """The network's parameters that the command gave, by name, sorted."""
+    pins: tuple[str, ...] = field(metadata=_fact(_several(_text)))
+    """Splits of layers that were asked for, as "pattern=split"."""
+    precision: str = field(metadata=_fact(_word(*DTYPES)))
+    """fp32, tf32, fp64 or bf16."""
+    schedule: Setting = field(metadata=_SCHEDULE)
+    """How the learning rate changes."""
+    scheme: str = field(metadata=_fact(_word("", "a", "b", "c")))
+    """The exchange scheme in force; empty where nothing is exchanged in rounds."""
+    scores: str = field(metadata=_fact(_text))
+    """The output of `Bundle.eval` that has the class scores."""
+    seed: int = field(metadata=_fact(_whole(0, 2**63 - 1)))
+    """The recipe's key of every random number, 0 to 2^63 - 1."""
+    strategy: str = field(metadata=_fact(_text))
+    """The strategy, or its file, as it was named."""
+    target: str = field(metadata=_fact(_word(*TARGETS)))
+    """The backend that it is compiled for: cpu or cuda."""
+    text: str = field(metadata=_fact(_text))
+    """A hash of the network's layers, whatever its recipe."""
+    threads: int = field(metadata=_fact(_whole(0, THREADS)))
+    """Threads of fast CPU kernels, on each device; 0 where others run."""
+    torch_names: Mapping[str, str] = field(metadata=_fact(_names))
+    """Weights and running statistics by name, and what torchvision calls them."""
+
+
+def plain_facts(facts: Facts) -> dict[str, Any]:
+    """Facts as plain values by name: what files and JSON say."""
+    return {f.name: getattr(facts, f.name) for f in fields(facts)} | {
+        "augment": tuple(map(tuple, facts.augment)),
+        "data": None if facts.data is None else tuple(facts.data),
+        "optimizer": {"name": facts.optimizer.name, **facts.optimizer.kwargs},
+        "schedule": tuple(facts.schedule),
+    }
+
+
+def read_facts(pairs: Iterable[tuple[str, Any]]) -> Facts:
+    """The facts that names and plain values stand for: the inverse of `plain_facts`.
+
+    Raises TextError where some are missing, or are not what they may be.
+    """
+    told = list(pairs)
+    found, known = dict(told), {f.name: f for f in fields(Facts)}
+    if [name for name, _ in told] != list(known):
+        wrong = sorted(found.keys() ^ known.keys()) or sorted(found)
+        raise TextError(f"the facts are not those of a program: {', '.join(wrong[:5])}")
+    for name, value in found.items():
+        if not known[name].metadata["test"](value):
+            raise TextError(f"the fact {name} cannot be {value!r}")
+    return Facts(**{name: known[name].metadata["make"](value) for name, value in found.items()})
+
+
+def read_fact(line: str) -> tuple[str, Any]:
+    """The name and the plain value of a line of a file."""
+    words = line.split(" ", 2)
+    if len(words) != 3 or words[0] != "fact":
+        raise TextError("not a fact")
+    value = plain.loads(words[2])
+    try:
+        return words[1], plain.plain(value)
+    except TextError as problem:
+        raise TextError(f"{words[1]}: {problem}") from None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from netc.ir.facts import check_facts
+from collections.abc import Mapping
+
+from netc.ir.facts import DTYPES, TARGETS, Facts
 from netc.ir.plain import TextError
-from netc.ir.program import Bundle
+from netc.ir.program import Bundle, Port, Program
 from netc.ir.text import parse_bundle
 from netc.ir.verify import VerifyError, verify_bundle
+
+_PROGRAMS = ("init", "train", "eval")
 
 
 def read_bundle(content: bytes) -> Bundle:
@@ -26,3 +30,62 @@ def read_bundle(content: bytes) -> Bundle:
     except VerifyError as problem:
         raise TextError(str(problem)) from None
     return bundle
+
+
+def check_facts(bundle: Bundle) -> None:
+    """Raise TextError where the facts contradict each other or the programs."""
+    facts = bundle.facts
+    precisions, kernels = TARGETS[facts.target]
+    if facts.precision not in precisions or facts.kernels not in kernels:
+        about = f"precision {facts.precision} and kernels {facts.kernels}"
+        raise TextError(f"{about} are not for target {facts.target}")
+    if facts.mesh != bundle.train.mesh.shape:
+        raise TextError(f"the mesh of the programs is not {facts.mesh}")
+    if not facts.torch_names.keys() <= {port.name for port in bundle.eval.state}:
+        raise TextError("the fact torch_names names what is no weight")
+    for name, program in zip(_PROGRAMS, (bundle.init, bundle.train, bundle.eval), strict=True):
+        if program.name != f"{facts.network}.{name}":
+            raise TextError(f"{program.name} is not the program {name} of {facts.network}")
+        _check_types(program, DTYPES[facts.precision])
+        _check_inputs(program, facts, images=program is not bundle.init)
+    _check_outputs(bundle.train, {"loss": ()})
+    scores = {facts.scores: (facts.batch, facts.classes)}
+    _check_outputs(bundle.eval, {"loss_sum": (), "correct": (), **scores})
+    if "count" not in {port.name for port in bundle.eval.inputs}:
+        raise TextError("evaluation is not told how many images count")
+
+
+def _check_types(program: Program, floating: set[str]) -> None:
+    for b in program.buffers:
+        if b.dtype not in {"i64", "u8", *floating}:
+            raise TextError(f"{program.name}: {b.name} is of {b.dtype}")
+
+
+def _check_inputs(program: Program, facts: Facts, images: bool) -> None:
+    """Every input is one that the runtime knows how to fill; with `images` they are among them."""
+    batch = (facts.batch,)
+    known = {"seed": (), "step": (), "count": (), "lr": (), "labels": batch}
+    found = [port for port in program.inputs if len(port.shape) == 4]
+    for port in program.inputs:
+        shape = (*batch, *port.shape[1:]) if port in found else known.get(port.name)
+        whole = port.name in known and port.name != "lr"
+        if port.shape != shape or (port.dtype == "i64") != whole:
+            raise TextError(f"{program.name}: no input is {_shown(port)}")
+    labelled = any(port.name == "labels" for port in program.inputs)
+    # How many inputs are filled is for data sets to say.
+    shapes = [port.shape[1:] for port in found]
+    if (facts.image in shapes, bool(shapes), labelled) != (images, images, images):
+        raise TextError(f"{program.name}: its images are {shapes}")
+
+
+def _check_outputs(program: Program, wanted: Mapping[str, tuple[int, ...]]) -> None:
+    ports = {port.name: port for port in program.outputs}
+    for name, shape in wanted.items():
+        if name not in ports:
+            raise TextError(f"{program.name}: it does not put out {name}")
+        if ports[name].shape != shape or ports[name].dtype == "i64":
+            raise TextError(f"{program.name}: it puts out {_shown(ports[name])}")
+
+
+def _shown(port: Port) -> str:
+    return f"{port.name} {port.dtype}{list(port.shape)}"

@@ -8,6 +8,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+from netc.ir.facts import Facts
 from netc.ir.types import Mesh
 
 STREAMS = ("compute", "exchange", "return", "inner", "gradient")
@@ -240,10 +241,5 @@ class Bundle:
     """One step: forward, backward, update."""
     eval: Program
     """One batch, forward only, with masked loss, count of right answers, and class scores."""
-    facts: tuple[tuple[str, Any], ...]
-    """What is fixed (network, batch, devices, strategy, precision, optimizer, scheme), the name of
-    the class scores, and the recipe of training: plain values by name."""
-
-    def fact(self, name: str) -> Any:
-        """One of `facts`."""
-        return dict(self.facts)[name]
+    facts: Facts
+    """What is fixed, and the recipe of training."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from netc.ir import plain
 from netc.ir.codec import dumps, encoder, loads, op_text, parse_op, without_blanks
+from netc.ir.facts import plain_facts, read_fact, read_facts
 from netc.ir.graph import Graph, Node
 from netc.ir.plain import Reader, TextError
 from netc.ir.plan import Plan
@@ -293,7 +294,7 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
 def bundle_text(bundle: Bundle) -> str:
     """The one file the runtime needs: facts, then the three programs."""
     lines = [f"netc bundle {BUNDLE_VERSION}"]
-    lines += [f"fact {name} {dumps(value)}" for name, value in bundle.facts]
+    lines += [f"fact {name} {dumps(value)}" for name, value in plain_facts(bundle.facts).items()]
     programs = (program_text(p) for p in (bundle.init, bundle.train, bundle.eval))
     return "\n".join(lines) + "\n" + "".join(programs)
 
@@ -309,16 +310,9 @@ def parse_bundle(text: str) -> Bundle:
     heads = [number for number, line in enumerate(lines) if line.startswith("program ")]
     if len(heads) != 3 or lines.pop():
         raise TextError("the compiled program is incomplete")
-    facts = tuple(_read_line(n + 1, lines[n], _fact) for n in range(1, heads[0]))
+    facts = read_facts(_read_line(n + 1, lines[n], read_fact) for n in range(1, heads[0]))
     ends = (*heads[1:], len(lines))
     init, train, evaluate = (
         _parse_program(lines[start:end], start + 1) for start, end in zip(heads, ends, strict=True)
     )
     return Bundle(init, train, evaluate, facts)
-
-
-def _fact(line: str) -> tuple[str, Any]:
-    words = line.split(" ", 2)
-    if len(words) != 3 or words[0] != "fact":
-        raise TextError("not a fact")
-    return words[1], _field(words[1], plain.plain, plain.loads(words[2]))

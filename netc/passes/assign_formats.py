@@ -27,6 +27,12 @@ class Target:
     """The kernels that compute a launch."""
     scheme: str = "b"
     """How devices usually exchange what layers split by the batch hand to others."""
+    kernels: str = "reference"
+    """What kind of kernels that is: `Facts.kernels`."""
+    threads: int = 0
+    """Of a device, for fast CPU kernels."""
+    blas_threads: int = 1
+    """Of NumPy's BLAS."""
 
 
 def assign_formats(plan: Plan, target: Target) -> Plan:

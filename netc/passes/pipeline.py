@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from netc.cost import Cluster
 from netc.errors import Diagnostic, PlanError, UsageError
+from netc.ir import facts
+from netc.ir.facts import Facts, Setting
 from netc.ir.graph import Graph
 from netc.ir.plan import Plan, Split
 from netc.ir.program import Bundle, Program
@@ -30,7 +32,8 @@ from netc.passes.insert_comm import insert_comm
 from netc.passes.insert_waits import insert_waits
 from netc.passes.plan_memory import persistent_layout, plan_memory
 from netc.passes.split_rounds import has_boundary, split_rounds, why_not_rounds
-from netc.syntax.network import Network
+from netc.syntax import Call, Network, Recipe, network_text
+from netc.syntax import Options as Settings
 
 PASSES = (
     "build-graph",
@@ -50,6 +53,8 @@ PASSES = (
 )
 """The passes in order; `--print-after` names them."""
 
+NO_RECIPE = Call("sgd", (), Settings.of(lr=0.01, momentum=0.9, decay=0.0))
+"""The optimizer of a network whose file names none."""
 Observer = Callable[[str, Callable[[], str]], None]
 """Called with a pass's name and what prints its result."""
 
@@ -94,14 +99,10 @@ class Compiled:
 
 
 def compile_network(
-    network: Network,
-    options: Options,
-    facts: Mapping[str, Any],
-    observe: Observer = lambda name, printed: None,
+    network: Network, options: Options, observe: Observer = lambda name, printed: None
 ) -> tuple[Bundle, Compiled]:
     """All programs of a network, with the values behind the training program.
 
-    The name of the class scores among the results of `Bundle.eval` joins the `facts`, as "scores".
     Every pass is followed by its verifier. Raises NetError for what the user has to change.
     """
     trained = lower_training(network, options, observe)
@@ -116,10 +117,55 @@ def compile_network(
     layout = persistent_layout(programs, options.mesh.size, alignment)
     init, train, evaluate = (plan_memory(p, layout, alignment) for p in programs)
     observe("plan-memory", lambda: program_text(train))
-    known = {**facts, "scores": graph.outputs[2]}
-    bundle = Bundle(init, train, evaluate, tuple(sorted(known.items())))
+    bundle = Bundle(init, train, evaluate, _facts(network, options, graph, trained.scheme))
     verify_bundle(bundle)
     return bundle, replace(trained, program=train)
+
+
+def _facts(network: Network, options: Options, graph: Graph, scheme: str) -> Facts:
+    """What the network, its evaluation graph and the options fix."""
+    recipe, target, scores = network.recipe, options.target, graph.outputs[2]
+    optimizer = recipe.optimizer or NO_RECIPE
+    told = dict(optimizer.kwargs)
+    schedule = recipe.schedule or Call("constant")
+    channels, height, width = network.inputs[0].shape
+    return Facts(
+        augment=tuple(_call(each) for each in recipe.augment),
+        batch=options.batch,
+        blas_threads=target.blas_threads,
+        classes=graph[scores].type.shape[1],
+        data=_call(recipe.data) if recipe.data else None,
+        epochs=recipe.epochs or 1,
+        fc_update=options.fc_update,
+        image=(channels, height, width),
+        kernels=target.kernels,
+        lr=told.pop("lr"),
+        mesh=options.mesh.shape,
+        network=network.name,
+        optimizer=Setting(optimizer.name, told),
+        parameters=(),
+        pins=tuple(f"{p.pattern}={p.split}" for p in options.pins),
+        precision=options.precision,
+        schedule=Setting(schedule.name, dict(schedule.kwargs)),
+        scheme=scheme,
+        scores=scores,
+        seed=recipe.seed,
+        strategy=options.strategy,
+        target=target.name,
+        text=_digest(network),
+        threads=target.threads,
+        torch_names={},
+    )
+
+
+def _call(call: Call) -> facts.Call:
+    return facts.Call(call.name, call.args, dict(call.kwargs))
+
+
+def _digest(network: Network) -> str:
+    """What tells networks apart: a hash of the layers as text, whatever the recipe."""
+    text = network_text(replace(network, recipe=Recipe()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def lower_training(

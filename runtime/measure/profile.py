@@ -37,8 +37,8 @@ def measure_step(session: Session, steps: int) -> Timing:
     bundle = session.bundle
     session.initialize(0)
     rng = np.random.default_rng(0)
-    images = rng.standard_normal((session.batch, *bundle.fact("image"))).astype(session.dtype)
-    labels = rng.integers(bundle.fact("classes"), size=session.batch)
+    images = rng.standard_normal((session.batch, *bundle.facts.image)).astype(session.dtype)
+    labels = rng.integers(bundle.facts.classes, size=session.batch)
     for step in range(WARM_UP):
         session.step(images, labels, step=step, seed=0, learning_rate=0.0)
     return session.train.measure(steps)
@@ -46,12 +46,12 @@ def measure_step(session: Session, steps: int) -> Timing:
 
 def measure_ceilings(bundle: Bundle) -> Ceilings:
     """What one device of the backend that a bundle was compiled for reaches, alone."""
-    if bundle.fact("target") == "cuda":
+    if bundle.facts.target == "cuda":
         from netc_runtime.cuda.timing import gpu_ceilings
 
-        return gpu_ceilings(bundle.fact("precision"))
+        return gpu_ceilings(bundle.facts.precision)
     cores = max(1, (os.cpu_count() or 1) // bundle.train.mesh.size)
-    return _cpu_ceilings(bundle.fact("precision"), cores, bundle.fact("threads"))
+    return _cpu_ceilings(bundle.facts.precision, cores, bundle.facts.threads)
 
 
 def _cpu_ceilings(precision: str, cores: int, threads: int) -> Ceilings:

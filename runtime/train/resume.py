@@ -42,7 +42,7 @@ def continued(saved: Saved, dataset: Dataset, batch: int, seed: int, session: Se
     Raises DataError (E068) where the checkpoint is another network's, another training's, or of
     other classes, or where its place within an epoch is none of this run's.
     """
-    position, file, network = saved.position, saved.file, session.bundle.fact("network")
+    position, file, network = saved.position, saved.file, session.bundle.facts.network
     if (position.network, position.seed) != (network, seed):
         found = f"network '{position.network}' with seed {position.seed}"
         message = f"'{file}' is of {found}, this training is of '{network}' with seed {seed}."

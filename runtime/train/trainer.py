@@ -71,7 +71,7 @@ class Trainer:
         """Of several processes, which are `ranks`, only one has a `folder` for what is saved."""
         self.ranks, self.folder = ranks or Alone(), folder
         self.session, self.dataset, self.training = session, dataset, training
-        self.network: str = session.bundle.fact("network")
+        self.network = session.bundle.facts.network
         self.batch = session.batch
         self.rows = session.rows()
         self.steps_per_epoch = steps_in_epoch(dataset, self.batch)
@@ -101,22 +101,21 @@ class Trainer:
     @property
     def settings(self) -> dict[str, str]:
         """What this training was told, by name: what a checkpoint of it says."""
-        facts, training = dict(self.session.bundle.facts), self.training
-        optimizer = dict(facts["optimizer"])
+        facts, training = self.session.bundle.facts, self.training
         told = {
             "batch": str(self.batch),
-            "classes": str(facts["classes"]),
+            "classes": str(facts.classes),
             "data set": self.dataset.description,
             "epochs": str(training.epochs),
             "lr": str(training.rate),
-            "network": facts["text"],
+            "network": facts.text,
             "schedule": _call(*training.schedule),
             "augment": " ".join(
                 _call(name, kwargs, args) for name, args, kwargs in training.augment
             ),
-            "optimizer": _call(optimizer.pop("name"), optimizer),
+            "optimizer": _call(*facts.optimizer),
         }
-        return told | {f"-D {name}": value for name, value in facts["parameters"]}
+        return told | {f"-D {name}": value for name, value in facts.parameters}
 
     def initialize(self, weights: Mapping[str, Array] | None = None) -> None:
         """Fresh weights and statistics, but for those given; the optimizer's state is zero."""

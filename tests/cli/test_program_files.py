@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from netc.cli.main import main
+from netc.ir.facts import plain_facts, read_facts
 from netc.ir.load import read_bundle
 from netc.ir.plain import TextError
 from netc.ir.text import bundle_text
@@ -115,6 +116,17 @@ def test_what_is_no_program(one: str, pattern: str, new: str, why: str) -> None:
 )
 def test_facts_are_complete_and_bounded(one: str, pattern: str, new: str, why: str) -> None:
     refused(one, pattern, new, why)
+
+
+def test_every_fact_is_named_and_tested(one: str) -> None:
+    facts = read_bundle(one.encode()).facts
+    told = plain_facts(facts)
+    assert list(told) == sorted(told)
+    assert read_facts(told.items()) == facts
+    for name in told:
+        for wrong in ([], -1.5, ("", 1)):
+            with pytest.raises(TextError, match=f"the fact {name} cannot be"):
+                read_facts((told | {name: wrong}).items())
 
 
 TRAIN = r"(program small\.train[\s\S]*?)"

@@ -65,7 +65,7 @@ def options(network: Network, mesh: Mesh | int, batch: int, **changes: Any) -> O
 
 
 def compiled(network: Network, chosen: Options) -> tuple[Bundle, Compiled]:
-    return compile_network(network, chosen, {"network": network.name})
+    return compile_network(network, chosen)
 
 
 def compile_case(case: Case) -> tuple[Bundle, Compiled]:

@@ -181,16 +181,16 @@ def _compiled(network: str, options: str) -> Bundle:
 
 def _results(bundle: Bundle) -> dict[str, Any]:
     """What two steps and an evaluation leave."""
-    facts, rng = dict(bundle.facts), np.random.default_rng(1)
+    facts, rng = bundle.facts, np.random.default_rng(1)
     session = Session(bundle, open_backend(Choice("cpu", "as asked"), bundle))
-    session.initialize(facts["seed"])
-    images = rng.standard_normal((session.batch, *facts["image"])).astype(session.dtype)
-    labels = rng.integers(0, min(facts["classes"], 5), session.batch)
+    session.initialize(facts.seed)
+    images = rng.standard_normal((session.batch, *facts.image)).astype(session.dtype)
+    labels = rng.integers(0, min(facts.classes, 5), session.batch)
     found: dict[str, Any] = {}
     for step in range(2):
-        rate = learning_rate(facts["schedule"], facts["lr"], step, 1, 2)
-        moved = augment(images, np.arange(len(images)), facts["seed"], 0, facts["augment"])
-        out = session.step(moved, labels, step=step, seed=facts["seed"], learning_rate=rate)
+        rate = learning_rate(facts.schedule, facts.lr, step, 1, 2)
+        moved = augment(images, np.arange(len(images)), facts.seed, 0, facts.augment)
+        out = session.step(moved, labels, step=step, seed=facts.seed, learning_rate=rate)
         found |= {f"{name} at {step}": value for name, value in out.items()}
     found |= session.state()
     found["evaluated"] = np.asarray(session.evaluate(images, labels, session.batch - 1))

@@ -77,7 +77,7 @@ def _read(rng: np.random.Generator, text: str) -> str:
         return "graph"
     mesh = line_mesh(int(rng.integers(1, 4)))
     options = Options(mesh, int(rng.integers(1, 9)), CLUSTER, str(rng.choice(list(FIXED))))
-    compile_network(network, options, {})
+    compile_network(network, options)
     return "program"
 
 

@@ -77,7 +77,7 @@ def _strategy(path: Path) -> str:
 def _cluster(path: Path) -> str:
     cluster = read_cluster(path)
     options = Options(Mesh((2,), ("d",)), 4, cluster)
-    _, compiled = compile_network(NETWORK, options, {})
+    _, compiled = compile_network(NETWORK, options)
     seconds = simulate(compiled.program).seconds
     assert math.isfinite(seconds) and seconds > 0, seconds
     return "fine"

@@ -178,7 +178,7 @@ def _bundle(
     options = Options(
         line_mesh(devices), case.batch, cluster, strategy, precision=precision, fetch=fetch
     )
-    return compile_network(case.network(), options, {})[0]
+    return compile_network(case.network(), options)[0]
 
 
 def norm(x: Array | float) -> float:

@@ -53,7 +53,7 @@ def images(net: Network, seed: int = 1) -> Array:
 
 def scores_of_netc(net: Network, values: dict[str, Array], x: Array) -> Array:
     """The class scores by netc's own program for evaluation."""
-    bundle, _ = compile_network(net, Options(line_mesh(1), BATCH, CLUSTER, "single"), {})
+    bundle, _ = compile_network(net, Options(line_mesh(1), BATCH, CLUSTER, "single"))
     session = Session(bundle, CpuBackend([bundle.init, bundle.eval], poison=True), training=False)
     session.restore(values)
     return np.array(session.predict(x))

@@ -54,7 +54,7 @@ def session(name, strategy, scheme, devices):
                       precision="fp64", optimizer=Sgd(0.9, 5e-4))  # fmt: skip
     graph = build_graph(network(name), BATCH)
     fetch = tuple(f"{n.name}.grad" for n in graph.nodes if isinstance(n.op, Parameter))
-    bundle, _ = compile_network(network(name), replace(options, fetch=fetch), {})
+    bundle, _ = compile_network(network(name), replace(options, fetch=fetch))
     return Session(bundle, CpuBackend([bundle.init, bundle.train, bundle.eval]))
 
 

@@ -39,7 +39,7 @@ def said(case: str) -> str:
     options = {"strategy": "data"} | chosen
     try:
         network = parse_text(HEAD + body, "t.net")
-        compile_network(network, Options(mesh, 8, CLUSTER, pins=pins, **options), {})
+        compile_network(network, Options(mesh, 8, CLUSTER, pins=pins, **options))
     except NetError as error:
         return "\n".join([*head, f"exit code {error.exit_code}", str(error)])
     return "\n".join([*head, "nothing"])

@@ -48,4 +48,4 @@ def test_large_networks_have_all_where_kernels_have_none(
     pytest.importorskip("numba")
     monkeypatch.setattr(os, "cpu_count", lambda: CORES)
     bundle = bundle_of("cifar", "--data", "cifar10('nowhere')", *arguments)
-    assert bundle.fact("blas_threads") == threads
+    assert bundle.facts.blas_threads == threads

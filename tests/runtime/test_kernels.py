@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +87,7 @@ def compiled(
     kernels = CpuKernels(threads, measured)
     target = Target("cpu", "nhwc", choose=kernels.choose) if fast else Target("cpu")
     options = Options(line_mesh(devices), batch, CLUSTER, optimizer=optimizer, target=target)
-    return compile_network(net, options, {"batch": batch, "precision": "fp32"})[0]
+    return compile_network(net, options)[0]
 
 
 def session(bundle: Bundle) -> Session:
@@ -233,8 +232,7 @@ def test_a_measured_table_decides() -> None:
 
     target = Target("cpu", "nhwc", choose=choose)
     options = Options(line_mesh(1), 4, CLUSTER, target=target)
-    facts = {"batch": 4, "precision": "fp32"}
-    compile_network(network(MIXED), options, facts)
+    compile_network(network(MIXED), options)
     (calls,) = {c for c in asked if c[0].kernel == "conv_dw" and len(kernels.variants(c[0])) > 1
                 and c[0].result == (32, 24, 3, 3)}  # fmt: skip
     for times, best in (({"winograd": 2.0, "direct": 1.0}, "direct"),
@@ -320,7 +318,7 @@ def test_updates_are_joined_only_where_nobody_else_reads_the_gradient(
     options = Options(
         line_mesh(1), 6, CLUSTER, optimizer=optimizer, fetch=("fc2.weight.grad",), target=target
     )
-    fetched = compile_network(network(MIXED), options, {"batch": 6, "precision": "fp32"})[0]
+    fetched = compile_network(network(MIXED), options)[0]
     updates = {la.node: la.kernel for la in launches(fetched) if name in la.kernel}
     assert updates["fc2.weight.next"] == f"{name}.vector"
     assert updates["fc1.weight.next"] == f"fc_dw_{name}.vector"
@@ -340,9 +338,8 @@ def test_convolutions_pool_what_nobody_else_reads() -> None:
     places = [b for b in bundle.train.buffers if b.name.endswith(".places@0")]
     assert [b.nbytes for b in places] == [6 * 32 * 10 * 12, 6 * 48 * 5 * 6]
     target = Target("cpu", "nhwc", choose=CpuKernels(THREADS).choose)
-    facts, asked = {"batch": 6, "precision": "fp32"}, Options(line_mesh(1), 6, CLUSTER)
-    asked = replace(asked, target=target, fetch=("relu1",))
-    fetched = compile_network(network(POOLED), asked, facts)[0]
+    asked = Options(line_mesh(1), 6, CLUSTER, target=target, fetch=("relu1",))
+    fetched = compile_network(network(POOLED), asked)[0]
     assert found(fetched.train).count(at_once) == 1
     split = compiled(network(POOLED), 6, devices=2)
     assert found(split.train).count(at_once) == 4
