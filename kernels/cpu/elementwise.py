@@ -4,6 +4,7 @@ Threads take ranges of elements. `out` may be any of the inputs. Float32; what h
 takes float64 too.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,10 @@ def relu(out: Array, x: Array, pool: Pool) -> None:
 def relu_dx(out: Array, y: Array, dy: Array, pool: Pool) -> None:
     """Pass dy where y > 0."""
     _over(pool, out.size, slope_part, out.reshape(-1), y.reshape(-1), dy.reshape(-1))
+
+
+ACTIVATIONS: Mapping[str, Callable[..., None]] = {"relu": relu, "relu_dx": relu_dx}
+"""Activations and their gradients by the name of the op: those faster here than in NumPy."""
 
 
 def add(

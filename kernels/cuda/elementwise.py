@@ -5,7 +5,8 @@ Operands of a call have one order in memory, any; `out` may be any of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -28,36 +29,8 @@ PACKS = 4
 """Packs that a thread takes, as in the source."""
 OPERANDS = 8
 """Operands that the source adds at once."""
-
-
-def relu(out: Block, x: Block, *, stream: int) -> None:
-    """Compute max(x, 0); a NaN stays."""
-    _map("relu_y", out, x, stream=stream)
-
-
-def relu_dx(out: Block, y: Block, dy: Block, *, stream: int) -> None:
-    """Pass dy where y > 0."""
-    _map("relu_dx", out, y, dy, stream=stream)
-
-
-def sigmoid(out: Block, x: Block, *, stream: int) -> None:
-    """Compute 1 / (1 + exp(-x))."""
-    _map("sigmoid_y", out, x, stream=stream)
-
-
-def sigmoid_dx(out: Block, y: Block, dy: Block, *, stream: int) -> None:
-    """Compute dy * y * (1 - y)."""
-    _map("sigmoid_dx", out, y, dy, stream=stream)
-
-
-def tanh(out: Block, x: Block, *, stream: int) -> None:
-    """Compute the hyperbolic tangent of x."""
-    _map("tanh_y", out, x, stream=stream)
-
-
-def tanh_dx(out: Block, y: Block, dy: Block, *, stream: int) -> None:
-    """Compute dy * (1 - y**2)."""
-    _map("tanh_dx", out, y, dy, stream=stream)
+ACTIVATIONS = ("relu", "sigmoid", "tanh")
+"""Each is two kernels of the source, relu_y of x and relu_dx of (y, dy), as the reference's."""
 
 
 def add(
@@ -117,6 +90,13 @@ def _map(name: str, out: Block, *inputs: Block, stream: int, most: int = 0) -> N
     kernel = source.function(FILE, name, **macros(out, packed))
     pointers = (block.pointer for block in (out, *inputs))
     _launch(kernel, packs, (*pointers, np.int64(packs)), stream)
+
+
+KERNELS: Mapping[str, Callable[..., None]] = {
+    **{op: partial(_map, f"{op}_y") for op in ACTIVATIONS},
+    **{f"{op}_dx": partial(_map, f"{op}_dx") for op in ACTIVATIONS},
+}
+"""The activations and their gradients by the name of the op."""
 
 
 def _add(out: Block, xs: Sequence[Block], relu: bool, positive: Block | None, stream: int) -> None:

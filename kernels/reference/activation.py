@@ -1,8 +1,10 @@
 """Activations, element by element.
 
-A gradient is taken from the output y, so that the input need not be kept. `out` may be any of the
-inputs.
+A gradient is taken from the output y where that tells it, so that the input need not be kept.
+`out` may be any of the inputs.
 """
+
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -38,3 +40,11 @@ def tanh(out: Array, x: Array) -> None:
 def tanh_dx(out: Array, y: Array, dy: Array) -> None:
     """Compute dy * (1 - y**2)."""
     np.multiply(dy, 1 - y * y, out=out)
+
+
+ACTIVATIONS: Mapping[str, tuple[Callable[..., None], Callable[..., None]]] = {
+    "relu": (relu, relu_dx),
+    "sigmoid": (sigmoid, sigmoid_dx),
+    "tanh": (tanh, tanh_dx),
+}
+"""Every activation and its gradient, whose op's name ends in _dx."""

@@ -9,8 +9,9 @@ from netc.export.describe import Description, Exchange, LayerFacts, most_sent, t
 from netc.export.fold import Run, find_runs
 from netc.export.picture import Badge, Card, Frame, Item, Link, Picture, cards_of
 from netc.export.words import exchange_text, from_to, layer_text, plural, shape_text
+from netc.ir.ops import ACTIVATIONS
 
-_JOINED = ("bn", "lrn", "relu", "sigmoid", "tanh", "dropout")
+_JOINED = ("bn", "lrn", *ACTIVATIONS, "dropout")
 """Kinds that are drawn with their producer."""
 
 

@@ -30,7 +30,7 @@ from netc.interchange.onnx_windows import (
     windows,
 )
 from netc.ir import ops
-from netc.ir.onnx import OnnxNode
+from netc.ir.onnx import OnnxForm, OnnxNode
 from netc.syntax.network import Options
 
 _SINCE_TRAINING_MODE = 14
@@ -150,8 +150,11 @@ def _reduce_mean(layers: Layers, node: Given) -> None:
         layers.flatten(node, layers.results[node.node.outputs[0]])
 
 
-def _elementwise(kind: str) -> Callable[[Layers, Given], None]:
+def _activation(kind: str, form: OnnxForm) -> Callable[[Layers, Given], None]:
     def add_one(layers: Layers, node: Given) -> None:
+        for name, value in form.attributes:
+            if node.attribute(name, None) != value:
+                raise Unsupported(f"'{name}' is not {shown(value)}")
         layers.add_alike(kind, node)
 
     return add_one
@@ -315,16 +318,14 @@ HANDLERS: dict[str, Callable[[Layers, Given], None]] = {
     "MaxPool": _maxpool,
     "Pad": _pad,
     "ReduceMean": _reduce_mean,
-    "Relu": _elementwise("relu"),
     "Reshape": _reshape,
-    "Sigmoid": _elementwise("sigmoid"),
     "Squeeze": _squeeze,
     "Sum": _add,
-    "Tanh": _elementwise("tanh"),
+    **{each.onnx.op_type: _activation(kind, each.onnx) for kind, each in ops.ACTIVATIONS.items()},
 }
 """What converts a node of an operator; each raises Unsupported or Unknown."""
 
-KNOWN = tuple(HANDLERS)
+KNOWN = tuple(sorted(HANDLERS))
 """The operators as messages list them."""
 
 

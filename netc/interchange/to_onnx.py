@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from netc import __version__
 from netc.ir import ops
@@ -13,7 +13,7 @@ from netc.syntax.layers import LOSS
 from netc.syntax.network import Layer, Network
 
 OPSET = 17
-"""Version of the operators."""
+"""Version of the operators, unless a layer needs a later one."""
 BATCH = "N"
 """The name of a batch size that is left open."""
 SCORES = "logits"
@@ -32,7 +32,7 @@ def to_onnx(network: Network, batch: int | None = None) -> OnnxModel:
     graph = build_graph(network, batch or 1, mode="eval")
     writer = _Writer(network, graph)
     for layer in network.layers:
-        getattr(writer, f"_{layer.kind}")(layer)
+        WRITERS[layer.kind](writer, layer)
     size: int | str = BATCH if batch is None else batch
     inputs = (OnnxValue(spec.name, (size, *spec.shape)) for spec in network.inputs)
     classes = graph[graph.outputs[2]].type.shape[1]
@@ -42,7 +42,7 @@ def to_onnx(network: Network, batch: int | None = None) -> OnnxModel:
         (OnnxValue(writer.scores, (size, classes)),),
         tuple(writer.nodes),
         (*map(_tensor, weights(graph)), *writer.tensors),
-        OPSET,
+        writer.opset,
         PRODUCER,
         __version__,
     )
@@ -63,6 +63,7 @@ class _Writer:
     def __init__(self, network: Network, graph: Graph) -> None:
         self.nodes: list[OnnxNode] = []
         self.tensors: list[OnnxTensor] = []
+        self.opset = OPSET
         self.shapes = {spec.name: graph[spec.name].type.shape for spec in network.inputs}
         self.graph = graph
         self.windowed = {n.layer: n.op for n in graph.nodes if isinstance(n.op, _WINDOWED)}
@@ -107,14 +108,10 @@ class _Writer:
         attributes = self._window(op.size, inside, over)
         self._emit("AveragePool", layer, (x,), **attributes, ceil_mode=0, count_include_pad=0)
 
-    def _relu(self, layer: Layer) -> None:
-        self._result("Relu", layer)
-
-    def _sigmoid(self, layer: Layer) -> None:
-        self._result("Sigmoid", layer)
-
-    def _tanh(self, layer: Layer) -> None:
-        self._result("Tanh", layer)
+    def _activation(self, layer: Layer) -> None:
+        form = ops.ACTIVATIONS[layer.kind].onnx
+        self.opset = max(self.opset, form.since)
+        self._result(form.op_type, layer, **dict(form.attributes))
 
     def _dropout(self, layer: Layer) -> None:
         """The node stays, and passes everything on as long as no one trains."""
@@ -165,7 +162,6 @@ class _Writer:
 
     def _softmax_loss(self, layer: Layer) -> None:
         """Its operand is the result; images become rows first."""
-        assert layer.kind == LOSS
         operand = layer.inputs[0]
         if len(self._shape(operand)) == 4:
             name = f"{layer.name}/flatten"
@@ -240,6 +236,23 @@ class _Writer:
         name = f"{layer.name}/{part}"
         self.nodes.append(OnnxNode(op_type, name, inputs, (name,), tuple(attributes.items())))
         return name
+
+
+WRITERS: Mapping[str, Callable[[_Writer, Layer], None]] = {
+    "conv": _Writer._conv,
+    "fc": _Writer._fc,
+    "maxpool": _Writer._maxpool,
+    "avgpool": _Writer._avgpool,
+    **dict.fromkeys(ops.ACTIVATIONS, _Writer._activation),
+    "dropout": _Writer._dropout,
+    "lrn": _Writer._lrn,
+    "bn": _Writer._bn,
+    "flatten": _Writer._flatten,
+    "add": _Writer._add,
+    "concat": _Writer._concat,
+    LOSS: _Writer._softmax_loss,
+}
+"""By kind of layer what writes it."""
 
 
 def _ceil_mode(op: ops.MaxPool | ops.AvgPool, over: tuple[int, int]) -> int:

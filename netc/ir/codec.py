@@ -18,6 +18,7 @@ def classes() -> dict[str, type]:
     """Every dataclass that may appear in a text, by name."""
     modules = (comm, choices, ops, program, types)
     found = [value for module in modules for value in vars(module).values()]
+    found += (type(op) for a in ops.ACTIVATIONS.values() for op in (a.forward, a.gradient))
     return {c.__name__: c for c in found if isinstance(c, type) and is_dataclass(c)}
 
 

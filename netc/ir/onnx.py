@@ -38,6 +38,17 @@ class OnnxNode:
 
 
 @dataclass(frozen=True, slots=True)
+class OnnxForm:
+    """The one operator that does what a kind of layer does."""
+
+    op_type: str
+    attributes: tuple[tuple[str, Attribute], ...] = ()
+    """What it has to be told, by name."""
+    since: int = 1
+    """The first version of the operators that has it."""
+
+
+@dataclass(frozen=True, slots=True)
 class OnnxValue:
     """An input or output of the model."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from netc.ir.graph import Graph, GraphBuilder, Node
 from netc.ir.ops.base import Op, ShapeError
 from netc.ir.plain import LARGEST
 from netc.ir.types import TensorType, summed, units_of
+from netc.syntax.layers import LOSS
 from netc.syntax.network import InputSpec, Layer, Network
 
 SCALARS = "scalars"
@@ -66,7 +67,7 @@ def _clashes(network: Network) -> list[Diagnostic]:
     for each in named:
         parts = each.name.split(".")
         around = {".".join(parts[:end]) for end in range(1, len(parts))} & layers
-        own_loss = isinstance(each, Layer) and (each.kind, each.name) == ("softmax_loss", "loss")
+        own_loss = isinstance(each, Layer) and (each.kind, each.name) == (LOSS, "loss")
         if around:
             message = f"'{min(around)}' names both a layer and the call of a block."
             problems.append(Diagnostic("E021", message, each.span, help="give one another name."))
@@ -110,8 +111,7 @@ class _Builder:
             if any(isinstance(x, _Failed) for x in operands):
                 self.values[layer.name] = _Failed()
             else:
-                build = getattr(self, f"_{layer.kind}")
-                self.values[layer.name] = build(layer, *operands)
+                self.values[layer.name] = BUILDERS[layer.kind](self, layer, *operands)
         except ShapeError as error:
             self.values[layer.name] = _Failed()
             message = f"{layer.kind} '{layer.name}': {error}."
@@ -206,14 +206,8 @@ class _Builder:
             raise ShapeError(message, "pad by less than the window's size.")
         return self._emit(layer.name, kind(size, stride, pad, _options(layer)["ceil"]), x)
 
-    def _relu(self, layer: Layer, x: Node) -> Node:
-        return self._emit(layer.name, ops.Relu(), x)
-
-    def _sigmoid(self, layer: Layer, x: Node) -> Node:
-        return self._emit(layer.name, ops.Sigmoid(), x)
-
-    def _tanh(self, layer: Layer, x: Node) -> Node:
-        return self._emit(layer.name, ops.Tanh(), x)
+    def _activation(self, layer: Layer, x: Node) -> Node:
+        return self._emit(layer.name, ops.ACTIVATIONS[layer.kind].forward, x)
 
     def _dropout(self, layer: Layer, x: Node) -> Node:
         if not self.training:
@@ -268,6 +262,23 @@ class _Builder:
         self._emit("loss_sum", ops.CeLossMasked(self.batch), row_max, total, pick, count)
         best = self._emit(f"{layer.name}.argmax", ops.RowArgmax(classes), x, row_max)
         return self._emit("correct", ops.Correct(summed(self.dtype)), best, labels, count)
+
+
+BUILDERS: Mapping[str, Callable[..., Node]] = {
+    "conv": _Builder._conv,
+    "fc": _Builder._fc,
+    "maxpool": _Builder._maxpool,
+    "avgpool": _Builder._avgpool,
+    **dict.fromkeys(ops.ACTIVATIONS, _Builder._activation),
+    "dropout": _Builder._dropout,
+    "lrn": _Builder._lrn,
+    "bn": _Builder._bn,
+    "flatten": _Builder._flatten,
+    "add": _Builder._add,
+    "concat": _Builder._concat,
+    LOSS: _Builder._softmax_loss,
+}
+"""By kind of layer what adds it to a graph, from a builder, the layer and its operands."""
 
 
 def _options(layer: Layer) -> Mapping[str, Any]:

@@ -191,9 +191,10 @@ def _bias(back: _Backward, node: Node, dy: str) -> None:
     back.give(node, b, ops.BiasDb(), dy)
 
 
-def _from_result(op: Op) -> Rule:
+def _slope(of: ops.Activation) -> Rule:
     def rule(back: _Backward, node: Node, dy: str) -> None:
-        back.give(node, node.inputs[0], op, node.name, dy)
+        (x,) = node.inputs
+        back.give(node, x, of.gradient, node.name if of.slope == "result" else x, dy)
 
     return rule
 
@@ -256,9 +257,7 @@ RULES: dict[type[Op], Rule] = {
     ops.Conv: _conv,
     ops.Fc: _fc,
     ops.Bias: _bias,
-    ops.Relu: _from_result(ops.ReluDx()),
-    ops.Sigmoid: _from_result(ops.SigmoidDx()),
-    ops.Tanh: _from_result(ops.TanhDx()),
+    **{type(each.forward): _slope(each) for each in ops.ACTIVATIONS.values()},
     ops.MaxPool: _maxpool,
     ops.AvgPool: _avgpool,
     ops.Dropout: _dropout,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netc.errors import Diagnostic, Span, SyntaxProblem
+from netc.ir.ops import ACTIVATIONS
 from netc.syntax.domains import (
     BELOW_ONE,
     BOOLEAN,
@@ -64,9 +65,7 @@ _SIGNATURES = (
     Signature("fc", (Option("filters", COUNT, required=True), *_WEIGHTS), positional=1),
     _pool("maxpool", PAIR),
     _pool("avgpool", PAIR_OR_GLOBAL),
-    Signature("relu"),
-    Signature("sigmoid"),
-    Signature("tanh"),
+    *map(Signature, ACTIVATIONS),
     Signature("dropout", (Option("rate", BELOW_ONE, required=True),), positional=1),
     Signature(
         "lrn",

@@ -110,7 +110,8 @@ def _bind_group(
     names = tuple(plain_name(name) for name, _, _ in joined)
     extra = [inputs[a] for _, args, _ in joined for a in args if a >= 0]
     bound = Bound(out, operands, told, names, extra, work, pool)
-    return _CALLS[kernel](variant, bound)
+    call = _CALLS.get(kernel) or _plain(kernel)
+    return call(variant, bound)
 
 
 def _dense(array: Array) -> Array:
@@ -354,7 +355,6 @@ _CALLS: Mapping[str, Binder] = {
     "conv_dw": _conv_dw,
     "maxpool": _pool("maxpool"),
     "maxpool_dx": _pool("maxpool_dx", relu=True),
-    "maxpool_places_dx": _plain("maxpool_places_dx"),
     "avgpool": _pool("avgpool"),
     "avgpool_dx": _pool("avgpool_dx"),
     "bias": _plain("bias", relu="then_relu"),
@@ -362,8 +362,6 @@ _CALLS: Mapping[str, Binder] = {
     "add": _add,
     "concat": _concat,
     "slice": _slice,
-    "relu": _plain("relu"),
-    "relu_dx": _plain("relu_dx"),
     "lrn": _plain("lrn", work=True, told=True),
     "lrn_dx": _plain("lrn_dx", work=True, told=True, relu="relu"),
     "bn_mean": _plain("bn_mean", work=True, told=True),
@@ -371,8 +369,6 @@ _CALLS: Mapping[str, Binder] = {
     "bn_dgamma": _plain("bn_dgamma", work=True, told=True),
     "bn_norm": _bn_norm,
     "bn_dx": _plain("bn_dx", told=True),
-    "fc": _plain("fc"),
-    "fc_dx": _plain("fc_dx"),
-    "fc_dw": _plain("fc_dw"),
     "dropout": _dropout,
 }
+"""How kernels are called that are told more than their arrays."""

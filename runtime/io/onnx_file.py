@@ -30,8 +30,6 @@ from .problems import data_error, reason, unreadable, unwritable
 
 Tensors = dict[str, NDArray[Any]]
 
-IR_VERSION = 8
-"""The container's version: the first that opset 17 belongs to, which every reader knows."""
 LIMIT_BYTES = 2**31 - 2**22
 """What one protobuf message may hold, less some room for the graph."""
 
@@ -275,10 +273,12 @@ def _proto(onnx: Any, model: OnnxModel, arrays: Tensors) -> Any:
         [helper.make_tensor_value_info(v.name, real, v.shape) for v in model.outputs],
         [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()],
     )
+    opset = helper.make_opsetid("", model.opset)
     return helper.make_model(
         graph,
-        opset_imports=[helper.make_opsetid("", model.opset)],
-        ir_version=IR_VERSION,
+        opset_imports=[opset],
+        # The container's version: the first that the opset belongs to, which most readers know.
+        ir_version=helper.find_min_ir_version_for([opset]),
         producer_name=model.producer,
         producer_version=model.version,
     )

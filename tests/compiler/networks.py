@@ -61,7 +61,7 @@ class Maker:
         )  # fmt: skip
 
     def unary(self, kind: str, x: str) -> str:
-        """relu, sigmoid or tanh."""
+        """An activation."""
         return self.add_layer(kind, (x,), self.shapes[x])
 
     def relu(self, x: str) -> str:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from networks import Maker
 
 from netc.ir.kernels import JOINED, Call, Choice
+from netc.ir.ops import ACTIVATIONS
 from netc.ir.types import Mesh, line_mesh
 from netc.passes.assign_formats import Target
 from netc.passes.build_graph import build_graph
@@ -168,7 +169,7 @@ def _pool(d: Draw, maker: Maker, x: str) -> str:
 
 def _keep(d: Draw, maker: Maker, x: str) -> str:
     """Anything that keeps the shape, or nothing."""
-    kind = d.choice(["relu", "relu", "sigmoid", "tanh", "dropout", "lrn", "nothing"])
+    kind = d.choice(["relu", *ACTIVATIONS, "dropout", "lrn", "nothing"])
     if kind == "nothing":
         return x
     if kind == "dropout":

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from onnx_cases import check, network
 from random_networks import networks
 
+from netc.ir.ops import ACTIVATIONS
 from netc.syntax import Network, parse_text
 
 BODIES = [
@@ -30,9 +31,7 @@ BODIES = [
     "avgpool 2x2 /3 pad=1 ceil=true",
     "avgpool 2x2 /4 pad=1 ceil=true",
     "avgpool global",
-    "relu",
-    "sigmoid",
-    "tanh",
+    *ACTIVATIONS,
     "dropout 0.4",
     "dropout 0",
     "conv 1x1 7 | lrn",

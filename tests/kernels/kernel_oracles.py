@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from netc_kernels.reference import KERNELS
+from netc_kernels.reference.activation import ACTIVATIONS
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
@@ -208,7 +209,7 @@ def _layer_calls(of: Sizes) -> Iterator[Call]:
     yield Call("fc", (n, k), (a(n, c), a(k, c)), {})
     yield Call("fc_dx", (n, c), (a(n, k), a(k, c)), {})
     yield Call("fc_dw", (k, c), (a(n, c), a(n, k)), {})
-    for op in ("relu", "sigmoid", "tanh"):
+    for op in ACTIVATIONS:
         yield Call(op, image, (a(*image),), {})
         yield Call(f"{op}_dx", image, (a(*image), a(*image)), {})
     pool = {"size": (3, 2), "stride": (2, 2), "pad": (1, 1, 0, 0)}

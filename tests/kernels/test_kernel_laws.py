@@ -11,6 +11,7 @@ import pytest
 from kernel_oracles import Array, Call, assert_same, example_calls
 
 from netc_kernels.reference import KERNELS
+from netc_kernels.reference.activation import ACTIVATIONS
 
 
 def channels_last(x: Array) -> Array:
@@ -87,8 +88,9 @@ def test_sums_over_an_empty_batch_are_zero() -> None:
 
 
 IN_PLACE = [
-    *[(op, 0) for op in ("relu", "sigmoid", "tanh", "bias", "dropout", "bn_norm", "softmax_dx")],
-    *[(op, i) for op in ("relu_dx", "sigmoid_dx", "tanh_dx", "sgd_apply") for i in (0, 1)],
+    *[(op, 0) for op in (*ACTIVATIONS, "bias", "dropout", "bn_norm", "softmax_dx")],
+    *[(f"{op}_dx", i) for op in ACTIVATIONS for i in (0, 1)],
+    *[("sgd_apply", i) for i in (0, 1)],
     *[("lrn_dx", 1), ("bn_dx", 6), ("bn_running", 0), ("accumulate", 0), ("sgd_velocity", 0)],
     *[("adam_moment1", 0), ("adam_moment2", 0), ("adam_apply", 0)],
     *[("add", i) for i in range(3)],

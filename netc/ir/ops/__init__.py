@@ -1,16 +1,6 @@
 """Every operation a graph may hold: shape rule, label string, and what a device must be told."""
 
-from netc.ir.ops.activation import (
-    Bias,
-    BiasDb,
-    Dropout,
-    Relu,
-    ReluDx,
-    Sigmoid,
-    SigmoidDx,
-    Tanh,
-    TanhDx,
-)
+from netc.ir.ops.activation import ACTIVATIONS, Activation, Bias, BiasDb, Dropout
 from netc.ir.ops.base import Op, ShapeError, Site, parse_labels
 from netc.ir.ops.conv import Conv, ConvDw, ConvDx, Fc, FcDw, FcDx
 from netc.ir.ops.fused import Fused, Step
@@ -53,7 +43,9 @@ from netc.ir.ops.update import (
 )
 
 __all__ = [
+    "ACTIVATIONS",
     "Accumulate",
+    "Activation",
     "AdamApply",
     "AdamMoment1",
     "AdamMoment2",
@@ -93,8 +85,6 @@ __all__ = [
     "Op",
     "Parameter",
     "Recut",
-    "Relu",
-    "ReluDx",
     "RoundMerge",
     "RoundSlice",
     "RowArgmax",
@@ -105,8 +95,6 @@ __all__ = [
     "SgdApply",
     "SgdVelocity",
     "ShapeError",
-    "Sigmoid",
-    "SigmoidDx",
     "Site",
     "SliceDim",
     "SoftmaxDx",
@@ -114,8 +102,6 @@ __all__ = [
     "State",
     "Step",
     "Sum",
-    "Tanh",
-    "TanhDx",
     "Unflatten",
     "Update",
     "parse_labels",

@@ -1,10 +1,16 @@
-"""Elementwise operations: bias, nonlinearities, dropout."""
+"""Elementwise operations: bias, nonlinearities, dropout.
+
+A nonlinearity is declared once, in `ACTIVATIONS`: its layer, its gradient, its ONNX operator, how
+it is drawn and its tests follow. Each package of kernels has a table by the same names.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+from netc.ir.onnx import OnnxForm
 from netc.ir.ops.base import Op, ShapeError, Site, elementwise, letters, same_shape
 from netc.ir.types import TensorType, summed, units_of
 
@@ -60,7 +66,7 @@ class _Unary(Op):
 
 @dataclass(frozen=True, slots=True)
 class _UnaryDx(Op):
-    """From (y, dy): the result y tells the slope."""
+    """From (v, dy): v, the result or the operand, tells the slope."""
 
     inplace: ClassVar[tuple[int, ...]] = (1,)
 
@@ -113,6 +119,30 @@ class TanhDx(_UnaryDx):
     """dy (1 - y^2)."""
 
     kernel: ClassVar[str] = "tanh_dx"
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A nonlinearity: a layer without options or weights."""
+
+    forward: Op
+    """Its kernel's name is the word of the language."""
+    gradient: Op
+    """From (v, dy)."""
+    slope: Literal["result", "operand"]
+    """What v is. Where it is the result, the operand need not be kept."""
+    onnx: OnnxForm
+
+
+ACTIVATIONS: Mapping[str, Activation] = {
+    each.forward.kernel: each
+    for each in (
+        Activation(Relu(), ReluDx(), "result", OnnxForm("Relu")),
+        Activation(Sigmoid(), SigmoidDx(), "result", OnnxForm("Sigmoid")),
+        Activation(Tanh(), TanhDx(), "result", OnnxForm("Tanh")),
+    )
+}
+"""All nonlinearities by the word of the language."""
 
 
 @dataclass(frozen=True, slots=True)
