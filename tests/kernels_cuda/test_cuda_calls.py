@@ -1,0 +1,82 @@
+"""What needs no GPU: ops start kernels that their sources have, with all arguments of those."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from kernel_oracles import Call, example_calls
+
+from netc_kernels.cuda import source
+from netc_kernels.cuda.block import Block
+from netc_kernels.cuda.native import KERNELS, WORKSPACE_BYTES
+
+DTYPES = {np.dtype(np.float32): "f32", np.dtype(np.int64): "i64"}
+SIGNATURE = re.compile(r'extern "C" __global__ (?:__launch_bounds__\([^)]*\) )?void\s+'
+                       r"(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(([^)]*)\)")  # fmt: skip
+STREAM = 7
+
+
+def signatures(file: str) -> dict[str, int]:
+    """How many arguments the kernels of a source take."""
+    found = SIGNATURE.findall((source.FOLDER / file).read_text(encoding="utf-8"))
+    return {name: arguments.count(",") + 1 for name, arguments in found}
+
+
+class Launched:
+    """Stands for CUDA: notes what is started."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, int]] = []
+
+    def function(self, file: str, name: str, arch: str = "", **defines: object) -> tuple[str, str]:
+        return file, name
+
+    def launch(
+        self,
+        kernel: tuple[str, str],
+        grid: Any,
+        block: Any,
+        args: Any,
+        stream: int,
+        shared_bytes: int = 0,
+    ) -> None:
+        assert stream == STREAM
+        self.calls.append((*kernel, len(args)))
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> Launched:
+    found = Launched()
+    monkeypatch.setattr(source, "function", found.function)
+    monkeypatch.setattr(source, "launch", found.launch)
+    return found
+
+
+def blocks(*arrays: Any) -> Iterator[Block]:
+    for number, x in enumerate(arrays, 1):
+        dtype = DTYPES[np.asarray(x).dtype]
+        yield Block(number << 20, np.shape(x), dtype, nhwc=np.ndim(x) == 4)
+
+
+CALLS = [c for c in example_calls(np.float32) if c.op in KERNELS]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.op)
+def test_a_call_fits_its_source(call: Call, launched: Launched) -> None:
+    out = np.empty(call.shape, np.int64 if call.integer else np.float32)
+    told = dict(call.attributes)
+    if call.op in WORKSPACE_BYTES:
+        bytes_ = WORKSPACE_BYTES[call.op](*(np.shape(x) for x in call.inputs))
+        told["work"] = Block(99 << 20, (bytes_,), "f32") if bytes_ else None
+    result, *operands = blocks(out, *call.inputs)
+    if call.op == "cast":
+        result = replace(result, dtype="bf16")
+    KERNELS[call.op](result, *operands, stream=STREAM, **told)
+    assert launched.calls
+    for file, name, count in launched.calls:
+        assert signatures(file)[name] == count, name
