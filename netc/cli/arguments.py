@@ -16,6 +16,13 @@ _NAME_BYTES, _PATH_BYTES = 255, 4095
 class Parser(argparse.ArgumentParser):
     """A parser whose complaints are diagnostics."""
 
+    words: Callable[[], str] | None = None
+    """Makes what stands behind the help, once that is asked for."""
+
+    def format_help(self) -> str:
+        """The help, with its lists of words."""
+        return super().format_help() + (self.words() if self.words else "")
+
     def error(self, message: str) -> NoReturn:
         """Raise UsageError (E051)."""
         hint = f"'{self.prog} --help' lists what there is."

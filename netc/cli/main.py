@@ -9,6 +9,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from netc import __version__
 from netc.cli.arguments import (
@@ -43,6 +44,8 @@ VERBS = {
 """Verbs and what they do; each lives in a module `netc.cli.<verb>_` with a function `run`."""
 RUNNING = ("run", "eval", "predict", "profile")
 """Verbs that run programs; they take compiled ones too."""
+WORDY = ("check", "summary", "compile", "explain", "plan", "tune", *RUNNING)
+"""Verbs whose help ends with lists of words."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,6 +123,8 @@ def parser() -> argparse.ArgumentParser:
             _network(sub, verb)
         if verb in ("compile", "explain", "plan", "tune", *RUNNING):
             _planning(sub, verb)
+        if verb in WORDY:
+            sub.words = partial(_words, verb)
         if verb in RUNNING:
             _running(sub, verb)
     _compile(verbs.choices["compile"])
@@ -137,6 +142,13 @@ def parser() -> argparse.ArgumentParser:
         help="FILE.svg, .pdf, .png, .dot or .json",
     )
     return top
+
+
+def _words(verb: str) -> str:
+    # Imported here: it imports the whole language.
+    from netc.cli.words import words_of
+
+    return words_of(verb)
 
 
 def _network(sub: argparse.ArgumentParser, verb: str) -> None:
@@ -159,7 +171,7 @@ def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
         "--strategy",
         type=file_name,
         metavar="S",
-        help="single, data, model, hybrid (default), or a strategy file",
+        help="one of those below (default hybrid), or a strategy file",
     )
     group.add_argument(
         "--pin", action="append", default=[], metavar="PATTERN=SPLIT",

@@ -33,7 +33,7 @@ def choose_splits(graph: Graph, mesh: Mesh, strategy: str, pins: Sequence[Pin] =
 
     Raises PlanError where a pin matches no layer, or asks for a split that the layer lacks.
     """
-    splits = FIXED[strategy](graph, len(mesh.shape))
+    splits = FIXED[strategy].choose(graph, len(mesh.shape))
     problems: list[Diagnostic] = []
     pinned: dict[str, Pin] = {}
     for pin in pins:

@@ -1,8 +1,12 @@
-"""The strategies that need no search: single, data, model, hybrid."""
+"""The strategies that need no search.
+
+Each is declared once, in `FIXED`: the command line, `--help` and tests follow.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from netc.ir.graph import Graph
 from netc.ir.plan import Split
@@ -12,34 +16,26 @@ Choice = Callable[[str, str, str, str], str]
 """From a layer's kind, its letters, its producer's label and its name to its label."""
 
 
-def single(graph: Graph, axes: int) -> dict[str, Split]:
-    """Everything on the first device."""
-    return _choose(graph, axes, lambda kind, letters, producer, layer: "@0")
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """One way to split a network."""
 
+    name: str
+    about: str
+    """What it does, for lists."""
+    choice: Choice
 
-def data(graph: Graph, axes: int) -> dict[str, Split]:
-    """Everything by the batch."""
-    return _choose(graph, axes, lambda kind, letters, producer, layer: "n")
-
-
-def model(graph: Graph, axes: int) -> dict[str, Split]:
-    """Everything by the output channels; layers that cannot be are computed everywhere."""
-    return _choose(graph, axes, _model)
+    def choose(self, graph: Graph, axes: int) -> dict[str, Split]:
+        """The split of every layer over a mesh of so many axes."""
+        return _choose(graph, axes, self.choice)
 
 
 def _model(kind: str, letters: str, producer: str, layer: str) -> str:
     return "k" if "k" in letters else REPLICATED
 
 
-def hybrid(graph: Graph, axes: int) -> dict[str, Split]:
-    """One weird trick (Krizhevsky 2014): fully connected by k, convolutions by n.
-
-    The layers between follow their producer, the loss goes by k.
-    """
-    return _choose(graph, axes, _hybrid)
-
-
 def _hybrid(kind: str, letters: str, producer: str, layer: str) -> str:
+    """One weird trick (Krizhevsky 2014)."""
     if kind in ("fc", "softmax_loss"):
         return "k"
     if kind == "conv":
@@ -47,11 +43,19 @@ def _hybrid(kind: str, letters: str, producer: str, layer: str) -> str:
     return producer if producer in letters else REPLICATED
 
 
-FIXED: dict[str, Callable[[Graph, int], dict[str, Split]]] = {
-    "single": single,
-    "data": data,
-    "model": model,
-    "hybrid": hybrid,
+FIXED: Mapping[str, Strategy] = {
+    each.name: each
+    for each in (
+        Strategy("single", "everything on device 0", lambda *layer: "@0"),
+        Strategy("data", "every layer by `n`", lambda *layer: "n"),
+        Strategy("model", "every layer by `k`, or `r` where it has no `k`", _model),
+        Strategy(
+            "hybrid",
+            "convolutions by `n`, fully connected layers and the loss by `k`, the others as their "
+            "producer",
+            _hybrid,
+        ),
+    )
 }
 """Strategies by name."""
 

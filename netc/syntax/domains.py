@@ -21,6 +21,11 @@ class Domain:
     """Return the normalized value, or raise `ValueError`."""
 
 
+def domain_of(kind: Number) -> Domain:
+    """The numbers of a kind, those of epochs written as 30ep too."""
+    return DISTANCE if kind is numbers.DISTANCE else _number(kind)
+
+
 def _number(kind: Number) -> Domain:
     def convert(value: Scalar) -> int | float:
         if not kind.accepts(value):
@@ -83,5 +88,5 @@ BELOW_ONE = _number(numbers.BELOW_ONE)
 FRACTION = _number(numbers.FRACTION)
 FACTOR = _number(numbers.FACTOR)
 EPOCHS = Domain("a whole number of epochs, 1 or more, such as 30ep", _epochs)
-DISTANCE = Domain("a number of epochs above 0, such as 30ep", _span_of_epochs)
+DISTANCE = Domain(numbers.DISTANCE.description, _span_of_epochs)
 TEXT = Domain("a path in double quotes", _text)

@@ -93,7 +93,7 @@ class Recipe:
     optimizer: Call | None = None
     """`sgd` with lr, momentum, decay; `adam` or `adamw` with lr, beta1, beta2, eps, decay."""
     schedule: Call | None = None
-    """`constant`, `step` with every (epochs) and gamma, or `poly` with power."""
+    """A word of `netc.syntax.recipe.SCHEDULES`."""
     epochs: int | None = None
     """Passes over the data."""
     augment: tuple[Call, ...] = ()

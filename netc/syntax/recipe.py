@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netc.errors import Diagnostic, Span, SyntaxProblem, clip, did_you_mean
+from netc.ir import schedules
+from netc.numbers import Argument as Number
 from netc.syntax import ast
 from netc.syntax.domains import (
     BELOW_ONE,
     COUNT,
-    DISTANCE,
     EPOCHS,
-    FACTOR,
     NATURAL,
     NON_NEGATIVE,
     POSITIVE,
     TEXT,
     Domain,
+    domain_of,
 )
 from netc.syntax.evaluate import evaluate
 from netc.syntax.network import Call, Options, Recipe
@@ -38,14 +39,19 @@ DATA = _words(
 )
 """The data sets."""
 
+
+def _options(arguments: Sequence[Number]) -> tuple[Option, ...]:
+    return tuple(
+        Option(each.name, domain_of(each.kind), each.default, required=each.default is None)
+        for each in arguments
+    )
+
+
 SCHEDULES = _words(
-    Signature("constant"),
-    Signature(
-        "step",
-        (Option("every", DISTANCE, required=True), Option("gamma", FACTOR, required=True)),
-        2,
-    ),
-    Signature("poly", (Option("power", POSITIVE, 1.0),), 1),
+    *(
+        Signature(word, _options(each.arguments), len(each.arguments))
+        for word, each in schedules.SCHEDULES.items()
+    )
 )
 """How the learning rate changes."""
 

@@ -16,6 +16,7 @@ from netc.export.fold import Run, find_runs
 from netc.export.picture import Card, Frame, Item, Picture
 from netc.export.words import amount, from_to, gibibytes, layer_text
 from netc.passes.choose_splits import Pin
+from netc.strategies.fixed import FIXED
 
 Make = Callable[..., Any]
 
@@ -39,7 +40,7 @@ def stood_for(items: tuple[Item, ...], times: int = 1) -> int:
 @pytest.mark.parametrize(
     ("name", "strategy", "mesh"),
     [
-        *product(["tiny", "blocks"], ["single", "data", "model", "hybrid"], [(1,), (4,)]),
+        *product(["tiny", "blocks"], FIXED, [(1,), (4,)]),
         ("vgg16", "data", (4,)),
     ],
 )

@@ -13,6 +13,7 @@ from netc.passes import build_graph as builder
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import choose_splits
 from netc.report import layer_facts
+from netc.strategies.fixed import FIXED
 from netc.syntax import Network, parse_text
 
 BODIES = {
@@ -49,7 +50,7 @@ def test_facts_of_all_layers_take_few_walks(body: str) -> None:
     assert Walked.walks < 10
 
 
-@pytest.mark.parametrize("strategy", ["single", "data", "model", "hybrid"])
+@pytest.mark.parametrize("strategy", FIXED)
 @pytest.mark.parametrize("mesh", [line_mesh(1), Mesh((2, 2), ("d", "e"))])
 def test_splits_of_all_layers_take_few_walks(strategy: str, mesh: Mesh) -> None:
     graph = walked(build_graph(network(BODIES["branches"]), 1))

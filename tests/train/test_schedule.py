@@ -34,7 +34,10 @@ def test_values(schedule: tuple[str, Mapping[str, object]], rates: dict[int, flo
             ("step", {"every": 30}),
             "missing a required argument: 'gamma'.\n     = help: write step(",
         ),
-        (("step", {"every": 0, "gamma": 0.1}), "'every' of 'step', in epochs, is 0, not a number"),
+        (
+            ("step", {"every": 0, "gamma": 0.1}),
+            "'every' of 'step' is 0, not a number of epochs above 0",
+        ),
         (("step", {"every": 1, "gamma": float("nan")}), "'gamma' of 'step' is nan, not a number"),
         (("poly", {"power": "2"}), "'power' of 'poly' is '2', not a number above 0."),
         (("poly", {"power": float("nan")}), "'power' of 'poly' is nan, not a number above 0."),

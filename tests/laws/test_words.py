@@ -1,0 +1,70 @@
+"""Strategies and the words of a recipe are listed wherever people look for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from netc.cli.main import VERBS, WORDY, parser
+from netc.ir.schedules import SCHEDULES
+from netc.numbers import DISTANCE
+from netc.strategies.fixed import FIXED
+from netc.syntax import parse_text
+from netc.syntax.layers import KINDS
+from netc.syntax.recipe import OPTIMIZERS
+from netc_runtime.train.schedule import learning_rate
+
+ROOT = Path(__file__).parents[2]
+TRAINING = (ROOT / "docs" / "training.md").read_text()
+SPLITS = (ROOT / "docs" / "splits.md").read_text()
+
+
+def help_of(verb: str) -> str:
+    (action,) = (a for a in parser()._subparsers._group_actions if a.choices)  # type: ignore[union-attr]
+    return str(action.choices[verb].format_help())  # type: ignore[index, call-overload]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_lists_words(verb: str) -> None:
+    text = help_of(verb)
+    assert ("strategies:" in text or "layers:" in text) == (verb in WORDY)
+
+
+def test_help_lists_layers() -> None:
+    assert all(kind in help_of("check") for kind in KINDS)
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_a_strategy_is_listed(name: str) -> None:
+    about = FIXED[name].about
+    assert f"| `{name}` | {about} |" in SPLITS
+    for verb in WORDY[2:]:
+        assert about.replace("`", "") in help_of(verb)
+
+
+@pytest.mark.parametrize("word", SCHEDULES)
+def test_a_schedule_is_listed(word: str) -> None:
+    schedule = SCHEDULES[word]
+    assert f"| `{schedule.form}` | {schedule.about} |" in TRAINING
+    assert schedule.form in help_of("run")
+    assert schedule.about in help_of("run")
+
+
+@pytest.mark.parametrize("word", SCHEDULES)
+def test_a_schedule_is_the_same_everywhere(word: str) -> None:
+    values = {"every": "2ep"} | {
+        each.name: "0.5" for each in SCHEDULES[word].arguments if each.kind is not DISTANCE
+    }
+    given = ", ".join(f"{each.name}={values[each.name]}" for each in SCHEDULES[word].arguments)
+    text = f"net t\ninput i 1x2x2\nfc 2 | softmax_loss\ntrain {{ schedule {word}({given}) }}"
+    call = parse_text(text).recipe.schedule
+    assert call is not None
+    rates = [learning_rate((word, call.kwargs), 0.1, step, 5, 50) for step in range(51)]
+    assert all(0 <= rate <= 0.1 for rate in rates)
+
+
+@pytest.mark.parametrize("word", OPTIMIZERS)
+def test_an_optimizer_is_listed(word: str) -> None:
+    assert f"| `{word}` |" in TRAINING
+    assert word in help_of("run").partition("optimizers")[2]
