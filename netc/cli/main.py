@@ -21,7 +21,6 @@ from netc.cli.arguments import (
     natural,
     non_negative,
 )
-from netc.cli.output import json_line
 from netc.cli.streams import OutputError, standard_streams
 from netc.errors import NetError, render, wants_color
 
@@ -91,6 +90,8 @@ def _report(error: NetError, as_json: bool) -> None:
     if not as_json:
         print(render(error.diagnostics, color=wants_color(sys.stderr)), file=sys.stderr)
         return
+    from netc.cli.output import json_line
+
     found = [
         {"code": d.code, "message": d.message, "place": d.span.origin if d.span else None,
          "notes": [*(d.span.trail if d.span else ()), *d.notes], "help": d.help}
