@@ -25,7 +25,7 @@ class Finding:
     needed: bool = True
 
 
-REQUIRED = ("numpy", "networkx", "safetensors", "pillow", "rich", "pygraphviz",
+REQUIRED = ("numpy", "lark", "networkx", "safetensors", "pillow", "rich", "pygraphviz",
             "threadpoolctl")  # fmt: skip
 OPTIONAL = {
     "numba": "without it NumPy's kernels run, several times slower: pip install numba",

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from netc.ir.onnx import OnnxNode
 from netc.passes.build_graph import RESERVED
+from netc.syntax.grammar import reserved_words
 from netc.syntax.lexer import NAME_LIMIT
-from netc.syntax.tokens import load_tables
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
 _WEIGHT = re.compile(r"(.+)[._](weight|kernel|gamma|scale|w)(_0)?")
@@ -73,8 +73,8 @@ class LayerNames:
 def is_name(name: str) -> bool:
     """Whether the language can say it."""
     parts = name.split(".")
-    words = load_tables().words
-    return bool(_NAME.fullmatch(name)) and name not in words and max(map(len, parts)) <= NAME_LIMIT
+    fits = max(map(len, parts)) <= NAME_LIMIT
+    return bool(_NAME.fullmatch(name)) and name not in reserved_words() and fits
 
 
 def network_name(text: str) -> str:

@@ -2,66 +2,66 @@
 
 from __future__ import annotations
 
-from netc.syntax.tokens import Token
+from netc.syntax.tokens import Lexeme
 
 
-def lay_out(text: str, tokens: list[Token]) -> list[Token]:
+def lay_out(text: str, lexemes: list[Lexeme]) -> list[Lexeme]:
     """Drop separators that end nothing; tell strides from divisions, `add {` from a name."""
-    closed = _closed_parentheses(tokens)
-    laid: list[Token] = []
+    closed = _closed_parentheses(lexemes)
+    laid: list[Lexeme] = []
     inside = 0
-    for index, token in enumerate(tokens):
-        following = tokens[min(index + 1, len(tokens) - 1)]
+    for index, lexeme in enumerate(lexemes):
+        following = lexemes[min(index + 1, len(lexemes) - 1)]
         if index in closed:
-            inside += 1 if token.kind == "LPAR" else -1
-        if token.kind == "_SEP":
-            _separate(laid, token, inside)
-        elif token.kind == "DIVIDE" and not inside and _is_stride(text, token):
-            laid.append(token._replace(kind="_STRIDE"))
-        elif token.text in ("add", "concat") and following.kind == "LBRACE":
-            laid.append(token._replace(kind="COMBINE"))
+            inside += 1 if lexeme.kind == "LPAR" else -1
+        if lexeme.kind == "_SEP":
+            _separate(laid, lexeme, inside)
+        elif lexeme.kind == "DIVIDE" and not inside and _is_stride(text, lexeme):
+            laid.append(lexeme._replace(kind="_STRIDE"))
+        elif lexeme.text in ("add", "concat") and following.kind == "LBRACE":
+            laid.append(lexeme._replace(kind="COMBINE"))
         else:
-            _drop_before(laid, token)
-            laid.append(token)
+            _drop_before(laid, lexeme)
+            laid.append(lexeme)
     return laid
 
 
-def _separate(laid: list[Token], token: Token, inside: int) -> None:
+def _separate(laid: list[Lexeme], lexeme: Lexeme, inside: int) -> None:
     """Add a separator where a statement has just ended."""
     before = laid[-1].kind if laid else "_SEP"
-    newline = token.text == "\n"
+    newline = lexeme.text == "\n"
     if before in ("_SEP", "LBRACE") or (newline and (inside or before == "VBAR")):
         return
-    laid.append(token)
+    laid.append(lexeme)
 
 
-def _drop_before(laid: list[Token], token: Token) -> None:
+def _drop_before(laid: list[Lexeme], lexeme: Lexeme) -> None:
     """Drop a separator before the end of a body, and a newline before what continues a line."""
     if not laid or laid[-1].kind != "_SEP":
         return
-    continues = token.kind in ("VBAR", "ELSE") and laid[-1].text == "\n"
-    if continues or token.kind in ("RBRACE", "$END"):
+    continues = lexeme.kind in ("VBAR", "ELSE") and laid[-1].text == "\n"
+    if continues or lexeme.kind in ("RBRACE", "$END"):
         laid.pop()
 
 
-def _is_stride(text: str, token: Token) -> bool:
+def _is_stride(text: str, lexeme: Lexeme) -> bool:
     """Whether a slash has a space before it and none after: `/2`, unlike `a / 2` and `a/2`."""
-    before, after = text[token.start - 1 : token.start], text[token.end : token.end + 1]
+    before, after = text[lexeme.start - 1 : lexeme.start], text[lexeme.end : lexeme.end + 1]
     return before.isspace() and not after.isspace()
 
 
-def _closed_parentheses(tokens: list[Token]) -> set[int]:
+def _closed_parentheses(lexemes: list[Lexeme]) -> set[int]:
     """Find the parentheses that match before a brace or a definition.
 
     Only within those do newlines end nothing, so that one never closed costs one line.
     """
     closed: set[int] = set()
     stack: list[int] = []
-    for index, token in enumerate(tokens):
-        if token.kind == "LPAR":
+    for index, lexeme in enumerate(lexemes):
+        if lexeme.kind == "LPAR":
             stack.append(index)
-        elif token.kind == "RPAR" and stack:
+        elif lexeme.kind == "RPAR" and stack:
             closed |= {stack.pop(), index}
-        elif token.kind in ("LBRACE", "RBRACE", "_DEFINE"):
+        elif lexeme.kind in ("LBRACE", "RBRACE", "_DEFINE"):
             stack.clear()
     return closed

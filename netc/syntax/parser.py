@@ -1,14 +1,18 @@
-"""Tokens to tree: an LALR(1) machine that goes on after an error, at the next statement."""
+"""Text to tree: Lark parses, and goes on after an error at the next statement."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import cast
 
-from netc.errors import ERROR_LIMIT, Diagnostic, Source, Span, SyntaxProblem
+from lark.exceptions import UnexpectedInput, UnexpectedToken
+from lark.parsers.lalr_interactive_parser import InteractiveParser
+from lark.parsers.lalr_parser_state import ParserState
+
+from netc.errors import ERROR_LIMIT, Diagnostic, Source, SyntaxProblem
 from netc.syntax import ast
-from netc.syntax.build import Build
-from netc.syntax.lexer import tokenize
-from netc.syntax.tokens import Rule, Token, load_tables, shown
+from netc.syntax.grammar import language
+from netc.syntax.tokens import END, Lexeme, Reading, Token, shown
 
 _OPERATORS = {"OR", "AND", "COMPARISON", "PLUS", "MINUS", "TIMES", "DIVIDE", "FLOOR_DIVIDE"}
 _VALUES = {"NAME", "NUMBER", "SIZE", "STRING", "LPAR", "MINUS", "NOT"}
@@ -29,156 +33,102 @@ _PHRASES = {
     "VBAR": "'|'",
     "ELSE": "'else'",
     "_SEP": "the end of the line",
-    "$END": "the end of the line",
+    END: "the end of the line",
 }
 
 
 def parse_source(source: Source) -> ast.File:
     """Return the tree of `source`; raise `SyntaxProblem` with every error in it."""
-    tokens, problems = tokenize(source)
-    if not tokens or any(each.code == "E005" for each in problems):
-        raise SyntaxProblem(*problems)
-    machine = _Machine(source, problems)
-    machine.run(tokens)
-    problems.sort(key=lambda each: each.span.start if each.span else 0)
-    if problems:
-        raise SyntaxProblem(*problems[:ERROR_LIMIT])
-    return ast.File(source, machine.result())
+    reading = Reading(source)
+    statements: ast.Body = ()
+    try:
+        # Lark's type is that of trees, which its actions have replaced.
+        tree = language().parse(reading, on_error=partial(_go_on, reading))
+        statements = cast(ast.Body, tree)
+    except UnexpectedInput:
+        assert reading.problems
+    if reading.problems:
+        reading.problems.sort(key=lambda each: each.span.start if each.span else 0)
+        raise SyntaxProblem(*reading.problems[:ERROR_LIMIT])
+    return ast.File(source, statements)
 
 
-class _Machine:
-    """The stack of states and of what was built so far."""
-
-    def __init__(self, source: Source, problems: list[Diagnostic]) -> None:
-        self._source = source
-        self._problems = problems
-        self._bad_lines = {each.span.line for each in problems if each.span}
-        self._unclosed = any(each.code == "E004" for each in problems)
-        self._tables = load_tables()
-        self._build = Build(source, problems)
-        self._states = [0]
-        self._before = [0]
-        self._values: list[tuple[Any, int, int]] = []
-
-    def result(self) -> ast.Body:
-        """Return what the start rule made."""
-        value: ast.Body = self._values[-1][0]
-        return value
-
-    def run(self, tokens: list[Token]) -> None:
-        """Feed all `tokens`, recovering after each error."""
-        at, failed = 0, -1
-        while at < len(tokens) and len(self._problems) < ERROR_LIMIT:
-            self._before = self._states.copy()
-            if self._feed(tokens[at]) or at == failed:
-                at += 1
-            else:
-                self._report(tokens[at])
-                failed = at = self._recover(tokens, at)
-
-    def _feed(self, token: Token) -> bool:
-        """Take one token, or return false and leave the stack at the error."""
-        tables, states = self._tables, self._states
-        while True:
-            action = tables.states[states[-1]].get(token.kind)
-            if action is None:
-                return False
-            if action >= 0:
-                states.append(action)
-                self._values.append((token, token.start, token.end))
-                return True
-            self._reduce(tables.rules[-1 - action], token.start)
-            if token.kind == "$END" and states[-1] == tables.end:
-                return True
-
-    def _reduce(self, rule: Rule, at: int) -> None:
-        """Replace the top of the stack by the node that `rule` makes of it."""
-        values = self._values
-        cut = len(values) - rule.length
-        taken = values[cut:]
-        del values[cut:], self._states[cut + 1 :]
-        start, end = (taken[0][1], taken[-1][2]) if taken else (at, at)
-        values.append((self._node(rule, taken, start, end), start, end))
-        self._states.append(self._tables.states[self._states[-1]][rule.origin])
-
-    def _node(self, rule: Rule, taken: list[tuple[Any, int, int]], start: int, end: int) -> Any:
-        children: list[Any] = []
-        for index in rule.kept:
-            value = taken[index][0]
-            if index not in rule.spliced:
-                children.append(value)
-            elif children:
-                children += value
-            else:
-                children = value  # Grow a list in place: copying it for every item is quadratic.
-        if rule.origin.startswith("__"):
-            return children
-        if rule.inlined and len(children) == 1:
-            return children[0]
-        return getattr(self._build, rule.action)(children, Span(self._source, start, end))
-
-    def _recover(self, tokens: list[Token], at: int) -> int:
-        """Drop the statement around token `at`; return the index of the token that ends it."""
-        states, table = self._states, self._tables.states
-        closed = 0  # A body that has ended is dropped whole, not entered again.
-        while closed or table[states[-1]].get("_ERROR", -1) < 0:
-            states.pop()
-            dropped = self._values.pop()[0]
-            if isinstance(dropped, Token):
-                closed += (dropped.kind == "RBRACE") - (dropped.kind == "LBRACE" and closed > 0)
-        self._feed(Token("_ERROR", "", tokens[at].start, tokens[at].start))
-        depth = 0
-        while tokens[at].kind != "$END":
-            kind = tokens[at].kind
-            if depth == 0 and kind in ("_SEP", "RBRACE"):
-                break
-            depth += (kind == "LBRACE") - (kind == "RBRACE")
-            at += 1
-        return at
-
-    def _report(self, token: Token) -> None:
-        span = Span(self._source, token.start, token.end)
-        if span.line in self._bad_lines or (token.kind == "$END" and self._unclosed):
-            return
-        phrases = self._expected()
-        found = shown(token)
-        message = f"unexpected {found.removeprefix('the ')}."
-        if 0 < len(phrases) <= 4:
-            message = f"expected {' or '.join(phrases)}, found {found}."
-        self._problems.append(Diagnostic("E001", message, span, help=_remedy(token)))
-
-    def _expected(self) -> list[str]:
-        """Say in words what could stand here instead."""
-        symbols = self._tables.states[self._before[-1]]
-        able = {each for each in symbols if not each.islower() and self._accepts(each)}
-        phrases = []
-        for symbol, phrase, group in _GROUPS:
-            if symbol in able:
-                phrases.append(phrase)
-                able -= group
-        return sorted({*phrases, *(_PHRASES[each] for each in able if each in _PHRASES)})
-
-    def _accepts(self, symbol: str) -> bool:
-        """Whether the machine could shift `symbol` now: a dry run of its reductions."""
-        states = self._before.copy()
-        while True:
-            action = self._tables.states[states[-1]].get(symbol)
-            if action is None or action >= 0:
-                return action is not None
-            rule = self._tables.rules[-1 - action]
-            del states[len(states) - rule.length :]
-            states.append(self._tables.states[states[-1]][rule.origin])
-            if symbol == "$END" and states[-1] == self._tables.end:
-                return True
+def _go_on(reading: Reading, error: UnexpectedInput) -> bool:
+    """Report an error and drop the statement around it; return whether the rest is looked at."""
+    assert isinstance(error, UnexpectedToken) and error.interactive_parser is not None
+    if len(reading.problems) >= ERROR_LIMIT:
+        return False
+    if reading.at == reading.failed:
+        # What ends the dropped statement cannot stand here either.
+        reading.at += 1
+        return reading.at < len(reading.lexemes)
+    _report(reading, error.interactive_parser)
+    _recover(reading, error.interactive_parser)
+    reading.failed = reading.at
+    return True
 
 
-def _remedy(token: Token) -> str:
-    if token.kind == "_STRIDE":
+def _recover(reading: Reading, parser: InteractiveParser) -> None:
+    """Drop the statement around the lexeme at which the parser failed, and go to its end."""
+    states, values = parser.parser_state.state_stack, parser.parser_state.value_stack
+    closed = 0  # A body that has ended is dropped whole, not entered again.
+    while closed or "_ERROR" not in parser.choices():
+        states.pop()
+        dropped = values.pop()
+        if isinstance(dropped, Token):
+            closed += (dropped.type == "RBRACE") - (dropped.type == "LBRACE" and closed > 0)
+    failed = reading.lexemes[reading.at]
+    error = Lexeme("_ERROR", "", failed.start, failed.start)
+    parser.feed_token(reading.token(error))
+    reading.at = _end_of_statement(reading.lexemes, reading.at)
+
+
+def _end_of_statement(lexemes: list[Lexeme], at: int) -> int:
+    """Return the index of what ends the statement that goes on at `at`."""
+    depth = 0
+    while lexemes[at].kind != END:
+        kind = lexemes[at].kind
+        if depth == 0 and kind in ("_SEP", "RBRACE"):
+            break
+        depth += (kind == "LBRACE") - (kind == "RBRACE")
+        at += 1
+    return at
+
+
+def _report(reading: Reading, parser: InteractiveParser) -> None:
+    lexeme = reading.lexemes[reading.at]
+    span = reading.span(lexeme.start, lexeme.end)
+    unclosed = lexeme.kind == END and any(each.code == "E004" for each in reading.problems)
+    if span.line in reading.bad_lines or unclosed:
+        return
+    phrases = _expected(reading, parser)
+    found = shown(lexeme)
+    message = f"unexpected {found.removeprefix('the ')}."
+    if 0 < len(phrases) <= 4:
+        message = f"expected {' or '.join(phrases)}, found {found}."
+    reading.problems.append(Diagnostic("E001", message, span, help=_remedy(lexeme)))
+
+
+def _expected(reading: Reading, parser: InteractiveParser) -> list[str]:
+    """Say in words what could stand here instead."""
+    conf, thread = parser.parser_state.parse_conf, parser.lexer_thread
+    before = ParserState(conf, thread, reading.before)
+    able = InteractiveParser(parser.parser, before, thread).accepts()
+    phrases = []
+    for kind, phrase, group in _GROUPS:
+        if kind in able:
+            phrases.append(phrase)
+            able -= group
+    return sorted({*phrases, *(_PHRASES[each] for each in able if each in _PHRASES)})
+
+
+def _remedy(lexeme: Lexeme) -> str:
+    if lexeme.kind == "_STRIDE":
         return "'/2' after a space is a stride; a division is written 'a / 2' or 'a/2'."
-    if token.kind in ("PLUS", "MINUS", "TIMES", "DIVIDE", "FLOOR_DIVIDE"):
+    if lexeme.kind in ("PLUS", "MINUS", "TIMES", "DIVIDE", "FLOOR_DIVIDE"):
         return "arithmetic may stand after '=' and in the parentheses of a call."
-    if token.kind == "EQUAL":
+    if lexeme.kind == "EQUAL":
         return "a name is defined with ':='."
-    if token.kind in ("NUMBER", "SIZE"):
+    if lexeme.kind in ("NUMBER", "SIZE"):
         return "values come before the options: 'conv 3x3 64 pad=1'."
     return ""

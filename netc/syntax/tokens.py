@@ -1,25 +1,23 @@
-"""Tokens, and the tables that `generate.py` made of the grammar."""
+"""Tokens: as the lexer finds them, and as the parser reads them."""
 
 from __future__ import annotations
 
-import json
-import re
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from netc.errors import clip
+import lark
 
-UNKNOWN = "UNKNOWN"
-"""The group of the pattern that takes what is no token."""
+from netc.errors import Diagnostic, Source, Span, clip
+
+END = "$END"
+"""The kind that Lark gives to what stands after the last token."""
 
 
-class Token(NamedTuple):
-    """A stretch of text and its kind."""
+class Lexeme(NamedTuple):
+    """A stretch of text and its kind; light, since a file may have very many."""
 
     kind: str
-    """A terminal of the grammar."""
+    """A terminal of the grammar, or `$END`."""
     text: str
     """The characters."""
     start: int
@@ -28,58 +26,47 @@ class Token(NamedTuple):
     """Offset after the last."""
 
 
-class Rule(NamedTuple):
-    """A rule of the grammar, with what the tree keeps of it."""
+@dataclass(slots=True)
+class Reading:
+    """One source while it is parsed."""
 
-    origin: str
-    """The nonterminal."""
-    action: str
-    """The method that makes the tree's node."""
-    length: int
-    """Number of symbols."""
-    kept: tuple[int, ...]
-    """Which of them the tree keeps."""
-    spliced: tuple[int, ...]
-    """Which of those are lists."""
-    inlined: bool
-    """Whether a single child stands for itself."""
+    source: Source
+    problems: list[Diagnostic] = field(default_factory=list)
+    """What is wrong in it."""
+    lexemes: list[Lexeme] = field(default_factory=list)
+    """What the parser reads, ended by `$END`."""
+    at: int = 0
+    """The index of the lexeme that the parser looks at."""
+    before: list[int] = field(default_factory=list)
+    """The parser's stack of states before it looked at that: at an error it has reduced already."""
+    failed: int = -1
+    """The index of the lexeme at which the parser went on after an error."""
+    bad_lines: frozenset[int] = frozenset()
+    """Lines in which the lexer found something: what the parser says of them is of no use."""
 
+    def token(self, lexeme: Lexeme) -> Token:
+        """Return `lexeme` for the parser."""
+        token = Token(lexeme.kind, lexeme.text, lexeme.start, end_pos=lexeme.end)
+        token.reading = self
+        return token
 
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """What `generate.py` made of the grammar."""
-
-    words: dict[str, str]
-    """Reserved word to terminal."""
-    pattern: re.Pattern[str]
-    """All other terminals, as named groups."""
-    ignored: frozenset[str]
-    """Terminals the parser does not see."""
-    rules: tuple[Rule, ...]
-    """The rules by number."""
-    states: tuple[dict[str, int], ...]
-    """Symbol to action: go to state n, or reduce by rule -1 - n."""
-    end: int
-    """The state after the whole file."""
+    def span(self, start: int, end: int) -> Span:
+        """Return the place of the characters from `start` until `end`."""
+        return Span(self.source, start, end)
 
 
-@cache
-def load_tables() -> Tables:
-    """Read the tables, once a process."""
-    data = json.loads(Path(__file__).with_name("tables.json").read_text(encoding="utf-8"))
-    named = [f"(?P<{name}>{pattern})" for name, pattern in data["patterns"]]
-    pattern = re.compile("|".join([*named, f"(?P<{UNKNOWN}>.)"]), re.DOTALL)
-    rules = tuple(
-        Rule(origin, action, length, tuple(kept), tuple(spliced), inlined)
-        for origin, action, length, kept, spliced, inlined in data["rules"]
-    )
-    ignored = frozenset(data["ignored"])
-    return Tables(data["words"], pattern, ignored, rules, tuple(data["states"]), data["end"])
+class Token(lark.Token):
+    """A token that knows what it was read from, since the parser's actions serve all sources."""
+
+    __slots__ = ("reading",)
+    reading: Reading
+    start_pos: int
+    end_pos: int
 
 
-def shown(token: Token) -> str:
-    """Return `token` as a message names it."""
-    names = {"_SEP": "the end of the line", "$END": "the end of the file"}
-    if token.text == ";":
+def shown(lexeme: Lexeme) -> str:
+    """Return `lexeme` as a message names it."""
+    names = {"_SEP": "the end of the line", END: "the end of the file"}
+    if lexeme.text == ";":
         return "';'"
-    return names.get(token.kind, f"'{clip(token.text)}'")
+    return names.get(lexeme.kind, f"'{clip(lexeme.text)}'")
