@@ -1,18 +1,16 @@
-"""What several verbs need: finding files, and options as values."""
+"""What several verbs need: options as values, plans and programs."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
 import os
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import netc_clusters
-import netc_models
+from netc.cli.files import defines, find, load_network, spare
 from netc.cli.output import count, note
 from netc.cost import Cluster, at_precision, read_cluster
 from netc.errors import Diagnostic, PlanError, UsageError, clip, did_you_mean
@@ -29,7 +27,7 @@ from netc.passes.pipeline import NO_RECIPE, Compiled, Observer, Options, compile
 from netc.report import MemoryUse, layer_facts, memory_use
 from netc.strategies.file import MESH_AXES, StrategyFile, read_strategy, write_strategy
 from netc.strategies.fixed import FIXED
-from netc.syntax import Call, Network, parse_file
+from netc.syntax import Call, Network
 from netc_kernels import cpu
 from netc_runtime.choose import CUDA_ONLY, check_precision, choose_backend
 from netc_runtime.cpu.kernels import CpuKernels
@@ -43,49 +41,6 @@ SMALL_STEP = 50_000_000
 CUDA_ALIGNMENT_BYTES = 256
 TOLD_SECONDS = 90.0
 """Compiling that takes as long is announced."""
-
-
-def load_network(options: argparse.Namespace) -> Network:
-    """The network that the command names, with its -D parameters."""
-    return parse_file(find(options.network, netc_models, ".net"), defines(options.define))
-
-
-def find(name: str, package: Any, suffix: str) -> Path:
-    """A path as it is, or the file of that name that netc ships."""
-    path = Path(name)
-    folder = Path(package.__file__).parent
-    shipped = folder / f"{name}{suffix}"
-    is_name = not path.suffix and len(path.parts) == 1
-    # A folder is no network: it does not hide one, but is named where there is none.
-    if is_name and shipped.exists() and (path.is_dir() or not path.exists()):
-        return shipped
-    if path.exists() or not is_name:
-        return path
-    known = sorted(p.stem for p in folder.glob(f"*{suffix}"))
-    message = f"there is no file '{name}', and netc ships nothing of that name."
-    hint = did_you_mean(name, known) + f"shipped are: {', '.join(known)}."
-    raise UsageError(Diagnostic("E051", message, help=hint))
-
-
-def spare(output: str | None, *read: str | Path | None) -> None:
-    """Raise UsageError (E051) where an output would replace a file that the command reads."""
-    for each in read:
-        with contextlib.suppress(OSError):
-            if output is not None and each is not None and os.path.samefile(output, each):
-                message = f"'{output}' is read by this command, which would replace it."
-                raise UsageError(Diagnostic("E051", message, help="name another file."))
-
-
-def defines(items: list[str]) -> dict[str, str]:
-    """-D NAME=VALUE, as a mapping."""
-    found = {}
-    for item in items:
-        name, equals, value = item.partition("=")
-        if not equals or not name:
-            message = f"'-D {clip(item)}' is not of the form NAME=VALUE."
-            raise UsageError(Diagnostic("E051", message))
-        found[name] = value
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from netc.cli.common import Request, build, load_network, request, spare, unwritable
+from netc.cli.common import Request, build, request, unwritable
+from netc.cli.files import load_network, spare
 from netc.cli.output import bytes_text, count, json_line, note, seconds_text, shape_text, table
 from netc.errors import Diagnostic, UsageError, did_you_mean
 from netc.ir.program import Bundle, Program

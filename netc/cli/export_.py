@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from netc.cli.common import load_cluster, load_network, spare
+from netc.cli.common import load_cluster
+from netc.cli.files import load_network, spare
 from netc.cli.output import bytes_text, count, json_line
 from netc.cli.session import find_weights, open_session, teller
 from netc.errors import Diagnostic, UsageError

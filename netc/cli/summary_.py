@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from netc.cli.common import load_network
+from netc.cli.files import load_network
 from netc.cli.output import count, json_line, scaled, shape_text, table
 from netc.passes.build_graph import build_graph
 from netc.report import layer_facts

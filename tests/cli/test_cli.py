@@ -242,7 +242,7 @@ def test_scheme_without_a_boundary_is_noted(capsys):
     ("arguments", "heavy"),
     [
         (["--help"], {"numpy", "lark", "networkx", "rich"}),
-        (["check", DIGITS], {"networkx", "rich"}),
+        (["check", DIGITS], {"numpy", "networkx", "rich"}),
     ],
 )
 def test_what_is_heavy_is_not_imported_without_need(arguments: list[str], heavy: set[str]) -> None:
