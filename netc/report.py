@@ -157,9 +157,9 @@ class _Sums:
         operands = [self._block(name, device) for name in node.inputs]
         here = tuple(b for b in operands if b is not None)
         if isinstance(node.op, Fused) and len(here) == len(operands):
-            for step in node.op.steps:
-                shapes = tuple(result.shape if a < 0 else here[a].shape for a in step.args)
-                self.flops[step.layer][device] += step.op.flops(shapes, result.shape)
+            for link in node.op.links:
+                shapes = tuple(result.shape if a < 0 else here[a].shape for a in link.args)
+                self.flops[link.layer][device] += link.op.flops(shapes, result.shape)
         elif not node.op.view:
             self.flops[node.layer][device] += local_flops(self.plan.graph, node, here, result)
 

@@ -6,55 +6,35 @@ from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
 from math import prod
-from typing import Any
 
 from netc.ir.codec import kernels
 from netc.ir.ops import Op
 from netc.ir.program import Launch, Program, View
+from netc.ir.step import Step
 from netc.ir.types import ITEM_BYTES
 
 Shapes = tuple[tuple[int, ...], ...]
 
 
 def launch_flops(launch: Launch) -> int:
-    """Floating-point operations of a launch, of all its steps, whatever kernels compute them.
+    """Floating-point operations of a launch: those of its steps, whatever kernels compute them.
 
-    Those of the plan's operations; what only moves data has none, nor has the slope of a relu that
-    noted places of maxima spare.
+    What only moves data has none, nor has the slope of a relu that noted places of maxima spare.
     """
-    each = [(_plain(made.kernel), made) for made in launch.operations]
-    if not all(prod(shape) for _, made in each for shape in (*made.operands, made.result)):
+    each = list(zip(launch.steps, launch.shapes, strict=True))
+    if not all(prod(shape) for step, shapes in each for shape in (*shapes, step.result)):
         return 0
-    return sum(_flops(kernel, made.told, made.operands, made.result) for kernel, made in each)
+    return sum(_flops(step, shapes) for step, shapes in each)
 
 
-def _plain(name: str) -> str:
-    """The operation of a kernel's name."""
-    kernel = name.partition(".")[0]
-    return _SAME.get(kernel, kernel)
-
-
-def _flops(kernel: str, told: Mapping[str, Any], operands: Shapes, result: tuple[int, ...]) -> int:
-    if kernel in _MOVING:
+def _flops(step: Step, operands: Shapes) -> int:
+    if step.operation in _MOVING:
         return 0
-    if kernel in _STATISTICS:
-        return sum(_operation(k, told).flops(operands, result) for k in _STATISTICS[kernel])
-    _, before, update = kernel.rpartition("fc_dw_")
-    if update not in _UPDATES:
-        return _operation(kernel, told).flops(operands, result)
-    gradient = _operation("fc_dw", {}).flops(operands, result) if before else 0
-    return gradient + _UPDATES[update] * prod(result)
+    return _operation(step).flops(operands, step.result)
 
 
 _MOVING = ("slice", "copy", "concat", "concat_rows", "cast")
-"""Kernels that compute nothing."""
-_SAME = {"maxpool_places_dx": "maxpool_dx"}
-"""Kernels that compute what another operation does, from other operands."""
-_STATISTICS = {"bn_moments": ("bn_mean", "bn_var"), "bn_slopes": ("bn_dgamma", "bias_db")}
-"""Kernels with two results, and the operations these are of, over the first operand."""
-_UPDATES = {"sgd": 2, "adam": 3}
-"""Tensors that joined updates compute: the optimizer's state and the weight. One that begins with
-fc_dw_ computes the gradient before them too."""
+"""Operations that compute nothing."""
 
 
 @cache
@@ -62,16 +42,17 @@ def _operations() -> Mapping[str, type[Op]]:
     return {op.kernel: op for op in kernels().values()}
 
 
-def _operation(kernel: str, told: Mapping[str, Any]) -> Op:
-    """The operation of a kernel; fields that kernels are not told do not count in its FLOPs."""
-    op = _operations()[kernel]
-    return op(**{f.name: told.get(f.name) for f in fields(op)})
+def _operation(step: Step) -> Op:
+    """The operation of a step; fields that kernels are not told do not count in its FLOPs."""
+    op = _operations()[step.operation]
+    return op(**{f.name: step.attributes.get(f.name) for f in fields(op)})
 
 
 def launch_bytes(program: Program, launch: Launch) -> int:
     """Bytes that a launch has to read and write: every block once, of a sliced one the slice."""
     result = launch.writes[0].shape
-    sliced = {launch.reads[e.args[0]] for e in launch.operations if _plain(e.kernel) == "slice"}
+    cuts = (step.operands[0] for step in launch.steps if step.operation == "slice")
+    sliced = {launch.reads[place] for place in cuts}
     views = dict.fromkeys((*launch.reads, *launch.writes))
     return sum(
         prod(result if view in sliced else view.shape)

@@ -219,7 +219,7 @@ def _failed(program: Program, lane: _Lane, error: BaseException) -> BaseExceptio
         return error
     number = lane.numbers[min(lane.position, len(lane.numbers) - 1)]
     instruction = program.instructions[number]
-    kind = instruction.kernel if isinstance(instruction, Launch) else instruction.kind
+    kind = instruction.name if isinstance(instruction, Launch) else instruction.kind
     message = (
         f"device {lane.device} failed in instruction {number} ({kind} '{instruction.node}', "
         f"layer '{instruction.layer}'): {type(error).__name__}: {error}."

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import Protocol
 
-from netc.ir.kernels import JOINED, Call
-from netc.ir.launches import POOLED, UPDATES, plain_name, results_of
+from netc.ir.calls import calls_of
+from netc.ir.joined import own_of, results_of
+from netc.ir.kernels import Call
 from netc.ir.program import Bundle, Launch, Program
+from netc.ir.step import kernels_of
 from netc.ir.types import ITEM_BYTES
 from netc_kernels import cpu
 from netc_runtime.cpu.kernels import CpuKernels
@@ -17,7 +19,10 @@ from netc_runtime.cpu.kernels import CpuKernels
 class Table(Protocol):
     """Kernels of a target."""
 
-    def has(self, calls: Sequence[Call], variant: str, joined: int) -> bool:
+    parts_run: bool
+    """Whether the parts of joined launches run one by one where no kernel is named."""
+
+    def has(self, calls: Sequence[Call], variant: str, absorbed: int) -> bool:
         """Whether a kernel of that name does the first call, and so many after it as well."""
         ...
 
@@ -52,50 +57,27 @@ def _table(bundle: Bundle) -> Table | None:
 
 
 def _problem(table: Table, program: Program, launch: Launch) -> str:
-    calls = _calls(program, launch)
-    names = [operation.kernel for operation in launch.operations]
-    needed, groups = 0, list(_groups(names))
-    for start, variant, joined in groups:
-        if variant == JOINED or not table.has(calls[start:], variant, joined):
-            return f"there is no kernel {names[start]} for these blocks, with {joined} steps more"
-        needed = max(needed, table.workspace_bytes(calls[start], variant))
-    pooled = plain_name(launch.kernel) in POOLED and len(groups) > 1
-    if pooled and any("." in name for name in names):
-        return "what convolves does not pool as well"
-    if plain_name(launch.kernel) in UPDATES and not groups[0][1]:
-        return f"there is no kernel {launch.kernel}"
+    calls, groups = calls_of(program, launch), kernels_of(launch.steps)
+    own = own_of(launch) is not None
+    if launch.joined and len(groups) > 1:
+        named = any(step.variant or step.absorbed for step in launch.steps)
+        return "" if table.parts_run and not named else f"there is no kernel {launch.joined}"
+    needed, place = 0, 0
+    for group in groups:
+        variant, absorbed = group[0].variant, len(group) - 1
+        # What has kernels of its own is one call.
+        if not table.has(calls[place:], variant, 0 if own and variant else absorbed):
+            name = f"{launch.joined}.{variant}" if own else group[0].kernel
+            return f"there is no kernel {name} for these blocks, with {absorbed} steps more"
+        needed = max(needed, table.workspace_bytes(calls[place], variant))
+        place += len(group)
     held = _workspace(program, launch)
     return "" if held >= needed else f"its workspace has {held} bytes, not {needed}"
 
 
-def _calls(program: Program, launch: Launch) -> list[Call]:
-    dtype = program.buffer[launch.writes[0].buffer].dtype
-    return [
-        Call(
-            plain_name(each.kernel), dtype, tuple(sorted(each.told.items())), each.args,
-            each.operands, each.result,
-        )
-        for each in launch.operations
-    ]  # fmt: skip
-
-
-def _groups(names: Sequence[str]) -> Iterator[tuple[int, str, int]]:
-    """Every kernel that does something of its own: its place, its variant, and how many steps
-    after it it does as well.
-    """
-    joined = [name.endswith("." + JOINED) for name in names]
-    for start, name in enumerate(names):
-        if not joined[start] or not start:
-            end = start + 1
-            while end < len(names) and joined[end]:
-                end += 1
-            yield start, name.partition(".")[2], end - start - 1
-
-
 def _workspace(program: Program, launch: Launch) -> int:
     """Bytes of what a launch writes last, if that is no result."""
-    results = results_of(plain_name(launch.kernel))
     return sum(
         prod(view.shape) * ITEM_BYTES[program.buffer[view.buffer].dtype]
-        for view in launch.writes[results:]
+        for view in launch.writes[results_of(launch) :]
     )

@@ -24,16 +24,16 @@ from netc_kernels.cpu.vector import (
 
 
 def sgd(
-    w: Array, v: Array, g: Array, pool: Pool,
+    v: Array, w: Array, g: Array, pool: Pool,
     *, lr: float, momentum: float, decay: float, scale: float,
 ) -> None:  # fmt: skip
-    """Update w and v, of one shape, in place; `scale` is this call's share of the decay."""
+    """Update v and w, of one shape, in place; `scale` is this call's share of the decay."""
     facts = _facts(w, lr, momentum, scale * decay)
     pool.spread(w.size, GRAIN, step, w.reshape(-1), v.reshape(-1), g.reshape(-1), *facts)
 
 
 def fc_dw_sgd(
-    w: Array, v: Array, x: Array, dy: Array, work: Array, pool: Pool,
+    v: Array, w: Array, x: Array, dy: Array, work: Array, pool: Pool,
     *, lr: float, momentum: float, decay: float, scale: float,
 ) -> None:  # fmt: skip
     """Update the weights w (K, C) of a fully connected layer by the gradient dy.T @ x.
@@ -49,16 +49,16 @@ def fc_dw_sgd(
 
 
 def adam(
-    w: Array, m: Array, v: Array, g: Array, pool: Pool, *, lr: float, step: int, **told: Any
+    m: Array, v: Array, w: Array, g: Array, pool: Pool, *, lr: float, step: int, **told: Any
 ) -> None:
-    """Update w, m and v, of one shape, in place; `told` has the attributes of the three ops."""
+    """Update m, v and w, of one shape, in place; `told` has the attributes of the three ops."""
     facts = _adam_facts(w, lr, step, **told)
     w, m, v, g = (array.reshape(-1) for array in (w, m, v, g))
     pool.spread(w.size, GRAIN, adam_part, w, m, v, g, facts)
 
 
 def fc_dw_adam(
-    w: Array, m: Array, v: Array, x: Array, dy: Array, work: Array, pool: Pool,
+    m: Array, v: Array, w: Array, x: Array, dy: Array, work: Array, pool: Pool,
     *, lr: float, step: int, **told: Any,
 ) -> None:  # fmt: skip
     """Update the weights w (K, C) of a fully connected layer by the gradient dy.T @ x.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from netc.cli.output import shape_text
+from netc.ir.joined import own_of
 from netc.ir.kernels import Call
 from netc.ir.program import Launch, Program
 from netc.work import is_workspace
@@ -39,9 +40,12 @@ def rows(program: Program) -> Iterator[Row]:
 
 def kernels_text(launch: Launch) -> str:
     """What computes a launch: conv.winograd + bias + relu."""
-    called = (each.kernel for each in launch.operations)
-    names = [name if "." in name else f"{name}.reference" for name in called]
-    return " ".join(names).replace(".joined", "").replace(" ", " + ")
+    if own_of(launch) is not None:
+        return f"{launch.joined}.{launch.steps[0].variant or 'reference'}"
+    return " + ".join(
+        step.operation if step.absorbed else f"{step.operation}.{step.variant or 'reference'}"
+        for step in launch.steps
+    )
 
 
 def call_text(call: Call) -> str:

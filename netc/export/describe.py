@@ -124,7 +124,7 @@ def most_sent(traffic: Traffic) -> int:
 
 def owner(node: Node) -> str:
     """The layer whose result a node is."""
-    return node.op.steps[-1].layer if isinstance(node.op, ops.Fused) else node.layer
+    return node.op.links[-1].layer if isinstance(node.op, ops.Fused) else node.layer
 
 
 _MOVES = (Comm, ops.RoundSlice, ops.RoundMerge, ops.Copy)
@@ -270,9 +270,9 @@ def _steps(
     if not isinstance(node.op, ops.Fused):
         yield node.layer, node.op, shapes
         return
-    for step in node.op.steps:
-        operands = (node.type.shape if a < 0 else shapes[a] for a in step.args)
-        yield step.layer, step.op, tuple(operands)
+    for link in node.op.links:
+        operands = (node.type.shape if a < 0 else shapes[a] for a in link.args)
+        yield link.layer, link.op, tuple(operands)
 
 
 def _reading(node: Node, name: str) -> tuple[str, ...]:
@@ -280,4 +280,4 @@ def _reading(node: Node, name: str) -> tuple[str, ...]:
     if not isinstance(node.op, ops.Fused):
         return (node.layer,)
     wanted = {position for position, operand in enumerate(node.inputs) if operand == name}
-    return tuple(step.layer for step in node.op.steps if wanted.intersection(step.args))
+    return tuple(link.layer for link in node.op.links if wanted.intersection(link.args))

@@ -11,22 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-JOINED = "joined"
-"""The variant of a step that the kernel before it does as well."""
-
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One operation on a device's blocks."""
 
     kernel: str
-    """The operation's kernel, such as "conv"."""
+    """An operation, such as "conv", or a joined launch."""
     dtype: str
     """Data type of the result."""
     attributes: tuple[tuple[str, Any], ...]
     """What the kernel is told besides where its block lies, by name, sorted."""
     args: tuple[int, ...]
-    """The operands, by their positions among the launch's; -1 is the previous step's result."""
+    """The operands, as those of a step."""
     operands: tuple[tuple[int, ...], ...]
     """Their local shapes, logical N C H W."""
     result: tuple[int, ...]
@@ -35,10 +32,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The kernels of one launch: of its operation, or of each step of a fused one."""
+    """The kernels that answer the calls of one launch."""
 
-    variants: tuple[str, ...]
-    """The name of each step's kernel among those of its operation; empty is the reference."""
+    variants: tuple[str | None, ...]
+    """The name of each call's kernel among those of its operation; empty is the reference, None
+    where the kernel of the call before does it as well."""
     workspace_bytes: int = 0
     """Scratch memory that the launch needs."""
     seconds: float = 0.0

@@ -108,6 +108,14 @@ def counts(value: Any) -> tuple[int, ...]:
     return tuple([count(each) for each in sequence(value)])
 
 
+def operands(value: Any) -> tuple[int, ...]:
+    """A list of whole numbers: what was read from 0 up, what was made before from -1 down."""
+    found: list[int] = sequence(value)
+    if not all(type(each) is int and -LONGEST <= each <= LARGEST for each in found):
+        raise TextError("not operands")
+    return tuple(found)
+
+
 def extents(value: Any) -> tuple[int, ...]:
     """One number for each dimension of a tensor."""
     if len(found := counts(value)) > RANK:

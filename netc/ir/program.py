@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
 
 from netc.ir.facts import Facts
+from netc.ir.step import Step
 from netc.ir.types import Mesh
 
 STREAMS = ("compute", "exchange", "return", "inner", "gradient")
@@ -50,30 +50,18 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """One of what a launch does."""
-
-    kernel: str
-    args: tuple[int, ...]
-    """Operands by their positions among the launch's; -1 is the previous operation's result."""
-    told: Mapping[str, Any]
-    operands: tuple[tuple[int, ...], ...]
-    """Their local shapes."""
-    result: tuple[int, ...]
-    """Local shape."""
-
-
-@dataclass(frozen=True, slots=True)
 class Launch:
-    """One kernel on one device."""
+    """One or several operations on one device, at once or one right after the other."""
 
     device: int
     stream: str
     node: str
     """The plan's node."""
-    kernel: str
-    attributes: tuple[tuple[str, Any], ...]
-    """What the kernel is told, by name, sorted."""
+    joined: str
+    """What it does at once, a name of `netc.ir.joined`; empty where it is a chain: the first step
+    makes the result, the others change it in place."""
+    steps: tuple[Step, ...]
+    """What it does, in order."""
     reads: tuple[View, ...]
     writes: tuple[View, ...]
     layer: str
@@ -93,17 +81,17 @@ class Launch:
         return (self.device,)
 
     @property
-    def operations(self) -> tuple[Operation, ...]:
-        """The launch's own, or each of those that it joins, in order."""
-        told, result = dict(self.attributes), self.writes[0].shape
-        steps = told.get("steps", ((self.kernel, tuple(range(len(self.reads))), told),))
-        # All have the shape of the result; "image" is that before the last step, where that pools.
-        between = told.get("image", result)
-        shapes = (*(view.shape for view in self.reads), between)
-        results = (*(between for _ in steps[1:]), result)
+    def name(self) -> str:
+        """What people call it: "conv", "fused", "bn_moments"."""
+        return self.joined or (self.steps[0].operation if len(self.steps) == 1 else "fused")
+
+    @property
+    def shapes(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
+        """The local shapes of the operands of each step."""
+        made = [step.result for step in self.steps]
         return tuple(
-            Operation(kernel, args, own, tuple(shapes[a] for a in args), made)
-            for (kernel, args, own), made in zip(steps, results, strict=True)
+            tuple(self.reads[a].shape if a >= 0 else made[number + a] for a in step.operands)
+            for number, step in enumerate(self.steps)
         )
 
 
@@ -229,6 +217,18 @@ def in_place_pairs(
         if whole and target.start == 0 and old.nbytes == new.nbytes and new.device == device:
             found.append((old, new))
     return found
+
+
+def rewritten(program: Program, done: Mapping[int, Instruction], gone: Collection[int]) -> Program:
+    """A program with some instructions replaced and others left out, and the buffers it needs."""
+    instructions = tuple(
+        done.get(n, i) for n, i in enumerate(program.instructions) if n not in gone
+    )
+    ports = (*program.inputs, *program.outputs, *program.state)
+    used = {v.buffer for i in instructions for v in (*i.reads, *i.writes)}
+    used |= {view.buffer for port in ports for view in port.views}
+    buffers = (b for b in program.buffers if b.name in used)
+    return replace(program, buffers=tuple(buffers), instructions=instructions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,8 @@ from netc.ir.comm import Comm
 from netc.ir.ops import Fused, Source
 from netc.ir.ops.base import Op, ShapeError, parse_labels
 from netc.ir.plain import LARGEST
+from netc.ir.step import Attributes
 from netc.ir.types import TensorType
-
-Told = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +31,16 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One operation of a launch."""
+class Applied:
+    """One operation, and the blocks that it is applied to."""
 
     kernel: str
-    told: Told
+    attributes: Attributes
     operands: tuple[Value, ...]
     result: Value
 
 
-_BY_TWO = {"size": (2, 2), "stride": (2, 2), "pad": (0, 0, 0, 0)}
-"""The windows whose maxima have places."""
-
-
-def check_step(step: Step) -> None:
+def check_step(step: Applied) -> None:
     """Raise ShapeError where a step is not what its operation is."""
     if step.kernel in _SPECIAL:
         _SPECIAL[step.kernel](step)
@@ -56,7 +51,7 @@ def check_step(step: Step) -> None:
     op = _operation(kind, step)
     _check_labels(op, operands, step.result)
     _check_shape(op, operands, step.result)
-    _check_told(op, step, operands)
+    _check_attributes(op, step, operands)
 
 
 def class_of(kernel: str) -> type[Op]:
@@ -67,8 +62,8 @@ def class_of(kernel: str) -> type[Op]:
     return found
 
 
-def names_of(op: type[Op]) -> tuple[str, ...]:
-    """The attributes that its kernel is told on every device."""
+def _names_of(op: type[Op]) -> tuple[str, ...]:
+    """The attributes that its kernel has on every device."""
     return tuple(f.name for f in fields(op) if f.name not in op.hidden)
 
 
@@ -78,12 +73,13 @@ def check_count(kernel: str, values: Sequence[Value], wanted: int) -> None:
         raise ShapeError(f"{kernel} of {len(values)} operands")
 
 
-def _check_dtypes(kind: type[Op], step: Step) -> None:
+def _check_dtypes(kind: type[Op], step: Applied) -> None:
     whole = _INTEGERS.get(step.kernel, ())
     shift = len(kind.unread)
     for position, value in enumerate(step.operands, shift):
         dtype = value.type.dtype
-        if dtype == "u8" or (dtype == "i64") != (position in whole):
+        bytes_ = step.kernel == "maxpool_places_dx" and not position
+        if (dtype == "u8") != bytes_ or (dtype == "i64") != (position in whole):
             raise ShapeError(f"operand {position - shift} of {step.kernel} is of {dtype}")
 
 
@@ -99,17 +95,17 @@ _INTEGERS: Mapping[str, tuple[int, ...]] = {
 """Operands that are whole numbers; all others are floating."""
 
 
-def _operation(kind: type[Op], step: Step) -> Op:
-    """The operation that a kernel is told to be."""
-    names = names_of(kind)
-    if set(step.told) != {*names, *_LOCAL.get(step.kernel, ())}:
-        raise ShapeError(f"{step.kernel} is told {', '.join(step.told) or 'nothing'}")
+def _operation(kind: type[Op], step: Applied) -> Op:
+    """The operation with these attributes."""
+    names = _names_of(kind)
+    if set(step.attributes) != {*names, *_LOCAL.get(step.kernel, ())}:
+        raise ShapeError(f"{step.kernel} with attributes {', '.join(step.attributes) or 'none'}")
     values = {}
     for field in fields(kind):
         if field.name in kind.hidden:
             values[field.name] = _HIDDEN[field.name](step)
             continue
-        value = values[field.name] = step.told[field.name]
+        value = values[field.name] = step.attributes[field.name]
         if not _BY_NAME.get(field.name, _BY_TYPE[field.type])(value):
             raise ShapeError(f"{step.kernel} with {field.name} {value!r}")
     return kind(**values)
@@ -130,6 +126,7 @@ def _real(least: float, most: float) -> Callable[[Any], bool]:
 
 _BY_TYPE: Mapping[Any, Callable[[Any], bool]] = {
     "int": _whole(1),
+    "bool": lambda value: type(value) is bool,
     "float": _real(-1e30, 1e30),
     "tuple[int, int]": _several(2, 1),
     "Pad": _several(4, 0),
@@ -146,7 +143,7 @@ _BY_NAME: Mapping[str, Callable[[Any], bool]] = {
     "beta2": _real(0, _BELOW_ONE),
 }
 """Those that have other bounds than most of their type."""
-_HIDDEN: Mapping[str, Callable[[Step], Any]] = {
+_HIDDEN: Mapping[str, Callable[[Applied], Any]] = {
     "batch": lambda step: 1,
     "ceil": lambda step: False,
     "dims": lambda step: "nkhw"[: step.result.type.rank],
@@ -154,7 +151,7 @@ _HIDDEN: Mapping[str, Callable[[Step], Any]] = {
     "extent": lambda step: step.result.type.shape[2:],
     "type": lambda step: step.result.type,
 }
-"""What kernels are not told, because their blocks say it."""
+"""What is no attribute, because the blocks say it."""
 
 
 def _check_labels(op: Op, operands: tuple[Value, ...], result: Value) -> None:
@@ -189,26 +186,28 @@ def _check_shape(op: Op, operands: tuple[Value, ...], result: Value) -> None:
         raise ShapeError(f"{op.kernel} gives {found}, not {result.type}")
 
 
-def _check_told(op: Op, step: Step, operands: tuple[Value, ...]) -> None:
-    """What a kernel is told of where its blocks lie follows from them."""
-    told, where, shape = step.told, step.result.where, step.result.type.shape
-    if "filters" in told:
+def _check_attributes(op: Op, step: Applied, operands: tuple[Value, ...]) -> None:
+    """Attributes that say where blocks lie follow from them."""
+    known, where, shape = step.attributes, step.result.where, step.result.type.shape
+    if "filters" in known:
         filters = step.result if op.kernel == "conv_dw" else operands[1]
-        _check_part(told["first_filter"], filters.where[0], filters.type.shape[0], told["filters"])
-        if told["filters"] % told["groups"]:
-            raise ShapeError(f"{told['filters']} filters in {told['groups']} groups")
-    if "first_class" in told:
+        _check_part(
+            known["first_filter"], filters.where[0], filters.type.shape[0], known["filters"]
+        )
+        if known["filters"] % known["groups"]:
+            raise ShapeError(f"{known['filters']} filters in {known['groups']} groups")
+    if "first_class" in known:
         x = operands[0]
-        most = told.get("classes", LARGEST)
-        _check_part(told["first_class"], x.where[1], x.type.shape[1], most)
-    if "shape" in told:
-        rows = told.get("rows", ())
-        _check_block(told["shape"], told["offset"], where, shape, bool(rows))
-        _check_rows(rows, shape, told["shape"][:1])
-    elif "rows" in told:
-        if told["offset"] != operands[0].where:
+        most = known.get("classes", LARGEST)
+        _check_part(known["first_class"], x.where[1], x.type.shape[1], most)
+    if "shape" in known:
+        rows = known.get("rows", ())
+        _check_block(known["shape"], known["offset"], where, shape, bool(rows))
+        _check_rows(rows, shape, known["shape"][:1])
+    elif "rows" in known:
+        if known["offset"] != operands[0].where:
             raise ShapeError("its offset is not that of its rows")
-        _check_rows(told["rows"], operands[0].type.shape, (LARGEST,))
+        _check_rows(known["rows"], operands[0].type.shape, (LARGEST,))
 
 
 def _check_part(first: Any, where: int, count: int, whole: Any) -> None:
@@ -235,16 +234,16 @@ def _check_rows(rows: Any, shape: tuple[int, ...], whole: tuple[int, ...]) -> No
         raise ShapeError("its rows are not as many as there are")
 
 
-def _check_slice(step: Step) -> None:
+def _check_slice(step: Applied) -> None:
     """A part of a block along one dimension."""
     check_count(step.kernel, step.operands, 1)
     (x,), result, dim, start = (
         step.operands,
         step.result,
-        step.told.get("dim"),
-        step.told.get("start"),
+        step.attributes.get("dim"),
+        step.attributes.get("start"),
     )
-    right = set(step.told) == {"dim", "start"} and _whole(0, x.type.rank - 1)(dim)
+    right = set(step.attributes) == {"dim", "start"} and _whole(0, x.type.rank - 1)(dim)
     if not right or not _whole(0)(start) or x.type.rank != result.type.rank:
         raise ShapeError("slice of no part")
     assert isinstance(dim, int) and isinstance(start, int)
@@ -257,37 +256,26 @@ def _check_slice(step: Step) -> None:
     _same_dtypes(step)
 
 
-def _check_concat_rows(step: Step) -> None:
+def _check_concat_rows(step: Applied) -> None:
     """Blocks one after the other."""
     result = step.result.type.shape
     tails = {value.type.shape[1:] for value in step.operands} | {result[1:]}
     ranks = {value.type.rank for value in step.operands} | {len(result)}
-    if step.told or len(tails) != 1 or len(ranks) != 1 or not result:
+    if step.attributes or len(tails) != 1 or len(ranks) != 1 or not result:
         raise ShapeError("concat_rows of rows that are not alike")
     if sum(value.type.shape[0] for value in step.operands) != result[0]:
         raise ShapeError(f"concat_rows does not give {result[0]} rows")
     _same_dtypes(step)
 
 
-def _same_dtypes(step: Step) -> None:
+def _same_dtypes(step: Applied) -> None:
     if len({value.type.dtype for value in (*step.operands, step.result)}) != 1:
         raise ShapeError(f"{step.kernel} of several types")
 
 
-def _check_places_dx(step: Step) -> None:
-    check_count(step.kernel, step.operands, 2)
-    places, dy = step.operands
-    if len(dy.where) != 4 or len(step.result.where) != 4:
-        raise ShapeError("the places of maxima are no image")
-    if dy.type.dtype != step.result.type.dtype or step.result.where[:2] != dy.where[:2]:
-        raise ShapeError("the blocks of maxpool_places_dx are not of one part of the tensors")
-    check_places(step.told, places, dy, step.result)
-
-
-_SPECIAL: Mapping[str, Callable[[Step], None]] = {
+_SPECIAL: Mapping[str, Callable[[Applied], None]] = {
     "slice": _check_slice,
     "concat_rows": _check_concat_rows,
-    "maxpool_places_dx": _check_places_dx,
 }
 """Kernels of which the operations do not say all."""
 _LOCAL: Mapping[str, tuple[str, ...]] = {
@@ -302,13 +290,4 @@ _LOCAL: Mapping[str, tuple[str, ...]] = {
     "correct": ("offset", "rows"),
     "init_normal": ("shape", "offset"),
 }
-"""What kernels are told of where their blocks lie."""
-
-
-def check_places(told: Told, places: Value, pooled: Value, image: Value) -> None:
-    """Places of maxima: a byte for each, of windows of 2x2 next to each other."""
-    halves = (*image.type.shape[:2], *(n // 2 for n in image.type.shape[2:]))
-    even = not any(n % 2 for n in image.type.shape[2:])
-    alike = places.type == TensorType("u8", pooled.type.shape) and places.where == pooled.where
-    if not (alike and even and halves == pooled.type.shape and told == _BY_TWO):
-        raise ShapeError("these places of maxima are not those of windows of 2x2")
+"""Attributes that say where blocks lie."""

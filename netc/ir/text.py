@@ -12,6 +12,7 @@ from netc.ir import plain
 from netc.ir.codec import dumps, encoder, loads, op_text, parse_op, without_blanks
 from netc.ir.facts import plain_facts, read_fact, read_facts
 from netc.ir.graph import Graph, Node
+from netc.ir.joined import JOINED
 from netc.ir.plain import Reader, TextError
 from netc.ir.plan import Plan
 from netc.ir.program import (
@@ -26,9 +27,10 @@ from netc.ir.program import (
     Program,
     View,
 )
+from netc.ir.step import Attributes, Step
 from netc.ir.types import ITEM_BYTES, Mesh, TensorType, parse_placement, units_of
 
-BUNDLE_VERSION = 3
+BUNDLE_VERSION = 4
 DEVICES = 4096
 """Of a mesh, at most."""
 _NODE = re.compile(
@@ -149,8 +151,10 @@ def _fields(value: Any) -> str:
     return " ".join(f"{name}={without_blanks(_SHORT.encode(item))}" for name, item in items)
 
 
-def _positional(value: View | Part) -> list[Any]:
-    """Views and parts without their class and field names."""
+def _positional(value: View | Part | Step | Attributes) -> list[Any] | dict[str, Any]:
+    """Views, parts and steps without their class and field names."""
+    if isinstance(value, Attributes):
+        return dict(value.pairs)
     return [getattr(value, f.name) for f in fields(value)]
 
 
@@ -244,14 +248,20 @@ def _parts(items: Any) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _attributes(value: Any) -> tuple[tuple[str, Any], ...]:
-    pairs: tuple[Any, ...] = plain.plain(plain.sequence(value))
-    if not all(type(pair) is tuple and len(pair) == 2 for pair in pairs):
-        raise TextError("not names with values")
-    names = [plain.text(name) for name, _ in pairs]
-    if names != sorted(set(names)):
-        raise TextError("not names in order")
-    return pairs
+def _steps(items: Any) -> tuple[Step, ...]:
+    return tuple([_step(item) for item in plain.sequence(items)])
+
+
+def _step(item: Any) -> Step:
+    if len(plain.sequence(item)) != 6:
+        raise TextError("not a step")
+    operation, operands, attributes, result, variant, absorbed = item
+    if type(attributes) is not dict or type(absorbed) is not bool:
+        raise TextError("not a step")
+    return Step(
+        plain.name(operation), plain.operands(operands), Attributes.of(plain.plain(attributes)),
+        plain.extents(result), plain.text(variant), absorbed,
+    )  # fmt: skip
 
 
 def _texts(items: Any) -> tuple[str, ...]:
@@ -280,9 +290,9 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "outputs": _PORT,
     "state": _PORT,
     "launch": _reader(Launch, {
-        "device": plain.count, "stream": _STREAM, "node": plain.name, "kernel": plain.name,
-        "attributes": _attributes, "reads": _views, "writes": _views, **_ABOUT,
-        "in_place": plain.counts, "waits": plain.counts,
+        "device": plain.count, "stream": _STREAM, "node": plain.name,
+        "joined": plain.one_of("", *JOINED), "steps": _steps, "reads": _views, "writes": _views,
+        **_ABOUT, "in_place": plain.counts, "waits": plain.counts,
     }),
     "collective": _reader(Collective, {
         "devices": plain.counts, "stream": _STREAM, "kind": plain.text, "op": plain.text,

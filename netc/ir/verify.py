@@ -8,7 +8,8 @@ from math import prod
 from netc.ir.collectives import disjoint, problem_of
 from netc.ir.comm import Comm, transition
 from netc.ir.graph import Graph, Node
-from netc.ir.launches import check_launch, overwritten
+from netc.ir.joined import overwritten
+from netc.ir.launches import check_launch
 from netc.ir.ops import Copy, Fused, Op, RoundMerge, RoundSlice, Source, Sum
 from netc.ir.ops.base import ShapeError, parse_labels
 from netc.ir.order import DeviceOrder, device_order
@@ -127,9 +128,9 @@ def _verify_split(plan: Plan, node: Node) -> None:
     if not isinstance(node.op, Fused):
         _verify_op(plan, node, node.op, effective_split(plan, node.layer), node.inputs)
         return
-    for step in node.op.steps:
-        names = tuple(node.name if a < 0 else node.inputs[a] for a in step.args)
-        _verify_op(plan, node, step.op, effective_split(plan, step.layer), names)
+    for link in node.op.links:
+        names = tuple(node.name if a < 0 else node.inputs[a] for a in link.args)
+        _verify_op(plan, node, link.op, effective_split(plan, link.layer), names)
 
 
 def effective_split(plan: Plan, layer: str) -> Split:

@@ -24,6 +24,7 @@ from netc.ir.ops import Flatten, Parameter, RoundMerge, RoundSlice, Source, Stat
 from netc.ir.ops.base import Site
 from netc.ir.plan import Plan
 from netc.ir.program import Buffer, Collective, Instruction, Launch, Part, Port, Program, View
+from netc.ir.step import Attributes, Step
 from netc.ir.types import ITEM_BYTES, Block, local_block
 
 BUCKET_BYTES = 8 * 2**20
@@ -113,6 +114,7 @@ class _Lowering:
         self.buffers: dict[str, Buffer] = {}
         self.views: dict[tuple[str, int], View] = {}
         self.instructions: list[Instruction] = []
+        self.steps: dict[tuple[Step, ...], tuple[Step, ...]] = {}
         self.bucket: list[Node] = []
         self.slots = {node.name: slot for node, slot in _slots(plan)}
         self.traffic = plan_traffic(plan)
@@ -219,21 +221,24 @@ class _Lowering:
         operands = tuple(Block(v.where, v.shape) for v in reads)
         types = tuple(self.plan.graph[name].type for name in names)
         result = Block(view.where, view.shape)
-        told = node.op.attributes() | node.op.local(
-            Site(operands, types, result, node.type, node.rows)
-        )
-        kernel = node.op.kernel
-        if isinstance(node.op, Comm):
-            told = {"dim": told["dim"], "start": self._start(node, device)}
+        steps = self._steps(node, device, Site(operands, types, result, node.type, node.rows))
         blocks = zip((*operands, result), (*types, node.type), strict=True)
         moved = sum(b.elements * ITEM_BYTES[type_.dtype] for b, type_ in blocks)
         flops = local_flops(self.plan.graph, node, operands, result)
         return Launch(
-            device, "compute", node.name, kernel, tuple(sorted(told.items())), reads, (view,),
+            device, "compute", node.name, "", steps, reads, (view,),
             node.layer, node.phase, node.span.origin if node.span else "",
             launch_seconds(self.cluster, node.type.dtype, flops, moved),
             tuple(i for i in node.op.overwritable() if reads[i].shape == view.shape),
         )  # fmt: skip
+
+    def _steps(self, node: Node, device: int, site: Site) -> tuple[Step, ...]:
+        """What a device does for a node; devices share what is equal."""
+        steps = node.op.steps(site)
+        if isinstance(node.op, Comm):
+            cut = {"dim": node.op.attributes()["dim"], "start": self._start(node, device)}
+            steps = (Step(node.op.kernel, (0,), Attributes.of(cut), site.result.shape),)
+        return self.steps.setdefault(steps, steps)
 
     def _start(self, node: Node, device: int) -> int:
         """Where a local slice begins inside the block it is cut from."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from netc.ir.comm import Comm
 from netc.ir.graph import Graph, Node
-from netc.ir.ops import Fused, RoundMerge, Source, Step
+from netc.ir.ops import Fused, Link, RoundMerge, Source
 from netc.ir.plan import Plan
 from netc.ir.types import Placements
 
@@ -54,10 +54,10 @@ def _can_join(plan: Plan, before: Node, node: Node) -> bool:
     return plain and alone and alike
 
 
-def _steps(node: Node) -> tuple[Step, ...]:
+def _links(node: Node) -> tuple[Link, ...]:
     if isinstance(node.op, Fused):
-        return node.op.steps
-    return (Step(node.op, tuple(range(len(node.inputs))), node.layer),)
+        return node.op.links
+    return (Link(node.op, tuple(range(len(node.inputs))), node.layer),)
 
 
 def _join(before: Node, node: Node, position: int) -> Node:
@@ -71,8 +71,8 @@ def _join(before: Node, node: Node, position: int) -> Node:
         if name not in inputs:
             inputs.append(name)
         args.append(inputs.index(name))
-    last = Step(node.op, tuple(args), node.layer)
-    fused = Fused((*_steps(before), last))
+    last = Link(node.op, tuple(args), node.layer)
+    fused = Fused((*_links(before), last))
     return replace(
         node, op=fused, inputs=tuple(inputs), layer=before.layer, span=before.span or node.span
     )

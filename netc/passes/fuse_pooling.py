@@ -10,14 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
 
-from netc.ir.kernels import JOINED
-from netc.ir.program import Buffer, Instruction, Launch, Program, View
+from netc.ir.calls import calls_of
+from netc.ir.joined import join
+from netc.ir.program import Buffer, Instruction, Launch, Program, View, rewritten
+from netc.ir.step import Attributes, Step
 from netc.passes.assign_formats import Target
-from netc.passes.assign_kernels import calls_of
-from netc.passes.fuse_updates import rewritten
-
-_BEFORE = (("conv",), ("conv", "bias"), ("conv", "relu"), ("conv", "bias", "relu"))
-"""Steps of a launch whose result may be pooled at once."""
 
 
 def fuse_pooling(program: Program, target: Target) -> Program:
@@ -27,8 +24,10 @@ def fuse_pooling(program: Program, target: Target) -> Program:
     buffers = list(program.buffers)
     for found in _found(program):
         joined, gradient = found.joined(program), found.gradient(program)
-        choice = target.choose(calls_of(program, joined))
-        able = choice is not None and choice.variants[-1] == JOINED
+        choice = None if joined is None else target.choose(calls_of(program, joined))
+        if joined is None or choice is None:
+            continue
+        able = choice.variants[-1] is None
         if able and (gradient is None or target.choose(calls_of(program, gradient))):
             done[found.conv] = joined
             gone.add(found.pool)
@@ -46,32 +45,38 @@ class _Pooled:
     pool: int
     slope: int | None
 
-    def joined(self, program: Program) -> Launch:
+    def joined(self, program: Program) -> Launch | None:
         """What convolves and pools, and notes places if there is a gradient."""
         conv, pool = (_launch(program, number) for number in (self.conv, self.pool))
-        steps = tuple((each.kernel, each.args, each.told) for each in conv.operations)
-        steps += (("maxpool", (-1,), dict(pool.attributes)),)
-        told = ("image", conv.writes[0].shape), ("steps", steps)
-        joined = replace(
-            pool, kernel="conv_maxpool", reads=conv.reads, attributes=told, layer=conv.layer,
-            origin=conv.origin, seconds=conv.seconds, in_place=(),
-        )  # fmt: skip
-        if self.slope is None:
-            return joined
-        writes = (*pool.writes, _places(pool))
-        return replace(joined, kernel="conv_maxpool_places", writes=writes)
+        parts, name = [conv, pool], "conv_maxpool"
+        if self.slope is not None:
+            parts, name = [*parts, _noting(conv, pool)], "conv_maxpool_places"
+        joined = join(name, parts, pool)
+        if joined is None:
+            return None
+        return replace(joined, layer=conv.layer, origin=conv.origin, seconds=conv.seconds)
 
     def gradient(self, program: Program) -> Launch | None:
         """What the gradient becomes: it reads places in place of images."""
         if self.slope is None:
             return None
         pool, slope = (_launch(program, number) for number in (self.pool, self.slope))
-        reads = (_places(pool), slope.reads[slope.operations[0].args[2]])
+        (step,), (head, *_) = pool.steps, slope.steps
+        reads = (_places(pool), slope.reads[head.operands[2]])
+        step = replace(step, operation="maxpool_places_dx", operands=(0, 1), result=head.result)
         share = _elements(*reads, *slope.writes) / _elements(*slope.reads, *slope.writes)
         return replace(
-            slope, kernel="maxpool_places_dx", attributes=pool.attributes, reads=reads,
+            slope, steps=(step,), reads=reads,
             seconds=slope.seconds * share, in_place=(),
         )  # fmt: skip
+
+
+def _noting(conv: Launch, pool: Launch) -> Launch:
+    """What notes the places of maxima."""
+    noted = Attributes.of({"relu": conv.steps[-1].operation == "relu"})
+    step = Step("maxpool_places", (0, 1), noted, pool.writes[0].shape)
+    reads = (pool.reads[0], pool.writes[0])
+    return replace(pool, steps=(step,), reads=reads, writes=(_places(pool),))
 
 
 def _places(pool: Launch) -> View:
@@ -94,7 +99,7 @@ def _found(program: Program) -> Iterator[_Pooled]:
         for buffer in dict.fromkeys(view.buffer for view in instruction.reads):
             readers.setdefault(buffer, []).append(number)
     for number, pool in enumerate(program.instructions):
-        if not isinstance(pool, Launch) or pool.kernel != "maxpool":
+        if not isinstance(pool, Launch) or pool.name != "maxpool":
             continue
         image = pool.reads[0]
         before = program.writer.get(image.buffer)
@@ -109,9 +114,7 @@ def _found(program: Program) -> Iterator[_Pooled]:
 
 def _can_pool(program: Program, number: int, image: View) -> bool:
     conv = program.instructions[number]
-    if not isinstance(conv, Launch) or conv.writes != (image,):
-        return False
-    return tuple(each.kernel for each in conv.operations) in _BEFORE
+    return isinstance(conv, Launch) and conv.writes == (image,)
 
 
 def _is_slope(program: Program, number: int, pool: Launch, before: int) -> bool:
@@ -119,15 +122,15 @@ def _is_slope(program: Program, number: int, pool: Launch, before: int) -> bool:
     slope = program.instructions[number]
     if not isinstance(slope, Launch):
         return False
-    head, *rest = slope.operations
-    if head.kernel != "maxpool_dx" or head.told != dict(pool.attributes):
+    head, *rest = slope.steps
+    if head.operation != "maxpool_dx" or head.attributes != pool.steps[0].attributes:
         return False
-    image, result = (slope.reads[a] for a in head.args[:2])
+    image, result = (slope.reads[a] for a in head.operands[:2])
     if (image, result) != (pool.reads[0], pool.writes[0]):
         return False
-    relu = _launch(program, before).operations[-1].kernel == "relu"
-    through = [("relu_dx", (head.args[0], -1))] if relu else []
-    return [(each.kernel, each.args) for each in rest] == through
+    relu = _launch(program, before).steps[-1].operation == "relu"
+    through = [("relu_dx", (head.operands[0], -1))] if relu else []
+    return [(step.operation, step.operands) for step in rest] == through
 
 
 def _launch(program: Program, number: int) -> Launch:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import prod
 
-from netc.ir.program import Instruction, Launch, Program, View
+from netc.ir.calls import calls_of
+from netc.ir.joined import join
+from netc.ir.program import Instruction, Launch, Program, rewritten
 from netc.passes.assign_formats import Target
-from netc.passes.assign_kernels import calls_of
-from netc.passes.fuse_updates import rewritten
 
 
 def fuse_statistics(program: Program, target: Target) -> Program:
@@ -39,46 +38,34 @@ class _Finder:
     def moments(self) -> Iterator[tuple[int, int, Launch]]:
         """A mean and the variance about it."""
         for number, var in self.launches.items():
-            if var.kernel != "bn_var":
+            if var.name != "bn_var":
                 continue
-            x, centre = var.reads
-            first = self.writer[centre.buffer]
+            first = self.writer[var.reads[1].buffer]
             mean = self.launches.get(first)
-            if mean is not None and mean.kernel == "bn_mean" and _is_whole(mean, x):
-                writes = (*mean.writes, *var.writes)
-                yield first, number, _joined("bn_moments", mean, var, mean.reads, writes, ())
+            joined = None if mean is None else _joined("bn_moments", mean, var)
+            if joined is not None:
+                yield first, number, joined
 
     def slopes(self) -> Iterator[tuple[int, int, Launch]]:
         """The gradients of scale and shift, by the same gradient of the output."""
         shifts = {
             (launch.device, launch.layer, launch.reads[0]): number
-            for number, launch in self.launches.items() if launch.kernel == "bias_db"
+            for number, launch in self.launches.items() if launch.name == "bias_db"
         }  # fmt: skip
         for number, scale in self.launches.items():
-            if scale.kernel != "bn_dgamma":
+            if scale.name != "bn_dgamma":
                 continue
             other = shifts.get((scale.device, scale.layer, scale.reads[3]))
             if other is None:
                 continue
             first, second = sorted((number, other))
-            if all(self.writer.get(view.buffer, -1) < first for view in scale.reads):
-                shift = self.launches[other]
-                writes = (*scale.writes, *shift.writes)
-                told = scale.attributes
-                yield first, second, _joined("bn_slopes", scale, shift, scale.reads, writes, told)
+            joined = _joined("bn_slopes", scale, self.launches[other])
+            early = all(self.writer.get(view.buffer, -1) < first for view in scale.reads)
+            if early and joined is not None:
+                yield first, second, joined
 
 
-def _is_whole(mean: Launch, x: View) -> bool:
-    """Whether a launch makes the mean of x, all of it."""
-    count = dict(mean.attributes)["count"]
-    return mean.reads == (x,) and count * x.shape[1] == prod(x.shape) > 0
-
-
-def _joined(
-    kernel: str, one: Launch, other: Launch, reads: tuple[View, ...], writes: tuple[View, ...],
-    told: tuple[tuple[str, object], ...],
-) -> Launch:  # fmt: skip
-    return replace(
-        one, kernel=kernel, attributes=told, reads=reads, writes=writes,
-        seconds=max(one.seconds, other.seconds), in_place=(),
-    )  # fmt: skip
+def _joined(name: str, one: Launch, other: Launch) -> Launch | None:
+    """Both in the place of the first."""
+    joined = join(name, (one, other), one)
+    return None if joined is None else replace(joined, seconds=max(one.seconds, other.seconds))

@@ -213,7 +213,7 @@ class CpuExecutable:
     def _kernel(self, launch: Launch) -> Task:
         writes, reads = (list(map(self.open, v)) for v in (launch.writes, launch.reads))
         pool = self.backend.pools[launch.device]
-        return quiet(bind(launch.kernel, dict(launch.attributes), writes, reads, pool))
+        return quiet(bind(launch.steps, launch.joined, writes, reads, pool))
 
 
 def quiet(call: Callable[[], None]) -> Task:

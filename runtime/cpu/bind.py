@@ -1,14 +1,13 @@
-"""The fast kernels of the CPU behind a program's names, as functions of arrays.
+"""The fast kernels of the CPU that a program names, as functions of arrays.
 
-A launch names `conv.winograd`, a fused one the kernels of its steps. A step named `relu.joined` is
-done by the kernel before it. A name without a variant, or whose variant cannot run here, is the
-reference's.
+A step without a variant, or whose variant cannot run here, has the reference's kernel; the parts of
+a joined launch then run one after the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import Any
@@ -16,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.ir import codec
-from netc.ir.kernels import JOINED
-from netc.ir.launches import POOLED, UPDATES, Update, plain_name
+from netc.ir.joined import JOINED, NOWHERE, Joined
+from netc.ir.step import Attributes, Step, kernels_of
 from netc_kernels import cpu
 from netc_kernels.reference import KERNELS
 from netc_kernels.reference.pool import maxpool_places, maxpool_places_dx
@@ -26,9 +24,6 @@ from netc_runtime.cpu.kernels import conv_shape, implementation
 from netc_runtime.io.problems import data_error
 
 Array = NDArray[Any]
-Attributes = dict[str, Any]
-Step = tuple[str, tuple[int, ...], Attributes]
-"""A kernel's name, its operands (-1: the result so far) and what it is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +33,8 @@ class Bound:
     out: Array
     inputs: Sequence[Array]
     attributes: Attributes
-    joined: tuple[str, ...]
-    """Kernels of the steps done in one with it."""
+    absorbed: tuple[str, ...]
+    """Operations of the steps that it does as well."""
     extra: Sequence[Array]
     """The operands of those steps, without the result itself."""
     work: Array
@@ -52,24 +47,20 @@ Binder = Callable[[str, Bound], Callable[[], None]]
 
 
 def bind(
-    kernel: str, attributes: Attributes, writes: Sequence[Array], inputs: Sequence[Array], pool: Any
+    steps: Sequence[Step], joined: str, writes: Sequence[Array], inputs: Sequence[Array], pool: Any
 ) -> Callable[[], None]:
-    """A launch as a function: its kernel with its arrays, or those of a fused launch in turn.
+    """A launch as a function: its kernel with its arrays, or those of its steps in turn.
 
     `writes` has the results, most often one, and then the workspace if there is one.
     """
-    name = plain_name(kernel)
-    if name in UPDATES:
-        return _update(kernel, attributes, writes, inputs, pool)
-    if name in _STATISTICS:
-        return _STATISTICS[name](kernel.partition(".")[2], attributes, writes, inputs, pool)
-    if name in POOLED:
-        return _conv_maxpool(POOLED[name], attributes, writes, inputs, pool)
-    out, work = writes[0], (*writes, _NO_WORK)[1]
-    steps: list[Step] = [(kernel, tuple(range(len(inputs))), attributes)]
-    if kernel == "fused":
-        steps = list(attributes["steps"])
-    return _in_turn([_bind_group(g, out, inputs, work, pool) for g in groups_of(steps)])
+    if not joined:
+        out, work = writes[0], (*writes, _NO_WORK)[1]
+        return _in_turn([_bind_group(g, out, inputs, work, pool) for g in kernels_of(steps)])
+    declared = JOINED[joined]
+    if not steps[0].variant or cpu.available() or not all(array.size for array in inputs):
+        return _by_parts(declared, steps, writes, inputs)
+    bind_it = _own if declared.own else _conv_maxpool
+    return bind_it(declared, steps, writes, inputs, pool)
 
 
 def _in_turn(calls: Sequence[Callable[[], None]]) -> Callable[[], None]:
@@ -83,35 +74,24 @@ def _in_turn(calls: Sequence[Callable[[], None]]) -> Callable[[], None]:
     return run
 
 
-def groups_of(steps: Sequence[Step]) -> list[list[Step]]:
-    """Every kernel with the steps that are joined to it."""
-    groups: list[list[Step]] = []
-    for step in steps:
-        if step[0].endswith("." + JOINED):
-            groups[-1].append(step)
-        else:
-            groups.append([step])
-    return groups
-
-
 def _bind_group(
-    group: list[Step], out: Array, inputs: Sequence[Array], work: Array, pool: Any
+    group: Sequence[Step], out: Array, inputs: Sequence[Array], work: Array, pool: Any
 ) -> Callable[..., None]:
-    def arrays(args: Sequence[int]) -> list[Array]:
-        return [out if a < 0 else inputs[a] for a in args]
+    def arrays(step: Step) -> list[Array]:
+        return [out if a < 0 else inputs[a] for a in step.operands]
 
-    (name, args, told), *joined = group
-    kernel, _, variant = name.partition(".")
-    operands = arrays(args)
-    if not variant or cpu.available() or any(not a.size for a in (out, *operands)):
-        return _in_turn(
-            [partial(_REFERENCE[plain_name(n)], out, *arrays(a), **t) for n, a, t in group]
-        )
-    names = tuple(plain_name(name) for name, _, _ in joined)
-    extra = [inputs[a] for _, args, _ in joined for a in args if a >= 0]
-    bound = Bound(out, operands, told, names, extra, work, pool)
-    call = _CALLS.get(kernel) or _plain(kernel)
-    return call(variant, bound)
+    head, *absorbed = group
+    operands = arrays(head)
+    if not head.variant or cpu.available() or any(not a.size for a in (out, *operands)):
+        return _in_turn([
+            partial(_REFERENCE[step.operation], out, *arrays(step), **step.attributes)
+            for step in group
+        ])  # fmt: skip
+    names = tuple(step.operation for step in absorbed)
+    extra = [inputs[a] for step in absorbed for a in step.operands if a >= 0]
+    bound = Bound(out, operands, head.attributes, names, extra, work, pool)
+    call = _CALLS.get(head.operation) or _plain(head.operation)
+    return call(head.variant, bound)
 
 
 def _dense(array: Array) -> Array:
@@ -144,16 +124,16 @@ def _conv(variant: str, b: Bound) -> Callable[[], None]:
     x, w = b.inputs
     shape = _bound_shape(b, x, w)
     call = partial(_run("conv", variant), _dense(b.out), _dense(x), w, shape, b.work, b.pool)
-    if "bias" in b.joined:
+    if "bias" in b.absorbed:
         call = partial(call, bias=b.extra[0])
-    return partial(call, relu="relu" in b.joined)
+    return partial(call, relu="relu" in b.absorbed)
 
 
 def _conv_dx(variant: str, b: Bound) -> Callable[[], None]:
     dy, w = b.inputs
     shape = _bound_shape(b, b.out, w)
     call = partial(_run("conv_dx", variant), _dense(b.out), _dense(dy), w, shape, b.work, b.pool)
-    return partial(call, positive=_dense(b.extra[0])) if b.joined else call
+    return partial(call, positive=_dense(b.extra[0])) if b.absorbed else call
 
 
 def _conv_dw(variant: str, b: Bound) -> Callable[[], None]:
@@ -168,27 +148,29 @@ def _bound_shape(b: Bound, image: Array, filters: Array) -> Any:
 
 
 def _pool(kernel: str, relu: bool = False) -> Binder:
-    """Kernels over windows; with `relu`, those that a relu's slope may be joined to."""
+    """Kernels over windows; with `relu`, those that may do a relu's slope as well."""
 
     def call(variant: str, b: Bound) -> Callable[[], None]:
         from netc_kernels.cpu.pool import windows
 
         image, pooled = (b.out, b.inputs[-1]) if kernel.endswith("_dx") else (b.inputs[0], b.out)
-        told = b.attributes
-        over = windows(_dense(image), _dense(pooled), told["size"], told["stride"], told["pad"])
-        more = {"relu": bool(b.joined)} if relu else {}
+        at = b.attributes
+        over = windows(_dense(image), _dense(pooled), at["size"], at["stride"], at["pad"])
+        more = {"relu": bool(b.absorbed)} if relu else {}
         return partial(_run(kernel, variant), *_all_dense(b), over, b.pool, **more)
 
     return call
 
 
-def _plain(kernel: str, work: bool = False, told: bool = False, relu: str = "") -> Binder:
-    """Kernels of dense arrays: with a workspace, told their attributes as the reference's are, with
-    a relu that may be joined under the name `relu`.
+def _plain(kernel: str, work: bool = False, attributes: bool = False, relu: str = "") -> Binder:
+    """Kernels of dense arrays: with a workspace, given their attributes as the reference's are,
+    with a relu that they may do under the name `relu`.
     """
 
     def call(variant: str, b: Bound) -> Callable[[], None]:
-        more = (b.attributes if told else {}) | ({relu: bool(b.joined)} if relu else {})
+        more = (dict(b.attributes) if attributes else {}) | (
+            {relu: bool(b.absorbed)} if relu else {}
+        )
         scratch = [b.work] if work else []
         return partial(_run(kernel, variant), *_all_dense(b), *scratch, b.pool, **more)
 
@@ -196,8 +178,10 @@ def _plain(kernel: str, work: bool = False, told: bool = False, relu: str = "") 
 
 
 def _add(variant: str, b: Bound) -> Callable[[], None]:
-    call = partial(_run("add", variant), *_all_dense(b), pool=b.pool, then_relu="relu" in b.joined)
-    return partial(call, positive=_dense(b.extra[0])) if "relu_dx" in b.joined else call
+    call = partial(
+        _run("add", variant), *_all_dense(b), pool=b.pool, then_relu="relu" in b.absorbed
+    )
+    return partial(call, positive=_dense(b.extra[0])) if "relu_dx" in b.absorbed else call
 
 
 def _concat(variant: str, b: Bound) -> Callable[[], None]:
@@ -209,13 +193,13 @@ def _slice(variant: str, b: Bound) -> Callable[[], None]:
         # Filters, whose channels are not innermost, are cut where devices take parts of them.
         return partial(KERNELS["slice"], b.out, *b.inputs, **b.attributes)
     call = partial(_run("slice", variant), *_all_dense(b), b.pool, b.attributes["start"])
-    return partial(call, positive=_dense(b.extra[0])) if b.joined else call
+    return partial(call, positive=_dense(b.extra[0])) if b.absorbed else call
 
 
 def _bn_norm(variant: str, b: Bound) -> Callable[[], None]:
     call = partial(_run("bn_norm", variant), *_all_dense(b), b.pool, **b.attributes)
-    call = partial(call, relu="relu" in b.joined)
-    return partial(call, other=_dense(b.extra[0])) if "add" in b.joined else call
+    call = partial(call, relu="relu" in b.absorbed)
+    return partial(call, other=_dense(b.extra[0])) if "add" in b.absorbed else call
 
 
 def _all_dense(b: Bound) -> list[Array]:
@@ -224,14 +208,14 @@ def _all_dense(b: Bound) -> list[Array]:
 
 def _dropout(variant: str, b: Bound) -> Callable[[], None]:
     x, seed, step = b.inputs
-    told = b.attributes
-    if b.out.shape[2:] != told["shape"][2:]:
+    at = b.attributes
+    if b.out.shape[2:] != at["shape"][2:]:
         # A part of the height or width has its elements in more pieces than the kernel knows.
-        return partial(KERNELS["dropout"], b.out, *b.inputs, **told)
-    first, run, stride = _runs(b.out, told["shape"], told["offset"], told["rows"])
+        return partial(KERNELS["dropout"], b.out, *b.inputs, **at)
+    first, run, stride = _runs(b.out, at["shape"], at["offset"], at["rows"])
     call = partial(
         _run("dropout", variant), _dense(b.out), _dense(x), first, b.pool,
-        run=run, step=stride, key=told["key"], rate=told["rate"],
+        run=run, step=stride, key=at["key"], rate=at["rate"],
     )  # fmt: skip
     return lambda: call(seed=int(seed), counter=int(step))
 
@@ -251,103 +235,63 @@ def _runs(
     return (starts[:, None] + channels).reshape(-1), plane, out.shape[1]
 
 
-def _update(
-    name: str, told: Attributes, writes: Sequence[Array], inputs: Sequence[Array], pool: Any
-) -> Callable[[], None]:
-    """From (g, state ..., w, numbers ...): the optimizer's state and the weight, all in place. An
-    update that begins with fc_dw_ has (x, dy) of a fully connected layer in place of g.
-    """
-    kernel, _, variant = name.partition(".")
-    update, products = UPDATES[kernel], 2 if kernel.startswith("fc_dw_") else 1
-    results = len(update.state) + 1
-    source, old = inputs[:products], inputs[products : products + results]
-    new, work, numbers = writes[:results], writes[results:], inputs[products + results :]
-    if cpu.available() or not all(array.size for array in (*source, *old)):
-        return _reference_update(update, told, new, source, old, numbers)
-    for array in (*new, *source):
-        _contiguous(array, "weights and what updates them lie row-major")
-    *state, weight = new
-    call = partial(_run(kernel, variant), weight, *state, *source, *work, pool, **told)
-    return lambda: call(**{k: x.item() for k, x in zip(update.numbers, numbers, strict=True)})
-
-
-def _reference_update(
-    update: Update, told: Attributes, new: Sequence[Array], source: Sequence[Array],
-    old: Sequence[Array], numbers: Sequence[Array],
+def _own(
+    declared: Joined, steps: Sequence[Step], writes: Sequence[Array], inputs: Sequence[Array],
+    pool: Any,
 ) -> Callable[[], None]:  # fmt: skip
-    """The operations of an update one after the other."""
-    *state, w = old
-    calls, g = [], source[0]
-    if len(source) == 2:
-        g = np.empty_like(w)
-        calls.append(partial(KERNELS["fc_dw"], g, *source))
-    early, late = numbers[: update.early], numbers[update.early :]
-    for kernel, out, before in zip(update.state, new, state, strict=False):
-        calls.append(partial(KERNELS[kernel], out, before, w, g, *early, **_own(kernel, told)))
-    apply = KERNELS[update.apply]
-    calls.append(partial(apply, new[-1], w, *new[:-1], *late, **_own(update.apply, told)))
-    return _in_turn(calls)
+    """A kernel of the launch's own: from (results, operands, workspace, pool), given the
+    attributes and the numbers. What results take over is no operand: it is there already.
+    """
+    results, work = writes[: declared.results], writes[declared.results :]
+    first = len(inputs) - len(declared.numbers)
+    lies = _row_major if declared.overwritten else _dense
+    new = [*results, *(inputs[i] for i in range(first) if i not in declared.overwritten)]
+    run = _run(declared.name, steps[0].variant)
+    call = partial(run, *map(lies, new), *work, pool, **declared.attributes(steps))
+    if not declared.numbers:
+        return call
+    numbers = list(zip(declared.numbers, inputs[first:], strict=True))
+    return lambda: call(**{name: x.item() for name, x in numbers})
 
 
-def _own(kernel: str, told: Attributes) -> Attributes:
-    """The attributes of one of the operations of a joined launch."""
-    op = codec.kernels()[kernel]
-    return {f.name: told[f.name] for f in fields(op) if f.name not in op.hidden}
-
-
-def _bn_moments(
-    variant: str, told: Attributes, writes: Sequence[Array], inputs: Sequence[Array], pool: Any
-) -> Callable[[], None]:
-    """From (x,): mean and variance, of a whole batch."""
-    (x,), (mean, var, *work) = inputs, writes
-    if cpu.available() or not variant:
-        count = x.size // x.shape[1]
-        return _in_turn([
-            partial(KERNELS["bn_mean"], mean, x, count=count),
-            partial(KERNELS["bn_var"], var, x, mean, count=count),
-        ])  # fmt: skip
-    return partial(_run("bn_moments", variant), mean, var, _dense(x), *work, pool)
-
-
-def _bn_slopes(
-    variant: str, told: Attributes, writes: Sequence[Array], inputs: Sequence[Array], pool: Any
-) -> Callable[[], None]:
-    """From (x, mean, var, dy): the gradients of scale and shift."""
-    (x, mean, var, dy), (dgamma, dbeta, *work) = inputs, writes
-    if cpu.available() or not variant:
-        return _in_turn([
-            partial(KERNELS["bn_dgamma"], dgamma, x, mean, var, dy, **told),
-            partial(KERNELS["bias_db"], dbeta, dy),
-        ])  # fmt: skip
-    call = partial(_run("bn_slopes", variant), dgamma, dbeta, _dense(x), mean, var, _dense(dy))
-    return partial(call, *work, pool, **told)
+def _row_major(array: Array) -> Array:
+    return _contiguous(array, "weights and what updates them lie row-major")
 
 
 def _conv_maxpool(
-    results: int, told: Attributes, writes: Sequence[Array], inputs: Sequence[Array], pool: Any
-) -> Callable[[], None]:
+    declared: Joined, steps: Sequence[Step], writes: Sequence[Array], inputs: Sequence[Array],
+    pool: Any,
+) -> Callable[[], None]:  # fmt: skip
     """From a convolution's operands: the maxima of windows over its result, and their places."""
-    (out, *places), work = writes[:results], (*writes[results:], _NO_WORK)[0]
-    *steps, (_, _, windows) = told["steps"]
-    if not cpu.available() and "." in steps[0][0]:
-        (group,) = groups_of(steps)
-        call = partial(_bind_group(group, out, inputs, work, pool), pooled=True)
-        return partial(call, places=_dense(places[0])) if places else call
+    out, *places = writes[: declared.results]
+    work = (*writes[declared.results :], _NO_WORK)[0]
+    convolving = [step for step in steps if not step.operation.startswith("maxpool")]
+    call = partial(_bind_group(convolving, out, inputs, work, pool), pooled=True)
+    return partial(call, places=_dense(places[0])) if places else call
+
+
+def _by_parts(
+    declared: Joined, steps: Sequence[Step], writes: Sequence[Array], inputs: Sequence[Array]
+) -> Callable[[], None]:
+    """The reference's kernels, one after the other."""
+    parts = declared.parts_of(steps)
 
     def run() -> None:
-        image = np.empty(told["image"], out.dtype)
-        _bind_group(steps, image, inputs, work, pool)()
-        KERNELS["maxpool"](out, image, **windows)
-        for each in places:
-            maxpool_places(each, image, out, relu=plain_name(steps[-1][0]) == "relu")
+        made: list[Array] = []
+        for step, part in zip(steps, parts, strict=True):
+            nowhere = part.result == NOWHERE
+            out = np.empty(step.result, writes[0].dtype) if nowhere else writes[part.result]
+            operands = (inputs[a] if a >= 0 else made[a] for a in step.operands)
+            _REFERENCE[step.operation](out, *operands, **step.attributes)
+            made.append(out)
 
     return run
 
 
 _NO_WORK = np.empty(0, np.float32)
-_STATISTICS = {"bn_moments": _bn_moments, "bn_slopes": _bn_slopes}
-"""Kernels with two results, sums over the same images."""
-_REFERENCE = {**KERNELS, "maxpool_places_dx": maxpool_places_dx}
+_REFERENCE: Mapping[str, Callable[..., None]] = {
+    **KERNELS, "maxpool_places": maxpool_places, "maxpool_places_dx": maxpool_places_dx
+}  # fmt: skip
 
 _CALLS: Mapping[str, Binder] = {
     "conv": _conv,
@@ -362,13 +306,13 @@ _CALLS: Mapping[str, Binder] = {
     "add": _add,
     "concat": _concat,
     "slice": _slice,
-    "lrn": _plain("lrn", work=True, told=True),
-    "lrn_dx": _plain("lrn_dx", work=True, told=True, relu="relu"),
-    "bn_mean": _plain("bn_mean", work=True, told=True),
-    "bn_var": _plain("bn_var", work=True, told=True),
-    "bn_dgamma": _plain("bn_dgamma", work=True, told=True),
+    "lrn": _plain("lrn", work=True, attributes=True),
+    "lrn_dx": _plain("lrn_dx", work=True, attributes=True, relu="relu"),
+    "bn_mean": _plain("bn_mean", work=True, attributes=True),
+    "bn_var": _plain("bn_var", work=True, attributes=True),
+    "bn_dgamma": _plain("bn_dgamma", work=True, attributes=True),
     "bn_norm": _bn_norm,
-    "bn_dx": _plain("bn_dx", told=True),
+    "bn_dx": _plain("bn_dx", attributes=True),
     "dropout": _dropout,
 }
 """How kernels are called that are told more than their arrays."""

@@ -1,6 +1,6 @@
 """Which fast kernel of the CPU computes a launch: the compiler asks, measured times answer.
 
-A program names `conv.winograd`, or `relu.joined` for a step that the kernel before it does as well.
+A program names a kernel for each step, or says that the kernel of the step before does it as well.
 """
 
 from __future__ import annotations
@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from netc.ir.kernels import JOINED, Call, Choice
+from netc.ir.kernels import Call, Choice
 from netc_kernels import cpu
 
 
 class CpuKernels:
     """The kernels' table for devices of so many threads, with what was measured on this machine."""
+
+    parts_run = True
+    """Parts of joined launches run one by one where no kernel is named: they are NumPy's."""
 
     def __init__(self, threads: int, measured: Mapping[Call, Mapping[str, float]] = {}) -> None:
         """`measured` has seconds by variant for calls that were timed."""
@@ -29,11 +32,11 @@ class CpuKernels:
         able = [each for each in _implementations()[call.kernel] if each.applies(*facts)]
         return tuple(each.name for each in sorted(able, key=lambda each: not each.usual(*facts)))
 
-    def has(self, calls: Sequence[Call], variant: str, joined: int) -> bool:
+    def has(self, calls: Sequence[Call], variant: str, absorbed: int) -> bool:
         """Whether a kernel of that name does the first call, and so many after it as well."""
         if not variant:
-            return not joined
-        return variant in self.variants(calls[0]) and joined == self._joined(variant, calls)
+            return not absorbed
+        return variant in self.variants(calls[0]) and absorbed == self._absorbed(variant, calls)
 
     def workspace_bytes(self, call: Call, variant: str) -> int:
         """Scratch memory of a call's kernel."""
@@ -45,7 +48,8 @@ class CpuKernels:
 
     def choose(self, calls: tuple[Call, ...]) -> Choice | None:
         """The fastest kernels measured for the steps of a launch, or the usual ones."""
-        names, workspace, seconds, position = [], 0, 0.0, 0
+        names: list[str | None] = []
+        workspace, seconds, position = 0, 0.0, 0
         while position < len(calls):
             call = calls[position]
             variant, measured = self._best(call)
@@ -54,17 +58,17 @@ class CpuKernels:
             position += 1
             if variant:
                 workspace = max(workspace, self.workspace_bytes(call, variant))
-                joined = self._joined(variant, calls[position - 1 :])
-                names += [JOINED] * joined
-                position += joined
+                absorbed = self._absorbed(variant, calls[position - 1 :])
+                names += [None] * absorbed
+                position += absorbed
         return Choice(tuple(names), workspace, seconds) if any(names) else None
 
-    def _joined(self, variant: str, calls: Sequence[Call]) -> int:
+    def _absorbed(self, variant: str, calls: Sequence[Call]) -> int:
         """How many steps the kernel of the first call does besides its own."""
-        joined = joinable(calls)
+        absorbed = absorbable(calls)
         if calls[0].kernel == "conv":
-            return joined + int(_pools(calls[0], variant, calls[joined + 1 :]))
-        return joined + int(calls[0].kernel == "slice" and _is_slope(calls[1:]))
+            return absorbed + _pooling(calls[0], variant, calls[absorbed + 1 :])
+        return absorbed + int(calls[0].kernel == "slice" and _is_slope(calls[1:]))
 
     def _best(self, call: Call) -> tuple[str, float]:
         variants = self.variants(call)
@@ -82,14 +86,14 @@ def is_empty(call: Call) -> bool:
 
 def cuts_groups(call: Call) -> bool:
     """Whether some filters of a grouped convolution are elsewhere, so that groups are not whole."""
-    told = dict(call.attributes)
-    if told.get("groups", 1) == 1:
+    attributes = dict(call.attributes)
+    if attributes.get("groups", 1) == 1:
         return False
     filters = call.result if call.kernel == "conv_dw" else call.operands[1]
-    return bool(told["filters"] != filters[0])
+    return bool(attributes["filters"] != filters[0])
 
 
-def joinable(calls: Sequence[Call]) -> int:
+def absorbable(calls: Sequence[Call]) -> int:
     """How many steps the kernel of the first call does besides its own."""
     head, rest = calls[0], calls[1:]
     kernels = tuple(call.kernel for call in rest)
@@ -112,13 +116,14 @@ def _is_slope(rest: Sequence[Call]) -> bool:
     return bool(rest) and rest[0].kernel == "relu_dx" and rest[0].args[1] == -1
 
 
-def _pools(call: Call, variant: str, following: Sequence[Call]) -> bool:
-    """Whether a convolution's kernel does the pooling that follows as well."""
+def _pooling(call: Call, variant: str, following: Sequence[Call]) -> int:
+    """How many steps a convolution's kernel does of a pooling that follows: none or all."""
     if not following or following[0].kernel != "maxpool":
-        return False
-    told = dict(following[0].attributes)
-    windows = told["size"], told["stride"], told["pad"]
-    return bool(implementation("conv", variant).pools(*_conv_facts(call), *windows))
+        return 0
+    attributes = dict(following[0].attributes)
+    windows = attributes["size"], attributes["stride"], attributes["pad"]
+    pools = implementation("conv", variant).pools(*_conv_facts(call), *windows)
+    return len(following) if pools else 0
 
 
 _EPILOGUES = (("bias", "relu"), ("bias",), ("relu",))
@@ -134,14 +139,21 @@ def _conv_facts(call: Call) -> tuple[Any, ...]:
     return (conv_shape(image, filters, dict(call.attributes)),)
 
 
-def conv_shape(image: Sequence[int], filters: Sequence[int], told: Mapping[str, Any]) -> Any:
+def conv_shape(image: Sequence[int], filters: Sequence[int], attributes: Mapping[str, Any]) -> Any:
     """The `Conv` of an image's and filters' shapes."""
     from netc_kernels.cpu.shape import Conv
 
     n, channels, height, width = image
     size = (filters[2], filters[3])
     return Conv(
-        n, channels, filters[0], (height, width), size, told["stride"], told["pad"], told["groups"]
+        n,
+        channels,
+        filters[0],
+        (height, width),
+        size,
+        attributes["stride"],
+        attributes["pad"],
+        attributes["groups"],
     )
 
 

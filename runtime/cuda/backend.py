@@ -335,7 +335,7 @@ class CudaExecutable:
             writes = list(map(self.block, instruction.writes))
             reads = list(map(self.block, instruction.reads))
             binder = self.backend.binders[instruction.device]
-            return binder.bind(instruction.kernel, dict(instruction.attributes), writes, reads)
+            return binder.bind(instruction.steps, instruction.joined, writes, reads)
         return self._communicator()(instruction, self.block)
 
     def _communicator(self) -> Callable[[Collective, Callable[[View], Block]], Start]:

@@ -8,34 +8,31 @@ from functools import partial
 from typing import Any
 
 from netc.errors import DeviceError, Diagnostic
-from netc.ir.kernels import JOINED, Call, Choice
-from netc.ir.launches import plain_name
+from netc.ir.joined import JOINED
+from netc.ir.kernels import Call, Choice
+from netc.ir.step import Attributes, Step, kernels_of
 from netc_kernels.cuda import table
 from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.clock import elapsed
 from netc_kernels.cuda.conv import vendor
 from netc_kernels.cuda.source import stream_of
-from netc_runtime.cpu.bind import Attributes, Step, groups_of
-from netc_runtime.cpu.kernels import cuts_groups, is_empty, joinable
+from netc_runtime.cpu.kernels import absorbable, cuts_groups, is_empty
 
 Start = Callable[[int], None]
 """Starts work on a stream, given by its pointer."""
 _RELUS = {"conv_dx": "positive", "add": "positive", "maxpool_dx": "relu", "lrn_dx": "relu"}
-"""What kernels call a relu's slope that is joined to them: its result, or whether they go through
+"""What kernels call a relu's slope that they do as well: its result, or whether they go through
 it, since they have that anyway.
 """
 RUNS = 5
 """Of each kernel in a race."""
-_UPDATES = ("sgd", "adam")
-"""Kernels with several results, the optimizer's state and the weight."""
-_STATISTICS = ("bn_moments", "bn_slopes")
-"""Kernels with two results, sums over the same images."""
-_ONLY_ELSEWHERE = ("fc_dw_sgd", "fc_dw_adam")
-"""Joined launches that other backends have kernels for."""
 
 
 class CudaKernels:
     """The kernels' table of a CUDA device."""
+
+    parts_run = False
+    """There is no kernel of what is in no memory."""
 
     def __init__(
         self, precision: str, kernels: str = "auto", known: Mapping[str, str] = {}
@@ -49,19 +46,20 @@ class CudaKernels:
 
     def choose(self, calls: tuple[Call, ...]) -> Choice | None:
         """A kernel for every step of a launch; None where no kernel is a launch of this kind."""
-        names: list[str] = []
+        names: list[str | None] = []
         workspace = 0
         while len(names) < len(calls):
             call = calls[len(names)]
-            if call.kernel in _ONLY_ELSEWHERE:
+            if call.kernel not in table.KERNELS:
                 return None
-            joined = _joined(calls[len(names) :])
-            variant = self._variant(call, tuple(c.kernel for c in calls[len(names) + 1 :][:joined]))
+            absorbed = _absorbed(calls[len(names) :])
+            more = tuple(c.kernel for c in calls[len(names) + 1 :][:absorbed])
+            variant = self._variant(call, more)
             workspace = max(workspace, self.workspace_bytes(call, variant))
-            names += [variant, *[JOINED] * joined]
+            names += [variant, *[None] * absorbed]
         return Choice(tuple(names), workspace)
 
-    def _variant(self, call: Call, joined: Sequence[str]) -> str:
+    def _variant(self, call: Call, absorbed: Sequence[str]) -> str:
         if call.kernel not in table.PRODUCTS or self.kernels == "native" or is_empty(call):
             return "native"
         product = _product(call, self.precision)
@@ -69,13 +67,15 @@ class CudaKernels:
             return "native"
         if self.kernels == "vendor":
             return "vendor"
-        return self.known.get(race_key(_with(product, joined)), "fastest")
+        return self.known.get(race_key(_with(product, absorbed)), "fastest")
 
-    def has(self, calls: Sequence[Call], variant: str, joined: int) -> bool:
+    def has(self, calls: Sequence[Call], variant: str, absorbed: int) -> bool:
         """Whether a kernel of that name does the first call, and so many after it as well."""
+        if calls[0].kernel not in table.KERNELS:
+            return False
         if not variant:
-            return not joined
-        if calls[0].kernel in _ONLY_ELSEWHERE or joined != _joined(calls):
+            return not absorbed
+        if absorbed != _absorbed(calls):
             return False
         vendors = CudaKernels(self.precision, "vendor")._variant(calls[0], ())
         return variant == "native" or (variant in ("vendor", "fastest") and vendors != "native")
@@ -87,8 +87,8 @@ class CudaKernels:
         if variant == "vendor":
             return vendor.workspace_bytes(_product(call, self.precision))
         shapes = (call.result, *call.operands)
-        told = {"first_filter": 0, **dict(call.attributes)}
-        return table.workspace_bytes(call.kernel, shapes, told, self.precision)
+        attributes = {"first_filter": 0, **dict(call.attributes)}
+        return table.workspace_bytes(call.kernel, shapes, attributes, self.precision)
 
 
 def race_key(product: vendor.Product) -> str:
@@ -96,27 +96,27 @@ def race_key(product: vendor.Product) -> str:
     return f"fastest {product}"
 
 
-def _with(product: vendor.Product, joined: Sequence[str]) -> vendor.Product:
+def _with(product: vendor.Product, absorbed: Sequence[str]) -> vendor.Product:
     return replace(
-        product, bias="bias" in joined, relu="relu" in joined, relu_dx="relu_dx" in joined
+        product, bias="bias" in absorbed, relu="relu" in absorbed, relu_dx="relu_dx" in absorbed
     )
 
 
 def _product(call: Call, precision: str) -> vendor.Product:
-    told = dict(call.attributes)
-    geometry = {k: told[k] for k in ("stride", "pad", "groups") if k in told}
+    attributes = dict(call.attributes)
+    geometry = {k: attributes[k] for k in ("stride", "pad", "groups") if k in attributes}
     first, second = call.operands[:2]
     return vendor.Product(
         call.kernel, call.result, (first, second), call.dtype, precision, **geometry
     )
 
 
-def _joined(calls: Sequence[Call]) -> int:
+def _absorbed(calls: Sequence[Call]) -> int:
     """How many steps the kernel of the first call does besides its own."""
     kernels = tuple(call.kernel for call in calls[1:3])
     if calls[0].kernel == "fc":
         return 2 if kernels == ("bias", "relu") else int(kernels[:1] == ("bias",))
-    return joinable(calls)
+    return absorbable(calls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +125,12 @@ class _Group:
 
     kernel: str
     variant: str
-    told: Attributes
+    attributes: Attributes
     out: Block
     operands: Sequence[Block]
-    joined: tuple[str, ...]
+    absorbed: tuple[str, ...]
     extra: Sequence[Block]
-    """Operands of the joined steps: a bias, or a relu's output."""
+    """Operands of the steps that it does as well: a bias, or a relu's output."""
     work: Block | None
 
 
@@ -152,23 +152,21 @@ class Binder:
         self.library: Any = None
 
     def bind(
-        self, kernel: str, told: Attributes, writes: Sequence[Block], inputs: Sequence[Block]
+        self, steps: Sequence[Step], joined: str, writes: Sequence[Block], inputs: Sequence[Block]
     ) -> Start:
-        """A launch as a function: its kernel, or those of a fused launch in turn.
+        """A launch as a function: its kernel, or those of its steps in turn.
 
         Raises DeviceError (E079) where the vendor's kernel is named and there is none.
         """
-        name = plain_name(kernel)
-        if name in _UPDATES:
-            return _starter(table.KERNELS[name], [*writes, *inputs], told)
-        if name in _STATISTICS:
-            told = {**told, "work": writes[2] if len(writes) > 2 else None}
-            return _starter(table.KERNELS[name], [*writes[:2], *inputs], told)
+        if joined:
+            declared = JOINED[joined]
+            given = declared.attributes(steps)
+            if joined in table.WITH_WORKSPACE:
+                given["work"] = next(iter(writes[declared.results :]), None)
+            blocks = [*writes[: declared.results], *inputs]
+            return _starter(table.KERNELS[joined], blocks, given)
         out, work = writes[0], writes[1] if len(writes) > 1 else None
-        steps: list[Step] = [(kernel, tuple(range(len(inputs))), told)]
-        if kernel == "fused":
-            steps = list(told["steps"])
-        starts = [self._start(_group(each, out, inputs, work)) for each in groups_of(steps)]
+        starts = [self._start(_group(each, out, inputs, work)) for each in kernels_of(steps)]
         return starts[0] if len(starts) == 1 else partial(_all, starts)
 
     def _start(self, group: _Group) -> Start:
@@ -181,21 +179,21 @@ class Binder:
             raise DeviceError(Diagnostic("E079", f"{error}.", help=hint)) from error
 
     def _native(self, group: _Group) -> Start:
-        told = dict(group.told)
-        if "bias" in group.joined:
-            told["bias"] = group.extra[0]
-        if "relu" in group.joined:
-            told["relu"] = True
-        if "add" in group.joined:
-            told["other"] = group.extra[0]
-        if "relu_dx" in group.joined:
+        given = dict(group.attributes)
+        if "bias" in group.absorbed:
+            given["bias"] = group.extra[0]
+        if "relu" in group.absorbed:
+            given["relu"] = True
+        if "add" in group.absorbed:
+            given["other"] = group.extra[0]
+        if "relu_dx" in group.absorbed:
             name = _RELUS[group.kernel]
-            told[name] = group.extra[0] if name == "positive" else True
+            given[name] = group.extra[0] if name == "positive" else True
         if group.kernel in table.WITH_WORKSPACE:
-            told["work"] = group.work
+            given["work"] = group.work
         if group.kernel in table.PRODUCTS:
-            told["precision"] = self.precision
-        return _starter(table.KERNELS[group.kernel], [group.out, *group.operands], told)
+            given["precision"] = self.precision
+        return _starter(table.KERNELS[group.kernel], [group.out, *group.operands], given)
 
     def _fastest(self, group: _Group) -> Start:
         """The vendor's kernel or the hand-written one, by measurement."""
@@ -216,13 +214,15 @@ class Binder:
         return min(elapsed(partial(start, self.stream), stream_of(self.stream), RUNS))
 
     def _product(self, group: _Group) -> vendor.Product:
-        geometry = {k: group.told[k] for k in ("stride", "pad", "groups") if k in group.told}
+        geometry = {
+            k: group.attributes[k] for k in ("stride", "pad", "groups") if k in group.attributes
+        }
         a, b = (block.shape for block in group.operands)
         out = group.out
         product = vendor.Product(
             group.kernel, out.shape, (a, b), out.dtype, self.precision, **geometry
         )
-        return _with(product, group.joined)
+        return _with(product, group.absorbed)
 
     def _vendor(self, group: _Group) -> Start:
         product = self._product(group)
@@ -251,21 +251,22 @@ class Binder:
 
 
 def _group(
-    steps: list[Step], out: Block, inputs: Sequence[Block], work: Block | None
-) -> _Group:  # fmt: skip
-    (name, args, told), *joined = steps
-    kernel, _, variant = name.partition(".")
-    operands = [out if a < 0 else inputs[a] for a in args]
-    names = tuple(plain_name(step[0]) for step in joined)
-    extra = [inputs[a] for _, more, _ in joined for a in more if a >= 0]
-    return _Group(kernel, variant, told, out, operands, names, extra, work)
+    steps: Sequence[Step], out: Block, inputs: Sequence[Block], work: Block | None
+) -> _Group:
+    head, *absorbed = steps
+    operands = [out if a < 0 else inputs[a] for a in head.operands]
+    names = tuple(step.operation for step in absorbed)
+    extra = [inputs[a] for step in absorbed for a in step.operands if a >= 0]
+    return _Group(
+        head.operation, head.variant, head.attributes, out, operands, names, extra, work
+    )  # fmt: skip
 
 
 def _starter(
-    kernel: Callable[..., None], blocks: Sequence[Block], told: Mapping[str, Any]
+    kernel: Callable[..., None], blocks: Sequence[Block], attributes: Mapping[str, Any]
 ) -> Start:
     def start(stream: int) -> None:
-        kernel(*blocks, stream=stream, **told)
+        kernel(*blocks, stream=stream, **attributes)
 
     return start
 

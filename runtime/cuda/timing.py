@@ -13,6 +13,7 @@ import numpy as np
 from netc.errors import DeviceError
 from netc.ir.kernels import Call
 from netc.ir.program import Collective, Launch, Program
+from netc.ir.step import NONE, Step
 from netc_kernels.cuda import native, table
 from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.clock import elapsed
@@ -169,9 +170,9 @@ def _products(precision: str, stream: Any) -> list[float]:
         choice = CudaKernels(precision, kernels).choose((call,))
         assert choice is not None, "there are kernels for every product"
         work = _Room((-(-choice.workspace_bytes // ITEM_BYTES[dtype]),), dtype)
-        name, writes = f"fc.{choice.variants[0]}", [out.block, work.block]
+        step = Step("fc", (0, 1), NONE, square, choice.variants[0] or "")
         with suppress(DeviceError):  # where the vendor has no kernel for it
-            start = binder.bind(name, {}, writes, [x.block, w.block])
+            start = binder.bind([step], "", [out.block, work.block], [x.block, w.block])
             seconds = min(elapsed(partial(start, stream.ptr), stream, REPEATS))
             found.append(2 * SIDE**3 / seconds)
     return found

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from netc.ir.kernels import Call
 from netc.ir.program import Bundle
+from netc.ir.step import NONE, Step
 from netc_kernels.cpu.threads import Pool
 from netc_runtime.backend import Ceilings, Timing
 from netc_runtime.cpu.backend import DTYPES, quiet
@@ -88,9 +89,9 @@ def _launch_seconds(threads: int, pool: Pool) -> float:
     """
     relu = Call("relu", "f32", (), (0,), ((1, 1),), (1, 1))
     choice = CpuKernels(threads).choose((relu,)) if threads else None
-    name = f"relu.{choice.variants[0]}" if choice else "relu"
+    step = Step("relu", (0,), NONE, (1, 1), (choice.variants[0] or "") if choice else "")
     out, x = (np.ones((1, 1), np.float32) for _ in range(2))
-    call, others = quiet(bind(name, {}, [out], [x], pool)), np.ones(CACHE_BYTES, np.uint8)
+    call, others = quiet(bind([step], "", [out], [x], pool)), np.ones(CACHE_BYTES, np.uint8)
     return median(_timed(call, TINY_REPEATS, lambda: others.fill(0)))
 
 

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from netc.ir.codec import dumps, loads
 from netc.ir.kernels import Call
+from netc.ir.step import Attributes, Step
 from netc_kernels.cpu.threads import Pool
 from netc_runtime.cpu.bind import bind
 from netc_runtime.cpu.kernels import CpuKernels
@@ -109,7 +110,8 @@ def _bound(
 ) -> Callable[[], None]:
     work = np.zeros(kernels.workspace_bytes(call, variant) // 4 + 16, np.float32)
     work = work[-work.ctypes.data % 64 // 4 :]
-    return bind(f"{call.kernel}.{variant}", dict(call.attributes), [out, work], inputs, pool)
+    step = Step(call.kernel, call.args, Attributes(call.attributes), call.result, variant)
+    return bind([step], "", [out, work], inputs, pool)
 
 
 def _shortest(runs: Mapping[str, Callable[[], None]]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from netc.ir.plan import Plan
 from netc.ir.program import Collective, Instruction, Launch, Program, View
+from netc.ir.step import Attributes, Step
 from netc.ir.types import Placements
 
 
@@ -122,33 +123,37 @@ def _other_views(view: View) -> Iterator[View]:
 
 
 def other_attributes(program: Program) -> Iterator[Program]:
-    """Each program has one launch that is told one more, one less, or another number of what its
-    blocks say.
-    """
+    """Each program has one step that is told, or makes, another number than its blocks say."""
     for number, launch in enumerate(program.instructions):
         if isinstance(launch, Launch):
-            for told in _changed(launch.attributes):
-                yield with_instruction(program, number, replace(launch, attributes=told))
+            for place, step in enumerate(launch.steps):
+                for other in _other_steps(step):
+                    steps = (*launch.steps[:place], other, *launch.steps[place + 1 :])
+                    yield with_instruction(program, number, replace(launch, steps=steps))
+
+
+def _other_steps(step: Step) -> Iterator[Step]:
+    for shape in _changed(step.result):
+        yield replace(step, result=shape)
+    for name, value in step.attributes.items():
+        for new in _changed(value, name) if name in GEOMETRY else ():
+            told = Attributes.of({**step.attributes, name: new})
+            yield replace(step, attributes=told)
 
 
 def _changed(value: Any, name: str = "") -> Iterator[Any]:
-    """A value with one whole number changed, where an attribute of the geometry has it."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            for new in _changed(inner, key if key in GEOMETRY else ""):
-                yield {**value, key: new}
-    elif isinstance(value, tuple):
+    """A value with one whole number changed."""
+    if isinstance(value, tuple):
         for i, inner in enumerate(value):
             if name == "rows" and i == 0 and type(inner) is int:
                 continue
-            named = i == 1 and isinstance(value[0], str) and value[0] in GEOMETRY
-            for new in _changed(inner, value[0] if named else name):
+            for new in _changed(inner, name):
                 yield (*value[:i], new, *value[i + 1 :])
-    elif name and type(value) is int:
+    elif type(value) is int:
         yield from (value + 1, value - 1)
 
 
-GEOMETRY = ("filters", "first_filter", "first_class", "groups", "image", "offset", "rows")
+GEOMETRY = ("filters", "first_filter", "first_class", "groups", "offset", "rows")
 """Attributes of which the blocks leave no choice, but for where the rows of a round begin in the
 batch: that is written there alone.
 """

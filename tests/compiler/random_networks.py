@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from networks import Maker
 
-from netc.ir.kernels import JOINED, Call, Choice
+from netc.ir.kernels import Call, Choice
 from netc.ir.ops import ACTIVATIONS
 from netc.ir.types import Mesh, line_mesh
 from netc.passes.assign_formats import Target
@@ -28,15 +28,16 @@ GRIDS = tuple(Mesh(shape, ("a", "b")) for shape in ((2, 2), (2, 3), (3, 2), (1, 
 
 def pools_at_once(calls: tuple[Call, ...]) -> Choice | None:
     """The reference's kernels, and pooling joined to convolutions where it can be."""
-    first, last = calls[0], calls[-1]
-    if first.kernel == "maxpool_places_dx":
+    kernels = [call.kernel for call in calls]
+    if kernels[0] == "maxpool_places_dx":
         return Choice(("",))
-    if first.kernel != "conv" or last.kernel != "maxpool":
+    if kernels[0] != "conv" or "maxpool" not in kernels:
         return None
-    told, (_, _, height, width) = dict(last.attributes), last.operands[0]
+    pool = calls[kernels.index("maxpool")]
+    told, (_, _, height, width) = dict(pool.attributes), pool.operands[0]
     windows = told["size"], told["stride"], told["pad"]
     fits = windows == ((2, 2), (2, 2), (0, 0, 0, 0)) and not height % 2 | width % 2
-    return Choice((*("" for _ in calls[1:]), JOINED)) if fits else None
+    return Choice(tuple(None if "maxpool" in name else "" for name in kernels)) if fits else None
 
 
 TARGETS = (

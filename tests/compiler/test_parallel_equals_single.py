@@ -15,7 +15,7 @@ def check(case: Case) -> None:
     """Compare with one device; a refused scheme must be refused rightly."""
     bundle, made = compile_case(case)
     event(f"scheme {case.scheme} asked for, {made.scheme or 'none'} in force")
-    done = {i.kernel for i in bundle.train.instructions if isinstance(i, Launch)}
+    done = {i.joined for i in bundle.train.instructions if isinstance(i, Launch)}
     pooled = "conv_maxpool_places" in done
     event(f"a convolution {'pools' if pooled else 'does not pool'} at once")
     one = single(case.network, case.batch, case.seed, optimizer=case.optimizer)

@@ -233,9 +233,9 @@ def test_fully_connected(n: int, c: int, k: int, threads: int) -> None:
         linear.fc_dw(dw, x, dy, threads_)
         assert_near(dw, dy.T @ x)
         w1, v1, w2, v2 = w.copy(), v.copy(), w.copy(), v.copy()
-        update.sgd(w1, v1, dw, threads_, **at)
+        update.sgd(v1, w1, dw, threads_, **at)
         work = garbage(update.fc_dw_workspace(c, threads) // 4)
-        update.fc_dw_sgd(w2, v2, x, dy, work, threads_, **at)
+        update.fc_dw_sgd(v2, w2, x, dy, work, threads_, **at)
     for new_w, new_v in ((w1, v1), (w2, v2)):
         assert_near(new_v, wanted)
         assert_near(new_w, w + wanted)
@@ -256,13 +256,13 @@ def test_adam(n: int, c: int, k: int, step: int, threads: int) -> None:
         square = reference("adam_moment2", (k, c), wide[2], wide[0], wide[3], beta2=0.99, **slope)
         at = np.array(0.1), np.array(step)
         new = reference("adam_apply", (k, c), wide[0], mean, square, *at, **told)
-        joined, alone = ([a.copy() for a in (w, m, v)] for _ in range(2))
+        joined, alone = ([a.copy() for a in (m, v, w)] for _ in range(2))
         own: dict[str, Any] = {"lr": 0.1, "step": step, "decay": 0.04, **told}
         update.adam(*alone, g, threads_, **own)
         work = garbage(update.fc_dw_workspace(c, threads) // 4)
         update.fc_dw_adam(*joined, x, dy, work, threads_, **own)
     for found in (joined, alone):
-        for actual, expected in zip(found, (new, mean, square), strict=True):
+        for actual, expected in zip(found, (mean, square, new), strict=True):
             assert_near(actual, expected)
 
 

@@ -3,7 +3,7 @@
 from netc.ir.ops.activation import ACTIVATIONS, Activation, Bias, BiasDb, Dropout
 from netc.ir.ops.base import Op, ShapeError, Site, parse_labels
 from netc.ir.ops.conv import Conv, ConvDw, ConvDx, Fc, FcDw, FcDx
-from netc.ir.ops.fused import Fused, Step
+from netc.ir.ops.fused import Fused, Link
 from netc.ir.ops.loss import (
     CeLoss,
     CeLossMasked,
@@ -15,7 +15,14 @@ from netc.ir.ops.loss import (
     SoftmaxDx,
 )
 from netc.ir.ops.norm import BnDgamma, BnDx, BnMean, BnNorm, BnRunning, BnVar, Lrn, LrnDx
-from netc.ir.ops.pool import AvgPool, AvgPoolDx, MaxPool, MaxPoolDx
+from netc.ir.ops.pool import (
+    AvgPool,
+    AvgPoolDx,
+    MaxPool,
+    MaxPoolDx,
+    MaxPoolPlaces,
+    MaxPoolPlacesDx,
+)
 from netc.ir.ops.source import Input, Parameter, Scalar, Source, State
 from netc.ir.ops.structure import (
     Add,
@@ -78,10 +85,13 @@ __all__ = [
     "InitConstant",
     "InitNormal",
     "Input",
+    "Link",
     "Lrn",
     "LrnDx",
     "MaxPool",
     "MaxPoolDx",
+    "MaxPoolPlaces",
+    "MaxPoolPlacesDx",
     "Op",
     "Parameter",
     "Recut",
@@ -100,7 +110,6 @@ __all__ = [
     "SoftmaxDx",
     "Source",
     "State",
-    "Step",
     "Sum",
     "Unflatten",
     "Update",

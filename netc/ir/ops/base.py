@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, ClassVar
 
+from netc.ir.step import Attributes, Step
 from netc.ir.types import Block, TensorType
 
 
@@ -70,6 +71,12 @@ class Op:
     def local(self, site: Site) -> dict[str, Any]:
         """What the kernel is told on one device besides `attributes`."""
         return {}
+
+    def steps(self, site: Site) -> tuple[Step, ...]:
+        """What a launch of it does on one device."""
+        attributes = Attributes.of({**self.attributes(), **self.local(site)})
+        operands = tuple(range(len(site.operands)))
+        return (Step(self.kernel, operands, attributes, site.result.shape),)
 
     def overwritable(self) -> tuple[int, ...]:
         """Operands whose bytes the result may take over in the same launch."""

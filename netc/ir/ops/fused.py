@@ -2,69 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from netc.ir.ops.base import Op, Site
+from netc.ir.step import Step
 from netc.ir.types import TensorType
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Link:
     """One operation inside a fused one."""
 
     op: Op
     args: tuple[int, ...]
-    """Operands of the fused operation by position; -1 is the previous step's result."""
+    """Operands of the fused operation by position; -1 is the previous link's result."""
     layer: str
     """The layer it came from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fused(Op):
-    """A chain: the first step writes the result, the others change it in place."""
+    """A chain: the first link writes the result, the others change it in place."""
 
     kernel: ClassVar[str] = "fused"
-    steps: tuple[Step, ...]
-    """In order; every step but the first is elementwise in the chained operand."""
+    links: tuple[Link, ...]
+    """In order; all but the first are elementwise in the chained operand."""
 
     def infer(self, *operands: TensorType) -> TensorType:
-        """The type of the last step."""
+        """The type of the last link."""
         result = operands[0]
-        for step in self.steps:
-            result = step.op.infer(*(result if a < 0 else operands[a] for a in step.args))
+        for link in self.links:
+            result = link.op.infer(*(result if a < 0 else operands[a] for a in link.args))
         return result
 
-    def attributes(self) -> dict[str, Any]:
-        """Local attributes carry everything."""
-        return {}
+    def steps(self, site: Site) -> tuple[Step, ...]:
+        """One for each link."""
+        return tuple(self._step(link, site) for link in self.links)
 
-    def local(self, site: Site) -> dict[str, Any]:
-        """Kernel, operands and attributes of every step."""
-        return {"steps": tuple(self._step(step, site) for step in self.steps)}
-
-    def _step(self, step: Step, site: Site) -> tuple[str, tuple[int, ...], dict[str, Any]]:
+    def _step(self, link: Link, site: Site) -> Step:
         inner = Site(
-            tuple(site.result if a < 0 else site.operands[a] for a in step.args),
-            tuple(site.type if a < 0 else site.operand_types[a] for a in step.args),
+            tuple(site.result if a < 0 else site.operands[a] for a in link.args),
+            tuple(site.type if a < 0 else site.operand_types[a] for a in link.args),
             site.result,
             site.type,
             site.rows,
         )
-        return step.op.kernel, step.args, {**step.op.attributes(), **step.op.local(inner)}
+        (step,) = link.op.steps(inner)
+        return replace(step, operands=link.args)
 
     def overwritable(self) -> tuple[int, ...]:
-        """What the first step may overwrite, unless a later step still reads it."""
-        first, later = self.steps[0], {a for step in self.steps[1:] for a in step.args}
+        """What the first link may overwrite, unless a later one still reads it."""
+        first, later = self.links[0], {a for link in self.links[1:] for a in link.args}
         operands = (first.args[i] for i in first.op.overwritable())
         return tuple(a for a in operands if a not in later)
 
     def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
-        """The sum over the steps."""
+        """The sum over the links."""
         return sum(
-            step.op.flops(tuple(result if a < 0 else operands[a] for a in step.args), result)
-            for step in self.steps
+            link.op.flops(tuple(result if a < 0 else operands[a] for a in link.args), result)
+            for link in self.links
         )
 
     def __str__(self) -> str:
-        return "fused{" + " + ".join(str(step.op) for step in self.steps) + "}"
+        return "fused{" + " + ".join(str(link.op) for link in self.links) + "}"

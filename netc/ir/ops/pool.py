@@ -91,6 +91,50 @@ class MaxPoolDx(_Pool):
 
 
 @dataclass(frozen=True, slots=True)
+class MaxPoolPlaces(Op):
+    """From (x, y): which pixel of each window of 2x2 has its maximum, in a byte."""
+
+    kernel: ClassVar[str] = "maxpool_places"
+    relu: bool
+    """Whether x comes of a relu: then a maximum of 0 has no place."""
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """A byte for each element of y."""
+        x, y = operands
+        if x.shape[2:] != tuple(2 * n for n in y.shape[2:]):
+            raise ShapeError(f"windows of 2x2 over {x} do not make {y}")
+        return TensorType("u8", y.shape)
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """As forward."""
+        return "nk..,nk..->nk.."
+
+    def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
+        """Taking the maximum finds its place."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPoolPlacesDx(_Pool):
+    """From (places, dy): as `MaxPoolDx`, of windows whose maxima have places."""
+
+    kernel: ClassVar[str] = "maxpool_places_dx"
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """The shape of the image."""
+        places, dy = operands
+        if (self.size, self.stride, self.pad) != ((2, 2), (2, 2), (0, 0, 0, 0)):
+            raise ShapeError("maxima have places in windows of 2x2 only")
+        if places != TensorType("u8", dy.shape):
+            raise ShapeError(f"{places} are no places of {dy}")
+        return TensorType(dy.dtype, (*dy.shape[:2], *(2 * n for n in dy.shape[2:])))
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """As forward."""
+        return "nk..,nk..->nk.."
+
+
+@dataclass(frozen=True, slots=True)
 class AvgPoolDx(_Pool):
     """From dy."""
 

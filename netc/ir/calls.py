@@ -1,0 +1,52 @@
+"""What a launch asks of a target's kernels, and the launch with the kernels that answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from netc.ir.joined import own_of
+from netc.ir.kernels import Call, Choice
+from netc.ir.program import Launch, Program
+from netc.ir.step import Attributes, Step
+
+_PLACE = ("first_filter", "offset", "rows")
+"""Attributes that say where a block lies; no choice depends on them."""
+
+
+def calls_of(program: Program, launch: Launch) -> tuple[Call, ...]:
+    """One call a step; one for all of a joined launch that has kernels of its own."""
+    dtype = program.buffer[launch.writes[0].buffer].dtype
+    if (own := own_of(launch)) is not None:
+        attributes = Attributes.of(own.attributes(launch.steps))
+        reads = tuple(view.shape for view in launch.reads)
+        args, result = tuple(range(len(reads))), launch.writes[0].shape
+        return (Call(own.name, dtype, _lasting(attributes), args, reads, result),)
+    return tuple(
+        Call(
+            step.operation, dtype, _lasting(step.attributes), step.operands, shapes, step.result
+        )
+        for step, shapes in zip(launch.steps, launch.shapes, strict=True)
+    )  # fmt: skip
+
+
+def _lasting(attributes: Attributes) -> tuple[tuple[str, object], ...]:
+    # Which groups the filters of a block belong to decides what is computed.
+    grouped = attributes.get("groups", 1) > 1
+    return tuple(
+        (name, value) for name, value in attributes.pairs
+        if name not in _PLACE or (grouped and name == "first_filter")
+    )  # fmt: skip
+
+
+def with_kernels(launch: Launch, choice: Choice) -> Launch:
+    """The launch with a kernel for each step, and the seconds that were measured, if any were."""
+    variants = choice.variants
+    if own_of(launch) is not None:
+        (variant,) = variants
+        variants = (variant, *((None if variant else "") for _ in launch.steps[1:]))
+    steps = tuple(_done_by(s, variant) for s, variant in zip(launch.steps, variants, strict=True))
+    return replace(launch, steps=steps, seconds=choice.seconds or launch.seconds)
+
+
+def _done_by(step: Step, variant: str | None) -> Step:
+    return replace(step, absorbed=True) if variant is None else replace(step, variant=variant)

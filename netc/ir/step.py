@@ -1,0 +1,73 @@
+"""What a launch does: operations on one device's blocks, in order, and who computes each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes(Mapping[str, Any]):
+    """Named plain values that do not change: texts, numbers and tuples of them."""
+
+    pairs: tuple[tuple[str, Any], ...] = ()
+    """Name and value, sorted by name."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Attributes:
+        """Those values, in the order of their names."""
+        return cls(tuple(sorted(dict(values).items())))
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of a name; KeyError where there is none."""
+        for key, value in self.pairs:
+            if key == name:
+                return value
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        """The names."""
+        return (name for name, _ in self.pairs)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.pairs)
+
+
+NONE = Attributes()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation of a launch."""
+
+    operation: str
+    """Its word, such as "conv"."""
+    operands: tuple[int, ...]
+    """Positions among what the launch reads; -1 is the result of the step before, -2 of the one
+    before that."""
+    attributes: Attributes
+    """What its kernel is told."""
+    result: tuple[int, ...]
+    """Local shape, logical N C H W."""
+    variant: str = ""
+    """Which of the operation's kernels computes it; empty is the reference."""
+    absorbed: bool = False
+    """Whether the kernel of the step before does it as well."""
+
+    @property
+    def kernel(self) -> str:
+        """What people call its kernel: "conv.winograd"."""
+        return f"{self.operation}.{self.variant}" if self.variant else self.operation
+
+
+def kernels_of(steps: Sequence[Step]) -> list[list[Step]]:
+    """Every step that a kernel begins with, and those that it does as well."""
+    groups: list[list[Step]] = []
+    for step in steps:
+        if step.absorbed:
+            groups[-1].append(step)
+        else:
+            groups.append([step])
+    return groups
