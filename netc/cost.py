@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from netc.errors import ERROR_LIMIT, Diagnostic, UsageError, clip, did_you_mean
 from netc.ir.comm import Comm
 from netc.ir.graph import Graph, Node
 from netc.ir.plan import Plan
+from netc.ir.traffic import Traffic, exchanged
 from netc.ir.types import (
     ITEM_BYTES,
     Block,
     Mesh,
     Placements,
     TensorType,
-    common_elements,
     local_block,
-    shard_bounds,
 )
 from netc.numbers import MEASURE
 from netc.text import Toml, Unreadable, read_toml, shown_name
@@ -128,65 +129,20 @@ def exchange_seconds(cluster: Cluster, traffic: Mapping[int, tuple[int, int]]) -
     return cluster.link_latency_seconds + busiest / cluster.link_bytes_per_second
 
 
-Traffic = dict[int, tuple[int, int]]
-"""Bytes (sent, received) by device."""
-
-
+@lru_cache(4096)
 def traffic(
     op: Comm, type_: TensorType, source: Placements, target: Placements, mesh: Mesh
 ) -> Traffic:
-    """Bytes every device sends and receives when `op` moves a tensor; copies at home are free.
-
-    Reductions go through the owner of each ceil(n / K) shard, as in Krizhevsky 2014, 4.1: every
-    other device sends it that shard, and an all-reduce sends the sum back. So an all-reduce costs
-    2 (K - 1) / K of the tensor each way, and a gather (K - 1) / K.
-    """
-    result: Traffic = dict.fromkeys(range(mesh.size), (0, 0))
+    """Bytes every device sends and receives when `op` moves a tensor (`netc.ir.traffic`)."""
+    result = dict.fromkeys(range(mesh.size), (0, 0))
     item = ITEM_BYTES[type_.dtype]
-    for group in mesh.groups(op.axis):
+    for group in [] if op.on_device else mesh.groups(op.axis):
         held = [local_block(type_, source, mesh, d) for d in group]
         wanted = [local_block(type_, target, mesh, d) for d in group]
-        for giver, taker, elements in _messages(op, held, wanted):
-            for device, out, into in ((group[giver], elements, 0), (group[taker], 0, elements)):
-                sent, received = result[device]
-                result[device] = (sent + out * item, received + into * item)
-    return result
-
-
-Blocks = list[Block | None]
-
-
-def _messages(op: Comm, held: Blocks, wanted: Blocks) -> list[tuple[int, int, int]]:
-    """(from, to, elements) inside one group."""
-    if op.on_device:
-        return []
-    if op.kernel == "all_reduce":
-        return _all_reduce(held)
-    everyone = range(len(held))
-    reduces = op.kernel in ("reduce", "reduce_scatter")
-    messages = []
-    for giver in everyone:
-        for taker in everyone:
-            have, want = held[giver], wanted[taker]
-            if giver == taker or have is None or want is None:
-                continue
-            elements = want.elements if reduces else common_elements(have, want)
-            messages.append((giver, taker, elements))
-    return messages
-
-
-def _all_reduce(held: Blocks) -> list[tuple[int, int, int]]:
-    workers = len(held)
-    block = held[0]
-    if block is None:
-        return []
-    messages = []
-    for owner in range(workers):
-        start, stop = shard_bounds(block.elements, 1, workers, owner)
-        for other in range(workers):
-            if other != owner:
-                messages += [(other, owner, stop - start), (owner, other, stop - start)]
-    return messages
+        moved = exchanged(op.kernel, held, wanted)
+        for device, (sent, received) in zip(group, moved, strict=True):
+            result[device] = sent * item, received * item
+    return MappingProxyType(result)
 
 
 def plan_traffic(plan: Plan) -> dict[str, Traffic]:

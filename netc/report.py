@@ -7,12 +7,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from netc.cost import Cluster, local_flops, plan_traffic
+from netc.ir.classes import class_block
 from netc.ir.derive import placements_of
 from netc.ir.graph import Graph, Node
 from netc.ir.ops import Conv, Fc, Fused, Parameter, Source
 from netc.ir.plan import Plan, Split
 from netc.ir.program import Collective, Launch, Program
-from netc.ir.types import ITEM_BYTES, Block, local_block
+from netc.ir.types import ITEM_BYTES, Block, Placements, TensorType, local_block
 from netc.syntax.network import Network
 
 
@@ -114,74 +115,82 @@ def _local(plan: Plan, graph: Graph, node: Node, split: Split) -> tuple[int, ...
 
 
 class _Sums:
-    """Figures by layer and device."""
+    """Figures by layer, of each device of every class."""
 
     def __init__(self, plan: Plan, program: Program) -> None:
-        devices = plan.mesh.size
         self.plan, self.program = plan, program
-        zero: list[int] = [0] * devices
+        self.classes = range(len(program.classes))
+        self.blocks: dict[tuple[TensorType, Placements, int], Block | None] = {}
+        zero = [0 for _ in self.classes]
         self.flops: defaultdict[str, list[int]] = defaultdict(zero.copy)
-        self.sent: defaultdict[str, list[int]] = defaultdict(zero.copy)
         self.weights: defaultdict[str, list[int]] = defaultdict(zero.copy)
         self.written: defaultdict[str, list[int]] = defaultdict(zero.copy)
         self.moved: defaultdict[str, list[int]] = defaultdict(zero.copy)
         self.launches: defaultdict[str, list[int]] = defaultdict(zero.copy)
-        blank: list[float] = [0.0] * devices
+        blank = [0.0 for _ in self.classes]
         self.seconds: defaultdict[str, list[float]] = defaultdict(blank.copy)
         self.exchange: defaultdict[str, list[float]] = defaultdict(blank.copy)
+        devices = [0] * plan.mesh.size
+        self.sent: defaultdict[str, list[int]] = defaultdict(devices.copy)
+        """Of every device: the last of a class may have shorter shards to reduce."""
         self._plan()
         self._program()
 
     def _plan(self) -> None:
         graph = self.plan.graph
         for name, traffic in plan_traffic(self.plan).items():
+            layer = self.sent[graph[name].layer]
             for device, (sent, _) in traffic.items():
-                self.sent[graph[name].layer][device] += sent
+                layer[device] += sent
         for node in graph.nodes:
-            for device in range(self.plan.mesh.size):
-                block = self._block(node.name, device)
+            for class_ in self.classes:
+                block = self._block(node.name, class_)
                 if block is None:
                     continue
                 if isinstance(node.op, Source):
                     kept = node.op.kernel in ("parameter", "state")
                     table = self.weights if kept else self.written
-                    table[node.layer][device] += block.elements * ITEM_BYTES[node.type.dtype]
+                    table[node.layer][class_] += block.elements * ITEM_BYTES[node.type.dtype]
                 else:
-                    self._compute(node, device, block)
+                    self._compute(node, class_, block)
 
-    def _block(self, name: str, device: int) -> Block | None:
-        node = self.plan.graph[name]
-        return local_block(node.type, self.plan.placement[name], self.plan.mesh, device)
+    def _block(self, name: str, class_: int) -> Block | None:
+        type_, places = self.plan.graph[name].type, self.plan.placement[name]
+        key = type_, places, class_
+        if key not in self.blocks:
+            own = self.program.classes[class_]
+            self.blocks[key] = class_block(type_, places, self.plan.mesh, own)
+        return self.blocks[key]
 
-    def _compute(self, node: Node, device: int, result: Block) -> None:
-        operands = [self._block(name, device) for name in node.inputs]
+    def _compute(self, node: Node, class_: int, result: Block) -> None:
+        operands = [self._block(name, class_) for name in node.inputs]
         here = tuple(b for b in operands if b is not None)
         if isinstance(node.op, Fused) and len(here) == len(operands):
             for link in node.op.links:
                 shapes = tuple(result.shape if a < 0 else here[a].shape for a in link.args)
-                self.flops[link.layer][device] += link.op.flops(shapes, result.shape)
+                self.flops[link.layer][class_] += link.op.flops(shapes, result.shape)
         elif not node.op.view:
-            self.flops[node.layer][device] += local_flops(self.plan.graph, node, here, result)
+            self.flops[node.layer][class_] += local_flops(self.plan.graph, node, here, result)
 
     def _program(self) -> None:
         for instruction in self.program.instructions:
             if isinstance(instruction, Collective):
-                for device in instruction.devices:
-                    self.exchange[instruction.layer][device] += instruction.seconds
+                for class_ in instruction.classes:
+                    self.exchange[instruction.layer][class_] += instruction.seconds
             else:
                 self._launch(instruction)
 
     def _launch(self, launch: Launch) -> None:
-        layer, device = launch.layer, launch.device
-        self.seconds[layer][device] += launch.seconds
-        self.launches[layer][device] += 1
+        layer, class_ = launch.layer, launch.class_
+        self.seconds[layer][class_] += launch.seconds
+        self.launches[layer][class_] += 1
         for view in (*launch.reads, *launch.writes):
             item = ITEM_BYTES[self.program.buffer[view.buffer].dtype]
-            self.moved[layer][device] += math.prod(view.shape) * item
+            self.moved[layer][class_] += math.prod(view.shape) * item
         for view in launch.writes:
             buffer = self.program.buffer[view.buffer]
             if buffer.kind == "temporary":
-                self.written[layer][device] += buffer.nbytes
+                self.written[layer][class_] += buffer.nbytes
 
 
 def _bound(sums: _Sums, layer: str, cluster: Cluster, dtype: str) -> str:
@@ -214,17 +223,12 @@ class MemoryUse:
 
 def memory_use(program: Program) -> list[MemoryUse]:
     """Memory of every device."""
-    kept: list[dict[str, int]] = [{} for _ in range(program.mesh.size)]
-    given = [0] * program.mesh.size
-    for b in program.buffers:
-        if b.kind == "persistent":
-            kept[b.device][b.storage] = b.nbytes
-        elif b.kind == "input":
-            given[b.device] += b.nbytes
-    return [
-        MemoryUse(sum(state.values()), inputs, peak)
-        for state, inputs, peak in zip(kept, given, program.arena_bytes, strict=True)
-    ]
+    by_class = []
+    for buffers, peak in zip(program.buffers_of, program.arena_bytes, strict=True):
+        kept = {b.storage: b.nbytes for b in buffers if b.kind == "persistent"}
+        given = sum(b.nbytes for b in buffers if b.kind == "input")
+        by_class.append(MemoryUse(sum(kept.values()), given, peak))
+    return [by_class[class_] for class_ in program.class_of]
 
 
 def sent_bytes(plan: Plan) -> list[tuple[int, int]]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from netc.ir.program import Port, Program
+from netc.ir.traffic import Traffic
 
 Array = NDArray[Any]
 
@@ -22,12 +23,12 @@ class StepReport:
     exposed_seconds: float | None = 0.0
     """Communication not hidden behind computation, on the device where it is longest; None where
     it is not measured."""
-    bytes_moved: dict[tuple[int, int], int] = field(default_factory=dict)
-    """Bytes that really went from one device to another."""
+    traffic: Traffic = field(default_factory=dict)
+    """Bytes that really left each device for others, and came to it from them."""
 
     def sent(self, device: int) -> int:
         """Bytes that left a device."""
-        return sum(n for (giver, _), n in self.bytes_moved.items() if giver == device)
+        return self.traffic.get(device, (0, 0))[0]
 
 
 @dataclass(frozen=True, slots=True)

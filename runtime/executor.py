@@ -15,13 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from netc.errors import DeviceError, Diagnostic
-from netc.ir.program import STREAMS, Instruction, Launch, Program
+from netc.ir.program import STREAMS, DeviceInstruction, DeviceProgram, Launch
 from netc_runtime.watch.pause import Pause
 from netc_runtime.watch.words import Lane
 
 Task = Callable[[], bool]
 """Goes on with an instruction on a device; True once it has ended there."""
-MakeTask = Callable[[int, Instruction, int], Task]
+MakeTask = Callable[[int, DeviceInstruction, int], Task]
 """From an instruction's number, itself and a device to its task."""
 Ended = Callable[[int, int], None]
 """Told the number of an instruction and the device on which it ended."""
@@ -46,17 +46,20 @@ class Executor:
 
     def __init__(
         self,
-        program: Program,
-        devices: Sequence[int],
+        programs: Sequence[DeviceProgram],
         make: MakeTask,
         ended: Ended | None = None,
         polls: bool = False,
     ) -> None:
-        """With `polls`, other devices are in other processes and wake nobody here."""
-        self.polls = polls
-        self.program, self.devices, self.ended = program, tuple(devices), ended
-        self.lanes = {d: _lanes(program, d, make) for d in self.devices}
-        self.done = {d: bytearray(len(program.instructions)) for d in self.devices}
+        """A program as it is on each device; with `polls`, other devices are in other processes
+        and wake nobody here.
+        """
+        self.polls, self.ended = polls, ended
+        self.programs = {each.device: each for each in programs}
+        self.devices = tuple(self.programs)
+        self.lanes = {d: _lanes(each, make) for d, each in self.programs.items()}
+        self.length = 1 + max((n for each in programs for n in each.instructions), default=-1)
+        self.done = {d: bytearray(self.length) for d in self.devices}
         self.seconds: dict[int, dict[int, float]] = {d: {} for d in self.devices}
         """What the last run's launches took, by device and instruction."""
         self.changed = threading.Condition()
@@ -122,7 +125,7 @@ class Executor:
         """The join that begins a step."""
         self.failure = None
         for device in self.devices:
-            self.done[device] = bytearray(len(self.program.instructions))
+            self.done[device] = bytearray(self.length)
             self.seconds[device] = {}
             for lane in self.lanes[device]:
                 lane.position = 0
@@ -143,7 +146,7 @@ class Executor:
         try:
             return self._try(lane)
         except BaseException as error:  # whatever it is, the others must not wait for this device
-            self._fail(_failed(self.program, lane, error))
+            self._fail(_failed(self.programs[lane.device], lane, error))
             return False
 
     def _fail(self, error: BaseException) -> None:
@@ -186,34 +189,32 @@ class Executor:
             self.changed.wait_for(lambda: self.version != seen or self.failure is not None)
 
 
-def _lanes(program: Program, device: int, make: MakeTask) -> list[_Lane]:
+def _lanes(program: DeviceProgram, make: MakeTask) -> list[_Lane]:
     """The device's streams, communication before computation so that nobody waits for it long."""
     lanes = []
     for stream in (*STREAMS[1:], STREAMS[0]):
         mine = [
             (number, instruction)
-            for number, instruction in enumerate(program.instructions)
-            if instruction.stream == stream and device in instruction.devices
+            for number, instruction in program.instructions.items()
+            if instruction.stream == stream
         ]
         if mine:
             lanes.append(
                 _Lane(
-                    device,
+                    program.device,
                     stream,
                     tuple(number for number, _ in mine),
-                    tuple(make(number, instruction, device) for number, instruction in mine),
-                    tuple(_own(program, i.waits, device) for _, i in mine),
+                    tuple(
+                        make(number, instruction, program.device) for number, instruction in mine
+                    ),
+                    tuple(i.waits for _, i in mine),
                     stream == STREAMS[0],
                 )
             )
     return lanes
 
 
-def _own(program: Program, waits: tuple[int, ...], device: int) -> tuple[int, ...]:
-    return tuple(w for w in waits if device in program.instructions[w].devices)
-
-
-def _failed(program: Program, lane: _Lane, error: BaseException) -> BaseException:
+def _failed(program: DeviceProgram, lane: _Lane, error: BaseException) -> BaseException:
     """The error with its place; an interruption is nobody's error."""
     if not isinstance(error, Exception):
         return error

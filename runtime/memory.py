@@ -14,15 +14,16 @@ def check_memory(
     programs: Sequence[Program], devices: Sequence[int], free: int, where: str
 ) -> None:
     """Raise DeviceError where the devices of this process need more than is free."""
-    needed = sum(max(p.arena_bytes[d] for p in programs) for d in devices)
+    needed = sum(max(p.arena_bytes[p.class_of[d]] for p in programs) for d in devices)
     if needed <= free:
         return
-    worst = max(programs, key=lambda p: p.arena_bytes[devices[0]])
+    class_ = programs[0].class_of[devices[0]]
+    worst = max(programs, key=lambda p: p.arena_bytes[class_])
     sizes = dict.fromkeys(("persistent", "input"), 0)
-    for buffer in worst.buffers:
-        if buffer.device == devices[0] and buffer.kind in sizes:
+    for buffer in worst.buffers_of[class_]:
+        if buffer.kind in sizes:
             sizes[buffer.kind] += buffer.nbytes
-    rest = worst.arena_bytes[devices[0]] - sum(sizes.values())
+    rest = worst.arena_bytes[class_] - sum(sizes.values())
     parts = f"weights and state {_gib(sizes['persistent'])}, inputs {_gib(sizes['input'])}"
     message = (
         f"{len(devices)} device{'s' * (len(devices) > 1)} of this process need {_gib(needed)} "

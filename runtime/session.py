@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from netc.ir.program import Bundle, Port
 from netc_runtime.backend import Backend, Executable, StepReport
 from netc_runtime.io.problems import data_error
-from netc_runtime.ports import own_views
+from netc_runtime.ports import own_views, region
 
 Array = NDArray[Any]
 SCALARS = ("seed", "step", "lr", "count")
@@ -60,11 +60,11 @@ class Session:
         """
         program, devices = self.train.program, self.backend.devices
         ports = (p for p in program.inputs if p.name in ("labels", self.image.name))
-        views = [view for port in ports for view in own_views(program, port, devices)]
-        read = [view for view in views if view.shape[0]]
+        views = [view for port in ports for _, view in own_views(program, port, devices)]
+        read = [region(view)[0] for view in views if view.shape[0]]
         if not read:
             return 0, 1
-        return min(v.where[0] for v in read), max(v.where[0] + v.shape[0] for v in read)
+        return min(rows.start for rows in read), max(rows.stop for rows in read)
 
     def stage(self, images: Array, labels: Array) -> None:
         """Take the batch of the next training step, while one may be running."""

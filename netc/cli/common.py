@@ -12,6 +12,7 @@ from pathlib import Path
 import netc_clusters
 from netc.cli.files import defines, find, load_network, spare
 from netc.cli.output import count, note
+from netc.cli.passes import Progress
 from netc.cost import Cluster, at_precision, read_cluster
 from netc.errors import Diagnostic, PlanError, UsageError, clip, did_you_mean
 from netc.interchange.names import torch_names
@@ -23,7 +24,7 @@ from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin
 from netc.passes.compile_cost import CompileCost
 from netc.passes.differentiate import Adam, Optimizer, Sgd
-from netc.passes.pipeline import NO_RECIPE, Compiled, Observer, Options, compile_network
+from netc.passes.pipeline import NO_RECIPE, Compiled, Options, compile_network
 from netc.report import MemoryUse, layer_facts, memory_use
 from netc.strategies.file import MESH_AXES, StrategyFile, read_strategy, write_strategy
 from netc.strategies.fixed import FIXED
@@ -168,14 +169,18 @@ def load_cluster(options: argparse.Namespace) -> Cluster:
 def build(
     asked: Request,
     options: argparse.Namespace,
-    observe: Observer = lambda name, printed: None,
+    observer: Progress | None = None,
     training: bool = True,
 ) -> tuple[Bundle, Compiled]:
     """Compile, refuse what does not fit the machine, and write the strategy if asked to.
 
     Without `training`, evaluation has to fit only.
     """
-    bundle, compiled = compile_network(asked.network, asked.options, observe)
+    watched = observer or Progress()
+    try:
+        bundle, compiled = compile_network(asked.network, asked.options, watched)
+    finally:
+        watched.close()
     names = torch_names(asked.network)
     facts = replace(
         bundle.facts, strategy=asked.strategy, parameters=asked.parameters, torch_names=names
@@ -223,7 +228,8 @@ def check_memory(uses: list[MemoryUse], options: Options) -> None:
 def _afford(cost: CompileCost, quiet: bool) -> None:
     """Refuse what this machine has not the memory to compile; say before what takes minutes."""
     room = available_bytes()
-    many = f"{count(cost.instructions)} instructions on {cost.devices} devices"
+    classes = f"{cost.classes} classes of devices" if cost.classes > 1 else "equal devices"
+    many = f"{count(cost.instructions)} instructions for {classes}"
     if cost.memory_bytes > room:
         message = f"compiling {many} takes about {gib(cost.memory_bytes)} GiB, of {gib(room)} free."
         hint = "take fewer devices, '--scheme a' (which has no rounds), or a shorter network."

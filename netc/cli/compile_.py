@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 from netc.cli.common import Request, build, request, unwritable
 from netc.cli.files import load_network, spare
 from netc.cli.output import bytes_text, count, json_line, note, seconds_text, shape_text, table
+from netc.cli.passes import Printer
 from netc.errors import Diagnostic, UsageError, did_you_mean
+from netc.ir.clock import simulate
 from netc.ir.program import Bundle, Program
 from netc.ir.text import bundle_text, graph_text, plan_text, program_text
 from netc.passes.pipeline import PASSES, Compiled
 from netc.report import LayerCost, layer_costs, memory_use, sent_bytes
-from netc.simulate import simulate
 from netc.syntax import network_text
 
 
@@ -27,31 +27,31 @@ def run(options: argparse.Namespace) -> int:
         return 0
     asked = request(options)
 
-    def observe(name: str, printed: Callable[[], str]) -> None:
-        if name in options.print_after:
-            print(f"# after {name}\n{printed()}", end="")
-
-    bundle, compiled = build(asked, options, observe)
+    printer = Printer(options.print_after, options.program)
+    bundle, compiled = build(asked, options, printer)
     if options.output:
         _write(Path(options.output), bundle)
     emitted = {
         "graph": lambda: graph_text(compiled.graph),
         "plan": lambda: plan_text(compiled.plan),
-        "program": lambda: program_text(compiled.program),
+        "program": lambda: program_text(getattr(bundle, options.program)),
     }
     if options.emit:
         print(emitted[options.emit](), end="")
     elif options.json:
         _show_json(asked, compiled)
+    elif options.time_passes:
+        print(printer.times())
     elif not options.print_after:
         _show(asked, compiled)
     return 0
 
 
 def _check_passes(names: list[str]) -> None:
+    known = [each.name for each in PASSES]
     for name in names:
-        if name not in PASSES:
-            hint = did_you_mean(name, PASSES) + f"passes are: {', '.join(PASSES)}."
+        if name not in known:
+            hint = did_you_mean(name, known) + f"passes are: {', '.join(known)}."
             raise UsageError(Diagnostic("E051", f"there is no pass '{name}'.", help=hint))
 
 

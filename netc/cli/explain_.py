@@ -9,9 +9,9 @@ from netc.cli.common import build, request
 from netc.cli.compile_ import footing, heading
 from netc.cli.kernels import rows
 from netc.cli.output import bytes_text, json_line, note, scaled, seconds_text, table
+from netc.ir.clock import simulate
 from netc.ir.program import Program
 from netc.report import LayerCost, layer_costs, memory_use, sent_bytes
-from netc.simulate import simulate
 
 
 def run(options: argparse.Namespace) -> int:

@@ -28,8 +28,9 @@ class Row:
 
 def rows(program: Program) -> Iterator[Row]:
     """The launches of device 0 in their order."""
+    class_ = program.class_of[0]
     for launch in program.instructions:
-        if isinstance(launch, Launch) and launch.device == 0:
+        if isinstance(launch, Launch) and launch.class_ == class_:
             scratch = (v for v in launch.writes if is_workspace(v))
             yield Row(
                 launch.layer, launch.phase, kernels_text(launch),

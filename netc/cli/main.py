@@ -41,6 +41,8 @@ VERBS = {
     "doctor": "versions, devices, and what is missing",
 }
 """Verbs and what they do; each lives in a module `netc.cli.<verb>_` with a function `run`."""
+PROGRAMS = ("train", "eval", "init")
+"""The programs of a compiled file."""
 RUNNING = ("run", "eval", "predict", "profile")
 """Verbs that run programs; they take compiled ones too."""
 WORDY = ("check", "summary", "compile", "explain", "plan", "tune", *RUNNING)
@@ -223,6 +225,13 @@ def _compile(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--print-after", action="append", default=[], metavar="PASS",
         help=f"print the result of {from_passes}",
+    )  # fmt: skip
+    sub.add_argument(
+        "--program", choices=PROGRAMS, default=PROGRAMS[0],
+        help="whose values --emit and --print-after print (default: %(default)s)",
+    )  # fmt: skip
+    sub.add_argument(
+        "--time-passes", action="store_true", help="print what each pass and its verifier took",
     )  # fmt: skip
 
 

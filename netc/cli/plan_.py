@@ -8,8 +8,8 @@ from pathlib import Path
 from netc.cli.common import build, request
 from netc.cli.output import json_line, note
 from netc.export import Facts, write_plan
+from netc.ir.clock import simulate
 from netc.report import memory_use
-from netc.simulate import simulate
 
 
 def run(options: argparse.Namespace) -> int:

@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from netc.cost import Traffic, plan_traffic
+from netc.cost import plan_traffic
 from netc.ir import ops
 from netc.ir.comm import Comm
 from netc.ir.graph import Node
 from netc.ir.ops.base import Op
 from netc.ir.plan import Plan, Split
+from netc.ir.traffic import Traffic
 from netc.ir.types import Block, TensorType, local_block
 from netc.syntax.network import Layer, Network, Options
 
@@ -109,7 +110,7 @@ def describe(plan: Plan, network: Network) -> Description:
 
 def total_traffic(exchanges: Iterable[Exchange]) -> Traffic:
     """Bytes (sent, received) of all of them, by device."""
-    total: Traffic = {}
+    total: dict[int, tuple[int, int]] = {}
     for exchange in exchanges:
         for device, (sent, received) in exchange.traffic.items():
             before = total.get(device, (0, 0))

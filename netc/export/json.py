@@ -40,9 +40,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from netc.cost import Traffic
 from netc.export.describe import Description, Exchange, Facts, LayerFacts, total_traffic
 from netc.ir.plan import Plan
+from netc.ir.traffic import Traffic
 from netc.ir.types import Mesh
 from netc.syntax.network import Network
 

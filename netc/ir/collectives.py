@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import pairwise
 from math import prod
 
-from netc.ir.program import Collective, Part, Program, View
-from netc.ir.types import Placed, common_elements
+from netc.ir.program import GroupCollective, Part, Program, View
+from netc.ir.types import Placed, numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,10 @@ KINDS = {
 """Every kind; one with a root names it."""
 
 
-def problem_of(program: Program, collective: Collective) -> str:
-    """What is wrong with a collective: its kind, reduction, root or parts; empty if nothing is."""
+def problem_of(program: Program, collective: GroupCollective) -> str:
+    """What is wrong with a group's collective: its kind, reduction, root or parts; empty if
+    nothing is.
+    """
     kind = KINDS.get(collective.kind)
     if kind is None:
         return f"no collective is called '{collective.kind}'"
@@ -55,21 +57,37 @@ def problem_of(program: Program, collective: Collective) -> str:
 
 
 def disjoint(blocks: Sequence[Placed]) -> bool:
-    """Whether no two parts of one global tensor have an element in common."""
-    return not any(common_elements(a, b) for a, b in combinations(blocks, 2))
-
-
-def _fits(program: Program, kind: Kind, collective: Collective, part: Part) -> bool:
-    everyone = len(collective.devices)
-    if len(part.sources) != everyone or len(part.targets) != everyone:
+    """Whether parts of one global tensor are of one grid, and no two the same: then none have an
+    element in common.
+    """
+    places = [(numbers(b.where), b.shape) for b in blocks if 0 not in b.shape]
+    if len(set(places)) != len(places):
         return False
+    ranks = {len(shape) for _, shape in places}
+    return len(ranks) <= 1 and all(
+        _apart({(where[dim], shape[dim]) for where, shape in places})
+        for dim in range(max(ranks, default=0))
+    )
+
+
+def _apart(spans: Iterable[tuple[int, int]]) -> bool:
+    """Whether different spans, as first and length, have nothing in common."""
+    return all(a + n <= b for (a, n), (b, _) in pairwise(sorted(spans)))
+
+
+def _fits(program: Program, kind: Kind, collective: GroupCollective, part: Part) -> bool:
     root = collective.root
     right = _who(part.sources, kind.givers, root) and _who(part.targets, kind.takers, root)
     sources = [v for v in part.sources if v is not None]
     targets = [v for v in part.targets if v is not None]
-    if not right or not _alike(program, [*sources, *targets]):
+    if not right or not _alike(program, _different([*sources, *targets])):
         return False
     return _covered(kind, sources, targets) and _sizes(kind, sources, targets)
+
+
+def _different(views: Iterable[View]) -> list[View]:
+    """Each view once that is there several times: those of a class often are."""
+    return list({id(view): view for view in views}.values())
 
 
 def _alike(program: Program, views: list[View]) -> bool:
@@ -87,17 +105,32 @@ def _who(views: Sequence[View | None], who: str, root: int) -> bool:
 
 
 def _covered(kind: Kind, sources: list[View], targets: list[View]) -> bool:
-    """Every term has all of every target; or all shards together have it once, and no two of them
-    an element in common.
+    """Every term has all of every target; or all shards together are a box that has it, and no two
+    of them have an element in common.
     """
     if not (kind.reduces or disjoint(sources)) or not (kind.whole or disjoint(targets)):
         return False
-    for target in targets:
-        common = [common_elements(source, target) for source in sources]
-        size = prod(target.shape)
-        if set(common) != {size} if kind.reduces else sum(common) != size:
-            return False
-    return True
+    given = [_bounds(view) for view in _different(sources) if kind.reduces or 0 not in view.shape]
+    box = [_span(spans, kind.reduces) for spans in zip(*given, strict=True)]
+    if not kind.reduces and prod(b - a for a, b in box) != sum(prod(v.shape) for v in sources):
+        return not any(prod(view.shape) for view in (*sources, *targets))
+    return all(
+        a <= first and last <= b
+        for view in _different(targets)
+        if 0 not in view.shape
+        for (first, last), (a, b) in zip(_bounds(view), box, strict=True)
+    )
+
+
+def _span(spans: Sequence[tuple[int, int]], common: bool) -> tuple[int, int]:
+    """What spans have in common, or what they are inside of together."""
+    firsts, lasts = zip(*spans, strict=True)
+    return (max(firsts), min(lasts)) if common else (min(firsts), max(lasts))
+
+
+def _bounds(view: View) -> list[tuple[int, int]]:
+    """First and last (exclusive) index along each dimension."""
+    return [(w, w + n) for w, n in zip(numbers(view.where), view.shape, strict=True)]
 
 
 def _sizes(kind: Kind, sources: list[View], targets: list[View]) -> bool:

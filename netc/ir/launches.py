@@ -6,7 +6,7 @@ from netc.ir.joined import JOINED, NOWHERE, results_of, targets_of
 from netc.ir.ops.base import ShapeError
 from netc.ir.program import Launch, Program, View
 from netc.ir.steps import Applied, Value, check_step, class_of
-from netc.ir.types import TensorType
+from netc.ir.types import TensorType, numbers
 
 
 def check_launch(program: Program, launch: Launch) -> None:
@@ -32,7 +32,8 @@ def check_launch(program: Program, launch: Launch) -> None:
 
 
 def _value(program: Program, view: View) -> Value:
-    return Value(TensorType(program.buffer[view.buffer].dtype, view.shape), view.where)
+    type_ = TensorType(program.buffer[view.buffer].dtype, view.shape)
+    return Value(type_, numbers(view.where))
 
 
 def _check_workspace(launch: Launch, work: Value) -> None:

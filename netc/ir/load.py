@@ -8,7 +8,8 @@ from netc.ir.facts import DTYPES, TARGETS, Facts
 from netc.ir.plain import TextError
 from netc.ir.program import Bundle, Port, Program
 from netc.ir.text import parse_bundle
-from netc.ir.verify import VerifyError, verify_bundle
+from netc.ir.verify import VerifyError
+from netc.ir.verify_program import verify_bundle
 
 _PROGRAMS = ("init", "train", "eval")
 

@@ -1,4 +1,4 @@
-"""Which instruction happens before which on a device, by streams and waits alone."""
+"""Which instruction happens before which on each device of a class, by streams and waits alone."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from netc.ir.program import Instruction, Program
 
 @dataclass(slots=True)
 class DeviceOrder:
-    """The happens-before relation of one device's instructions, as bit sets.
+    """The happens-before relation of a device's instructions, as bit sets.
 
     Instructions are numbered by their position on the device; bit i of `before[j]` says that
     instruction i has ended when j starts.
     """
 
-    device: int
+    class_: int
+    """The class of the device."""
     ids: tuple[int, ...]
     """Program-wide number of every instruction of the device."""
     position: dict[int, int]
@@ -28,16 +29,14 @@ class DeviceOrder:
         return self.before[position] | 1 << position
 
 
-def device_order(program: Program, device: int) -> DeviceOrder:
+def device_order(program: Program, class_: int) -> DeviceOrder:
     """Streams run in program order; an instruction starts after its waits."""
-    order = DeviceOrder(device, (), {}, [])
-    ids: list[int] = []
+    order = DeviceOrder(class_, program.numbers[class_], {}, [])
     last: dict[str, int] = {}
-    for number, instruction in enumerate(program.instructions):
-        if device in instruction.devices:
-            append(order, last, number, instruction, instruction.waits)
-            ids.append(number)
-    return DeviceOrder(device, tuple(ids), order.position, order.before)
+    for number in order.ids:
+        instruction = program.instructions[number]
+        append(order, last, number, instruction, instruction.waits)
+    return order
 
 
 def append(

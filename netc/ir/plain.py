@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from netc.ir.types import Affine, Index
+
 Reader = Callable[[Any], Any]
 """Turns what JSON says into a field's value; TextError where that is none."""
 DEPTH = 8
@@ -18,6 +20,8 @@ WIDEST = 2**64
 LONGEST = 4096
 """Characters of a text."""
 RANK = 4
+VARYING = "+"
+"""The name of a number that differs among the devices of a class: its base and steps."""
 
 
 class TextError(ValueError):
@@ -43,6 +47,8 @@ _DECODER = json.JSONDecoder(parse_constant=_no_number)
 
 def plain(value: Any, depth: int = DEPTH) -> Any:
     """Any plain value; lists come back as tuples."""
+    if isinstance(value, dict) and VARYING in value:
+        return index(value)
     if isinstance(value, list | dict):
         if not depth:
             raise TextError("values nest too deeply")
@@ -119,6 +125,32 @@ def operands(value: Any) -> tuple[int, ...]:
 def extents(value: Any) -> tuple[int, ...]:
     """One number for each dimension of a tensor."""
     if len(found := counts(value)) > RANK:
+        raise TextError("more dimensions than tensors have")
+    return found
+
+
+def index(value: Any) -> Index:
+    """A whole number from 0 up, or how it differs among devices."""
+    if type(value) is not dict:
+        return count(value)
+    if list(value) != [VARYING]:
+        raise TextError("not a number from 0 up")
+    base, *steps = [_signed(each) for each in sequence(value[VARYING])] or [0]
+    if not any(steps):
+        raise TextError("a number that differs nowhere")
+    return Affine(base, tuple(steps))
+
+
+def _signed(value: Any) -> int:
+    if type(value) is not int or abs(value) > LARGEST:
+        raise TextError("not a whole number")
+    return value
+
+
+def indices(value: Any) -> tuple[Index, ...]:
+    """Where a block begins along each dimension of a tensor."""
+    found = tuple([index(each) for each in sequence(value)])
+    if len(found) > RANK:
         raise TextError("more dimensions than tensors have")
     return found
 

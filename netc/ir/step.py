@@ -6,10 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from netc.ir.types import Affine
+
 
 @dataclass(frozen=True, slots=True)
 class Attributes(Mapping[str, Any]):
-    """Named plain values that do not change: texts, numbers and tuples of them."""
+    """Named plain values that do not change: texts, numbers and tuples of them. Of a class of
+    devices, numbers may be affine in their coordinates.
+    """
 
     pairs: tuple[tuple[str, Any], ...] = ()
     """Name and value, sorted by name."""
@@ -56,10 +60,29 @@ class Step:
     absorbed: bool = False
     """Whether the kernel of the step before does it as well."""
 
+    def at(self, coordinates: tuple[int, ...]) -> Step:
+        """What it is on one device of a class."""
+        pairs = _at(self.attributes.pairs, coordinates)
+        if pairs == self.attributes.pairs:
+            return self
+        return Step(
+            self.operation, self.operands, Attributes(pairs), self.result, self.variant,
+            self.absorbed,
+        )  # fmt: skip
+
     @property
     def kernel(self) -> str:
         """What people call its kernel: "conv.winograd"."""
         return f"{self.operation}.{self.variant}" if self.variant else self.operation
+
+
+def _at(value: Any, coordinates: tuple[int, ...]) -> Any:
+    """A plain value as it is on one device."""
+    if isinstance(value, Affine):
+        return value.at(coordinates)
+    if isinstance(value, tuple):
+        return tuple([_at(each, coordinates) for each in value])
+    return value
 
 
 def kernels_of(steps: Sequence[Step]) -> list[list[Step]]:

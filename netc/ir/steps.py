@@ -64,7 +64,12 @@ def class_of(kernel: str) -> type[Op]:
 
 def _names_of(op: type[Op]) -> tuple[str, ...]:
     """The attributes that its kernel has on every device."""
-    return tuple(f.name for f in fields(op) if f.name not in op.hidden)
+    if op not in _NAMES:
+        _NAMES[op] = tuple(f.name for f in fields(op) if f.name not in op.hidden)
+    return _NAMES[op]
+
+
+_NAMES: dict[type[Op], tuple[str, ...]] = {}
 
 
 def check_count(kernel: str, values: Sequence[Value], wanted: int) -> None:

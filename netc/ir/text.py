@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from math import prod
 from typing import Any
 
 from netc.ir import plain
+from netc.ir.classes import DeviceClass
 from netc.ir.codec import dumps, encoder, loads, op_text, parse_op, without_blanks
 from netc.ir.facts import plain_facts, read_fact, read_facts
 from netc.ir.graph import Graph, Node
@@ -28,11 +29,12 @@ from netc.ir.program import (
     View,
 )
 from netc.ir.step import Attributes, Step
-from netc.ir.types import ITEM_BYTES, Mesh, TensorType, parse_placement, units_of
+from netc.ir.types import ITEM_BYTES, Affine, Mesh, TensorType, parse_placement, units_of
 
 BUNDLE_VERSION = 4
 DEVICES = 4096
 """Of a mesh, at most."""
+_DEVICE = re.compile("[0-9]{1,4}")
 _NODE = re.compile(
     r"  (?P<name>\S+): (?P<type>\S+) = (?P<op>\S+)\((?P<inputs>[^)]*)\) "
     r"layer=(?P<layer>\S+) phase=(?P<phase>\S+)(?: rows=(?P<rows>\S+))?"
@@ -135,6 +137,8 @@ def program_text(program: Program) -> str:
 
 def _program_lines(program: Program) -> Iterator[str]:
     yield f"program {program.name} mesh={dumps(program.mesh.shape)} axes={dumps(program.mesh.axes)}"
+    for class_ in program.classes:
+        yield f"class coordinates={dumps([_runs(each) for each in class_.coordinates])}"
     for buffer in program.buffers:
         yield "buffer " + _fields(buffer)
     for kind in ("inputs", "outputs", "state"):
@@ -151,14 +155,64 @@ def _fields(value: Any) -> str:
     return " ".join(f"{name}={without_blanks(_SHORT.encode(item))}" for name, item in items)
 
 
-def _positional(value: View | Part | Step | Attributes) -> list[Any] | dict[str, Any]:
-    """Views, parts and steps without their class and field names."""
+def _positional(value: View | Part | Step | Attributes | Affine) -> list[Any] | dict[str, Any]:
+    """Views, parts and steps without their class and field names; what differs among devices as
+    {"+": [base, step ...]}.
+    """
     if isinstance(value, Attributes):
         return dict(value.pairs)
+    if isinstance(value, Affine):
+        return {plain.VARYING: [value.base, *value.steps]}
     return [getattr(value, f.name) for f in fields(value)]
 
 
+def _runs(numbers: Sequence[int]) -> str:
+    """Ascending numbers as 0-6.9."""
+    runs: list[list[int]] = []
+    for n in numbers:
+        if runs and runs[-1][-1] == n - 1:
+            runs[-1][1:] = [n]
+        else:
+            runs.append([n])
+    return ".".join("-".join(map(str, run)) for run in runs)
+
+
 _SHORT = encoder(_positional)
+
+
+def device_text(program: Program, device: int) -> str:
+    """A program as it is on one device, whatever its class: buffers by their values' names, and
+    instructions numbered from 0 as the device goes through them.
+    """
+    own, class_ = program.of(device), program.class_of[device]
+    place = {number: i for i, number in enumerate(own.instructions)}
+    lines = [
+        f"buffer {_fields(replace(b, name=_value_of(b.name), class_=device))}"
+        for b in program.buffers_of[class_]
+    ]
+    for port in (*program.inputs, *program.outputs, *program.state):
+        if (view := program.block(port, device)) is not None:
+            lines.append(f"port {port.name} {_ANYWHERE.encode(view)}")
+    for instruction in own.instructions.values():
+        said = replace(instruction, waits=tuple(place[w] for w in instruction.waits))
+        if isinstance(said, Launch):
+            said = replace(said, class_=device)
+        values = (getattr(said, f.name) for f in fields(said))
+        lines.append(" ".join(map(_ANYWHERE.encode, values)))
+    return "".join(line + "\n" for line in lines)
+
+
+def _value_of(buffer: str) -> str:
+    return buffer.rpartition("@")[0]
+
+
+def _nameless(value: View | Part | Step | Attributes) -> Any:
+    if isinstance(value, View):
+        return [_value_of(value.buffer), value.start, value.shape, value.where, value.format]
+    return _positional(value)
+
+
+_ANYWHERE = encoder(_nameless)
 
 
 def parse_program(text: str) -> Program:
@@ -178,7 +232,11 @@ def _parse_program(lines: Sequence[str], first: int) -> Program:
         value = _read_line(number, rest, _READERS[kind])
         (run if kind in ("launch", "collective") else found[kind]).append(value)
     values = (tuple(found[kind]) for kind in ("inputs", "outputs", "state"))
-    return Program(name, mesh, tuple(found["buffer"]), tuple(run), *values)
+    axes = [len(each.coordinates) == len(mesh.shape) for each in found["class"]]
+    if not axes or not all(axes):
+        raise TextError("there are no classes of the devices")
+    classes, buffers = tuple(found["class"]), tuple(found["buffer"])
+    return Program(name, mesh, classes, buffers, tuple(run), *values)
 
 
 def _read_line(number: int, line: str, read: Callable[[str], Any]) -> Any:
@@ -225,7 +283,7 @@ def _view(item: Any) -> View:
     if len(plain.sequence(item)) != 5:
         raise TextError("not a view")
     buffer, start, shape, where, format_ = item
-    shape, where = plain.extents(shape), plain.extents(where)
+    shape, where = plain.extents(shape), plain.indices(where)
     if len(shape) != len(where) or format_ not in (("", "nhwc") if len(shape) == 4 else ("",)):
         raise TextError("not a view")
     return View(plain.name(buffer), plain.count(start), shape, where, format_)
@@ -264,6 +322,16 @@ def _step(item: Any) -> Step:
     )  # fmt: skip
 
 
+def _coordinates(items: Any) -> tuple[tuple[int, ...], ...]:
+    found = []
+    for item in plain.sequence(items):
+        ends = [run.split("-") for run in plain.name(item).split(".")]
+        if not all(len(e) in (1, 2) and all(map(_DEVICE.fullmatch, e)) for e in ends):
+            raise TextError("no numbers of devices")
+        found.append(tuple([n for e in ends for n in range(int(e[0]), int(e[-1]) + 1)][:DEVICES]))
+    return tuple(found)
+
+
 def _texts(items: Any) -> tuple[str, ...]:
     return tuple([plain.text(item) for item in plain.sequence(items)])
 
@@ -282,21 +350,22 @@ _PORT = _reader(
 )
 _READERS: Mapping[str, Callable[[str], Any]] = {
     "buffer": _reader(Buffer, {
-        "name": plain.name, "device": plain.count, "nbytes": plain.count, "dtype": _DTYPE,
+        "name": plain.name, "class_": plain.count, "nbytes": plain.count, "dtype": _DTYPE,
         "storage": plain.name, "kind": plain.one_of("persistent", "input", "temporary"),
         "offset": plain.or_none,
     }),
+    "class": _reader(DeviceClass, {"coordinates": _coordinates}),
     "inputs": _PORT,
     "outputs": _PORT,
     "state": _PORT,
     "launch": _reader(Launch, {
-        "device": plain.count, "stream": _STREAM, "node": plain.name,
+        "class_": plain.count, "stream": _STREAM, "node": plain.name,
         "joined": plain.one_of("", *JOINED), "steps": _steps, "reads": _views, "writes": _views,
         **_ABOUT, "in_place": plain.counts, "waits": plain.counts,
     }),
     "collective": _reader(Collective, {
-        "devices": plain.counts, "stream": _STREAM, "kind": plain.text, "op": plain.text,
-        "root": plain.or_none, "parts": _parts, **_ABOUT, "waits": plain.counts,
+        "classes": plain.counts, "axis": plain.count, "stream": _STREAM, "kind": plain.text,
+        "op": plain.text, "root": plain.or_none, "parts": _parts, **_ABOUT, "waits": plain.counts,
     }),
 }  # fmt: skip
 

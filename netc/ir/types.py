@@ -158,10 +158,51 @@ def line_mesh(devices: int) -> Mesh:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """The part of a global tensor that one device holds."""
+class Affine:
+    """A whole number that differs among the devices of a class, by where they are in the mesh."""
 
-    where: tuple[int, ...]
+    base: int
+    steps: tuple[int, ...]
+    """By mesh axis, what each coordinate adds; not all zero."""
+
+    def at(self, coordinates: tuple[int, ...]) -> int:
+        """The number on one device."""
+        return self.base + sum(s * c for s, c in zip(self.steps, coordinates, strict=False))
+
+
+Index = int | Affine
+"""A whole number, the same on all devices of a class or not."""
+
+
+def index_at(index: Index, coordinates: tuple[int, ...]) -> int:
+    """The number that an index is on one device."""
+    return index if isinstance(index, int) else index.at(coordinates)
+
+
+def difference(a: Index, b: Index) -> Index:
+    """A - b, for all devices of a class."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a - b
+    axes = len(a.steps) if isinstance(a, Affine) else len(b.steps)  # type: ignore[union-attr]
+    none = (0,) * axes
+    (base, steps), (less, fewer) = (
+        (i, none) if isinstance(i, int) else (i.base, i.steps) for i in (a, b)
+    )
+    left = tuple(s - f for s, f in zip(steps, fewer, strict=True))
+    return Affine(base - less, left) if any(left) else base - less
+
+
+def numbers(where: tuple[Index, ...]) -> tuple[int, ...]:
+    """Indices of one device, which are plain numbers."""
+    assert not any(isinstance(i, Affine) for i in where), "not of one device"
+    return where  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The part of a global tensor that one device holds, or each device of a class."""
+
+    where: tuple[Index, ...]
     """Global index of the first element."""
     shape: tuple[int, ...]
     """Extent along each dimension; zero for an empty shard."""
@@ -176,7 +217,7 @@ class Placed(Protocol):
     """Part of a global tensor: a Block, or a View of one in memory."""
 
     @property
-    def where(self) -> tuple[int, ...]:
+    def where(self) -> tuple[Index, ...]:
         """Global index of the first element."""
         ...
 
@@ -187,9 +228,9 @@ class Placed(Protocol):
 
 
 def common_elements(a: Placed, b: Placed) -> int:
-    """How many elements two parts of one global tensor share."""
+    """How many elements two parts of one global tensor share, each of one device."""
     common = 1
-    for a0, an, b0, bn in zip(a.where, a.shape, b.where, b.shape, strict=True):
+    for a0, an, b0, bn in zip(numbers(a.where), a.shape, numbers(b.where), b.shape, strict=True):
         common *= max(min(a0 + an, b0 + bn) - max(a0, b0), 0)
     return common
 

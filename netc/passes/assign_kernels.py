@@ -13,7 +13,7 @@ from netc.passes.assign_formats import Target
 def assign_kernels(program: Program, target: Target) -> Program:
     """The program with a kernel for every step that the target has one for, and their workspaces.
 
-    It has no waits yet. Devices are asked for one by one: the workspace of a small block may be
+    It has no waits yet. Classes are asked for one by one: the workspace of a small block may be
     larger than that of a large one.
     """
     buffers = list(program.buffers)
@@ -35,7 +35,7 @@ def assign_kernels(program: Program, target: Target) -> Program:
 def _workspace(program: Program, launch: Launch, nbytes: int) -> tuple[Buffer, View]:
     """Memory that the launch writes and nobody reads."""
     dtype = program.buffer[launch.writes[0].buffer].dtype
-    name, elements = f"{launch.node}.workspace@{launch.device}", -(-nbytes // ITEM_BYTES[dtype])
+    name, elements = f"{launch.node}.workspace@{launch.class_}", -(-nbytes // ITEM_BYTES[dtype])
     size, storage = elements * ITEM_BYTES[dtype], f"{launch.node}.workspace"
-    buffer = Buffer(name, launch.device, size, dtype, storage, "temporary")
+    buffer = Buffer(name, launch.class_, size, dtype, storage, "temporary")
     return buffer, View(name, 0, (elements,), (0,))

@@ -1,4 +1,4 @@
-"""assign-streams: nodes become instructions of every device, on streams, in a good order.
+"""assign-streams: nodes become instructions of every class of devices, on streams, in a good order.
 
 Communication starts as early as its operands allow, computation keeps the graph's order, and
 updates come last. Exchanges go to streams of their own, so that waits alone decide what overlaps:
@@ -17,7 +17,8 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import replace
 
-from netc.cost import Cluster, exchange_seconds, launch_seconds, local_flops, plan_traffic
+from netc.cost import Cluster, exchange_seconds, launch_seconds, local_flops, traffic
+from netc.ir.classes import DeviceClass, class_block
 from netc.ir.comm import AllReduce, Broadcast, Comm
 from netc.ir.graph import Node
 from netc.ir.ops import Flatten, Parameter, RoundMerge, RoundSlice, Source, State, Unflatten
@@ -25,7 +26,7 @@ from netc.ir.ops.base import Site
 from netc.ir.plan import Plan
 from netc.ir.program import Buffer, Collective, Instruction, Launch, Part, Port, Program, View
 from netc.ir.step import Attributes, Step
-from netc.ir.types import ITEM_BYTES, Block, local_block
+from netc.ir.types import ITEM_BYTES, Block, Index, Mesh, Placements, TensorType, difference
 
 BUCKET_BYTES = 8 * 2**20
 """Weight gradients are exchanged together up to this size."""
@@ -33,9 +34,11 @@ SLOTS = 2
 """Buffers for the slices of the rounds, so that one fills while another is used."""
 
 
-def assign_streams(plan: Plan, cluster: Cluster, name: str) -> Program:
-    """The program of a plan, without waits and without memory."""
-    return _Lowering(plan, cluster, name).run()
+def assign_streams(
+    plan: Plan, cluster: Cluster, name: str, classes: tuple[DeviceClass, ...]
+) -> Program:
+    """The program of a plan for classes of equal devices, without waits and without memory."""
+    return _Lowering(plan, cluster, name, classes).run()
 
 
 def schedule(plan: Plan) -> list[Node]:
@@ -108,16 +111,21 @@ def _slots(plan: Plan) -> Iterator[tuple[Node, str]]:
 class _Lowering:
     """Walks the schedule and writes buffers and instructions."""
 
-    def __init__(self, plan: Plan, cluster: Cluster, name: str) -> None:
+    def __init__(
+        self, plan: Plan, cluster: Cluster, name: str, classes: tuple[DeviceClass, ...]
+    ) -> None:
         self.plan, self.cluster, self.name = plan, cluster, name
-        self.devices = range(plan.mesh.size)
+        self.classes = classes
         self.buffers: dict[str, Buffer] = {}
         self.views: dict[tuple[str, int], View] = {}
+        """By value and class."""
         self.instructions: list[Instruction] = []
         self.steps: dict[tuple[Step, ...], tuple[Step, ...]] = {}
         self.bucket: list[Node] = []
+        self.blocks: dict[tuple[TensorType, Placements, int], Block | None] = {}
         self.slots = {node.name: slot for node, slot in _slots(plan)}
-        self.traffic = plan_traffic(plan)
+        self.groups = [_groups(plan.mesh, classes, axis) for axis in range(len(plan.mesh.shape))]
+        """By axis the different groups of devices that there are."""
 
     def run(self) -> Program:
         """The program."""
@@ -134,6 +142,7 @@ class _Lowering:
         return Program(
             self.name,
             self.plan.mesh,
+            self.classes,
             tuple(self.buffers.values()),
             tuple(self.instructions),
             tuple(self._port(n) for n in given),
@@ -145,48 +154,51 @@ class _Lowering:
         )
 
     def _port(self, node: Node) -> Port:
-        views = (self.views.get((node.name, d)) for d in self.devices)
+        views = (self.views.get((node.name, c)) for c in range(len(self.classes)))
         own = tuple(v for v in views if v is not None)
         return Port(node.name, node.type.dtype, node.type.shape, own)
 
-    def _block(self, name: str, device: int) -> Block | None:
-        type_ = self.plan.graph[name].type
-        return local_block(type_, self.plan.placement[name], self.plan.mesh, device)
+    def _block(self, name: str, class_: int) -> Block | None:
+        type_, places = self.plan.graph[name].type, self.plan.placement[name]
+        key = type_, places, class_
+        if key not in self.blocks:
+            mesh, own = self.plan.mesh, self.classes[class_]
+            self.blocks[key] = class_block(type_, places, mesh, own)
+        return self.blocks[key]
 
     def _lower(self, node: Node) -> None:
-        if isinstance(node.op, Source):
-            kind = "persistent" if isinstance(node.op, Parameter | State) else "input"
-            for device in self.devices:
-                self._allocate(node, device, kind)
-        elif node.op.view:
-            for device in self.devices:
-                self._see(node, device)
-        elif isinstance(node.op, Comm) and not node.op.on_device:
+        if isinstance(node.op, Comm) and not node.op.on_device:
             self._communicate(node)
-        else:
-            for device in self.devices:
-                self._launch(node, device)
+            return
+        for class_ in range(len(self.classes)):
+            if isinstance(node.op, Source):
+                lasting = isinstance(node.op, Parameter | State)
+                self._allocate(node, class_, "persistent" if lasting else "input")
+            elif node.op.view:
+                self._see(node, class_)
+            else:
+                self._launch(node, class_)
 
-    def _allocate(self, node: Node, device: int, kind: str = "temporary") -> View | None:
-        """A new buffer for the device's block, and the view of all of it."""
-        block = self._block(node.name, device)
+    def _allocate(self, node: Node, class_: int, kind: str = "temporary") -> View | None:
+        """A new buffer for the block of each device, and the view of all of it."""
+        block = self._block(node.name, class_)
         if block is None:
             return None
-        name = f"{node.name}@{device}"
+        name = f"{node.name}@{class_}"
         nbytes = block.elements * ITEM_BYTES[node.type.dtype]
         storage = self.slots.get(node.name, node.name)
         if node.op.alias is not None:
-            taken = self.buffers[self.views[node.inputs[node.op.alias], device].buffer]
+            taken = self.buffers[self.views[node.inputs[node.op.alias], class_].buffer]
             storage, kind = taken.storage, taken.kind
-        self.buffers[name] = Buffer(name, device, nbytes, node.type.dtype, storage, kind)
+        self.buffers[name] = Buffer(name, class_, nbytes, node.type.dtype, storage, kind)
         view = View(name, 0, block.shape, block.where, self.plan.format.get(node.name, ""))
-        self.views[node.name, device] = view
+        self.views[node.name, class_] = view
         return view
 
-    def _see(self, node: Node, device: int) -> None:
+    def _see(self, node: Node, class_: int) -> None:
         """The operand's bytes under another shape, or some of its rows."""
-        block = self._block(node.name, device)
-        source = self.views.get((node.inputs[0], device))
+        block = self._block(node.name, class_)
+        source = self.views.get((node.inputs[0], class_))
         if block is None or source is None:
             return
         start = source.start
@@ -195,76 +207,78 @@ class _Lowering:
             start += node.op.index * elements
         assert isinstance(node.op, Flatten | Unflatten) or source.format == self._format(node)
         view = View(source.buffer, start, block.shape, block.where, self._format(node))
-        self.views[node.name, device] = view
+        self.views[node.name, class_] = view
 
     def _format(self, node: Node) -> str:
         return self.plan.format.get(node.name, "")
 
-    def _launch(self, node: Node, device: int) -> None:
-        result = self._block(node.name, device)
+    def _launch(self, node: Node, class_: int) -> None:
+        result = self._block(node.name, class_)
         if result is None:
             return
         read = (n for i, n in enumerate(node.inputs) if i not in node.op.unread)
-        names = [name for name in read if (name, device) in self.views]
+        names = [name for name in read if (name, class_) in self.views]
         if isinstance(node.op, RoundMerge) and len(names) == 1:
-            self.views[node.name, device] = replace(
-                self.views[names[0], device], where=result.where
+            self.views[node.name, class_] = replace(
+                self.views[names[0], class_], where=result.where
             )
             return
-        view = self._allocate(node, device)
+        view = self._allocate(node, class_)
         assert view is not None
         if result.elements:
-            self.instructions.append(self._kernel(node, device, names, view))
+            self.instructions.append(self._kernel(node, class_, names, view))
 
-    def _kernel(self, node: Node, device: int, names: list[str], view: View) -> Launch:
-        reads = tuple(self.views[name, device] for name in names)
+    def _kernel(self, node: Node, class_: int, names: list[str], view: View) -> Launch:
+        reads = tuple(self.views[name, class_] for name in names)
         operands = tuple(Block(v.where, v.shape) for v in reads)
         types = tuple(self.plan.graph[name].type for name in names)
         result = Block(view.where, view.shape)
-        steps = self._steps(node, device, Site(operands, types, result, node.type, node.rows))
+        steps = self._steps(node, class_, Site(operands, types, result, node.type, node.rows))
         blocks = zip((*operands, result), (*types, node.type), strict=True)
         moved = sum(b.elements * ITEM_BYTES[type_.dtype] for b, type_ in blocks)
         flops = local_flops(self.plan.graph, node, operands, result)
         return Launch(
-            device, "compute", node.name, "", steps, reads, (view,),
+            class_, "compute", node.name, "", steps, reads, (view,),
             node.layer, node.phase, node.span.origin if node.span else "",
             launch_seconds(self.cluster, node.type.dtype, flops, moved),
             tuple(i for i in node.op.overwritable() if reads[i].shape == view.shape),
         )  # fmt: skip
 
-    def _steps(self, node: Node, device: int, site: Site) -> tuple[Step, ...]:
-        """What a device does for a node; devices share what is equal."""
+    def _steps(self, node: Node, class_: int, site: Site) -> tuple[Step, ...]:
+        """What each device does for a node; classes share what is equal."""
         steps = node.op.steps(site)
         if isinstance(node.op, Comm):
-            cut = {"dim": node.op.attributes()["dim"], "start": self._start(node, device)}
+            cut = {"dim": node.op.attributes()["dim"], "start": self._start(node, class_)}
             steps = (Step(node.op.kernel, (0,), Attributes.of(cut), site.result.shape),)
         return self.steps.setdefault(steps, steps)
 
-    def _start(self, node: Node, device: int) -> int:
+    def _start(self, node: Node, class_: int) -> Index:
         """Where a local slice begins inside the block it is cut from."""
         dim = node.op.attributes()["dim"]
-        here = self.views[node.name, device].where[dim]
-        return int(here - self.views[node.inputs[0], device].where[dim])
+        whole = self.views[node.inputs[0], class_].where[dim]
+        return difference(self.views[node.name, class_].where[dim], whole)
 
     def _communicate(self, node: Node) -> None:
-        targets: dict[int, View | None] = {d: self._target(node, d) for d in self.devices}
-        if self._bucketed(node):
-            self.bucket.append(node)
-            if sum(n.type.nbytes for n in self.bucket) >= BUCKET_BYTES:
-                self._flush()
+        for class_ in range(len(self.classes)):
+            self._target(node, class_)
+        if not self._bucketed(node):
+            self._emit([node])
             return
-        self._emit([node], targets)
+        self.bucket.append(node)
+        if sum(n.type.nbytes for n in self.bucket) >= BUCKET_BYTES:
+            self._flush()
 
-    def _target(self, node: Node, device: int) -> View | None:
-        """Where the device's block goes; the root of a broadcast has it already."""
-        root = getattr(node.op, "root", None)
-        assert isinstance(node.op, Comm)
-        at_root = self.plan.mesh.coordinates(device)[node.op.axis] == root
-        held = self.views.get((node.inputs[0], device))
-        if node.op.kernel == "broadcast" and at_root and held is not None:
-            self.views[node.name, device] = held
-            return None
-        return self._allocate(node, device)
+    def _target(self, node: Node, class_: int) -> None:
+        """Where the blocks go; the root of a broadcast has it already."""
+        held = self.views.get((node.inputs[0], class_))
+        if self._has_already(node, class_) and held is not None:
+            self.views[node.name, class_] = held
+        else:
+            self._allocate(node, class_)
+
+    def _has_already(self, node: Node, class_: int) -> bool:
+        op = node.op
+        return isinstance(op, Broadcast) and self.classes[class_].first[op.axis] == op.root
 
     def _bucketed(self, node: Node) -> bool:
         return isinstance(node.op, AllReduce) and node.phase == "update" and node.op.op == "sum"
@@ -277,38 +291,64 @@ class _Lowering:
 
     def _flush(self) -> None:
         nodes, self.bucket = self.bucket, []
-        self._emit(nodes, {})
+        self._emit(nodes)
 
-    def _emit(self, nodes: list[Node], targets: dict[int, View | None]) -> None:
-        """One collective for each group of devices along the axis."""
+    def _emit(self, nodes: list[Node]) -> None:
+        """A collective for all groups of devices along the axis, of what moves in the same ones."""
+        alike: dict[tuple[int, ...], list[Node]] = {}
+        for node in nodes:
+            assert isinstance(node.op, Comm)
+            moving = (g for g in self.groups[node.op.axis] if self._moves(node, g))
+            own = sorted({class_ for group in moving for class_ in group})
+            alike.setdefault(tuple(own), []).append(node)
+        for classes, moved in alike.items():
+            if classes:
+                self.instructions.append(self._collective(moved, classes))
+
+    def _collective(self, nodes: list[Node], classes: tuple[int, ...]) -> Collective:
         first = nodes[0]
         assert isinstance(first.op, Comm)
-        told = first.op.attributes()
-        for group in self.plan.mesh.groups(first.op.axis):
-            parts = tuple(p for n in nodes if _moves(p := self._part(n, group, targets)))
-            if not parts:
-                continue
-            seconds = sum(
-                exchange_seconds(self.cluster, {d: self.traffic[p.node][d] for d in group})
-                for p in parts
-            )
-            self.instructions.append(
-                Collective(
-                    group, _stream(self.plan, first), first.op.kernel, told.get("op", ""),
-                    told.get("root", -1), parts, first.layer, first.phase,
-                    first.span.origin if first.span else "", seconds,
-                )
-            )  # fmt: skip
+        attributes = first.op.attributes()
+        return Collective(
+            classes, first.op.axis, _stream(self.plan, first), first.op.kernel,
+            attributes.get("op", ""), attributes.get("root", -1),
+            tuple(self._part(node, classes) for node in nodes), first.layer, first.phase,
+            first.span.origin if first.span else "", sum(map(self._seconds, nodes)),
+        )  # fmt: skip
 
-    def _part(self, node: Node, group: tuple[int, ...], targets: dict[int, View | None]) -> Part:
-        sources = tuple(self.views.get((node.inputs[0], d)) for d in group)
-        given = (targets[d] if d in targets else self.views.get((node.name, d)) for d in group)
-        return Part(node.name, sources, tuple(given))
+    def _part(self, node: Node, classes: tuple[int, ...]) -> Part:
+        sources = (self.views.get((node.inputs[0], c)) for c in classes)
+        given = (self._has_already(node, c) for c in classes)
+        targets = (
+            None if there else self.views.get((node.name, c))
+            for there, c in zip(given, classes, strict=True)
+        )
+        return Part(node.name, tuple(sources), tuple(targets))
+
+    def _moves(self, node: Node, group: tuple[int, ...]) -> bool:
+        """Whether any device of a group gets anything: not where it lies beside what holds the
+        tensor.
+        """
+        views = (
+            None if self._has_already(node, c) else self.views.get((node.name, c)) for c in group
+        )
+        return any(view is not None and 0 not in view.shape for view in views)
+
+    def _seconds(self, node: Node) -> float:
+        """Of the slowest group."""
+        op, places = node.op, self.plan.placement
+        assert isinstance(op, Comm)
+        moved = traffic(op, node.type, places[node.inputs[0]], places[node.name], self.plan.mesh)
+        return exchange_seconds(self.cluster, moved)
 
 
-def _moves(part: Part) -> bool:
-    """Whether any device gets anything: not where the group lies beside what holds the tensor."""
-    return any(view is not None and 0 not in view.shape for view in part.targets)
+def _groups(mesh: Mesh, classes: tuple[DeviceClass, ...], axis: int) -> list[tuple[int, ...]]:
+    """The groups of devices along an axis that differ, each as the classes it meets."""
+    found: dict[tuple[int, ...], None] = {}
+    number = {d: n for n, each in enumerate(classes) for d in each.devices(mesh)}
+    for group in mesh.groups(axis):
+        found[tuple(dict.fromkeys(number[d] for d in group))] = None
+    return list(found)
 
 
 def _stream(plan: Plan, node: Node) -> str:

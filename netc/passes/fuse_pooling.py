@@ -81,13 +81,13 @@ def _noting(conv: Launch, pool: Launch) -> Launch:
 
 def _places(pool: Launch) -> View:
     """A byte for every maximum."""
-    return replace(pool.writes[0], buffer=f"{pool.node}.places@{pool.device}", start=0)
+    return replace(pool.writes[0], buffer=f"{pool.node}.places@{pool.class_}", start=0)
 
 
 def _buffer(joined: Launch) -> Buffer:
     """The memory of the places that a launch notes."""
     view, storage = joined.writes[1], f"{joined.node}.places"
-    return Buffer(view.buffer, joined.device, prod(view.shape), "u8", storage, "temporary")
+    return Buffer(view.buffer, joined.class_, prod(view.shape), "u8", storage, "temporary")
 
 
 def _found(program: Program) -> Iterator[_Pooled]:

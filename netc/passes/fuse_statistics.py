@@ -49,13 +49,13 @@ class _Finder:
     def slopes(self) -> Iterator[tuple[int, int, Launch]]:
         """The gradients of scale and shift, by the same gradient of the output."""
         shifts = {
-            (launch.device, launch.layer, launch.reads[0]): number
+            (launch.class_, launch.layer, launch.reads[0]): number
             for number, launch in self.launches.items() if launch.name == "bias_db"
         }  # fmt: skip
         for number, scale in self.launches.items():
             if scale.name != "bn_dgamma":
                 continue
-            other = shifts.get((scale.device, scale.layer, scale.reads[3]))
+            other = shifts.get((scale.class_, scale.layer, scale.reads[3]))
             if other is None:
                 continue
             first, second = sorted((number, other))

@@ -8,8 +8,9 @@ from netc.ir import ops
 from netc.ir.graph import GraphBuilder, Node
 from netc.ir.ops.base import Op
 from netc.ir.plan import Plan
-from netc.ir.types import Placements, Replicate, TensorType
+from netc.ir.types import TensorType
 from netc.passes.build_graph import SCALARS, key_of
+from netc.passes.insert_comm import insert_comm
 
 
 def init_plan(trained: Plan) -> Plan:
@@ -18,7 +19,6 @@ def init_plan(trained: Plan) -> Plan:
     Values are drawn by the global index of each element, so they do not depend on the placement.
     """
     out = GraphBuilder(trained.graph.name)
-    placements: list[Placements] = [(Replicate(),) * len(trained.mesh.shape)]
     seed = out.add(Node("seed", ops.Scalar(), (), TensorType("i64", ()), SCALARS))
     kept = [n for n in trained.graph.nodes if isinstance(n.op, ops.Parameter | ops.State)]
     for node in kept:
@@ -27,15 +27,14 @@ def init_plan(trained: Plan) -> Plan:
         inputs = (node.name, seed.name) if isinstance(op, ops.InitNormal) else (node.name,)
         like = replace(node, phase="update")
         out.add(replace(like, name=f"{node.name}.initial", op=op, inputs=inputs))
-        placements += [trained.placement[node.name]] * 2
-    graph = out.build(())
+    plan = insert_comm(out.build(()), trained.split, trained.mesh)
     formats = tuple(
         (name, trained.format[node.name])
         for node in kept
         if node.name in trained.format
         for name in (node.name, f"{node.name}.initial")
     )
-    return Plan(graph, trained.mesh, tuple(placements), trained.splits, (), formats)
+    return replace(plan, formats=formats)
 
 
 def _initial(node: Node) -> Op:

@@ -8,20 +8,19 @@ imply are dropped, so each wait that stays is needed.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from netc.ir.order import DeviceOrder, append
-from netc.ir.program import Buffer, Instruction, Program, View
+from netc.ir.program import Buffer, Instruction, Program, accesses
 
 
 def insert_waits(program: Program) -> Program:
     """The same program with the waits of every instruction."""
-    devices = [_Device(program, d) for d in range(program.mesh.size)]
+    devices = [_Device(program, class_) for class_ in range(len(program.classes))]
     result = []
     for number, instruction in enumerate(program.instructions):
-        here = [devices[d] for d in instruction.devices]
-        needs = {device.order.device: device.needs(instruction) for device in here}
+        here = [devices[class_] for class_ in instruction.classes]
+        needs = {device.order.class_: device.needs(instruction) for device in here}
         waits = _fewest(here, needs, instruction)
         for device in here:
             device.append(number, instruction, waits)
@@ -30,11 +29,11 @@ def insert_waits(program: Program) -> Program:
 
 
 class _Device:
-    """Accesses so far, and their order."""
+    """Accesses so far on each device of a class, and their order."""
 
-    def __init__(self, program: Program, device: int) -> None:
+    def __init__(self, program: Program, class_: int) -> None:
         self.buffers = program.buffer
-        self.order = DeviceOrder(device, (), {}, [])
+        self.order = DeviceOrder(class_, (), {}, [])
         self.ids: list[int] = []
         self.last: dict[str, int] = {}
         self.writer: dict[str, int] = {}
@@ -42,11 +41,12 @@ class _Device:
 
     def needs(self, instruction: Instruction) -> int:
         """Bit set of earlier instructions that must end first."""
+        reads, writes = self._mine(instruction)
         needed = 0
-        for buffer in self._mine(instruction.reads):
+        for buffer in reads:
             if buffer.name in self.writer:
                 needed |= 1 << self.writer[buffer.name]
-        for buffer in self._mine(instruction.writes):
+        for buffer in writes:
             needed |= self.accesses[buffer.storage]
         return needed
 
@@ -65,32 +65,36 @@ class _Device:
         append(self.order, self.last, number, instruction, waits)
         position = self.order.position[number]
         self.ids.append(number)
-        for buffer in self._mine((*instruction.reads, *instruction.writes)):
+        reads, writes = self._mine(instruction)
+        for buffer in (*reads, *writes):
             self.accesses[buffer.storage] |= 1 << position
-        for buffer in self._mine(instruction.writes):
+        for buffer in writes:
             self.writer[buffer.name] = position
 
-    def _mine(self, views: Iterable[View]) -> Iterator[Buffer]:
-        """The device's own buffers behind views; empty ones order nothing."""
-        buffers = (self.buffers[view.buffer] for view in views)
-        return (b for b in buffers if b.device == self.order.device and b.nbytes)
+    def _mine(self, instruction: Instruction) -> tuple[list[Buffer], list[Buffer]]:
+        """The buffers that a device reads and writes; empty ones order nothing."""
+        reads, writes = (
+            [self.buffers[view.buffer] for view in views]
+            for views in accesses(instruction, self.order.class_)
+        )
+        return [b for b in reads if b.nbytes], [b for b in writes if b.nbytes]
 
 
 def _fewest(
     here: list[_Device], needs: dict[int, int], instruction: Instruction
 ) -> tuple[int, ...]:
     """A set of waits that covers all needs, and none of which can be left out."""
-    missing = {d.order.device: d.unordered(needs[d.order.device], instruction) for d in here}
+    missing = {d.order.class_: d.unordered(needs[d.order.class_], instruction) for d in here}
     waits: set[int] = set()
     for device in here:
-        uncovered = missing[device.order.device]
+        uncovered = missing[device.order.class_]
         while uncovered:
             latest = uncovered.bit_length() - 1
             waits.add(device.ids[latest])
             uncovered &= ~device.order.closure(latest)
     for wait in sorted(waits):
         others = waits - {wait}
-        if all(_covers(d, others, missing[d.order.device]) for d in here):
+        if all(_covers(d, others, missing[d.order.class_]) for d in here):
             waits = others
     return tuple(sorted(waits))
 

@@ -1,21 +1,26 @@
-"""The list of passes, and the three programs they make of one network."""
+"""The passes as data, the one loop that runs them, and the programs they make of one network."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from typing import Any
 
 from netc.cost import Cluster
 from netc.errors import Diagnostic, PlanError, UsageError
 from netc.ir import facts
+from netc.ir.classes import DeviceClass, device_classes
 from netc.ir.facts import Facts, Setting
 from netc.ir.graph import Graph
 from netc.ir.plan import Plan, Split
 from netc.ir.program import Bundle, Program
 from netc.ir.text import graph_text, plan_text, program_text
 from netc.ir.types import Mesh
-from netc.ir.verify import verify_bundle, verify_graph, verify_plan
+from netc.ir.verify import verify_graph, verify_plan
+from netc.ir.verify_program import Known, verify_program, verify_state
 from netc.passes.assign_formats import Target, assign_formats
 from netc.passes.assign_kernels import assign_kernels
 from netc.passes.assign_streams import assign_streams
@@ -30,33 +35,16 @@ from netc.passes.fuse_updates import fuse_updates
 from netc.passes.init_graph import init_plan
 from netc.passes.insert_comm import insert_comm
 from netc.passes.insert_waits import insert_waits
-from netc.passes.plan_memory import persistent_layout, plan_memory
+from netc.passes.plan_memory import Layout, persistent_layout, plan_memory
 from netc.passes.split_rounds import has_boundary, split_rounds, why_not_rounds
 from netc.syntax import Call, Network, Recipe, network_text
 from netc.syntax import Options as Settings
 
-PASSES = (
-    "build-graph",
-    "differentiate",
-    "choose-splits",
-    "split-rounds",
-    "insert-comm",
-    "fuse",
-    "assign-formats",
-    "assign-streams",
-    "fuse-statistics",
-    "fuse-updates",
-    "fuse-pooling",
-    "assign-kernels",
-    "insert-waits",
-    "plan-memory",
-)
-"""The passes in order; `--print-after` names them."""
-
+TRAIN, EVAL, INIT = "train", "eval", "init"
+PROGRAMS = (TRAIN, EVAL, INIT)
+"""The programs of a bundle, in the order of compiling them."""
 NO_RECIPE = Call("sgd", (), Settings.of(lr=0.01, momentum=0.9, decay=0.0))
 """The optimizer of a network whose file names none."""
-Observer = Callable[[str, Callable[[], str]], None]
-"""Called with a pass's name and what prints its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +68,8 @@ class Options:
     """Called before a training plan becomes a program; raises what forbids it."""
     fetch: tuple[str, ...] = ()
     """More values to put out of a training step, such as "conv1.weight.grad"."""
+    apart: bool = False
+    """Whether every device is a class of its own, also where it is equal to others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,39 +77,240 @@ class Compiled:
     """The values on the way to a program, and what there is to say about them."""
 
     graph: Graph
-    """The training graph before rounds were made of it, or the forward graph of the inference
-    program."""
+    """The training graph before rounds were made of it."""
     splits: Mapping[str, Split]
     plan: Plan
     program: Program
-    """Without memory."""
     scheme: str
     """The exchange scheme in force; empty where nothing is exchanged in rounds."""
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A graph, the split of every layer, and how their exchanges go."""
+
+    graph: Graph
+    splits: Mapping[str, Split]
+    scheme: str
+    """a, b or c; empty where nothing is exchanged in rounds."""
+    fc_update: str
+    notes: tuple[str, ...] = ()
+
+
+class Compilation:
+    """The values of a network's programs on their way through the passes."""
+
+    def __init__(self, network: Network, options: Options, programs: Sequence[str]) -> None:
+        self.network, self.options, self.programs = network, options, tuple(programs)
+        self.values: dict[str, Any] = {}
+        """By program what the last pass made of it."""
+        self.known = Known()
+        """What verifiers of programs have found right so far."""
+        self.forms: dict[tuple[str, str], Any] = {}
+        """By program and form ("Graph", "Splits", "Plan", "Program") the last value of that form
+        before it became another.
+        """
+
+    def last(self, program: str, form: str) -> Any:
+        """The last value that a program had in a form."""
+        return self.forms[program, form]
+
+    @cached_property
+    def classes(self) -> tuple[DeviceClass, ...]:
+        """The classes of the devices, the same for all programs."""
+        plans = [self.last(program, "Plan") for program in self.programs]
+        return device_classes(plans, self.options.apart)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where state is, the same in all programs."""
+        programs = [self.values[program] for program in self.programs]
+        return persistent_layout(programs, self.options.target.alignment_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One step of compilation, for some of the programs."""
+
+    name: str
+    source: str
+    """The form that it takes: Network, Graph, Splits, Plan or Program."""
+    target: str
+    """The form that it gives."""
+    run: Callable[[Compilation, str], Any]
+    """From the values so far and the program's name to its next value."""
+    verify: Callable[[Compilation, Any], None]
+    text: Callable[[Any], str]
+    programs: tuple[str, ...] = (TRAIN, EVAL)
+    """Which it is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a pass did to a program."""
+
+    name: str
+    """The pass."""
+    program: str
+    text: Callable[[], str]
+    """Prints the result."""
+    seconds: float
+    """Of the pass."""
+    verify_seconds: float
+    """Of the verifier after it."""
+
+
+class Observer:
+    """Told what compilation is at; this one does not care."""
+
+    def begins(self, name: str, program: str) -> None:
+        """A pass begins, for a program."""
+
+    def ended(self, step: Step) -> None:
+        """A pass has ended, and its result is verified."""
+
+
+def run_passes(compilation: Compilation, passes: Iterable[Pass], observer: Observer) -> None:
+    """The one loop: run, verify, tell. Raises NetError for what the user has to change."""
+    for each in passes:
+        for program in compilation.programs:
+            if program not in each.programs:
+                continue
+            observer.begins(each.name, program)
+            start = time.perf_counter()
+            value = each.run(compilation, program)
+            made = time.perf_counter()
+            if value is not compilation.values.get(program):
+                each.verify(compilation, value)
+            ended = time.perf_counter()
+            compilation.values[program] = compilation.forms[program, each.target] = value
+            text = partial(each.text, value)
+            observer.ended(Step(each.name, program, text, made - start, ended - made))
+
+
+def _built(c: Compilation, program: str) -> Graph:
+    options = c.options
+    return build_graph(c.network, options.batch, options.precision, program)
+
+
+def _differentiated(c: Compilation, program: str) -> Graph:
+    graph = differentiate(c.values[program], c.options.optimizer)
+    return replace(graph, outputs=graph.outputs + _fetched(graph, c.options.fetch))
+
+
+def _chosen(c: Compilation, program: str) -> Chosen:
+    """The training program's choice is the others' too."""
+    graph, options = c.values[program], c.options
+    if program != TRAIN:
+        trained: Mapping[str, Split] = c.last(TRAIN, "Splits").splits
+        splits = {layer: trained[layer] for layer in graph.layers if layer in trained}
+        return Chosen(graph, splits, "a", "step")
+    splits = choose_splits(graph, options.mesh, options.strategy, options.pins)
+    scheme, notes = _scheme(graph, splits, options)
+    return Chosen(graph, splits, scheme, options.fc_update, notes)
+
+
+def _in_rounds(c: Compilation, program: str) -> Chosen:
+    chosen: Chosen = c.values[program]
+    scheme, mesh = chosen.scheme or "a", c.options.mesh
+    graph = split_rounds(chosen.graph, chosen.splits, mesh, scheme, chosen.fc_update)
+    return replace(chosen, graph=graph)
+
+
+def _communicating(c: Compilation, program: str) -> Plan:
+    chosen: Chosen = c.values[program]
+    return insert_comm(chosen.graph, chosen.splits, c.options.mesh)
+
+
+def _on_streams(c: Compilation, program: str) -> Program:
+    plan, name = c.values[program], f"{c.network.name}.{program}"
+    if program == TRAIN:
+        c.options.afford(compile_cost(plan, len(c.classes)))
+    return assign_streams(plan, c.options.cluster, name, c.classes)
+
+
+def _in_memory(c: Compilation, program: str) -> Program:
+    return plan_memory(c.values[program], c.layout, c.options.target.alignment_bytes)
+
+
+def _plain(run: Callable[[Any], Any]) -> Callable[[Compilation, str], Any]:
+    """A pass that asks for nothing besides its value."""
+    return lambda c, program: run(c.values[program])
+
+
+def _for_target(run: Callable[[Any, Target], Any]) -> Callable[[Compilation, str], Any]:
+    """A pass that asks what the device likes, or has kernels for."""
+    return lambda c, program: run(c.values[program], c.options.target)
+
+
+def _graph(c: Compilation, graph: Graph) -> None:
+    verify_graph(graph)
+
+
+def _splits(c: Compilation, chosen: Chosen) -> None:
+    verify_graph(chosen.graph)
+
+
+def _plan(c: Compilation, plan: Plan) -> None:
+    verify_plan(plan)
+
+
+def _unordered(c: Compilation, program: Program) -> None:
+    verify_program(program, waits=False, known=c.known)
+
+
+def _program(c: Compilation, program: Program) -> None:
+    verify_program(program, known=c.known)
+
+
+def splits_text(chosen: Chosen) -> str:
+    """One layer a line."""
+    return "".join(f"{layer} = {','.join(split)}\n" for layer, split in chosen.splits.items())
+
+
+PASSES = (
+    Pass("build-graph", "Network", "Graph", _built, _graph, graph_text),
+    Pass("differentiate", "Graph", "Graph", _differentiated, _graph, graph_text, (TRAIN,)),
+    Pass("choose-splits", "Graph", "Splits", _chosen, _splits, splits_text),
+    Pass("split-rounds", "Splits", "Splits", _in_rounds, _splits,
+         lambda chosen: graph_text(chosen.graph), (TRAIN,)),
+    Pass("insert-comm", "Splits", "Plan", _communicating, _plan, plan_text),
+    Pass("fuse", "Plan", "Plan", _plain(fuse), _plan, plan_text),
+    Pass("assign-formats", "Plan", "Plan", _for_target(assign_formats), _plan, plan_text),
+    Pass("init-graph", "Plan", "Plan", lambda c, _: init_plan(c.last(TRAIN, "Plan")), _plan,
+         plan_text, (INIT,)),
+    Pass("assign-streams", "Plan", "Program", _on_streams, _unordered, program_text, PROGRAMS),
+    Pass("fuse-statistics", "Program", "Program", _for_target(fuse_statistics), _unordered,
+         program_text),
+    Pass("fuse-updates", "Program", "Program", _for_target(fuse_updates), _unordered,
+         program_text),
+    Pass("fuse-pooling", "Program", "Program", _for_target(fuse_pooling), _unordered,
+         program_text),
+    Pass("assign-kernels", "Program", "Program", _for_target(assign_kernels), _unordered,
+         program_text),
+    Pass("insert-waits", "Program", "Program", _plain(insert_waits), _program, program_text,
+         PROGRAMS),
+    Pass("plan-memory", "Program", "Program", _in_memory, _program, program_text, PROGRAMS),
+)  # fmt: skip
+"""The passes in order; `--print-after` names them."""
+
+
 def compile_network(
-    network: Network, options: Options, observe: Observer = lambda name, printed: None
+    network: Network, options: Options, observer: Observer | None = None
 ) -> tuple[Bundle, Compiled]:
     """All programs of a network, with the values behind the training program.
 
-    Every pass is followed by its verifier. Raises NetError for what the user has to change.
+    Raises NetError for what the user has to change.
     """
-    trained = lower_training(network, options, observe)
-    graph = build_graph(network, options.batch, options.precision, "eval")
-    splits = {layer: trained.splits[layer] for layer in graph.layers if layer in trained.splits}
-    evaluated = _lower(graph, splits, replace(options, scheme="a", fc_update="step"), "eval")
-    init = insert_waits(
-        assign_streams(init_plan(trained.plan), options.cluster, f"{network.name}.init")
-    )
-    programs = (init, trained.program, evaluated.program)
-    alignment = options.target.alignment_bytes
-    layout = persistent_layout(programs, options.mesh.size, alignment)
-    init, train, evaluate = (plan_memory(p, layout, alignment) for p in programs)
-    observe("plan-memory", lambda: program_text(train))
-    bundle = Bundle(init, train, evaluate, _facts(network, options, graph, trained.scheme))
-    verify_bundle(bundle)
-    return bundle, replace(trained, program=train)
+    compilation = Compilation(network, options, PROGRAMS)
+    run_passes(compilation, PASSES, observer or Observer())
+    init, train, evaluate = (compilation.values[program] for program in (INIT, TRAIN, EVAL))
+    compiled = _compiled(compilation)
+    graph = compilation.last(EVAL, "Graph")
+    bundle = Bundle(init, train, evaluate, _facts(network, options, graph, compiled.scheme))
+    verify_state(bundle)
+    return bundle, compiled
 
 
 def _facts(network: Network, options: Options, graph: Graph, scheme: str) -> Facts:
@@ -169,24 +360,18 @@ def _digest(network: Network) -> str:
 
 
 def lower_training(
-    network: Network, options: Options, observe: Observer = lambda name, printed: None
+    network: Network, options: Options, observer: Observer | None = None
 ) -> Compiled:
     """The training program of a network, up to insert-waits."""
-    graph = build_graph(network, options.batch, options.precision)
-    verify_graph(graph)
-    observe("build-graph", lambda: graph_text(graph))
-    graph = differentiate(graph, options.optimizer)
-    graph = replace(graph, outputs=graph.outputs + _fetched(graph, options.fetch))
-    verify_graph(graph)
-    observe("differentiate", lambda: graph_text(graph))
-    splits = choose_splits(graph, options.mesh, options.strategy, options.pins)
-    observe("choose-splits", lambda: splits_text(splits))
-    return _lower(graph, splits, options, "train", observe)
+    compilation = Compilation(network, options, (TRAIN,))
+    run_passes(compilation, PASSES[:-1], observer or Observer())
+    return _compiled(compilation)
 
 
-def splits_text(splits: Mapping[str, Split]) -> str:
-    """One layer a line."""
-    return "".join(f"{layer} = {','.join(split)}\n" for layer, split in splits.items())
+def _compiled(c: Compilation) -> Compiled:
+    chosen: Chosen = c.last(TRAIN, "Splits")
+    graph, plan, program = (c.last(TRAIN, form) for form in ("Graph", "Plan", "Program"))
+    return Compiled(graph, chosen.splits, plan, program, chosen.scheme, chosen.notes)
 
 
 def _fetched(graph: Graph, names: Sequence[str]) -> tuple[str, ...]:
@@ -202,44 +387,6 @@ def _fetched(graph: Graph, names: Sequence[str]) -> tuple[str, ...]:
     if problems:
         raise UsageError(*problems)
     return tuple(dict.fromkeys(name for name in names if name not in graph.outputs))
-
-
-def _lower(
-    graph: Graph,
-    splits: Mapping[str, Split],
-    options: Options,
-    name: str,
-    observe: Observer = lambda name, printed: None,
-) -> Compiled:
-    """From a graph with splits to a program with waits."""
-    scheme, notes = _scheme(graph, splits, options)
-    repeated = split_rounds(graph, splits, options.mesh, scheme or "a", options.fc_update)
-    verify_graph(repeated)
-    observe("split-rounds", lambda: graph_text(repeated))
-    plan = insert_comm(repeated, splits, options.mesh)
-    verify_plan(plan)
-    observe("insert-comm", lambda: plan_text(plan))
-    plan = fuse(plan)
-    verify_plan(plan)
-    observe("fuse", lambda: plan_text(plan))
-    plan = assign_formats(plan, options.target)
-    verify_plan(plan)
-    observe("assign-formats", lambda: plan_text(plan))
-    if name == "train":
-        options.afford(compile_cost(plan))
-    program = assign_streams(plan, options.cluster, f"{graph.name}.{name}")
-    observe("assign-streams", lambda: program_text(program))
-    program = fuse_statistics(program, options.target)
-    observe("fuse-statistics", lambda: program_text(program))
-    program = fuse_updates(program, options.target)
-    observe("fuse-updates", lambda: program_text(program))
-    program = fuse_pooling(program, options.target)
-    observe("fuse-pooling", lambda: program_text(program))
-    program = assign_kernels(program, options.target)
-    observe("assign-kernels", lambda: program_text(program))
-    program = insert_waits(program)
-    observe("insert-waits", lambda: program_text(program))
-    return Compiled(graph, splits, plan, program, scheme, notes)
 
 
 def _scheme(

@@ -8,23 +8,23 @@ instruction where the operation allows it, at exactly equal offsets.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from operator import or_
 
 from netc.ir.order import DeviceOrder, device_order
-from netc.ir.program import Program, in_place_pairs
+from netc.ir.program import Program, accesses, in_place_pairs
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Where persistent storages live, the same in every program of a bundle."""
 
-    offsets: dict[tuple[int, str], int]
-    """First byte by device and storage."""
+    offsets: Mapping[tuple[int, str], int]
+    """First byte by class and storage."""
     ends: tuple[int, ...]
-    """Per device the first byte behind them."""
+    """By class the first byte behind them."""
 
 
 @dataclass(slots=True)
@@ -41,18 +41,20 @@ class _Storage:
     offset: int = -1
 
 
-def persistent_layout(programs: Iterable[Program], devices: int, alignment: int = 64) -> Layout:
-    """One place for every persistent storage of several programs, from offset zero up."""
+def persistent_layout(programs: Sequence[Program], alignment: int = 64) -> Layout:
+    """One place for every persistent storage of several programs of the same classes, from offset
+    zero up.
+    """
     sizes: dict[tuple[int, str], int] = {}
     for program in programs:
         for b in program.buffers:
             if b.kind == "persistent":
-                sizes[b.device, b.storage] = max(sizes.get((b.device, b.storage), 0), b.nbytes)
+                sizes[b.class_, b.storage] = max(sizes.get((b.class_, b.storage), 0), b.nbytes)
     offsets: dict[tuple[int, str], int] = {}
-    ends = [0] * devices
-    for device, storage in sorted(sizes):
-        offsets[device, storage] = ends[device]
-        ends[device] += _aligned(sizes[device, storage], alignment)
+    ends = [0] * len(programs[0].classes)
+    for class_, storage in sorted(sizes):
+        offsets[class_, storage] = ends[class_]
+        ends[class_] += _aligned(sizes[class_, storage], alignment)
     return Layout(offsets, tuple(ends))
 
 
@@ -61,19 +63,19 @@ def plan_memory(program: Program, layout: Layout, alignment: int = 64) -> Progra
     kept = {view.buffer for port in program.outputs for view in port.views}
     planned: dict[object, list[int]] = {}
     offsets: dict[tuple[int, str], int] = {}
-    for device in range(program.mesh.size):
-        order = device_order(program, device)
+    for class_ in range(len(program.classes)):
+        order = device_order(program, class_)
         storages = _storages(program, order, kept)
         for storage in storages:
-            storage.offset = layout.offsets.get((device, storage.name), -1)
-        key = _key(storages, order, layout.ends[device])
+            storage.offset = layout.offsets.get((class_, storage.name), -1)
+        key = _key(storages, order, layout.ends[class_])
         if key not in planned:
             streams = [program.instructions[number].stream for number in order.ids]
             conflicts = _conflicts(storages, order, streams)
-            _place(storages, conflicts, layout.ends[device], alignment)
+            _place(storages, conflicts, layout.ends[class_], alignment)
             planned[key] = [s.offset for s in storages]
-        offsets |= {(device, s.name): o for s, o in zip(storages, planned[key], strict=True)}
-    buffers = (replace(b, offset=offsets[b.device, b.storage]) for b in program.buffers)
+        offsets |= {(class_, s.name): o for s, o in zip(storages, planned[key], strict=True)}
+    buffers = (replace(b, offset=offsets[b.class_, b.storage]) for b in program.buffers)
     return replace(program, buffers=tuple(buffers))
 
 
@@ -82,7 +84,7 @@ def _aligned(nbytes: int, alignment: int) -> int:
 
 
 def _key(storages: list[_Storage], order: DeviceOrder, base: int) -> object:
-    """Devices that do the same things at the same times get the same places."""
+    """Classes whose devices do the same things at the same times get the same places."""
     index = {s.name: i for i, s in enumerate(storages)}
     uses = tuple(
         (s.kind, s.nbytes, s.accesses, s.first_write, s.offset,
@@ -93,28 +95,23 @@ def _key(storages: list[_Storage], order: DeviceOrder, base: int) -> object:
 
 
 def _storages(program: Program, order: DeviceOrder, kept: set[str]) -> list[_Storage]:
-    """The storages of one device in order of their buffers, with all their accesses."""
+    """The storages of a device in order of their buffers, with all their accesses."""
     storages: dict[str, _Storage] = {}
-    for b in program.buffers:
-        if b.device == order.device:
-            storage = storages.setdefault(b.storage, _Storage(b.storage, b.kind))
-            storage.nbytes = max(storage.nbytes, b.nbytes)
-            if b.name in kept and b.kind == "temporary":
-                storage.kind = "output"
+    for b in program.buffers_of[order.class_]:
+        storage = storages.setdefault(b.storage, _Storage(b.storage, b.kind))
+        storage.nbytes = max(storage.nbytes, b.nbytes)
+        if b.name in kept and b.kind == "temporary":
+            storage.kind = "output"
     for position, number in enumerate(order.ids):
         instruction = program.instructions[number]
-        for view in instruction.reads:
-            buffer = program.buffer[view.buffer]
-            if buffer.device == order.device:
-                storages[buffer.storage].accesses |= 1 << position
-        for view in instruction.writes:
-            buffer = program.buffer[view.buffer]
-            if buffer.device == order.device:
-                storage = storages[buffer.storage]
-                storage.accesses |= 1 << position
-                if storage.first_write < 0:
-                    storage.first_write = position
-        for old, new in in_place_pairs(program, instruction, order.device):
+        reads, writes = accesses(instruction, order.class_)
+        for view in (*reads, *writes):
+            storages[program.buffer[view.buffer].storage].accesses |= 1 << position
+        for view in writes:
+            storage = storages[program.buffer[view.buffer].storage]
+            if storage.first_write < 0:
+                storage.first_write = position
+        for old, new in in_place_pairs(program, instruction, order.class_):
             if storages[new.storage].first_write == position and old.storage != new.storage:
                 storages[new.storage].partners.add(old.storage)
     for storage in (s for s in storages.values() if s.partners):

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from netc.ir.program import Collective, Part, View
+from netc.ir.program import GroupCollective, Part, View
 from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.source import stream_of
 from netc_runtime.comm.inprocess import flat, shard, takes
 
-Open = Callable[[View], Block]
+Open = Callable[[int, View], Block]
 DTYPES = {"f32": "float32", "bf16": "uint16", "f64": "float64", "i64": "int64"}
 """How CuPy holds the bytes; bfloat16 as bits."""
 _PREAMBLE = """
@@ -68,7 +68,7 @@ def combiner(dtype: str, op: str, terms: int, results: int) -> Any:
 class SharedGpu:
     """One collective: called with a stream, it starts all its copies and sums there."""
 
-    def __init__(self, collective: Collective, open_: Open) -> None:
+    def __init__(self, collective: GroupCollective, open_: Open) -> None:
         self.collective = collective
         self.steps: list[Callable[[], None]] = []
         self.moved: list[tuple[int, int, int]] = []
@@ -87,8 +87,11 @@ class SharedGpu:
 
     def _all_reduce(self, part: Part, open_: Open) -> None:
         """Counted as what real devices would do: every shard goes to its owner, and back."""
-        sources = [open_(view) for view in part.sources if view is not None]
-        targets = [open_(view) for view in part.targets if view is not None]
+        devices = self.collective.devices
+        sources, targets = (
+            [open_(d, v) for d, v in zip(devices, views, strict=True) if v is not None]
+            for views in (part.sources, part.targets)
+        )
         terms = [flat(as_array(block)) for block in sources]
         results = [flat(as_array(block)) for block in targets]
         dtype, workers = sources[0].dtype, len(terms)
@@ -96,7 +99,6 @@ class SharedGpu:
             return
         kernel = combiner(dtype, self.collective.op, workers, workers)
         self.steps.append(lambda: kernel(*terms, *results))
-        devices = self.collective.devices
         for owner in range(workers):
             start, stop = shard(terms[0].size, owner, workers)
             nbytes = (stop - start) * ITEM_BYTES[dtype]
@@ -111,10 +113,10 @@ class SharedGpu:
         for taker, view in enumerate(part.targets):
             if view is None:
                 continue
-            block = open_(view)
+            block = open_(devices[taker], view)
             array, terms = as_array(block), []
             for giver, given, here, there in takes(part, taker):
-                term = as_array(open_(given))[there]
+                term = as_array(open_(devices[giver], given))[there]
                 nbytes = term.size * ITEM_BYTES[block.dtype]
                 self.moved.append((devices[giver], devices[taker], nbytes))
                 if self.collective.op:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
-from netc.ir.program import Collective, View
+from netc.ir.program import GroupCollective, View
 from netc_kernels.cuda.block import Block
 from netc_runtime.comm.nccl import NcclCollective, NcclGroups
 from netc_runtime.comm.reach import Reach, ReachCollective
@@ -28,14 +28,14 @@ class GpuGroups:
         self.arenas = self.reach.arenas()
         """Of other processes, where this one has them."""
 
-    def prepare(self, collectives: Sequence[Collective]) -> None:
+    def prepare(self, collectives: Sequence[GroupCollective]) -> None:
         """Make ready for collectives, all ranks together."""
         near = [self._is_near(each) for each in collectives]
         self.reach.prepare([c for c, is_near in zip(collectives, near, strict=True) if is_near])
         self.nccl.prepare([c for c, is_near in zip(collectives, near, strict=True) if not is_near])
 
     def collective(
-        self, collective: Collective, open_: Callable[[View], Block]
+        self, collective: GroupCollective, open_: Callable[[int, View], Block]
     ) -> ReachCollective | NcclCollective:
         """A collective that this process takes part in."""
         made = self.reach if self._is_near(collective) else self.nccl
@@ -46,11 +46,11 @@ class GpuGroups:
         self.nccl.close()
         self.reach.close()
 
-    def _is_near(self, collective: Collective) -> bool:
+    def _is_near(self, collective: GroupCollective) -> bool:
         return self.reach.has(collective.devices) and not _is_large(collective)
 
 
-def _is_large(collective: Collective) -> bool:
+def _is_large(collective: GroupCollective) -> bool:
     if collective.kind != "all_reduce":
         return False
     views = (view for part in collective.parts for view in part.targets[:1] if view is not None)

@@ -8,40 +8,44 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.ir.program import Collective, Part, View
+from netc.ir.program import GroupCollective, Part, View
+from netc.ir.types import numbers
 
 Array = NDArray[Any]
-Open = Callable[[View], Array]
-"""The array behind a view, in its logical shape."""
+Open = Callable[[int, View], Array]
+"""The array behind a device's view, in its logical shape."""
 Box = tuple[slice, ...]
 """A part of a block, in the block's own indices."""
 _COMBINE = {"sum": np.add, "max": np.maximum, "min": np.minimum}
 
 
-class Traffic:
-    """Bytes by (giver, taker)."""
+class Counter:
+    """Bytes that went from one device to another."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.moved: defaultdict[tuple[int, int], int] = defaultdict(int)
+        self.sent: defaultdict[int, int] = defaultdict(int)
+        self.received: defaultdict[int, int] = defaultdict(int)
 
     def count(self, giver: int, taker: int, nbytes: int) -> None:
         """Record that bytes went from one device to another; copies at home are free."""
         if giver != taker and nbytes:
             with self.lock:
-                self.moved[giver, taker] += nbytes
+                self.sent[giver] += nbytes
+                self.received[taker] += nbytes
 
-    def take(self) -> dict[tuple[int, int], int]:
-        """All counts since the last call."""
+    def take(self) -> dict[int, tuple[int, int]]:
+        """All counts since the last call: bytes (sent, received) by device."""
         with self.lock:
-            counts, self.moved = dict(self.moved), defaultdict(int)
-        return counts
+            sent, received = self.sent, self.received
+            self.sent, self.received = defaultdict(int), defaultdict(int)
+        return {d: (sent[d], received[d]) for d in sorted({*sent, *received})}
 
 
 class Rendezvous:
@@ -52,10 +56,10 @@ class Rendezvous:
     """
 
     def __init__(
-        self, collective: Collective, open_: Open, traffic: Traffic, notify: Callable[[], None]
+        self, collective: GroupCollective, open_: Open, traffic: Counter, notify: Callable[[], None]
     ) -> None:
         self.collective, self.traffic, self.notify = collective, traffic, notify
-        self.parts = [_Arrays(part, open_) for part in collective.parts]
+        self.parts = [_Arrays(part, collective.devices, open_) for part in collective.parts]
         reduces = collective.kind == "all_reduce"
         self.stages = (self._arrive, self._reduce, self._share) if reduces else (
             self._arrive, self._move if not collective.op else self._reduce_blocks
@@ -144,10 +148,12 @@ class Rendezvous:
 class _Arrays:
     """The arrays of one part, per device of the group."""
 
-    def __init__(self, part: Part, open_: Open) -> None:
+    def __init__(self, part: Part, devices: Sequence[int], open_: Open) -> None:
         self.part = part
-        self.sources = [None if v is None else open_(v) for v in part.sources]
-        self.targets = [None if v is None else open_(v) for v in part.targets]
+        self.sources, self.targets = (
+            [None if v is None else open_(d, v) for d, v in zip(devices, views, strict=True)]
+            for views in (part.sources, part.targets)
+        )
         self.flat_sources = [flat(a) for a in self.sources if a is not None]
         self.flat_targets = [flat(a) for a in self.targets if a is not None]
         self.sums: list[Array] = [np.empty(0)] * len(part.sources)
@@ -196,11 +202,12 @@ def takes(part: Part, taker: int) -> Iterator[tuple[int, View, Box, Box]]:
 
 def overlap(target: View, source: View) -> tuple[Box, Box]:
     """Where two blocks of one global tensor meet, in each one's own indices."""
+    wanted, given = numbers(target.where), numbers(source.where)
     here, there = [], []
     for i in range(len(target.shape)):
-        low = max(target.where[i], source.where[i])
-        high = min(target.where[i] + target.shape[i], source.where[i] + source.shape[i])
+        low = max(wanted[i], given[i])
+        high = min(wanted[i] + target.shape[i], given[i] + source.shape[i])
         high = max(low, high)
-        here.append(slice(low - target.where[i], high - target.where[i]))
-        there.append(slice(low - source.where[i], high - source.where[i]))
+        here.append(slice(low - wanted[i], high - wanted[i]))
+        there.append(slice(low - given[i], high - given[i]))
     return tuple(here), tuple(there)

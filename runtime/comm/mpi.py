@@ -8,12 +8,13 @@ program order, which all ranks share.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from netc.ir.program import Collective, Part
-from netc_runtime.comm.inprocess import Array, Open, Traffic, combine, flat, overlap, shard, takes
+from netc.ir.program import GroupCollective, Part, View
+from netc_runtime.comm.inprocess import Array, Counter, Open, combine, flat, overlap, shard, takes
 from netc_runtime.launch.mpi import MpiRanks
 
 STAGES = 3
@@ -26,13 +27,19 @@ class MpiCollective:
     """One collective seen from one rank: it posts its messages, then asks whether they are done."""
 
     def __init__(
-        self, number: int, collective: Collective, open_: Open, ranks: MpiRanks, traffic: Traffic
+        self,
+        number: int,
+        collective: GroupCollective,
+        open_: Open,
+        ranks: MpiRanks,
+        traffic: Counter,
     ) -> None:
         self.number, self.collective = number, collective
         self.ranks, self.traffic = ranks, traffic
         self.me = collective.devices.index(ranks.rank)
         self.everyone = range(len(collective.devices))
-        self.parts = [_Mine(part, self.me, open_) for part in collective.parts]
+        here = partial(open_, ranks.rank)
+        self.parts = [_Mine(part, self.me, here) for part in collective.parts]
         shared = collective.kind == "all_reduce"
         self.stages: tuple[Callable[[], None], ...] = (
             (self._post_shards, self._post_sums, self._take_sums)
@@ -132,7 +139,7 @@ class MpiCollective:
 class _Mine:
     """One part as this rank sees it."""
 
-    def __init__(self, part: Part, me: int, open_: Open) -> None:
+    def __init__(self, part: Part, me: int, open_: Callable[[View], Array]) -> None:
         self.part, self.me = part, me
         source, target = part.sources[me], part.targets[me]
         self.source = None if source is None else open_(source)

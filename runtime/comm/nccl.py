@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from netc.ir.program import Collective, Part, View
+from netc.ir.program import GroupCollective, Part, View
 from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.source import stream_of
 from netc_runtime.comm.device_copies import as_array, combiner, copied
 from netc_runtime.comm.inprocess import Box, in_memory_order, shard, takes
 from netc_runtime.launch.ranks import Ranks
 
-Open = Callable[[View], Block]
+Open = Callable[[int, View], Block]
 _TYPES = {"f32": 7, "f64": 8, "i64": 4, "bf16": 9}
 """ncclDataType_t."""
 _OPS = {"sum": 0, "max": 2, "min": 3}
@@ -37,12 +37,12 @@ class NcclGroups:
         self.met: set[tuple[tuple[int, ...], str]] = set()
         """Groups that have communicators, of other ranks alone too."""
 
-    def collective(self, collective: Collective, open_: Open) -> NcclCollective:
+    def collective(self, collective: GroupCollective, open_: Open) -> NcclCollective:
         """A collective that this process takes part in."""
         group = self.made[collective.devices, collective.stream]
         return NcclCollective(collective, self.ranks.rank, open_, group)
 
-    def prepare(self, collectives: Sequence[Collective]) -> None:
+    def prepare(self, collectives: Sequence[GroupCollective]) -> None:
         """Make all communicators, in one order on all ranks."""
         from cupy.cuda import nccl
 
@@ -69,9 +69,9 @@ class NcclGroups:
 class NcclCollective:
     """One collective as this rank sees it."""
 
-    def __init__(self, collective: Collective, rank: int, open_: Open, group: Any) -> None:
+    def __init__(self, collective: GroupCollective, rank: int, open_: Open, group: Any) -> None:
         self.collective, self.group = collective, group
-        self.me = collective.devices.index(rank)
+        self.rank, self.me = rank, collective.devices.index(rank)
         self.before: list[Callable[[], None]] = []
         self.during: list[Callable[[int], None]] = []
         self.after: list[Callable[[], None]] = []
@@ -156,14 +156,14 @@ class NcclCollective:
         for other in range(len(part.targets)):
             for giver, given, _, there in takes(part, other):
                 if giver == self.me != other:
-                    self._send(other, open_(given), there)
+                    self._send(other, open_(self.rank, given), there)
         target = self._mine(part.targets, open_)
         if target is None:
             return
         terms = []
         for giver, given, here, there in takes(part, self.me):
             if giver == self.me:
-                terms.append(self._own(target, here, as_array(open_(given))[there]))
+                terms.append(self._own(target, here, as_array(open_(self.rank, given))[there]))
             else:
                 terms.append(self._others(target, here, giver))
         if terms and self.collective.op:
@@ -205,7 +205,7 @@ class NcclCollective:
 
     def _mine(self, views: Sequence[View | None], open_: Open) -> Block | None:
         view = views[self.me]
-        return None if view is None else open_(view)
+        return None if view is None else open_(self.rank, view)
 
 
 def _in_one_piece(array: Any) -> bool:

@@ -4,36 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from netc.ir.program import Collective, Part, View
+from netc.ir.program import GroupCollective, Part, View
 from netc.ir.types import ITEM_BYTES
 from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.exchange import Piece, Place
 from netc_runtime.comm.inprocess import shard, takes
 
-Open = Callable[[View], Block]
+Open = Callable[[int, View], Block]
+"""The memory behind a device's view."""
 Phase = list[list[Piece]]
 """By position in the group, what a GPU takes."""
 
 
-def phases(collective: Collective, open_: Open) -> list[Phase]:
+def phases(collective: GroupCollective, open_: Open) -> list[Phase]:
     """What every GPU takes from where: all parts of a collective, in one phase or two."""
     if collective.kind == "all_reduce":
         return _in_shards(collective, open_)
     made: Phase = [[] for _ in collective.devices]
     for part in collective.parts:
         for taker, pieces in enumerate(made):
-            pieces += _wanted(part, taker, collective.op, open_)
+            pieces += _wanted(collective, part, taker, open_)
     return [made]
 
 
-def _in_shards(collective: Collective, open_: Open) -> list[Phase]:
+def _in_shards(collective: GroupCollective, open_: Open) -> list[Phase]:
     """Each GPU reduces a shard, and takes the others' from them."""
     group = range(len(collective.devices))
     reduced: Phase = [[] for _ in group]
     copied: Phase = [[] for _ in group]
     for part in collective.parts:
-        sources = [open_(view) for view in part.sources if view is not None]
-        targets = [open_(view) for view in part.targets if view is not None]
+        sources, targets = (
+            [open_(d, v) for d, v in zip(collective.devices, views, strict=True) if v is not None]
+            for views in (part.sources, part.targets)
+        )
         for owner in group:
             made = targets[owner]
             reduced[owner] += _shard(made, dict(enumerate(sources)), owner, len(group))
@@ -43,15 +46,16 @@ def _in_shards(collective: Collective, open_: Open) -> list[Phase]:
     return [reduced, copied]
 
 
-def _wanted(part: Part, taker: int, op: str, open_: Open) -> Iterator[Piece]:
+def _wanted(collective: GroupCollective, part: Part, taker: int, open_: Open) -> Iterator[Piece]:
     """What a GPU takes of a part: a reduction, or copies."""
     wanted = part.targets[taker]
     if wanted is None:
         return
-    target = open_(wanted)
+    devices, op = collective.devices, collective.op
+    target = open_(devices[taker], wanted)
     terms: dict[int, Place] = {}
     for giver, given, here, there in takes(part, taker):
-        source = open_(given)
+        source = open_(devices[giver], given)
         assert source.dtype == target.dtype
         term = _place(source, there, target.nhwc)
         if op:
@@ -91,6 +95,7 @@ def _ordered(values: tuple[int, ...], nhwc: bool) -> tuple[int, ...]:
     return tuple(values[i] for i in (0, 2, 3, 1)) if nhwc else values
 
 
-def dtype_of(part: Part, open_: Open) -> str:
+def dtype_of(part: Part, devices: Sequence[int], open_: Open) -> str:
     """The type of the elements of a part."""
-    return next(open_(view).dtype for view in part.targets if view is not None)
+    targets = zip(devices, part.targets, strict=True)
+    return next(open_(device, view).dtype for device, view in targets if view is not None)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.ir.program import Collective, Part, View
+from netc.ir.program import GroupCollective, Part, View
 from netc.ir.types import ITEM_BYTES
 from netc_kernels.cuda import exchange
 from netc_kernels.cuda.block import Block
@@ -25,7 +25,7 @@ from netc_kernels.cuda.exchange import Meeting, Piece
 from netc_runtime.comm.pieces import dtype_of, phases
 from netc_runtime.launch.ranks import Ranks
 
-Open = Callable[[View], Block]
+Open = Callable[[int, View], Block]
 PAGE_BYTES = 2**21
 """Memory that other processes open is taken in multiples of it: smaller pieces share a page."""
 ALIGNED_BYTES = 256
@@ -65,7 +65,7 @@ class Reach:
         """Whether all GPUs of a group reach each other."""
         return all(set(devices) - {each} <= self.reached[each] for each in devices)
 
-    def prepare(self, collectives: Sequence[Collective]) -> None:
+    def prepare(self, collectives: Sequence[GroupCollective]) -> None:
         """Divide the words among groups and streams, alike on all ranks."""
         for devices, stream in dict.fromkeys((c.devices, c.stream) for c in collectives):
             if (devices, stream) not in self.places:
@@ -73,7 +73,7 @@ class Reach:
                 self.used += Meeting.nbytes(len(devices))
                 assert self.used <= PAGE_BYTES // 2, "no words left to meet by"
 
-    def collective(self, collective: Collective, open_: Open) -> ReachCollective:
+    def collective(self, collective: GroupCollective, open_: Open) -> ReachCollective:
         """A collective of a group whose GPUs reach each other; `open_` knows all their blocks."""
         words = {rank: words for rank, (_, words) in self.opened.items()}
         words[self.ranks.rank] = self.words
@@ -157,13 +157,13 @@ def _host() -> str:
 class ReachCollective:
     """One collective as this rank sees it: called with a stream, it is started there."""
 
-    def __init__(self, collective: Collective, open_: Open, meeting: Meeting) -> None:
+    def __init__(self, collective: GroupCollective, open_: Open, meeting: Meeting) -> None:
         self.starts: list[Callable[[int], None]] = []
         self.moved: list[tuple[int, int, int]] = []
         """Giver, taker and bytes of all that this rank takes from others."""
         by_type: dict[str, list[Part]] = {}
         for part in collective.parts:
-            by_type.setdefault(dtype_of(part, open_), []).append(part)
+            by_type.setdefault(dtype_of(part, collective.devices, open_), []).append(part)
         for dtype, parts in by_type.items():
             taken = phases(replace(collective, parts=tuple(parts)), open_)
             self.starts.append(exchange.Exchange(taken, dtype, collective.op, meeting))

@@ -11,11 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.ir.program import Collective, Instruction, Launch, Port, Program, View
+from netc.ir.program import (
+    Collective,
+    DeviceInstruction,
+    DeviceProgram,
+    Launch,
+    Port,
+    Program,
+    View,
+    accesses,
+)
 from netc.ir.types import ITEM_BYTES
 from netc_kernels.cpu.threads import Pool
 from netc_runtime.backend import StepReport, Timing
-from netc_runtime.comm.inprocess import Rendezvous, Traffic
+from netc_runtime.comm.inprocess import Counter, Rendezvous
 from netc_runtime.comm.mpi import MpiCollective
 from netc_runtime.cpu.bind import bind
 from netc_runtime.executor import Executor, Task
@@ -54,7 +63,7 @@ class CpuBackend:
         self.devices: Sequence[int] = (
             range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
         )
-        sizes = {d: max(p.arena_bytes[d] for p in programs) for d in self.devices}
+        sizes = {d: max(p.arena_bytes[p.class_of[d]] for p in programs) for d in self.devices}
         self.arenas = {d: _aligned(-(-n // 8) * 8) for d, n in sizes.items()}
         self.poison, self.ranks = poison, ranks
         self.pools = {d: Pool(threads) for d in self.devices}
@@ -98,16 +107,18 @@ class CpuExecutable:
         self.program, self.backend = program, backend
         self.number = len(backend.courses)
         backend.courses.append(Course(program, 1))
-        self.traffic = Traffic()
+        self.traffic = Counter()
         self.staged: dict[str, tuple[Port, Array]] = {}
         self.filled: set[str] = set()
         self.report = StepReport()
-        self.meetings: dict[int, Rendezvous] = {}
-        self.poisoner = _Poisoner(self) if backend.poison else None
+        self.meetings: dict[tuple[int, tuple[int, ...]], Rendezvous] = {}
+        """By instruction and group of devices."""
+        own = [program.of(d) for d in backend.devices]
+        self.poisoner = _Poisoner(self, own) if backend.poison else None
         ended = self.poisoner.ended if self.poisoner else None
         polls = backend.ranks is not None
         self.exchanges = any(isinstance(i, Collective) for i in program.instructions)
-        self.executor = Executor(program, backend.devices, self._task, ended, polls)
+        self.executor = Executor(own, self._task, ended, polls)
 
     def run(self) -> StepReport:
         """Execute all instructions once, a thread each device."""
@@ -155,25 +166,26 @@ class CpuExecutable:
         if self.poisoner:
             self.poisoner.restart()
         self.executor.run_interleaved(seed)
-        return StepReport(bytes_moved=self.traffic.take())
+        return StepReport(traffic=self.traffic.take())
 
-    def open(self, view: View) -> Array:
-        """The array behind a view."""
+    def open(self, device: int, view: View) -> Array:
+        """The array behind a device's view."""
         buffer = self.program.buffer[view.buffer]
-        return self._array(buffer.device, buffer.offset, buffer.dtype, view)
+        return self._array(device, buffer.offset, buffer.dtype, view)
 
     def write(self, port: Port, value: Array) -> None:
         """Put the blocks of a global tensor where the program reads them."""
         self.filled.add(port.name)
         with np.errstate(over="ignore"):  # what it becomes is looked at where it is used
-            for view in own_views(self.program, port, self.backend.devices):
-                self.open(view)[...] = value[region(view)]
+            for device, view in own_views(self.program, port, self.backend.devices):
+                self.open(device, view)[...] = value[region(view)]
 
     def read(self, port: Port) -> Array:
         """The global tensor of a port, copied."""
         whole = np.empty(port.shape, DTYPES[port.dtype])
         blocks = [
-            (view, self.open(view)) for view in own_views(self.program, port, self.backend.devices)
+            (view, self.open(device, view))
+            for device, view in own_views(self.program, port, self.backend.devices)
         ]
         if self.backend.ranks is not None and not is_everywhere(self.program, port):
             blocks = self.backend.ranks.blocks(blocks)
@@ -184,7 +196,7 @@ class CpuExecutable:
     def is_finite(self, port: Port) -> bool:
         """Whether the blocks of a port on the devices here hold no NaN or infinity."""
         views = own_views(self.program, port, self.backend.devices)
-        return all(bool(np.isfinite(self.open(view)).all()) for view in views)
+        return all(bool(np.isfinite(self.open(device, view)).all()) for device, view in views)
 
     def _array(self, device: int, offset: int, dtype: str, view: View) -> Array:
         start = offset + view.start * ITEM_BYTES[dtype]
@@ -197,22 +209,25 @@ class CpuExecutable:
             return stored.transpose(0, 3, 1, 2)
         return np.ndarray(shape, DTYPES[dtype], self.backend.arenas[device], start)
 
-    def _task(self, number: int, instruction: Instruction, device: int) -> Task:
+    def _task(self, number: int, instruction: DeviceInstruction, device: int) -> Task:
         if isinstance(instruction, Launch):
-            return self._kernel(instruction)
+            return self._kernel(instruction, device)
         if self.backend.ranks is not None:
             ranks = self.backend.ranks
             return MpiCollective(number, instruction, self.open, ranks, self.traffic).advance
-        if number not in self.meetings:
-            self.meetings[number] = Rendezvous(
+        key = number, instruction.devices
+        if key not in self.meetings:
+            self.meetings[key] = Rendezvous(
                 instruction, self.open, self.traffic, lambda: self.executor.notify()
             )
         position = instruction.devices.index(device)
-        return functools.partial(self.meetings[number].advance, position)
+        return functools.partial(self.meetings[key].advance, position)
 
-    def _kernel(self, launch: Launch) -> Task:
-        writes, reads = (list(map(self.open, v)) for v in (launch.writes, launch.reads))
-        pool = self.backend.pools[launch.device]
+    def _kernel(self, launch: Launch, device: int) -> Task:
+        writes, reads = (
+            [self.open(device, view) for view in views] for views in (launch.writes, launch.reads)
+        )
+        pool = self.backend.pools[device]
         return quiet(bind(launch.steps, launch.joined, writes, reads, pool))
 
 
@@ -238,23 +253,23 @@ def _aligned(nbytes: int) -> NDArray[np.uint8]:
 class _Poisoner:
     """Overwrites temporary bytes with NaN when the last access to them has ended."""
 
-    def __init__(self, executable: CpuExecutable) -> None:
+    def __init__(self, executable: CpuExecutable, programs: Sequence[DeviceProgram]) -> None:
         self.executable = executable
         self.program = executable.program
         kept = {v.buffer for port in self.program.outputs for v in port.views}
-        self.total: dict[str, int] = {}
-        self.touched: list[dict[int, set[str]]] = []
-        for instruction in self.program.instructions:
-            by_device: dict[int, set[str]] = {d: set() for d in instruction.devices}
-            for view in (*instruction.reads, *instruction.writes):
-                buffer = self.program.buffer[view.buffer]
-                if buffer.kind == "temporary" and buffer.name not in kept:
-                    by_device[buffer.device].add(buffer.name)
-            for names in by_device.values():
-                for name in names:
-                    self.total[name] = self.total.get(name, 0) + 1
-            self.touched.append(by_device)
-        self.left: dict[str, int] = {}
+        self.total: dict[tuple[int, str], int] = {}
+        self.touched: dict[tuple[int, int], set[str]] = {}
+        for own in programs:
+            class_ = self.program.class_of[own.device]
+            for number in own.instructions:
+                reads, writes = accesses(self.program.instructions[number], class_)
+                names = {view.buffer for view in (*reads, *writes)} - kept
+                buffers = [self.program.buffer[name] for name in names]
+                touched = {b.name for b in buffers if b.kind == "temporary"}
+                self.touched[number, own.device] = touched
+                for name in touched:
+                    self.total[own.device, name] = self.total.get((own.device, name), 0) + 1
+        self.left: dict[tuple[int, str], int] = {}
 
     def restart(self) -> None:
         """A new step begins."""
@@ -262,17 +277,18 @@ class _Poisoner:
 
     def ended(self, number: int, device: int) -> None:
         """An instruction ended on a device."""
-        written = [self.program.buffer[v.buffer] for v in self.program.instructions[number].writes]
-        for name in self.touched[number][device]:
-            self.left[name] -= 1
+        class_ = self.program.class_of[device]
+        _, writes = accesses(self.program.instructions[number], class_)
+        written = [self.program.buffer[view.buffer] for view in writes]
+        for name in self.touched[number, device]:
+            self.left[device, name] -= 1
             buffer = self.program.buffer[name]
             alive = any(
-                w.device == device
-                and w.name != name
+                w.name != name
                 and w.offset < buffer.offset + buffer.nbytes
                 and buffer.offset < w.offset + w.nbytes
                 for w in written
             )
-            if not self.left[name] and not alive and buffer.nbytes:
+            if not self.left[device, name] and not alive and buffer.nbytes:
                 arena = self.executable.backend.arenas[device]
                 arena[buffer.offset : buffer.offset + buffer.nbytes] = 255

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
 from typing import Any
@@ -23,15 +24,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.errors import DeviceError, Diagnostic, NetError
-from netc.ir.program import Collective, Instruction, Launch, Port, Program, View
+from netc.ir.program import (
+    Collective,
+    DeviceInstruction,
+    GroupCollective,
+    Launch,
+    Port,
+    Program,
+    View,
+)
+from netc.ir.traffic import Traffic
 from netc.ir.types import ITEM_BYTES
 from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.clock import elapsed
 from netc_runtime.backend import StepReport, Timing
 from netc_runtime.comm.device_copies import SharedGpu
+from netc_runtime.comm.inprocess import Counter
 from netc_runtime.comm.reach import PAGE_BYTES
 from netc_runtime.cuda.kernels import Binder, Plans, Start
-from netc_runtime.cuda.ports import PortReader, PortWriter, is_finite
+from netc_runtime.cuda.ports import PortWriter, is_finite, read
 from netc_runtime.cuda.timing import LaunchClock, WaitClock
 from netc_runtime.cuda.words import CudaWords
 from netc_runtime.launch.ranks import Ranks
@@ -71,7 +82,7 @@ class CudaBackend:
         )
         self.ranks, self.graph, self.precision = ranks, graph, precision
         self.plans = Plans() if plans is None else plans
-        needed = {d: max(p.arena_bytes[d] for p in programs) for d in self.devices}
+        needed = {d: max(p.arena_bytes[p.class_of[d]] for p in programs) for d in self.devices}
         sizes = {d: max(-(-n // PAGE_BYTES), 1) * PAGE_BYTES for d, n in needed.items()}
         self.arenas = {d: cupy.cuda.runtime.malloc(n) for d, n in sizes.items()}
         for d, nbytes in sizes.items():
@@ -151,6 +162,17 @@ class CudaBackend:
         self.arenas = self.places = {}
 
 
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """An instruction as some devices of this process do it together."""
+
+    number: int
+    """In the program."""
+    instruction: DeviceInstruction
+    waits: dict[int, tuple[int, ...]]
+    """By device of this process what it waits for."""
+
+
 class CudaExecutable:
     """A program bound to the arenas of a CudaBackend."""
 
@@ -165,11 +187,14 @@ class CudaExecutable:
         self.events: dict[tuple[int, int], Any] = {
             (number, d): cupy.cuda.Event(disable_timing=True)
             for number in waited
-            for d in self._here(program.instructions[number])
+            for d in backend.devices
+            if program.class_of[d] in program.instructions[number].classes
         }
         if backend.collectives is not None:
             found = (i for i in program.instructions if isinstance(i, Collective))
-            backend.collectives.prepare(list(found))
+            every = [program.in_group(i, group) for i in found for group in program.groups(i)]
+            backend.collectives.prepare(every)
+        self.items = self._items()
         with told("made ready"):
             self.work = self._bind_all()
         self.moved = self._moved()
@@ -179,16 +204,24 @@ class CudaExecutable:
         self.runs = 0
         self.recorded: Any = None
         self.filled: set[str] = set()
-        self.writer = PortWriter(self.block, self.origin)
-        self.reader = PortReader(self.block)
+        self.writer = PortWriter(self.origin)
 
-    def _bind_all(self) -> list[Start | None]:
+    def _items(self) -> list[_Item]:
+        """What this process's devices do, in the program's order."""
+        items: dict[tuple[int, tuple[int, ...]], _Item] = {}
+        for device in self.backend.devices:
+            for number, instruction in self.program.of(device).instructions.items():
+                devices = (device,) if isinstance(instruction, Launch) else instruction.devices
+                item = items.setdefault((number, devices), _Item(number, instruction, {}))
+                item.waits[device] = instruction.waits
+        return [items[key] for key in sorted(items)]
+
+    def _bind_all(self) -> list[Start]:
         """Bind every instruction; all processes take the same kernels for the same products.
 
         Values that each of them computes for itself must stay equal to the bit.
         """
-        instructions = list(enumerate(self.program.instructions))
-        made = [self._bound(number, instruction) for number, instruction in instructions]
+        made = [self._bound(item) for item in self.items]
         ranks, plans = self.backend.ranks, self.backend.plans
         if ranks is None:
             return made
@@ -199,19 +232,21 @@ class CudaExecutable:
         plans.update(agreed)
         if not changed:
             return made
-        return [self._bound(number, instruction) for number, instruction in instructions]
+        return [self._bound(item) for item in self.items]
 
-    def _moved(self) -> dict[tuple[int, int], int]:
+    def _moved(self) -> Traffic:
         """Bytes that a run copies from one device to another, by both, over all processes."""
-        moved: dict[tuple[int, int], int] = {}
+        counter = Counter()
         for start in self.work:
             for giver, taker, nbytes in getattr(start, "moved", ()):
-                if giver != taker and nbytes:
-                    moved[giver, taker] = moved.get((giver, taker), 0) + nbytes
-        ranks = self.backend.ranks
-        for each in [] if ranks is None else ranks.allgather(moved):
-            moved = {**each, **moved}
-        return moved
+                counter.count(giver, taker, nbytes)
+        moved, ranks = counter.take(), self.backend.ranks
+        total: dict[int, tuple[int, int]] = {}
+        for each in [moved] if ranks is None else ranks.allgather(moved):
+            for device, (sent, received) in each.items():
+                before = total.get(device, (0, 0))
+                total[device] = before[0] + sent, before[1] + received
+        return total
 
     def run(self) -> StepReport:
         """Execute all instructions once and wait for the end."""
@@ -287,30 +322,32 @@ class CudaExecutable:
             found.append(clock.seconds())
         return median(found)
 
-    def block(self, view: View) -> Block:
-        """The memory behind a view, of this process or of one whose memory its GPU reaches."""
+    def block(self, device: int, view: View) -> Block:
+        """The memory behind a view of a device, of this process or of one whose memory its GPU
+        reaches.
+        """
         buffer = self.program.buffer[view.buffer]
         start = buffer.offset + view.start * ITEM_BYTES[buffer.dtype]
-        pointer = self.backend.places[buffer.device] + start
+        pointer = self.backend.places[device] + start
         return Block(pointer, view.shape, buffer.dtype, view.format == "nhwc")
 
     def write(self, port: Port, value: Array) -> None:
         """Put the blocks of a global tensor where the program reads them."""
         self.filled.add(port.name)
-        for view in own_views(self.program, port, self.backend.devices):
-            self.writer.write(view, np.asarray(value)[region(view)])
+        for device, view in own_views(self.program, port, self.backend.devices):
+            self.writer.write(self.block(device, view), np.asarray(value)[region(view)])
 
     def stage(self, port: Port, value: Array) -> None:
         """Bring the blocks of a global tensor to the devices; `start` puts them in place."""
         self.filled.add(port.name)
-        for view in own_views(self.program, port, self.backend.devices):
-            self.writer.stage(view, np.asarray(value)[region(view)])
+        for device, view in own_views(self.program, port, self.backend.devices):
+            self.writer.stage(self.block(device, view), np.asarray(value)[region(view)])
 
     def read(self, port: Port) -> Array:
         """The global tensor of a port, copied; bfloat16 comes as float32."""
         self.origin.synchronize()
         own = own_views(self.program, port, self.backend.devices)
-        blocks = [(view, self.reader.read(view)) for view in own]
+        blocks = [(view, read(self.block(device, view))) for device, view in own]
         if self.backend.ranks is not None and not is_everywhere(self.program, port):
             blocks = self.backend.ranks.blocks(blocks)
         whole = np.empty(port.shape, np.int64 if port.dtype == "i64" else np.float32)
@@ -322,28 +359,27 @@ class CudaExecutable:
         """Whether the blocks of a port on the devices here hold no NaN or infinity."""
         self.origin.synchronize()
         views = own_views(self.program, port, self.backend.devices)
-        return all(is_finite(self.block(view), self.origin) for view in views)
+        return all(is_finite(self.block(device, view), self.origin) for device, view in views)
 
-    def _here(self, instruction: Instruction) -> list[int]:
-        return [d for d in instruction.devices if d in self.backend.devices]
-
-    def _bound(self, number: int, instruction: Instruction) -> Start | None:
+    def _bound(self, item: _Item) -> Start:
         """What an instruction starts on this process's devices."""
-        if not self._here(instruction):
-            return None
+        instruction = item.instruction
         if isinstance(instruction, Launch):
-            writes = list(map(self.block, instruction.writes))
-            reads = list(map(self.block, instruction.reads))
-            binder = self.backend.binders[instruction.device]
+            (device,) = item.waits
+            writes, reads = (
+                [self.block(device, view) for view in views]
+                for views in (instruction.writes, instruction.reads)
+            )
+            binder = self.backend.binders[device]
             return binder.bind(instruction.steps, instruction.joined, writes, reads)
         return self._communicator()(instruction, self.block)
 
-    def _communicator(self) -> Callable[[Collective, Callable[[View], Block]], Start]:
+    def _communicator(self) -> Callable[[GroupCollective, Callable[[int, View], Block]], Start]:
         """What makes collectives, between processes or inside one."""
         backend = self.backend
         if backend.ranks is None:
             return SharedGpu
-        made: Callable[[Collective, Callable[[View], Block]], Start]
+        made: Callable[[GroupCollective, Callable[[int, View], Block]], Start]
         made = backend.collectives.collective
         return made
 
@@ -358,22 +394,20 @@ class CudaExecutable:
             graph = self.origin.end_capture()
         return graph
 
-    def _timed(self, clock: LaunchClock, overwriting: bool) -> list[Start | None]:
+    def _timed(self, clock: LaunchClock, overwriting: bool) -> list[Start]:
         """The work, where the first device's launches of one sort are timed."""
-        work = list(self.work)
-        for number, instruction in enumerate(self.program.instructions):
-            start = work[number]
-            if not isinstance(instruction, Launch) or start is None:
+        work, first = list(self.work), self.backend.devices[0]
+        for place, item in enumerate(self.items):
+            launch = item.instruction
+            if not isinstance(launch, Launch) or first not in item.waits:
                 continue
-            written = {self.block(view).pointer for view in instruction.writes}
-            over = any(self.block(view).pointer in written for view in instruction.reads)
-            if instruction.device == self.backend.devices[0] and over == overwriting:
-                work[number] = clock.timed(number, start, self.origin)
+            written = {self.block(first, view).pointer for view in launch.writes}
+            over = any(self.block(first, view).pointer in written for view in launch.reads)
+            if over == overwriting:
+                work[place] = clock.timed(item.number, work[place], self.origin)
         return work
 
-    def _issue(
-        self, work: Sequence[Start | None] | None = None, clock: WaitClock | None = None
-    ) -> None:
+    def _issue(self, work: Sequence[Start] | None = None, clock: WaitClock | None = None) -> None:
         """Start every instruction, or `work` for it, on its stream, after what it waits for."""
         import cupy
 
@@ -383,29 +417,24 @@ class CudaExecutable:
         fork.record(self.origin)
         for stream in others:
             stream.wait_event(fork)
-        for number, instruction in enumerate(self.program.instructions):
-            start = work[number]
-            if start is not None:
-                self._start(number, instruction, start, clock)
+        for item, start in zip(self.items, work, strict=True):
+            self._start(item, start, clock)
         for stream in others:
             join = cupy.cuda.Event(disable_timing=True)
             join.record(stream)
             self.origin.wait_event(join)
         self.words.end(self.origin.ptr)
 
-    def _start(
-        self, number: int, instruction: Instruction, start: Start, clock: WaitClock | None
-    ) -> None:
+    def _start(self, item: _Item, start: Start, clock: WaitClock | None) -> None:
         import cupy
 
-        here = self._here(instruction)
-        streams = [self.backend.stream(d, instruction.stream) for d in here]
+        number, here = item.number, list(item.waits)
+        streams = [self.backend.stream(d, item.instruction.stream) for d in here]
         for device, stream in zip(here, streams, strict=True):
             if clock is not None:
                 clock.begin(number, stream.ptr)
-            for wait in instruction.waits:
-                if (wait, device) in self.events:
-                    stream.wait_event(self.events[wait, device])
+            for wait in item.waits[device]:
+                stream.wait_event(self.events[wait, device])
             if clock is not None:
                 clock.end(number, stream.ptr)
             self.words.mark(number, device, stream.ptr)

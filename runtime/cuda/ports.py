@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -11,16 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.ir.program import View
 from netc_kernels.cuda import native
 from netc_kernels.cuda.block import ITEM_BYTES, Block
 
 Array = NDArray[Any]
-Open = Callable[[View], Block]
 LOOKED_AT = 2**24
 """Numbers that are looked at together."""
 SLOTS = 2
-"""Journeys of a view at a time: one is loaded while the other is placed."""
+"""Journeys of a block at a time: one is loaded while the other is placed."""
 _HOST: Mapping[str, np.dtype[Any]] = {
     "f32": np.dtype(np.float32),
     "bf16": np.dtype(np.float32),
@@ -45,24 +43,23 @@ class _Slot:
 class PortWriter:
     """Copies to ports in two steps: to the device, where a program may run, and into place."""
 
-    def __init__(self, open_: Open, stream: Any) -> None:
+    def __init__(self, stream: Any) -> None:
         """`stream` is the one that programs begin on."""
         import cupy
 
-        self.open, self.stream = open_, stream
+        self.stream = stream
         self.copies = cupy.cuda.Stream(non_blocking=True)
-        self.slots: dict[View, list[_Slot]] = {}
-        self.rooms: dict[View, list[Block]] = {}
-        self.staged: dict[View, _Slot] = {}
+        self.slots: dict[Block, list[_Slot]] = {}
+        self.rooms: dict[Block, list[Block]] = {}
+        self.staged: dict[Block, _Slot] = {}
 
-    def stage(self, view: View, value: Array) -> None:
+    def stage(self, target: Block, value: Array) -> None:
         """Start to bring a block to the device; `value` may be changed as soon as this returns."""
         import cupy
 
-        target = self.open(view)
         if not target.elements:
             return
-        slot = self._slot(view, target)
+        slot = self._slot(target)
         slot.landed.synchronize()
         slot.taken.synchronize()
         slot.array[...] = value
@@ -71,13 +68,12 @@ class PortWriter:
             cupy.cuda.runtime.memcpyHostToDevice, self.copies.ptr,
         )  # fmt: skip
         slot.landed.record(self.copies)
-        self.staged[view] = slot
+        self.staged[target] = slot
 
-    def write(self, view: View, value: Array) -> None:
+    def write(self, target: Block, value: Array) -> None:
         """Put a block where programs read it, and wait for that; nothing is kept."""
         import cupy
 
-        target = self.open(view)
         if not target.elements:
             return
         self.stream.synchronize()
@@ -107,25 +103,25 @@ class PortWriter:
 
     def place(self) -> None:
         """Put what was staged where programs read it, in its format and type."""
-        for view, slot in self.staged.items():
+        for target, slot in self.staged.items():
             self.stream.wait_event(slot.landed)
-            for source, place in pairwise([slot.landing, *self._rooms(view)]):
+            for source, place in pairwise([slot.landing, *self._rooms(target)]):
                 _bring(place, source, self.stream.ptr)
             slot.taken.record(self.stream)
         self.staged = {}
 
-    def _slot(self, view: View, target: Block) -> _Slot:
-        if view not in self.slots:
-            self.slots[view] = [_new_slot(target) for _ in range(SLOTS)]
-        slots = self.slots[view]
+    def _slot(self, target: Block) -> _Slot:
+        if target not in self.slots:
+            self.slots[target] = [_new_slot(target) for _ in range(SLOTS)]
+        slots = self.slots[target]
         slots.append(slots.pop(0))
         return slots[-1]
 
-    def _rooms(self, view: View) -> list[Block]:
+    def _rooms(self, target: Block) -> list[Block]:
         """Where a block goes after it landed: into the port's format, then into its data type."""
-        if view not in self.rooms:
-            self.rooms[view] = self._ways(self.open(view))
-        return self.rooms[view]
+        if target not in self.rooms:
+            self.rooms[target] = self._ways(target)
+        return self.rooms[target]
 
     def _ways(self, target: Block) -> list[Block]:
         between = Block(0, target.shape, _landing_type(target), True)
@@ -133,30 +129,23 @@ class PortWriter:
         return [_allocated(between), target] if two else [target]
 
 
-class PortReader:
-    """Copies from ports."""
+def read(source: Block) -> Array:
+    """A block in its logical shape; bfloat16 comes as float32."""
+    import cupy
 
-    def __init__(self, open_: Open) -> None:
-        self.open = open_
-
-    def read(self, view: View) -> Array:
-        """A block in its logical shape; bfloat16 comes as float32."""
-        import cupy
-
-        source = self.open(view)
-        raw = np.empty(source.nbytes, np.uint8)
-        if raw.size:
-            cupy.cuda.runtime.memcpy(
-                raw.ctypes.data, source.pointer, raw.size, cupy.cuda.runtime.memcpyDeviceToHost
-            )
-        if source.dtype == "bf16":
-            flat: Array = (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-        else:
-            flat = raw.view(_HOST[source.dtype])
-        if not source.nhwc:
-            return flat.reshape(source.shape)
-        n, c, h, w = source.shape
-        return flat.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+    raw = np.empty(source.nbytes, np.uint8)
+    if raw.size:
+        cupy.cuda.runtime.memcpy(
+            raw.ctypes.data, source.pointer, raw.size, cupy.cuda.runtime.memcpyDeviceToHost
+        )
+    if source.dtype == "bf16":
+        flat: Array = (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    else:
+        flat = raw.view(_HOST[source.dtype])
+    if not source.nhwc:
+        return flat.reshape(source.shape)
+    n, c, h, w = source.shape
+    return flat.reshape(n, h, w, c).transpose(0, 3, 1, 2)
 
 
 def is_finite(block: Block, stream: Any) -> bool:

@@ -86,7 +86,7 @@ class WaitClock:
             number
             for number, each in enumerate(program.instructions)
             if isinstance(each, Launch)
-            and each.device == device
+            and each.class_ == program.class_of[device]
             and any(isinstance(program.instructions[w], Collective) for w in each.waits)
         ]
         self.waits = {number: place for place, number in enumerate(numbers)}

@@ -19,9 +19,9 @@ class CudaWords:
     def __init__(self, course: Course, devices: Sequence[int]) -> None:
         import cupy
 
-        lanes = sorted(
-            {(d, i.stream) for i in course.program.instructions for d in i.devices if d in devices}
-        )
+        program = course.program
+        used = {(class_, i.stream) for i in program.instructions for class_ in i.classes}
+        lanes = sorted((d, kind) for d in devices for c, kind in used if program.class_of[d] == c)
         self.course = course
         self.place: dict[Lane, int] = {lane: place for place, lane in enumerate(lanes, 1)}
         # With unified addresses a GPU writes pinned memory where the host has it.

@@ -156,8 +156,8 @@ class Alone(Ranks):
 def _digest(bundle: Bundle) -> str:
     """Of what is computed and where, whatever kernels do it."""
     train = bundle.train
-    order = [(i.node, i.devices, i.stream, i.waits) for i in train.instructions]
+    order = [(i.node, i.classes, i.stream, i.waits) for i in train.instructions]
     # Machines of one run may have other kernels and numbers of threads.
     facts = replace(bundle.facts, threads=0, blas_threads=0, kernels="")
-    said = repr((facts, train.mesh, train.inputs, train.state, order))
+    said = repr((facts, train.mesh, train.classes, train.inputs, train.state, order))
     return hashlib.sha256(said.encode()).hexdigest()

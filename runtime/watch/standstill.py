@@ -128,7 +128,9 @@ class _Scene:
         """Whether a device has not come to a collective that another has come to."""
         mine, theirs = self.devices[device], self.devices[other]
         collective = self._course(device).program.instructions[number]
-        if other not in collective.devices or other == device:
+        assert isinstance(collective, Collective), "devices wait for each other in collectives"
+        program = self._course(device).program
+        if other not in program.group(device, collective.axis) or other == device:
             return False
         if theirs.state == "gone" or theirs.runs != mine.runs:
             return theirs.state == "gone" or theirs.runs < mine.runs

@@ -57,12 +57,12 @@ class Course:
     def marked(self) -> frozenset[int]:
         """The instructions that write: collectives, and launches of another layer or phase."""
         found: set[int] = set()
-        since: dict[Lane, tuple[int, tuple[str, str]]] = {}
+        since: dict[tuple[int, str], tuple[int, tuple[str, str]]] = {}
         for number, instruction in enumerate(self.program.instructions):
             if isinstance(instruction, Collective):
                 found.add(number)
                 continue
-            lane = instruction.device, instruction.stream
+            lane = instruction.class_, instruction.stream
             count, last = since.get(lane, (self.every, ("", "")))
             if count >= self.every and _layer(instruction) != last:
                 found.add(number)
@@ -92,15 +92,16 @@ class Course:
         """
         return any(
             number in later.waits
-            and device in later.devices
+            and self.program.class_of[device] in later.classes
             and report.reached((device, later.stream)) >= number + 1 + index
             for index, later in enumerate(self.program.instructions[number + 1 :])
         )
 
     def _silent(self, lane: Lane, number: int) -> Iterator[Instruction]:
         """An instruction and those after it on its stream, up to the next that writes."""
+        class_ = self.program.class_of[lane[0]]
         for later, instruction in enumerate(self.program.instructions[number:], number):
-            if instruction.stream == lane[1] and lane[0] in instruction.devices:
+            if instruction.stream == lane[1] and class_ in instruction.classes:
                 if later > number and later in self.marked:
                     return
                 yield instruction

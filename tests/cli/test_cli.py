@@ -188,7 +188,9 @@ def test_what_this_machine_cannot_compile_is_refused_before(
     monkeypatch.setattr("netc.passes.pipeline.assign_streams", None)
     assert main(["compile", DIGITS, "--devices", "8"]) == 4
     err = capsys.readouterr().err
-    assert err.startswith("error[E053]: compiling ") and "instructions on 8 devices" in err
+    assert (
+        err.startswith("error[E053]: compiling ") and "instructions for 2 classes of devices" in err
+    )
     assert "GiB, of 0.00 free." in err and "'--scheme a'" in err
 
 

@@ -64,11 +64,11 @@ def test_what_a_compiler_made_is_read(one: str, two: str) -> None:
         (r"\n", "\r\n", "version"),
         (r"\Z", "x", "incomplete"),
         (r"\nprogram small.eval", "\nbuffer small.eval", "incomplete"),
-        (r"device=0", "devise=0", r"line \d+: not the fields"),
-        (r"device=0", "", r"line \d+: not the fields"),
-        (r"device=0", "device=0,0", "a field has several values"),
-        (r"device=0", 'device="0"', "device: not a number from 0 up"),
-        (r"device=0", "device=true", "device: not a number from 0 up"),
+        (r"class_=0", "klass=0", r"line \d+: not the fields"),
+        (r"class_=0", "", r"line \d+: not the fields"),
+        (r"class_=0", "class_=0,0", "a field has several values"),
+        (r"class_=0", 'class_="0"', "class_: not a number from 0 up"),
+        (r"class_=0", "class_=true", "class_: not a number from 0 up"),
         (r"nbytes=\d+", "nbytes=" + "9" * 40, "nbytes: not a number from 0 up"),
         (r"nbytes=\d+", "nbytes=" + "9" * 9999, "cannot be read"),
         (r"seconds=[^ ]+", "seconds=NaN", "NaN is not a number"),
@@ -144,12 +144,12 @@ TRAIN = r"(program small\.train[\s\S]*?)"
         (r'(name="conv1\.weight@0".*offset=)\d+', r"\1-40000000", "offset"),
         (r'(name="conv1\.weight@0".*offset=)\d+', r"\g<1>3", "M4"),
         (r'(name="relu1@0".*offset=)\d+', r"\g<1>262144000", "B4|share"),
-        (r'(name="image@0" device=)0', r"\g<1>1", "M4"),
-        (r'(name="image@0" device=0 nbytes=)\d+', r"\g<1>4", "M4"),
+        (r'(name="image@0" class_=)0', r"\g<1>1", "M4"),
+        (r'(name="image@0" class_=0 nbytes=)\d+', r"\g<1>4", "M4"),
         (r'(buffer name=")image@0', r"\1other@0", "M4|M9"),
         (TRAIN + r'(inputs name="image".*?,\[)8,1,8,8\]', r"\1\g<2>4,1,8,8]", "M9|M4"),
         (TRAIN + r'(inputs name="labels".*?\[8\],\[)0\]', r"\1\g<2>1]", "M9"),
-        (TRAIN + r'(state name="conv1\.weight".*? shape=\[)16', r"\1\g<2>17", "B2"),
+        (TRAIN + r'(state name="conv1\.weight".*? shape=\[)16', r"\1\g<2>17", "B2|M9"),
         (TRAIN + r'state name="conv1\.weight".*\n', r"\1", "M1|B2|M6|M9"),
         (TRAIN + r'(state name="conv1\.)weight', r"\1\2other", "B2"),
         (r'launch .*node="conv1\.weight\.initial".*\n', "", "M1|B3"),
@@ -187,9 +187,9 @@ def test_edited_programs(one: str, pattern: str, new: str, why: str) -> None:
     [
         (r"waits=\[\d[^\]]*\]", "waits=[]", "M2|M3"),
         (r"waits=\[\d[^\]]*\]", "waits=[99999]", "M5"),
-        (r"collective devices=\[0,1\]", "collective devices=[0,0]", "M5"),
-        (r"collective devices=\[0,1\]", "collective devices=[0,7]", "M5"),
-        (r"collective devices=\[0,1\]", "collective devices=[0]", "M4|M5|M7"),
+        (r"collective classes=\[0,1\]", "collective classes=[0,0]", "M5"),
+        (r"collective classes=\[0,1\]", "collective classes=[0,7]", "M5"),
+        (r"collective classes=\[0,1\]", "collective classes=[0]", "M4|M5|M7"),
         (r'kind="all_reduce"', 'kind="broadcast"', "M7"),
         (r'(kind="all_reduce" op="sum" root=)-1', r"\g<1>0", "M7"),
         (r'(collective .*parts=)\[.*\] layer', r"\1[] layer", "M7"),
@@ -212,7 +212,7 @@ def test_every_cut_is_noticed(two: str) -> None:
 def test_kernels_are_those_of_the_target_and_have_their_workspace(tmp_path: Path) -> None:
     text = compiled(tmp_path, "--kernels", "fast")
     assert not problem_of(read_bundle(text.encode()))
-    smaller = re.sub(r'(name="[\w.]+\.workspace@0" device=0 nbytes=)\d+', r"\g<1>64", text)
+    smaller = re.sub(r'(name="[\w.]+\.workspace@0" class_=0 nbytes=)\d+', r"\g<1>64", text)
     smaller = re.sub(r'(\["[\w.]+\.workspace@0",0,\[)\d+', r"\g<1>16", smaller)
     assert "its workspace has 64 bytes" in problem_of(read_bundle(smaller.encode()))
     for old, new in (

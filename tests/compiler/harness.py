@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,8 @@ class Run:
 
     results: dict[str, Array] = field(default_factory=dict)
     """Losses, gradients, state and evaluation by name."""
-    moved: dict[tuple[int, int], int] = field(default_factory=dict)
+    moved: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """Bytes (sent, received) by device."""
     """Bytes of one training step by (giver, taker)."""
 
 
@@ -68,11 +69,11 @@ def compiled(network: Network, chosen: Options) -> tuple[Bundle, Compiled]:
     return compile_network(network, chosen)
 
 
-def compile_case(case: Case) -> tuple[Bundle, Compiled]:
+def compile_case(case: Case, apart: bool = False) -> tuple[Bundle, Compiled]:
     """A case as it is, or with another scheme where its own is refused."""
     chosen = options(
         case.network, case.mesh, case.batch, pins=case.pins, scheme=case.scheme,
-        target=case.target, optimizer=case.optimizer,
+        target=case.target, optimizer=case.optimizer, apart=apart,
     )  # fmt: skip
     try:
         return compiled(case.network, chosen)
@@ -128,7 +129,7 @@ def train(
         images, labels = data(network, rows, seed + step)
         out = made.step(images, labels, step=step, seed=seed, learning_rate=0.05)
         run.results |= {f"{name} at {step}": value for name, value in out.items()}
-        run.moved = made.last.bytes_moved
+        run.moved = made.last.traffic
     run.results |= made.state()
     evaluated = made.evaluate(*data(network, rows, seed), count=max(rows - 2, 1))
     run.results |= {"evaluated": np.asarray(evaluated), "scores": made.scores()}

@@ -10,7 +10,7 @@ from typing import Any
 from netc.ir.plan import Plan
 from netc.ir.program import Collective, Instruction, Launch, Program, View
 from netc.ir.step import Attributes, Step
-from netc.ir.types import Placements
+from netc.ir.types import Affine, Index, Placements
 
 
 def waits(program: Program) -> Iterator[tuple[int, int]]:
@@ -31,9 +31,9 @@ def without_wait(program: Program, number: int, wait: int) -> Program:
     return with_instruction(program, number, replace(old, waits=kept))
 
 
-def shared_devices(program: Program, one: int, other: int) -> set[int]:
+def shared_classes(program: Program, one: int, other: int) -> set[int]:
     first, second = program.instructions[one], program.instructions[other]
-    return set(first.devices) & set(second.devices)
+    return set(first.classes) & set(second.classes)
 
 
 def reordered(program: Program, order: list[int]) -> Program:
@@ -62,7 +62,7 @@ def moved_onto(program: Program, name: str, other: str) -> Program:
     one, target = program.buffer[name], program.buffer[other]
     buffers = (
         replace(b, offset=target.offset)
-        if (b.device, b.storage) == (one.device, one.storage)
+        if (b.class_, b.storage) == (one.class_, one.storage)
         else b
         for b in program.buffers
     )
@@ -79,12 +79,12 @@ def read_together(program: Program) -> Iterator[tuple[str, str]]:
                     yield one, other
 
 
-def wrong_collectives(collective: Collective) -> Iterator[Collective]:
+def wrong_collectives(collective: Collective, devices: int) -> Iterator[Collective]:
     """Another root, kind or reduction; a part that gives or gets something else."""
     for kind in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "reduce"):
         if kind != collective.kind:
             yield replace(collective, kind=kind)
-    for root in range(-1, len(collective.devices)):
+    for root in range(-1, devices):
         if root != collective.root:
             yield replace(collective, root=root)
     for op in ("", "sum", "max", "min"):
@@ -116,10 +116,22 @@ def _other_views(view: View) -> Iterator[View]:
         yield replace(view, format="" if view.format else "nhwc")
     for i, (first, extent) in enumerate(zip(view.where, view.shape, strict=True)):
         before, after = view.where[:i], view.where[i + 1 :]
-        yield replace(view, where=(*before, first + 1, *after))
+        for other in _other_indices(first):
+            yield replace(view, where=(*before, other, *after))
         yield replace(view, shape=(*view.shape[:i], extent + 1, *view.shape[i + 1 :]))
         if extent:
             yield replace(view, shape=(*view.shape[:i], extent - 1, *view.shape[i + 1 :]))
+
+
+def _other_indices(index: Index) -> Iterator[Index]:
+    if isinstance(index, int):
+        yield index + 1
+        return
+    yield replace(index, base=index.base + 1)
+    for axis, step in enumerate(index.steps):
+        if step:
+            steps = (*index.steps[:axis], step + 1, *index.steps[axis + 1 :])
+            yield replace(index, steps=steps)
 
 
 def other_attributes(program: Program) -> Iterator[Program]:
@@ -149,6 +161,8 @@ def _changed(value: Any, name: str = "") -> Iterator[Any]:
                 continue
             for new in _changed(inner, name):
                 yield (*value[:i], new, *value[i + 1 :])
+    elif isinstance(value, Affine):
+        yield from _other_indices(value)
     elif type(value) is int:
         yield from (value + 1, value - 1)
 

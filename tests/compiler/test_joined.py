@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from netc.ir import codec
 from netc.ir.calls import calls_of
+from netc.ir.classes import DeviceClass
 from netc.ir.joined import JOINED, NOWHERE, Joined, join, overwritten, targets_of
 from netc.ir.launches import check_launch
 from netc.ir.ops.base import ShapeError
@@ -20,8 +21,8 @@ from netc.ir.types import line_mesh
 from netc.work import launch_bytes, launch_flops
 from netc_kernels import cpu
 from netc_kernels.cpu.threads import Pool
-from netc_runtime.bind import bind
-from netc_runtime.kernels import CpuKernels
+from netc_runtime.cpu.bind import bind
+from netc_runtime.cpu.kernels import CpuKernels
 
 Array = NDArray[Any]
 N, C, K, H = 6, 5, 16, 8
@@ -52,6 +53,8 @@ SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "conv_maxpool_places": (IMAGE, (K, C, 3, 3), (K,)),
 }
 """What each reads."""
+ONE = (DeviceClass(((0,),)),)
+"""The class of the one device."""
 MAKES = {"conv": MADE, "bias": MADE, "relu": MADE, "maxpool": POOLED, "maxpool_places": POOLED,
          "fc_dw": WEIGHTS}  # fmt: skip
 EVERY = pytest.mark.parametrize("declared", JOINED.values(), ids=JOINED)
@@ -122,7 +125,7 @@ def example(declared: Joined) -> Example:
         )  # fmt: skip
     joined = join(declared.name, launches, launches[-1])
     assert joined is not None
-    program = Program("p", line_mesh(1), tuple(buffers), (joined,), (), (), ())
+    program = Program("p", line_mesh(1), ONE, tuple(buffers), (joined,), (), (), ())
     return Example(program, joined, launches, memory)
 
 

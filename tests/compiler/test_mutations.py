@@ -21,7 +21,8 @@ from random_networks import Case, cases, free_cases, round_cases
 from netc.ir.plan import Plan
 from netc.ir.program import Bundle, Collective, Program
 from netc.ir.types import On, Partial, Placements, Replicate, Shard
-from netc.ir.verify import VerifyError, verify_plan, verify_program
+from netc.ir.verify import VerifyError, verify_plan
+from netc.ir.verify_program import verify_program
 
 T = TypeVar("T")
 SAMPLE = 12
@@ -54,9 +55,9 @@ def test_every_wait_is_needed(case: Case, seed: int) -> None:
     bundle, _ = compile_case(case)
     for program in (bundle.train, bundle.eval, bundle.init):
         for number, wait in some(mutations.waits(program), seed):
-            devices = mutations.shared_devices(program, number, wait)
+            shared = mutations.shared_classes(program, number, wait)
             with pytest.raises(VerifyError):
-                verify_program(mutations.without_wait(program, number, wait), devices)
+                verify_program(mutations.without_wait(program, number, wait), classes=shared)
 
 
 @cases(20)
@@ -74,7 +75,7 @@ def test_buffers_that_share_bytes(case: Case, seed: int) -> None:
     bundle, _ = compile_case(case)
     program = bundle.train
     filled = [b for b in program.buffers if b.nbytes and b.kind == "temporary"]
-    pairs = ((a.name, b.name) for a in filled for b in filled if a.device == b.device and a != b)
+    pairs = ((a.name, b.name) for a in filled for b in filled if a.class_ == b.class_ and a != b)
     changed = (mutations.moved_onto(program, *pair) for pair in some(pairs, seed))
     refused_or_same(case, bundle, changed, seed)
 
@@ -105,7 +106,7 @@ def test_wrong_collectives(case: Case, seed: int) -> None:
         mutations.with_instruction(bundle.train, number, wrong)
         for number, instruction in enumerate(bundle.train.instructions)
         if isinstance(instruction, Collective)
-        for wrong in mutations.wrong_collectives(instruction)
+        for wrong in mutations.wrong_collectives(instruction, case.mesh.size)
     )
     refused_or_same(case, bundle, some(changed, seed), seed)
 

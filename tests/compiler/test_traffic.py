@@ -21,14 +21,9 @@ def test_predicted_equals_counted(case: Case) -> None:
     bundle, made = compile_case(case)
     devices = session(bundle)
     devices.step(*data(case.network, case.batch, 0), step=0, seed=0, learning_rate=0.1)
-    moved = devices.last.bytes_moved
-    assert moved == NullBackend([bundle.train]).load(bundle.train).run().bytes_moved
-    sent: Counter[int] = Counter()
-    received: Counter[int] = Counter()
-    for (giver, taker), nbytes in moved.items():
-        sent[giver] += nbytes
-        received[taker] += nbytes
-    counted = [(sent[d], received[d]) for d in range(case.mesh.size)]
+    moved = devices.last.traffic
+    assert moved == NullBackend([bundle.train]).load(bundle.train).run().traffic
+    counted = [moved.get(d, (0, 0)) for d in range(case.mesh.size)]
     assert counted == total_traffic(made.plan)
 
 
@@ -43,21 +38,21 @@ def clocked(scheme: str, devices: int = 3) -> tuple[Program, NullExecutable]:
 def begins(run: NullExecutable, stream: str, value: str) -> float:
     """When the exchange of a value starts."""
     return next(
-        run.starts[number]
-        for number, instruction in enumerate(run.program.instructions)
-        if instruction.stream == stream and instruction.node.startswith(value)
+        start
+        for (number, _), start in run.timeline.starts.items()
+        if (each := run.program.instructions[number]).stream == stream
+        and each.node.startswith(value)
     )
 
 
 def computes(run: NullExecutable, wanted: Callable[[Launch], bool]) -> tuple[float, float]:
     """When the first of some launches starts, and the last one ends."""
-    numbers = [
-        number
-        for number, instruction in enumerate(run.program.instructions)
-        if isinstance(instruction, Launch) and wanted(instruction)
+    found = [
+        (start, run.timeline.ends[key])
+        for key, start in run.timeline.starts.items()
+        if isinstance(each := run.program.instructions[key[0]], Launch) and wanted(each)
     ]
-    ends = [end for (number, _), end in run.ends.items() if number in numbers]
-    return min(run.starts[number] for number in numbers), max(ends)
+    return min(start for start, _ in found), max(end for _, end in found)
 
 
 def test_scheme_a_computes_when_everything_has_arrived() -> None:
@@ -68,7 +63,8 @@ def test_scheme_a_computes_when_everything_has_arrived() -> None:
         if isinstance(instruction, Collective) and instruction.node.startswith("flatten1.")
     )
     first, _ = computes(run, lambda x: x.layer == "fc1")
-    assert first >= run.starts[gather] + program.instructions[gather].seconds
+    starts = [start for (number, _), start in run.timeline.starts.items() if number == gather]
+    assert first >= min(starts) + program.instructions[gather].seconds
 
 
 def test_convolutions_go_back_once_after_the_last_round() -> None:

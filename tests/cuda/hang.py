@@ -23,8 +23,8 @@ from pretend import pretended  # noqa: E402
 from pretend.streams import WORLD  # noqa: E402
 
 from netc.errors import NetError, render  # noqa: E402
-from netc.ir.program import Bundle, Launch, Program  # noqa: E402
-from netc_runtime.cuda.backend import CudaBackend  # noqa: E402
+from netc.ir.program import Bundle, Launch  # noqa: E402
+from netc_runtime.cuda.backend import CudaBackend, CudaExecutable  # noqa: E402
 from netc_runtime.launch.local import LocalRanks  # noqa: E402
 from netc_runtime.launch.ranks import Ranks  # noqa: E402
 
@@ -48,11 +48,13 @@ def bundle_of(devices: int) -> Bundle:
     return compiled(network, replace(asked, target=target("fp32", "native")))[0]
 
 
-def stuck(program: Program, device: int) -> int:
-    """The launch that is made to hang."""
+def stuck(executable: CudaExecutable, device: int) -> int:
+    """The place of the launch that is made to hang."""
     return next(
-        number for number, each in enumerate(program.instructions)
-        if isinstance(each, Launch) and (each.layer, each.phase) == STUCK and each.device == device
+        place for place, item in enumerate(executable.items)
+        if isinstance(each := item.instruction, Launch)
+        and (each.layer, each.phase) == STUCK
+        and device in item.waits
     )  # fmt: skip
 
 
@@ -85,8 +87,7 @@ def happen(how: str, ranks: LocalRanks | None, made: Any, pretends: bool) -> Non
     """What keeps this process from its next step."""
     device = ranks.rank if ranks is not None else 0
     if how == "spins":
-        number = stuck(made.train.program, device)
-        made.train.work[number] = never if pretends else spin
+        made.train.work[stuck(made.train, device)] = never if pretends else spin
         return
     time.sleep(BEFORE_SECONDS)
     if how in ("killed", "stopped", "first"):

@@ -35,7 +35,7 @@ def measured(devices: int, graph: bool, kernels: str) -> tuple[Program, Timing]:
 def timed(program: Program) -> set[int]:
     return {
         number for number, instruction in enumerate(program.instructions)
-        if isinstance(instruction, Launch) and instruction.device == 0
+        if isinstance(instruction, Launch) and instruction.class_ == 0
     }  # fmt: skip
 
 

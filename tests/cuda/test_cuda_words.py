@@ -21,7 +21,7 @@ from pretend.streams import WORLD
 from random_networks import Case, cases, free_cases
 
 from netc.errors import DeviceError
-from netc.ir.program import Collective, Launch, Program
+from netc.ir.program import Collective, Instruction, Launch, Program
 from netc_kernels import cuda
 from netc_runtime.cuda.backend import CudaBackend, CudaExecutable
 from netc_runtime.watch.process import stall_seconds
@@ -51,41 +51,40 @@ def train(made: Any, case: Case, step: int) -> None:
     made.step(*data(case.network, rows, step), step=step, seed=0, learning_rate=0.01)
 
 
+def devices_of(program: Program, instruction: Instruction) -> list[int]:
+    return [d for d, class_ in enumerate(program.class_of) if class_ in instruction.classes]
+
+
 class Witness:
     """Notes what of a run has ended on every stream, besides what streams write themselves."""
 
     def __init__(self, executable: CudaExecutable) -> None:
         self.executable = executable
         self.lanes: dict[tuple[int, str], list[int]] = {}
-        for number, each in enumerate(executable.program.instructions):
-            for device in each.devices:
-                self.lanes.setdefault((device, each.stream), []).append(number)
+        for item in executable.items:
+            for device in item.waits:
+                self.lanes.setdefault((device, item.instruction.stream), []).append(item.number)
         self.cleared = executable.words.clear
         self.clear()
         executable.words.clear = self.clear  # type: ignore[method-assign]
-        executable.work = [
-            None if start is None else self.noting(number, start)
-            for number, start in enumerate(executable.work)
-        ]
+        executable.work = [self.noting(place, start) for place, start in enumerate(executable.work)]
 
     def clear(self) -> None:
         self.cleared()
         self.ended = dict.fromkeys(self.lanes, 0)
         self.named = dict.fromkeys(self.lanes, 0)
 
-    def noting(self, number: int, start: Callable[[int], None]) -> Callable[[int], None]:
+    def noting(self, place: int, start: Callable[[int], None]) -> Callable[[int], None]:
         def run(stream: int) -> None:
             start(stream)
-            WORLD.put(stream, lambda: self.end(number) is None)
+            WORLD.put(stream, lambda: self.end(place) is None)
 
         return run
 
-    def end(self, number: int) -> None:
-        each, marked = (
-            self.executable.program.instructions[number],
-            self.executable.words.course.marked,
-        )
-        for lane in [(device, each.stream) for device in each.devices]:
+    def end(self, place: int) -> None:
+        item, marked = self.executable.items[place], self.executable.words.course.marked
+        number = item.number
+        for lane in [(device, item.instruction.stream) for device in item.waits]:
             assert self.lanes[lane][self.ended[lane]] == number
             self.ended[lane] += 1
             if number in marked:
@@ -122,7 +121,8 @@ def check_last(executable: CudaExecutable) -> None:
     last: dict[tuple[int, str], int] = {}
     for number in sorted(executable.words.course.marked):
         each = executable.program.instructions[number]
-        last |= dict.fromkeys(((device, each.stream) for device in each.devices), number + 1)
+        here = devices_of(executable.program, each)
+        last |= dict.fromkeys(((device, each.stream) for device in here), number + 1)
     assert dict(executable.words.read()) == last
 
 
@@ -135,7 +135,7 @@ def words_before(program: Program, device: int, number: int) -> Mapping[tuple[in
     """The words of a device that does an instruction, and has done all before it."""
     words: dict[tuple[int, str], int] = {}
     for index, each in enumerate(program.instructions):
-        if device in each.devices:
+        if program.class_of[device] in each.classes:
             words.setdefault((device, each.stream), 0)
             if index <= number:
                 words[device, each.stream] = index + 1
@@ -151,15 +151,20 @@ def launch_before(program: Program, device: int, number: int) -> int:
     """The last launch of a device before an instruction."""
     return next(
         index for index in reversed(range(number))
-        if isinstance(each := program.instructions[index], Launch) and each.device == device
+        if isinstance(each := program.instructions[index], Launch)
+        and device in devices_of(program, each)
     )  # fmt: skip
 
 
 PROGRAM = program_of(3)
-LAUNCHES = [n for n, each in enumerate(PROGRAM.instructions) if each.devices == (1,)]
+LAUNCHES = [
+    n for n, each in enumerate(PROGRAM.instructions)
+    if isinstance(each, Launch) and 1 in devices_of(PROGRAM, each)
+]  # fmt: skip
 COLLECTIVES = [
-    n for n, each in enumerate(PROGRAM.instructions) if n > LAUNCHES[0] and len(each.devices) > 1
-]
+    n for n, each in enumerate(PROGRAM.instructions)
+    if n > LAUNCHES[0] and isinstance(each, Collective)
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("number", COLLECTIVES)
@@ -167,7 +172,7 @@ def test_the_device_that_does_not_come_is_named(number: int) -> None:
     """Devices 0 and 2 wait in any collective, device 1 has not got so far."""
     collective, courses = PROGRAM.instructions[number], [Course(PROGRAM, 1)]
     assert isinstance(collective, Collective)
-    assert collective.devices == (0, 1, 2)
+    assert devices_of(PROGRAM, collective) == [0, 1, 2]
     waits = f"device 0 waits in the {collective.kind} of layer {collective.layer} "
     before = launch_before(PROGRAM, 1, number)
     ready = {device: at(PROGRAM, device, number) for device in (0, 2)}

@@ -15,7 +15,7 @@ import pytest
 from pretend import pretended
 from pretend.memory import store, widened
 
-from netc.ir.program import Collective, Part, View
+from netc.ir.program import GroupCollective, Part, View
 from netc_kernels import cuda
 from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.exchange import Meeting
@@ -97,20 +97,23 @@ class Memory:
             self.runtime.memset(arena, 255, 2 * self.size)
             self.runtime.memset(words, 0, PAGE_BYTES)
 
-    def open(self, view: View) -> Block:
-        name, rank = view.buffer.split("@")
-        start = self.arenas[int(rank)] + GUARD + (name == "taken") * self.size
+    def open(self, rank: int, view: View) -> Block:
+        name, _ = view.buffer.split("@")
+        start = self.arenas[rank] + GUARD + (name == "taken") * self.size
         nhwc = view.format == "nhwc"
         return Block(start + view.start * self.item, view.shape, self.case.dtype, nhwc)
 
+    def _block(self, view: View) -> Block:
+        return self.open(int(view.buffer.split("@")[1]), view)
+
     def put(self, view: View, value: Any) -> None:
         dims = self._in_memory(value)
-        self._copy(self.open(view).pointer, dims.ctypes.data, dims.nbytes, "HostToDevice")
+        self._copy(self._block(view).pointer, dims.ctypes.data, dims.nbytes, "HostToDevice")
 
     def get(self, view: View) -> Any:
         order = (0, 2, 3, 1) if view.format else range(len(view.shape))
         found = np.empty([view.shape[i] for i in order], NUMPY[self.case.dtype])
-        self._copy(found.ctypes.data, self.open(view).pointer, found.nbytes, "DeviceToHost")
+        self._copy(found.ctypes.data, self._block(view).pointer, found.nbytes, "DeviceToHost")
         return found.transpose(0, 3, 1, 2) if view.format else found
 
     def check_guards(self) -> None:
@@ -134,7 +137,7 @@ class Memory:
         return np.ascontiguousarray(value.transpose(0, 2, 3, 1) if self.case.nhwc else value)
 
 
-def collective(case: Case) -> Collective:
+def collective(case: Case) -> GroupCollective:
     def views(name: str, split: int | None) -> list[View]:
         return [
             View(f"{name}@{rank}", 0, tuple(s.stop - s.start for s in box),
@@ -151,7 +154,9 @@ def collective(case: Case) -> Collective:
         targets = [v if i == case.root else None for i, v in enumerate(targets)]
     part = Part("x", tuple(sources), tuple(targets))
     ranks = tuple(range(case.ranks))
-    return Collective(ranks, "inner", case.kind, case.op, case.root, (part,), "fc", "forward")
+    return GroupCollective(
+        ranks, "inner", case.kind, case.op, case.root, (part,), "fc", "forward", ()
+    )  # fmt: skip
 
 
 def numbers(case: Case, rng: Any, terms: int) -> Any:

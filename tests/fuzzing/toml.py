@@ -12,11 +12,11 @@ import netc_clusters
 from fuzzing._mutate import damaged
 from netc.cost import read_cluster
 from netc.errors import NetError, render
+from netc.ir.clock import simulate
 from netc.ir.types import Mesh
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin, choose_splits
 from netc.passes.pipeline import Options, compile_network
-from netc.simulate import simulate
 from netc.strategies.file import read_strategy
 from netc.syntax import parse_text
 

@@ -18,7 +18,8 @@ from netc.ir.text import (
     parse_plan,
     plan_text,
 )
-from netc.ir.verify import VerifyError, verify_program
+from netc.ir.verify import VerifyError
+from netc.ir.verify_program import verify_program
 from netc.syntax import network_text, parse_file, parse_text
 
 MODELS = Path(netc_models.__file__).parent

@@ -283,7 +283,7 @@ def test_updates_are_joined_only_where_nobody_else_reads_the_gradient(
 ) -> None:
     name = "sgd" if optimizer is SGD else "adam"
     bundle = compiled(network(MIXED), 6, devices=2, optimizer=optimizer)
-    by_device = [[la for la in launches(bundle) if la.device == d] for d in (0, 1)]
+    by_device = [[la for la in launches(bundle) if la.class_ == d] for d in (0, 1)]
     for own in by_device:
         kernels = [name for launch in own for name in names(launch)]
         # Convolutions are split by the batch: their gradients are summed over the devices first.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from netc.ir.ops.base import Op, ShapeError, Site
-from netc.ir.types import TensorType, units_of
+from netc.ir.types import Index, TensorType, units_of
 
 Pad = tuple[int, int, int, int]
 """Zeros added at top, bottom, left and right."""
@@ -135,7 +135,7 @@ class ConvDw(_Conv):
         return self._flops(operands[1], result, result[1])
 
 
-def _filters(first: int, filters: TensorType) -> dict[str, Any]:
+def _filters(first: Index, filters: TensorType) -> dict[str, Any]:
     return {"first_filter": first, "filters": filters.shape[0]}
 
 

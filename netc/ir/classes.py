@@ -1,0 +1,218 @@
+"""Classes of equal devices: what a program says once for all of them.
+
+Devices are equal where they hold blocks of the same shapes, have the same part in every exchange
+with a root, and meet equal devices in the same order along each axis of the mesh. So uneven and
+empty shards, and what is on one device only, make classes. What differs inside a class, where a
+block begins, is affine in the device's coordinates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from netc.ir.plan import Plan
+from netc.ir.types import (
+    Affine,
+    Block,
+    Index,
+    Mesh,
+    On,
+    Placements,
+    Shard,
+    TensorType,
+    shard_bounds,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceClass:
+    """Equal devices: all combinations of some coordinates along each axis."""
+
+    coordinates: tuple[tuple[int, ...], ...]
+    """By mesh axis, ascending."""
+
+    @property
+    def first(self) -> tuple[int, ...]:
+        """The coordinates of the first device."""
+        return tuple(each[0] for each in self.coordinates)
+
+    @property
+    def size(self) -> int:
+        """Number of devices."""
+        return math.prod(map(len, self.coordinates))
+
+    @property
+    def corners(self) -> list[tuple[int, ...]]:
+        """Coordinates between which those of all others lie; what is affine and holds there holds
+        on every device.
+        """
+        ends = ((each[0], each[-1]) if len(each) > 1 else each for each in self.coordinates)
+        return list(product(*ends))
+
+    def devices(self, mesh: Mesh) -> list[int]:
+        """Their numbers, ascending."""
+        return [mesh.device(each) for each in product(*self.coordinates)]
+
+    def index(self, base: int, steps: Sequence[int]) -> Index:
+        """Base + steps * coordinates, in the one form that it has for this class."""
+        varying = []
+        for step, own in zip(steps, self.coordinates, strict=True):
+            base += step * own[0] if len(own) == 1 else 0
+            varying.append(step if len(own) > 1 else 0)
+        return Affine(base, tuple(varying)) if any(varying) else base
+
+
+def class_block(
+    type_: TensorType, placements: Placements, mesh: Mesh, devices: DeviceClass
+) -> Block | None:
+    """What each device of a class holds of a tensor, or None where it holds nothing."""
+    axes = len(mesh.shape)
+    base, shape = [0] * type_.rank, list(type_.shape)
+    steps = [[0] * axes for _ in shape]
+    pairs = zip(mesh.shape, devices.first, placements, strict=True)
+    for axis, (extent, position, place) in enumerate(pairs):
+        if isinstance(place, On) and place.rank != position:
+            return None
+        if isinstance(place, Shard):
+            dim = place.dim
+            start, stop = shard_bounds(shape[dim], type_.unit(dim), extent, position)
+            if stop - start == (full := _full(shape[dim], type_.unit(dim), extent)):
+                steps[dim][axis] += full
+            else:
+                base[dim] += start
+            shape[dim] = stop - start
+    where = (devices.index(b, s) for b, s in zip(base, steps, strict=True))
+    return Block(tuple(where), tuple(shape))
+
+
+def _full(size: int, unit: int, parts: int) -> int:
+    """Elements of a shard that is not cut short."""
+    return shard_bounds(size, unit, parts, 0)[1]
+
+
+def device_classes(plans: Sequence[Plan], apart: bool = False) -> tuple[DeviceClass, ...]:
+    """The classes of the devices of plans for one mesh; `apart` makes one of each device."""
+    mesh = plans[0].mesh
+    if apart:
+        return tuple(_alone(mesh.coordinates(d)) for d in range(mesh.size))
+    pairs = ((n.type, plan.placement[n.name]) for plan in plans for n in plan.graph.nodes)
+    return equal_devices(mesh, set(pairs))
+
+
+def equal_devices(
+    mesh: Mesh, placed: Iterable[tuple[TensorType, Placements]]
+) -> tuple[DeviceClass, ...]:
+    """The classes of devices that have equal blocks of tensors of some types and placements."""
+    return _refined(mesh, (_roles(key, mesh) for key in _keys(placed)))
+
+
+def _alone(coordinates: tuple[int, ...]) -> DeviceClass:
+    return DeviceClass(tuple((c,) for c in coordinates))
+
+
+Key = tuple[int, int, tuple[int, ...]] | tuple[int, int]
+"""Size, unit and axes of a dimension that is divided; or axis and coordinate of what is On."""
+
+
+def _keys(placed: Iterable[tuple[TensorType, Placements]]) -> set[Key]:
+    """All that makes blocks differ."""
+    keys: set[Key] = set()
+    for type_, places in placed:
+        axes: dict[int, tuple[int, ...]] = {}
+        for axis, place in enumerate(places):
+            if isinstance(place, On):
+                keys.add((axis, place.rank))
+            elif isinstance(place, Shard):
+                axes[place.dim] = (*axes.get(place.dim, ()), axis)
+        keys |= {(type_.shape[dim], type_.unit(dim), own) for dim, own in axes.items()}
+    return keys
+
+
+def _roles(key: Key, mesh: Mesh) -> list[Hashable]:
+    """By device what it is with regard to a key: lengths of what each axis leaves, or whether it
+    is the one.
+    """
+    coordinates = map(mesh.coordinates, range(mesh.size))
+    if len(key) == 2:
+        axis, rank = key
+        return [c[axis] == rank for c in coordinates]
+    size, unit, axes = key
+    known: dict[tuple[int, ...], Hashable] = {}
+    roles = []
+    for each in coordinates:
+        own = tuple(each[axis] for axis in axes)
+        if own not in known:
+            known[own] = _lengths(size, unit, own, [mesh.shape[axis] for axis in axes])
+        roles.append(known[own])
+    return roles
+
+
+def _lengths(size: int, unit: int, own: Sequence[int], extents: Sequence[int]) -> tuple[int, ...]:
+    lengths = []
+    for position, extent in zip(own, extents, strict=True):
+        start, stop = shard_bounds(size, unit, extent, position)
+        size = stop - start
+        lengths.append(size)
+    return tuple(lengths)
+
+
+def _refined(mesh: Mesh, roles: Iterable[Sequence[Hashable]]) -> tuple[DeviceClass, ...]:
+    """The largest classes of devices with the same roles that meet the same classes along every
+    axis in the same order; each is all combinations of some coordinates.
+    """
+    colors = _numbered(list(zip(*roles, strict=True)) or [()] * mesh.size)
+    while True:
+        refined = _numbered([*zip(colors, *_met(mesh, colors), strict=True)])
+        refined = _combinations(mesh, refined)
+        if max(refined) == max(colors):
+            break
+        colors = refined
+    return tuple(_class_of(mesh, devices) for devices in _members(colors).values())
+
+
+def _numbered(values: Sequence[Hashable]) -> list[int]:
+    """Equal values as equal numbers, in the order of first appearance."""
+    known: dict[Hashable, int] = {}
+    return [known.setdefault(value, len(known)) for value in values]
+
+
+def _met(mesh: Mesh, colors: Sequence[int]) -> list[list[int]]:
+    """By axis and device, whom it meets there, as a number."""
+    found = []
+    for axis in range(len(mesh.shape)):
+        groups: dict[tuple[int, ...], int] = {}
+        own = [0] * mesh.size
+        for group in mesh.groups(axis):
+            number = groups.setdefault(tuple(colors[d] for d in group), len(groups))
+            for device in group:
+                own[device] = number
+        found.append(own)
+    return found
+
+
+def _members(colors: Sequence[int]) -> dict[int, list[int]]:
+    members: dict[int, list[int]] = {}
+    for device, color in enumerate(colors):
+        members.setdefault(color, []).append(device)
+    return members
+
+
+def _class_of(mesh: Mesh, devices: Sequence[int]) -> DeviceClass:
+    """The class whose coordinates along each axis are those of the devices."""
+    along = zip(*(mesh.coordinates(d) for d in devices), strict=True)
+    return DeviceClass(tuple(tuple(sorted(set(each))) for each in along))
+
+
+def _combinations(mesh: Mesh, colors: Sequence[int]) -> list[int]:
+    """Colors where devices of one that are not all combinations of coordinates are set apart."""
+    apart: list[Hashable] = list(colors)
+    for color, devices in _members(colors).items():
+        if _class_of(mesh, devices).size != len(devices):
+            for device in devices:
+                apart[device] = (color, mesh.coordinates(device)[0])
+                if len({mesh.coordinates(d)[0] for d in devices}) == 1:
+                    apart[device] = (color, mesh.coordinates(device))
+    return _numbered(apart)

@@ -1,0 +1,65 @@
+"""A whole program on a clock: when every instruction starts and ends by its predicted seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from netc.ir.program import Collective, Program
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """When instructions run, in seconds from the start of the step.
+
+    Equal devices do the same at the same times.
+    """
+
+    starts: Mapping[tuple[int, int], float]
+    """By instruction and class."""
+    ends: Mapping[tuple[int, int], float]
+    busy_seconds: tuple[float, ...]
+    """Computation of each device, by class."""
+
+    @property
+    def seconds(self) -> float:
+        """The whole step."""
+        return max(self.ends.values(), default=0.0)
+
+    @property
+    def exposed_seconds(self) -> float:
+        """Time of the step in which the least busy device does not compute."""
+        return self.seconds - min(self.busy_seconds)
+
+
+def simulate(program: Program) -> Timeline:
+    """Run the program's streams and waits; an instruction starts when all its devices can."""
+    clock: dict[tuple[int, str], float] = {}
+    busy = [0.0] * len(program.classes)
+    starts: dict[tuple[int, int], float] = {}
+    ends: dict[tuple[int, int], float] = {}
+    meets = [_meets(program, axis) for axis in range(len(program.mesh.shape))]
+    for number, instruction in enumerate(program.instructions):
+        stream = instruction.stream
+        ready = {
+            c: max(clock.get((c, stream), 0.0), *(ends.get((w, c), 0.0) for w in instruction.waits))
+            if instruction.waits
+            else clock.get((c, stream), 0.0)
+            for c in instruction.classes
+        }
+        for c in instruction.classes:
+            start = ready[c]
+            if isinstance(instruction, Collective):
+                start = max(ready[other] for other in meets[instruction.axis][c])
+            starts[number, c] = start
+            ends[number, c] = clock[c, stream] = start + instruction.seconds
+            if stream == "compute":
+                busy[c] += instruction.seconds
+    return Timeline(starts, ends, tuple(busy))
+
+
+def _meets(program: Program, axis: int) -> list[list[int]]:
+    """By class, the classes of the devices that differ from its devices along an axis only."""
+    mesh = program.mesh
+    firsts = (mesh.device(each.first) for each in program.classes)
+    return [sorted({program.class_of[d] for d in program.group(f, axis)}) for f in firsts]

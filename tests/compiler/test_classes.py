@@ -1,0 +1,85 @@
+"""Equal devices are one: what a program says for a class is what it would say for each device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from harness import compile_case, options, tiny
+from hypothesis import given
+from hypothesis import strategies as st
+from random_networks import GRIDS, Case, cases, free_cases, round_cases
+
+from netc.ir.classes import class_block, equal_devices
+from netc.ir.program import Bundle
+from netc.ir.text import device_text, program_text
+from netc.ir.types import Block, Mesh, On, Replicate, Shard, TensorType, index_at, local_block
+from netc.passes.pipeline import compile_network
+
+
+@cases(40)
+@given(st.one_of(free_cases(), free_cases(GRIDS), round_cases()))
+def test_projections_are_those_of_devices_compiled_alone(case: Case) -> None:
+    """Byte for byte: uneven and empty shards, one and two axes, all schemes."""
+    together, apart = compile_case(case)[0], compile_case(case, apart=True)[0]
+    assert len(apart.train.classes) == case.mesh.size
+    for one, other in zip(_programs(together), _programs(apart), strict=True):
+        for device in range(case.mesh.size):
+            assert device_text(one, device) == device_text(other, device)
+
+
+def _programs(bundle: Bundle) -> Sequence:
+    return bundle.init, bundle.train, bundle.eval
+
+
+@cases(100)
+@given(st.data())
+def test_a_block_of_a_class_is_that_of_each_device(data: st.DataObject) -> None:
+    """Of any tensor placed anyhow, in classes made for it and others."""
+    mesh = data.draw(st.sampled_from([Mesh((n,), ("d",)) for n in (1, 2, 5, 8)] + [
+        Mesh((2, 2), ("a", "b")), Mesh((2, 3), ("a", "b")), Mesh((4, 2), ("a", "b"))]))  # fmt: skip
+    found = [_placed(data, mesh) for _ in range(3)]
+    classes = equal_devices(mesh, found)
+    assert sorted(d for each in classes for d in each.devices(mesh)) == list(range(mesh.size))
+    for type_, places in found:
+        for each in classes:
+            block = class_block(type_, places, mesh, each)
+            for device in each.devices(mesh):
+                here = None if block is None else _at(block, mesh.coordinates(device))
+                assert here == local_block(type_, places, mesh, device)
+
+
+def _at(block: Block, coordinates: tuple[int, ...]) -> Block:
+    return replace(block, where=tuple(index_at(i, coordinates) for i in block.where))
+
+
+def _placed(data: st.DataObject, mesh: Mesh) -> tuple[TensorType, tuple]:
+    sizes = data.draw(st.tuples(st.integers(0, 9), st.integers(1, 9)))
+    place = st.one_of(
+        st.just(Replicate()), st.builds(Shard, st.integers(0, 1)), st.builds(On, st.just(0))
+    )
+    return TensorType("f32", sizes), tuple(data.draw(place) for _ in mesh.shape)
+
+
+@pytest.mark.parametrize(
+    ("devices", "batch", "classes"), [(4, 16, 1), (4, 14, 2), (4, 9, 2), (8, 12, 2)]
+)
+def test_uneven_and_empty_shards_are_classes(devices: int, batch: int, classes: int) -> None:
+    chosen = options(tiny(), devices, batch, strategy="data")
+    program = compile_network(tiny(), chosen)[0].train
+    assert len(program.classes) == classes
+
+
+def test_what_is_on_one_device_makes_classes_of_all() -> None:
+    """In scheme b each worker has a round of its own."""
+    chosen = options(tiny(), 4, 16, strategy="hybrid", scheme="b")
+    assert len(compile_network(tiny(), chosen)[0].train.classes) == 4
+
+
+def test_a_program_of_many_equal_devices_is_no_longer_than_that_of_two() -> None:
+    two, many = (
+        compile_network(tiny(), options(tiny(), n, 4 * n, strategy="data"))[0] for n in (2, 64)
+    )
+    assert len(many.train.classes) == 1
+    assert len(program_text(many.train)) < 1.05 * len(program_text(two.train))
