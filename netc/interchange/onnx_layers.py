@@ -153,8 +153,9 @@ def _reduce_mean(layers: Layers, node: Given) -> None:
 def _activation(kind: str, form: OnnxForm) -> Callable[[Layers, Given], None]:
     def add_one(layers: Layers, node: Given) -> None:
         for name, value in form.attributes:
-            if node.attribute(name, None) != value:
-                raise Unsupported(f"'{name}' is not {shown(value)}")
+            found = node.attribute(name, "left out")
+            if found != value:
+                raise Unsupported(f"'{name}' is {shown(found)}; {shown(value)} is known")
         layers.add_alike(kind, node)
 
     return add_one

@@ -21,6 +21,7 @@ from netc.passes.build_graph import build_graph, same_padding
 from netc.passes.pipeline import Options, compile_network
 from netc.syntax import Layer, Network, network_text, parse_text, verify_network
 from netc.syntax import Options as LayerOptions
+from netc.syntax.layers import LOSS
 from netc_runtime.cpu.backend import CpuBackend
 from netc_runtime.io import onnx_file
 from netc_runtime.session import Session
@@ -117,7 +118,11 @@ def _said(layer: Layer, net: Network) -> LayerOptions:
 
 
 def _shape(net: Network, name: str) -> tuple[int, ...]:
-    return build_graph(net, 1).index[name].type.shape
+    """The shape of a layer's result or an input, whatever the layers behind it would need."""
+    names = [layer.name for layer in net.layers]
+    before = net.layers[: names.index(name) + 1] if name in names else ()
+    ends = Layer("ends", LOSS, LayerOptions(), (name,))
+    return build_graph(replace(net, layers=(*before, ends)), 1).index[name].type.shape
 
 
 def check(net: Network, path: Path, batch: int | None = None) -> None:
