@@ -22,6 +22,8 @@ from netc_kernels.cpu.vector import (
     splat,
     store,
     store_first,
+    two_to,
+    where_above,
     where_positive,
 )
 
@@ -49,7 +51,22 @@ def relu_dx(out: Array, y: Array, dy: Array, pool: Pool) -> None:
     _over(pool, out.size, slope_part, out.reshape(-1), y.reshape(-1), dy.reshape(-1))
 
 
-ACTIVATIONS: Mapping[str, Callable[..., None]] = {"relu": relu, "relu_dx": relu_dx}
+def gelu(out: Array, x: Array, pool: Pool) -> None:
+    """Compute x * s, s = 1 / (1 + exp(-2 u)) = (1 + tanh(u)) / 2, u as in the reference."""
+    _over(pool, out.size, gelu_part, out.reshape(-1), x.reshape(-1))
+
+
+def gelu_dx(out: Array, x: Array, dy: Array, pool: Pool) -> None:
+    """Compute dy * (s + x * s * (1 - s) * 2 u')."""
+    _over(pool, out.size, gelu_slope_part, out.reshape(-1), x.reshape(-1), dy.reshape(-1))
+
+
+ACTIVATIONS: Mapping[str, Callable[..., None]] = {
+    "relu": relu,
+    "relu_dx": relu_dx,
+    "gelu": gelu,
+    "gelu_dx": gelu_dx,
+}
 """Activations and their gradients by the name of the op: those faster here than in NumPy."""
 
 
@@ -89,6 +106,62 @@ def slope_part(out: Any, y: Any, dy: Any, thread: int, start: int, stop: int) ->
     for i in range(len(out)):
         value = dy[i]
         out[i] = value if y[i] > 0 else zero
+
+
+ZERO, ONE = np.float32(0.0), np.float32(1.0)
+TWICE = np.float32(2 * np.sqrt(2 / np.pi))
+CUBE, THREE_CUBES = np.float32(0.044715), np.float32(3 * 0.044715)
+LOWEST, LOG2_E, SHIFT = np.float32(-87.0), np.float32(1.442695041), np.float32(1.5 * 2**23)
+LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
+EXP0, EXP1 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3)
+EXP2, EXP3 = np.float32(8.3334519073e-3), np.float32(4.1665795894e-2)
+EXP4, EXP5 = np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
+
+
+@inline
+def exponential(x: Any) -> Any:
+    """Compute exp(x) of numbers to 0, and exp(-87) of those below -87; a NaN stays.
+
+    x is n ln(2) + r; the factors of the powers of r are those of Moshier's Cephes (expf).
+    """
+    x = maximum(splat(LOWEST), x)
+    shifted = LOG2_E * x + splat(SHIFT)
+    whole = shifted - splat(SHIFT)
+    r = x - LN2_HIGH * whole - LN2_LOW * whole
+    sum_ = ((EXP0 * r + splat(EXP1)) * r + splat(EXP2)) * r + splat(EXP3)
+    sum_ = (sum_ * r + splat(EXP4)) * r + splat(EXP5)
+    return (sum_ * (r * r) + r + splat(ONE)) * two_to(shifted)
+
+
+@inline
+def gelu_shares(x: Any) -> Any:
+    """The share s = 1 / (1 + exp(-2 u)) and 1 - s, each without cancellation."""
+    twice = TWICE * (x + CUBE * (x * x * x))
+    zero, one = splat(ZERO), splat(ONE)
+    small = exponential(zero - maximum(zero - twice, twice))
+    whole = one + small
+    more, less = one / whole, small / whole
+    return where_above(twice, zero, more, less), where_above(twice, zero, less, more)
+
+
+@kernel
+def gelu_part(out: Any, x: Any, thread: int, start: int, stop: int) -> None:
+    """Elements `start` ... `stop` of gelu."""
+    for i in range(start, stop, LANES):
+        value = load_first(x, i, stop - i)
+        share, _ = gelu_shares(value)
+        store_first(out, i, value * share, stop - i)
+
+
+@kernel
+def gelu_slope_part(out: Any, x: Any, dy: Any, thread: int, start: int, stop: int) -> None:
+    """Elements `start` ... `stop` of gelu's gradient."""
+    for i in range(start, stop, LANES):
+        value = load_first(x, i, stop - i)
+        share, rest = gelu_shares(value)
+        inner = TWICE * (splat(ONE) + (THREE_CUBES * value) * value)
+        slope = share + (value * share) * (rest * inner)
+        store_first(out, i, load_first(dy, i, stop - i) * slope, stop - i)
 
 
 @kernel

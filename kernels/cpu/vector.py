@@ -308,6 +308,15 @@ def _maximum(builder: Any, a: Any, b: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
+def _two_to(builder: Any, a: Any) -> Any:
+    # the last bits of the sum are the number; an exponent's stand before 23 of the fraction
+    whole = ir.VectorType(INT32, LANES)
+    place = ir.Constant(whole, [23] * LANES)
+    exponent = builder.shl(builder.bitcast(a, whole), place)
+    one = ir.Constant(whole, [127 << 23] * LANES)
+    return builder.bitcast(builder.add(exponent, one), VECTOR)
+
+
 def _where_positive(builder: Any, a: Any, b: Any) -> Any:
     zero = ir.Constant(VECTOR, [0.0] * LANES)
     return builder.select(builder.fcmp_ordered(">", a, zero), b, zero)
@@ -369,6 +378,8 @@ root = _lanewise(1, _called("sqrt"))
 """Square roots."""
 multiply_add = _lanewise(3, _called("fma"))
 """a * b + c, rounded once."""
+two_to = _lanewise(1, _two_to)
+"""2 to the power of n, a whole number from -126 to 127, given as the sum n + 1.5 * 2^23."""
 power = _lanewise(2, _called("pow"))
 """The first argument to the power of the second; slow."""
 where_equal = _lanewise(3, _where_equal)

@@ -74,6 +74,23 @@ extern "C" __global__ void tanh_dx(T* out, const T* y, const T* dy, long long pa
     map_two(out, y, dy, packs, [](float a, float d) { return d * (1.0f - a * a); });
 }
 
+// tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)), the heart of gelu: Hendrycks and Gimpel 2016, section 2.
+__device__ inline float gelu_tanh(float x) {
+    return tanhf(0.79788456f * (x + 0.044715f * x * x * x));
+}
+
+extern "C" __global__ void gelu_y(T* out, const T* x, long long packs) {
+    map_one(out, x, packs, [](float a) { return 0.5f * a * (1.0f + gelu_tanh(a)); });
+}
+
+// From the operand: a result does not tell the slope, since two operands share it.
+extern "C" __global__ void gelu_dx(T* out, const T* x, const T* dy, long long packs) {
+    map_two(out, x, dy, packs, [](float a, float d) {
+        const float t = gelu_tanh(a), inner = 0.79788456f * (1.0f + 0.134145f * a * a);
+        return d * 0.5f * ((1.0f + t) + a * (1.0f - t * t) * inner);
+    });
+}
+
 extern "C" __global__ void widen(float* out, const bf16* x, long long packs) {
     map_one(out, x, packs, [](float a) { return a; });
 }

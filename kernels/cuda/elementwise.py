@@ -29,8 +29,8 @@ PACKS = 4
 """Packs that a thread takes, as in the source."""
 OPERANDS = 8
 """Operands that the source adds at once."""
-ACTIVATIONS = ("relu", "sigmoid", "tanh")
-"""Each is two kernels of the source, relu_y of x and relu_dx of (y, dy), as the reference's."""
+ACTIVATIONS = ("relu", "sigmoid", "tanh", "gelu")
+"""Each is two kernels of the source, relu_y and relu_dx, which read what the reference's do."""
 
 
 def add(

@@ -32,7 +32,7 @@ def normalized() -> Network:
     net = Maker(3, 19, 19, name="normalized")
     x = net.pool(net.lrn(net.relu(net.conv("image", 16, 5, stride=2))), 3, stride=2)
     x = net.pool(net.unary("tanh", net.conv(x, 32, pad=1, groups=2)), 2, "avgpool", stride=1)
-    x = net.dropout(net.relu(net.fc(x, 64)), 0.5)
+    x = net.dropout(net.unary("gelu", net.fc(x, 64)), 0.5)
     return net.loss(net.fc(x, 24))
 
 

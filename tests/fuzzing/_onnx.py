@@ -10,6 +10,9 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from netc.ir.onnx import OnnxForm
+from netc.ir.ops import ACTIVATIONS
+
 OPSETS = (7, 8, 9, 10, 11, 12, 13, 14, 15, 17, 18, 19, 20, 21)
 
 
@@ -206,7 +209,9 @@ class Maker:
 
     def same(self, value: str) -> str:
         """Layers that keep the shape."""
-        return self.node(self.pick("Relu", "Relu", "Sigmoid", "Tanh", "Identity"), value)
+        known = [each.onnx for each in ACTIVATIONS.values() if each.onnx.since <= self.opset]
+        form = self.pick(*known, OnnxForm("Identity"))
+        return self.node(form.op_type, value, **dict(form.attributes))
 
     def identity(self, value: str) -> str:
         return self.node("Identity", value) if self.rarely(0.3) else value

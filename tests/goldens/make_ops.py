@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ Shape = tuple[int, ...]
 Pair = tuple[int, int]
 Pad = tuple[int, int, int, int]
 """Top, bottom, left, right."""
+FROM_OPERAND = ("gelu",)
+"""Activations whose gradient reads what they do; that of others reads their result."""
 
 
 class Book:
@@ -257,7 +260,10 @@ def biases(book: Book) -> None:
 
 
 def activations(book: Book) -> None:
-    functions = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
+    functions = {
+        "relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh,
+        "gelu": partial(functional.gelu, approximate="tanh"),
+    }  # fmt: skip
     special = torch.tensor([[-800.0, -30.0, -1.0, -0.0, 0.0, 1e-9, 1.0, 30.0, 800.0]]).double()
     images = {"normal": normal(2, 3, 3, 2), "1x1": normal(1, 1, 1, 1), "special": special}
     for op, function in functions.items():
@@ -267,7 +273,7 @@ def activations(book: Book) -> None:
             dy = normal(*x.shape, seed=2)
             y.backward(dy)
             book.call(case, op, y, x)
-            book.call(case, f"{op}_dx", x.grad, y, dy)
+            book.call(case, f"{op}_dx", x.grad, x if op in FROM_OPERAND else y, dy)
 
 
 def response_normalizations(book: Book) -> None:

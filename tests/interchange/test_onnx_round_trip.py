@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
 from hypothesis import given, settings
 from onnx_cases import check, network
@@ -54,6 +55,14 @@ BODIES = [
     "logits := relu",
 ]
 SHAPES = ["3x9x11", "3x10x8"]
+
+
+@pytest.mark.parametrize(("body", "opset"), [("relu | conv 1x1 2", 17), ("gelu | relu", 20)])
+def test_the_opset_is_no_later_than_needed(body: str, opset: int, tmp_path: Path) -> None:
+    check(network(body), tmp_path / "t.onnx")
+    model = onnx.load(tmp_path / "t.onnx")
+    assert [each.version for each in model.opset_import] == [opset]
+    assert model.ir_version == onnx.helper.find_min_ir_version_for(list(model.opset_import))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

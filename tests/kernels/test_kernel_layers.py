@@ -77,6 +77,8 @@ def test_activation_values() -> None:
         assert_close(call("sigmoid", (7,), x), [0, 0, 1 - two, 0.5, two, 1, 1], 1e-15)
         tanh_two = (np.exp(4) - 1) / (np.exp(4) + 1)
         assert_close(call("tanh", (7,), x), [-1, -1, -tanh_two, 0, tanh_two, 1, 1], 1e-15)
+        big = np.array([-1000.0, 0.0, 1000.0])
+        assert_same(call("gelu", (3,), big), np.maximum(big, 0))
     assert_same(call("relu_dx", (2,), np.zeros(2), np.ones(2)), [0, 0])
 
 

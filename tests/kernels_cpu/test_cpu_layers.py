@@ -172,6 +172,23 @@ def test_elementwise(threads: int) -> None:
 
 
 @THREADS
+@pytest.mark.parametrize("op", elementwise.ACTIVATIONS)
+def test_activations(op: str, threads: int) -> None:
+    x = 4 * normal(2, 11, 13, 37)
+    x.flat[:8] = [np.nan, 1e9, -1e9, 0, -0.0, 30, -30, 1e-20]
+    inputs = (x, normal(*x.shape, seed=1)) if op.endswith("_dx") else (x,)
+    wanted, out = np.empty(x.shape), garbage(*x.shape)
+    KERNELS[op](wanted, *(each.astype(np.float64) for each in inputs))
+    with Pool(threads) as threads_:
+        elementwise.ACTIVATIONS[op](out, *inputs, threads_)
+        np.testing.assert_allclose(out, wanted, rtol=2e-6, atol=2e-6)
+        for over in range(len(inputs)):
+            mine = [each.copy() for each in inputs]
+            elementwise.ACTIVATIONS[op](mine[over], *mine, threads_)
+            np.testing.assert_array_equal(mine[over], out)
+
+
+@THREADS
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_sums(threads: int, count: int) -> None:
     xs = [normal(2, 111, 13, 37, seed=seed) for seed in range(count)]

@@ -122,6 +122,20 @@ class TanhDx(_UnaryDx):
 
 
 @dataclass(frozen=True, slots=True)
+class Gelu(_Unary):
+    """x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2; Hendrycks and Gimpel 2016, section 2."""
+
+    kernel: ClassVar[str] = "gelu"
+
+
+@dataclass(frozen=True, slots=True)
+class GeluDx(_UnaryDx):
+    """From (x, dy): the result does not tell the slope, since two operands share it."""
+
+    kernel: ClassVar[str] = "gelu_dx"
+
+
+@dataclass(frozen=True, slots=True)
 class Activation:
     """A nonlinearity: a layer without options or weights."""
 
@@ -140,6 +154,9 @@ ACTIVATIONS: Mapping[str, Activation] = {
         Activation(Relu(), ReluDx(), "result", OnnxForm("Relu")),
         Activation(Sigmoid(), SigmoidDx(), "result", OnnxForm("Sigmoid")),
         Activation(Tanh(), TanhDx(), "result", OnnxForm("Tanh")),
+        Activation(
+            Gelu(), GeluDx(), "operand", OnnxForm("Gelu", (("approximate", "tanh"),), since=20)
+        ),
     )
 }
 """All nonlinearities by the word of the language."""
