@@ -39,8 +39,8 @@ class Implementation:
     """One kernel for an op.
 
     `applies` and `workspace_bytes` take what their op's kernels depend on: a `Conv` for
-    convolutions, (channels, size) for lrn, the channels for sums over them and for `fc_dw_sgd`
-    and `fc_dw_adam`, how many tensors for add, the dim for slice, nothing otherwise; so does
+    convolutions, (channels, size) for lrn, the channels for sums over them and for updates that
+    make the gradient too, how many tensors for add, the dim for slice, nothing otherwise; so does
     `usual`. `workspace_bytes` takes the number of threads too.
     """
 
@@ -167,14 +167,14 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
         "fc": _only(linear.fc),
         "fc_dx": _only(linear.fc_dx),
         "fc_dw": _only(linear.fc_dw),
-        "sgd": _only(update.sgd),
-        "fc_dw_sgd": _only(update.fc_dw_sgd, update.fc_dw_workspace),
-        "adam": _only(update.adam),
-        "fc_dw_adam": _only(update.fc_dw_adam, update.fc_dw_workspace),
+        **{
+            name: _only(run, update.fc_dw_workspace if name.startswith("fc_dw_") else _nothing)
+            for name, run in update.KERNELS.items()
+        },
         "dropout": _only(random.dropout),
     }
 )
-"""Every kernel by the name of its op; `sgd` and `adam` are all the ops of an update in one,
+"""Every kernel by the name of its op; those of `update` are all the ops of one at once,
 `bn_moments` is bn_mean and bn_var, `bn_slopes` bn_dgamma and bias_db, `maxpool_places_dx` is
 maxpool_dx where the places of maxima were noted.
 """

@@ -5,6 +5,7 @@ v = momentum * v - lr * (g + decay * w), w = w + v; and as its `adam_moment1`, `
 `adam_apply` (Kingma and Ba 2015, algorithm 1).
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from netc_kernels.cpu.elementwise import GRAIN
@@ -72,7 +73,7 @@ def fc_dw_adam(
 
 
 def fc_dw_workspace(channels: int, threads: int) -> int:
-    """Bytes of `work` that `fc_dw_sgd` and `fc_dw_adam` need."""
+    """Bytes of `work` that kernels need which make the gradient too."""
     return 4 * channels * threads
 
 
@@ -174,3 +175,14 @@ def adam_vector(w: Any, m: Any, v: Any, to: int, count: int, g: Any, facts: Any)
     store_first(v, to, square, count)
     step = splat(rate) * mean / (splat(spread) * root(square) + splat(eps))
     store_first(w, to, old - (step + splat(shrink) * old), count)
+
+
+KERNELS: Mapping[str, Callable[..., None]] = {
+    "sgd": sgd,
+    "fc_dw_sgd": fc_dw_sgd,
+    "adam": adam,
+    "fc_dw_adam": fc_dw_adam,
+}
+"""All operations of an optimizer in one pass, and with the gradient of a fully connected layer;
+those need a workspace.
+"""

@@ -1,7 +1,7 @@
 """The hand-written kernels by the name of their op.
 
 Each is called as the reference's, `op(out, *inputs, stream=..., **attributes)`, with blocks, and
-only adds work to the stream. Joined ones do what several ops do in a row: `sgd`, `adam`,
+only adds work to the stream. Joined ones do what several ops do in a row: those of an optimizer,
 `bias_db_relu_dx`, `bn_moments`, `bn_slopes`; and bias, add, bn_norm, maxpool_dx and lrn_dx take
 `relu=True`. Those of
 `WORKSPACE_BYTES` take `work`, a block of so many bytes, given the shape of the tensor they sum.
@@ -54,13 +54,7 @@ KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "ce_loss": rows.ce_loss,
         "ce_loss_masked": rows.ce_loss_masked,
         "correct": rows.correct,
-        "sgd_velocity": update.sgd_velocity,
-        "sgd_apply": update.sgd_apply,
-        "sgd": update.sgd,
-        "adam_moment1": update.adam_moment1,
-        "adam_moment2": update.adam_moment2,
-        "adam_apply": update.adam_apply,
-        "adam": update.adam,
+        **update.KERNELS,
         "init_normal": random.init_normal,
         "init_constant": random.init_constant,
         "mark": mark.mark,

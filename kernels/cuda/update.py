@@ -6,6 +6,7 @@ Weights, velocities and moments are f32, gradients f32 or bf16, all in one order
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from math import inf, log
 from typing import Any
 
@@ -121,3 +122,15 @@ def _launch(
     kernel = source.function(FILE, name, **macros(tensors[0], packed))
     grid = (ceil_div(packs, THREADS * taken),)
     source.launch(kernel, grid, (THREADS,), (*pointers, np.int64(packs), *numbers), stream)
+
+
+KERNELS: Mapping[str, Callable[..., None]] = {
+    "sgd_velocity": sgd_velocity,
+    "sgd_apply": sgd_apply,
+    "sgd": sgd,
+    "adam_moment1": adam_moment1,
+    "adam_moment2": adam_moment2,
+    "adam_apply": adam_apply,
+    "adam": adam,
+}
+"""The operations of all optimizers, and those of each one in one pass."""

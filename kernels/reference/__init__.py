@@ -70,11 +70,7 @@ KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "ce_loss": loss.ce_loss,
         "ce_loss_masked": loss.ce_loss_masked,
         "correct": loss.correct,
-        "sgd_velocity": update.sgd_velocity,
-        "sgd_apply": update.sgd_apply,
-        "adam_moment1": update.adam_moment1,
-        "adam_moment2": update.adam_moment2,
-        "adam_apply": update.adam_apply,
+        **update.KERNELS,
         "init_normal": random.init_normal,
         "init_constant": random.init_constant,
     }

@@ -2,6 +2,8 @@
 (Kingma and Ba 2015, algorithm 1).
 """
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
 from netc_kernels.reference.layout import Array
@@ -82,3 +84,13 @@ def _slope(w: Array, g: Array, decay: float, scale: float) -> Array:
     """The mean gradient over a share's examples, with the decay."""
     slope: Array = g / scale + decay * w
     return slope
+
+
+KERNELS: Mapping[str, Callable[..., None]] = {
+    "sgd_velocity": sgd_velocity,
+    "sgd_apply": sgd_apply,
+    "adam_moment1": adam_moment1,
+    "adam_moment2": adam_moment2,
+    "adam_apply": adam_apply,
+}
+"""The operations of all optimizers."""

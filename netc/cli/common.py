@@ -16,6 +16,7 @@ from netc.cli.passes import Progress
 from netc.cost import Cluster, at_precision, read_cluster
 from netc.errors import Diagnostic, PlanError, UsageError, clip, did_you_mean
 from netc.interchange.names import torch_names
+from netc.ir.optimizers import Chosen, choose_optimizer
 from netc.ir.program import Bundle
 from netc.ir.types import Mesh, line_mesh
 from netc.numbers import DEVICES, MOST_DEVICES
@@ -23,7 +24,6 @@ from netc.passes.assign_formats import Target
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin
 from netc.passes.compile_cost import CompileCost
-from netc.passes.differentiate import Adam, Optimizer, Sgd
 from netc.passes.pipeline import NO_RECIPE, Compiled, Options, compile_network
 from netc.report import MemoryUse, layer_facts, memory_use
 from netc.strategies.file import MESH_AXES, StrategyFile, read_strategy, write_strategy
@@ -87,9 +87,9 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
     return Request(network, chosen, options.strategy or DEFAULT_STRATEGY, parameters)
 
 
-def _optimizer(call: Call) -> Optimizer:
-    told = {name: value for name, value in call.kwargs.items() if name != "lr"}
-    return Sgd(**told) if call.name == "sgd" else Adam(**told, decoupled=call.name == "adamw")
+def _optimizer(call: Call) -> Chosen:
+    options = {name: value for name, value in call.kwargs.items() if name != "lr"}
+    return choose_optimizer(call.name, **options)
 
 
 def _target(options: argparse.Namespace, network: Network, chosen: Options) -> Target:

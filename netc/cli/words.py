@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 
+from netc.ir.optimizers import OPTIMIZERS
 from netc.ir.schedules import SCHEDULES
 from netc.strategies.fixed import FIXED
 from netc.syntax.layers import IDENTITY, KINDS
-from netc.syntax.recipe import OPTIMIZERS
 
 
 def words_of(verb: str) -> str:
@@ -17,9 +18,10 @@ def words_of(verb: str) -> str:
     strategies = _listed("strategies", {name: each.about for name, each in FIXED.items()})
     if verb != "run":
         return strategies
-    optimizers = _listed("optimizers, in a train block", dict.fromkeys(OPTIMIZERS, ""))
+    optimizers = {word: each.about for word, each in OPTIMIZERS.items()}
     schedules = {each.form: each.about for each in SCHEDULES.values()}
-    return strategies + optimizers + _listed("schedules, in a train block", schedules)
+    listed = _listed("optimizers, in a train block", optimizers)
+    return strategies + listed + _listed("schedules, in a train block", schedules)
 
 
 def _listed(title: str, words: Mapping[str, str]) -> str:
@@ -27,5 +29,6 @@ def _listed(title: str, words: Mapping[str, str]) -> str:
     if not any(words.values()):
         return f"\n{title}:\n  {', '.join(words)}\n"
     width = max(map(len, words))
-    lines = (f"  {word:{width}}  {about.replace('`', '')}" for word, about in words.items())
+    whole = (f"  {word:{width}}  {about.replace('`', '')}" for word, about in words.items())
+    lines = (fill(line, 100, subsequent_indent=" " * (width + 4)) for line in whole)
     return "\n".join((f"\n{title}:", *lines, ""))

@@ -11,6 +11,7 @@ from typing import Any
 from netc.ir import comm, ops, program, types
 from netc.ir import kernels as choices
 from netc.ir.ops.base import Op
+from netc.ir.optimizers import OPTIMIZERS
 
 
 @cache
@@ -19,6 +20,7 @@ def classes() -> dict[str, type]:
     modules = (comm, choices, ops, program, types)
     found = [value for module in modules for value in vars(module).values()]
     found += (type(op) for a in ops.ACTIVATIONS.values() for op in (a.forward, a.gradient))
+    found += (move.op for each in OPTIMIZERS.values() for move in each.moves)
     return {c.__name__: c for c in found if isinstance(c, type) and is_dataclass(c)}
 
 

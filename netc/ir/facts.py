@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from netc.ir import plain
+from netc.ir.optimizers import OPTIMIZERS
 from netc.ir.plain import TextError
 
 Test = Callable[[Any], bool]
@@ -76,7 +77,7 @@ def _call(value: Any) -> bool:
 
 
 def _optimizer(value: Any) -> bool:
-    return _named(value) and _word("sgd", "adam", "adamw")(value.get("name"))
+    return _named(value) and _word(*OPTIMIZERS)(value.get("name"))
 
 
 def _schedule(value: Any) -> bool:
@@ -141,7 +142,7 @@ class Facts:
     network: str = field(metadata=_NETWORK)
     """The network's name: a word of the language."""
     optimizer: Setting = field(metadata=_OPTIMIZER)
-    """sgd, adam or adamw, and what it is told besides the rate."""
+    """A word of `OPTIMIZERS`, and what it is told besides the rate."""
     parameters: tuple[tuple[str, str], ...] = field(metadata=_fact(_several(_several(_text, 2))))
     """The network's parameters that the command gave, by name, sorted."""
     pins: tuple[str, ...] = field(metadata=_fact(_several(_text)))

@@ -8,12 +8,13 @@ where there is none the parts run one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 from netc.ir import codec
+from netc.ir.optimizers import GRADIENT, OPTIMIZERS, Optimizer
 from netc.ir.program import Launch, View
 from netc.ir.step import Step
 
@@ -108,6 +109,32 @@ def _by_two(steps: Sequence[Step], reads: Sequence[Shape]) -> bool:
     return dict(pool.attributes) == windows and places.attributes.get("relu") is relu
 
 
+def _updates() -> Iterator[Joined]:
+    """All moves of an optimizer: of the gradient, states, the weight and numbers. What begins with
+    fc_dw_ has the operands of a fully connected layer's gradient in place of it.
+    """
+    for word, optimizer in OPTIMIZERS.items():
+        if optimizer.joined == word:
+            yield _update(word, optimizer, (), (GRADIENT,))
+            yield _update(f"fc_dw_{word}", optimizer, (Part("fc_dw", (0, 1)),), ("x", "dy"))
+
+
+def _update(
+    name: str, optimizer: Optimizer, before: tuple[Part, ...], source: tuple[str, ...]
+) -> Joined:
+    """One of them, whose gradient is there, or made by what comes before."""
+    tensors = (*source, *(move.makes for move in optimizer.moves))
+    known, made, parts = (*tensors, *optimizer.numbers), [GRADIENT for _ in before], list(before)
+    for result, move in enumerate(optimizer.moves):
+        operands = (
+            made.index(word) - len(made) if word in made else known.index(word)
+            for word in move.operands
+        )
+        parts.append(Part(move.op.kernel, tuple(operands), result))
+        made.append(f"{move.makes}'")
+    return Joined(name, tuple(parts), numbers=optimizer.numbers)
+
+
 _CONV = (
     Part("conv", (0, 1)),
     Part("bias", (-1, 2), optional=True),
@@ -123,24 +150,7 @@ JOINED: Mapping[str, Joined] = {
         Joined("bn_slopes", (
             Part("bn_dgamma", (0, 1, 2, 3), result=0), Part("bias_db", (3,), result=1),
         )),
-        # The gradient, the optimizer's state, the weight, numbers.
-        Joined("sgd", (
-            Part("sgd_velocity", (1, 2, 0, 3), result=0), Part("sgd_apply", (2, -1), result=1),
-        ), numbers=("lr",)),
-        Joined("adam", (
-            Part("adam_moment1", (1, 3, 0), result=0), Part("adam_moment2", (2, 3, 0), result=1),
-            Part("adam_apply", (3, -2, -1, 4, 5), result=2),
-        ), numbers=("lr", "step")),
-        # The input and the output's gradient in place of the weight's.
-        Joined("fc_dw_sgd", (
-            Part("fc_dw", (0, 1)), Part("sgd_velocity", (2, 3, -1, 4), result=0),
-            Part("sgd_apply", (3, -1), result=1),
-        ), numbers=("lr",)),
-        Joined("fc_dw_adam", (
-            Part("fc_dw", (0, 1)), Part("adam_moment1", (2, 4, -1), result=0),
-            Part("adam_moment2", (3, 4, -2), result=1),
-            Part("adam_apply", (4, -2, -1, 5, 6), result=2),
-        ), numbers=("lr", "step")),
+        *_updates(),
         Joined("conv_maxpool", _CONV, own=False),
         Joined("conv_maxpool_places", (
             *_CONV, Part("maxpool_places", (-2, -1), result=1),

@@ -15,6 +15,7 @@ from netc.ir import codec
 from netc.ir.comm import Comm
 from netc.ir.ops import Fused, Source
 from netc.ir.ops.base import Op, ShapeError, parse_labels
+from netc.ir.optimizers import OPTIMIZERS
 from netc.ir.plain import LARGEST
 from netc.ir.step import Attributes
 from netc.ir.types import TensorType
@@ -95,7 +96,11 @@ _INTEGERS: Mapping[str, tuple[int, ...]] = {
     "ce_loss_masked": (3,),
     "dropout": (1, 2),
     "init_normal": (1,),
-    "adam_apply": (4,),
+    **{
+        move.op.kernel: tuple(i for i, word in enumerate(move.operands) if word == "step")
+        for each in OPTIMIZERS.values()
+        for move in each.moves
+    },
 }
 """Operands that are whole numbers; all others are floating."""
 

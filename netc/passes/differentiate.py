@@ -6,69 +6,17 @@ operands as ordinary nodes of the same layer, so that the layer's split applies 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from netc.ir import ops
 from netc.ir.graph import Graph, GraphBuilder, Node
 from netc.ir.ops.base import Op
+from netc.ir.optimizers import GRADIENT, WEIGHT, Chosen
 from netc.ir.types import TensorType
 
 
-@dataclass(frozen=True, slots=True)
-class Sgd:
-    """Stochastic gradient descent: v := momentum v - lr (g + decay w); w := w + v."""
-
-    momentum: float = 0.0
-    decay: float = 0.0
-
-    def update(self, out: GraphBuilder, weight: Node) -> tuple[str, ...]:
-        """Add the update of a weight; the names of its new state."""
-        assert isinstance(weight.op, ops.Parameter)
-        dims = weight.op.dims
-        velocity = _state(out, weight, "velocity")
-        op = ops.SgdVelocity(dims, self.momentum, self.decay)
-        read = (velocity, weight.name, f"{weight.name}.grad", "lr")
-        moved = out.emit(f"{velocity}.next", op, read, weight, phase="update").name
-        new = f"{weight.name}.next"
-        out.emit(new, ops.SgdApply(dims), (weight.name, moved), weight, phase="update")
-        return moved, new
-
-
-@dataclass(frozen=True, slots=True)
-class Adam:
-    """Steps by the means of gradients and of their squares (Kingma and Ba 2015, algorithm 1).
-
-    The decay is part of the gradient; `decoupled`, it shrinks the weights beside the step instead
-    (Loshchilov and Hutter 2019, algorithm 2).
-    """
-
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    decay: float = 0.0
-    decoupled: bool = False
-
-    def update(self, out: GraphBuilder, weight: Node) -> tuple[str, ...]:
-        """Add the update of a weight; the names of its new state."""
-        assert isinstance(weight.op, ops.Parameter)
-        dims, inside = weight.op.dims, 0.0 if self.decoupled else self.decay
-        means = ops.AdamMoment1(dims, inside, self.beta1), ops.AdamMoment2(dims, inside, self.beta2)
-        moments = []
-        for role, mean in zip(("moment1", "moment2"), means, strict=True):
-            old = _state(out, weight, role)
-            read = (old, weight.name, f"{weight.name}.grad")
-            moments.append(out.emit(f"{old}.next", mean, read, weight, phase="update").name)
-        apply = ops.AdamApply(dims, self.beta1, self.beta2, self.eps, self.decay - inside)
-        new = f"{weight.name}.next"
-        out.emit(new, apply, (weight.name, *moments, "lr", "step"), weight, phase="update")
-        return *moments, new
-
-
-Optimizer = Sgd | Adam
-
-
-def differentiate(graph: Graph, optimizer: Optimizer) -> Graph:
+def differentiate(graph: Graph, optimizer: Chosen) -> Graph:
     """Append the backward pass of "loss" and the updates of every parameter.
 
     Gradients are named after what they belong to ("conv1.weight.grad"), updated state with
@@ -80,8 +28,21 @@ def differentiate(graph: Graph, optimizer: Optimizer) -> Graph:
     if parameters:
         lr = TensorType(parameters[0].type.dtype, ())
         out.add(Node("lr", ops.Scalar(), (), lr, out.nodes["seed"].layer))
-    new = [name for weight in parameters for name in optimizer.update(out, weight)]
+    new = [name for weight in parameters for name in _update(out, weight, optimizer)]
     return out.build(("loss", *graph.outputs[1:], *new))
+
+
+def _update(out: GraphBuilder, weight: Node, optimizer: Chosen) -> Iterator[str]:
+    """Add the update of a weight; the names of its new state, and of the weight."""
+    assert isinstance(weight.op, ops.Parameter)
+    names = {WEIGHT: weight.name, GRADIENT: f"{weight.name}.grad", "lr": "lr", "step": "step"}
+    for move, op in optimizer.operations(weight.op.dims):
+        if move.makes != WEIGHT:
+            names[move.makes] = _state(out, weight, move.makes)
+        new = f"{names[move.makes]}.next"
+        out.emit(new, op, tuple(names[read] for read in move.operands), weight, phase="update")
+        names[f"{move.makes}'"] = new
+        yield new
 
 
 def _state(out: GraphBuilder, weight: Node, role: str) -> str:

@@ -15,6 +15,7 @@ from netc.ir import facts
 from netc.ir.classes import DeviceClass, device_classes
 from netc.ir.facts import Facts, Setting
 from netc.ir.graph import Graph
+from netc.ir.optimizers import Chosen, choose_optimizer
 from netc.ir.plan import Plan, Split
 from netc.ir.program import Bundle, Program
 from netc.ir.text import graph_text, plan_text, program_text
@@ -27,7 +28,7 @@ from netc.passes.assign_streams import assign_streams
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin, choose_splits
 from netc.passes.compile_cost import CompileCost, compile_cost
-from netc.passes.differentiate import Optimizer, Sgd, differentiate
+from netc.passes.differentiate import differentiate
 from netc.passes.fuse import fuse
 from netc.passes.fuse_pooling import fuse_pooling
 from netc.passes.fuse_statistics import fuse_statistics
@@ -62,7 +63,7 @@ class Options:
     """a, b or c; None takes b where it can be honoured, else a, and says so."""
     fc_update: str = "step"
     precision: str = "fp32"
-    optimizer: Optimizer = field(default_factory=Sgd)
+    optimizer: Chosen = field(default_factory=lambda: choose_optimizer("sgd"))
     target: Target = field(default_factory=lambda: Target("cpu"))
     afford: Callable[[CompileCost], None] = lambda cost: None
     """Called before a training plan becomes a program; raises what forbids it."""

@@ -91,7 +91,7 @@ class Recipe:
     batch: int | None = None
     """Examples a step, over all devices."""
     optimizer: Call | None = None
-    """`sgd` with lr, momentum, decay; `adam` or `adamw` with lr, beta1, beta2, eps, decay."""
+    """A word of `netc.syntax.recipe.OPTIMIZERS`."""
     schedule: Call | None = None
     """A word of `netc.syntax.recipe.SCHEDULES`."""
     epochs: int | None = None

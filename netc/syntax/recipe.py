@@ -6,16 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netc.errors import Diagnostic, Span, SyntaxProblem, clip, did_you_mean
-from netc.ir import schedules
+from netc.ir import optimizers, schedules
 from netc.numbers import Argument as Number
 from netc.syntax import ast
 from netc.syntax.domains import (
-    BELOW_ONE,
     COUNT,
     EPOCHS,
     NATURAL,
-    NON_NEGATIVE,
-    POSITIVE,
     TEXT,
     Domain,
     domain_of,
@@ -61,30 +58,8 @@ AUGMENTATIONS = _words(
 """What is done to the examples."""
 
 
-def _adam(name: str, decay: float) -> Signature:
-    return Signature(
-        name,
-        (
-            Option("lr", NON_NEGATIVE, 1e-3),
-            Option("beta1", BELOW_ONE, 0.9),
-            Option("beta2", BELOW_ONE, 0.999),
-            Option("eps", POSITIVE, 1e-8),
-            Option("decay", NON_NEGATIVE, decay),
-        ),
-    )
-
-
 OPTIMIZERS = _words(
-    Signature(
-        "sgd",
-        (
-            Option("lr", NON_NEGATIVE, required=True),
-            Option("momentum", BELOW_ONE, 0.0),
-            Option("decay", NON_NEGATIVE, 0.0),
-        ),
-    ),
-    _adam("adam", decay=0.0),
-    _adam("adamw", decay=0.01),
+    *(Signature(word, _options(each.arguments)) for word, each in optimizers.OPTIMIZERS.items())
 )
 """How the weights are updated."""
 
@@ -164,8 +139,7 @@ def _read_optimizer(setting: ast.Setting, parameters: Mapping[str, ast.Scalar]) 
     word = setting.word.text
     if setting.values:
         message = f"'{word}' takes options only."
-        example = "lr=0.01 momentum=0.9" if word == "sgd" else "lr=0.001 decay=0.01"
-        hint = f"for example '{word} {example}'."
+        hint = f"for example '{word} lr=0.01'."
         raise SyntaxProblem(Diagnostic("E031", message, setting.values[0].span, help=hint))
     arguments = evaluate_arguments(setting.options, parameters)
     options = OPTIMIZERS[word].bind(arguments, setting.span)

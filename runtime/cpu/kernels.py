@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from netc.ir.joined import JOINED
 from netc.ir.kernels import Call, Choice
 from netc_kernels import cpu
 
@@ -175,8 +176,7 @@ _FACTS: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
     "bn_dgamma": _channels,
     "bn_moments": _channels,
     "bn_slopes": _channels,
-    "fc_dw_sgd": _channels,
-    "fc_dw_adam": _channels,
+    **{name: _channels for name in JOINED if name.startswith("fc_dw_")},
     "add": lambda call: (len(call.operands),),
     "slice": lambda call: (dict(call.attributes)["dim"],),
     "lrn": _lrn_facts,

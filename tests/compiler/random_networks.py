@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from hypothesis import settings
@@ -13,11 +13,12 @@ from networks import Maker
 
 from netc.ir.kernels import Call, Choice
 from netc.ir.ops import ACTIVATIONS
+from netc.ir.optimizers import OPTIMIZERS as REGISTERED
+from netc.ir.optimizers import Chosen, Optimizer, choose_optimizer
 from netc.ir.types import Mesh, line_mesh
 from netc.passes.assign_formats import Target
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin
-from netc.passes.differentiate import Adam, Optimizer, Sgd
 from netc.strategies.labels import layer_letters
 from netc.syntax.network import Network
 
@@ -47,10 +48,18 @@ TARGETS = (
     Target("cuda", "nhwc", "nhwc", 256),
 )
 """The cpu backend runs programs for all."""
-SGD = Sgd(0.9, 5e-3)
-ADAM = Adam(0.8, 0.9, 1e-3, 5e-3)
-OPTIMIZERS = (SGD, ADAM, replace(ADAM, decoupled=True))
+PACE = {"momentum": 0.9, "beta1": 0.8, "beta2": 0.9, "eps": 1e-3, "decay": 5e-3}
 """With a small eps Adam would make large steps of the rounding of gradients that are zero."""
+
+
+def paced(optimizer: Optimizer) -> Chosen:
+    """An optimizer with those of the options that it has."""
+    known = {each.name for each in optimizer.arguments}
+    return choose_optimizer(optimizer.word, **{k: value for k, value in PACE.items() if k in known})
+
+
+OPTIMIZERS = tuple(map(paced, REGISTERED.values()))
+SGD = OPTIMIZERS[0]
 COLUMN_OR_NOT = "kkcr"
 """Labels that a random split prefers, besides those of the layer."""
 
@@ -82,7 +91,7 @@ class Case:
     scheme: str | None
     target: Target
     seed: int
-    optimizer: Optimizer
+    optimizer: Chosen
 
     @property
     def pins(self) -> tuple[Pin, ...]:

@@ -14,10 +14,11 @@ from random_networks import GRIDS, Case, cases, free_cases
 import netc_clusters
 from netc.cost import read_cluster
 from netc.errors import NetError, PlanError, SyntaxProblem, UsageError
+from netc.ir.optimizers import choose_optimizer
 from netc.ir.types import line_mesh
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin, choose_splits
-from netc.passes.differentiate import Sgd, differentiate
+from netc.passes.differentiate import differentiate
 from netc.strategies.file import read_strategy, write_strategy
 from netc.syntax.network import Layer, Network
 
@@ -210,7 +211,7 @@ def test_images_flattened_on_the_way_keep_out_of_other_names() -> None:
 def test_any_value_can_be_fetched() -> None:
     """In every scheme it is the value on one device; state that the step overwrites cannot."""
     network, batch = tiny(), 8
-    values = differentiate(build_graph(network, batch), Sgd()).nodes
+    values = differentiate(build_graph(network, batch), choose_optimizer("sgd")).nodes
     overwritten = {n.inputs[n.op.alias] for n in values if n.op.alias is not None}
     wanted = tuple(n.name for n in values if n.name not in overwritten)
     results = []

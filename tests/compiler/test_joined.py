@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from random_networks import OPTIMIZERS
 
 from netc.ir import codec
 from netc.ir.calls import calls_of
@@ -15,6 +16,7 @@ from netc.ir.classes import DeviceClass
 from netc.ir.joined import JOINED, NOWHERE, Joined, join, overwritten, targets_of
 from netc.ir.launches import check_launch
 from netc.ir.ops.base import ShapeError
+from netc.ir.optimizers import OPTIMIZERS as REGISTERED
 from netc.ir.program import Buffer, Launch, Program, View
 from netc.ir.step import Attributes, Step
 from netc.ir.types import line_mesh
@@ -32,11 +34,11 @@ TOLD: dict[str, dict[str, Any]] = {
     "bn_mean": {"count": PIXELS},
     "bn_var": {"count": PIXELS},
     "bn_dgamma": {"eps": 1e-5},
-    "sgd_velocity": {"momentum": 0.9, "decay": 0.01, "scale": 0.5},
-    "adam_moment1": {"decay": 0.01, "scale": 0.5, "beta1": 0.9},
-    "adam_moment2": {"decay": 0.01, "scale": 0.5, "beta2": 0.99},
-    "adam_apply": {"beta1": 0.9, "beta2": 0.99, "eps": 1e-3, "decoupled": 0.1, "scale": 0.5,
-                   "turn": 0, "turns": 1},
+    **{
+        op.kernel: op.in_round(0.5, 0, 1).attributes()
+        for optimizer in OPTIMIZERS
+        for _, op in optimizer.operations("kc")
+    },
     "conv": {"stride": (1, 1), "pad": (1, 1, 1, 1), "groups": 1, "filters": K, "first_filter": 0},
     "maxpool": {"size": (2, 2), "stride": (2, 2), "pad": (0, 0, 0, 0)},
     "maxpool_places": {"relu": True},
@@ -45,10 +47,15 @@ WEIGHTS, DENSE, ONE = (K, C), (N, C), ()
 SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "bn_moments": (IMAGE,),
     "bn_slopes": (IMAGE, (C,), (C,), IMAGE),
-    "sgd": (*[WEIGHTS] * 3, ONE),
-    "adam": (*[WEIGHTS] * 4, ONE, ONE),
-    "fc_dw_sgd": (DENSE, (N, K), *[WEIGHTS] * 2, ONE),
-    "fc_dw_adam": (DENSE, (N, K), *[WEIGHTS] * 3, ONE, ONE),
+    **{
+        f"{before}{each.joined}": (
+            *source,
+            *[WEIGHTS] * len(each.moves),
+            *[ONE] * len(each.numbers),
+        )
+        for each in REGISTERED.values()
+        for before, source in (("", (WEIGHTS,)), ("fc_dw_", (DENSE, (N, K))))
+    },
     "conv_maxpool": (IMAGE, (K, C, 3, 3), (K,)),
     "conv_maxpool_places": (IMAGE, (K, C, 3, 3), (K,)),
 }

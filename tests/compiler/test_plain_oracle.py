@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from harness import compile_case, data, session
 from hypothesis import given
 from hypothesis import strategies as st
 from plain_network import Array, Plain, derivative
+from plain_updates import states_of, updated
 from random_networks import GRIDS, Case, cases, free_cases, round_cases
 
-from netc.passes.differentiate import Adam, Optimizer
+from netc.ir.optimizers import Chosen
 
 RATE = 0.05
 TOLERANCE = 1e-9
@@ -57,28 +57,11 @@ def check_gradients(case: Case, plain: Plain, images: Array, out: Mapping[str, A
 
 
 def check_update(
-    optimizer: Optimizer, step: int, before: Mapping[str, Array], after: Mapping[str, Array],
+    optimizer: Chosen, step: int, before: Mapping[str, Array], after: Mapping[str, Array],
     out: Mapping[str, Array],
 ) -> None:  # fmt: skip
     for name in (k.removesuffix(".grad") for k in out if k.endswith(".grad")):
-        rule = adam if isinstance(optimizer, Adam) else sgd
-        for key, value in rule(optimizer, step, name, before, out[f"{name}.grad"]).items():
-            assert close(after[key], value), key
-
-
-def sgd(o: Any, step: int, name: str, s: Mapping[str, Array], g: Array) -> dict[str, Array]:
-    """v := momentum v - lr (g + decay w); w := w + v."""
-    velocity = o.momentum * s[f"{name}.velocity"] - RATE * (g + o.decay * s[name])
-    return {f"{name}.velocity": velocity, name: s[name] + velocity}
-
-
-def adam(o: Any, step: int, name: str, s: Mapping[str, Array], g: Array) -> dict[str, Array]:
-    """Algorithm 1 of Kingma and Ba, or algorithm 2 of Loshchilov and Hutter."""
-    first, second = f"{name}.moment1", f"{name}.moment2"
-    g = g if o.decoupled else g + o.decay * s[name]
-    m = o.beta1 * s[first] + (1 - o.beta1) * g
-    v = o.beta2 * s[second] + (1 - o.beta2) * g**2
-    w = s[name] * (1 - RATE * o.decay) if o.decoupled else s[name]
-    t = step + 1
-    w = w - RATE * (m / (1 - o.beta1**t)) / (np.sqrt(v / (1 - o.beta2**t)) + o.eps)
-    return {first: m, second: v, name: w}
+        names = states_of(optimizer, name)
+        state = {role: before[each] for role, each in names.items()}
+        for role, value in updated(optimizer, step + 1, RATE, state, out[f"{name}.grad"]).items():
+            assert close(after[names[role]], value), names[role]

@@ -12,11 +12,12 @@ from harness import compiled, data, difference, options, session, single, tiny, 
 from hypothesis import given, reject
 from networks import Maker
 from numpy.typing import NDArray
+from plain_updates import states_of, updated
 from random_networks import GRIDS, OPTIMIZERS, Case, cases, round_cases
 
 from netc.errors import PlanError
+from netc.ir.optimizers import Chosen
 from netc.passes.choose_splits import Pin
-from netc.passes.differentiate import Optimizer, Sgd
 from netc.passes.split_rounds import rounds_of
 from netc.syntax.network import Network
 
@@ -24,9 +25,9 @@ Array = NDArray[Any]
 RATE = 0.05
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 @pytest.mark.parametrize(("devices", "batch"), [(3, 9), (5, 25)])
-def test_all_equal_one_device(devices: int, batch: int, optimizer: Optimizer) -> None:
+def test_all_equal_one_device(devices: int, batch: int, optimizer: Chosen) -> None:
     network = tiny()
     one = single(network, batch, seed=5, optimizer=optimizer)
     for scheme in ("a", "b", "c"):
@@ -96,20 +97,12 @@ class PlainRounds:
 
     def move(self, name: str, part: Array, share: float) -> None:
         """By the share that `part` is of the batch's mean gradient."""
-        s, o, rate, gradient = self.state, self.optimizer, share * RATE, part / share
+        names = states_of(self.optimizer, name)
         self.moves[name] += 1
-        if isinstance(o, Sgd):
-            v = s[f"{name}.velocity"] = o.momentum * s[f"{name}.velocity"] - rate * (
-                gradient + o.decay * s[name]
-            )
-            s[name] = s[name] + v
-            return
-        t, first, second = self.moves[name], f"{name}.moment1", f"{name}.moment2"
-        gradient = gradient + (0 if o.decoupled else o.decay) * s[name]
-        m = s[first] = o.beta1 * s[first] + (1 - o.beta1) * gradient
-        v = s[second] = o.beta2 * s[second] + (1 - o.beta2) * gradient**2
-        step = m / (1 - o.beta1**t) / (np.sqrt(v / (1 - o.beta2**t)) + o.eps)
-        s[name] = s[name] - rate * (step + (o.decay if o.decoupled else 0) * s[name])
+        state = {role: self.state[each] for role, each in names.items()}
+        count, rate = self.moves[name], share * RATE
+        for role, value in updated(self.optimizer, count, rate, state, part / share).items():
+            self.state[names[role]] = value
 
 
 def rows_of(scheme: str, batch: int, devices: int) -> list[Array]:
@@ -119,13 +112,13 @@ def rows_of(scheme: str, batch: int, devices: int) -> list[Array]:
     ]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 @pytest.mark.parametrize(
     ("scheme", "devices", "batch"),
     [("b", 2, 8), ("b", 3, 7), ("b", 4, 3), ("c", 2, 8), ("c", 3, 9)],
 )
 def test_updates_after_every_round(
-    scheme: str, devices: int, batch: int, optimizer: Optimizer
+    scheme: str, devices: int, batch: int, optimizer: Chosen
 ) -> None:
     network = dense()
     chosen = options(

@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 from harness import compiled, options, tiny
-from random_networks import ADAM, SGD
+from random_networks import OPTIMIZERS, SGD
 
 from netc.cost import local_flops
 from netc.ir.kernels import Call, Choice
 from netc.ir.ops import Fused
+from netc.ir.optimizers import Chosen
 from netc.ir.program import Launch, Program
 from netc.ir.types import ITEM_BYTES, Block
 from netc.passes.assign_formats import Target
-from netc.passes.differentiate import Optimizer
 from netc.work import launch_bytes, launch_flops
 
 MOVING = {"slice", "copy", "concat", "concat_rows", "cast"}
 
 
-def programs(devices: int, choose: Any = None, optimizer: Optimizer = SGD) -> tuple[Program, Any]:
+def programs(devices: int, choose: Any = None, optimizer: Chosen = SGD) -> tuple[Program, Any]:
     network = tiny()
     target = Target("cpu") if choose is None else Target("cpu", choose=choose)
     asked = options(
@@ -31,9 +31,9 @@ def programs(devices: int, choose: Any = None, optimizer: Optimizer = SGD) -> tu
     return bundle.train, made.plan.graph
 
 
-@pytest.mark.parametrize("optimizer", [SGD, ADAM])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 @pytest.mark.parametrize("devices", [1, 3])
-def test_flops_are_those_of_the_plan(devices: int, optimizer: Optimizer) -> None:
+def test_flops_are_those_of_the_plan(devices: int, optimizer: Chosen) -> None:
     program, graph = programs(devices, optimizer=optimizer)
     checked = 0
     for launch in program.instructions:
@@ -57,8 +57,8 @@ def joined(calls: tuple[Call, ...]) -> Choice | None:
     return Choice(("vector",), 1000) if updates else None
 
 
-@pytest.mark.parametrize("optimizer", [SGD, ADAM])
-def test_joined_updates_do_what_their_launches_did(optimizer: Optimizer) -> None:
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_joined_updates_do_what_their_launches_did(optimizer: Chosen) -> None:
     (alone, _), (together, _) = programs(1, None, optimizer), programs(1, joined, optimizer)
     sums = [
         sum(launch_flops(i) for i in each.instructions if isinstance(i, Launch))
@@ -68,13 +68,15 @@ def test_joined_updates_do_what_their_launches_did(optimizer: Optimizer) -> None
     assert sums[0] == sums[1]
 
 
-@pytest.mark.parametrize(("optimizer", "kernel", "state"), [(SGD, "sgd", 1), (ADAM, "adam", 2)])
-def test_bytes_leave_the_workspace_out(optimizer: Optimizer, kernel: str, state: int) -> None:
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_bytes_leave_the_workspace_out(optimizer: Chosen) -> None:
     program, _ = programs(1, joined, optimizer)
+    state = len(optimizer.optimizer.moves) - 1
+    kernel = optimizer.optimizer.joined
     update = next(i for i in program.instructions if isinstance(i, Launch) and i.joined == kernel)
     (weight,) = {view.shape for view in update.writes[: state + 1]}
     # Gradient, state and weight are read, the latter two written; the rate is one number more, and
     # so is the step of Adam.
-    assert len(update.writes) == state + 2
-    moved = (1 + 2 * (state + 1)) * prod(weight) + state
+    read = {word for move in optimizer.optimizer.moves for word in move.operands}
+    moved = (1 + 2 * (state + 1)) * prod(weight) + len(read & {"lr", "step"})
     assert launch_bytes(program, update) == moved * ITEM_BYTES["f64"]

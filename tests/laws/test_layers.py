@@ -10,8 +10,9 @@ from netc.interchange.onnx_layers import HANDLERS
 from netc.interchange.to_onnx import WRITERS, to_onnx
 from netc.ir.graph import Graph
 from netc.ir.ops import ACTIVATIONS
+from netc.ir.optimizers import choose_optimizer
 from netc.passes.build_graph import BUILDERS, build_graph
-from netc.passes.differentiate import RULES, Sgd, differentiate
+from netc.passes.differentiate import RULES, differentiate
 from netc.strategies.labels import layer_kind
 from netc.syntax import network_text, parse_text
 from netc.syntax.layers import COMBINING, KINDS, LOSS
@@ -42,7 +43,7 @@ def network(kind: str) -> str:
 
 
 def trained(kind: str) -> Graph:
-    return differentiate(build_graph(parse_text(network(kind)), 2), Sgd())
+    return differentiate(build_graph(parse_text(network(kind)), 2), choose_optimizer("sgd"))
 
 
 @pytest.mark.parametrize("kind", KINDS)

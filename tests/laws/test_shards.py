@@ -22,6 +22,7 @@ from netc.ir.derive import placements_of
 from netc.ir.graph import Graph, GraphBuilder, Node
 from netc.ir.ops import Fused, Op, RoundMerge, RoundSlice, Site, Source
 from netc.ir.ops.base import parse_labels
+from netc.ir.optimizers import OPTIMIZERS, choose_optimizer
 from netc.ir.types import (
     Block,
     Partial,
@@ -33,13 +34,15 @@ from netc.ir.types import (
     local_block,
 )
 from netc.passes.build_graph import build_graph
-from netc.passes.differentiate import Adam, Sgd, differentiate
+from netc.passes.differentiate import differentiate
 from netc.syntax import parse_text
 from netc_kernels.reference import KERNELS
+from netc_kernels.reference.pool import maxpool_places, maxpool_places_dx
 
 Array = NDArray[Any]
 Values = Mapping[str, Array]
-DTYPES = {"f64": np.float64, "f32": np.float32, "i64": np.int64}
+DTYPES = {"f64": np.float64, "f32": np.float32, "i64": np.int64, "u8": np.uint8}
+REFERENCE = {**KERNELS, "maxpool_places": maxpool_places, "maxpool_places_dx": maxpool_places_dx}
 BATCH, CLASSES = 5, 7
 ACTIVATIONS = "\n".join(ops.ACTIVATIONS)
 TEXT = f"""net t
@@ -102,7 +105,7 @@ def compute(node: Node, site: Site, inputs: list[Array]) -> Array:
     if node.op.view:
         return inputs[0].reshape(site.result.shape)
     out = np.zeros(site.result.shape, DTYPES[node.type.dtype])
-    KERNELS[node.op.kernel](out, *inputs, **node.op.attributes(), **node.op.local(site))
+    REFERENCE[node.op.kernel](out, *inputs, **node.op.attributes(), **node.op.local(site))
     return out
 
 
@@ -177,8 +180,8 @@ def evaluated(graph: Graph) -> Values:
 
 def graphs() -> Iterator[Graph]:
     network = parse_text(TEXT)
-    for optimizer in (Sgd(0.9, 0.01), Adam(decay=0.01)):
-        yield differentiate(build_graph(network, BATCH, "fp64"), optimizer)
+    for word in OPTIMIZERS:
+        yield differentiate(build_graph(network, BATCH, "fp64"), choose_optimizer(word, decay=0.01))
     yield build_graph(network, BATCH, "fp64", "eval")
     yield added()
 
@@ -199,6 +202,12 @@ def added() -> Graph:
         ("recut", ops.Recut((2, 1, 1, 1)), (x.name,)),
     ):
         builder.emit(name, op, inputs, w)
+    by_two = {"size": (2, 2), "stride": (2, 2), "pad": (0, 0, 0, 0)}
+    image = builder.add(Node("image", ops.Input(), (), TensorType("f64", (5, 4, 6, 2)), "layer"))
+    pooled = builder.emit("pooled", ops.MaxPool(**by_two, ceil=False), (image.name,), image)
+    pair = (image.name, pooled.name)
+    places = builder.emit("places", ops.MaxPoolPlaces(relu=False), pair, image)
+    builder.emit("spread", ops.MaxPoolPlacesDx(**by_two), (places.name, pooled.name), image)
     return builder.build(())
 
 

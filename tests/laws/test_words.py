@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from netc.cli.main import VERBS, WORDY, parser
+from netc.ir.optimizers import OPTIMIZERS
 from netc.ir.schedules import SCHEDULES
 from netc.numbers import DISTANCE
 from netc.strategies.fixed import FIXED
-from netc.syntax import parse_text
+from netc.syntax import network_text, parse_text
 from netc.syntax.layers import KINDS
-from netc.syntax.recipe import OPTIMIZERS
 from netc_runtime.train.schedule import learning_rate
 
 ROOT = Path(__file__).parents[2]
@@ -66,5 +66,17 @@ def test_a_schedule_is_the_same_everywhere(word: str) -> None:
 
 @pytest.mark.parametrize("word", OPTIMIZERS)
 def test_an_optimizer_is_listed(word: str) -> None:
-    assert f"| `{word}` |" in TRAINING
-    assert word in help_of("run").partition("optimizers")[2]
+    about = OPTIMIZERS[word].about
+    assert f"| `{word}` | {about} |" in TRAINING
+    listed = " ".join(help_of("run").split())
+    assert f"{word} {about.replace('`', '')}" in listed
+
+
+@pytest.mark.parametrize("word", OPTIMIZERS)
+def test_an_optimizer_is_written_as_it_is_read(word: str) -> None:
+    given = " ".join(f"{each.name}=0.5" for each in OPTIMIZERS[word].arguments)
+    text = f"net t\ninput i 1x2x2\nfc 2 | softmax_loss\ntrain {{ {word} {given} }}"
+    net = parse_text(text)
+    assert net.recipe.optimizer is not None
+    assert dict(net.recipe.optimizer.kwargs) == dict.fromkeys(net.recipe.optimizer.kwargs, 0.5)
+    assert parse_text(network_text(net)) == net

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from random_networks import SGD
 
 import netc_clusters
 import netc_models
@@ -15,7 +16,6 @@ from netc.cost import read_cluster
 from netc.ir.ops import Parameter
 from netc.ir.types import line_mesh
 from netc.passes.build_graph import build_graph
-from netc.passes.differentiate import Sgd
 from netc.passes.pipeline import Options, compile_network
 from netc.syntax import parse_file
 from netc_runtime.cpu.backend import CpuBackend
@@ -51,7 +51,7 @@ def network(name):
 def session(name, strategy, scheme, devices):
     cluster = read_cluster(Path(netc_clusters.__file__).parent / "local.toml")
     options = Options(line_mesh(devices), BATCH, cluster, strategy, scheme=scheme,
-                      precision="fp64", optimizer=Sgd(0.9, 5e-4))  # fmt: skip
+                      precision="fp64", optimizer=SGD)  # fmt: skip
     graph = build_graph(network(name), BATCH)
     fetch = tuple(f"{n.name}.grad" for n in graph.nodes if isinstance(n.op, Parameter))
     bundle, _ = compile_network(network(name), replace(options, fetch=fetch))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from random_networks import OPTIMIZERS, SGD
 
 import netc_clusters
 import netc_models
@@ -21,11 +22,11 @@ from netc.cli.kernels import kernels_text
 from netc.cost import Cluster, read_cluster
 from netc.ir.joined import results_of
 from netc.ir.kernels import Call
+from netc.ir.optimizers import Chosen
 from netc.ir.program import Bundle, Launch, Program
 from netc.ir.step import Step
 from netc.ir.types import line_mesh
 from netc.passes.assign_formats import Target
-from netc.passes.differentiate import Adam, Optimizer, Sgd
 from netc.passes.pipeline import Options, compile_network
 from netc.syntax import Network, parse_text
 from netc.work import launch_flops
@@ -79,13 +80,12 @@ class Fastest(dict[Call, dict[str, float]]):
         return {self.variant: 1.0}
 
 
-SGD, ADAM = Sgd(0.9, 1e-3), Adam(eps=1e-3, decay=1e-3)
-OPTIMIZERS = pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
+EVERY_OPTIMIZER = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 
 
 def compiled(
     net: Network, batch: int, devices: int = 1, fast: bool = True, threads: int = THREADS,
-    optimizer: Optimizer = SGD, measured: Mapping[Call, Mapping[str, float]] = {},
+    optimizer: Chosen = SGD, measured: Mapping[Call, Mapping[str, float]] = {},
 ) -> Bundle:  # fmt: skip
     kernels = CpuKernels(threads, measured)
     target = Target("cpu", "nhwc", choose=kernels.choose) if fast else Target("cpu")
@@ -140,22 +140,22 @@ def test_reference_programs_name_none() -> None:
     [
         (MIXED, 6, SGD, ""),
         (MIXED, 1, SGD, ""),
-        (MIXED, 6, ADAM, ""),
+        *((MIXED, 6, each, "") for each in OPTIMIZERS[1:]),
         (MIXED, 6, SGD, "blas"),
         (MIXED, 6, SGD, "direct"),
         (POOLED, 6, SGD, ""),
     ],
-    ids=["sgd", "one image", "adam", "blas", "direct", "pooled"],
+    ids=["sgd", "one image", *map(str, OPTIMIZERS[1:]), "blas", "direct", "pooled"],
 )
 def test_every_launch_of_a_step_equals_the_reference(
-    text: str, batch: int, optimizer: Optimizer, variant: str
+    text: str, batch: int, optimizer: Chosen, variant: str
 ) -> None:
     """On the values that it meets, so that nothing that came before adds to its error."""
     bundle = compiled(network(text), batch, optimizer=optimizer, measured=Fastest(variant))
     assert variant in str([names(launch) for launch in launches(bundle)])
     opened, (x, y) = session(bundle), images(bundle)
     # Adam moves every weight by about the rate.
-    rate = 0.1 if isinstance(optimizer, Sgd) else 1e-3
+    rate = 0.1 if optimizer is SGD else 1e-3
     opened.step(x, y, step=0, seed=3, learning_rate=rate)
     assert opened.train.program is bundle.train
     checked = differ_little(opened.train)
@@ -277,11 +277,11 @@ def test_changing_kernels_of_a_compiled_program_is_an_error(
     assert "'--kernels' cannot change a compiled program" in capsys.readouterr().err
 
 
-@OPTIMIZERS
+@EVERY_OPTIMIZER
 def test_updates_are_joined_only_where_nobody_else_reads_the_gradient(
-    optimizer: Optimizer,
+    optimizer: Chosen,
 ) -> None:
-    name = "sgd" if optimizer is SGD else "adam"
+    name = {"adamw": "adam"}.get(optimizer.optimizer.word, optimizer.optimizer.word)
     bundle = compiled(network(MIXED), 6, devices=2, optimizer=optimizer)
     by_device = [[la for la in launches(bundle) if la.class_ == d] for d in (0, 1)]
     for own in by_device:

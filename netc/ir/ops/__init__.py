@@ -38,14 +38,9 @@ from netc.ir.ops.structure import (
 )
 from netc.ir.ops.update import (
     Accumulate,
-    AdamApply,
-    AdamMoment1,
-    AdamMoment2,
     Cast,
     InitConstant,
     InitNormal,
-    SgdApply,
-    SgdVelocity,
     Update,
 )
 
@@ -53,9 +48,6 @@ __all__ = [
     "ACTIVATIONS",
     "Accumulate",
     "Activation",
-    "AdamApply",
-    "AdamMoment1",
-    "AdamMoment2",
     "Add",
     "AvgPool",
     "AvgPoolDx",
@@ -102,8 +94,6 @@ __all__ = [
     "RowPick",
     "RowSumExp",
     "Scalar",
-    "SgdApply",
-    "SgdVelocity",
     "ShapeError",
     "Site",
     "SliceDim",

@@ -6,10 +6,13 @@ import ctypes
 import re
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
+from netc.ir import codec
+from netc.ir.joined import JOINED, Joined
 from netc_kernels.cuda.block import Block
 from netc_kernels.reference import KERNELS as REFERENCE
 from pretend.memory import Array, array_of, read, store, widened
@@ -49,34 +52,28 @@ def _computed(name: str, out: Block, inputs: tuple[Block, ...], told: dict[str, 
     return result if positive is None else np.where(read(positive) > 0, result, 0)
 
 
-def sgd(
-    v_out: Block, w_out: Block, g: Block, v: Block, w: Block, lr: Block, *, stream: int, **pace: Any
-) -> None:
-    def work() -> bool:
-        moved = np.empty(v.shape, np.float32)
-        REFERENCE["sgd_velocity"](moved, read(v), read(w), read(g), read(lr), **pace)
-        store(array_of(w_out), read(w) + moved)
-        store(array_of(v_out), moved)
-        return True
+def update(declared: Joined) -> Callable[..., None]:
+    """All operations of an optimizer, one after the other."""
 
-    WORLD.put(stream, work)
+    def start(*blocks: Block, stream: int, **told: Any) -> None:
+        results, operands = blocks[: declared.results], blocks[declared.results :]
 
+        def work() -> bool:
+            values, made = [read(block) for block in operands], list[Any]()
+            for part in declared.parts:
+                op = codec.kernels()[part.operation]
+                own = {f.name: told[f.name] for f in fields(op) if f.name not in op.hidden}
+                out = np.empty(results[part.result].shape, np.float32)
+                inputs = (values[a] if a >= 0 else made[a] for a in part.operands)
+                REFERENCE[part.operation](out, *inputs, **own)
+                made.append(out)
+            for block, value in zip(results, made, strict=True):
+                store(array_of(block), value)
+            return True
 
-def adam(
-    m_out: Block, v_out: Block, w_out: Block, g: Block, m: Block, v: Block, w: Block,
-    *scalars: Block, stream: int, decay: float, **told: Any,
-) -> None:  # fmt: skip
-    def work() -> bool:
-        mean, square, moved = (np.empty(w.shape, np.float32) for _ in range(3))
-        slope = {"decay": decay, "scale": told["scale"]}
-        REFERENCE["adam_moment1"](mean, read(m), read(w), read(g), beta1=told["beta1"], **slope)
-        REFERENCE["adam_moment2"](square, read(v), read(w), read(g), beta2=told["beta2"], **slope)
-        REFERENCE["adam_apply"](moved, read(w), mean, square, *map(read, scalars), **told)
-        for block, value in ((m_out, mean), (v_out, square), (w_out, moved)):
-            store(array_of(block), value)
-        return True
+        WORLD.put(stream, work)
 
-    WORLD.put(stream, work)
+    return start
 
 
 def bn_moments(mean: Block, var: Block, x: Block, *, work: Any, stream: int) -> None:
@@ -116,8 +113,8 @@ def stamp(out: Block, *, stream: int) -> None:
 
 
 OWN = {
-    "sgd": sgd, "adam": adam, "bn_moments": bn_moments, "bn_slopes": bn_slopes, "mark": mark,
-    "stamp": stamp,
+    **{name: update(each) for name, each in JOINED.items() if each.overwritten},
+    "bn_moments": bn_moments, "bn_slopes": bn_slopes, "mark": mark, "stamp": stamp,
 }  # fmt: skip
 
 

@@ -1,0 +1,142 @@
+"""Optimizers: how the weights move by their gradients.
+
+Each is declared once, in `OPTIMIZERS`: the language, the nodes of its updates, `--help` and tests
+follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+
+from netc.ir.ops.update import AdamApply, AdamMoment1, AdamMoment2, SgdApply, SgdVelocity, Update
+from netc.numbers import BELOW_ONE, NON_NEGATIVE, POSITIVE, Argument
+
+WEIGHT, GRADIENT, NUMBERS = "w", "g", ("lr", "step")
+Numbers = Mapping[str, float]
+"""Options by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One operation of an update."""
+
+    op: type[Update]
+    """Its fields are options by the same name, but for those that rounds set."""
+    reads: str
+    """Words: "w", "g" (the gradient), "lr", "step", a state by its role, as it was, or with a prime
+    as it is now: "velocity'". The first one is overwritten."""
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """What it reads, one by one."""
+        return tuple(self.reads.split())
+
+    @property
+    def makes(self) -> str:
+        """The weight, or the role of the state, that it makes anew."""
+        return self.operands[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """One way to move weights."""
+
+    word: str
+    about: str
+    """What is done to a weight w by its gradient g, for lists."""
+    arguments: tuple[Argument, ...]
+    """Its options; the rate, which may change from step to step, is the first."""
+    moves: tuple[Move, ...]
+    """In order; the last one moves the weight, the others the states beside it."""
+    attributes: Callable[[Numbers], Numbers] = lambda options: options
+    """From its options to what operations call them."""
+
+    @property
+    def joined(self) -> str:
+        """What all moves in one launch are called: the first optimizer's word that has them."""
+        return next(word for word, each in OPTIMIZERS.items() if each.moves == self.moves)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """What its operations read that is one number for all weights."""
+        read = (word for move in self.moves for word in move.operands)
+        return tuple(dict.fromkeys(word for word in read if word in NUMBERS))
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """An optimizer with its options, but for the rate."""
+
+    optimizer: Optimizer
+    options: tuple[tuple[str, float], ...]
+
+    def __str__(self) -> str:
+        options = (f"{name}={value:g}" for name, value in self.options)
+        return " ".join((self.optimizer.word, *options))
+
+    def operations(self, dims: str) -> Iterator[tuple[Move, Update]]:
+        """The operations of an update of a weight with these labels, in order."""
+        known = self.optimizer.attributes(dict(self.options))
+        for move in self.optimizer.moves:
+            told = {f.name: known[f.name] for f in fields(move.op) if f.name in known}
+            yield move, move.op(dims, **told)
+
+
+def choose_optimizer(word: str, **options: float) -> Chosen:
+    """An optimizer with these options, the others at their defaults."""
+    optimizer = OPTIMIZERS[word]
+    known = {each.name: each.default for each in optimizer.arguments[1:]}
+    assert options.keys() <= known.keys(), f"{word} has no such option"
+    told = {name: options.get(name, default) for name, default in known.items()}
+    return Chosen(optimizer, tuple((n, value) for n, value in told.items() if value is not None))
+
+
+_MOMENTS = (
+    Move(AdamMoment1, "moment1 w g"),
+    Move(AdamMoment2, "moment2 w g"),
+    Move(AdamApply, "w moment1' moment2' lr step"),
+)
+
+
+def _adam(decay: float) -> tuple[Argument, ...]:
+    return (
+        Argument("lr", NON_NEGATIVE, 1e-3),
+        Argument("beta1", BELOW_ONE, 0.9),
+        Argument("beta2", BELOW_ONE, 0.999),
+        Argument("eps", POSITIVE, 1e-8),
+        Argument("decay", NON_NEGATIVE, decay),
+    )
+
+
+OPTIMIZERS: Mapping[str, Optimizer] = {
+    each.word: each
+    for each in (
+        Optimizer(
+            "sgd",
+            "v := momentum v - lr (g + decay w); w := w + v",
+            (
+                Argument("lr", NON_NEGATIVE),
+                Argument("momentum", BELOW_ONE, 0.0),
+                Argument("decay", NON_NEGATIVE, 0.0),
+            ),
+            (Move(SgdVelocity, "velocity w g lr"), Move(SgdApply, "w velocity'")),
+        ),
+        Optimizer(
+            "adam",
+            "s := g + decay w; m := beta1 m + (1 - beta1) s; v := beta2 v + (1 - beta2) s^2; "
+            "w := w - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)",
+            _adam(decay=0.0),
+            _MOMENTS,
+            lambda options: {**options, "decoupled": 0.0},
+        ),
+        Optimizer(
+            "adamw",
+            "as `adam` with s := g, and w := w - lr decay w beside it",
+            _adam(decay=0.01),
+            _MOMENTS,
+            lambda options: {**options, "decay": 0.0, "decoupled": options["decay"]},
+        ),
+    )
+}
+"""All optimizers by the word of the language."""

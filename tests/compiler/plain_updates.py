@@ -1,0 +1,55 @@
+"""Optimizers as their papers write them, for the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.ir.optimizers import Chosen
+
+Array = NDArray[Any]
+State = Mapping[str, Array]
+"""The weight "w", and what is kept beside it by its role."""
+
+
+def updated(optimizer: Chosen, count: int, rate: float, state: State, g: Array) -> State:
+    """The state after the update number `count`, from 1, by a gradient g."""
+    told = SimpleNamespace(**dict(optimizer.options))
+    return RULES[optimizer.optimizer.word](told, count, rate, state, g)
+
+
+def sgd(o: Any, t: int, rate: float, s: State, g: Array) -> State:
+    """v := momentum v - lr (g + decay w); w := w + v."""
+    velocity = o.momentum * s["velocity"] - rate * (g + o.decay * s["w"])
+    return {"velocity": velocity, "w": s["w"] + velocity}
+
+
+def adam(o: Any, t: int, rate: float, s: State, g: Array) -> State:
+    """Algorithm 1 of Kingma and Ba."""
+    return by_means(o, t, rate, s, g + o.decay * s["w"], s["w"])
+
+
+def adamw(o: Any, t: int, rate: float, s: State, g: Array) -> State:
+    """Algorithm 2 of Loshchilov and Hutter."""
+    return by_means(o, t, rate, s, g, s["w"] * (1 - rate * o.decay))
+
+
+def by_means(o: Any, t: int, rate: float, s: State, g: Array, w: Array) -> State:
+    m = o.beta1 * s["moment1"] + (1 - o.beta1) * g
+    v = o.beta2 * s["moment2"] + (1 - o.beta2) * g**2
+    w = w - rate * (m / (1 - o.beta1**t)) / (np.sqrt(v / (1 - o.beta2**t)) + o.eps)
+    return {"moment1": m, "moment2": v, "w": w}
+
+
+RULES: Mapping[str, Callable[..., State]] = {"sgd": sgd, "adam": adam, "adamw": adamw}
+"""By the optimizer's word."""
+
+
+def states_of(optimizer: Chosen, weight: str) -> dict[str, str]:
+    """Where a weight and what is kept beside it are in a checkpoint, by their roles."""
+    roles = [move.makes for move in optimizer.optimizer.moves]
+    return {role: weight if role == "w" else f"{weight}.{role}" for role in roles}
