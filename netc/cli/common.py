@@ -12,7 +12,7 @@ from pathlib import Path
 import netc_clusters
 from netc.cli.files import defines, find, load_network, spare
 from netc.cli.output import count, note
-from netc.cli.passes import Progress
+from netc.cli.passes import CompileProgress
 from netc.cost import Cluster, at_precision, read_cluster
 from netc.errors import Diagnostic, PlanError, UsageError, clip, did_you_mean
 from netc.interchange.names import torch_names
@@ -169,14 +169,14 @@ def load_cluster(options: argparse.Namespace) -> Cluster:
 def build(
     asked: Request,
     options: argparse.Namespace,
-    observer: Progress | None = None,
+    observer: CompileProgress | None = None,
     training: bool = True,
 ) -> tuple[Bundle, Compiled]:
     """Compile, refuse what does not fit the machine, and write the strategy if asked to.
 
     Without `training`, evaluation has to fit only.
     """
-    watched = observer or Progress()
+    watched = observer or CompileProgress()
     try:
         bundle, compiled = compile_network(asked.network, asked.options, watched)
     finally:

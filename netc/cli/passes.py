@@ -8,13 +8,13 @@ import time
 from collections.abc import Collection
 
 from netc.cli.output import seconds_text, table
-from netc.passes.pipeline import Observer, Step
+from netc.passes.pipeline import Observer, PassReport
 
 TOLD_SECONDS = 2.0
 """A compilation that takes longer shows what it is at."""
 
 
-class Progress(Observer):
+class CompileProgress(Observer):
     """Says on a terminal what a long compilation is at, and is silent once it has ended."""
 
     def __init__(self, seconds: float = TOLD_SECONDS) -> None:
@@ -48,15 +48,15 @@ class Progress(Observer):
                 print(f"\r\033[K{self.at}", end="", file=sys.stderr, flush=True)
 
 
-class Printer(Progress):
+class Printer(CompileProgress):
     """Also prints values after passes, and what each took."""
 
     def __init__(self, passes: Collection[str], program: str) -> None:
         super().__init__()
         self.passes, self.program = passes, program
-        self.steps: list[Step] = []
+        self.steps: list[PassReport] = []
 
-    def ended(self, step: Step) -> None:
+    def ended(self, step: PassReport) -> None:
         """A pass has ended, and its result is verified."""
         self.steps.append(step)
         if step.name in self.passes and step.program == self.program:

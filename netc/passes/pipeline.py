@@ -88,7 +88,7 @@ class Compiled:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class SplitGraph:
     """A graph, the split of every layer, and how their exchanges go."""
 
     graph: Graph
@@ -148,7 +148,7 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PassReport:
     """What a pass did to a program."""
 
     name: str
@@ -168,7 +168,7 @@ class Observer:
     def begins(self, name: str, program: str) -> None:
         """A pass begins, for a program."""
 
-    def ended(self, step: Step) -> None:
+    def ended(self, step: PassReport) -> None:
         """A pass has ended, and its result is verified."""
 
 
@@ -187,7 +187,7 @@ def run_passes(compilation: Compilation, passes: Iterable[Pass], observer: Obser
             ended = time.perf_counter()
             compilation.values[program] = compilation.forms[program, each.target] = value
             text = partial(each.text, value)
-            observer.ended(Step(each.name, program, text, made - start, ended - made))
+            observer.ended(PassReport(each.name, program, text, made - start, ended - made))
 
 
 def _built(c: Compilation, program: str) -> Graph:
@@ -200,27 +200,27 @@ def _differentiated(c: Compilation, program: str) -> Graph:
     return replace(graph, outputs=graph.outputs + _fetched(graph, c.options.fetch))
 
 
-def _chosen(c: Compilation, program: str) -> Chosen:
+def _chosen(c: Compilation, program: str) -> SplitGraph:
     """The training program's choice is the others' too."""
     graph, options = c.values[program], c.options
     if program != TRAIN:
         trained: Mapping[str, Split] = c.last(TRAIN, "Splits").splits
         splits = {layer: trained[layer] for layer in graph.layers if layer in trained}
-        return Chosen(graph, splits, "a", "step")
+        return SplitGraph(graph, splits, "a", "step")
     splits = choose_splits(graph, options.mesh, options.strategy, options.pins)
     scheme, notes = _scheme(graph, splits, options)
-    return Chosen(graph, splits, scheme, options.fc_update, notes)
+    return SplitGraph(graph, splits, scheme, options.fc_update, notes)
 
 
-def _in_rounds(c: Compilation, program: str) -> Chosen:
-    chosen: Chosen = c.values[program]
+def _in_rounds(c: Compilation, program: str) -> SplitGraph:
+    chosen: SplitGraph = c.values[program]
     scheme, mesh = chosen.scheme or "a", c.options.mesh
     graph = split_rounds(chosen.graph, chosen.splits, mesh, scheme, chosen.fc_update)
     return replace(chosen, graph=graph)
 
 
 def _communicating(c: Compilation, program: str) -> Plan:
-    chosen: Chosen = c.values[program]
+    chosen: SplitGraph = c.values[program]
     return insert_comm(chosen.graph, chosen.splits, c.options.mesh)
 
 
@@ -249,7 +249,7 @@ def _graph(c: Compilation, graph: Graph) -> None:
     verify_graph(graph)
 
 
-def _splits(c: Compilation, chosen: Chosen) -> None:
+def _splits(c: Compilation, chosen: SplitGraph) -> None:
     verify_graph(chosen.graph)
 
 
@@ -265,7 +265,7 @@ def _program(c: Compilation, program: Program) -> None:
     verify_program(program, known=c.known)
 
 
-def splits_text(chosen: Chosen) -> str:
+def splits_text(chosen: SplitGraph) -> str:
     """One layer a line."""
     return "".join(f"{layer} = {','.join(split)}\n" for layer, split in chosen.splits.items())
 
@@ -370,7 +370,7 @@ def lower_training(
 
 
 def _compiled(c: Compilation) -> Compiled:
-    chosen: Chosen = c.last(TRAIN, "Splits")
+    chosen: SplitGraph = c.last(TRAIN, "Splits")
     graph, plan, program = (c.last(TRAIN, form) for form in ("Graph", "Plan", "Program"))
     return Compiled(graph, chosen.splits, plan, program, chosen.scheme, chosen.notes)
 
