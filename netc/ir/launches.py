@@ -5,7 +5,7 @@ from __future__ import annotations
 from netc.ir.joined import JOINED, NOWHERE, results_of, targets_of
 from netc.ir.ops.base import ShapeError
 from netc.ir.program import Launch, Program, View
-from netc.ir.steps import Applied, Value, check_step, class_of
+from netc.ir.rules import Applied, Value, check_step, class_of
 from netc.ir.types import TensorType, numbers
 
 
