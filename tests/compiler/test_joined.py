@@ -34,15 +34,18 @@ TOLD: dict[str, dict[str, Any]] = {
     "bn_mean": {"count": PIXELS},
     "bn_var": {"count": PIXELS},
     "bn_dgamma": {"eps": 1e-5},
-    **{
-        op.kernel: op.in_round(0.5, 0, 1).attributes()
-        for optimizer in OPTIMIZERS
-        for _, op in optimizer.operations("kc")
-    },
     "conv": {"stride": (1, 1), "pad": (1, 1, 1, 1), "groups": 1, "filters": K, "first_filter": 0},
     "maxpool": {"size": (2, 2), "stride": (2, 2), "pad": (0, 0, 0, 0)},
     "maxpool_places": {"relu": True},
 }  # fmt: skip
+UPDATES = {
+    before + each.optimizer.joined: {
+        op.kernel: op.in_round(0.5, 0, 1).attributes() for _, op in each.operations("kc")
+    }
+    for each in OPTIMIZERS
+    for before in ("", "fc_dw_")
+}
+"""The same of each kind of update: some have an operation in common."""
 WEIGHTS, DENSE, ONE = (K, C), (N, C), ()
 SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "bn_moments": (IMAGE,),
@@ -124,7 +127,7 @@ def example(declared: Joined) -> Example:
         dtype = "u8" if part.operation == "maxpool_places" else "f32"
         step = Step(
             part.operation, tuple(range(len(operands))),
-            Attributes.of(TOLD.get(part.operation, {})), made,
+            Attributes.of(UPDATES.get(declared.name, TOLD).get(part.operation, {})), made,
         )  # fmt: skip
         launches.append(
             Launch(0, "compute", f"part{number}", "", (step,), tuple(operands),

@@ -10,6 +10,7 @@ from harness import compiled, options, tiny
 from random_networks import OPTIMIZERS, SGD
 
 from netc.cost import local_flops
+from netc.ir.joined import JOINED
 from netc.ir.kernels import Call, Choice
 from netc.ir.ops import Fused
 from netc.ir.optimizers import Chosen
@@ -53,8 +54,8 @@ def test_flops_are_those_of_the_plan(devices: int, optimizer: Chosen) -> None:
 
 def joined(calls: tuple[Call, ...]) -> Choice | None:
     """A kernel for updates alone, with a workspace."""
-    updates = calls[0].kernel in ("sgd", "fc_dw_sgd", "adam", "fc_dw_adam")
-    return Choice(("vector",), 1000) if updates else None
+    declared = JOINED.get(calls[0].kernel)
+    return Choice(("vector",), 1000) if declared and declared.overwritten else None
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from kernel_oracles import Windows
 from numpy.typing import NDArray
+from update_calls import SLOW, WORDS, UpdateCall
 
 pytest.importorskip("numba")
 
@@ -238,10 +239,8 @@ def test_relu_keeps_nan() -> None:
 @THREADS
 @pytest.mark.parametrize(("n", "c", "k"), [(1, 5, 3), (9, 70, 50), (16, 33, 100), (0, 4, 6)])
 def test_fully_connected(n: int, c: int, k: int, threads: int) -> None:
-    x, w, dy, v = normal(n, c), normal(k, c), normal(n, k), normal(k, c, seed=1)
+    x, w, dy = normal(n, c), normal(k, c), normal(n, k)
     y, dx, dw = garbage(n, k), garbage(n, c), garbage(k, c)
-    at = {"lr": 0.1, "momentum": 0.9, "decay": 0.04, "scale": 0.25}
-    wanted = 0.9 * v - np.float32(0.1) * (dy.T @ x + 0.01 * w)
     with Pool(threads) as threads_:
         linear.fc(y, x, w, threads_)
         assert_near(y, x @ w.T)
@@ -249,38 +248,28 @@ def test_fully_connected(n: int, c: int, k: int, threads: int) -> None:
         assert_near(dx, dy @ w)
         linear.fc_dw(dw, x, dy, threads_)
         assert_near(dw, dy.T @ x)
-        w1, v1, w2, v2 = w.copy(), v.copy(), w.copy(), v.copy()
-        update.sgd(v1, w1, dw, threads_, **at)
-        work = garbage(update.fc_dw_workspace(c, threads) // 4)
-        update.fc_dw_sgd(v2, w2, x, dy, work, threads_, **at)
-    for new_w, new_v in ((w1, v1), (w2, v2)):
-        assert_near(new_v, wanted)
-        assert_near(new_w, w + wanted)
 
 
 @THREADS
+@pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("step", [0, 100_000])
 @pytest.mark.parametrize(("n", "c", "k"), [(1, 5, 3), (9, 70, 50), (16, 33, 100), (0, 4, 6)])
-def test_adam(n: int, c: int, k: int, step: int, threads: int) -> None:
-    x, dy, g = normal(n, c), normal(n, k), garbage(k, c)
-    w, m, v = normal(k, c), 0.1 * normal(k, c, seed=1), normal(k, c, seed=2) ** 2
-    slope, betas = {"decay": 0.04, "scale": 0.25}, {"beta1": 0.9, "beta2": 0.99}
-    told = {**betas, "eps": 1e-4, "decoupled": 0.2, "scale": 0.25, "turn": 2, "turns": 4}
+def test_updates(word: str, n: int, c: int, k: int, step: int, threads: int) -> None:
+    call, x, dy, g = UpdateCall(word, SLOW), normal(n, c), normal(n, k), garbage(k, c)
+    values = call.values((k, c), np.random.default_rng(0), step)
+    before = [values[name].astype(np.float32) for name in call.results]
+    joined, alone = ([each.copy() for each in before] for _ in range(2))
+    told = call.told | {name: values[name].item() for name in call.numbers}
     with Pool(threads) as threads_:
         linear.fc_dw(g, x, dy, threads_)
-        wide = [a.astype(np.float64) for a in (w, m, v, g)]
-        mean = reference("adam_moment1", (k, c), wide[1], wide[0], wide[3], beta1=0.9, **slope)
-        square = reference("adam_moment2", (k, c), wide[2], wide[0], wide[3], beta2=0.99, **slope)
-        at = np.array(0.1), np.array(step)
-        new = reference("adam_apply", (k, c), wide[0], mean, square, *at, **told)
-        joined, alone = ([a.copy() for a in (m, v, w)] for _ in range(2))
-        own: dict[str, Any] = {"lr": 0.1, "step": step, "decay": 0.04, **told}
-        update.adam(*alone, g, threads_, **own)
+        update.KERNELS[word](*alone, g, threads_, **told)
         work = garbage(update.fc_dw_workspace(c, threads) // 4)
-        update.fc_dw_adam(*joined, x, dy, work, threads_, **own)
+        update.KERNELS[f"fc_dw_{word}"](*joined, x, dy, work, threads_, **told)
+    wide = dict(zip(call.results, (each.astype(np.float64) for each in before), strict=True))
+    wanted = call.by_reference({**values, **wide, "g": g.astype(np.float64)})
     for found in (joined, alone):
-        for actual, expected in zip(found, (mean, square, new), strict=True):
-            assert_near(actual, expected)
+        for actual, name in zip(found, call.results, strict=True):
+            assert_near(actual, wanted[name])
 
 
 @THREADS

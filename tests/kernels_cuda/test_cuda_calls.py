@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from kernel_oracles import Call, example_calls
+from update_calls import SLOW, WORDS, UpdateCall
 
 from netc_kernels.cuda import source
 from netc_kernels.cuda.block import Block
@@ -80,3 +81,15 @@ def test_a_call_fits_its_source(call: Call, launched: Launched) -> None:
     assert launched.calls
     for file, name, count in launched.calls:
         assert signatures(file)[name] == count, name
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_an_update_at_once_fits_its_source(word: str, launched: Launched) -> None:
+    call = UpdateCall(word, SLOW)
+    values = call.values((6, 4, 3, 2), np.random.default_rng(0), 5)
+    tensors = [values[name].astype(np.float32) for name in ("g", *call.results)]
+    numbers = [values["lr"].astype(np.float32), values["step"]][: len(call.numbers)]
+    made = blocks(*(np.zeros_like(tensors[0]) for _ in call.results))
+    KERNELS[word](*made, *blocks(*tensors, *numbers), stream=STREAM, **call.told)
+    ((file, name, count),) = launched.calls
+    assert signatures(file)[name] == count

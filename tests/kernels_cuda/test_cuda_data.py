@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from update_calls import FORGETFUL, SLOW, WORDS, UpdateCall
 
 from netc_kernels.cuda import move, random, rows, update
 from netc_kernels.reference import KERNELS
@@ -202,55 +203,30 @@ UPDATED = pytest.mark.parametrize(
 @TYPES
 @ORDERS
 @UPDATED
-@pytest.mark.parametrize("shift", [0, 1])
-def test_update(device: Any, shape: Any, shift: int, nhwc: bool, dtype: str) -> None:
-    told = {"momentum": 0.9, "decay": 5e-2, "scale": 0.5}
-    g = device.put(device.normal(*shape), dtype, nhwc, shift)
-    v, w = (device.put(device.normal(*shape), "f32", nhwc, shift) for _ in range(2))
-    lr = device.put(0.125, "f32")
-    moved, new = np.zeros(shape), np.zeros(shape)
-    KERNELS["sgd_velocity"](moved, *(device.get(x) for x in (v, w, g, lr)), **told)
-    KERNELS["sgd_apply"](new, device.get(w), moved)
-    one, two = (device.empty(shape, "f32", nhwc, shift) for _ in range(2))
-    update.sgd_velocity(one, v, w, g, lr, stream=device.stream, **told)
-    update.sgd_apply(two, w, one, stream=device.stream)
-    device.assert_near(one, moved)
-    device.assert_near(two, new)
-    update.sgd(one, two, g, v, w, lr, stream=device.stream, **told)
-    update.sgd(v, w, g, v, w, lr, stream=device.stream, **told)
-    for velocity, weight in ((one, two), (v, w)):
-        device.assert_near(velocity, moved)
-        device.assert_near(weight, new)
-
-
-@TYPES
-@ORDERS
-@UPDATED
-@pytest.mark.parametrize(("shift", "step", "beta1"), [(0, 0, 0.9), (1, 10**6, 0.9), (0, 3, 0.0)])
-def test_adam(
-    device: Any, shape: Any, shift: int, step: int, beta1: float, nhwc: bool, dtype: str
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize(
+    ("shift", "step", "options"), [(0, 0, SLOW), (1, 10**6, SLOW), (0, 3, FORGETFUL)]
+)
+def test_updates(
+    device: Any, word: str, shape: Any, shift: int, step: int, options: Any, nhwc: bool, dtype: str
 ) -> None:
-    slope = {"decay": 5e-2, "scale": 0.5}
-    told = {"beta1": beta1, "beta2": 0.999, "eps": 1e-4, "decoupled": 0.2, "scale": 0.5}
-    told |= {"turn": 1, "turns": 2}
-    g = device.put(device.normal(*shape), dtype, nhwc, shift)
-    w, m = (device.put(device.normal(*shape), "f32", nhwc, shift) for _ in range(2))
-    v = device.put(device.normal(*shape) ** 2, "f32", nhwc, shift)
-    at = device.put(0.125, "f32"), device.put(np.int64(step), "i64")
-    mean, square, new = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    wide = {"g": device.get(g), "w": device.get(w), "m": device.get(m), "v": device.get(v)}
-    KERNELS["adam_moment1"](mean, wide["m"], wide["w"], wide["g"], beta1=beta1, **slope)
-    KERNELS["adam_moment2"](square, wide["v"], wide["w"], wide["g"], beta2=0.999, **slope)
-    KERNELS["adam_apply"](new, wide["w"], mean, square, *(device.get(x) for x in at), **told)
-    one, two, three, four = (device.empty(shape, "f32", nhwc, shift) for _ in range(4))
-    update.adam_moment1(one, m, w, g, stream=device.stream, beta1=beta1, **slope)
-    update.adam_moment2(two, v, w, g, stream=device.stream, beta2=0.999, **slope)
-    update.adam_apply(three, w, one, two, *at, stream=device.stream, **told)
-    for block, wanted in ((one, mean), (two, square), (three, new)):
-        device.assert_near(block, wanted)
-    told, old = {**told, **slope}, (g, m, v, w, *at)
-    update.adam(one, two, four, *old, stream=device.stream, **told)
-    update.adam(m, v, w, *old, stream=device.stream, **told)
-    for blocks in ((one, two, four), (m, v, w)):
-        for block, wanted in zip(blocks, (mean, square, new), strict=True):
-            device.assert_near(block, wanted)
+    call = UpdateCall(word, options)
+    types = {"g": dtype, "step": "i64"}
+    held = {
+        name: device.put(value, types.get(name, "f32"), nhwc, shift if value.ndim else 0)
+        for name, value in call.values(shape, device.random, step).items()
+    }
+    wanted = call.by_reference({name: device.get(block) for name, block in held.items()})
+    for part, op in call.moves:
+        out = device.empty(shape, "f32", nhwc, shift)
+        operands = (held[name] for name in part.operands)
+        update.KERNELS[op.kernel](out, *operands, stream=device.stream, **op.attributes())
+        device.assert_near(out, wanted[part.makes])
+        held[f"{part.makes}'"] = out
+    made = [device.empty(shape, "f32", nhwc, shift) for _ in call.results]
+    old = [held[name] for name in call.results]
+    read = [held["g"], *old, *(held[name] for name in call.numbers)]
+    for results in (made, old):
+        update.KERNELS[word](*results, *read, stream=device.stream, **call.told)
+        for name, block in zip(call.results, results, strict=True):
+            device.assert_near(block, wanted[name])
