@@ -72,6 +72,27 @@ def fc_dw_adam(
     pool.spread(filters, ROWS, adam_rows, w, m, v, x, dy, work, images, channels, filters, facts)
 
 
+def rmsprop(r: Array, v: Array, w: Array, g: Array, pool: Pool, *, lr: float, **told: Any) -> None:
+    """Update r, v and w, of one shape, in place; `told` has the attributes of the three ops."""
+    facts = _rmsprop_facts(w, lr, **told)
+    w, r, v, g = (array.reshape(-1) for array in (w, r, v, g))
+    pool.spread(w.size, GRAIN, rmsprop_part, w, r, v, g, facts)
+
+
+def fc_dw_rmsprop(
+    r: Array, v: Array, w: Array, x: Array, dy: Array, work: Array, pool: Pool,
+    *, lr: float, **told: Any,
+) -> None:  # fmt: skip
+    """Update the weights w (K, C) of a fully connected layer by the gradient dy.T @ x.
+
+    The gradient is never in memory.
+    """
+    (images, channels), filters = x.shape, len(w)
+    facts = _rmsprop_facts(w, lr, **told)
+    w, r, v, x, dy = (array.reshape(-1) for array in (w, r, v, x, dy))
+    pool.spread(filters, ROWS, rmsprop_rows, w, r, v, x, dy, work, images, channels, filters, facts)
+
+
 def fc_dw_workspace(channels: int, threads: int) -> int:
     """Bytes of `work` that kernels need which make the gradient too."""
     return 4 * channels * threads
@@ -85,6 +106,13 @@ def _adam_facts(
     t, rate = turns * step + turn + 1, scale * lr
     moving = rate / (1 - beta1**t), (1 - beta2**t) ** -0.5, eps, rate * decoupled
     return _facts(w, 1 / scale, decay, beta1, 1 - beta1, beta2, 1 - beta2, *moving)
+
+
+def _rmsprop_facts(
+    w: Array, lr: float, *, beta2: float, decay: float, momentum: float, eps: float, scale: float
+) -> Any:
+    """What all elements have in common, as `rmsprop_vector` takes it."""
+    return _facts(w, 1 / scale, decay, beta2, 1 - beta2, momentum, eps, scale * lr)
 
 
 def _facts(w: Array, *numbers: float) -> Any:
@@ -177,11 +205,51 @@ def adam_vector(w: Any, m: Any, v: Any, to: int, count: int, g: Any, facts: Any)
     store_first(w, to, old - (step + splat(shrink) * old), count)
 
 
+@kernel
+def rmsprop_part(
+    w: Any, r: Any, v: Any, g: Any, facts: Any, thread: int, start: int, stop: int
+) -> None:
+    """Update elements `start` ... `stop`."""
+    for i in range(start, stop, LANES):
+        rmsprop_vector(w, r, v, i, stop - i, load_first(g, i, stop - i), facts)
+
+
+@kernel
+def rmsprop_rows(
+    w: Any, r: Any, v: Any, x: Any, dy: Any, work: Any, images: int, channels: int, filters: int,
+    facts: Any, thread: int, start: int, stop: int,
+) -> None:  # fmt: skip
+    """Update rows `start` ... `stop`, making each vector of the gradient right before."""
+    own = thread * channels
+    for k in range(start, stop, 4):
+        last = min(3, stop - 1 - k)
+        source, at, step = gathered(work, own, dy, images, channels, filters, k, last)
+        for i in range(0, channels, LANES):
+            rows, count = four_rows(x, images, channels, i, source, at, step, last), channels - i
+            for row in range(last + 1):
+                rmsprop_vector(w, r, v, (k + row) * channels + i, count, rows[row], facts)
+
+
+@inline
+def rmsprop_vector(w: Any, r: Any, v: Any, to: int, count: int, g: Any, facts: Any) -> None:
+    """Update the first `count` lanes at `to` by their gradient."""
+    gain, decay, alpha, rest, momentum, eps, rate = facts
+    old = load_first(w, to, count)
+    slope = splat(gain) * g + splat(decay) * old
+    square = splat(alpha) * load_first(r, to, count) + splat(rest) * (slope * slope)
+    speed = splat(momentum) * load_first(v, to, count) + slope / (root(square) + splat(eps))
+    store_first(r, to, square, count)
+    store_first(v, to, speed, count)
+    store_first(w, to, old - splat(rate) * speed, count)
+
+
 KERNELS: Mapping[str, Callable[..., None]] = {
     "sgd": sgd,
     "fc_dw_sgd": fc_dw_sgd,
     "adam": adam,
     "fc_dw_adam": fc_dw_adam,
+    "rmsprop": rmsprop,
+    "fc_dw_rmsprop": fc_dw_rmsprop,
 }
 """All operations of an optimizer in one pass, and with the gradient of a fully connected layer;
 those need a workspace.

@@ -1,13 +1,15 @@
-// Stochastic gradient descent with momentum and decay, and Adam, element by element.
+// Stochastic gradient descent with momentum and decay, Adam, and RMSprop, element by element.
 //
 // sgd: v = momentum * v - lr * (g + decay * w), w = w + v.
 // adam: s = gain * g + decay * w, m = beta1 * m + (1 - beta1) * s, v = beta2 * v + (1 - beta2) * s * s,
 // w = w - share * lr * (m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps) + decoupled * w), where
 // t = turns * step + turn + 1 is counted here from the step on the device.
+// rmsprop: s as adam's, r = alpha * r + (1 - alpha) * s * s, v = momentum * v + s / (sqrt(r) + eps),
+// w = w - share * lr * v.
 //
 // Velocities, moments and weights are float, gradients of type T. Results may be the operands of the
-// same name. Block (256). sgd: grid (packs / 512), a thread takes PACKS packs, a block apart. adam:
-// grid (packs / 256), a thread takes one pack, of more tensors.
+// same name. Block (256). sgd: grid (packs / 512), a thread takes PACKS packs, a block apart. adam and
+// rmsprop: grid (packs / 256), a thread takes one pack, of more tensors.
 
 #include "vector.cuh"
 
@@ -159,5 +161,66 @@ extern "C" __global__ void adam(float* moment1, float* moment2, float* weight, c
     }
     store<float, LANES>(moment1 + at * LANES, mean);
     store<float, LANES>(moment2 + at * LANES, square);
+    store<float, LANES>(weight + at * LANES, result);
+}
+
+// Of a slope, after the running mean of squares had it.
+__device__ inline float speed_of(float v, float r, float slope, float momentum, float eps) {
+    return momentum * v + slope / (sqrtf(r) + eps);
+}
+
+extern "C" __global__ void rmsprop_velocity(float* out, const T* g, const float* v, const float* r,
+                                            const float* w, long long packs, float gain,
+                                            float decay, float momentum, float eps) {
+    const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= packs) return;
+    const Pack<T, LANES> slope = load<T, LANES>(g + at * LANES);
+    const Pack<float, LANES> before = load<float, LANES>(v + at * LANES);
+    const Pack<float, LANES> square = load<float, LANES>(r + at * LANES);
+    const Pack<float, LANES> place = load<float, LANES>(w + at * LANES);
+    float result[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) {
+        const float s = slope_of(slope[i], place[i], gain, decay);
+        result[i] = speed_of(before[i], square[i], s, momentum, eps);
+    }
+    store<float, LANES>(out + at * LANES, result);
+}
+
+extern "C" __global__ void rmsprop_apply(float* out, const float* w, const float* v,
+                                         const float* lr, long long packs, float share) {
+    const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= packs) return;
+    const float rate = share * *lr;
+    const Pack<float, LANES> place = load<float, LANES>(w + at * LANES);
+    const Pack<float, LANES> speed = load<float, LANES>(v + at * LANES);
+    float result[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) result[i] = place[i] - rate * speed[i];
+    store<float, LANES>(out + at * LANES, result);
+}
+
+// All three in one pass.
+extern "C" __global__ void rmsprop(float* square, float* velocity, float* weight, const T* g,
+                                   const float* r, const float* v, const float* w, const float* lr,
+                                   long long packs, float gain, float decay, float alpha,
+                                   float rest, float momentum, float eps, float share) {
+    const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= packs) return;
+    const float rate = share * *lr;
+    const Pack<T, LANES> slope = load<T, LANES>(g + at * LANES);
+    const Pack<float, LANES> old_square = load<float, LANES>(r + at * LANES);
+    const Pack<float, LANES> old_speed = load<float, LANES>(v + at * LANES);
+    const Pack<float, LANES> place = load<float, LANES>(w + at * LANES);
+    float mean[LANES], speed[LANES], result[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) {
+        const float s = slope_of(slope[i], place[i], gain, decay);
+        mean[i] = alpha * old_square[i] + rest * (s * s);
+        speed[i] = speed_of(old_speed[i], mean[i], s, momentum, eps);
+        result[i] = place[i] - rate * speed[i];
+    }
+    store<float, LANES>(square + at * LANES, mean);
+    store<float, LANES>(velocity + at * LANES, speed);
     store<float, LANES>(weight + at * LANES, result);
 }

@@ -1,5 +1,5 @@
-"""Stochastic gradient descent with momentum and decay (Krizhevsky et al. 2012, section 5), and Adam
-(Kingma and Ba 2015, algorithm 1).
+"""Stochastic gradient descent with momentum and decay (Krizhevsky et al. 2012, section 5), Adam
+(Kingma and Ba 2015, algorithm 1), and RMSprop (Hinton 2012, lecture 6e).
 
 Weights, velocities and moments are f32, gradients f32 or bf16, all in one order in memory.
 """
@@ -90,6 +90,37 @@ def adam(
     _launch("adam", (m_out, v_out, w_out), (g, m, v, w), (lr, step), numbers, stream)
 
 
+def rmsprop_velocity(
+    out: Block, v: Block, square: Block, w: Block, g: Block,
+    *, decay: float, momentum: float, eps: float, scale: float, stream: int,
+) -> None:  # fmt: skip
+    """Update the velocity: momentum * v + s / (sqrt(square) + eps), s = g / scale + decay * w.
+
+    `out` may be v.
+    """
+    numbers = (*_slope(decay, scale), np.float32(momentum), np.float32(eps))
+    _launch("rmsprop_velocity", (out,), (g, v, square, w), (), numbers, stream)
+
+
+def rmsprop_apply(
+    out: Block, w: Block, v: Block, lr: Block, *, scale: float, stream: int
+) -> None:  # fmt: skip
+    """Move the weights against the velocity: w - scale * lr * v. `out` may be w."""
+    _launch("rmsprop_apply", (out,), (w, v), (lr,), (np.float32(scale),), stream)
+
+
+def rmsprop(
+    r_out: Block, v_out: Block, w_out: Block, g: Block, r: Block, v: Block, w: Block, lr: Block,
+    *, beta2: float, decay: float, momentum: float, eps: float, scale: float, stream: int,
+) -> None:  # fmt: skip
+    """Compute `adam_moment2` of r, `rmsprop_velocity` and `rmsprop_apply` in one pass. Results may
+    be the operands of the same name.
+    """
+    last = (np.float32(momentum), np.float32(eps), np.float32(scale))
+    numbers = _slope(decay, scale) + _mean(beta2) + last
+    _launch("rmsprop", (r_out, v_out, w_out), (g, r, v, w), (lr,), numbers, stream)
+
+
 def _slope(decay: float, scale: float) -> tuple[Any, ...]:
     return np.float32(1 / scale), np.float32(decay)
 
@@ -132,5 +163,8 @@ KERNELS: Mapping[str, Callable[..., None]] = {
     "adam_moment2": adam_moment2,
     "adam_apply": adam_apply,
     "adam": adam,
+    "rmsprop_velocity": rmsprop_velocity,
+    "rmsprop_apply": rmsprop_apply,
+    "rmsprop": rmsprop,
 }
 """The operations of all optimizers, and those of each one in one pass."""

@@ -1,5 +1,5 @@
-"""Stochastic gradient descent with momentum and decay (Krizhevsky et al. 2012, section 5), and Adam
-(Kingma and Ba 2015, algorithm 1).
+"""Stochastic gradient descent with momentum and decay (Krizhevsky et al. 2012, section 5), Adam
+(Kingma and Ba 2015, algorithm 1), and RMSprop (Hinton 2012, lecture 6e).
 """
 
 from collections.abc import Callable, Mapping
@@ -80,6 +80,31 @@ def adam_apply(
     np.subtract(w, scale * lr * (mean / (np.sqrt(square) + eps) + decoupled * w), out=out)
 
 
+def rmsprop_velocity(
+    out: Array,
+    v: Array,
+    square: Array,
+    w: Array,
+    g: Array,
+    *,
+    decay: float,
+    momentum: float,
+    eps: float,
+    scale: float,
+) -> None:
+    """Update the velocity: momentum * v + s / (sqrt(square) + eps), s = g / scale + decay * w.
+
+    `out` may be v. `square` is the mean of squared slopes that these slopes are in already.
+    """
+    slope = _slope(w, g, decay, scale)
+    np.add(momentum * v, slope / (np.sqrt(square) + eps), out=out)
+
+
+def rmsprop_apply(out: Array, w: Array, v: Array, lr: Array, *, scale: float) -> None:
+    """Move the weights against the velocity: w - scale * lr * v. `out` may be w."""
+    np.subtract(w, scale * lr * v, out=out)
+
+
 def _slope(w: Array, g: Array, decay: float, scale: float) -> Array:
     """The mean gradient over a share's examples, with the decay."""
     slope: Array = g / scale + decay * w
@@ -92,5 +117,7 @@ KERNELS: Mapping[str, Callable[..., None]] = {
     "adam_moment1": adam_moment1,
     "adam_moment2": adam_moment2,
     "adam_apply": adam_apply,
+    "rmsprop_velocity": rmsprop_velocity,
+    "rmsprop_apply": rmsprop_apply,
 }
 """The operations of all optimizers."""

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 
-from netc.ir.ops.update import AdamApply, AdamMoment1, AdamMoment2, SgdApply, SgdVelocity, Update
+from netc.ir.ops.update import (
+    AdamApply,
+    AdamMoment1,
+    AdamMoment2,
+    RmspropApply,
+    RmspropVelocity,
+    SgdApply,
+    SgdVelocity,
+    Update,
+)
 from netc.numbers import BELOW_ONE, NON_NEGATIVE, POSITIVE, Argument
 
 WEIGHT, GRADIENT, NUMBERS = "w", "g", ("lr", "step")
@@ -136,6 +145,24 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
             _adam(decay=0.01),
             _MOMENTS,
             lambda options: {**options, "decay": 0.0, "decoupled": options["decay"]},
+        ),
+        Optimizer(
+            "rmsprop",
+            "s := g + decay w; r := alpha r + (1 - alpha) s^2; "
+            "v := momentum v + s / (sqrt(r) + eps); w := w - lr v",
+            (
+                Argument("lr", NON_NEGATIVE, 1e-2),
+                Argument("alpha", BELOW_ONE, 0.99),
+                Argument("eps", POSITIVE, 1e-8),
+                Argument("momentum", BELOW_ONE, 0.0),
+                Argument("decay", NON_NEGATIVE, 0.0),
+            ),
+            (
+                Move(AdamMoment2, "square w g"),
+                Move(RmspropVelocity, "velocity square' w g"),
+                Move(RmspropApply, "w velocity' lr"),
+            ),
+            lambda options: {**options, "beta2": options["alpha"]},
         ),
     )
 }

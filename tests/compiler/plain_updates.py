@@ -45,7 +45,20 @@ def by_means(o: Any, t: int, rate: float, s: State, g: Array, w: Array) -> State
     return {"moment1": m, "moment2": v, "w": w}
 
 
-RULES: Mapping[str, Callable[..., State]] = {"sgd": sgd, "adam": adam, "adamw": adamw}
+def rmsprop(o: Any, t: int, rate: float, s: State, g: Array) -> State:
+    """As PyTorch's, without centering."""
+    g = g + o.decay * s["w"]
+    square = o.alpha * s["square"] + (1 - o.alpha) * g**2
+    velocity = o.momentum * s["velocity"] + g / (np.sqrt(square) + o.eps)
+    return {"square": square, "velocity": velocity, "w": s["w"] - rate * velocity}
+
+
+RULES: Mapping[str, Callable[..., State]] = {
+    "sgd": sgd,
+    "adam": adam,
+    "adamw": adamw,
+    "rmsprop": rmsprop,
+}
 """By the optimizer's word."""
 
 

@@ -48,7 +48,7 @@ TARGETS = (
     Target("cuda", "nhwc", "nhwc", 256),
 )
 """The cpu backend runs programs for all."""
-PACE = {"momentum": 0.9, "beta1": 0.8, "beta2": 0.9, "eps": 1e-3, "decay": 5e-3}
+PACE = {"momentum": 0.9, "beta1": 0.8, "beta2": 0.9, "alpha": 0.9, "eps": 1e-3, "decay": 5e-3}
 """With a small eps Adam would make large steps of the rounding of gradients that are zero."""
 
 

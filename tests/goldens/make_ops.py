@@ -426,12 +426,40 @@ def adam_updates(book: Book) -> None:
             mean, square = new
 
 
+def rmsprop_updates(book: Book) -> None:
+    """Steps of RMSprop; netc's square and velocity are PyTorch's."""
+    for lr, alpha, eps, decay, momentum in [
+        (0.01, 0.99, 1e-8, 0.0, 0.0),
+        (0.1, 0.9, 1e-2, 0.1, 0.9),
+        (0.03, 0.0, 1e-8, 0.2, 0.5),
+    ]:
+        w = leaf(normal(3, 4))
+        rmsprop = torch.optim.RMSprop([w], lr, alpha, eps, decay, momentum)
+        square, velocity = torch.zeros_like(w), torch.zeros_like(w)
+        slope = {"decay": decay, "scale": 1.0}
+        for step in range(4):
+            before, g = w.detach().clone(), normal(3, 4, seed=7 + step)
+            w.grad = g.clone()
+            rmsprop.step()
+            new = rmsprop.state[w]["square_avg"].clone()
+            told = f"lr={lr} alpha={alpha} eps={eps} decay={decay} momentum={momentum}"
+            case, rate = f"RMSprop {told} step {step}", torch.tensor(lr, dtype=torch.float64)
+            book.call(case, "adam_moment2", new, square, before, g, beta2=alpha, **slope)
+            moved = rmsprop.state[w].get("momentum_buffer", (before - w.detach()) / lr).clone()
+            book.call(
+                case, "rmsprop_velocity", moved, velocity, new, before, g,
+                momentum=momentum, eps=eps, **slope,
+            )  # fmt: skip
+            book.call(case, "rmsprop_apply", w, before, moved, rate, scale=1.0)
+            square, velocity = new, moved
+
+
 def main() -> None:
     """Make the file."""
     book = Book()
     for make in (
         convolutions, products, biases, activations, pools, response_normalizations,
-        batch_normalizations, losses, joins, updates, adam_updates,
+        batch_normalizations, losses, joins, updates, adam_updates, rmsprop_updates,
     ):  # fmt: skip
         make(book)
     book.save()

@@ -93,6 +93,7 @@ IN_PLACE = [
     *[("sgd_apply", i) for i in (0, 1)],
     *[("lrn_dx", 1), ("bn_dx", 6), ("bn_running", 0), ("accumulate", 0), ("sgd_velocity", 0)],
     *[("adam_moment1", 0), ("adam_moment2", 0), ("adam_apply", 0)],
+    *[("rmsprop_velocity", 0), ("rmsprop_apply", 0)],
     *[("add", i) for i in range(3)],
 ]
 

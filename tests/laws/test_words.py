@@ -16,6 +16,7 @@ from netc.syntax.layers import KINDS
 from netc_runtime.train.schedule import learning_rate
 
 ROOT = Path(__file__).parents[2]
+REFERENCE = (ROOT / "docs" / "language.md").read_text()
 TRAINING = (ROOT / "docs" / "training.md").read_text()
 SPLITS = (ROOT / "docs" / "splits.md").read_text()
 
@@ -68,6 +69,7 @@ def test_a_schedule_is_the_same_everywhere(word: str) -> None:
 def test_an_optimizer_is_listed(word: str) -> None:
     about = OPTIMIZERS[word].about
     assert f"| `{word}` | {about} |" in TRAINING
+    assert all(f"`{each.name}`" in REFERENCE for each in OPTIMIZERS[word].arguments)
     listed = " ".join(help_of("run").split())
     assert f"{word} {about.replace('`', '')}" in listed
 

@@ -74,6 +74,15 @@ def test_adam(word: str, decay: float) -> None:
     assert recipe(f"{word} beta2=0.5 decay=0.25").optimizer == Call(word, (), Options.of(**told))
 
 
+def test_rmsprop() -> None:
+    told = {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "decay": 0.0}
+    assert recipe("rmsprop").optimizer == Call("rmsprop", (), Options.of(**told))
+    told |= {"alpha": 0.5, "decay": 0.25}
+    assert recipe("rmsprop alpha=0.5 decay=0.25").optimizer == Call(
+        "rmsprop", (), Options.of(**told)
+    )
+
+
 def test_parameters_and_defaults() -> None:
     found = recipe("batch b\nsgd lr=0.1/b\nschedule step(every=every, gamma=0.5)", every="5ep")
     assert found.batch == 8

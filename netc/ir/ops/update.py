@@ -129,6 +129,47 @@ class AdamApply(Update):
 
 
 @dataclass(frozen=True, slots=True)
+class RmspropVelocity(Update):
+    """From (v, r, w, g): momentum v + s / (sqrt(r) + eps), s = g / scale + decay w, where r is the
+    running mean of squares, that of Adam with alpha for beta2.
+
+    Hinton 2012, lecture 6e of Neural Networks for Machine Learning; the momentum is PyTorch's.
+    """
+
+    kernel: ClassVar[str] = "rmsprop_velocity"
+    decay: float
+    momentum: float
+    eps: float
+    scale: float = 1.0
+    """The share of the batch behind g, whose mean over the share's examples is g / scale."""
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """As the weight."""
+        return self._labels(4)
+
+    def in_round(self, share: float, turn: int, turns: int) -> Self:
+        """By the mean gradient of a share."""
+        return replace(self, scale=share)
+
+
+@dataclass(frozen=True, slots=True)
+class RmspropApply(Update):
+    """From (w, v, lr): w - scale lr v."""
+
+    kernel: ClassVar[str] = "rmsprop_apply"
+    scale: float = 1.0
+    """The share of the batch behind the gradient, and so of the rate."""
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """As the weight."""
+        return self._labels(2, scalars=1)
+
+    def in_round(self, share: float, turn: int, turns: int) -> Self:
+        """With a share of the rate."""
+        return replace(self, scale=share)
+
+
+@dataclass(frozen=True, slots=True)
 class Accumulate(Update):
     """From (acc, x): acc + x, for results that several rounds add up."""
 
