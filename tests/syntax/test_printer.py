@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netc import numbers
+from netc.ir.optimizers import OPTIMIZERS
 from netc.syntax import (
     Call,
     InputSpec,
@@ -128,31 +130,20 @@ def networks(draw: st.DrawFn) -> Network:
 
 
 paths = st.text(st.characters(exclude_characters='"\n\r', exclude_categories=["Cs"]), min_size=1)
+NUMBERS = {numbers.NON_NEGATIVE: reals, numbers.POSITIVE: positive, numbers.BELOW_ONE: rates}
+
+
+def optimizers(word: str) -> st.SearchStrategy[Call]:
+    names = [each.name for each in OPTIMIZERS[word].arguments]
+    values = st.tuples(*(NUMBERS[each.kind] for each in OPTIMIZERS[word].arguments))
+    return values.map(lambda told: Call(word, (), Options(tuple(zip(names, told, strict=True)))))
+
+
 recipes = st.builds(
     Recipe,
     data=st.none() | st.just(Call("digits")) | paths.map(lambda path: Call("idx", (path,))),
     batch=st.none() | counts,
-    optimizer=st.none()
-    | st.builds(
-        lambda lr, momentum, decay: Call(
-            "sgd", (), Options.of(lr=lr, momentum=momentum, decay=decay)
-        ),
-        positive,
-        rates,
-        reals,
-    )
-    | st.builds(
-        lambda word, lr, betas, eps, decay: Call(
-            word,
-            (),
-            Options.of(lr=lr, beta1=betas[0], beta2=betas[1], eps=eps, decay=decay),
-        ),
-        st.sampled_from(["adam", "adamw"]),
-        positive,
-        st.tuples(rates, rates),
-        positive,
-        reals,
-    ),
+    optimizer=st.none() | st.sampled_from(list(OPTIMIZERS)).flatmap(optimizers),
     schedule=st.sampled_from([None, Call("constant")])
     | positive.map(lambda power: Call("poly", (), Options.of(power=power)))
     | st.builds(
