@@ -29,6 +29,8 @@ _REASONS = {
     ("maxpool", "w"): "its windows may overlap, which would need a halo exchange",
     ("avgpool", "h"): "its windows may overlap, which would need a halo exchange",
     ("avgpool", "w"): "its windows may overlap, which would need a halo exchange",
+    ("flatten", "h"): "some rows of every channel are not one run of the values it makes",
+    ("flatten", "w"): "some columns of every channel are not one run of the values it makes",
     ("conv", "c"): "its groups read different input channels",
 }
 

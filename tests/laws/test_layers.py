@@ -13,7 +13,7 @@ from netc.ir.ops import ACTIVATIONS
 from netc.ir.optimizers import choose_optimizer
 from netc.passes.build_graph import BUILDERS, build_graph
 from netc.passes.differentiate import RULES, differentiate
-from netc.strategies.labels import layer_kind
+from netc.strategies.labels import layer_kind, node_labels, why_not
 from netc.syntax import network_text, parse_text
 from netc.syntax.layers import COMBINING, KINDS, LOSS
 from netc.syntax.signature import Option
@@ -71,3 +71,14 @@ def test_an_activation_goes_everywhere(kind: str) -> None:
     assert layer_kind(graph, "it") == kind
     slope = next(node for node in graph.nodes if node.op == of.gradient)
     assert slope.inputs[0] == ("it" if of.slope == "result" else graph["it"].inputs[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_not_split_has_a_reason(kind: str) -> None:
+    graph = trained(kind)
+    for node in graph.nodes:
+        (first, *_), _ = node_labels(graph, node) if node.inputs else (("",), "")
+        if layer_kind(graph, node.layer) != kind or node.phase != "forward" or len(first) != 4:
+            continue
+        for label, own in zip("khw", first[1:], strict=True):
+            assert own != "." or "such a layer" not in why_not(kind, label), (node.name, label)
