@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from netc_kernels.cpu.shape import Conv
+from netc_kernels.cpu.shape import ConvShape
 from netc_kernels.cpu.table import IMPLEMENTATIONS
 from netc_kernels.cpu.threads import Pool
 
@@ -30,12 +30,12 @@ PASSES = "conv", "conv_dx", "conv_dw"
 
 def same(
     images: int, channels: int, filters: int, extent: int, size: int = 3, stride: int = 1
-) -> Conv:
+) -> ConvShape:
     pad = (size // 2,) * 4
-    return Conv(images, channels, filters, (extent,) * 2, (size,) * 2, (stride,) * 2, pad)
+    return ConvShape(images, channels, filters, (extent,) * 2, (size,) * 2, (stride,) * 2, pad)
 
 
-def vgg16() -> Iterator[tuple[Conv, int]]:
+def vgg16() -> Iterator[tuple[ConvShape, int]]:
     """Every convolution and how often it occurs."""
     shapes = (3, 64, 224, 1), (64, 64, 224, 1), (64, 128, 112, 1), (128, 128, 112, 1)
     shapes += (128, 256, 56, 1), (256, 256, 56, 2), (256, 512, 28, 1), (512, 512, 28, 2)
@@ -43,15 +43,15 @@ def vgg16() -> Iterator[tuple[Conv, int]]:
         yield same(8, channels, filters, extent), times
 
 
-def alexnet() -> Iterator[tuple[Conv, int]]:
-    yield Conv(16, 3, 96, (227, 227), (11, 11), (4, 4)), 1
-    yield Conv(16, 96, 256, (27, 27), (5, 5), (1, 1), (2,) * 4, 2), 1
+def alexnet() -> Iterator[tuple[ConvShape, int]]:
+    yield ConvShape(16, 3, 96, (227, 227), (11, 11), (4, 4)), 1
+    yield ConvShape(16, 96, 256, (27, 27), (5, 5), (1, 1), (2,) * 4, 2), 1
     yield same(16, 256, 384, 13), 1
-    yield Conv(16, 384, 384, (13, 13), (3, 3), (1, 1), (1,) * 4, 2), 1
-    yield Conv(16, 384, 256, (13, 13), (3, 3), (1, 1), (1,) * 4, 2), 1
+    yield ConvShape(16, 384, 384, (13, 13), (3, 3), (1, 1), (1,) * 4, 2), 1
+    yield ConvShape(16, 384, 256, (13, 13), (3, 3), (1, 1), (1,) * 4, 2), 1
 
 
-def resnet50() -> Iterator[tuple[Conv, int]]:
+def resnet50() -> Iterator[tuple[ConvShape, int]]:
     yield same(8, 3, 64, 224, 7, 2), 1
     wide, extent = 64, 56
     for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
@@ -89,7 +89,7 @@ def best(function: Callable[[], None], clock: Callable[[], float], repeats: int)
     return 1e3 * min(times)
 
 
-def measure(shape: Conv, pool: Pool, clock: Callable[[], float], repeats: int) -> Any:
+def measure(shape: ConvShape, pool: Pool, clock: Callable[[], float], repeats: int) -> Any:
     """Time every variant of every pass: {pass: {variant: milliseconds}}."""
     x = aligned(shape.images, *shape.image, shape.channels)
     dy = aligned(shape.images, *shape.outputs, shape.filters)
@@ -126,7 +126,7 @@ class Peer:
         )  # fmt: skip
         self.version = self._answer()["version"]
 
-    def measure(self, shape: Conv) -> list[float]:
+    def measure(self, shape: ConvShape) -> list[float]:
         """The better layout's milliseconds for each pass."""
         assert self.process.stdin
         self.process.stdin.write(json.dumps(asdict(shape)) + "\n")

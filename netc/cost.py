@@ -17,9 +17,9 @@ from netc.ir.plan import Plan
 from netc.ir.traffic import Traffic, exchanged
 from netc.ir.types import (
     ITEM_BYTES,
-    Block,
     Mesh,
     Placements,
+    TensorPart,
     TensorType,
     local_block,
 )
@@ -156,7 +156,9 @@ def plan_traffic(plan: Plan) -> dict[str, Traffic]:
     }
 
 
-def local_flops(graph: Graph, node: Node, operands: tuple[Block, ...], result: Block) -> int:
+def local_flops(
+    graph: Graph, node: Node, operands: tuple[TensorPart, ...], result: TensorPart
+) -> int:
     """Floating-point operations of a node on one device's part."""
     if not result.elements or any(b.elements == 0 for b in operands):
         return 0

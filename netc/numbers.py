@@ -70,7 +70,7 @@ MEASURE = Number("a number from 1e-15 to 1e24", False, lambda value: 1e-15 <= va
 
 
 @dataclass(frozen=True, slots=True)
-class Argument:
+class NamedNumber:
     """A number that is given by name."""
 
     name: str

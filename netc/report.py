@@ -10,15 +10,15 @@ from netc.cost import Cluster, local_flops, plan_traffic
 from netc.ir.classes import class_block
 from netc.ir.derive import placements_of
 from netc.ir.graph import Graph, Node
-from netc.ir.ops import Conv, Fc, Fused, Parameter, Source
+from netc.ir.ops import Conv, Fc, Fused, Parameter, SourceOp
 from netc.ir.plan import Plan, Split
 from netc.ir.program import Collective, Launch, Program
-from netc.ir.types import ITEM_BYTES, Block, Placements, TensorType, local_block
+from netc.ir.types import ITEM_BYTES, Placements, TensorPart, TensorType, local_block
 from netc.syntax.network import Network
 
 
 @dataclass(frozen=True, slots=True)
-class LayerFacts:
+class LayerSize:
     """A layer without a plan."""
 
     layer: str
@@ -57,7 +57,7 @@ class LayerCost:
     """What limits the layer: compute, memory, link or launch; "-" where it does nothing itself."""
 
 
-def layer_facts(network: Network, graph: Graph) -> list[LayerFacts]:
+def layer_facts(network: Network, graph: Graph) -> list[LayerSize]:
     """Every layer of the forward graph of one image, in order."""
     kinds = _kinds(network)
     facts = []
@@ -69,7 +69,7 @@ def layer_facts(network: Network, graph: Graph) -> list[LayerFacts]:
         products = [n for n in computing if isinstance(n.op, Conv | Fc)]
         work = sum(n.op.flops(_shapes(graph, n), n.type.shape) // 2 for n in products)
         kind = kinds.get(layer, "flatten")
-        facts.append(LayerFacts(layer, kind, computing[-1].type.shape[1:], weights, work))
+        facts.append(LayerSize(layer, kind, computing[-1].type.shape[1:], weights, work))
     return facts
 
 
@@ -120,7 +120,7 @@ class _Sums:
     def __init__(self, plan: Plan, program: Program) -> None:
         self.plan, self.program = plan, program
         self.classes = range(len(program.classes))
-        self.blocks: dict[tuple[TensorType, Placements, int], Block | None] = {}
+        self.blocks: dict[tuple[TensorType, Placements, int], TensorPart | None] = {}
         zero = [0 for _ in self.classes]
         self.flops: defaultdict[str, list[int]] = defaultdict(zero.copy)
         self.weights: defaultdict[str, list[int]] = defaultdict(zero.copy)
@@ -147,14 +147,14 @@ class _Sums:
                 block = self._block(node.name, class_)
                 if block is None:
                     continue
-                if isinstance(node.op, Source):
+                if isinstance(node.op, SourceOp):
                     kept = node.op.kernel in ("parameter", "state")
                     table = self.weights if kept else self.written
                     table[node.layer][class_] += block.elements * ITEM_BYTES[node.type.dtype]
                 else:
                     self._compute(node, class_, block)
 
-    def _block(self, name: str, class_: int) -> Block | None:
+    def _block(self, name: str, class_: int) -> TensorPart | None:
         type_, places = self.plan.graph[name].type, self.plan.placement[name]
         key = type_, places, class_
         if key not in self.blocks:
@@ -162,7 +162,7 @@ class _Sums:
             self.blocks[key] = class_block(type_, places, self.plan.mesh, own)
         return self.blocks[key]
 
-    def _compute(self, node: Node, class_: int, result: Block) -> None:
+    def _compute(self, node: Node, class_: int, result: TensorPart) -> None:
         operands = [self._block(name, class_) for name in node.inputs]
         here = tuple(b for b in operands if b is not None)
         if isinstance(node.op, Fused) and len(here) == len(operands):

@@ -28,7 +28,7 @@ ELSEWHERE = "'--backend cpu' runs the same network; '--backend null' predicts it
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class BackendChoice:
     """A backend and why it was taken."""
 
     name: str
@@ -45,24 +45,24 @@ def choose_backend(
     precision: str = "fp32",
     share_gpus: bool = False,
     graph: bool = True,
-) -> Choice:
+) -> BackendChoice:
     """The backend asked for, else cuda where enough GPUs are visible, else cpu.
 
     Raises DeviceError where the one asked for cannot run here, or none can.
     """
     if asked == "null":
-        return Choice("null", "as asked")
+        return BackendChoice("null", "as asked")
     lacking = why_not_cuda(devices, precision, share_gpus)
     if asked == "cuda" and lacking:
         message = f"the cuda backend cannot run this: {lacking}."
         raise DeviceError(Diagnostic("E071", message, help=f"'netc doctor' says more; {ELSEWHERE}"))
     if asked == "cuda" or (asked is None and not lacking):
-        return Choice("cuda", "as asked" if asked else "GPUs are visible", share_gpus, graph)
+        return BackendChoice("cuda", "as asked" if asked else "GPUs are visible", share_gpus, graph)
     if precision in CUDA_ONLY:
         why = f", which cannot run here: {lacking}" if lacking else ""
         message = f"precision {precision} is the cuda backend's alone{why}."
         raise DeviceError(Diagnostic("E078", message, help="take '--precision fp32'."))
-    return Choice("cpu", "as asked" if asked else lacking)
+    return BackendChoice("cpu", "as asked" if asked else lacking)
 
 
 def check_precision(backend: str, precision: str) -> None:
@@ -112,7 +112,7 @@ def give_up(code: int) -> None:
         atexit.register(ask_mpiexec, code)
 
 
-def join_ranks(bundle: Bundle, choice: Choice) -> Ranks | None:
+def join_ranks(bundle: Bundle, choice: BackendChoice) -> Ranks | None:
     """The processes that mpiexec started, or that this one starts by its own command, one a GPU.
     None where this process is alone.
     """
@@ -125,7 +125,7 @@ def join_ranks(bundle: Bundle, choice: Choice) -> Ranks | None:
 
 
 def open_backend(
-    choice: Choice, bundle: Bundle, ranks: Ranks | None = None, training: bool = True
+    choice: BackendChoice, bundle: Bundle, ranks: Ranks | None = None, training: bool = True
 ) -> Backend:
     """Memory for this process's devices of a bundle, without `training` for the other programs.
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.program import STREAMS, DeviceInstruction, DeviceProgram, Launch
 from netc_runtime.watch.pause import Pause
-from netc_runtime.watch.words import Lane
+from netc_runtime.watch.words import StreamKey
 
 Task = Callable[[], bool]
 """Goes on with an instruction on a device; True once it has ended there."""
@@ -91,7 +91,7 @@ class Executor:
         except BaseException as error:  # this thread was interrupted, and waits no more
             self._fail(error)
 
-    def reached(self) -> tuple[tuple[Lane, int], ...]:
+    def reached(self) -> tuple[tuple[StreamKey, int], ...]:
         """By stream 1 more than the number of the instruction that it has reached, 0 for none,
         without devices that have ended while others go on; any thread may ask.
         """

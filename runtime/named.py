@@ -8,7 +8,7 @@ from typing import Protocol
 
 from netc.ir.calls import calls_of
 from netc.ir.joined import own_of, results_of
-from netc.ir.kernels import Call
+from netc.ir.kernels import KernelCall
 from netc.ir.program import Bundle, Launch, Program
 from netc.ir.step import kernels_of
 from netc.ir.types import ITEM_BYTES
@@ -22,11 +22,11 @@ class Table(Protocol):
     parts_run: bool
     """Whether the parts of joined launches run one by one where no kernel is named."""
 
-    def has(self, calls: Sequence[Call], variant: str, absorbed: int) -> bool:
+    def has(self, calls: Sequence[KernelCall], variant: str, absorbed: int) -> bool:
         """Whether a kernel of that name does the first call, and so many after it as well."""
         ...
 
-    def workspace_bytes(self, call: Call, variant: str) -> int:
+    def workspace_bytes(self, call: KernelCall, variant: str) -> int:
         """Scratch memory of a call's kernel."""
         ...
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from netc_kernels.cpu.direct import Pass, backward_passes, forward_pass
-from netc_kernels.cpu.shape import NOTHING, Array, Conv, up
+from netc_kernels.cpu.direct import ConvPass, backward_passes, forward_pass
+from netc_kernels.cpu.shape import NOTHING, Array, ConvShape, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import LANES
 from netc_kernels.cpu.windows import gather, put, taps_apart
@@ -34,78 +34,78 @@ LARGE_SUMS = 1 << 19
 """The same of a gradient of filters, whose sums every thread has."""
 
 
-def applies(shape: Conv) -> bool:
+def applies(shape: ConvShape) -> bool:
     """Whether there is enough of everything for products to be worth their preparation."""
     return min(shape.channels, shape.filters) >= FEW * shape.groups
 
 
-def is_usual(shape: Conv) -> bool:
+def is_usual(shape: ConvShape) -> bool:
     """Whether the two here are most often faster than `direct`: with strides, where a group's
     filters are large and used often enough.
     """
     return _has_many_windows_apart(shape) and _tap(shape) >= LARGE_TAP
 
 
-def is_usual_for_filters(shape: Conv) -> bool:
+def is_usual_for_filters(shape: ConvShape) -> bool:
     """The same for the gradient of the filters."""
     return shape.size == (1, 1) and _has_many_windows_apart(shape) and _tap(shape) >= LARGE_SUMS
 
 
-def _tap(shape: Conv) -> int:
+def _tap(shape: ConvShape) -> int:
     return shape.filters * shape.channels // shape.groups**2
 
 
-def _has_many_windows_apart(shape: Conv) -> bool:
+def _has_many_windows_apart(shape: ConvShape) -> bool:
     pixels = shape.images * shape.outputs[0] * shape.outputs[1]
     return shape.stride != (1, 1) and pixels >= MANY_PIXELS
 
 
-def forward_workspace(shape: Conv, threads: int) -> int:
+def forward_workspace(shape: ConvShape, threads: int) -> int:
     """Bytes of `work` that `forward` needs."""
     return _workspace([forward_pass(shape, 0)], shape, threads)
 
 
-def backward_workspace(shape: Conv, threads: int) -> int:
+def backward_workspace(shape: ConvShape, threads: int) -> int:
     """Bytes of `work` that `backward_data` needs."""
     return _workspace(list(backward_passes(shape, 0)), shape, threads)
 
 
-def _workspace(passes: Sequence[Pass], shape: Conv, threads: int) -> int:
+def _workspace(passes: Sequence[ConvPass], shape: ConvShape, threads: int) -> int:
     own = max(_windows(p, threads) + _product(p, threads) for p in passes)
     return 4 * (_filters(shape, threads) + threads * own)
 
 
-def _filters(shape: Conv, threads: int) -> int:
+def _filters(shape: ConvShape, threads: int) -> int:
     """Size of one group's filters laid out anew, and of the scratch for that."""
     taps = shape.size[0] * shape.size[1]
     each = shape.filters // shape.groups * shape.channels // shape.groups * taps
     return up(each, LANES) + threads * LANES**2 if taps > 1 else 0
 
 
-def _windows(p: Pass, threads: int) -> int:
+def _windows(p: ConvPass, threads: int) -> int:
     return 0 if is_matrix(p) else up(_together(p, threads) * p.columns * _inner(p), LANES)
 
 
-def _product(p: Pass, threads: int) -> int:
+def _product(p: ConvPass, threads: int) -> int:
     return 0 if _is_regular(p) else up(_together(p, threads) * p.columns * p.filters, LANES)
 
 
-def _inner(p: Pass) -> int:
+def _inner(p: ConvPass) -> int:
     return p.size_y * p.size_x * p.channels
 
 
-def is_matrix(p: Pass) -> bool:
+def is_matrix(p: ConvPass) -> bool:
     """Whether the pixels of the input are the windows."""
     same = (p.rows, p.columns) == (p.height, p.width)
     return same and (p.size_y, p.size_x, p.step_y, p.step_x, p.top, p.left) == (1, 1, 1, 1, 0, 0)
 
 
-def _is_regular(p: Pass) -> bool:
+def _is_regular(p: ConvPass) -> bool:
     """Whether all pixels of the result are equally far apart."""
     return p.to_row == p.columns * p.to_pixel and p.to_image in (0, p.rows * p.to_row)
 
 
-def _together(p: Pass, threads: int) -> int:
+def _together(p: ConvPass, threads: int) -> int:
     """Rows of the result to compute at a time; all threads have equally many."""
     widest = max(1, 0 if is_matrix(p) else _inner(p), 0 if _is_regular(p) else p.filters)
     pixels = min(PIXELS, max(1, WINDOWS // widest))
@@ -116,7 +116,7 @@ def forward(
     y: Array,
     x: Array,
     w: Array,
-    shape: Conv,
+    shape: ConvShape,
     work: Array,
     pool: Pool,
     bias: Array = NOTHING,
@@ -136,7 +136,7 @@ def backward_data(
     dx: Array,
     dy: Array,
     w: Array,
-    shape: Conv,
+    shape: ConvShape,
     work: Array,
     pool: Pool,
     positive: Array = NOTHING,
@@ -159,7 +159,7 @@ def backward_data(
             first = last
 
 
-def _order(shape: Conv) -> Sequence[int]:
+def _order(shape: ConvShape) -> Sequence[int]:
     """Where each tap goes so that those of a backward pass follow each other."""
     wanted = [
         p.tap + r * p.tap_row + s * p.tap_column
@@ -175,7 +175,7 @@ def _order(shape: Conv) -> Sequence[int]:
 
 def _lay_out(
     w: Array,
-    shape: Conv,
+    shape: ConvShape,
     group: int,
     order: Sequence[int],
     of_tap: int,
@@ -198,7 +198,7 @@ def _run(
     y: Array,
     x: Array,
     filters: Array,
-    p: Pass,
+    p: ConvPass,
     work: Array,
     pool: Pool,
     bias: Array,
@@ -227,7 +227,7 @@ def _run(
     pool.run(p.lines, _together(p, pool.threads), part)
 
 
-def _clear(y: Array, p: Pass, work: Array, pool: Pool) -> None:
+def _clear(y: Array, p: ConvPass, work: Array, pool: Pool) -> None:
     """Write zeros to what a pass without terms gives."""
     y, zeros = y.reshape(-1), work[: p.filters]
     zeros[:] = 0
@@ -239,7 +239,7 @@ def _clear(y: Array, p: Pass, work: Array, pool: Pool) -> None:
     pool.run(p.lines, _together(p, pool.threads), part)
 
 
-def rows_of(x: Array, p: Pass, work: Array, start: int, stop: int) -> Array:
+def rows_of(x: Array, p: ConvPass, work: Array, start: int, stop: int) -> Array:
     """The windows of rows `start` ... `stop` as a matrix, laid out in `work` if need be."""
     first, last = start * p.columns, min(stop * p.columns, p.pixels)
     if is_matrix(p):

@@ -12,32 +12,32 @@ from math import gcd
 import numpy as np
 
 from netc_kernels.cpu.blas import is_matrix, rows_of
-from netc_kernels.cpu.direct import Pass, forward_pass
-from netc_kernels.cpu.shape import Array, Conv, up
+from netc_kernels.cpu.direct import ConvPass, forward_pass
+from netc_kernels.cpu.shape import Array, ConvShape, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import LANES
 from netc_kernels.cpu.windows import taps_together
 
 
-def workspace(shape: Conv, threads: int) -> int:
+def workspace(shape: ConvShape, threads: int) -> int:
     """Bytes of `work` that `backward_weights` needs."""
     p = forward_pass(shape, 0)
     return 4 * (_sums(p) + threads * _windows(p, threads))
 
 
-def _sums(p: Pass) -> int:
+def _sums(p: ConvPass) -> int:
     """Size of the gradient, [filter, tap, channel]; a little beyond it is read."""
     taps = p.size_y * p.size_x
     return up(taps * p.filters * p.channels + LANES * p.channels, LANES) if taps > 1 else 0
 
 
-def _windows(p: Pass, threads: int) -> int:
+def _windows(p: ConvPass, threads: int) -> int:
     """Size of what is laid out for the largest piece."""
     sizes = (0 if is_matrix(q) else q.pixels * q.channels for q in _pieces(p, threads))
     return up(max(sizes), LANES)
 
 
-def _pieces(p: Pass, threads: int) -> Iterator[Pass]:
+def _pieces(p: ConvPass, threads: int) -> Iterator[ConvPass]:
     """Each tap as a convolution of its own, or parts of it, so that all threads have as much."""
     taps = p.size_y * p.size_x
     # what must be laid out is divided by channels, so that no thread does what another did
@@ -55,7 +55,9 @@ def _pieces(p: Pass, threads: int) -> Iterator[Pass]:
                 yield one._replace(first=p.first + start, channels=share)
 
 
-def backward_weights(dw: Array, x: Array, dy: Array, shape: Conv, work: Array, pool: Pool) -> None:
+def backward_weights(
+    dw: Array, x: Array, dy: Array, shape: ConvShape, work: Array, pool: Pool
+) -> None:
     """Compute dw (K, C / groups, R, S) from x (N, H, W, C) and dy (N, P, Q, K)."""
     each = dw.size // shape.groups
     x, dy = x.reshape(-1), dy.reshape(-1, shape.filters)
@@ -64,7 +66,7 @@ def backward_weights(dw: Array, x: Array, dy: Array, shape: Conv, work: Array, p
         _run(out, x, dy, forward_pass(shape, group), work, pool)
 
 
-def _run(dw: Array, x: Array, dy: Array, p: Pass, work: Array, pool: Pool) -> None:
+def _run(dw: Array, x: Array, dy: Array, p: ConvPass, work: Array, pool: Pool) -> None:
     taps, sums, own = p.size_y * p.size_x, _sums(p), _windows(p, pool.threads)
     target = work[: dw.size] if taps > 1 else dw
     target = target.reshape(p.filters, taps * p.channels)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from netc_kernels.cpu.direct_filters import filter_panels
 from netc_kernels.cpu.product import DEPTH, PANEL, SHORT, TALL, short, single, tall
 from netc_kernels.cpu.several import clear_run, copy_run
-from netc_kernels.cpu.shape import NOTHING, Array, Conv, up
+from netc_kernels.cpu.shape import NOTHING, Array, ConvShape, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import (
     LANES,
@@ -39,7 +39,7 @@ COLLISION = 512
 """Pixels a multiple of so many elements apart share few places of the first cache."""
 
 
-class Pass(NamedTuple):
+class ConvPass(NamedTuple):
     """One convolution of one group: what it reads and where it writes, in elements."""
 
     height: int
@@ -83,32 +83,32 @@ class Pass(NamedTuple):
         return -(-self.pixels // self.columns) if self.columns else 0
 
 
-def workspace(shape: Conv, threads: int) -> int:
+def workspace(shape: ConvShape, threads: int) -> int:
     """Bytes of `work` that `forward` and `backward_data` need."""
     passes = (forward_pass(shape, 0), *backward_passes(shape, 0))
     return 4 * max(_weights(p) + threads * _own(p) for p in passes)
 
 
-def _weights(p: Pass) -> int:
+def _weights(p: ConvPass) -> int:
     return up(p.filters, PANEL) * p.size_y * p.size_x * p.channels
 
 
-def _lines(p: Pass) -> int:
+def _lines(p: ConvPass) -> int:
     """Rows of the output to compute at a time."""
     return max(1, PIXELS // max(1, p.columns))
 
 
-def _line(p: Pass) -> int:
+def _line(p: ConvPass) -> int:
     """Size of the copied rows for one row of the output; products may read a little further."""
     reach = (p.columns - 1 + TALL) * p.step_x + p.size_x
     return up(p.size_y * reach * p.pixel, 16) if p.copied else 0
 
 
-def _sums(p: Pass) -> int:
+def _sums(p: ConvPass) -> int:
     return _lines(p) * (p.columns + TALL) * PANEL
 
 
-def _own(p: Pass) -> int:
+def _own(p: ConvPass) -> int:
     return _sums(p) + _lines(p) * _line(p)
 
 
@@ -116,7 +116,7 @@ def forward(
     y: Array,
     x: Array,
     w: Array,
-    shape: Conv,
+    shape: ConvShape,
     work: Array,
     pool: Pool,
     bias: Array = NOTHING,
@@ -145,7 +145,7 @@ def backward_data(
     dx: Array,
     dy: Array,
     w: Array,
-    shape: Conv,
+    shape: ConvShape,
     work: Array,
     pool: Pool,
     positive: Array = NOTHING,
@@ -173,19 +173,19 @@ def backward_data(
             )
 
 
-def _filters(w: Array, shape: Conv, group: int) -> Array:
+def _filters(w: Array, shape: ConvShape, group: int) -> Array:
     each = w.size // shape.groups
     return w.reshape(-1)[group * each : (group + 1) * each]
 
 
-def forward_pass(shape: Conv, group: int) -> Pass:
+def forward_pass(shape: ConvShape, group: int) -> ConvPass:
     """The forward pass of one group."""
     channels, filters = shape.channels // shape.groups, shape.filters // shape.groups
     (height, width), (rows, columns), pitch = shape.image, shape.outputs, shape.filters
     pixels = shape.images * rows * columns
     plain = not any(shape.pad) and (shape.groups == 1 or shape.size[1] == 1)
     gap = _gap(shape.channels * shape.stride[1], channels)
-    found = Pass(
+    found = ConvPass(
         height, width, shape.channels, group * channels, channels, *shape.size, *shape.stride,
         shape.pad[0], shape.pad[2], rows, columns, pixels, filters, group * filters,
         rows * columns * pitch, columns * pitch, pitch, group * filters,
@@ -194,7 +194,7 @@ def forward_pass(shape: Conv, group: int) -> Pass:
     return _flattened(found) if _flat(shape) else found
 
 
-def _flat(shape: Conv) -> bool:
+def _flat(shape: ConvShape) -> bool:
     return shape.size == (1, 1) and shape.stride == (1, 1) and not any(shape.pad)
 
 
@@ -203,7 +203,7 @@ def _gap(step: int, channels: int) -> int:
     return GAP if channels >= DEPTH and step % COLLISION == 0 else 0
 
 
-def _flattened(p: Pass) -> Pass:
+def _flattened(p: ConvPass) -> ConvPass:
     """Nothing tells one row from another: take as many pixels as are good for a row."""
     # an even number of equal rows, for two threads or four
     columns = max(1, -(-p.pixels // up(-(-p.pixels // PIXELS), 2)))
@@ -214,7 +214,7 @@ def _flattened(p: Pass) -> Pass:
     )  # fmt: skip
 
 
-def backward_passes(shape: Conv, group: int) -> Iterator[Pass]:
+def backward_passes(shape: ConvShape, group: int) -> Iterator[ConvPass]:
     """One pass for each place that a pixel of the input has in the windows' pattern."""
     channels, filters = shape.channels // shape.groups, shape.filters // shape.groups
     (height, width), pitch = shape.image, shape.channels
@@ -225,7 +225,7 @@ def backward_passes(shape: Conv, group: int) -> Iterator[Pass]:
             tap = tap_y * shape.size[1] + tap_x
             to = (y * width + x) * pitch + group * channels
             copied = size_y > 1 or size_x > 1 or any(shape.pad) or gap > 0
-            found = Pass(
+            found = ConvPass(
                 *source, size_y, size_x, 1, 1, top, left, rows, columns,
                 shape.images * rows * columns, channels, to, height * width * pitch,
                 shape.stride[0] * width * pitch, shape.stride[1] * pitch, 0, copied,
@@ -234,7 +234,7 @@ def backward_passes(shape: Conv, group: int) -> Iterator[Pass]:
             yield _flattened(found) if _flat(shape) else found
 
 
-def _places(shape: Conv, axis: int) -> Iterator[tuple[int, int, int, int, int]]:
+def _places(shape: ConvShape, axis: int) -> Iterator[tuple[int, int, int, int, int]]:
     """Yield first pixel, number of taps, last tap, padding and number of pixels of each place."""
     size, stride, pad = shape.size[axis], shape.stride[axis], shape.pad[2 * axis]
     for place in range(min(stride, shape.image[axis])):
@@ -249,7 +249,7 @@ def _run(
     y: Array,
     x: Array,
     w: Array,
-    p: Pass,
+    p: ConvPass,
     lane: int,
     row: int,
     work: Array,
@@ -275,7 +275,7 @@ def _run(
 def convolve_lines(
     y: Any,
     x: Any,
-    p: Pass,
+    p: ConvPass,
     work: Any,
     scratch: int,
     own: int,
@@ -304,7 +304,7 @@ def convolve_lines(
 def _some_lines(
     y: Any,
     x: Any,
-    p: Pass,
+    p: ConvPass,
     work: Any,
     sums: int,
     copies: int,
@@ -354,7 +354,7 @@ def _row(
     x: Any,
     at: int,
     work: Any,
-    p: Pass,
+    p: ConvPass,
     pixel: int,
     of_row: int,
     panel: int,
@@ -434,7 +434,7 @@ def _terms(
 
 
 @kernel
-def _copy_line(x: Any, p: Pass, line: int, work: Any, to: int, of_row: int) -> None:
+def _copy_line(x: Any, p: ConvPass, line: int, work: Any, to: int, of_row: int) -> None:
     """Copy the rows of the input that one row of the result needs, with their padding."""
     n, i = divmod(line, p.rows)
     columns = of_row // max(1, p.pixel)
@@ -461,7 +461,7 @@ def _copy_line(x: Any, p: Pass, line: int, work: Any, to: int, of_row: int) -> N
 @kernel
 def _write(
     y: Any,
-    p: Pass,
+    p: ConvPass,
     line: int,
     first: int,
     begin: int,

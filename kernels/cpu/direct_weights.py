@@ -11,10 +11,10 @@ Everything is float32.
 
 from typing import Any, NamedTuple
 
-from netc_kernels.cpu.direct import Pass, forward_pass
+from netc_kernels.cpu.direct import ConvPass, forward_pass
 from netc_kernels.cpu.product import PANEL, SHORT, TALL, crossed_packed
 from netc_kernels.cpu.several import clear_run
-from netc_kernels.cpu.shape import Array, Conv, up
+from netc_kernels.cpu.shape import Array, ConvShape, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import (
     LANES,
@@ -35,7 +35,7 @@ FEW = min(LANES, 16)
 """Up to so many channels a window's are taken together."""
 
 
-class Layout(NamedTuple):
+class DirectWorkspace(NamedTuple):
     """How the workspace is used, in elements."""
 
     lines: int
@@ -66,7 +66,7 @@ class Layout(NamedTuple):
     """Size of all that; every share of the pixels has its own."""
 
 
-def layout(p: Pass) -> Layout:
+def layout(p: ConvPass) -> DirectWorkspace:
     """Plan the pass for one group."""
     folded, taps = p.channels <= FEW and p.size_y * p.size_x > 1, p.size_y * p.size_x
     channels = taps * p.channels if folded else p.channels
@@ -80,18 +80,20 @@ def layout(p: Pass) -> Layout:
     sums_at = up(gradients_at + -(-p.filters // TALL) * gradients, LANES)
     tap = up(p.filters, TALL) * columns
     scratch = sums_at + taps * tap
-    return Layout(
+    return DirectWorkspace(
         lines, folded, taps, channels, reach, line, pixel, inputs, gradients, gradients_at, sums_at,
         columns, tap, scratch, scratch + up(taps, LANES) * LANES,
     )  # fmt: skip
 
 
-def workspace(shape: Conv, threads: int) -> int:
+def workspace(shape: ConvShape, threads: int) -> int:
     """Bytes of `work` that `backward_weights` needs."""
     return 4 * threads * layout(forward_pass(shape, 0)).slot
 
 
-def backward_weights(dw: Array, x: Array, dy: Array, shape: Conv, work: Array, pool: Pool) -> None:
+def backward_weights(
+    dw: Array, x: Array, dy: Array, shape: ConvShape, work: Array, pool: Pool
+) -> None:
     """Compute dw (K, C / groups, R, S) from x (N, H, W, C) and dy (N, P, Q, K)."""
     each = dw.size // shape.groups
     for group in range(shape.groups):
@@ -99,7 +101,7 @@ def backward_weights(dw: Array, x: Array, dy: Array, shape: Conv, work: Array, p
         _run(out, x.reshape(-1), dy.reshape(-1), forward_pass(shape, group), work, pool)
 
 
-def _run(dw: Array, x: Array, dy: Array, p: Pass, work: Array, pool: Pool) -> None:
+def _run(dw: Array, x: Array, dy: Array, p: ConvPass, work: Array, pool: Pool) -> None:
     plan = layout(p)
     share = max(1, -(-p.lines // pool.threads))
     pool.run(p.lines, share, add_lines, x, dy, p, plan, work, share)
@@ -108,8 +110,8 @@ def _run(dw: Array, x: Array, dy: Array, p: Pass, work: Array, pool: Pool) -> No
 
 @kernel
 def add_lines(
-    x: Any, dy: Any, p: Pass, plan: Layout, work: Any, share: int, thread: int, start: int,
-    stop: int,
+    x: Any, dy: Any, p: ConvPass, plan: DirectWorkspace, work: Any, share: int, thread: int,
+    start: int, stop: int,
 ) -> None:  # fmt: skip
     """Sum over rows `start` ... `stop` of all images' outputs."""
     # sums go with the share of lines, not with the thread: the result does not vary
@@ -126,7 +128,9 @@ def add_lines(
 
 
 @kernel
-def _add_products(p: Pass, plan: Layout, work: Any, at: int, lines: int, add: bool) -> None:
+def _add_products(
+    p: ConvPass, plan: DirectWorkspace, work: Any, at: int, lines: int, add: bool
+) -> None:
     """Add the products of some lines to the sums, or write them."""
     # a panel of the input stays in the first cache while all panels of the gradient pass
     for c in range(0, plan.channels, PANEL):
@@ -145,7 +149,7 @@ def _add_products(p: Pass, plan: Layout, work: Any, at: int, lines: int, add: bo
 
 @kernel
 def _lay_out_gradient(
-    dy: Any, p: Pass, plan: Layout, line: int, work: Any, at: int, slot: int
+    dy: Any, p: ConvPass, plan: DirectWorkspace, line: int, work: Any, at: int, slot: int
 ) -> None:
     """Lay out a row of the output's gradient in panels; zeros where there are no pixels."""
     n, i = divmod(line, p.rows)
@@ -169,7 +173,7 @@ def _lay_out_gradient(
 
 
 @inline
-def _source(p: Pass, line: int, r: int, column: int) -> int:
+def _source(p: ConvPass, line: int, r: int, column: int) -> int:
     """Where a pixel of the input lies that a row of the output needs; -1: in the padding."""
     n, i = divmod(line, p.rows)
     row = i * p.step_y - p.top + r
@@ -179,7 +183,9 @@ def _source(p: Pass, line: int, r: int, column: int) -> int:
 
 
 @kernel
-def _lay_out_rows(x: Any, p: Pass, plan: Layout, line: int, work: Any, at: int, slot: int) -> None:
+def _lay_out_rows(
+    x: Any, p: ConvPass, plan: DirectWorkspace, line: int, work: Any, at: int, slot: int
+) -> None:
     """Lay out what the windows of one row of the output cover, in panels of channels."""
     n, i = divmod(line, p.rows)
     # the last row may be short where rows are no more than numbers of pixels
@@ -208,7 +214,7 @@ def _lay_out_rows(x: Any, p: Pass, plan: Layout, line: int, work: Any, at: int, 
 
 @kernel
 def _lay_out_windows(
-    x: Any, p: Pass, plan: Layout, line: int, work: Any, at: int, slot: int
+    x: Any, p: ConvPass, plan: DirectWorkspace, line: int, work: Any, at: int, slot: int
 ) -> None:
     """Lay out every window of one row of the output, [r, s, c], as the channels of one pixel."""
     run = p.size_x * p.channels
@@ -230,7 +236,14 @@ def _lay_out_windows(
 
 @kernel
 def write_filters(
-    dw: Any, p: Pass, plan: Layout, work: Any, slots: int, thread: int, start: int, stop: int
+    dw: Any,
+    p: ConvPass,
+    plan: DirectWorkspace,
+    work: Any,
+    slots: int,
+    thread: int,
+    start: int,
+    stop: int,
 ) -> None:
     """Add the slots' sums and write the gradient of filters `start` ... `stop`."""
     scratch, taps = thread * plan.slot + plan.scratch, p.size_y * p.size_x

@@ -10,7 +10,7 @@ Filters are (K, C, R, S) and row-major, float32; those of groups are not folded.
 
 from typing import Any, NamedTuple
 
-from netc_kernels.cpu.shape import Array, Conv, up
+from netc_kernels.cpu.shape import Array, ConvShape, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import copy_element, kernel
 
@@ -28,38 +28,38 @@ class Taps(NamedTuple):
     side_x: int
 
 
-def needed(shape: Conv) -> bool:
+def needed(shape: ConvShape) -> bool:
     """Tell whether there is a stride."""
     return shape.stride != (1, 1)
 
 
-def size(shape: Conv) -> tuple[int, int]:
+def size(shape: ConvShape) -> tuple[int, int]:
     """(height, width) of a folded filter."""
     return -(-shape.size[0] // shape.stride[0]), -(-shape.size[1] // shape.stride[1])
 
 
-def channels(shape: Conv) -> int:
+def channels(shape: ConvShape) -> int:
     """Count the channels of a folded pixel."""
     return shape.channels * shape.stride[0] * shape.stride[1]
 
 
-def elements(shape: Conv) -> int:
+def elements(shape: ConvShape) -> int:
     """Elements of `work` that folded filters take, in whole lines of the cache."""
     return up(_count(shape), 16) if needed(shape) else 0
 
 
-def _count(shape: Conv) -> int:
+def _count(shape: ConvShape) -> int:
     return shape.filters * channels(shape) * size(shape)[0] * size(shape)[1]
 
 
-def room(w: Array, shape: Conv, work: Array) -> tuple[Array, Array]:
+def room(w: Array, shape: ConvShape, work: Array) -> tuple[Array, Array]:
     """Where the folded filters of w have their place, in 1-D, and the rest of `work`."""
     if not needed(shape):
         return w.reshape(-1), work
     return work[: _count(shape)], work[elements(shape) :]
 
 
-def filters(w: Array, shape: Conv, work: Array, pool: Pool) -> tuple[Array, Array]:
+def filters(w: Array, shape: ConvShape, work: Array, pool: Pool) -> tuple[Array, Array]:
     """Fold filters into `work`; return them, in 1-D, and the rest of `work`."""
     out, rest = room(w, shape, work)
     if needed(shape):
@@ -67,13 +67,13 @@ def filters(w: Array, shape: Conv, work: Array, pool: Pool) -> tuple[Array, Arra
     return out, rest
 
 
-def unfold(w: Array, folded: Array, shape: Conv, pool: Pool) -> None:
+def unfold(w: Array, folded: Array, shape: ConvShape, pool: Pool) -> None:
     """Take the taps of w out of folded filters."""
     if needed(shape):
         pool.split(shape.filters, unfold_filters, w.reshape(-1), folded, _taps(shape))
 
 
-def _taps(shape: Conv) -> Taps:
+def _taps(shape: ConvShape) -> Taps:
     return Taps(shape.channels, *shape.size, *shape.stride, *size(shape))
 
 

@@ -94,7 +94,7 @@ VERSION = _version()
 _source_at_start = cache(_source)
 
 
-class Kept(_Cache):
+class KernelCache(_Cache):
     """The kept code of one kernel, as Numba asks for it."""
 
     def __init__(self, python: Callable[..., Any]) -> None:
@@ -145,10 +145,10 @@ class Kept(_Cache):
         """All that tells this code from any other; empty if it cannot be told."""
         args, result = _normalized(sig)
         try:
-            told = (VERSION, self._source, _told(self._python), *codegen.magic_tuple())
+            parts = (VERSION, self._source, _description(self._python), *codegen.magic_tuple())
         except (TypeError, ValueError):
             return ""
-        key = "\n".join((*told, f"({', '.join(map(str, args))}) -> {result}"))
+        key = "\n".join((*parts, f"({', '.join(map(str, args))}) -> {result}"))
         # an object's address is another one in the next process
         return key if self._enabled and self._source and " at 0x" not in key else ""
 
@@ -163,19 +163,19 @@ class Kept(_Cache):
             return True
 
 
-def _told(value: Any) -> str:
+def _description(value: Any) -> str:
     """What a kernel, or what it has of the function around it, is. Raises TypeError, ValueError
     where no text tells that.
     """
     if isinstance(value, (int, float, complex, str, np.number, type(None))):
         return f"{type(value).__name__} {value!r}"
     if isinstance(value, tuple):
-        return f"({', '.join(map(_told, value))})"
+        return f"({', '.join(map(_description, value))})"
     python = getattr(value, "py_func", value)
     if not hasattr(python, "__code__"):
         raise TypeError(f"{value!r} is no constant")
     names = f"{python.__module__} {python.__qualname__} {python.__code__.co_firstlineno}"
-    cells = [_told(cell.cell_contents) for cell in python.__closure__ or ()]
+    cells = [_description(cell.cell_contents) for cell in python.__closure__ or ()]
     return f"{names} [{', '.join(cells)}]"
 
 

@@ -32,7 +32,7 @@ SAMPLE = 16
 """Pixels whose mean stands for that of all while it is not known."""
 
 
-class Facts(NamedTuple):
+class LrnParameters(NamedTuple):
     """What the kernels across channels depend on."""
 
     channels: int
@@ -79,9 +79,9 @@ def lrn_dx(
     pool.spread(x.size // max(1, facts.channels), PIXELS, lrn_dx_part, *flat, work, facts)
 
 
-def _facts(x: Array, size: int, alpha: float, beta: float, k: float, relu: bool) -> Facts:
+def _facts(x: Array, size: int, alpha: float, beta: float, k: float, relu: bool) -> LrnParameters:
     channels, row, one = x.shape[-1], _row(x.shape[-1], size), np.float32
-    return Facts(channels, size, row, one(alpha), one(beta), one(k), relu)
+    return LrnParameters(channels, size, row, one(alpha), one(beta), one(k), relu)
 
 
 @inline
@@ -102,7 +102,9 @@ def _power(scale: Any, beta: Any) -> Any:
 
 
 @kernel
-def lrn_part(y: Any, x: Any, work: Any, f: Facts, thread: int, start: int, stop: int) -> None:
+def lrn_part(
+    y: Any, x: Any, work: Any, f: LrnParameters, thread: int, start: int, stop: int
+) -> None:
     """Normalize pixels `start` ... `stop`; `work` has zeros around one pixel's squares."""
     squares, channels = 2 * f.row * thread + -(-f.size // LANES) * LANES, f.channels
     for pixel in range(start, stop):
@@ -118,7 +120,7 @@ def lrn_part(y: Any, x: Any, work: Any, f: Facts, thread: int, start: int, stop:
 
 @kernel
 def lrn_dx_part(
-    dx: Any, x: Any, dy: Any, work: Any, f: Facts, thread: int, start: int, stop: int
+    dx: Any, x: Any, dy: Any, work: Any, f: LrnParameters, thread: int, start: int, stop: int
 ) -> None:
     """Compute the gradient of pixels `start` ... `stop`."""
     squares, channels = 2 * f.row * thread + -(-f.size // LANES) * LANES, f.channels

@@ -29,7 +29,7 @@ ROWS = 8
 """Rows of an image that a thread takes at a time."""
 
 
-class Windows(NamedTuple):
+class PoolShape(NamedTuple):
     """Windows over an image, and the shapes of image and result."""
 
     height: int
@@ -50,27 +50,27 @@ class Windows(NamedTuple):
 
 def windows(
     x: Array, y: Array, size: tuple[int, int], stride: tuple[int, int], pad: tuple[int, ...]
-) -> Windows:
+) -> PoolShape:
     """Collect the facts; x (N, H, W, C), y (N, P, Q, C), pad (top, bottom, left, right)."""
     height, width, channels = x.shape[1:]
-    return Windows(
+    return PoolShape(
         height, width, channels, y.shape[1], y.shape[2], *size, *stride, pad[0], pad[2],
         height + pad[1], width + pad[3],
     )  # fmt: skip
 
 
-def maxpool(y: Array, x: Array, over: Windows, pool: Pool) -> None:
+def maxpool(y: Array, x: Array, over: PoolShape, pool: Pool) -> None:
     """Take the maximum of every window: y (N, P, Q, C) from x (N, H, W, C)."""
     _forward(y, x, over, False, pool)
 
 
-def avgpool(y: Array, x: Array, over: Windows, pool: Pool) -> None:
+def avgpool(y: Array, x: Array, over: PoolShape, pool: Pool) -> None:
     """Average every window, zeros of the padding included, cut in ceil mode."""
     _forward(y, x, over, True, pool)
 
 
 def maxpool_dx(
-    dx: Array, x: Array, y: Array, dy: Array, over: Windows, pool: Pool, relu: bool = False
+    dx: Array, x: Array, y: Array, dy: Array, over: PoolShape, pool: Pool, relu: bool = False
 ) -> None:
     """Give a window's dy to its first maximum. With `relu`, x is a relu's output: go through it."""
     flat = dx.reshape(-1), x.reshape(-1), y.reshape(-1), dy.reshape(-1)
@@ -87,19 +87,19 @@ def maxpool_places_dx(dx: Array, places: Array, dy: Array, pool: Pool) -> None:
     pool.spread(len(dy) * rows, ROWS, give_to_places, *flat, columns, channels)
 
 
-def avgpool_dx(dx: Array, dy: Array, over: Windows, pool: Pool) -> None:
+def avgpool_dx(dx: Array, dy: Array, over: PoolShape, pool: Pool) -> None:
     """Share a window's dy equally."""
     flat = dx.reshape(-1), dy.reshape(-1)
     pool.spread(len(dx) * over.height, ROWS, average_gradient, *flat, over)
 
 
-def _forward(y: Array, x: Array, over: Windows, mean: bool, pool: Pool) -> None:
+def _forward(y: Array, x: Array, over: PoolShape, mean: bool, pool: Pool) -> None:
     flat = y.reshape(-1), x.reshape(-1)
     pool.spread(len(y) * over.rows, ROWS, reduce_windows, *flat, over, mean)
 
 
 @inline
-def _share(over: Windows, p: int, q: int) -> Any:
+def _share(over: PoolShape, p: int, q: int) -> Any:
     """One over the area of a window."""
     y, x = p * over.step_y - over.top, q * over.step_x - over.left
     rows = min(y + over.size_y, over.bottom) - y
@@ -108,7 +108,7 @@ def _share(over: Windows, p: int, q: int) -> Any:
 
 @kernel
 def reduce_windows(
-    y: Any, x: Any, over: Windows, mean: bool, thread: int, start: int, stop: int
+    y: Any, x: Any, over: PoolShape, mean: bool, thread: int, start: int, stop: int
 ) -> None:
     """Reduce the windows of rows `start` ... `stop` of all images' results."""
     for line in range(start, stop):
@@ -134,7 +134,15 @@ def reduce_windows(
 
 @kernel
 def maximum_gradient(
-    dx: Any, x: Any, y: Any, dy: Any, over: Windows, relu: bool, thread: int, start: int, stop: int
+    dx: Any,
+    x: Any,
+    y: Any,
+    dy: Any,
+    over: PoolShape,
+    relu: bool,
+    thread: int,
+    start: int,
+    stop: int,
 ) -> None:
     """Write rows `start` ... `stop` of all images' gradients: windows give what falls there."""
     dx[start * over.width * over.channels : stop * over.width * over.channels] = 0
@@ -180,7 +188,7 @@ def give_to_places(
 
 
 @kernel
-def average_gradient(dx: Any, dy: Any, over: Windows, thread: int, start: int, stop: int) -> None:
+def average_gradient(dx: Any, dy: Any, over: PoolShape, thread: int, start: int, stop: int) -> None:
     """Write rows `start` ... `stop` of all images' gradients."""
     dx[start * over.width * over.channels : stop * over.width * over.channels] = 0
     for n in range(start // over.height, (stop - 1) // over.height + 1):
@@ -202,12 +210,12 @@ def average_gradient(dx: Any, dy: Any, over: Windows, thread: int, start: int, s
 
 
 @inline
-def _first_window(over: Windows, row: int) -> int:
+def _first_window(over: PoolShape, row: int) -> int:
     """The first row of windows that reaches an image's row."""
     return max(0, (row + over.top - over.size_y) // over.step_y + 1)
 
 
 @inline
-def _last_window(over: Windows, row: int) -> int:
+def _last_window(over: PoolShape, row: int) -> int:
     """The first row of windows that begins at or below an image's row."""
     return min(over.rows, (row + over.top - 1) // over.step_y + 1)

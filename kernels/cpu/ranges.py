@@ -170,12 +170,12 @@ def _unpacking(context: Any, builder: Any, arguments: Any) -> Any:
     inside = ir.IRBuilder(made.append_basic_block())
     kept = inside.load(inside.bitcast(made.args[0], _kept(context, arguments).as_pointer()))
     values = inside.extract_value(kept, 1)
-    told = [inside.extract_value(values, i) for i in range(len(arguments.types))]
+    passed = [inside.extract_value(values, i) for i in range(len(arguments.types))]
     kinds, convention = (*arguments.types, *[types.int64] * 3), context.call_conv
     kernel_type = convention.get_function_type(types.none, kinds)
     callee = inside.inttoptr(inside.extract_value(kept, 0), kernel_type.as_pointer())
     # kernels raise nothing, so nobody looks at what comes back
-    convention.call_function(inside, callee, types.none, kinds, [*told, *made.args[1:]])
+    convention.call_function(inside, callee, types.none, kinds, [*passed, *made.args[1:]])
     inside.ret_void()
     return made
 

@@ -17,7 +17,7 @@ def up(number: int, unit: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Conv:
+class ConvShape:
     """The shapes and attributes of one convolution; all groups are whole."""
 
     images: int

@@ -21,7 +21,7 @@ from netc_kernels.cpu import (
     winograd,
     winograd_weights,
 )
-from netc_kernels.cpu.shape import Conv
+from netc_kernels.cpu.shape import ConvShape
 
 __all__ = ["IMPLEMENTATIONS", "Implementation"]
 
@@ -38,7 +38,7 @@ def _never(*facts: Any) -> bool:
 class Implementation:
     """One kernel for an op.
 
-    `applies` and `workspace_bytes` take what their op's kernels depend on: a `Conv` for
+    `applies` and `workspace_bytes` take what their op's kernels depend on: a `ConvShape` for
     convolutions, (channels, size) for lrn, the channels for sums over them and for updates that
     make the gradient too, how many tensors for add, the dim for slice, nothing otherwise; so does
     `usual`. `workspace_bytes` takes the number of threads too.
@@ -51,8 +51,8 @@ class Implementation:
     usual: Callable[..., bool] = _always
     """Whether it is taken before those that follow where nothing was measured."""
     pools: Callable[..., bool] = _never
-    """Whether a convolution's kernel can take the maximum of windows at once: of a `Conv` and the
-    windows' size, stride and padding."""
+    """Whether a convolution's kernel can take the maximum of windows at once: of a `ConvShape` and
+    the windows' size, stride and padding."""
 
 
 def _nothing(*facts: Any) -> int:
@@ -83,22 +83,22 @@ def _pairs(count: int, threads: int) -> int:
     return elementwise.pairs_workspace(count)
 
 
-def _winograd(shape: Conv) -> bool:
+def _winograd(shape: ConvShape) -> bool:
     strided = fold.needed(shape)
     return fold.size(shape) in ((3, 3), (4, 4), (5, 5)) and not (strided and shape.groups > 1)
 
 
-def _winograd_of_many(shape: Conv, few: int = 4) -> bool:
+def _winograd_of_many(shape: ConvShape, few: int = 4) -> bool:
     # of few channels the transforms are mostly padding: `direct` is faster
     return _winograd(shape) and fold.channels(shape) // shape.groups > few
 
 
-def _winograd_forward(shape: Conv) -> bool:
+def _winograd_forward(shape: ConvShape) -> bool:
     # folding tiles costs as much as 7x7 with stride 2 saves over three channels
     return _winograd_of_many(shape, 12 if fold.needed(shape) else 4)
 
 
-def _winograd_unfolded(shape: Conv) -> bool:
+def _winograd_unfolded(shape: ConvShape) -> bool:
     return _winograd(shape) and not fold.needed(shape)
 
 

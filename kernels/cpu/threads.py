@@ -11,7 +11,7 @@ import numpy as np
 
 from netc_kernels.cpu.words import CALLED, IDLE, LINE
 
-Part: TypeAlias = Callable[..., None]
+RangeTask: TypeAlias = Callable[..., None]
 """Called with (*arguments, thread, start, stop); thread counts from 0 and tells the scratch
 memory. It is a kernel, or a function of Python that calls BLAS or NumPy."""
 
@@ -39,7 +39,7 @@ class Pool:
             self._orders.append(orders)
             threading.Thread(target=_work, args=(orders,), daemon=True).start()
 
-    def run(self, count: int, grain: int, part: Part, *arguments: Any) -> None:
+    def run(self, count: int, grain: int, part: RangeTask, *arguments: Any) -> None:
         """Call `part` for 0 ... `count` in ranges of `grain`, each taken by a thread that is free.
 
         Raises what a function of Python raises, when all threads have stopped; kernels raise
@@ -50,14 +50,14 @@ class Pool:
         else:
             self._run_function(count, grain, partial(part, *arguments))
 
-    def spread(self, count: int, grain: int, part: Part, *arguments: Any) -> None:
+    def spread(self, count: int, grain: int, part: RangeTask, *arguments: Any) -> None:
         """As `run`, but with few ranges, of some grains each, where what `part` makes does not
         depend on them: a call costs some time.
         """
         grains = grain * max(1, count // (grain * self.threads * CALLS))
         self.run(count, grains, part, *arguments)
 
-    def split(self, count: int, part: Part, *arguments: Any, unit: int = 1) -> None:
+    def split(self, count: int, part: RangeTask, *arguments: Any, unit: int = 1) -> None:
         """Call `part` once for every thread, with equal shares of whole `unit`s."""
         if count:
             self.run(count, -(-count // (self.threads * unit)) * unit, part, *arguments)
@@ -70,7 +70,9 @@ class Pool:
         self._orders = []
         self.threads = 1
 
-    def _run_kernel(self, count: int, grain: int, part: Part, arguments: tuple[Any, ...]) -> None:
+    def _run_kernel(
+        self, count: int, grain: int, part: RangeTask, arguments: tuple[Any, ...]
+    ) -> None:
         # Numba may be missing where only functions are run
         from netc_kernels.cpu.ranges import run_kernel, serve
 
@@ -81,7 +83,7 @@ class Pool:
                     orders.put(partial(serve, self._words, thread))
         run_kernel(self._words, count, grain, part, arguments)
 
-    def _run_function(self, count: int, grain: int, part: Part) -> None:
+    def _run_function(self, count: int, grain: int, part: RangeTask) -> None:
         starts = iter(range(0, count, grain))
         helpers = self._orders[: -(-count // grain) - 1]
         for thread, orders in enumerate(helpers, 1):
@@ -110,7 +112,7 @@ class Pool:
 
 
 def _share(
-    part: Part, thread: int, starts: Iterator[int], count: int, grain: int
+    part: RangeTask, thread: int, starts: Iterator[int], count: int, grain: int
 ) -> Callable[[], None]:
     """One thread's work: the ranges that no other has taken; next() on a range is atomic."""
 

@@ -50,24 +50,24 @@ def fc_dw_sgd(
 
 
 def adam(
-    m: Array, v: Array, w: Array, g: Array, pool: Pool, *, lr: float, step: int, **told: Any
+    m: Array, v: Array, w: Array, g: Array, pool: Pool, *, lr: float, step: int, **attributes: Any
 ) -> None:
-    """Update m, v and w, of one shape, in place; `told` has the attributes of the three ops."""
-    facts = _adam_facts(w, lr, step, **told)
+    """Update m, v and w, of one shape, in place; `attributes` has those of the three ops."""
+    facts = _adam_facts(w, lr, step, **attributes)
     w, m, v, g = (array.reshape(-1) for array in (w, m, v, g))
     pool.spread(w.size, GRAIN, adam_part, w, m, v, g, facts)
 
 
 def fc_dw_adam(
     m: Array, v: Array, w: Array, x: Array, dy: Array, work: Array, pool: Pool,
-    *, lr: float, step: int, **told: Any,
+    *, lr: float, step: int, **attributes: Any,
 ) -> None:  # fmt: skip
     """Update the weights w (K, C) of a fully connected layer by the gradient dy.T @ x.
 
     The gradient is never in memory.
     """
     (images, channels), filters = x.shape, len(w)
-    facts = _adam_facts(w, lr, step, **told)
+    facts = _adam_facts(w, lr, step, **attributes)
     w, m, v, x, dy = (array.reshape(-1) for array in (w, m, v, x, dy))
     pool.spread(filters, ROWS, adam_rows, w, m, v, x, dy, work, images, channels, filters, facts)
 

@@ -16,7 +16,7 @@ from numba import extending, njit, types
 from numba.core import cgutils
 from numba.extending import models, overload, register_model
 
-from netc_kernels.cpu.kept import Kept
+from netc_kernels.cpu.kept import KernelCache
 
 WIDE = bool(binding.get_host_cpu_features().get("avx512f", False))
 LANES = 16 if WIDE else 8
@@ -40,7 +40,7 @@ def inline(python: Function) -> Function:
 def _kept(python: Function, compiled: Any) -> Function:
     # with NUMBA_DISABLE_JIT it is the function itself
     if compiled is not python:
-        compiled._cache = Kept(python)
+        compiled._cache = KernelCache(python)
     return cast(Function, compiled)
 
 

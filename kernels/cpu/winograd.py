@@ -19,7 +19,7 @@ import numpy as np
 
 from netc_kernels.cpu import fold
 from netc_kernels.cpu.product import DEPTH, PANEL, SHORT, TALL, short, tall
-from netc_kernels.cpu.shape import NOTHING, Array, Conv, up
+from netc_kernels.cpu.shape import NOTHING, Array, ConvShape, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import LANES, inline, kernel
 from netc_kernels.cpu.winograd_filters import FILTER_SCRATCH, filter_panel
@@ -53,7 +53,7 @@ Besides = tuple[Array, Array, Ending, Array]
 """The bias, the output of the relu before, what is done, and places of maxima."""
 
 
-class Layout(NamedTuple):
+class WinogradWorkspace(NamedTuple):
     """How one pass over a group uses its workspace, in elements."""
 
     block: int
@@ -73,7 +73,9 @@ class Layout(NamedTuple):
         return (self.scratch if self.shared else self.sources.at) + threads * self.thread
 
 
-def layout(shape: Conv, tiles: int, channels: int, filters: int, threads: int) -> Layout:
+def layout(
+    shape: ConvShape, tiles: int, channels: int, filters: int, threads: int
+) -> WinogradWorkspace:
     """Plan the pass from `channels` to `filters` over a number of tiles."""
     shared = channels * filters > MANY_FILTERS and tiles <= FEW_TILES
     share = max(SHORT, up(-(-tiles // (1 if shared else threads)), SHORT))
@@ -88,7 +90,7 @@ def layout(shape: Conv, tiles: int, channels: int, filters: int, threads: int) -
     scratch = second + POSITIONS * products.position
     own = max(FILTER_SCRATCH, folded_scratch(channels) if fold.needed(shape) else 0)
     thread = own if shared else scratch - first + own
-    return Layout(block, shared, weights, sources, products, scratch, thread)
+    return WinogradWorkspace(block, shared, weights, sources, products, scratch, thread)
 
 
 def block_tiles(channels: int, filters: int) -> int:
@@ -104,7 +106,7 @@ def _even(share: int, about: int) -> int:
     return up(-(-share // blocks), SHORT) if share < 8 * about else about
 
 
-def workspace(shape: Conv, threads: int) -> int:
+def workspace(shape: ConvShape, threads: int) -> int:
     """Bytes of `work` that `forward` and `backward_data` need."""
     c, k = fold.channels(shape) // shape.groups, shape.filters // shape.groups
     return 4 * max(
@@ -113,13 +115,13 @@ def workspace(shape: Conv, threads: int) -> int:
     )
 
 
-def tiles_of(shape: Conv, out: tuple[int, int]) -> int:
+def tiles_of(shape: ConvShape, out: tuple[int, int]) -> int:
     """Count the tiles of all images."""
     step = tile_step(shape)
     return shape.images * -(-out[0] // step) * -(-out[1] // step)
 
 
-def tile_step(shape: Conv) -> int:
+def tile_step(shape: ConvShape) -> int:
     """Tell how many outputs a side of a tile has; with the filter they make 6x6 products."""
     return 7 - fold.size(shape)[0]
 
@@ -128,7 +130,7 @@ def forward(
     y: Array,
     x: Array,
     w: Array,
-    shape: Conv,
+    shape: ConvShape,
     work: Array,
     pool: Pool,
     bias: Array = NOTHING,
@@ -154,7 +156,7 @@ def backward_data(
     dx: Array,
     dy: Array,
     w: Array,
-    shape: Conv,
+    shape: ConvShape,
     work: Array,
     pool: Pool,
     positive: Array = NOTHING,
@@ -173,7 +175,7 @@ def backward_data(
 
 
 def pools(
-    shape: Conv, size: tuple[int, int], stride: tuple[int, int], pad: tuple[int, ...]
+    shape: ConvShape, size: tuple[int, int], stride: tuple[int, int], pad: tuple[int, ...]
 ) -> bool:
     """Tell whether `forward` can pool: windows of 2x2, next to each other, that fill tiles."""
     windows = (size, stride) == ((2, 2), (2, 2)) and not any(pad)
@@ -182,7 +184,7 @@ def pools(
     return windows and whole and shape.filters // shape.groups % 16 == 0
 
 
-def source_tiles(shape: Conv, group: int) -> Tiles:
+def source_tiles(shape: ConvShape, group: int) -> Tiles:
     """The tiles of the input under those of the output."""
     top, _, left, _ = shape.pad
     each = fold.channels(shape) // shape.groups
@@ -191,7 +193,7 @@ def source_tiles(shape: Conv, group: int) -> Tiles:
 
 
 def tiles_at(
-    shape: Conv,
+    shape: ConvShape,
     covered: tuple[int, int],
     image: tuple[int, int],
     pitch: int,
@@ -213,7 +215,7 @@ def _convolve(
     w: Array,
     group: int,
     flip: bool,
-    shape: Conv,
+    shape: ConvShape,
     work: Array,
     pool: Pool,
     besides: Besides,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from netc_kernels.cpu import fold
 from netc_kernels.cpu.product import PANEL, SHORT, crossed
-from netc_kernels.cpu.shape import Array, Conv, up
+from netc_kernels.cpu.shape import Array, ConvShape, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import LANES, kernel
 from netc_kernels.cpu.winograd import GAP, source_tiles, tiles_at, tiles_of
@@ -38,7 +38,7 @@ TERMS = 64
 """Tiles to sum at a time: a panel of both operands fits the first cache."""
 
 
-class Layout(NamedTuple):
+class GradientWorkspace(NamedTuple):
     """How the workspace is used, in elements."""
 
     block: int
@@ -58,7 +58,7 @@ class Layout(NamedTuple):
     size: int
 
 
-def layout(shape: Conv, threads: int) -> Layout:
+def layout(shape: ConvShape, threads: int) -> GradientWorkspace:
     """Plan the pass for one group."""
     channels, filters = fold.channels(shape) // shape.groups, shape.filters // shape.groups
     wide, tall = up(channels, PANEL), up(filters, PANEL)
@@ -74,15 +74,19 @@ def layout(shape: Conv, threads: int) -> Layout:
     slot = own if shared else scratch + own
     slots = 1 if shared else min(threads, -(-tiles // block))
     size = (scratch if shared else 0) + threads * slot
-    return Layout(block, inputs, gradients, sums, turned, scratch, slot, slots, shared, size)
+    return GradientWorkspace(
+        block, inputs, gradients, sums, turned, scratch, slot, slots, shared, size
+    )
 
 
-def workspace(shape: Conv, threads: int) -> int:
+def workspace(shape: ConvShape, threads: int) -> int:
     """Bytes of `work` that `backward_weights` needs."""
     return 4 * (fold.elements(shape) + layout(shape, threads).size)
 
 
-def backward_weights(dw: Array, x: Array, dy: Array, shape: Conv, work: Array, pool: Pool) -> None:
+def backward_weights(
+    dw: Array, x: Array, dy: Array, shape: ConvShape, work: Array, pool: Pool
+) -> None:
     """Compute dw (K, C / groups, R, S) from x (N, H, W, C) and dy (N, P, Q, K)."""
     if not x.size:
         dw[...] = 0
@@ -106,8 +110,8 @@ def _by_tiles(
     source: Tiles,
     dy: Array,
     target: Tiles,
-    shape: Conv,
-    plan: Layout,
+    shape: ConvShape,
+    plan: GradientWorkspace,
     work: Array,
     pool: Pool,
 ) -> int:
@@ -123,8 +127,8 @@ def _by_positions(
     source: Tiles,
     dy: Array,
     target: Tiles,
-    shape: Conv,
-    plan: Layout,
+    shape: ConvShape,
+    plan: GradientWorkspace,
     work: Array,
     pool: Pool,
 ) -> int:
@@ -136,7 +140,13 @@ def _by_positions(
 
 
 def _finish(
-    dw: Array, source: Tiles, target: Tiles, slots: int, plan: Layout, work: Array, pool: Pool
+    dw: Array,
+    source: Tiles,
+    target: Tiles,
+    slots: int,
+    plan: GradientWorkspace,
+    work: Array,
+    pool: Pool,
 ) -> None:
     size, channels, filters = 7 - source.step, source.channels, target.channels
     taps = size * size
@@ -150,7 +160,7 @@ def _finish(
 
 @kernel
 def add_tiles(
-    x: Any, source: Tiles, dy: Any, target: Tiles, work: Any, plan: Layout, share: int,
+    x: Any, source: Tiles, dy: Any, target: Tiles, work: Any, plan: GradientWorkspace, share: int,
     thread: int, start: int, stop: int,
 ) -> None:  # fmt: skip
     """Sum the products of tiles `start` ... `stop`, some at a time."""
@@ -167,7 +177,7 @@ def add_tiles(
 
 @kernel
 def transform_tiles(
-    x: Any, source: Tiles, dy: Any, target: Tiles, work: Any, plan: Layout, thread: int,
+    x: Any, source: Tiles, dy: Any, target: Tiles, work: Any, plan: GradientWorkspace, thread: int,
     start: int, stop: int,
 ) -> None:  # fmt: skip
     """Transform tiles `start` ... `stop` of x and of dy, each to its own place."""
@@ -178,8 +188,8 @@ def transform_tiles(
 
 @kernel
 def multiply_all(
-    source: Tiles, target: Tiles, work: Any, plan: Layout, tiles: int, thread: int, start: int,
-    stop: int,
+    source: Tiles, target: Tiles, work: Any, plan: GradientWorkspace, tiles: int, thread: int,
+    start: int, stop: int,
 ) -> None:  # fmt: skip
     """Sum the products of all tiles at positions `start` ... `stop`."""
     z, v, turned = plan.gradients, plan.inputs, plan.turned
@@ -253,7 +263,7 @@ def products(
 @kernel
 def gradients(
     work: Any,
-    plan: Layout,
+    plan: GradientWorkspace,
     slots: int,
     dw: Any,
     size: int,

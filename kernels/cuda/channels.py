@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from netc_kernels.cuda import source
-from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.layout import THREADS, Columns, ceil_div, columns, macros
+from netc_kernels.cuda.tensor import Tensor
 
 FILE = "channels.cu"
 ROWS = 8
@@ -58,7 +58,7 @@ def bn_moments_workspace(x: tuple[int, ...]) -> int:
     return 2 * sums_workspace(x)
 
 
-def bias_db(out: Block, dy: Block, *, work: Block | None, stream: int) -> None:
+def bias_db(out: Tensor, dy: Tensor, *, work: Tensor | None, stream: int) -> None:
     """Compute the gradient of a bias, out (C,) f32: the sum of dy over all dims but 1."""
     sums = _Sums(dy, work, stream)
     sums.first("sum", dy.pointer)
@@ -66,7 +66,7 @@ def bias_db(out: Block, dy: Block, *, work: Block | None, stream: int) -> None:
 
 
 def bias_db_relu_dx(
-    dx_out: Block, db_out: Block, dy: Block, y: Block, *, work: Block | None, stream: int
+    dx_out: Tensor, db_out: Tensor, dy: Tensor, y: Tensor, *, work: Tensor | None, stream: int
 ) -> None:
     """Compute relu_dx(y, dy) and bias_db of the result at once. dx_out may be dy or y."""
     sums = _Sums(dy, work, stream, dx_out, y)
@@ -74,7 +74,7 @@ def bias_db_relu_dx(
     sums.finish(db_out, 1.0)
 
 
-def bn_mean(out: Block, x: Block, *, count: int, work: Block | None, stream: int) -> None:
+def bn_mean(out: Tensor, x: Tensor, *, count: int, work: Tensor | None, stream: int) -> None:
     """Compute this shard's part of the mean, out (C,): sum of x / count."""
     sums = _Sums(x, work, stream)
     sums.first("sum", x.pointer)
@@ -82,7 +82,7 @@ def bn_mean(out: Block, x: Block, *, count: int, work: Block | None, stream: int
 
 
 def bn_var(
-    out: Block, x: Block, mean: Block, *, count: int, work: Block | None, stream: int
+    out: Tensor, x: Tensor, mean: Tensor, *, count: int, work: Tensor | None, stream: int
 ) -> None:
     """Compute this shard's part of the variance, out (C,): sum of (x - mean)**2 / count."""
     sums = _Sums(x, work, stream)
@@ -91,7 +91,7 @@ def bn_var(
 
 
 def bn_moments(
-    mean_out: Block, var_out: Block, x: Block, *, work: Block | None, stream: int
+    mean_out: Tensor, var_out: Tensor, x: Tensor, *, work: Tensor | None, stream: int
 ) -> None:
     """Compute mean and variance in one pass, where x is the whole batch; x is not empty."""
     sums = _Sums(x, work, stream)
@@ -104,8 +104,8 @@ def bn_moments(
 
 
 def bn_dgamma(
-    out: Block, x: Block, mean: Block, var: Block, dy: Block,
-    *, eps: float, work: Block | None, stream: int,
+    out: Tensor, x: Tensor, mean: Tensor, var: Tensor, dy: Tensor,
+    *, eps: float, work: Tensor | None, stream: int,
 ) -> None:  # fmt: skip
     """Compute this shard's part of the gradient of gamma, out (C,): sum of dy * normalized x."""
     sums = _Sums(x, work, stream, dy)
@@ -114,8 +114,8 @@ def bn_dgamma(
 
 
 def bn_slopes(
-    dgamma_out: Block, dbeta_out: Block, x: Block, mean: Block, var: Block, dy: Block,
-    *, eps: float, work: Block | None, stream: int,
+    dgamma_out: Tensor, dbeta_out: Tensor, x: Tensor, mean: Tensor, var: Tensor, dy: Tensor,
+    *, eps: float, work: Tensor | None, stream: int,
 ) -> None:  # fmt: skip
     """Compute `bn_dgamma` and, at once, dbeta: bias_db of dy."""
     sums = _Sums(x, work, stream, dy)
@@ -124,8 +124,8 @@ def bn_slopes(
 
 
 def bn_norm(
-    out: Block, x: Block, mean: Block, var: Block, gamma: Block, beta: Block,
-    *, eps: float, stream: int, relu: bool = False, other: Block | None = None,
+    out: Tensor, x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, beta: Tensor,
+    *, eps: float, stream: int, relu: bool = False, other: Tensor | None = None,
 ) -> None:  # fmt: skip
     """Compute gamma * (x - mean) / sqrt(var + eps) + beta, plus `other`, and relu if asked.
 
@@ -141,8 +141,8 @@ def bn_norm(
 
 
 def bn_dx(
-    out: Block, x: Block, mean: Block, var: Block, gamma: Block, dgamma: Block, dbeta: Block,
-    dy: Block, *, eps: float, count: int, stream: int,
+    out: Tensor, x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, dgamma: Tensor, dbeta: Tensor,
+    dy: Tensor, *, eps: float, count: int, stream: int,
 ) -> None:  # fmt: skip
     """Compute the gradient of the input, through mean and variance too. `out` may be dy or x."""
     over = columns(out, x, dy)
@@ -153,7 +153,7 @@ def bn_dx(
 
 
 def bn_running(
-    out: Block, running: Block, value: Block, *, momentum: float, correction: float, stream: int
+    out: Tensor, running: Tensor, value: Tensor, *, momentum: float, correction: float, stream: int
 ) -> None:
     """Update a running statistic, (C,) f32: (1 - momentum) * running + momentum * correction *
     value. `out` may be `running`.
@@ -171,7 +171,7 @@ def _extent(over: Columns) -> tuple[Any, ...]:
 class _Sums:
     """The two launches of a sum per channel."""
 
-    def __init__(self, x: Block, work: Block | None, stream: int, *others: Block) -> None:
+    def __init__(self, x: Tensor, work: Tensor | None, stream: int, *others: Tensor) -> None:
         self.over, self.x = columns(x, *others), x
         # Tensors without elements have no workspace: nothing is read from there.
         self.work = 0 if work is None else work.pointer
@@ -188,7 +188,7 @@ class _Sums:
         args = (self.work, *pointers, *_extent(self.over), np.int64(share), *more)
         source.launch(kernel, (self.blocks, self.over.chunks), self.over.block, args, self.stream)
 
-    def finish(self, out: Block, scale: float) -> None:
+    def finish(self, out: Tensor, scale: float) -> None:
         """Add the blocks' sums up; zeros if there are none."""
         self.second("finish", out.pointer, self.work, more=(np.float32(scale),))
 

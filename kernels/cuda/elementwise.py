@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from netc_kernels.cuda import source
-from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.layout import (
     PACK_BYTES,
     THREADS,
@@ -23,6 +22,7 @@ from netc_kernels.cuda.layout import (
     lanes,
     macros,
 )
+from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 
 FILE = "elementwise.cu"
 PACKS = 4
@@ -34,7 +34,7 @@ ACTIVATIONS = ("relu", "sigmoid", "tanh", "gelu")
 
 
 def add(
-    out: Block, *xs: Block, stream: int, relu: bool = False, positive: Block | None = None
+    out: Tensor, *xs: Tensor, stream: int, relu: bool = False, positive: Tensor | None = None
 ) -> None:
     """Add one or more tensors of one type, from left to right, and apply relu if asked; or its
     slope, where `positive` was its result.
@@ -50,18 +50,18 @@ def add(
         _add(out, turn, relu and not rest, None if rest else positive, stream)
 
 
-def accumulate(out: Block, acc: Block, x: Block, *, stream: int) -> None:
+def accumulate(out: Tensor, acc: Tensor, x: Tensor, *, stream: int) -> None:
     """Compute acc + x."""
     _add(out, (acc, x), False, None, stream)
 
 
-def cast(out: Block, x: Block, *, stream: int) -> None:
+def cast(out: Tensor, x: Tensor, *, stream: int) -> None:
     """Change the type of every element: f32 to bf16, rounded to nearest, or bf16 to f32."""
     names = {("bf16", "f32"): "narrow", ("f32", "bf16"): "widen"}
     _map(names[out.dtype, x.dtype], out, x, stream=stream, most=PACK_BYTES // ITEM_BYTES[out.dtype])
 
 
-def bias(out: Block, x: Block, b: Block, *, stream: int, relu: bool = False) -> None:
+def bias(out: Tensor, x: Tensor, b: Tensor, *, stream: int, relu: bool = False) -> None:
     """Add b (C,) f32 along dim 1 of x, (N, C) or (N, C, H, W), and apply relu if asked."""
     assert alike(out, x) and out.dtype == x.dtype and b.dtype == "f32"
     plane = prod(x.shape[2:])
@@ -81,7 +81,7 @@ def bias(out: Block, x: Block, b: Block, *, stream: int, relu: bool = False) -> 
     source.launch(kernel, (over.tiles(8), over.chunks), over.block, args, stream)
 
 
-def _map(name: str, out: Block, *inputs: Block, stream: int, most: int = 0) -> None:
+def _map(name: str, out: Tensor, *inputs: Tensor, stream: int, most: int = 0) -> None:
     """Run a kernel of one or two operands."""
     assert alike(out, *inputs), "operands are of one shape and order in memory"
     assert most or len({out.dtype, *(x.dtype for x in inputs)}) == 1, "operands are of one type"
@@ -99,7 +99,9 @@ KERNELS: Mapping[str, Callable[..., None]] = {
 """The activations and their gradients by the name of the op."""
 
 
-def _add(out: Block, xs: Sequence[Block], relu: bool, positive: Block | None, stream: int) -> None:
+def _add(
+    out: Tensor, xs: Sequence[Tensor], relu: bool, positive: Tensor | None, stream: int
+) -> None:
     others = [*xs, positive] if positive else xs
     assert alike(out, *others) and len({out.dtype, *(x.dtype for x in others)}) == 1
     packed = lanes(out.elements, out, *others)

@@ -74,9 +74,9 @@ __device__ inline void tell(unsigned* word, unsigned value) {
     asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(word), "r"(value) : "memory");
 }
 
-// Read while waiting: what else was told is seen after a fence. To acquire each time would empty the
+// Read while waiting: what else was written is seen after a fence. To acquire each time would empty the
 // multiprocessor's cache, which other work uses meanwhile.
-__device__ inline unsigned told(const unsigned* word) {
+__device__ inline unsigned peek(const unsigned* word) {
     unsigned value;
     asm volatile("ld.relaxed.sys.global.u32 %0, [%1];" : "=r"(value) : "l"(word) : "memory");
     return value;
@@ -90,7 +90,7 @@ __device__ inline void meet(const Word* words, int me, unsigned count) {
         tell(reinterpret_cast<unsigned*>(words[threadIdx.x]) + block + me, count);
         const unsigned* word = reinterpret_cast<const unsigned*>(words[me]) + block + threadIdx.x;
         // The difference is right where the count has begun anew, too.
-        while ((int)(told(word) - count) < 0) {
+        while ((int)(peek(word) - count) < 0) {
         }
         asm volatile("fence.acq_rel.sys;" ::: "memory");
     }

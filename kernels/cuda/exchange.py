@@ -9,8 +9,8 @@ from math import gcd, prod
 import numpy as np
 
 from netc_kernels.cuda import source
-from netc_kernels.cuda.block import ITEM_BYTES
 from netc_kernels.cuda.layout import ceil_div
+from netc_kernels.cuda.tensor import ITEM_BYTES
 
 FILE = "exchange.cu"
 TYPES = {"f32": 0, "bf16": 1, "f64": 2, "i64": 3}
@@ -24,7 +24,7 @@ WORD_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StridedAddress:
     """Part of a tensor in memory."""
 
     address: int
@@ -38,8 +38,8 @@ class Piece:
 
     sizes: tuple[int, ...]
     """Elements along each dimension, those furthest apart in the target's memory first."""
-    target: Place
-    terms: tuple[Place, ...]
+    target: StridedAddress
+    terms: tuple[StridedAddress, ...]
     givers: tuple[int, ...]
     """Whose memory each term is in, by position in the group."""
 
@@ -61,7 +61,9 @@ class Piece:
             sizes.append(1)  # elements of the last dimension lie together
             kept.append(-1)
         outer = kept[:-1]
-        first, *terms = (Place(p.address, (*(p.steps[dim] for dim in outer), item)) for p in places)
+        first, *terms = (
+            StridedAddress(p.address, (*(p.steps[dim] for dim in outer), item)) for p in places
+        )
         return Piece(tuple(sizes), first, tuple(terms), self.givers)
 
 

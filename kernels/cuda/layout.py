@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
-from netc_kernels.cuda.block import ITEM_BYTES, Block
+from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 
 THREADS = 256
 """Threads of a block, at most."""
@@ -20,37 +20,38 @@ def ceil_div(number: int, unit: int) -> int:
     return -(-number // unit)
 
 
-def macros(block: Block, lanes: int) -> dict[str, int]:
-    """The macros of `vector.cuh` for activations of a block's type."""
-    assert block.dtype in ("f32", "bf16"), f"no kernel for elements of type {block.dtype}"
-    return {"BF16": int(block.dtype == "bf16"), "LANES": lanes}
+def macros(tensor: Tensor, lanes: int) -> dict[str, int]:
+    """The macros of `vector.cuh` for activations of a tensor's type."""
+    assert tensor.dtype in ("f32", "bf16"), f"no kernel for elements of type {tensor.dtype}"
+    return {"BF16": int(tensor.dtype == "bf16"), "LANES": lanes}
 
 
-def lanes(width: int, *blocks: Block, most: int = 0) -> int:
+def lanes(width: int, *tensors: Tensor, most: int = 0) -> int:
     """How many elements a thread takes side by side: a pack where it fits, else one.
 
-    Every block must begin at a multiple of the pack's bytes (or of 16), and `width`, the elements
+    Every tensor must begin at a multiple of the pack's bytes (or of 16), and `width`, the elements
     after which a new pack must begin, be a multiple of the pack. `most` replaces the number of
-    elements of the first block in 16 bytes.
+    elements of the first tensor in 16 bytes.
     """
-    wanted = most or PACK_BYTES // ITEM_BYTES[blocks[0].dtype]
+    wanted = most or PACK_BYTES // ITEM_BYTES[tensors[0].dtype]
     aligned = all(
-        block.pointer % min(PACK_BYTES, wanted * ITEM_BYTES[block.dtype]) == 0 for block in blocks
+        tensor.pointer % min(PACK_BYTES, wanted * ITEM_BYTES[tensor.dtype]) == 0
+        for tensor in tensors
     )
     return wanted if aligned and width % wanted == 0 else 1
 
 
-def memory_dims(block: Block) -> tuple[int, ...]:
-    """The logical dims of a block from the outermost to the innermost in memory."""
-    return _CHANNELS_LAST if block.nhwc else tuple(range(len(block.shape)))
+def memory_dims(tensor: Tensor) -> tuple[int, ...]:
+    """The logical dims of a tensor from the outermost to the innermost in memory."""
+    return _CHANNELS_LAST if tensor.nhwc else tuple(range(len(tensor.shape)))
 
 
-def alike(*blocks: Block) -> bool:
+def alike(*tensors: Tensor) -> bool:
     """Whether tensors have one shape and one order in memory."""
-    shape = blocks[0].shape
-    orders = {block.nhwc for block in blocks}
+    shape = tensors[0].shape
+    orders = {tensor.nhwc for tensor in tensors}
     flat = len(shape) == 4 and (shape[1] == 1 or shape[2] * shape[3] == 1)
-    return all(block.shape == shape for block in blocks) and (len(orders) == 1 or flat)
+    return all(tensor.shape == shape for tensor in tensors) and (len(orders) == 1 or flat)
 
 
 class Columns(NamedTuple):
@@ -69,7 +70,7 @@ class Columns(NamedTuple):
         return ceil_div(self.rows, rows * self.block[1])
 
 
-def columns(*tensors: Block, most: int = THREADS) -> Columns:
+def columns(*tensors: Tensor, most: int = THREADS) -> Columns:
     """Cut tensors (N, C) or (N, C, H, W) stored N H W C; `most` threads along channels."""
     shape = tensors[0].shape
     assert alike(*tensors) and (tensors[0].nhwc or prod(shape[2:]) == 1), "want channels innermost"

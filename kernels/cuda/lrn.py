@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from netc_kernels.cuda import source
-from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.layout import Columns, columns, macros
+from netc_kernels.cuda.tensor import Tensor
 
 FILE = "lrn.cu"
 MOST_THREADS = 1024
@@ -16,7 +16,7 @@ MOST_THREADS = 1024
 
 
 def lrn(
-    out: Block, x: Block, *, size: int, alpha: float, beta: float, k: float, stream: int
+    out: Tensor, x: Tensor, *, size: int, alpha: float, beta: float, k: float, stream: int
 ) -> None:
     """Normalize across channels: x / (k + alpha * sum of x**2 over `size` channels)**beta."""
     over = columns(out, x, most=MOST_THREADS)
@@ -26,7 +26,7 @@ def lrn(
 
 
 def lrn_dx(
-    out: Block, x: Block, dy: Block,
+    out: Tensor, x: Tensor, dy: Tensor,
     *, size: int, alpha: float, beta: float, k: float, stream: int, relu: bool = False,
 ) -> None:  # fmt: skip
     """Compute the gradient of `lrn`'s input. `out` may be dy.
@@ -46,6 +46,6 @@ def _numbers(over: Columns, alpha: float, beta: float, k: float) -> tuple[Any, .
     return np.int64(over.rows), np.int32(over.channels), *facts
 
 
-def _function(name: str, x: Block, packed: int, size: int, beta: float) -> Any:
+def _function(name: str, x: Tensor, packed: int, size: int, beta: float) -> Any:
     quarters = int(beta == 0.75)
     return source.function(FILE, name, **macros(x, packed), SIZE=size, THREE_QUARTERS=quarters)

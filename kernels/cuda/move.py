@@ -10,8 +10,8 @@ from math import gcd, prod
 import numpy as np
 
 from netc_kernels.cuda import source
-from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.layout import THREADS, alike, ceil_div, memory_dims
+from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 
 FILE = "move.cu"
 TILE_UNITS = 1024
@@ -20,7 +20,7 @@ FEW = 8
 """The short side of a matrix up to which a thread transposes a whole piece of it."""
 
 
-def copy(out: Block, x: Block, *, stream: int) -> None:
+def copy(out: Tensor, x: Tensor, *, stream: int) -> None:
     """Copy x, into the other order of memory where `out` has it."""
     assert out.shape == x.shape and out.dtype == x.dtype
     if alike(out, x):
@@ -31,24 +31,24 @@ def copy(out: Block, x: Block, *, stream: int) -> None:
         _transpose(out, x, high, wide, stream)
 
 
-def slice_dim(out: Block, x: Block, *, dim: int, start: int, stream: int) -> None:
+def slice_dim(out: Tensor, x: Tensor, *, dim: int, start: int, stream: int) -> None:
     """Copy the part of x from `start` on along `dim`, as long as `out` is there."""
     rows, width, pitch = _runs(out, x, dim)
     begin = start * width // max(1, out.shape[dim])
     _rectangle(out.pointer, x.pointer + begin, rows, (width, width, pitch), stream)
 
 
-def concat(out: Block, *xs: Block, stream: int) -> None:
+def concat(out: Tensor, *xs: Tensor, stream: int) -> None:
     """Join tensors along dim 1 (channels)."""
     _join(out, xs, 1, stream)
 
 
-def concat_rows(out: Block, *xs: Block, stream: int) -> None:
+def concat_rows(out: Tensor, *xs: Tensor, stream: int) -> None:
     """Join tensors along dim 0."""
     _join(out, xs, 0, stream)
 
 
-def _join(out: Block, xs: tuple[Block, ...], dim: int, stream: int) -> None:
+def _join(out: Tensor, xs: tuple[Tensor, ...], dim: int, stream: int) -> None:
     begin = 0
     for x in xs:
         rows, width, pitch = _runs(x, out, dim)
@@ -56,7 +56,7 @@ def _join(out: Block, xs: tuple[Block, ...], dim: int, stream: int) -> None:
         begin += width
 
 
-def _runs(part: Block, whole: Block, dim: int) -> tuple[int, int, int]:
+def _runs(part: Tensor, whole: Tensor, dim: int) -> tuple[int, int, int]:
     """A part along `dim` as runs of memory: how many, their bytes, and those of the whole's."""
     assert part.nhwc == whole.nhwc and part.dtype == whole.dtype
     order = memory_dims(part)
@@ -82,7 +82,7 @@ def _rectangle(out: int, x: int, rows: int, sizes: tuple[int, int, int], stream:
     source.launch(kernel, grid, (THREADS,), (out, x, *pitches, *tile), stream)
 
 
-def _transpose(out: Block, x: Block, high: int, wide: int, stream: int) -> None:
+def _transpose(out: Tensor, x: Tensor, high: int, wide: int, stream: int) -> None:
     """Transpose the matrix of every image."""
     unit, side = ITEM_BYTES[x.dtype], (np.int32(high), np.int32(wide))
     matrices = x.shape[0]
@@ -98,7 +98,7 @@ def _transpose(out: Block, x: Block, high: int, wide: int, stream: int) -> None:
     source.launch(kernel, grid, (32, 8), (out.pointer, x.pointer, *side), stream)
 
 
-def _transpose_few(out: Block, x: Block, high: int, wide: int, stream: int) -> None:
+def _transpose_few(out: Tensor, x: Tensor, high: int, wide: int, stream: int) -> None:
     many, few = max(high, wide), min(high, wide)
     steps = (1, many, few, 1) if wide == many else (few, 1, 1, many)
     numbers = (np.int32(each) for each in (many, few, *steps))

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from netc_kernels.cuda import source
-from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.layout import THREADS, alike, ceil_div, cut, lanes, macros
+from netc_kernels.cuda.tensor import Tensor
 
 FILE = "pool.cu"
 TILE_ROWS = 16
@@ -21,23 +21,23 @@ Pair: TypeAlias = tuple[int, int]
 Pad: TypeAlias = tuple[int, int, int, int]
 
 
-def maxpool(out: Block, x: Block, *, size: Pair, stride: Pair, pad: Pad, stream: int) -> None:
+def maxpool(out: Tensor, x: Tensor, *, size: Pair, stride: Pair, pad: Pad, stream: int) -> None:
     """Take the maximum of every window; padding never wins, a NaN does."""
     _by_column("maxpool", out, x, out.shape[2:], (size, stride), _ends(x, out, pad)[:7], stream)
 
 
-def avgpool(out: Block, x: Block, *, size: Pair, stride: Pair, pad: Pad, stream: int) -> None:
+def avgpool(out: Tensor, x: Tensor, *, size: Pair, stride: Pair, pad: Pad, stream: int) -> None:
     """Average every window, zeros of the padding included, cut in ceil mode."""
     _by_column("avgpool", out, x, out.shape[2:], (size, stride), _ends(x, out, pad), stream)
 
 
-def avgpool_dx(out: Block, dy: Block, *, size: Pair, stride: Pair, pad: Pad, stream: int) -> None:
+def avgpool_dx(out: Tensor, dy: Tensor, *, size: Pair, stride: Pair, pad: Pad, stream: int) -> None:
     """Share a window's dy equally."""
     _by_column("avgpool_dx", out, dy, out.shape[2:], (size, stride), _ends(out, dy, pad), stream)
 
 
 def maxpool_dx(
-    out: Block, x: Block, y: Block, dy: Block,
+    out: Tensor, x: Tensor, y: Tensor, dy: Tensor,
     *, size: Pair, stride: Pair, pad: Pad, stream: int, relu: bool = False,
 ) -> None:  # fmt: skip
     """Give a window's dy to its first maximum, row by row, which is found again in x.
@@ -52,7 +52,7 @@ def maxpool_dx(
         _overlap(out, x, dy, (size, stride), pad, relu, stream)
 
 
-def _ends(image: Block, pooled: Block, pad: Pad) -> tuple[np.int32, ...]:
+def _ends(image: Tensor, pooled: Tensor, pad: Pad) -> tuple[np.int32, ...]:
     """Height, width, channels, rows, columns, top, left, and where the padded image ends."""
     _, channels, height, width = image.shape
     top, bottom, left, right = pad
@@ -60,20 +60,20 @@ def _ends(image: Block, pooled: Block, pad: Pad) -> tuple[np.int32, ...]:
     return tuple(np.int32(each) for each in facts)
 
 
-def _function(name: str, x: Block, packed: int, windows: tuple[Pair, Pair]) -> Any:
+def _function(name: str, x: Tensor, packed: int, windows: tuple[Pair, Pair]) -> Any:
     (size_y, size_x), (step_y, step_x) = windows
     sizes = {"SIZE_Y": size_y, "SIZE_X": size_x, "STEP_Y": step_y, "STEP_X": step_x}
     return source.function(FILE, name, **macros(x, packed), **sizes)
 
 
-def _packed(*blocks: Block) -> int:
+def _packed(*blocks: Tensor) -> int:
     assert all(block.nhwc for block in blocks), "images are stored N H W C"
     assert len({block.dtype for block in blocks}) == 1, "operands are of one type"
     return lanes(blocks[0].shape[1], *blocks)
 
 
 def _by_column(
-    name: str, out: Block, x: Block, cells: tuple[int, ...], windows: tuple[Pair, Pair],
+    name: str, out: Tensor, x: Tensor, cells: tuple[int, ...], windows: tuple[Pair, Pair],
     facts: tuple[np.int32, ...], stream: int,
 ) -> None:  # fmt: skip
     """Launch a kernel whose threads take one of `cells` (rows, columns) and a pack of channels."""
@@ -84,7 +84,13 @@ def _by_column(
 
 
 def _apart(
-    out: Block, x: Block, dy: Block, windows: tuple[Pair, Pair], pad: Pad, relu: bool, stream: int
+    out: Tensor,
+    x: Tensor,
+    dy: Tensor,
+    windows: tuple[Pair, Pair],
+    pad: Pad,
+    relu: bool,
+    stream: int,
 ) -> None:
     height, width = x.shape[2:]
     step_y, step_x = windows[1]
@@ -98,7 +104,13 @@ def _apart(
 
 
 def _overlap(
-    out: Block, x: Block, dy: Block, windows: tuple[Pair, Pair], pad: Pad, relu: bool, stream: int
+    out: Tensor,
+    x: Tensor,
+    dy: Tensor,
+    windows: tuple[Pair, Pair],
+    pad: Pad,
+    relu: bool,
+    stream: int,
 ) -> None:
     images, channels, height, width = x.shape
     packed = _packed(out, x, dy)

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from netc_kernels.cuda import source
-from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.layout import THREADS, alike, ceil_div, lanes, macros, memory_dims, strides
+from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 
 FILE = "random.cu"
 MASK = 0xFFFFFFFF
 
 
-class Part(NamedTuple):
+class RowRange(NamedTuple):
     """Consecutive rows of a block, and where they lie in the global tensor."""
 
     start: int
@@ -35,7 +35,7 @@ class Part(NamedTuple):
 
 
 def dropout(
-    out: Block, x: Block, seed: Block, step: Block,
+    out: Tensor, x: Tensor, seed: Tensor, step: Tensor,
     *, rate: float, key: int, shape: tuple[int, ...], offset: tuple[int, ...],
     rows: tuple[tuple[int, int], ...], stream: int,
 ) -> None:  # fmt: skip
@@ -50,7 +50,7 @@ def dropout(
     for part in _parts(x, shape, offset, rows):
         held = prod(part.dims)
         target, origin = (
-            Block(block.pointer + part.start * per_row, (held,), block.dtype) for block in (out, x)
+            Tensor(block.pointer + part.start * per_row, (held,), block.dtype) for block in (out, x)
         )
         packed = lanes(part.dims[3], target, origin)
         numbers = (*_place(part, packed), np.uint32(key & MASK), threshold, scale)
@@ -60,7 +60,7 @@ def dropout(
 
 
 def init_normal(
-    out: Block, seed: Block,
+    out: Tensor, seed: Tensor,
     *, std: float, key: int, shape: tuple[int, ...], offset: tuple[int, ...], stream: int,
 ) -> None:  # fmt: skip
     """Fill a block with normal numbers of mean 0 and deviation `std`, rounded once from float64."""
@@ -71,7 +71,7 @@ def init_normal(
         source.launch(kernel, (ceil_div(out.elements, THREADS),), (THREADS,), args, stream)
 
 
-def init_constant(out: Block, *, value: float, stream: int) -> None:
+def init_constant(out: Tensor, *, value: float, stream: int) -> None:
     """Fill with one value."""
     packed = lanes(out.elements, out)
     packs = out.elements // packed
@@ -80,7 +80,7 @@ def init_constant(out: Block, *, value: float, stream: int) -> None:
     source.launch(kernel, (ceil_div(packs, THREADS),), (THREADS,), args, stream)
 
 
-def _place(part: Part, packed: int) -> tuple[Any, ...]:
+def _place(part: RowRange, packed: int) -> tuple[Any, ...]:
     """The arguments that tell a kernel where a part lies."""
     packs = prod(part.dims) // packed
     assert packs < 2**32, "more elements than a launch takes"
@@ -89,8 +89,11 @@ def _place(part: Part, packed: int) -> tuple[Any, ...]:
 
 
 def _parts(
-    block: Block, shape: tuple[int, ...], offset: tuple[int, ...], rows: tuple[tuple[int, int], ...]
-) -> Iterator[Part]:
+    block: Tensor,
+    shape: tuple[int, ...],
+    offset: tuple[int, ...],
+    rows: tuple[tuple[int, int], ...],
+) -> Iterator[RowRange]:
     """Cut a block at its segments of global rows."""
     if not block.elements:
         return
@@ -101,7 +104,7 @@ def _parts(
         local = (count, *block.shape[1:])
         dims, along = _merged([local[dim] for dim in order], [steps[dim] for dim in order])
         if count:
-            yield Part(start, dims, along, first_row * steps[0] + inside)
+            yield RowRange(start, dims, along, first_row * steps[0] + inside)
         start += count
 
 

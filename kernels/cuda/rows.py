@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from netc_kernels.cuda import source
-from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.layout import ceil_div, macros
+from netc_kernels.cuda.tensor import Tensor
 
 FILE = "rows.cu"
 THREADS = 128
@@ -23,26 +23,26 @@ LOSS_THREADS = 256
 Rows: TypeAlias = tuple[tuple[int, int], ...]
 
 
-def row_max(out: Block, x: Block, *, stream: int) -> None:
+def row_max(out: Tensor, x: Tensor, *, stream: int) -> None:
     """Take every row's maximum, out (N,); -inf where the shard has no columns."""
     _by_row("row_max", x, (out.pointer, x.pointer, np.int32(x.shape[1])), stream)
 
 
-def row_sum_exp(out: Block, x: Block, m: Block, *, stream: int) -> None:
+def row_sum_exp(out: Tensor, x: Tensor, m: Tensor, *, stream: int) -> None:
     """Sum exp(x - m) over every row's columns, out (N,)."""
     args = (out.pointer, x.pointer, m.pointer, np.int32(x.shape[1]))
     _by_row("row_sum_exp", x, args, stream)
 
 
 def row_argmax(
-    out: Block, x: Block, m: Block, *, first_class: int, classes: int, stream: int
+    out: Tensor, x: Tensor, m: Tensor, *, first_class: int, classes: int, stream: int
 ) -> None:
     """Find the lowest global class whose x equals m, out (N,) i64; `classes` if none does."""
     numbers = np.int32(x.shape[1]), np.int32(first_class), np.int32(classes)
     _by_row("row_argmax", x, (out.pointer, x.pointer, m.pointer, *numbers), stream)
 
 
-def row_pick(out: Block, x: Block, labels: Block, *, first_class: int, stream: int) -> None:
+def row_pick(out: Tensor, x: Tensor, labels: Tensor, *, first_class: int, stream: int) -> None:
     """Pick the label's column of every row, out (N,); 0 where another shard holds it."""
     numbers = np.int32(x.shape[0]), np.int32(x.shape[1]), np.int32(first_class)
     kernel = source.function(FILE, "row_pick", **macros(x, 1))
@@ -51,7 +51,7 @@ def row_pick(out: Block, x: Block, labels: Block, *, first_class: int, stream: i
 
 
 def softmax_dx(
-    out: Block, x: Block, labels: Block, m: Block, s: Block,
+    out: Tensor, x: Tensor, labels: Tensor, m: Tensor, s: Tensor,
     *, batch: int, first_class: int, stream: int,
 ) -> None:  # fmt: skip
     """Compute the gradient of the mean cross-entropy: (exp(x - m) / s - onehot) / batch.
@@ -65,14 +65,14 @@ def softmax_dx(
     source.launch(kernel, grid, (LOSS_THREADS,), (*pointers, *numbers), stream)
 
 
-def ce_loss(out: Block, m: Block, s: Block, p: Block, *, batch: int, stream: int) -> None:
+def ce_loss(out: Tensor, m: Tensor, s: Tensor, p: Tensor, *, batch: int, stream: int) -> None:
     """Compute this block's part of the mean cross-entropy, out (); `batch` is the global batch."""
     numbers = np.int32(m.shape[0]), np.int64(0), np.float32(batch), np.int32(0)
     _at_once("cross_entropy", (out.pointer, m.pointer, s.pointer, p.pointer, 0, *numbers), stream)
 
 
 def ce_loss_masked(
-    out: Block, m: Block, s: Block, p: Block, count: Block,
+    out: Tensor, m: Tensor, s: Tensor, p: Tensor, count: Tensor,
     *, offset: tuple[int, ...], rows: Rows, stream: int,
 ) -> None:  # fmt: skip
     """Sum the cross-entropy, out (), over the block's global rows below count (): no mean."""
@@ -83,7 +83,7 @@ def ce_loss_masked(
 
 
 def correct(
-    out: Block, argmax: Block, labels: Block, count: Block,
+    out: Tensor, argmax: Tensor, labels: Tensor, count: Tensor,
     *, offset: tuple[int, ...], rows: Rows, stream: int,
 ) -> None:  # fmt: skip
     """Count, out () f32, the block's global rows below count () whose argmax is the label."""
@@ -104,7 +104,7 @@ def _segments(count: int, offset: tuple[int, ...], rows: Rows) -> Iterator[tuple
             return
 
 
-def _by_row(name: str, x: Block, args: tuple[Any, ...], stream: int) -> None:
+def _by_row(name: str, x: Tensor, args: tuple[Any, ...], stream: int) -> None:
     kernel = source.function(FILE, name, **macros(x, 1))
     source.launch(kernel, (x.shape[0],), (THREADS,), args, stream)
 

@@ -14,7 +14,7 @@ PRODUCTS = frozenset(products.KERNELS)
 KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
     {**native.KERNELS, **products.KERNELS}
 )
-"""Called as `op(out, *inputs, stream, **attributes)` with Blocks."""
+"""Called as `op(out, *inputs, stream, **attributes)` with Tensors."""
 WITH_WORKSPACE = frozenset({*native.WORKSPACE_BYTES, *PRODUCTS})
 """Operations whose kernels are given `work`."""
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from netc_kernels.cuda import source
-from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.elementwise import add
 from netc_kernels.cuda.layout import THREADS, alike, ceil_div, lanes, macros
+from netc_kernels.cuda.tensor import Tensor
 
 FILE = "update.cu"
 PACKS = 2
@@ -25,7 +25,7 @@ LANES = 8
 
 
 def sgd_velocity(
-    out: Block, v: Block, w: Block, g: Block, lr: Block,
+    out: Tensor, v: Tensor, w: Tensor, g: Tensor, lr: Tensor,
     *, momentum: float, decay: float, scale: float, stream: int,
 ) -> None:  # fmt: skip
     """Update the velocity: momentum * v - lr * (g + scale * decay * w). `out` may be v."""
@@ -33,13 +33,13 @@ def sgd_velocity(
     _launch("sgd_velocity", (out,), (g, v, w), (lr,), numbers, stream, PACKS)
 
 
-def sgd_apply(out: Block, w: Block, v: Block, *, stream: int) -> None:
+def sgd_apply(out: Tensor, w: Tensor, v: Tensor, *, stream: int) -> None:
     """Move the weights by the velocity: w + v. `out` may be w."""
     add(out, w, v, stream=stream)
 
 
 def sgd(
-    v_out: Block, w_out: Block, g: Block, v: Block, w: Block, lr: Block,
+    v_out: Tensor, w_out: Tensor, g: Tensor, v: Tensor, w: Tensor, lr: Tensor,
     *, momentum: float, decay: float, scale: float, stream: int,
 ) -> None:  # fmt: skip
     """Compute `sgd_velocity` and `sgd_apply` in one pass. v_out may be v, w_out may be w."""
@@ -48,7 +48,7 @@ def sgd(
 
 
 def adam_moment1(
-    out: Block, m: Block, w: Block, g: Block,
+    out: Tensor, m: Tensor, w: Tensor, g: Tensor,
     *, beta1: float, decay: float, scale: float, stream: int,
 ) -> None:  # fmt: skip
     """Update the mean of slopes: beta1 * m + (1 - beta1) * s, s = g / scale + decay * w.
@@ -60,7 +60,7 @@ def adam_moment1(
 
 
 def adam_moment2(
-    out: Block, v: Block, w: Block, g: Block,
+    out: Tensor, v: Tensor, w: Tensor, g: Tensor,
     *, beta2: float, decay: float, scale: float, stream: int,
 ) -> None:  # fmt: skip
     """Update the mean of squared slopes: beta2 * v + (1 - beta2) * s * s. `out` may be v."""
@@ -69,29 +69,37 @@ def adam_moment2(
 
 
 def adam_apply(
-    out: Block, w: Block, m: Block, v: Block, lr: Block, step: Block, *, stream: int, **told: Any
+    out: Tensor,
+    w: Tensor,
+    m: Tensor,
+    v: Tensor,
+    lr: Tensor,
+    step: Tensor,
+    *,
+    stream: int,
+    **attributes: Any,
 ) -> None:
     """Move the weights by the moments, each divided by the sum of its factors so far.
 
-    `out` may be w; `told` has the attributes of the reference's.
+    `out` may be w; `attributes` has those of the reference's.
     """
-    _launch("adam_apply", (out,), (w, m, v), (lr, step), _step(**told), stream)
+    _launch("adam_apply", (out,), (w, m, v), (lr, step), _step(**attributes), stream)
 
 
 def adam(
-    m_out: Block, v_out: Block, w_out: Block, g: Block, m: Block, v: Block, w: Block, lr: Block,
-    step: Block, *, decay: float, stream: int, **told: Any,
+    m_out: Tensor, v_out: Tensor, w_out: Tensor, g: Tensor, m: Tensor, v: Tensor, w: Tensor,
+    lr: Tensor, step: Tensor, *, decay: float, stream: int, **attributes: Any,
 ) -> None:  # fmt: skip
     """Compute `adam_moment1`, `adam_moment2` and `adam_apply` in one pass. Results may be the
-    operands of the same name; `told` has the attributes of `adam_apply`.
+    operands of the same name; `attributes` has those of `adam_apply`.
     """
-    means = _mean(told["beta1"]) + _mean(told["beta2"])
-    numbers = _slope(decay, told["scale"]) + means + _step(**told)
+    means = _mean(attributes["beta1"]) + _mean(attributes["beta2"])
+    numbers = _slope(decay, attributes["scale"]) + means + _step(**attributes)
     _launch("adam", (m_out, v_out, w_out), (g, m, v, w), (lr, step), numbers, stream)
 
 
 def rmsprop_velocity(
-    out: Block, v: Block, square: Block, w: Block, g: Block,
+    out: Tensor, v: Tensor, square: Tensor, w: Tensor, g: Tensor,
     *, decay: float, momentum: float, eps: float, scale: float, stream: int,
 ) -> None:  # fmt: skip
     """Update the velocity: momentum * v + s / (sqrt(square) + eps), s = g / scale + decay * w.
@@ -103,14 +111,14 @@ def rmsprop_velocity(
 
 
 def rmsprop_apply(
-    out: Block, w: Block, v: Block, lr: Block, *, scale: float, stream: int
+    out: Tensor, w: Tensor, v: Tensor, lr: Tensor, *, scale: float, stream: int
 ) -> None:  # fmt: skip
     """Move the weights against the velocity: w - scale * lr * v. `out` may be w."""
     _launch("rmsprop_apply", (out,), (w, v), (lr,), (np.float32(scale),), stream)
 
 
 def rmsprop(
-    r_out: Block, v_out: Block, w_out: Block, g: Block, r: Block, v: Block, w: Block, lr: Block,
+    r_out: Tensor, v_out: Tensor, w_out: Tensor, g: Tensor, r: Tensor, v: Tensor, w: Tensor, lr: Tensor,
     *, beta2: float, decay: float, momentum: float, eps: float, scale: float, stream: int,
 ) -> None:  # fmt: skip
     """Compute `adam_moment2` of r, `rmsprop_velocity` and `rmsprop_apply` in one pass. Results may
@@ -138,8 +146,8 @@ def _step(
 
 
 def _launch(
-    name: str, results: tuple[Block, ...], tensors: tuple[Block, ...],
-    scalars: tuple[Block, ...], numbers: tuple[Any, ...], stream: int, taken: int = 1,
+    name: str, results: tuple[Tensor, ...], tensors: tuple[Tensor, ...],
+    scalars: tuple[Tensor, ...], numbers: tuple[Any, ...], stream: int, taken: int = 1,
 ) -> None:  # fmt: skip
     """Start a kernel of (results, tensors, scalars, packs, numbers), `taken` packs a thread. The
     first tensor may be a gradient in bf16.

@@ -28,7 +28,7 @@ CACHED_ELEMENTS = 1 << 17
 """Elements of the matrix of windows made at once (512 KiB in float32)."""
 
 
-class Part(NamedTuple):
+class GroupRange(NamedTuple):
     """Filters of the shard that belong to the same groups in full, or to a piece of one group."""
 
     filters: slice
@@ -126,7 +126,7 @@ def _batch_last(x: Array) -> Array:
     return x.transpose(1, 2, 3, 0)
 
 
-def _parts(w: Array, groups: int, filters: int, first_filter: int) -> Iterator[Part]:
+def _parts(w: Array, groups: int, filters: int, first_filter: int) -> Iterator[GroupRange]:
     """Cut a shard of the filters at the groups it is not whole in."""
     per_group, channels = filters // groups, w.shape[1]
     position, end = first_filter, first_filter + len(w)
@@ -136,23 +136,23 @@ def _parts(w: Array, groups: int, filters: int, first_filter: int) -> Iterator[P
         count = whole * per_group or min(per_group - inside, end - position)
         start, whole = position - first_filter, max(1, whole)
         span = slice(group * channels, (group + whole) * channels)
-        yield Part(slice(start, start + count), span, whole)
+        yield GroupRange(slice(start, start + count), span, whole)
         position += count
 
 
-def _filter_matrix(w: Array, part: Part) -> Array:
+def _filter_matrix(w: Array, part: GroupRange) -> Array:
     """Lay out filters as (groups, K, C*R*S), both per group."""
     chosen = dense(w[part.filters])
     return chosen.reshape(part.groups, len(chosen) // part.groups, math.prod(w.shape[1:]))
 
 
-def _output_matrix(dy: Array, part: Part) -> Array:
+def _output_matrix(dy: Array, part: GroupRange) -> Array:
     """Lay out outputs as (groups, K, P*Q*N), K per group."""
     chosen = dense(_batch_last(dy[:, part.filters]))
     return chosen.reshape(part.groups, len(chosen) // part.groups, math.prod(chosen.shape[1:]))
 
 
-def _columns(padded: Array, part: Part, outputs: Pair, size: Pair, stride: Pair) -> Array:
+def _columns(padded: Array, part: GroupRange, outputs: Pair, size: Pair, stride: Pair) -> Array:
     """Lay out windows as (groups, C*R*S, P*Q*N), C per group."""
     windows = all_taps(padded[part.channels], outputs, size, stride)
     rows = len(windows) // part.groups * size[0] * size[1]

@@ -7,7 +7,7 @@ import ast
 from pathlib import Path
 
 from netc.errors import DataError, Diagnostic, UsageError, clip, escaped
-from netc.ir.facts import Call
+from netc.ir.facts import RecipeCall
 from netc.ir.program import Bundle
 from netc.text import Unreadable, read_text
 from netc_runtime.io.checkpoint import classes_in, meta_of
@@ -16,7 +16,7 @@ from netc_runtime.session import image_inputs
 from netc_runtime.train.datasets import Dataset, open_dataset
 
 
-def data_call(options: argparse.Namespace, bundle: Bundle) -> Call | None:
+def data_call(options: argparse.Namespace, bundle: Bundle) -> RecipeCall | None:
     """The data set that the command names, or else the recipe; None where neither does."""
     return bundle.facts.data if options.data is None else _parse(options.data)
 
@@ -72,17 +72,17 @@ def _names_of_data(options: argparse.Namespace, bundle: Bundle) -> tuple[str, ..
         return ()
 
 
-def _parse(text: str) -> Call:
+def _parse(text: str) -> RecipeCall:
     """A data set as written in a recipe: name("folder", option=value)."""
     try:
         tree = ast.parse(text.strip(), mode="eval").body
         if isinstance(tree, ast.Name):
-            return Call(tree.id, (), {})
+            return RecipeCall(tree.id, (), {})
         if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
             args = tuple(ast.literal_eval(a) for a in tree.args)
             named = {k.arg: ast.literal_eval(k.value) for k in tree.keywords if k.arg}
             if len(named) == len(tree.keywords):
-                return Call(tree.func.id, args, named)
+                return RecipeCall(tree.func.id, args, named)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         pass
     message = f"'--data {clip(text, 80)}' is not a data set."

@@ -22,7 +22,7 @@ from netc.cli.session import (
 )
 from netc.errors import escaped
 from netc.ir.program import Bundle
-from netc_runtime.choose import Choice
+from netc_runtime.choose import BackendChoice
 from netc_runtime.io.checkpoint import meta_of
 from netc_runtime.io.problems import data_error
 from netc_runtime.launch.ranks import Alone, Ranks
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(
-    options: argparse.Namespace, choice: Choice, ranks: Ranks | None, bundle: Bundle
+    options: argparse.Namespace, choice: BackendChoice, ranks: Ranks | None, bundle: Bundle
 ) -> int:  # fmt: skip
     everyone, folder = ranks or Alone(), out_folder(options, bundle)
     file = everyone.share(None if everyone.rank else find_weights(options.weights, folder))

@@ -16,7 +16,7 @@ from netc.ir.types import line_mesh
 from netc.passes.build_graph import build_graph
 from netc.passes.pipeline import Options, compile_network
 from netc.syntax import Network
-from netc_runtime.choose import Choice
+from netc_runtime.choose import BackendChoice
 from netc_runtime.io import onnx_file, tensors
 from netc_runtime.io.weights import Tensors, read_weights
 
@@ -83,6 +83,6 @@ def _initial(options: argparse.Namespace, network: Network) -> Tensors:
     """What the network's own program of initial values makes."""
     chosen = Options(line_mesh(1), 1, load_cluster(options), strategy="single")
     bundle, _ = compile_network(network, chosen)
-    session = open_session(Choice("cpu", "initial values"), bundle, None, training=False)
+    session = open_session(BackendChoice("cpu", "initial values"), bundle, None, training=False)
     session.initialize(network.recipe.seed if options.seed is None else options.seed)
     return session.state()

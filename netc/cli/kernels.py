@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from netc.cli.output import shape_text
 from netc.ir.joined import own_of
-from netc.ir.kernels import Call
+from netc.ir.kernels import KernelCall
 from netc.ir.program import Launch, Program
 from netc.work import is_workspace
 
@@ -49,6 +49,6 @@ def kernels_text(launch: Launch) -> str:
     )
 
 
-def call_text(call: Call) -> str:
+def call_text(call: KernelCall) -> str:
     """An operation and its shapes: conv 8x64x56x56 128x64x3x3."""
     return " ".join((call.kernel, *map(shape_text, call.operands)))

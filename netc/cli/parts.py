@@ -15,7 +15,7 @@ FEW_LAUNCHES = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StepPart:
     """What belongs together: a launch, a layer in one pass, or a pass."""
 
     layer: str
@@ -38,7 +38,7 @@ class Part:
 
 def parts(
     program: Program, seconds: Mapping[int, float], ceilings: Ceilings, single: bool
-) -> list[Part]:
+) -> list[StepPart]:
     """Parts in program order: the timed launches, `single` or those of a layer and pass as one."""
     groups: dict[object, list[int]] = {}
     for number in sorted(seconds):
@@ -50,7 +50,7 @@ def parts(
 
 def passes(
     program: Program, seconds: Mapping[int, float], ceilings: Ceilings
-) -> list[Part]:  # fmt: skip
+) -> list[StepPart]:  # fmt: skip
     """The sums of the passes that there are."""
     found = []
     for phase in ("forward", "backward", "update"):
@@ -68,7 +68,7 @@ def _launch(program: Program, number: int) -> Launch:
 
 def _part(
     program: Program, numbers: Sequence[int], seconds: Mapping[int, float], ceilings: Ceilings
-) -> Part:
+) -> StepPart:
     launches = [_launch(program, number) for number in numbers]
     took = sum(seconds[number] for number in numbers) or 1e-12
     flops = sum(map(launch_flops, launches))
@@ -76,7 +76,7 @@ def _part(
     bound, reached = _bound(len(launches), took, flops, moved, ceilings)
     first = launches[0]
     kernels = kernels_text(first) if len(launches) == 1 else ""
-    return Part(
+    return StepPart(
         first.layer, first.phase, kernels, len(launches), took, flops, moved, flops / took,
         moved / took, bound, reached,
     )  # fmt: skip

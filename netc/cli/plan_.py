@@ -7,7 +7,7 @@ from pathlib import Path
 
 from netc.cli.common import build, request
 from netc.cli.output import json_line, note
-from netc.export import Facts, write_plan
+from netc.export import PlanFacts, write_plan
 from netc.ir.clock import simulate
 from netc.report import memory_use
 
@@ -16,7 +16,7 @@ def run(options: argparse.Namespace) -> int:
     """Compile, and write FILE.svg, .pdf, .png, .dot or .json."""
     asked = request(options)
     _, compiled = build(asked, options)
-    facts = Facts(
+    facts = PlanFacts(
         strategy=Path(asked.strategy).stem,
         scheme=compiled.scheme,
         cluster=asked.options.cluster.name,

@@ -25,7 +25,7 @@ from netc.cli.session import (
 )
 from netc.errors import escaped
 from netc.ir.program import Bundle
-from netc_runtime.choose import Choice
+from netc_runtime.choose import BackendChoice
 from netc_runtime.io.problems import data_error
 from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.session import Session
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(
-    options: argparse.Namespace, choice: Choice, ranks: Ranks | None, bundle: Bundle
+    options: argparse.Namespace, choice: BackendChoice, ranks: Ranks | None, bundle: Bundle
 ) -> int:  # fmt: skip
     everyone = ranks or Alone()
     file, names = everyone.share(None if everyone.rank else _weights(options, bundle))

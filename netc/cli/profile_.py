@@ -11,14 +11,14 @@ from pathlib import Path
 from statistics import median
 
 from netc.cli.output import bytes_text, count, json_line, scaled, seconds_text, table
-from netc.cli.parts import Part, parts, passes
+from netc.cli.parts import StepPart, parts, passes
 from netc.cli.session import choose, describe, load_bundle, on_ranks, open_session
-from netc.export.roofline import Point, Roof, check_roofline, draw_roofline, write_roofline
+from netc.export.roofline import Roof, RooflinePoint, check_roofline, draw_roofline, write_roofline
 from netc.export.scene import Scene
 from netc.export.words import plural
 from netc.ir.program import Bundle
 from netc_runtime.backend import Ceilings, Timing
-from netc_runtime.choose import Choice
+from netc_runtime.choose import BackendChoice
 from netc_runtime.launch.ranks import Ranks
 from netc_runtime.measure.profile import measure_ceilings, measure_step
 
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(
-    options: argparse.Namespace, choice: Choice, ranks: Ranks | None, bundle: Bundle
+    options: argparse.Namespace, choice: BackendChoice, ranks: Ranks | None, bundle: Bundle
 ) -> int:  # fmt: skip
     """Of several processes the first one tells what its device does."""
     if ranks is not None and ranks.rank:
@@ -81,13 +81,16 @@ class Profile:
         return self.seconds - sum(self.timing.launches.values())
 
     @property
-    def passes(self) -> list[Part]:
+    def passes(self) -> list[StepPart]:
         """The sums over layers."""
         return passes(self.bundle.train, self.timing.launches, self.ceilings)
 
 
 def _json(
-    options: argparse.Namespace, profile: Profile, found: Iterable[Part], backend: dict[str, object]
+    options: argparse.Namespace,
+    profile: Profile,
+    found: Iterable[StepPart],
+    backend: dict[str, object],
 ) -> None:
     for part in found:
         values = asdict(part)
@@ -110,7 +113,7 @@ def _json(
     )  # fmt: skip
 
 
-def _show(options: argparse.Namespace, profile: Profile, found: Iterable[Part]) -> None:
+def _show(options: argparse.Namespace, profile: Profile, found: Iterable[StepPart]) -> None:
     roof = profile.ceilings
     product, copy = scaled(roof.flops_per_second, "FLOP/s"), scaled(roof.bytes_per_second, "B/s")
     print(f"ceilings  {product} in a matrix product, {copy} in a copy, "
@@ -141,7 +144,7 @@ def _show(options: argparse.Namespace, profile: Profile, found: Iterable[Part]) 
         print(f"wrote {options.output}")
 
 
-def _row(part: Part, step_seconds: float) -> tuple[str, ...]:
+def _row(part: StepPart, step_seconds: float) -> tuple[str, ...]:
     return (
         seconds_text(part.seconds),
         _percent(part.seconds / step_seconds),
@@ -158,7 +161,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _drawing(profile: Profile, found: Iterable[Part]) -> Scene:
+def _drawing(profile: Profile, found: Iterable[StepPart]) -> Scene:
     """The parts below the ceilings."""
     roof, facts = profile.ceilings, profile.bundle.facts
     tiles = [
@@ -170,7 +173,7 @@ def _drawing(profile: Profile, found: Iterable[Part]) -> Scene:
         (seconds_text(roof.launch_seconds), "a launch"),
     ]
     points = [
-        Point(p.layer, p.phase, p.flops / p.moved_bytes, p.flops_per_second,
+        RooflinePoint(p.layer, p.phase, p.flops / p.moved_bytes, p.flops_per_second,
               p.seconds / profile.seconds, p.bound == "launch")
         for p in found if p.moved_bytes
     ]  # fmt: skip

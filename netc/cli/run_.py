@@ -28,7 +28,7 @@ from netc.cli.session import (
 from netc.errors import Diagnostic, UsageError, escaped
 from netc.ir.facts import plain_facts
 from netc.ir.program import Bundle
-from netc_runtime.choose import Choice, open_backend
+from netc_runtime.choose import BackendChoice, open_backend
 from netc_runtime.io.checkpoint import latest
 from netc_runtime.io.problems import data_error
 from netc_runtime.io.weights import Tensors
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(
-    options: argparse.Namespace, choice: Choice, ranks: Ranks | None, bundle: Bundle
+    options: argparse.Namespace, choice: BackendChoice, ranks: Ranks | None, bundle: Bundle
 ) -> int:  # fmt: skip
     """Train; of several processes the first one reads and keeps what is saved."""
     training, dataset = _training(options, bundle), open_data(options, bundle)
@@ -92,14 +92,14 @@ def _agreed(
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class GivenWeights:
     """Weights of a file to begin with."""
 
     file: Path
     tensors: Tensors
 
 
-def _start(options: argparse.Namespace, bundle: Bundle, out: Path) -> Saved | Given | None:
+def _start(options: argparse.Namespace, bundle: Bundle, out: Path) -> Saved | GivenWeights | None:
     """What a training goes on from, or the weights that it begins with; None for fresh ones."""
     if options.resume is not None:
         path = Path(options.resume or out)
@@ -114,10 +114,12 @@ def _start(options: argparse.Namespace, bundle: Bundle, out: Path) -> Saved | Gi
     if options.weights is None:
         return None
     file = find_weights(options.weights, out)
-    return Given(file, given_weights(options, bundle, file))
+    return GivenWeights(file, given_weights(options, bundle, file))
 
 
-def _begin(trainer: Trainer, ranks: Ranks, start: Saved | Given | None) -> Saved | Given | None:
+def _begin(
+    trainer: Trainer, ranks: Ranks, start: Saved | GivenWeights | None
+) -> Saved | GivenWeights | None:
     """Fresh weights, those of a file, or a whole state: what the first process has, for all."""
     tensors = ranks.share_tensors({} if start is None else start.tensors)
     start = ranks.share(None if start is None else replace(start, tensors={}))
@@ -154,12 +156,15 @@ def _training(options: argparse.Namespace, bundle: Bundle) -> Training:
 
 
 def _announce(
-    options: argparse.Namespace, choice: Choice, trainer: Trainer, begun: Saved | Given | None
+    options: argparse.Namespace,
+    choice: BackendChoice,
+    trainer: Trainer,
+    begun: Saved | GivenWeights | None,
 ) -> None:
     """Say what begins: plan, backend, data; and where it differs from what is resumed."""
     session, dataset = trainer.session, trainer.dataset
     differs = changed(begun.meta, trainer.settings) if isinstance(begun, Saved) else {}
-    weights = begun.file if isinstance(begun, Given) else None
+    weights = begun.file if isinstance(begun, GivenWeights) else None
     if options.json:
         facts = plain_facts(session.bundle.facts)
         facts = {name: value for name, value in facts.items() if name not in UNSHOWN_FACTS}
@@ -257,7 +262,7 @@ def _sent(trainer: Trainer) -> list[int]:
     return [report.sent(d) for d in range(trainer.session.bundle.train.mesh.size)]
 
 
-def _predict(options: argparse.Namespace, bundle: Bundle, choice: Choice) -> int:
+def _predict(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice) -> int:
     """The null backend: one step by the cost model, nothing is trained."""
     report = open_backend(choice, bundle).load(bundle.train).run()
     assert report.exposed_seconds is not None, "the null backend knows"

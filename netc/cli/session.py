@@ -16,7 +16,13 @@ from netc.ir.load import read_bundle
 from netc.ir.plain import TextError
 from netc.ir.program import Bundle
 from netc_kernels import cpu
-from netc_runtime.choose import Choice, choose_backend, join_ranks, open_backend, why_not_cuda
+from netc_runtime.choose import (
+    BackendChoice,
+    choose_backend,
+    join_ranks,
+    open_backend,
+    why_not_cuda,
+)
 from netc_runtime.io.checkpoint import latest, meta_of
 from netc_runtime.io.problems import data_error, unreadable
 from netc_runtime.io.weights import Tensors, read_weights
@@ -112,7 +118,7 @@ def _check_fixed(bundle: Bundle, options: argparse.Namespace) -> None:
         raise UsageError(*problems)
 
 
-def choose(options: argparse.Namespace, bundle: Bundle) -> Choice:
+def choose(options: argparse.Namespace, bundle: Bundle) -> BackendChoice:
     """The backend for a bundle: the one it was compiled for, or null.
 
     Raises DeviceError where it cannot run here, or another is asked for.
@@ -138,7 +144,7 @@ Work = Callable[[Ranks | None, Bundle], int]
 """What a process of a run does with its place among the others and the program; the exit code."""
 
 
-def on_ranks(bundle: Bundle, choice: Choice, work: Work) -> int:
+def on_ranks(bundle: Bundle, choice: BackendChoice, work: Work) -> int:
     """Do the work in every process of a run, or in this one alone; the exit code.
 
     The first process speaks; when one fails, all end with its exit code.
@@ -163,7 +169,7 @@ def on_ranks(bundle: Bundle, choice: Choice, work: Work) -> int:
 
 
 def open_session(
-    choice: Choice, bundle: Bundle, ranks: Ranks | None, training: bool = True
+    choice: BackendChoice, bundle: Bundle, ranks: Ranks | None, training: bool = True
 ) -> Session:
     """A session on the devices of this process."""
     return Session(bundle, open_backend(choice, bundle, ranks, training), training)
@@ -220,7 +226,11 @@ def note_changes(options: argparse.Namespace, bundle: Bundle, file: Path) -> Non
 
 
 def restored_session(
-    options: argparse.Namespace, choice: Choice, bundle: Bundle, ranks: Ranks | None, file: Path
+    options: argparse.Namespace,
+    choice: BackendChoice,
+    bundle: Bundle,
+    ranks: Ranks | None,
+    file: Path,
 ) -> Session:
     """A session that does not train, with the weights of a file, which the first process reads."""
     everyone = ranks or Alone()
@@ -238,7 +248,7 @@ def out_folder(options: argparse.Namespace, bundle: Bundle) -> Path:
     return Path(options.out or Path("runs") / bundle.facts.network)
 
 
-def describe(bundle: Bundle, choice: Choice) -> str:
+def describe(bundle: Bundle, choice: BackendChoice) -> str:
     """Two lines that say what runs where."""
     facts = bundle.facts
     scheme = f", scheme {facts.scheme}" if facts.scheme else ""

@@ -9,7 +9,7 @@ from netc.cli.common import request
 from netc.cli.kernels import call_text
 from netc.cli.output import json_line, seconds_text
 from netc.errors import DeviceError, Diagnostic
-from netc.ir.kernels import Call, Choice
+from netc.ir.kernels import KernelCall, KernelChoice
 from netc.passes.pipeline import compile_network
 from netc_kernels import cpu
 from netc_runtime.cpu.kernels import CpuKernels
@@ -27,9 +27,9 @@ def run(options: argparse.Namespace) -> int:
         )
         raise DeviceError(Diagnostic("E077", f"there are no kernels to choose from: {reason}."))
     kernels = CpuKernels(threads)
-    seen: dict[Call, None] = {}
+    seen: dict[KernelCall, None] = {}
 
-    def choose(calls: tuple[Call, ...]) -> Choice | None:
+    def choose(calls: tuple[KernelCall, ...]) -> KernelChoice | None:
         seen.update((c, None) for c in calls if len(kernels.variants(c)) > 1)
         return kernels.choose(calls)
 
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _show(options: argparse.Namespace, call: Call, found: dict[str, float]) -> None:
+def _show(options: argparse.Namespace, call: KernelCall, found: dict[str, float]) -> None:
     if options.json:
         json_line(event="call", kernel=call.kernel, operands=call.operands, result=call.result,
                   seconds=found)  # fmt: skip

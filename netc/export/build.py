@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from netc.export.describe import Description, Exchange, LayerFacts, most_sent, total_traffic
+from netc.export.describe import Description, ExchangeFacts, LayerFacts, most_sent, total_traffic
 from netc.export.fold import Run, find_runs
-from netc.export.picture import Badge, Card, Frame, Item, Link, Picture, cards_of
+from netc.export.picture import Badge, Card, Frame, Item, Picture, PictureLink, cards_of
 from netc.export.words import exchange_text, from_to, layer_text, plural, shape_text
 from netc.ir.ops import ACTIVATIONS
 
@@ -30,7 +30,7 @@ class _Builder:
         self.members = self._join()
         self.home = {layer.name: i for i, group in enumerate(self.members) for layer in group}
         self.after = self._after()
-        self.badges: dict[int, list[Exchange]] = {i: [] for i in range(len(self.members))}
+        self.badges: dict[int, list[ExchangeFacts]] = {i: [] for i in range(len(self.members))}
         self.links = self._links()
         self.cards = [self._card(i) for i in range(len(self.members))]
 
@@ -82,9 +82,9 @@ class _Builder:
         """The cards that read this one's result."""
         return sorted({self.home[r] for r in self.readers[self.members[card][-1].name]})
 
-    def _links(self) -> list[tuple[int, list[int], list[Exchange]]]:
+    def _links(self) -> list[tuple[int, list[int], list[ExchangeFacts]]]:
         """(source, targets, exchanges) of every connection; fills the cards' own badges."""
-        bundles: dict[int, list[tuple[set[int], list[Exchange]]]] = {}
+        bundles: dict[int, list[tuple[set[int], list[ExchangeFacts]]]] = {}
         own = ("weights", "statistics", "labels")
         ordered = sorted(self.description.exchanges, key=lambda e: e.role == "gradient")
         for exchange in ordered:
@@ -102,7 +102,7 @@ class _Builder:
             links += [(card, [target], []) for target in plain]
         return links
 
-    def _place(self, exchange: Exchange) -> tuple[int, set[int]] | None:
+    def _place(self, exchange: ExchangeFacts) -> tuple[int, set[int]] | None:
         """Source and targets on the way of the activations; a gradient goes the other way."""
         if exchange.role == "activation":
             return self.home[exchange.source], {self.home[t] for t in exchange.targets}
@@ -183,15 +183,15 @@ class _Builder:
         span = from_to(self.cards[run.start].name, self.cards[run.stop - run.period].name)
         return Frame(f"{run.count} x   {span}", tuple(inner), run.count)
 
-    def _shown_links(self, shown: list[int]) -> Iterable[Link]:
+    def _shown_links(self, shown: list[int]) -> Iterable[PictureLink]:
         """Links between what is drawn; those between equal stretches go."""
-        seen: dict[Link, None] = {}
+        seen: dict[PictureLink, None] = {}
         for source, targets, exchanges in self.links:
             drawn = shown[source]
             ahead = sorted({shown[t] for t in targets if shown[t] > drawn})
             if ahead:
                 names = tuple(self.cards[t].name for t in ahead)
-                seen[Link(self.cards[drawn].name, names, _badges(exchanges))] = None
+                seen[PictureLink(self.cards[drawn].name, names, _badges(exchanges))] = None
         return seen
 
     def _in_rounds(self, items: list[Item]) -> tuple[Item, ...]:
@@ -210,7 +210,7 @@ class _Builder:
 
 
 def _bundle(
-    bundles: list[tuple[set[int], list[Exchange]]], targets: set[int], exchange: Exchange
+    bundles: list[tuple[set[int], list[ExchangeFacts]]], targets: set[int], exchange: ExchangeFacts
 ) -> None:
     """Put an exchange to the others on the way to the same cards."""
     for known, exchanges in bundles:
@@ -221,9 +221,9 @@ def _bundle(
     bundles.append((set(targets), [exchange]))
 
 
-def _badges(exchanges: Iterable[Exchange]) -> tuple[Badge, ...]:
+def _badges(exchanges: Iterable[ExchangeFacts]) -> tuple[Badge, ...]:
     """One badge for all exchanges of a kind that move something."""
-    groups: dict[tuple[str, str], list[Exchange]] = {}
+    groups: dict[tuple[str, str], list[ExchangeFacts]] = {}
     for exchange in exchanges:
         way = {"activation": "forward", "gradient": "backward"}.get(exchange.role, "")
         groups.setdefault((way, exchange_text(exchange)), []).append(exchange)

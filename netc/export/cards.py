@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from netc.export.picture import Badge, Card, Link
+from netc.export.picture import Badge, Card, PictureLink
 from netc.export.scene import Box, Panel, Shape, Text, shortened, text_width
 from netc.export.style import EXCHANGE, FAINT, INK, NAME, PAD, SMALL, TEXT, on, tints
 from netc.export.words import amount
@@ -109,13 +109,13 @@ def _badge_text(badge: Badge, box: Box) -> Iterator[Shape]:
     yield Text(box.right - 7, y, amount(badge.nbytes, "B"), SMALL, True, INK, "end")
 
 
-def way_size(link: Link) -> tuple[float, float]:
+def way_size(link: PictureLink) -> tuple[float, float]:
     """Width and height of the badges of a link."""
     width = max(_badge_width(badge) for badge in link.badges)
     return math.ceil(width + 6), _LINE * len(link.badges) + 6
 
 
-def draw_way(link: Link, box: Box) -> Iterator[Shape]:
+def draw_way(link: PictureLink, box: Box) -> Iterator[Shape]:
     """The badges of a link, on its way between cards."""
     strong, faint = EXCHANGE
     yield Panel(box, faint, strong, 9, 1.2)

@@ -13,8 +13,8 @@ from netc.ir.graph import Node
 from netc.ir.ops.base import Op
 from netc.ir.plan import Plan, Split
 from netc.ir.traffic import Traffic
-from netc.ir.types import Block, TensorType, local_block
-from netc.syntax.network import Layer, Network, Options
+from netc.ir.types import TensorPart, TensorType, local_block
+from netc.syntax.network import Layer, NamedValues, Network
 
 ROLES = ("activation", "gradient", "weights", "statistics", "labels")
 """What is exchanged: the result of a layer for the next one, its gradient on the way back, the
@@ -28,7 +28,7 @@ class LayerFacts:
     name: str
     kind: str
     """As in the network file; "input" for an input."""
-    options: Options
+    options: NamedValues
     inputs: tuple[str, ...]
     """The layers it reads."""
     type: TensorType
@@ -47,7 +47,7 @@ class LayerFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class ExchangeFacts:
     """One communication node."""
 
     name: str
@@ -69,7 +69,7 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class PlanFacts:
     """What a picture or a file of a plan says that the plan itself does not know."""
 
     strategy: str
@@ -92,7 +92,7 @@ class Description:
 
     layers: tuple[LayerFacts, ...]
     """In topological order, inputs first; flattenings that the compiler inserted are among them."""
-    exchanges: tuple[Exchange, ...]
+    exchanges: tuple[ExchangeFacts, ...]
     """In the order of the plan; what needs no other device is left out."""
     batch: int
     """Examples of a step."""
@@ -108,7 +108,7 @@ def describe(plan: Plan, network: Network) -> Description:
     return _Reader(plan, network).description()
 
 
-def total_traffic(exchanges: Iterable[Exchange]) -> Traffic:
+def total_traffic(exchanges: Iterable[ExchangeFacts]) -> Traffic:
     """Bytes (sent, received) of all of them, by device."""
     total: dict[int, tuple[int, int]] = {}
     for exchange in exchanges:
@@ -147,7 +147,7 @@ class _Reader:
             if node.phase == "forward" and not isinstance(node.op, (*_MOVES, ops.Accumulate)):
                 self._compute(node)
         inputs = (
-            Layer(spec.name, "input", Options(), (), spec.span) for spec in self.network.inputs
+            Layer(spec.name, "input", NamedValues(), (), spec.span) for spec in self.network.inputs
         )
         known = [*inputs, *self._with_flattenings()]
         layers = tuple(self._layer(layer) for layer in known if layer.name in self.results)
@@ -158,7 +158,7 @@ class _Reader:
         """Count a node of the forward pass for the layers it belongs to."""
         shapes = tuple(t.shape for t in self.plan.graph.operand_types(node))
         for layer, op, operands in _steps(node, shapes):
-            if not isinstance(op, ops.Source | ops.Flatten):
+            if not isinstance(op, ops.SourceOp | ops.Flatten):
                 flops = op.flops(operands, node.type.shape)
                 self.flops[layer] = self.flops.get(layer, 0) + flops
             if isinstance(op, ops.Parameter):
@@ -175,7 +175,7 @@ class _Reader:
             for name in inserted:
                 if layer.name in readers[name]:
                     before = self._origin(next(iter(self.results[name].values())).inputs[0])
-                    yield Layer(name, "flatten", Options(), (owner(before),))
+                    yield Layer(name, "flatten", NamedValues(), (owner(before),))
                     inputs = tuple(name if x == owner(before) else x for x in layer.inputs)
                     layer = replace(layer, inputs=inputs)
             yield layer
@@ -206,7 +206,7 @@ class _Reader:
             len(rounds),
         )
 
-    def _blocks(self, node: Node) -> Iterator[Block | None]:
+    def _blocks(self, node: Node) -> Iterator[TensorPart | None]:
         """What each device holds of a value."""
         mesh, places = self.plan.mesh, self.plan.placement[node.name]
         return (local_block(node.type, places, mesh, device) for device in range(mesh.size))
@@ -218,14 +218,14 @@ class _Reader:
                 held[device] += block.elements if block is not None else 0
         return max(held)
 
-    def _exchanges(self) -> Iterator[Exchange]:
+    def _exchanges(self) -> Iterator[ExchangeFacts]:
         traffic = plan_traffic(self.plan)
         rounds: dict[object, int] = {}
         for node in self.plan.graph.nodes:
             if isinstance(node.op, Comm) and not node.op.on_device:
                 index = rounds.setdefault(node.rows, len(rounds)) if node.rows else None
                 role, source, targets = self._route(node)
-                yield Exchange(
+                yield ExchangeFacts(
                     node.name, node.op.kernel, node.op.axis, role, source, targets, index,
                     traffic[node.name],
                 )  # fmt: skip

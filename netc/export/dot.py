@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from netc.export.picture import Badge, Card, Frame, Item, Link, Picture, cards_of
+from netc.export.picture import Badge, Card, Frame, Item, Picture, PictureLink, cards_of
 from netc.export.style import EXCHANGE, FRAME, tints
 from netc.export.words import MEANINGS, amount, letter, split_text
 
 Attributes = Mapping[str, str]
-Look = Callable[[Card | Frame | Link], Attributes]
+Look = Callable[[Card | Frame | PictureLink], Attributes]
 """What Graphviz is told about a card, a frame, or the badges of a link."""
 
 _FONT = "Helvetica,Arial,sans-serif"
@@ -35,7 +35,7 @@ def digraph(picture: Picture, name: str, look: Look, defaults: Mapping[str, Attr
 
 
 def _nodes(
-    items: Iterable[Item], links: Iterable[Link], look: Look, indent: str, cluster: str
+    items: Iterable[Item], links: Iterable[PictureLink], look: Look, indent: str, cluster: str
 ) -> Iterator[str]:
     """Cards, frames with what is in them, and the badges of links that lead into no frame."""
     left = [link for link in links if link.badges]
@@ -64,12 +64,12 @@ def _edges(picture: Picture) -> Iterator[str]:
         yield from (f"  {source} -> {_quoted(target)};" for target in link.targets)
 
 
-def _label(item: Card | Frame | Link) -> Attributes:
+def _label(item: Card | Frame | PictureLink) -> Attributes:
     """How the picture looks where Graphviz draws it."""
     if isinstance(item, Frame):
         look = {"labeljust": "l", "style": "rounded,dashed", "color": FRAME, "fontsize": "10"}
         return {"label": item.title, **look}
-    if isinstance(item, Link):
+    if isinstance(item, PictureLink):
         lines = (f"{badge.way}: {_badge(badge)}" for badge in item.badges)
         strong, faint = EXCHANGE
         look = {"style": "filled,rounded", "color": strong, "fillcolor": faint}

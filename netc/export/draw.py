@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 
 from netc.export.cards import card_size, draw_card, draw_way, way_size
-from netc.export.layout import Arrow, Layout, place
+from netc.export.layout import Arrow, PictureLayout, place
 from netc.export.legend import Flow, Tile
 from netc.export.picture import Frame, Picture
 from netc.export.scene import (
@@ -50,7 +50,7 @@ def draw_picture(
     return Scene(title, width + 2 * _MARGIN, foot.y + 2 * _MARGIN, shapes)
 
 
-def _body(picture: Picture, layout: Layout) -> Iterator[Shape]:
+def _body(picture: Picture, layout: PictureLayout) -> Iterator[Shape]:
     for _, box in layout.frames:
         yield Panel(box, _GROUND, FRAME, 8, 1, True)
     for arrow in layout.arrows:

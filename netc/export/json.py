@@ -40,7 +40,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from netc.export.describe import Description, Exchange, Facts, LayerFacts, total_traffic
+from netc.export.describe import Description, ExchangeFacts, LayerFacts, PlanFacts, total_traffic
 from netc.ir.plan import Plan
 from netc.ir.traffic import Traffic
 from netc.ir.types import Mesh
@@ -50,7 +50,7 @@ VERSION = 1
 
 
 def describe_json(
-    description: Description, plan: Plan, network: Network, facts: Facts
+    description: Description, plan: Plan, network: Network, facts: PlanFacts
 ) -> dict[str, Any]:
     """A description of `plan` as plain values: dicts, lists, numbers, texts."""
     mesh = plan.mesh
@@ -93,7 +93,7 @@ def _layer(layer: LayerFacts) -> dict[str, Any]:
     }
 
 
-def _exchange(exchange: Exchange, mesh: Mesh) -> dict[str, Any]:
+def _exchange(exchange: ExchangeFacts, mesh: Mesh) -> dict[str, Any]:
     return {
         "name": exchange.name,
         "kind": exchange.kind,

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from netc.export.dot import Attributes, digraph
-from netc.export.picture import Card, Frame, Item, Link, Picture, cards_of
+from netc.export.picture import Card, Frame, Item, Picture, PictureLink, cards_of
 from netc.export.scene import Box, Point, straight
 
 Sizes = Mapping[str, tuple[float, float]]
@@ -38,7 +38,7 @@ class Arrow:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class PictureLayout:
     """Places of everything in a picture."""
 
     boxes: Mapping[str, Box]
@@ -51,7 +51,7 @@ class Layout:
     entry: Point | None = None
     """Where the result of a card elsewhere comes in."""
 
-    def moved(self, dx: float, dy: float) -> Layout:
+    def moved(self, dx: float, dy: float) -> PictureLayout:
         """The same elsewhere."""
 
         def shift(point: Point) -> Point:
@@ -70,7 +70,7 @@ class Layout:
         )
 
 
-def place(picture: Picture, sizes: Sizes) -> Layout:
+def place(picture: Picture, sizes: Sizes) -> PictureLayout:
     """Places for a picture, in as many columns as make it about as wide as a slide."""
     whole = _place(picture, sizes)
     possible = [i for i in range(1, len(picture.items)) if _narrow(picture, i)]
@@ -81,7 +81,7 @@ def place(picture: Picture, sizes: Sizes) -> Layout:
     return _beside(picture, [_place(part, sizes) for part in parts], parts)
 
 
-def _misfit(parts: list[Picture], whole: Layout) -> float:
+def _misfit(parts: list[Picture], whole: PictureLayout) -> float:
     """How far from `_SHAPE` the picture would be in these columns."""
     extents = [_extent(part, whole) for part in parts]
     width = sum(box.width for box in extents) + _GUTTER * (len(parts) - 1)
@@ -89,14 +89,16 @@ def _misfit(parts: list[Picture], whole: Layout) -> float:
     return abs(math.log(width / height / _SHAPE))
 
 
-def _extent(part: Picture, whole: Layout) -> Box:
+def _extent(part: Picture, whole: PictureLayout) -> Box:
     boxes = [whole.boxes[card.name] for card in part.cards]
     left, top = min(b.x for b in boxes), min(b.y for b in boxes)
     right, bottom = max(b.right for b in boxes), max(b.bottom for b in boxes)
     return Box(left, top, right - left, bottom - top)
 
 
-def _cut(picture: Picture, whole: Layout, possible: list[int], columns: int) -> list[Picture]:
+def _cut(
+    picture: Picture, whole: PictureLayout, possible: list[int], columns: int
+) -> list[Picture]:
     """The picture in at most so many parts of about equal height, cut at `possible` items."""
     bottoms = [_extent(Picture((item,), ()), whole).bottom for item in picture.items]
     cuts: list[int] = []
@@ -120,7 +122,7 @@ def _names(items: Iterable[Item]) -> set[str]:
     return {card.name for card in cards_of(items)}
 
 
-def _crossing(picture: Picture, before: set[str]) -> list[Link]:
+def _crossing(picture: Picture, before: set[str]) -> list[PictureLink]:
     """Links out of the cards `before`."""
     return [
         link for link in picture.links
@@ -143,11 +145,11 @@ def _part(picture: Picture, start: int, stop: int) -> Picture:
     return Picture(items, tuple(link for link in picture.links if inside.issuperset(link.targets)))
 
 
-def _place(picture: Picture, sizes: Sizes) -> Layout:
+def _place(picture: Picture, sizes: Sizes) -> PictureLayout:
     """Ask Graphviz; a card that stands elsewhere is a point, for the links from it."""
     import pygraphviz
 
-    def look(item: Card | Frame | Link) -> Attributes:
+    def look(item: Card | Frame | PictureLink) -> Attributes:
         if isinstance(item, Frame):
             return {"label": _ROOM, "labeljust": "l", "margin": "10"}
         width, height = sizes[item.name]
@@ -171,7 +173,7 @@ _DEFAULTS = {
 }
 
 
-def _read(picture: Picture, graph: Any, sizes: Sizes) -> Layout:
+def _read(picture: Picture, graph: Any, sizes: Sizes) -> PictureLayout:
     left, bottom, right, top = _numbers(graph.graph_attr["bb"])
 
     def flip(text: str) -> Point:
@@ -196,7 +198,7 @@ def _read(picture: Picture, graph: Any, sizes: Sizes) -> Layout:
     for frame, cluster in _clusters(picture.items, graph):
         x0, y0, x1, y1 = _numbers(cluster.graph_attr["bb"])
         frames.append((frame, Box(x0 - left, top - y1, x1 - x0, y1 - y0)))
-    return Layout(boxes, tuple(frames), tuple(arrows), right - left, top - bottom, entry)
+    return PictureLayout(boxes, tuple(frames), tuple(arrows), right - left, top - bottom, entry)
 
 
 def _clusters(items: Iterable[Item], graph: Any) -> Iterable[tuple[Frame, Any]]:
@@ -211,7 +213,7 @@ def _numbers(text: str) -> tuple[float, ...]:
     return tuple(map(float, text.split(",")))
 
 
-def _beside(picture: Picture, layouts: list[Layout], parts: list[Picture]) -> Layout:
+def _beside(picture: Picture, layouts: list[PictureLayout], parts: list[Picture]) -> PictureLayout:
     """Columns from left to right, and the edges from the foot of one to the head of the next."""
     x, placed, gutters = 0.0, [], []
     for layout in layouts:
@@ -227,10 +229,10 @@ def _beside(picture: Picture, layouts: list[Layout], parts: list[Picture]) -> La
         source = boxes[_crossing(picture, before)[0].source]
         arrows.append(_over(source, gutters[i], placed[i].height, layout))
     frames = tuple(pair for layout in placed for pair in layout.frames)
-    return Layout(boxes, frames, tuple(arrows), x - _GUTTER, height)
+    return PictureLayout(boxes, frames, tuple(arrows), x - _GUTTER, height)
 
 
-def _over(source: Box, gutter: float, foot: float, layout: Layout) -> Arrow:
+def _over(source: Box, gutter: float, foot: float, layout: PictureLayout) -> Arrow:
     """From the last card of a column down, up the gutter, and down into the next column."""
     assert layout.entry is not None
     x, y = layout.entry

@@ -63,7 +63,7 @@ Item = Card | Frame
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class PictureLink:
     """From one card to those that read its result; with badges where that is exchanged."""
 
     source: str
@@ -81,7 +81,7 @@ class Picture:
     """All of it, in topological order."""
 
     items: tuple[Item, ...]
-    links: tuple[Link, ...]
+    links: tuple[PictureLink, ...]
 
     @property
     def cards(self) -> tuple[Card, ...]:

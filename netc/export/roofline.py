@@ -19,6 +19,7 @@ from netc.export.scene import (
     Box,
     Curve,
     Panel,
+    Point,
     Polygon,
     Scene,
     Shape,
@@ -28,7 +29,6 @@ from netc.export.scene import (
     straight,
     text_width,
 )
-from netc.export.scene import Point as Place
 from netc.export.style import FAINT, FRAME, INK, SMALL, TEXT
 from netc.export.svg import svg_text
 from netc.export.words import amount
@@ -52,7 +52,7 @@ _PIECES = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class RooflinePoint:
     """A part of a step."""
 
     name: str
@@ -94,7 +94,9 @@ WRITERS = {".svg": lambda scene: svg_text(scene).encode(), ".pdf": pdf_bytes, ".
 """How a scene is written, by suffix."""
 
 
-def draw_roofline(title: str, tiles: Iterable[Tile], points: Sequence[Point], roof: Roof) -> Scene:
+def draw_roofline(
+    title: str, tiles: Iterable[Tile], points: Sequence[RooflinePoint], roof: Roof
+) -> Scene:
     """The whole drawing; parts that compute nothing have no place in it."""
     points = [p for p in points if p.flops_per_byte > 0 and p.flops_per_second > 0]
     top = Flow(_LEFT + _WIDTH)
@@ -109,7 +111,7 @@ def draw_roofline(title: str, tiles: Iterable[Tile], points: Sequence[Point], ro
 class _Plot:
     """Both axes, and what stands between them."""
 
-    def __init__(self, box: Box, points: Sequence[Point], roof: Roof) -> None:
+    def __init__(self, box: Box, points: Sequence[RooflinePoint], roof: Roof) -> None:
         self.box = box
         self.x = _decades([roof.ridge / 10, roof.ridge * 10, *(p.flops_per_byte for p in points)])
         heights = [p.flops_per_second for p in points]
@@ -147,7 +149,7 @@ class _Plot:
         """The slope of the memory and the flat of the arithmetic."""
         yield Curve(straight(*self.corners), INK, 1.6)
 
-    def marks(self, points: Sequence[Point]) -> Iterator[Shape]:
+    def marks(self, points: Sequence[RooflinePoint]) -> Iterator[Shape]:
         """The points, small ones over large ones, and names of those that take longest."""
         largest = sorted(points, key=lambda p: -p.share)
         boxes = []
@@ -158,7 +160,7 @@ class _Plot:
             yield from _mark(boxes[-1], point.phase, point.hollow)
         yield from islice(self._labels(largest, boxes), _LABELS)
 
-    def _labels(self, points: Sequence[Point], boxes: Sequence[Box]) -> Iterator[Shape]:
+    def _labels(self, points: Sequence[RooflinePoint], boxes: Sequence[Box]) -> Iterator[Shape]:
         """Names beside their marks, of those that have room there."""
         taken = [*boxes, *_pieces(*self.corners[:2]), *_pieces(*self.corners[1:])]
         for point, mark in zip(points, boxes, strict=True):
@@ -212,7 +214,7 @@ def _inside(box: Box, outer: Box) -> bool:
     return beside and outer.y < box.y and box.bottom < outer.bottom
 
 
-def _pieces(a: Place, b: Place) -> Iterator[Box]:
+def _pieces(a: Point, b: Point) -> Iterator[Box]:
     """Boxes along a line that rises or is flat."""
     wide, high = (b[0] - a[0]) / _PIECES, (a[1] - b[1]) / _PIECES
     for k in range(_PIECES):

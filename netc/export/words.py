@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from netc.export.describe import Exchange, LayerFacts
+from netc.export.describe import ExchangeFacts, LayerFacts
 from netc.ir.plan import Split
-from netc.syntax.network import Options, Value
+from netc.syntax.network import NamedValues, Value
 
 MEANINGS = {
     "n": "split by batch",
@@ -70,7 +70,7 @@ def layer_text(layer: LayerFacts) -> str:
     return f"{layer.kind} {words}".rstrip()
 
 
-def exchange_text(exchange: Exchange) -> str:
+def exchange_text(exchange: ExchangeFacts) -> str:
     """What happens and to what: "all-reduce gradients"; an activation needs no word."""
     kind = exchange.kind.replace("_", "-")
     return f"{kind} {_SUBJECTS.get(exchange.role, '')}".rstrip()
@@ -97,7 +97,7 @@ def _stride(value: Value) -> str:
     return str(value[0]) if isinstance(value, tuple) and value[0] == value[1] else _pair(value)
 
 
-def _conv(options: Options) -> str:
+def _conv(options: NamedValues) -> str:
     words = [_pair(options["size"]), f"{options['filters']} filters"]
     if options["stride"] != (1, 1):
         words.append(f"stride {_stride(options['stride'])}")
@@ -106,13 +106,13 @@ def _conv(options: Options) -> str:
     return ", ".join(words)
 
 
-def _pool(options: Options) -> str:
+def _pool(options: NamedValues) -> str:
     if options["size"] == "global":
         return "global"
     return f"{_pair(options['size'])}, stride {_stride(options['stride'])}"
 
 
-_SHOWN: dict[str, Callable[[Options], str]] = {
+_SHOWN: dict[str, Callable[[NamedValues], str]] = {
     "conv": _conv,
     "fc": lambda options: str(options["filters"]),
     "maxpool": _pool,

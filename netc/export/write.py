@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from netc.errors import Diagnostic, UsageError, did_you_mean
 from netc.export.build import build_picture
-from netc.export.describe import Description, Facts, describe, most_sent, total_traffic
+from netc.export.describe import Description, PlanFacts, describe, most_sent, total_traffic
 from netc.export.dot import dot_text
 from netc.export.draw import draw_picture
 from netc.export.json import describe_json
@@ -22,11 +22,11 @@ from netc.ir.plan import Plan
 from netc.syntax.network import Network
 from netc.text import json_text
 
-Writer = Callable[[Plan, Network, Facts], bytes]
+Writer = Callable[[Plan, Network, PlanFacts], bytes]
 W = TypeVar("W", bound=Callable[..., bytes])
 
 
-def write_plan(path: Path, plan: Plan, network: Network, facts: Facts) -> None:
+def write_plan(path: Path, plan: Plan, network: Network, facts: PlanFacts) -> None:
     """Write a training plan of `network` to `path` as SVG, PDF, PNG, DOT or JSON.
 
     The same plan gives the same bytes. Raises UsageError (E056) for another suffix, and where the
@@ -55,7 +55,7 @@ def put(path: Path, content: bytes) -> None:
         raise UsageError(Diagnostic("E056", message)) from None
 
 
-def plan_dot(plan: Plan, network: Network, facts: Facts) -> str:
+def plan_dot(plan: Plan, network: Network, facts: PlanFacts) -> str:
     """The picture of a training plan in Graphviz's language."""
     description = describe(plan, network)
     picture = build_picture(description, plan.mesh.size, facts.scheme)
@@ -64,19 +64,19 @@ def plan_dot(plan: Plan, network: Network, facts: Facts) -> str:
     return dot_text(picture, network.name, header)
 
 
-def plan_scene(plan: Plan, network: Network, facts: Facts) -> Scene:
+def plan_scene(plan: Plan, network: Network, facts: PlanFacts) -> Scene:
     """The picture of a training plan as shapes."""
     description = describe(plan, network)
     picture = build_picture(description, plan.mesh.size, facts.scheme)
     return draw_picture(picture, network.name, _tiles(plan, description, facts), facts.notes)
 
 
-def plan_json(plan: Plan, network: Network, facts: Facts) -> dict[str, Any]:
+def plan_json(plan: Plan, network: Network, facts: PlanFacts) -> dict[str, Any]:
     """A training plan as plain values; `netc.export.json` tells what they mean."""
     return describe_json(describe(plan, network), plan, network, facts)
 
 
-def _tiles(plan: Plan, description: Description, facts: Facts) -> list[Tile]:
+def _tiles(plan: Plan, description: Description, facts: PlanFacts) -> list[Tile]:
     """The figures of the header."""
     mesh = plan.mesh
     axes = ", ".join(f"{name}={n}" for name, n in zip(mesh.axes, mesh.shape, strict=True))

@@ -16,7 +16,7 @@ from netc.interchange.onnx_trace import ONNX_DOMAINS, Trace, label, trace
 from netc.interchange.onnx_values import Result, Unknown, Unsupported
 from netc.ir.onnx import OnnxModel, OnnxNode, OnnxValue, OnnxWeight
 from netc.syntax.layers import LOSS
-from netc.syntax.network import InputSpec, Layer, Network, Options
+from netc.syntax.network import InputSpec, Layer, NamedValues, Network
 
 OPSETS = range(7, 29)
 """Versions of the operators that are read; in older ones Add and Dropout mean something else."""
@@ -64,7 +64,7 @@ def from_onnx(model: OnnxModel, name: str) -> Imported:
     if problems:
         raise DataError(*_diagnostics(problems))
     loss = names.numbered(LOSS)
-    ends = Layer(loss, LOSS, Options(), (layers.results[seen.result].layer,))
+    ends = Layer(loss, LOSS, NamedValues(), (layers.results[seen.result].layer,))
     network = Network(network_name(name), inputs, (*layers.layers.values(), ends))
     return Imported(network, tuple(layers.weights.values()))
 

@@ -31,7 +31,7 @@ from netc.interchange.onnx_windows import (
 )
 from netc.ir import ops
 from netc.ir.onnx import OnnxForm, OnnxNode
-from netc.syntax.network import Options
+from netc.syntax.network import NamedValues
 
 _SINCE_TRAINING_MODE = 14
 """Of BatchNormalization; before it, further results say that it trains."""
@@ -226,7 +226,7 @@ def _add_bias(layers: Layers, node: Given, place: int) -> None:
         raise Unsupported(f"{message} that nothing else reads")
     _check_bias(bias, x.shape)
     filled = dict(layer.options) | {"bias": True}
-    layers.layers[layer.name] = replace(layer, options=Options.of(**filled))
+    layers.layers[layer.name] = replace(layer, options=NamedValues.of(**filled))
     known = layers.weights.get(f"{layer.name}.bias")
     layers.fill(layer.name, "bias", bias, (x.shape[0],))
     if known is not None:

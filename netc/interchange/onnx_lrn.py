@@ -21,7 +21,7 @@ _RANK = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Lrn:
+class LrnPattern:
     """What a group of nodes would be, if its window is one over channels."""
 
     alpha: float
@@ -32,7 +32,7 @@ class Lrn:
     """From the squares to their mean."""
 
 
-def join_lrn(model: OnnxModel) -> tuple[OnnxModel, dict[str, Lrn]]:
+def join_lrn(model: OnnxModel) -> tuple[OnnxModel, dict[str, LrnPattern]]:
     """`model` with one node for each group, which reads the images; the groups by its result.
 
     The others of a group are read by nothing then.
@@ -47,7 +47,7 @@ def join_lrn(model: OnnxModel) -> tuple[OnnxModel, dict[str, Lrn]]:
     return replace(model, nodes=tuple(nodes)), groups
 
 
-def window_size(group: Lrn, dims: Dims, shapes: Shapes) -> int:
+def window_size(group: LrnPattern, dims: Dims, shapes: Shapes) -> int:
     """How many channels the mean runs over; refused where it is no mean over channels around."""
     walk = _Walk(dims, dims, shapes)
     for node in group.steps:
@@ -65,7 +65,7 @@ class _Finder:
         self.writers = {out: node for node in model.nodes for out in node.outputs if out}
         self.tensors: Mapping[str, OnnxTensor] = {t.name: t for t in model.tensors}
 
-    def match(self, division: OnnxNode) -> Lrn | None:
+    def match(self, division: OnnxNode) -> LrnPattern | None:
         """The group which ends here, if one does."""
         if len(division.inputs) != 2 or len(division.outputs) != 1 or division.attributes:
             return None
@@ -76,7 +76,7 @@ class _Finder:
         steps = tuple(self._steps(value))[::-1]
         if alpha is None or beta is None or k is None or not steps:
             return None
-        return Lrn(alpha, beta, k, steps) if self._is_square(steps[0].inputs[0], x) else None
+        return LrnPattern(alpha, beta, k, steps) if self._is_square(steps[0].inputs[0], x) else None
 
     def _with_number(self, name: str, op_type: str) -> tuple[float | None, str]:
         """The number that an operator has for one operand, and the other operand."""

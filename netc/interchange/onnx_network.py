@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from netc.interchange.layer_names import LayerNames
 from netc.interchange.onnx_given import Given
-from netc.interchange.onnx_lrn import Lrn
+from netc.interchange.onnx_lrn import LrnPattern
 from netc.interchange.onnx_shapes import Shapes
 from netc.interchange.onnx_trace import Constant, Trace
 from netc.interchange.onnx_values import (
@@ -31,7 +31,7 @@ class Layers:
 
     def __init__(
         self, trace: Trace, names: LayerNames, batch: int | None, opset: int,
-        groups: Mapping[str, Lrn],
+        groups: Mapping[str, LrnPattern],
     ) -> None:  # fmt: skip
         """`batch` is None where the model leaves it open."""
         self.trace, self.names, self.groups = trace, names, groups

@@ -9,7 +9,7 @@ from netc.errors import clip
 from netc.ir.ops.base import Op, ShapeError
 from netc.ir.types import TensorType
 from netc.syntax.layers import KINDS
-from netc.syntax.network import Options, Value
+from netc.syntax.network import NamedValues, Value
 
 Pair = tuple[int, int]
 Sides = tuple[int, int, int, int]
@@ -67,7 +67,7 @@ def shown(value: object) -> str:
     return "no plain value" if value is None else clip(str(value))
 
 
-def options(kind: str, given: dict[str, Value]) -> Options:
+def options(kind: str, given: dict[str, Value]) -> NamedValues:
     """The options of a layer, the others at their defaults; all within what the language takes."""
     values: dict[str, Value] = {}
     for option in KINDS[kind].options:
@@ -79,7 +79,7 @@ def options(kind: str, given: dict[str, Value]) -> Options:
                 message = f"'{option.name}' of {kind} would be {shown(value)}"
                 raise Unsupported(f"{message}, not {option.domain.description}") from None
         values[option.name] = value
-    return Options.of(**values)
+    return NamedValues.of(**values)
 
 
 def infer(op: Op, *shapes: Shape) -> Shape:

@@ -37,7 +37,7 @@ class _Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class WindowAttributes:
     """What a node says of its windows."""
 
     size: Pair
@@ -52,7 +52,7 @@ class Form:
 class Windows:
     """The windows of one node over its operand, in both dimensions."""
 
-    form: Form
+    form: WindowAttributes
     extents: Pair
     """The image's, without any padding."""
     zeros: Sides
@@ -89,7 +89,7 @@ class Windows:
         return _Axis(first, count, (max(part[0], first), min(part[1], end)))
 
 
-def asked(node: Given, size: Pair) -> Form:
+def asked(node: Given, size: Pair) -> WindowAttributes:
     """All that a convolution or pooling says of its windows."""
     stride, ceil = node.pair("strides", (1, 1)), node.flag("ceil_mode", 0)
     node.require("dilations", (1, 1))
@@ -102,10 +102,10 @@ def asked(node: Given, size: Pair) -> Form:
     if automatic != "NOTSET" and (ceil or any(pads)):
         other = "ceil_mode" if ceil else "pads"
         raise Unsupported(f"'{other}' together with 'auto_pad'")
-    return Form(size, stride, (top, left, bottom, right), ceil, automatic)
+    return WindowAttributes(size, stride, (top, left, bottom, right), ceil, automatic)
 
 
-def windows(form: Form, x: Result) -> Windows:
+def windows(form: WindowAttributes, x: Result) -> Windows:
     """Those over an operand."""
     _, height, width = image(x)
     top, left, bottom, right = x.pad
@@ -176,7 +176,7 @@ def _candidates(over: Windows) -> Iterator[tuple[Pair, bool]]:
 def _layer(over: Windows, pad: Pair, ceil: bool) -> tuple[_Axis, _Axis] | None:
     """What the windows of a layer with these options do; None where it takes none."""
     own = (*pad, *pad)
-    form = Form(over.form.size, over.form.stride, own, ceil, "NOTSET")
+    form = WindowAttributes(over.form.size, over.form.stride, own, ceil, "NOTSET")
     try:
         return Windows(form, over.extents, NO_PAD, own).axes()
     except Unsupported:

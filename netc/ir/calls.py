@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from netc.ir.joined import own_of
-from netc.ir.kernels import Call, Choice
+from netc.ir.kernels import KernelCall, KernelChoice
 from netc.ir.program import Launch, Program
 from netc.ir.step import Attributes, Step
 
@@ -13,16 +13,16 @@ _PLACE = ("first_filter", "offset", "rows")
 """Attributes that say where a block lies; no choice depends on them."""
 
 
-def calls_of(program: Program, launch: Launch) -> tuple[Call, ...]:
+def calls_of(program: Program, launch: Launch) -> tuple[KernelCall, ...]:
     """One call a step; one for all of a joined launch that has kernels of its own."""
     dtype = program.buffer[launch.writes[0].buffer].dtype
     if (own := own_of(launch)) is not None:
         attributes = Attributes.of(own.attributes(launch.steps))
         reads = tuple(view.shape for view in launch.reads)
         args, result = tuple(range(len(reads))), launch.writes[0].shape
-        return (Call(own.name, dtype, _lasting(attributes), args, reads, result),)
+        return (KernelCall(own.name, dtype, _lasting(attributes), args, reads, result),)
     return tuple(
-        Call(
+        KernelCall(
             step.operation, dtype, _lasting(step.attributes), step.operands, shapes, step.result
         )
         for step, shapes in zip(launch.steps, launch.shapes, strict=True)
@@ -38,7 +38,7 @@ def _lasting(attributes: Attributes) -> tuple[tuple[str, object], ...]:
     )  # fmt: skip
 
 
-def with_kernels(launch: Launch, choice: Choice) -> Launch:
+def with_kernels(launch: Launch, choice: KernelChoice) -> Launch:
     """The launch with a kernel for each step, and the seconds that were measured, if any were."""
     variants = choice.variants
     if own_of(launch) is not None:

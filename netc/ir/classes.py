@@ -16,12 +16,12 @@ from itertools import product
 from netc.ir.plan import Plan
 from netc.ir.types import (
     Affine,
-    Block,
     Index,
     Mesh,
     On,
     Placements,
     Shard,
+    TensorPart,
     TensorType,
     shard_bounds,
 )
@@ -67,7 +67,7 @@ class DeviceClass:
 
 def class_block(
     type_: TensorType, placements: Placements, mesh: Mesh, devices: DeviceClass
-) -> Block | None:
+) -> TensorPart | None:
     """What each device of a class holds of a tensor, or None where it holds nothing."""
     axes = len(mesh.shape)
     base, shape = [0] * type_.rank, list(type_.shape)
@@ -85,7 +85,7 @@ def class_block(
                 base[dim] += start
             shape[dim] = stop - start
     where = (devices.index(b, s) for b, s in zip(base, steps, strict=True))
-    return Block(tuple(where), tuple(shape))
+    return TensorPart(tuple(where), tuple(shape))
 
 
 def _full(size: int, unit: int, parts: int) -> int:

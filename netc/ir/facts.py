@@ -26,7 +26,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
 """A word of the language, which also names files."""
 
 
-class Call(NamedTuple):
+class RecipeCall(NamedTuple):
     """A word of a recipe with arguments: a data set, a change of images."""
 
     name: str
@@ -94,10 +94,10 @@ def _fact(test: Test, make: Callable[[Any], Any] = lambda value: value) -> Mappi
 
 
 _SIZE = _whole(1, 2**31 - 1)
-_CALLS = _fact(_several(_call), lambda value: tuple(Call(*each) for each in value))
+_CALLS = _fact(_several(_call), lambda value: tuple(RecipeCall(*each) for each in value))
 _DATA = _fact(
     lambda value: value is None or _call(value),
-    lambda value: None if value is None else Call(*value),
+    lambda value: None if value is None else RecipeCall(*value),
 )
 _KERNELS = _fact(_word(*(word for _, kernels in TARGETS.values() for word in kernels)))
 _RATE = _fact(lambda value: type(value) in (int, float) and value >= 0)
@@ -117,7 +117,7 @@ class Facts:
     their own are from 1 to 2^31 - 1.
     """
 
-    augment: tuple[Call, ...] = field(metadata=_CALLS)
+    augment: tuple[RecipeCall, ...] = field(metadata=_CALLS)
     """The recipe's changes of training images, in order."""
     batch: int = field(metadata=_fact(_SIZE))
     """Images of a step, over all devices."""
@@ -125,7 +125,7 @@ class Facts:
     """Threads of NumPy's BLAS on the CPU, 1 to 1024; 0 on GPUs."""
     classes: int = field(metadata=_fact(_SIZE))
     """How many classes have a score."""
-    data: Call | None = field(metadata=_DATA)
+    data: RecipeCall | None = field(metadata=_DATA)
     """The recipe's data set, None where it names none."""
     epochs: int = field(metadata=_fact(_SIZE))
     """The recipe's passes over the data."""

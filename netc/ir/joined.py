@@ -24,7 +24,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class JoinedPart:
     """One operation of a joined launch."""
 
     operation: str
@@ -42,7 +42,7 @@ class Joined:
 
     name: str
     """What it is called, and its kernel if that is its own."""
-    parts: tuple[Part, ...]
+    parts: tuple[JoinedPart, ...]
     numbers: tuple[str, ...] = ()
     """What kernels of the CPU call the last operands, which are numbers."""
     own: bool = True
@@ -69,9 +69,9 @@ class Joined:
         kinds = [(codec.kernels()[part.operation].alias, part) for part in self.parts]
         return tuple(part.operands[alias] for alias, part in kinds if alias is not None)
 
-    def parts_of(self, steps: Sequence[Step]) -> tuple[Part, ...]:
+    def parts_of(self, steps: Sequence[Step]) -> tuple[JoinedPart, ...]:
         """The part that each step is; none where they are not its parts in order."""
-        found: list[Part] = []
+        found: list[JoinedPart] = []
         for part in self.parts:
             at = len(found)
             if at < len(steps) and steps[at].operation == part.operation:
@@ -116,11 +116,11 @@ def _updates() -> Iterator[Joined]:
     for word, optimizer in OPTIMIZERS.items():
         if optimizer.joined == word:
             yield _update(word, optimizer, (), (GRADIENT,))
-            yield _update(f"fc_dw_{word}", optimizer, (Part("fc_dw", (0, 1)),), ("x", "dy"))
+            yield _update(f"fc_dw_{word}", optimizer, (JoinedPart("fc_dw", (0, 1)),), ("x", "dy"))
 
 
 def _update(
-    name: str, optimizer: Optimizer, before: tuple[Part, ...], source: tuple[str, ...]
+    name: str, optimizer: Optimizer, before: tuple[JoinedPart, ...], source: tuple[str, ...]
 ) -> Joined:
     """One of them, whose gradient is there, or made by what comes before."""
     tensors = (*source, *(move.makes for move in optimizer.moves))
@@ -130,30 +130,30 @@ def _update(
             made.index(word) - len(made) if word in made else known.index(word)
             for word in move.operands
         )
-        parts.append(Part(move.op.kernel, tuple(operands), result))
+        parts.append(JoinedPart(move.op.kernel, tuple(operands), result))
         made.append(f"{move.makes}'")
     return Joined(name, tuple(parts), numbers=optimizer.numbers)
 
 
 _CONV = (
-    Part("conv", (0, 1)),
-    Part("bias", (-1, 2), optional=True),
-    Part("relu", (-1,), optional=True),
-    Part("maxpool", (-1,), result=0),
+    JoinedPart("conv", (0, 1)),
+    JoinedPart("bias", (-1, 2), optional=True),
+    JoinedPart("relu", (-1,), optional=True),
+    JoinedPart("maxpool", (-1,), result=0),
 )
 JOINED: Mapping[str, Joined] = {
     each.name: each
     for each in (
         Joined("bn_moments", (
-            Part("bn_mean", (0,), result=0), Part("bn_var", (0, -1), result=1),
+            JoinedPart("bn_mean", (0,), result=0), JoinedPart("bn_var", (0, -1), result=1),
         ), unasked=("count",), rule=_of_all),
         Joined("bn_slopes", (
-            Part("bn_dgamma", (0, 1, 2, 3), result=0), Part("bias_db", (3,), result=1),
+            JoinedPart("bn_dgamma", (0, 1, 2, 3), result=0), JoinedPart("bias_db", (3,), result=1),
         )),
         *_updates(),
         Joined("conv_maxpool", _CONV, own=False),
         Joined("conv_maxpool_places", (
-            *_CONV, Part("maxpool_places", (-2, -1), result=1),
+            *_CONV, JoinedPart("maxpool_places", (-2, -1), result=1),
         ), own=False, rule=_by_two),
     )
 }  # fmt: skip
@@ -206,7 +206,7 @@ def join(name: str, launches: Sequence[Launch], place: Launch) -> Launch | None:
     return replace(place, joined=name, steps=tuple(joined), reads=reads, writes=writes, in_place=())
 
 
-def _common(launches: Sequence[Launch], parts: Sequence[Part]) -> tuple[View, ...] | None:
+def _common(launches: Sequence[Launch], parts: Sequence[JoinedPart]) -> tuple[View, ...] | None:
     """What launches read together, where each reads what its parts do."""
     found: dict[int, View] = {}
     made: list[View | None] = []

@@ -13,7 +13,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class KernelCall:
     """One operation on a device's blocks."""
 
     kernel: str
@@ -31,7 +31,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class KernelChoice:
     """The kernels that answer the calls of one launch."""
 
     variants: tuple[str | None, ...]
@@ -43,10 +43,10 @@ class Choice:
     """Measured duration; 0 where nothing was measured."""
 
 
-Choose = Callable[[tuple[Call, ...]], Choice | None]
+Choose = Callable[[tuple[KernelCall, ...]], KernelChoice | None]
 """Answers for the steps of one launch; None leaves it to the reference kernels."""
 
 
-def reference_only(calls: tuple[Call, ...]) -> Choice | None:
+def reference_only(calls: tuple[KernelCall, ...]) -> KernelChoice | None:
     """Choose nothing: every operation runs on its reference kernel."""
     return None

@@ -19,7 +19,7 @@ from netc.ir.ops.update import (
     SgdVelocity,
     Update,
 )
-from netc.numbers import BELOW_ONE, NON_NEGATIVE, POSITIVE, Argument
+from netc.numbers import BELOW_ONE, NON_NEGATIVE, POSITIVE, NamedNumber
 
 WEIGHT, GRADIENT, NUMBERS = "w", "g", ("lr", "step")
 Numbers = Mapping[str, float]
@@ -54,7 +54,7 @@ class Optimizer:
     word: str
     about: str
     """What is done to a weight w by its gradient g, for lists."""
-    arguments: tuple[Argument, ...]
+    arguments: tuple[NamedNumber, ...]
     """Its options; the rate, which may change from step to step, is the first."""
     moves: tuple[Move, ...]
     """In order; the last one moves the weight, the others the states beside it."""
@@ -108,13 +108,13 @@ _MOMENTS = (
 )
 
 
-def _adam(decay: float) -> tuple[Argument, ...]:
+def _adam(decay: float) -> tuple[NamedNumber, ...]:
     return (
-        Argument("lr", NON_NEGATIVE, 1e-3),
-        Argument("beta1", BELOW_ONE, 0.9),
-        Argument("beta2", BELOW_ONE, 0.999),
-        Argument("eps", POSITIVE, 1e-8),
-        Argument("decay", NON_NEGATIVE, decay),
+        NamedNumber("lr", NON_NEGATIVE, 1e-3),
+        NamedNumber("beta1", BELOW_ONE, 0.9),
+        NamedNumber("beta2", BELOW_ONE, 0.999),
+        NamedNumber("eps", POSITIVE, 1e-8),
+        NamedNumber("decay", NON_NEGATIVE, decay),
     )
 
 
@@ -125,9 +125,9 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
             "sgd",
             "v := momentum v - lr (g + decay w); w := w + v",
             (
-                Argument("lr", NON_NEGATIVE),
-                Argument("momentum", BELOW_ONE, 0.0),
-                Argument("decay", NON_NEGATIVE, 0.0),
+                NamedNumber("lr", NON_NEGATIVE),
+                NamedNumber("momentum", BELOW_ONE, 0.0),
+                NamedNumber("decay", NON_NEGATIVE, 0.0),
             ),
             (Move(SgdVelocity, "velocity w g lr"), Move(SgdApply, "w velocity'")),
         ),
@@ -151,11 +151,11 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
             "s := g + decay w; r := alpha r + (1 - alpha) s^2; "
             "v := momentum v + s / (sqrt(r) + eps); w := w - lr v",
             (
-                Argument("lr", NON_NEGATIVE, 1e-2),
-                Argument("alpha", BELOW_ONE, 0.99),
-                Argument("eps", POSITIVE, 1e-8),
-                Argument("momentum", BELOW_ONE, 0.0),
-                Argument("decay", NON_NEGATIVE, 0.0),
+                NamedNumber("lr", NON_NEGATIVE, 1e-2),
+                NamedNumber("alpha", BELOW_ONE, 0.99),
+                NamedNumber("eps", POSITIVE, 1e-8),
+                NamedNumber("momentum", BELOW_ONE, 0.0),
+                NamedNumber("decay", NON_NEGATIVE, 0.0),
             ),
             (
                 Move(AdamMoment2, "square w g"),

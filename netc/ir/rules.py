@@ -13,7 +13,7 @@ from typing import Any
 
 from netc.ir import codec
 from netc.ir.comm import Comm
-from netc.ir.ops import Fused, Source
+from netc.ir.ops import Fused, SourceOp
 from netc.ir.ops.base import Op, ShapeError, parse_labels
 from netc.ir.optimizers import OPTIMIZERS
 from netc.ir.plain import LARGEST
@@ -58,7 +58,7 @@ def check_step(step: Applied) -> None:
 def class_of(kernel: str) -> type[Op]:
     """The operation that a kernel computes; ShapeError where there is none."""
     found = codec.kernels().get(kernel)
-    if found is None or found.view or issubclass(found, Comm | Source | Fused):
+    if found is None or found.view or issubclass(found, Comm | SourceOp | Fused):
         raise ShapeError(f"there is no kernel '{kernel}'")
     return found
 

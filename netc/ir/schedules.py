@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from netc.numbers import DISTANCE, FACTOR, POSITIVE, Argument
+from netc.numbers import DISTANCE, FACTOR, POSITIVE, NamedNumber
 
 Factor = Callable[[int, int, int], float]
 """From (step, steps an epoch, steps in all) to what the base rate is multiplied by."""
@@ -23,7 +23,7 @@ class Schedule:
     """Its rate, for lists."""
     factor: Callable[..., Factor]
     """From the arguments by name."""
-    arguments: tuple[Argument, ...] = ()
+    arguments: tuple[NamedNumber, ...] = ()
 
     @property
     def form(self) -> str:
@@ -51,13 +51,13 @@ SCHEDULES: Mapping[str, Schedule] = {
             "step",
             "lr gamma^k, k being the whole part of (epochs done) / every",
             _step,
-            (Argument("every", DISTANCE), Argument("gamma", FACTOR)),
+            (NamedNumber("every", DISTANCE), NamedNumber("gamma", FACTOR)),
         ),
         Schedule(
             "poly",
             "lr (1 - step / steps)^power, 0 at the end",
             _poly,
-            (Argument("power", POSITIVE, 1.0),),
+            (NamedNumber("power", POSITIVE, 1.0),),
         ),
     )
 }

@@ -199,7 +199,7 @@ def numbers(where: tuple[Index, ...]) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class TensorPart:
     """The part of a global tensor that one device holds, or each device of a class."""
 
     where: tuple[Index, ...]
@@ -244,7 +244,9 @@ def shard_bounds(size: int, unit: int, parts: int, index: int) -> tuple[int, int
     return min(index * step, size), min((index + 1) * step, size)
 
 
-def local_block(type_: TensorType, placements: Placements, mesh: Mesh, device: int) -> Block | None:
+def local_block(
+    type_: TensorType, placements: Placements, mesh: Mesh, device: int
+) -> TensorPart | None:
     """What `device` holds of a tensor, or None where it holds nothing (`On` another coordinate)."""
     where, shape = [0] * type_.rank, list(type_.shape)
     for extent, position, place in zip(
@@ -256,4 +258,4 @@ def local_block(type_: TensorType, placements: Placements, mesh: Mesh, device: i
             start, stop = shard_bounds(shape[place.dim], type_.unit(place.dim), extent, position)
             where[place.dim] += start
             shape[place.dim] = stop - start
-    return Block(tuple(where), tuple(shape))
+    return TensorPart(tuple(where), tuple(shape))

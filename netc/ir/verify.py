@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netc.ir.comm import Comm, transition
 from netc.ir.graph import Graph, Node
-from netc.ir.ops import Copy, Fused, Op, RoundMerge, RoundSlice, Source, Sum
+from netc.ir.ops import Copy, Fused, Op, RoundMerge, RoundSlice, SourceOp, Sum
 from netc.ir.ops.base import parse_labels
 from netc.ir.plan import Plan, Split
 from netc.ir.types import On, Partial, Placement, Placements, Replicate, Shard
@@ -32,7 +32,7 @@ def verify_graph(graph: Graph) -> None:
             require(name in seen, "G2", f"{node.name} reads {name} before it is there")
             by = overwritten.get(name)
             require(by is None, "G5", f"{node.name} reads {name} after {by} overwrote it")
-        if not isinstance(node.op, Source):
+        if not isinstance(node.op, SourceOp):
             inferred = node.op.infer(*graph.operand_types(node))
             if inferred != node.type:
                 raise VerifyError(f"G3: {node.name} is {node.type}, not {inferred}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from netc.ir.graph import GraphBuilder, Node
 from netc.ir.kernels import Choose, reference_only
-from netc.ir.ops import ConvDw, Copy, Input, Source
+from netc.ir.ops import ConvDw, Copy, Input, SourceOp
 from netc.ir.plan import Plan
 from netc.ir.types import Placements
 
@@ -77,7 +77,7 @@ class _Formats:
         """Weights, their gradients, and what is made of either."""
         if node.type.rank != 4 or isinstance(node.op, Input):
             return False
-        made = isinstance(node.op, Source | ConvDw)
+        made = isinstance(node.op, SourceOp | ConvDw)
         return made or node.inputs[0] in self.filters
 
     def _put(self, node: Node, format_: str, placement: Placements) -> None:

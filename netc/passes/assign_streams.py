@@ -21,12 +21,12 @@ from netc.cost import Cluster, exchange_seconds, launch_seconds, local_flops, tr
 from netc.ir.classes import DeviceClass, class_block
 from netc.ir.comm import AllReduce, Broadcast, Comm
 from netc.ir.graph import Node
-from netc.ir.ops import Flatten, Parameter, RoundMerge, RoundSlice, Source, State, Unflatten
+from netc.ir.ops import Flatten, Parameter, RoundMerge, RoundSlice, SourceOp, State, Unflatten
 from netc.ir.ops.base import Site
 from netc.ir.plan import Plan
 from netc.ir.program import Buffer, Collective, Instruction, Launch, Part, Port, Program, View
 from netc.ir.step import Attributes, Step
-from netc.ir.types import ITEM_BYTES, Block, Index, Mesh, Placements, TensorType, difference
+from netc.ir.types import ITEM_BYTES, Index, Mesh, Placements, TensorPart, TensorType, difference
 
 BUCKET_BYTES = 8 * 2**20
 """Weight gradients are exchanged together up to this size."""
@@ -55,7 +55,7 @@ def schedule(plan: Plan) -> list[Node]:
             after[source].append(name)
 
     def entry(node: Node) -> tuple[int, int]:
-        return (0 if isinstance(node.op, Comm | Source) or node.op.view else 1, index[node.name])
+        return (0 if isinstance(node.op, Comm | SourceOp) or node.op.view else 1, index[node.name])
 
     ready = [entry(n) for n in nodes if not missing[n.name]]
     heapq.heapify(ready)
@@ -122,7 +122,7 @@ class _Lowering:
         self.instructions: list[Instruction] = []
         self.steps: dict[tuple[Step, ...], tuple[Step, ...]] = {}
         self.bucket: list[Node] = []
-        self.blocks: dict[tuple[TensorType, Placements, int], Block | None] = {}
+        self.blocks: dict[tuple[TensorType, Placements, int], TensorPart | None] = {}
         self.slots = {node.name: slot for node, slot in _slots(plan)}
         self.groups = [_groups(plan.mesh, classes, axis) for axis in range(len(plan.mesh.shape))]
         """By axis the different groups of devices that there are."""
@@ -136,7 +136,7 @@ class _Lowering:
         if self.bucket:
             self._flush()
         graph = self.plan.graph
-        sources = [n for n in graph.nodes if isinstance(n.op, Source)]
+        sources = [n for n in graph.nodes if isinstance(n.op, SourceOp)]
         kept = [n for n in sources if isinstance(n.op, Parameter | State)]
         given = [n for n in sources if not isinstance(n.op, Parameter | State)]
         return Program(
@@ -158,7 +158,7 @@ class _Lowering:
         own = tuple(v for v in views if v is not None)
         return Port(node.name, node.type.dtype, node.type.shape, own)
 
-    def _block(self, name: str, class_: int) -> Block | None:
+    def _block(self, name: str, class_: int) -> TensorPart | None:
         type_, places = self.plan.graph[name].type, self.plan.placement[name]
         key = type_, places, class_
         if key not in self.blocks:
@@ -171,7 +171,7 @@ class _Lowering:
             self._communicate(node)
             return
         for class_ in range(len(self.classes)):
-            if isinstance(node.op, Source):
+            if isinstance(node.op, SourceOp):
                 lasting = isinstance(node.op, Parameter | State)
                 self._allocate(node, class_, "persistent" if lasting else "input")
             elif node.op.view:
@@ -230,9 +230,9 @@ class _Lowering:
 
     def _kernel(self, node: Node, class_: int, names: list[str], view: View) -> Launch:
         reads = tuple(self.views[name, class_] for name in names)
-        operands = tuple(Block(v.where, v.shape) for v in reads)
+        operands = tuple(TensorPart(v.where, v.shape) for v in reads)
         types = tuple(self.plan.graph[name].type for name in names)
-        result = Block(view.where, view.shape)
+        result = TensorPart(view.where, view.shape)
         steps = self._steps(node, class_, Site(operands, types, result, node.type, node.rows))
         blocks = zip((*operands, result), (*types, node.type), strict=True)
         moved = sum(b.elements * ITEM_BYTES[type_.dtype] for b, type_ in blocks)

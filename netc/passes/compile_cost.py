@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from netc.ir.comm import Comm
 from netc.ir.graph import Node
-from netc.ir.ops import Source
+from netc.ir.ops import SourceOp
 from netc.ir.plan import Plan
 from netc.ir.types import On
 
@@ -36,7 +36,7 @@ def compile_cost(plan: Plan, classes: int) -> CompileCost:
     """Estimate the cost of making a program of `plan` for so many classes of equal devices, from
     how many instructions it will have.
     """
-    placed = [n for n in plan.graph.nodes if not (isinstance(n.op, Source) or n.op.view)]
+    placed = [n for n in plan.graph.nodes if not (isinstance(n.op, SourceOp) or n.op.view)]
     exchanges = [n for n in placed if isinstance(n.op, Comm)]
     launches = sum(_classes(plan, n, classes) for n in placed if not isinstance(n.op, Comm))
     instructions = launches + len(exchanges)

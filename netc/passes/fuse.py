@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from netc.ir.comm import Comm
 from netc.ir.graph import Graph, Node
-from netc.ir.ops import Fused, Link, RoundMerge, Source
+from netc.ir.ops import Fused, Link, RoundMerge, SourceOp
 from netc.ir.plan import Plan
 from netc.ir.types import Placements
 
@@ -44,7 +44,7 @@ def _chained(plan: Plan, node: Node, merged: dict[str, Node]) -> int | None:
 
 def _can_join(plan: Plan, before: Node, node: Node) -> bool:
     op = before.op
-    plain = not (op.view or op.alias is not None or isinstance(op, Comm | Source | RoundMerge))
+    plain = not (op.view or op.alias is not None or isinstance(op, Comm | SourceOp | RoundMerge))
     alone = plan.graph.users[before.name] == (node.name,) and before.name not in plan.graph.outputs
     alike = (
         plan.placement[before.name] == plan.placement[node.name]

@@ -38,13 +38,12 @@ from netc.passes.insert_comm import insert_comm
 from netc.passes.insert_waits import insert_waits
 from netc.passes.plan_memory import Layout, persistent_layout, plan_memory
 from netc.passes.split_rounds import has_boundary, split_rounds, why_not_rounds
-from netc.syntax import Call, Network, Recipe, network_text
-from netc.syntax import Options as Settings
+from netc.syntax import Call, NamedValues, Network, Recipe, network_text
 
 TRAIN, EVAL, INIT = "train", "eval", "init"
 PROGRAMS = (TRAIN, EVAL, INIT)
 """The programs of a bundle, in the order of compiling them."""
-NO_RECIPE = Call("sgd", (), Settings.of(lr=0.01, momentum=0.9, decay=0.0))
+NO_RECIPE = Call("sgd", (), NamedValues.of(lr=0.01, momentum=0.9, decay=0.0))
 """The optimizer of a network whose file names none."""
 
 
@@ -350,8 +349,8 @@ def _facts(network: Network, options: Options, graph: Graph, scheme: str) -> Fac
     )
 
 
-def _call(call: Call) -> facts.Call:
-    return facts.Call(call.name, call.args, dict(call.kwargs))
+def _call(call: Call) -> facts.RecipeCall:
+    return facts.RecipeCall(call.name, call.args, dict(call.kwargs))
 
 
 def _digest(network: Network) -> str:

@@ -1,7 +1,7 @@
 """The `.net` language: text to `Network`, and back."""
 
 from netc.syntax.load import parse_file, parse_text
-from netc.syntax.network import Call, InputSpec, Layer, Network, Options, Recipe
+from netc.syntax.network import Call, InputSpec, Layer, NamedValues, Network, Recipe
 from netc.syntax.printer import network_text
 from netc.syntax.verify import verify_network
 
@@ -9,8 +9,8 @@ __all__ = [
     "Call",
     "InputSpec",
     "Layer",
+    "NamedValues",
     "Network",
-    "Options",
     "Recipe",
     "network_text",
     "parse_file",

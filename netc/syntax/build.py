@@ -18,7 +18,7 @@ _KEPT = frozenset(("NAME", "REFERENCE", "NUMBER", "SIZE", "STRING", "COMBINE", *
 """Kinds of tokens that say something beside the rule that they stand in."""
 
 
-class Part(NamedTuple):
+class TreePart(NamedTuple):
     """What was made of a rule, and the text of all of it, with words and signs that are dropped."""
 
     node: Any
@@ -28,24 +28,24 @@ class Part(NamedTuple):
 
 
 def _spanned(
-    make: Callable[[list[Any], Span], Any], rule: str, children: list[Part | Token], meta: None
-) -> Part:
+    make: Callable[[list[Any], Span], Any], rule: str, children: list[TreePart | Token], meta: None
+) -> TreePart:
     """Make a node of the children that say something, with the place of all."""
     first, last = children[0], children[-1]
     kept = [
-        each.node if isinstance(each, Part) else each
+        each.node if isinstance(each, TreePart) else each
         for each in children
-        if isinstance(each, Part) or each.type in _KEPT
+        if isinstance(each, TreePart) or each.type in _KEPT
     ]
     reading, start, end = first.reading, first.start_pos, last.end_pos
-    return Part(make(kept, reading.span(start, end)), reading, start, end)
+    return TreePart(make(kept, reading.span(start, end)), reading, start, end)
 
 
 def _whole(
-    make: Callable[[list[Any]], Any], rule: str, children: list[Part | Token], meta: None
+    make: Callable[[list[Any]], Any], rule: str, children: list[TreePart | Token], meta: None
 ) -> Any:
     """Make what the parser returns; of an empty text there are no children."""
-    return make([each.node for each in children if isinstance(each, Part)])
+    return make([each.node for each in children if isinstance(each, TreePart)])
 
 
 @v_args(wrapper=_spanned)

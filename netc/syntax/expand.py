@@ -19,7 +19,7 @@ from netc.syntax.domains import NATURAL
 from netc.syntax.evaluate import evaluate, evaluate_condition
 from netc.syntax.layers import IDENTITY, LOSS, bind_layer
 from netc.syntax.lexer import SIZE_LIMIT, too_many
-from netc.syntax.network import InputSpec, Layer, Options
+from netc.syntax.network import InputSpec, Layer, NamedValues
 from netc.syntax.scope import Scope
 from netc.syntax.signature import Argument, Signature, evaluate_arguments, wrong_value
 from netc.syntax.words import bind_block, check_word, misplaced, read_shape
@@ -196,7 +196,7 @@ class Expander:
             raise SyntaxProblem(Diagnostic("E016", message, combine.kind.span, help=remedy))
         inner = scope.inside(combine.span)
         ends = tuple(self._statement(each, inner, current) for each in combine.body)
-        return self._add(kind, Options(), ends, combine.kind.span, scope, label)
+        return self._add(kind, NamedValues(), ends, combine.kind.span, scope, label)
 
     def _condition(self, condition: ast.Condition, scope: Scope, current: str | None) -> str | None:
         inner = scope.inside(condition.span)
@@ -223,7 +223,7 @@ class Expander:
     def _add(
         self,
         kind: str,
-        options: Options,
+        options: NamedValues,
         inputs: tuple[str | None, ...],
         span: Span,
         scope: Scope,

@@ -14,7 +14,7 @@ from netc.text import NotUtf8, Unreadable, read_text
 
 
 @dataclass(slots=True)
-class Program:
+class NetworkFiles:
     """All files of a network."""
 
     main: ast.File
@@ -37,18 +37,20 @@ def read_source(path: Path, name: str, span: Span | None) -> Source:
         raise SyntaxProblem(Diagnostic("E006", message, span)) from None
 
 
-def read_program(source: Source, path: Path) -> Program:
+def read_program(source: Source, path: Path) -> NetworkFiles:
     """Parse `source`, the file at `path`, and all it includes.
 
     Raise `SyntaxProblem` where the main file cannot be parsed; what is wrong elsewhere is in
     `Program.problems`.
     """
-    program = Program(parse_source(source))
+    program = NetworkFiles(parse_source(source))
     _collect(program, program.main, path, ())
     return program
 
 
-def _collect(program: Program, file: ast.File, path: Path, including: tuple[Path, ...]) -> None:
+def _collect(
+    program: NetworkFiles, file: ast.File, path: Path, including: tuple[Path, ...]
+) -> None:
     """Gather the blocks of `file` and of what it includes."""
     for statement in file.statements:
         if isinstance(statement, ast.Block):
@@ -64,7 +66,7 @@ def _collect(program: Program, file: ast.File, path: Path, including: tuple[Path
 
 
 def _include(
-    program: Program, include: ast.Include, path: Path, including: tuple[Path, ...]
+    program: NetworkFiles, include: ast.Include, path: Path, including: tuple[Path, ...]
 ) -> None:
     target = path.parent / include.path
     source = read_source(target, include.path, include.span)

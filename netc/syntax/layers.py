@@ -20,7 +20,7 @@ from netc.syntax.domains import (
     REAL,
     Domain,
 )
-from netc.syntax.network import Options, Value
+from netc.syntax.network import NamedValues, Value
 from netc.syntax.signature import Argument, Option, Signature
 
 LOSS = "softmax_loss"
@@ -88,7 +88,7 @@ KINDS: dict[str, Signature] = {each.name: each for each in _SIGNATURES}
 """Every kind of layer, by name."""
 
 
-def bind_layer(kind: str, arguments: Sequence[Argument], span: Span) -> Options:
+def bind_layer(kind: str, arguments: Sequence[Argument], span: Span) -> NamedValues:
     """Return the options of a layer of `kind`, all filled in.
 
     Raise `SyntaxProblem` for unknown options (E012), too many, missing or repeated ones (E013) and
@@ -103,8 +103,8 @@ def bind_layer(kind: str, arguments: Sequence[Argument], span: Span) -> Options:
 
 
 def _pool_options(
-    kind: str, options: Options, arguments: Sequence[Argument], span: Span
-) -> Options:
+    kind: str, options: NamedValues, arguments: Sequence[Argument], span: Span
+) -> NamedValues:
     """Let the stride be the size where it is not given; `global` takes nothing else."""
     size = options["size"]
     if size == "global" and len(arguments) > 1:
@@ -112,10 +112,10 @@ def _pool_options(
         raise SyntaxProblem(Diagnostic("E013", message, arguments[1].span))
     filled: dict[str, Value] = dict(options)
     filled["stride"] = options["stride"] or ((1, 1) if size == "global" else size)
-    return Options.of(**filled)
+    return NamedValues.of(**filled)
 
 
-def _check_groups(options: Options, span: Span) -> None:
+def _check_groups(options: NamedValues, span: Span) -> None:
     filters, groups = options["filters"], options["groups"]
     if filters % groups:
         message = f"{filters} filters cannot be divided into {groups} groups."

@@ -19,7 +19,7 @@ from netc.errors import (
 from netc.syntax import ast
 from netc.syntax.evaluate import evaluate, show
 from netc.syntax.expand import Expander, Stop
-from netc.syntax.files import Program, read_program, read_source
+from netc.syntax.files import NetworkFiles, read_program, read_source
 from netc.syntax.layers import LOSS
 from netc.syntax.literals import WORDS, parse_define
 from netc.syntax.network import Network, Recipe
@@ -58,7 +58,7 @@ def _parse(source: Source, path: Path, defines: Mapping[str, str]) -> Network:
     return _build(program, net, train, parameters)
 
 
-def _headers(program: Program) -> tuple[ast.Net | None, ast.Train | None]:
+def _headers(program: NetworkFiles) -> tuple[ast.Net | None, ast.Train | None]:
     """Return the `net` line and the `train` block; report what is missing or doubled."""
     statements = program.main.statements
     nets = [each for each in statements if isinstance(each, ast.Net)]
@@ -122,7 +122,7 @@ def _read_define(
 
 
 def _build(
-    program: Program,
+    program: NetworkFiles,
     net: ast.Net,
     train: ast.Train | None,
     parameters: Mapping[str, ast.Scalar],

@@ -13,14 +13,14 @@ Value = int | float | bool | str | tuple[int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Options(Mapping[str, Any]):
+class NamedValues(Mapping[str, Any]):
     """Named values in a fixed order: a hashable mapping."""
 
     pairs: tuple[tuple[str, Value], ...] = ()
     """Name and value, in the order in which the kind of layer declares them."""
 
     @classmethod
-    def of(cls, **values: Value) -> Options:
+    def of(cls, **values: Value) -> NamedValues:
         """Return the options `values`, in the order given."""
         return cls(tuple(values.items()))
 
@@ -60,7 +60,7 @@ class Layer:
     """Unique: `conv2`, or `stage2.conv1` inside the second call of block `stage`."""
     kind: str
     """A name of `netc.syntax.layers.KINDS`, for example `conv`."""
-    options: Options
+    options: NamedValues
     """Exactly the options of the kind, in its order."""
     inputs: tuple[str, ...]
     """Names of the layers and network inputs it reads: one, or two and more for add and concat."""
@@ -76,7 +76,7 @@ class Call:
     """The word: `imagefolder`, `sgd`, `step`, `shift` ..."""
     args: tuple[Value, ...] = ()
     """Positional arguments: a path, a distance."""
-    kwargs: Options = Options()
+    kwargs: NamedValues = NamedValues()
     """Named arguments, every default filled in. Epochs are plain numbers."""
     span: Span | None = field(default=None, compare=False)
     """Where it is written."""

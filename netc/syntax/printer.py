@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from netc.syntax.evaluate import show
 from netc.syntax.layers import COMBINING, KINDS
-from netc.syntax.network import Call, Layer, Network, Options, Recipe, Value
+from netc.syntax.network import Call, Layer, NamedValues, Network, Recipe, Value
 from netc.syntax.recipe import AUGMENTATIONS, DATA, OPTIMIZERS, SCHEDULES
 from netc.syntax.signature import Signature
 
@@ -32,7 +32,7 @@ def _layer(layer: Layer) -> str:
     return f"{layer.name} := {branches} | {words}"
 
 
-def _options(signature: Signature, options: Options) -> Iterator[str]:
+def _options(signature: Signature, options: NamedValues) -> Iterator[str]:
     """Yield the options as words: those by position, then all that differ from their defaults."""
     for option in signature.options:
         value = options[option.name]
@@ -44,7 +44,7 @@ def _options(signature: Signature, options: Options) -> Iterator[str]:
             yield f"{option.name}={_size(value)}"
 
 
-def _stride(signature: Signature, options: Options) -> Iterator[str]:
+def _stride(signature: Signature, options: NamedValues) -> Iterator[str]:
     usual = (1, 1) if signature.name == "conv" or options["size"] == "global" else options["size"]
     if options["stride"] != usual:
         yield f"/{_size(options['stride'])}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from netc.errors import Diagnostic, Span, SyntaxProblem, clip, did_you_mean
 from netc.ir import optimizers, schedules
-from netc.numbers import Argument as Number
+from netc.numbers import NamedNumber
 from netc.syntax import ast
 from netc.syntax.domains import (
     COUNT,
@@ -18,7 +18,7 @@ from netc.syntax.domains import (
     domain_of,
 )
 from netc.syntax.evaluate import evaluate
-from netc.syntax.network import Call, Options, Recipe
+from netc.syntax.network import Call, NamedValues, Recipe
 from netc.syntax.signature import Argument, Option, Signature, evaluate_arguments, wrong_value
 
 _PATH = (Option("path", TEXT, required=True),)
@@ -37,7 +37,7 @@ DATA = _words(
 """The data sets."""
 
 
-def _options(arguments: Sequence[Number]) -> tuple[Option, ...]:
+def _options(arguments: Sequence[NamedNumber]) -> tuple[Option, ...]:
     return tuple(
         Option(each.name, domain_of(each.kind), each.default, required=each.default is None)
         for each in arguments
@@ -175,5 +175,5 @@ def _read_call(
         raise SyntaxProblem(Diagnostic("E030", message, call.name.span, help=hint))
     bound = known[word].bind(evaluate_arguments(call.arguments, parameters), call.span)
     args = tuple(value for name, value in bound.items() if name in _UNNAMED)
-    kwargs = Options(tuple(each for each in bound.pairs if each[0] not in _UNNAMED))
+    kwargs = NamedValues(tuple(each for each in bound.pairs if each[0] not in _UNNAMED))
     return Call(word, args, kwargs, call.span)

@@ -24,7 +24,7 @@ from netc.syntax.ast import Scalar, Word
 from netc.syntax.domains import Domain
 from netc.syntax.evaluate import evaluate, show
 from netc.syntax.literals import out_of_range
-from netc.syntax.network import Options, Value
+from netc.syntax.network import NamedValues, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Signature:
         required = frozenset(each.name for each in self.options if each.required)
         return Form(self.name, "option", names, self.positional, required)
 
-    def bind(self, arguments: Sequence[Argument], span: Span) -> Options:
+    def bind(self, arguments: Sequence[Argument], span: Span) -> NamedValues:
         """Return every option's value; raise `SyntaxProblem` (E012, E013, E014)."""
         given, problems = pair(self.form, arguments, span)
         values: list[tuple[str, Value]] = []
@@ -100,7 +100,7 @@ class Signature:
             values.append((option.name, value))
         if problems:
             raise SyntaxProblem(*problems)
-        return Options(tuple(values))
+        return NamedValues(tuple(values))
 
 
 def evaluate_arguments(

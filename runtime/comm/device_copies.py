@@ -11,11 +11,11 @@ from functools import cache
 from typing import Any
 
 from netc.ir.program import GroupCollective, Part, View
-from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.source import stream_of
+from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 from netc_runtime.comm.inprocess import flat, shard, takes
 
-Open = Callable[[int, View], Block]
+Open = Callable[[int, View], Tensor]
 DTYPES = {"f32": "float32", "bf16": "uint16", "f64": "float64", "i64": "int64"}
 """How CuPy holds the bytes; bfloat16 as bits."""
 _PREAMBLE = """
@@ -31,7 +31,7 @@ __device__ unsigned short narrow_bf16(float x) {
 _COMBINE = {"sum": "a + b", "max": "(a > b ? a : b)", "min": "(a < b ? a : b)"}
 
 
-def as_array(block: Block) -> Any:
+def as_array(block: Tensor) -> Any:
     """A CuPy array over a block's memory, in its logical shape."""
     import cupy
 

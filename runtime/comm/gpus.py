@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 
 from netc.ir.program import GroupCollective, View
-from netc_kernels.cuda.block import Block
+from netc_kernels.cuda.tensor import Tensor
 from netc_runtime.comm.nccl import NcclCollective, NcclGroups
 from netc_runtime.comm.reach import Reach, ReachCollective
 from netc_runtime.launch.ranks import Ranks
@@ -35,7 +35,7 @@ class GpuGroups:
         self.nccl.prepare([c for c, is_near in zip(collectives, near, strict=True) if not is_near])
 
     def collective(
-        self, collective: GroupCollective, open_: Callable[[int, View], Block]
+        self, collective: GroupCollective, open_: Callable[[int, View], Tensor]
     ) -> ReachCollective | NcclCollective:
         """A collective that this process takes part in."""
         made = self.reach if self._is_near(collective) else self.nccl

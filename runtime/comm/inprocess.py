@@ -20,7 +20,7 @@ from netc.ir.types import numbers
 Array = NDArray[Any]
 Open = Callable[[int, View], Array]
 """The array behind a device's view, in its logical shape."""
-Box = tuple[slice, ...]
+Slices = tuple[slice, ...]
 """A part of a block, in the block's own indices."""
 _COMBINE = {"sum": np.add, "max": np.maximum, "min": np.minimum}
 
@@ -188,7 +188,7 @@ def combine(op: str, terms: list[Array], target: Array) -> None:
         _COMBINE[op](target, term, out=target)
 
 
-def takes(part: Part, taker: int) -> Iterator[tuple[int, View, Box, Box]]:
+def takes(part: Part, taker: int) -> Iterator[tuple[int, View, Slices, Slices]]:
     """Who gives a device some of what it wants, in the order of devices: the giver's position and
     block, and where the two blocks meet, in the taker's indices and in the giver's.
     """
@@ -200,7 +200,7 @@ def takes(part: Part, taker: int) -> Iterator[tuple[int, View, Box, Box]]:
                 yield giver, given, here, there
 
 
-def overlap(target: View, source: View) -> tuple[Box, Box]:
+def overlap(target: View, source: View) -> tuple[Slices, Slices]:
     """Where two blocks of one global tensor meet, in each one's own indices."""
     wanted, given = numbers(target.where), numbers(source.where)
     here, there = [], []

@@ -13,13 +13,13 @@ from math import prod
 from typing import Any
 
 from netc.ir.program import GroupCollective, Part, View
-from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.source import stream_of
+from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 from netc_runtime.comm.device_copies import as_array, combiner, copied
-from netc_runtime.comm.inprocess import Box, in_memory_order, shard, takes
+from netc_runtime.comm.inprocess import Slices, in_memory_order, shard, takes
 from netc_runtime.launch.ranks import Ranks
 
-Open = Callable[[int, View], Block]
+Open = Callable[[int, View], Tensor]
 _TYPES = {"f32": 7, "f64": 8, "i64": 4, "bf16": 9}
 """ncclDataType_t."""
 _OPS = {"sum": 0, "max": 2, "min": 3}
@@ -171,13 +171,13 @@ class NcclCollective:
             kernel = combiner(target.dtype, self.collective.op, len(terms), 1)
             self.after.append(lambda: kernel(*terms, result))
 
-    def _own(self, target: Block, here: Box, term: Any) -> Any:
+    def _own(self, target: Tensor, here: Slices, term: Any) -> Any:
         """What this rank has itself of what it wants."""
         if not self.collective.op:
             self.before.append(copied(as_array(target)[here], term))
         return term
 
-    def _others(self, block: Block, here: Box, other: int) -> Any:
+    def _others(self, block: Tensor, here: Slices, other: int) -> Any:
         """What another rank has of it, where it will be."""
         place = as_array(block)[here]
         self._count(other, self.me, place.size * ITEM_BYTES[block.dtype])
@@ -190,7 +190,7 @@ class NcclCollective:
             self.after.append(copied(place, landing))
         return landing
 
-    def _send(self, other: int, block: Block, there: Box) -> None:
+    def _send(self, other: int, block: Tensor, there: Slices) -> None:
         piece = as_array(block)[there]
         if not _in_one_piece(piece):
             packed = _room(piece.shape, block)
@@ -203,7 +203,7 @@ class NcclCollective:
         kind = _TYPES[dtype]
         self.during.append(lambda stream: self.group.recv(pointer, count, kind, other, stream))
 
-    def _mine(self, views: Sequence[View | None], open_: Open) -> Block | None:
+    def _mine(self, views: Sequence[View | None], open_: Open) -> Tensor | None:
         view = views[self.me]
         return None if view is None else open_(self.rank, view)
 
@@ -213,10 +213,10 @@ def _in_one_piece(array: Any) -> bool:
     return bool(in_memory_order(array).flags.c_contiguous)
 
 
-def _room(shape: Sequence[int], like: Block) -> Any:
+def _room(shape: Sequence[int], like: Tensor) -> Any:
     """Memory for a packed piece, channels where `like` has them."""
     import cupy
 
     nbytes = prod(shape) * ITEM_BYTES[like.dtype]
     pointer = cupy.cuda.runtime.malloc(max(nbytes, 1))
-    return as_array(Block(pointer, tuple(shape), like.dtype, like.nhwc))
+    return as_array(Tensor(pointer, tuple(shape), like.dtype, like.nhwc))

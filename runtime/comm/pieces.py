@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from netc.ir.program import GroupCollective, Part, View
 from netc.ir.types import ITEM_BYTES
-from netc_kernels.cuda.block import Block
-from netc_kernels.cuda.exchange import Piece, Place
+from netc_kernels.cuda.exchange import Piece, StridedAddress
+from netc_kernels.cuda.tensor import Tensor
 from netc_runtime.comm.inprocess import shard, takes
 
-Open = Callable[[int, View], Block]
+Open = Callable[[int, View], Tensor]
 """The memory behind a device's view."""
 Phase = list[list[Piece]]
 """By position in the group, what a GPU takes."""
@@ -53,7 +53,7 @@ def _wanted(collective: GroupCollective, part: Part, taker: int, open_: Open) ->
         return
     devices, op = collective.devices, collective.op
     target = open_(devices[taker], wanted)
-    terms: dict[int, Place] = {}
+    terms: dict[int, StridedAddress] = {}
     for giver, given, here, there in takes(part, taker):
         source = open_(devices[giver], given)
         assert source.dtype == target.dtype
@@ -69,17 +69,21 @@ def _wanted(collective: GroupCollective, part: Part, taker: int, open_: Open) ->
         yield Piece(sizes, place, tuple(terms.values()), tuple(terms))
 
 
-def _shard(target: Block, sources: Mapping[int, Block], owner: int, owners: int) -> Iterator[Piece]:
+def _shard(
+    target: Tensor, sources: Mapping[int, Tensor], owner: int, owners: int
+) -> Iterator[Piece]:
     """An owner's shard of a target, from the blocks of some givers."""
     start, stop = shard(target.elements, owner, owners)
     if start < stop:
         item = ITEM_BYTES[target.dtype]
-        places = (Place(b.pointer + start * item, (item,)) for b in (target, *sources.values()))
+        places = (
+            StridedAddress(b.pointer + start * item, (item,)) for b in (target, *sources.values())
+        )
         first, *terms = places
         yield Piece((stop - start,), first, tuple(terms), tuple(sources))
 
 
-def _place(block: Block, box: Sequence[slice], nhwc: bool) -> Place:
+def _place(block: Tensor, box: Sequence[slice], nhwc: bool) -> StridedAddress:
     """Where a box of a block begins; steps in the order of memory that `nhwc` tells."""
     item = ITEM_BYTES[block.dtype]
     dims = _ordered(tuple(range(len(block.shape))), block.nhwc)
@@ -87,7 +91,7 @@ def _place(block: Block, box: Sequence[slice], nhwc: bool) -> Place:
     for dim in reversed(dims):
         steps[dim], step = step, step * block.shape[dim]
     address = block.pointer + sum(each.start * s for each, s in zip(box, steps, strict=True))
-    return Place(address, _ordered(tuple(steps), nhwc))
+    return StridedAddress(address, _ordered(tuple(steps), nhwc))
 
 
 def _ordered(values: tuple[int, ...], nhwc: bool) -> tuple[int, ...]:

@@ -20,12 +20,12 @@ import numpy as np
 from netc.ir.program import GroupCollective, Part, View
 from netc.ir.types import ITEM_BYTES
 from netc_kernels.cuda import exchange
-from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.exchange import Meeting, Piece
+from netc_kernels.cuda.tensor import Tensor
 from netc_runtime.comm.pieces import dtype_of, phases
 from netc_runtime.launch.ranks import Ranks
 
-Open = Callable[[int, View], Block]
+Open = Callable[[int, View], Tensor]
 PAGE_BYTES = 2**21
 """Memory that other processes open is taken in multiples of it: smaller pieces share a page."""
 ALIGNED_BYTES = 256

@@ -31,7 +31,7 @@ from netc_runtime.executor import Executor, Task
 from netc_runtime.launch.mpi import MpiRanks
 from netc_runtime.ports import is_everywhere, own_views, region, unfilled
 from netc_runtime.watch.process import leave, stall_seconds, watch_alone
-from netc_runtime.watch.words import Course, Report
+from netc_runtime.watch.words import Report, WatchedProgram
 
 Array = NDArray[Any]
 ALIGNMENT_BYTES = 64
@@ -67,16 +67,16 @@ class CpuBackend:
         self.arenas = {d: _aligned(-(-n // 8) * 8) for d, n in sizes.items()}
         self.poison, self.ranks = poison, ranks
         self.pools = {d: Pool(threads) for d in self.devices}
-        self.courses: list[Course] = []
+        self.watched: list[WatchedProgram] = []
         self.under_way: CpuExecutable | None = None
         self.runs = 0
         if poison:
             for arena in self.arenas.values():
                 arena.view(np.float64).fill(np.nan)
         if ranks is not None:
-            ranks.watch(self.report, self.courses)
+            ranks.watch(self.report, self.watched)
         elif len(self.devices) > 1:
-            watch_alone(0, self.report, self.courses, leave, stall_seconds())
+            watch_alone(0, self.report, self.watched, leave, stall_seconds())
 
     def report(self) -> Report:
         """What this process is at; any thread may ask, whatever the others wait for."""
@@ -105,8 +105,8 @@ class CpuExecutable:
 
     def __init__(self, program: Program, backend: CpuBackend) -> None:
         self.program, self.backend = program, backend
-        self.number = len(backend.courses)
-        backend.courses.append(Course(program, 1))
+        self.number = len(backend.watched)
+        backend.watched.append(WatchedProgram(program, 1))
         self.traffic = Counter()
         self.staged: dict[str, tuple[Port, Array]] = {}
         self.filled: set[str] = set()

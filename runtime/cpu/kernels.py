@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from netc.ir.joined import JOINED
-from netc.ir.kernels import Call, Choice
+from netc.ir.kernels import KernelCall, KernelChoice
 from netc_kernels import cpu
 
 
@@ -19,11 +19,13 @@ class CpuKernels:
     parts_run = True
     """Parts of joined launches run one by one where no kernel is named: they are NumPy's."""
 
-    def __init__(self, threads: int, measured: Mapping[Call, Mapping[str, float]] = {}) -> None:
+    def __init__(
+        self, threads: int, measured: Mapping[KernelCall, Mapping[str, float]] = {}
+    ) -> None:
         """`measured` has seconds by variant for calls that were timed."""
         self.threads, self.measured = threads, measured
 
-    def variants(self, call: Call) -> tuple[str, ...]:
+    def variants(self, call: KernelCall) -> tuple[str, ...]:
         """Kernels that can compute a call besides the reference's, the usual one first."""
         if call.dtype != "f32" or cpu.available() or call.kernel not in _implementations():
             return ()
@@ -33,13 +35,13 @@ class CpuKernels:
         able = [each for each in _implementations()[call.kernel] if each.applies(*facts)]
         return tuple(each.name for each in sorted(able, key=lambda each: not each.usual(*facts)))
 
-    def has(self, calls: Sequence[Call], variant: str, absorbed: int) -> bool:
+    def has(self, calls: Sequence[KernelCall], variant: str, absorbed: int) -> bool:
         """Whether a kernel of that name does the first call, and so many after it as well."""
         if not variant:
             return not absorbed
         return variant in self.variants(calls[0]) and absorbed == self._absorbed(variant, calls)
 
-    def workspace_bytes(self, call: Call, variant: str) -> int:
+    def workspace_bytes(self, call: KernelCall, variant: str) -> int:
         """Scratch memory of a call's kernel."""
         if not variant:
             return 0
@@ -47,7 +49,7 @@ class CpuKernels:
             implementation(call.kernel, variant).workspace_bytes(*_facts(call), self.threads)
         )
 
-    def choose(self, calls: tuple[Call, ...]) -> Choice | None:
+    def choose(self, calls: tuple[KernelCall, ...]) -> KernelChoice | None:
         """The fastest kernels measured for the steps of a launch, or the usual ones."""
         names: list[str | None] = []
         workspace, seconds, position = 0, 0.0, 0
@@ -62,16 +64,16 @@ class CpuKernels:
                 absorbed = self._absorbed(variant, calls[position - 1 :])
                 names += [None] * absorbed
                 position += absorbed
-        return Choice(tuple(names), workspace, seconds) if any(names) else None
+        return KernelChoice(tuple(names), workspace, seconds) if any(names) else None
 
-    def _absorbed(self, variant: str, calls: Sequence[Call]) -> int:
+    def _absorbed(self, variant: str, calls: Sequence[KernelCall]) -> int:
         """How many steps the kernel of the first call does besides its own."""
         absorbed = absorbable(calls)
         if calls[0].kernel == "conv":
             return absorbed + _pooling(calls[0], variant, calls[absorbed + 1 :])
         return absorbed + int(calls[0].kernel == "slice" and _is_slope(calls[1:]))
 
-    def _best(self, call: Call) -> tuple[str, float]:
+    def _best(self, call: KernelCall) -> tuple[str, float]:
         variants = self.variants(call)
         times = {v: t for v, t in self.measured.get(call, {}).items() if v in variants}
         if times:
@@ -80,12 +82,12 @@ class CpuKernels:
         return (variants[0] if variants else ""), 0.0
 
 
-def is_empty(call: Call) -> bool:
+def is_empty(call: KernelCall) -> bool:
     """Whether a call reads or writes nothing."""
     return any(0 in shape for shape in (*call.operands, call.result))
 
 
-def cuts_groups(call: Call) -> bool:
+def cuts_groups(call: KernelCall) -> bool:
     """Whether some filters of a grouped convolution are elsewhere, so that groups are not whole."""
     attributes = dict(call.attributes)
     if attributes.get("groups", 1) == 1:
@@ -94,7 +96,7 @@ def cuts_groups(call: Call) -> bool:
     return bool(attributes["filters"] != filters[0])
 
 
-def absorbable(calls: Sequence[Call]) -> int:
+def absorbable(calls: Sequence[KernelCall]) -> int:
     """How many steps the kernel of the first call does besides its own."""
     head, rest = calls[0], calls[1:]
     kernels = tuple(call.kernel for call in rest)
@@ -112,12 +114,12 @@ def absorbable(calls: Sequence[Call]) -> int:
     return int(head.kernel in ("maxpool_dx", "lrn_dx") and rest[0].args[0] == head.args[0])
 
 
-def _is_slope(rest: Sequence[Call]) -> bool:
+def _is_slope(rest: Sequence[KernelCall]) -> bool:
     """Whether a relu's slope follows, of what was made before."""
     return bool(rest) and rest[0].kernel == "relu_dx" and rest[0].args[1] == -1
 
 
-def _pooling(call: Call, variant: str, following: Sequence[Call]) -> int:
+def _pooling(call: KernelCall, variant: str, following: Sequence[KernelCall]) -> int:
     """How many steps a convolution's kernel does of a pooling that follows: none or all."""
     if not following or following[0].kernel != "maxpool":
         return 0
@@ -130,7 +132,7 @@ def _pooling(call: Call, variant: str, following: Sequence[Call]) -> int:
 _EPILOGUES = (("bias", "relu"), ("bias",), ("relu",))
 
 
-def _conv_facts(call: Call) -> tuple[Any, ...]:
+def _conv_facts(call: KernelCall) -> tuple[Any, ...]:
     """The shapes and attributes of a convolution, forward or backward."""
     image, filters = call.operands[0], call.operands[1]
     if call.kernel == "conv_dw":
@@ -141,12 +143,12 @@ def _conv_facts(call: Call) -> tuple[Any, ...]:
 
 
 def conv_shape(image: Sequence[int], filters: Sequence[int], attributes: Mapping[str, Any]) -> Any:
-    """The `Conv` of an image's and filters' shapes."""
-    from netc_kernels.cpu.shape import Conv
+    """The `ConvShape` of an image's and filters' shapes."""
+    from netc_kernels.cpu.shape import ConvShape
 
     n, channels, height, width = image
     size = (filters[2], filters[3])
-    return Conv(
+    return ConvShape(
         n,
         channels,
         filters[0],
@@ -158,15 +160,15 @@ def conv_shape(image: Sequence[int], filters: Sequence[int], attributes: Mapping
     )
 
 
-def _channels(call: Call) -> tuple[int, ...]:
+def _channels(call: KernelCall) -> tuple[int, ...]:
     return (call.operands[0][1],)
 
 
-def _lrn_facts(call: Call) -> tuple[int, ...]:
+def _lrn_facts(call: KernelCall) -> tuple[int, ...]:
     return call.operands[0][1], dict(call.attributes)["size"]
 
 
-_FACTS: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
+_FACTS: Mapping[str, Callable[[KernelCall], tuple[Any, ...]]] = {
     "conv": _conv_facts,
     "conv_dx": _conv_facts,
     "conv_dw": _conv_facts,
@@ -185,7 +187,7 @@ _FACTS: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
 """What kernels depend on, by operation; nothing for the others."""
 
 
-def _facts(call: Call) -> tuple[Any, ...]:
+def _facts(call: KernelCall) -> tuple[Any, ...]:
     return _FACTS[call.kernel](call) if call.kernel in _FACTS else ()
 
 

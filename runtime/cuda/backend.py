@@ -35,20 +35,20 @@ from netc.ir.program import (
 )
 from netc.ir.traffic import Traffic
 from netc.ir.types import ITEM_BYTES
-from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.clock import elapsed
+from netc_kernels.cuda.tensor import Tensor
 from netc_runtime.backend import StepReport, Timing
 from netc_runtime.comm.device_copies import SharedGpu
 from netc_runtime.comm.inprocess import Counter
 from netc_runtime.comm.reach import PAGE_BYTES
-from netc_runtime.cuda.kernels import Binder, Plans, Start
+from netc_runtime.cuda.kernels import LaunchBinder, Plans, Start
 from netc_runtime.cuda.ports import PortWriter, is_finite, read
 from netc_runtime.cuda.timing import LaunchClock, WaitClock
 from netc_runtime.cuda.words import CudaWords
 from netc_runtime.launch.ranks import Ranks
 from netc_runtime.ports import is_everywhere, own_views, region, unfilled
 from netc_runtime.watch.process import leave, stall_seconds, watch_alone
-from netc_runtime.watch.words import Course, Report
+from netc_runtime.watch.words import Report, WatchedProgram
 
 Array = NDArray[Any]
 EAGER_RUNS = 1
@@ -91,10 +91,11 @@ class CudaBackend:
         cupy.cuda.runtime.deviceSynchronize()
         self.streams: dict[tuple[int, str], Any] = {}
         self.binders = {
-            d: Binder(precision, self.stream(d, "compute").ptr, self.plans) for d in self.devices
+            d: LaunchBinder(precision, self.stream(d, "compute").ptr, self.plans)
+            for d in self.devices
         }
         self.loaded: list[CudaExecutable] = []
-        self.courses: list[Course] = []
+        self.watched: list[WatchedProgram] = []
         self.under_way: CudaExecutable | None = None
         self.runs = 0
         self.collectives: Any = None
@@ -105,9 +106,9 @@ class CudaBackend:
 
             self.collectives = GpuGroups(ranks, self.arenas[ranks.rank])
             self.places |= self.collectives.arenas
-            ranks.watch(self.report, self.courses)
+            ranks.watch(self.report, self.watched)
         else:
-            watch_alone(0, self.report, self.courses, leave, stall_seconds())
+            watch_alone(0, self.report, self.watched, leave, stall_seconds())
 
     def report(self) -> Report:
         """What this process is at; any thread may ask, whatever the others wait for."""
@@ -180,9 +181,9 @@ class CudaExecutable:
         import cupy
 
         self.program, self.backend = program, backend
-        self.number = len(backend.courses)
-        backend.courses.append(Course(program, MARKED_LAUNCHES if backend.graph else 1))
-        self.words = CudaWords(backend.courses[-1], backend.devices)
+        self.number = len(backend.watched)
+        backend.watched.append(WatchedProgram(program, MARKED_LAUNCHES if backend.graph else 1))
+        self.words = CudaWords(backend.watched[-1], backend.devices)
         waited = {w for i in program.instructions for w in i.waits}
         self.events: dict[tuple[int, int], Any] = {
             (number, d): cupy.cuda.Event(disable_timing=True)
@@ -195,7 +196,7 @@ class CudaExecutable:
             every = [program.in_group(i, group) for i in found for group in program.groups(i)]
             backend.collectives.prepare(every)
         self.items = self._items()
-        with told("made ready"):
+        with explained("made ready"):
             self.work = self._bind_all()
         self.moved = self._moved()
         used = {i.stream for i in program.instructions} | {"compute"}
@@ -256,7 +257,7 @@ class CudaExecutable:
     def start(self) -> None:
         """Execute all instructions once, without waiting for them."""
         try:
-            with told("run"):
+            with explained("run"):
                 self._begin()
         except BaseException:
             # Nobody is to wait for what has not begun.
@@ -286,7 +287,7 @@ class CudaExecutable:
     def finish(self) -> StepReport:
         """Wait for what `start` began."""
         try:
-            with told("run"):
+            with explained("run"):
                 self.origin.synchronize()
         finally:
             self.backend.under_way = None
@@ -322,14 +323,14 @@ class CudaExecutable:
             found.append(clock.seconds())
         return median(found)
 
-    def block(self, device: int, view: View) -> Block:
+    def block(self, device: int, view: View) -> Tensor:
         """The memory behind a view of a device, of this process or of one whose memory its GPU
         reaches.
         """
         buffer = self.program.buffer[view.buffer]
         start = buffer.offset + view.start * ITEM_BYTES[buffer.dtype]
         pointer = self.backend.places[device] + start
-        return Block(pointer, view.shape, buffer.dtype, view.format == "nhwc")
+        return Tensor(pointer, view.shape, buffer.dtype, view.format == "nhwc")
 
     def write(self, port: Port, value: Array) -> None:
         """Put the blocks of a global tensor where the program reads them."""
@@ -374,12 +375,12 @@ class CudaExecutable:
             return binder.bind(instruction.steps, instruction.joined, writes, reads)
         return self._communicator()(instruction, self.block)
 
-    def _communicator(self) -> Callable[[GroupCollective, Callable[[int, View], Block]], Start]:
+    def _communicator(self) -> Callable[[GroupCollective, Callable[[int, View], Tensor]], Start]:
         """What makes collectives, between processes or inside one."""
         backend = self.backend
         if backend.ranks is None:
             return SharedGpu
-        made: Callable[[GroupCollective, Callable[[int, View], Block]], Start]
+        made: Callable[[GroupCollective, Callable[[int, View], Tensor]], Start]
         made = backend.collectives.collective
         return made
 
@@ -454,7 +455,7 @@ class CudaExecutable:
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def explained(what: str) -> Iterator[None]:
     """What CUDA, its libraries and the driver say, as the device's error."""
     try:
         yield

@@ -9,13 +9,13 @@ from typing import Any
 
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.joined import JOINED
-from netc.ir.kernels import Call, Choice
+from netc.ir.kernels import KernelCall, KernelChoice
 from netc.ir.step import Attributes, Step, kernels_of
 from netc_kernels.cuda import table
-from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.clock import elapsed
 from netc_kernels.cuda.conv import vendor
 from netc_kernels.cuda.source import stream_of
+from netc_kernels.cuda.tensor import Tensor
 from netc_runtime.cpu.kernels import absorbable, cuts_groups, is_empty
 
 Start = Callable[[int], None]
@@ -44,7 +44,7 @@ class CudaKernels:
         """
         self.precision, self.kernels, self.known = precision, kernels, known
 
-    def choose(self, calls: tuple[Call, ...]) -> Choice | None:
+    def choose(self, calls: tuple[KernelCall, ...]) -> KernelChoice | None:
         """A kernel for every step of a launch; None where no kernel is a launch of this kind."""
         names: list[str | None] = []
         workspace = 0
@@ -57,9 +57,9 @@ class CudaKernels:
             variant = self._variant(call, more)
             workspace = max(workspace, self.workspace_bytes(call, variant))
             names += [variant, *[None] * absorbed]
-        return Choice(tuple(names), workspace)
+        return KernelChoice(tuple(names), workspace)
 
-    def _variant(self, call: Call, absorbed: Sequence[str]) -> str:
+    def _variant(self, call: KernelCall, absorbed: Sequence[str]) -> str:
         if call.kernel not in table.PRODUCTS or self.kernels == "native" or is_empty(call):
             return "native"
         product = _product(call, self.precision)
@@ -69,7 +69,7 @@ class CudaKernels:
             return "vendor"
         return self.known.get(race_key(_with(product, absorbed)), "fastest")
 
-    def has(self, calls: Sequence[Call], variant: str, absorbed: int) -> bool:
+    def has(self, calls: Sequence[KernelCall], variant: str, absorbed: int) -> bool:
         """Whether a kernel of that name does the first call, and so many after it as well."""
         if calls[0].kernel not in table.KERNELS:
             return False
@@ -80,7 +80,7 @@ class CudaKernels:
         vendors = CudaKernels(self.precision, "vendor")._variant(calls[0], ())
         return variant == "native" or (variant in ("vendor", "fastest") and vendors != "native")
 
-    def workspace_bytes(self, call: Call, variant: str) -> int:
+    def workspace_bytes(self, call: KernelCall, variant: str) -> int:
         """Scratch memory of a call's kernel."""
         if variant == "fastest":
             return max(self.workspace_bytes(call, each) for each in ("native", "vendor"))
@@ -102,7 +102,7 @@ def _with(product: vendor.Product, absorbed: Sequence[str]) -> vendor.Product:
     )
 
 
-def _product(call: Call, precision: str) -> vendor.Product:
+def _product(call: KernelCall, precision: str) -> vendor.Product:
     attributes = dict(call.attributes)
     geometry = {k: attributes[k] for k in ("stride", "pad", "groups") if k in attributes}
     first, second = call.operands[:2]
@@ -111,7 +111,7 @@ def _product(call: Call, precision: str) -> vendor.Product:
     )
 
 
-def _absorbed(calls: Sequence[Call]) -> int:
+def _absorbed(calls: Sequence[KernelCall]) -> int:
     """How many steps the kernel of the first call does besides its own."""
     kernels = tuple(call.kernel for call in calls[1:3])
     if calls[0].kernel == "fc":
@@ -126,12 +126,12 @@ class _Group:
     kernel: str
     variant: str
     attributes: Attributes
-    out: Block
-    operands: Sequence[Block]
+    out: Tensor
+    operands: Sequence[Tensor]
     absorbed: tuple[str, ...]
-    extra: Sequence[Block]
+    extra: Sequence[Tensor]
     """Operands of the steps that it does as well: a bias, or a relu's output."""
-    work: Block | None
+    work: Tensor | None
 
 
 class Plans(dict[str, str]):
@@ -141,7 +141,7 @@ class Plans(dict[str, str]):
         """Remember them beyond this process, where there is a place for that."""
 
 
-class Binder:
+class LaunchBinder:
     """Makes launches ready on one device."""
 
     def __init__(self, precision: str, stream: int, plans: Plans) -> None:
@@ -152,7 +152,7 @@ class Binder:
         self.library: Any = None
 
     def bind(
-        self, steps: Sequence[Step], joined: str, writes: Sequence[Block], inputs: Sequence[Block]
+        self, steps: Sequence[Step], joined: str, writes: Sequence[Tensor], inputs: Sequence[Tensor]
     ) -> Start:
         """A launch as a function: its kernel, or those of its steps in turn.
 
@@ -251,7 +251,7 @@ class Binder:
 
 
 def _group(
-    steps: Sequence[Step], out: Block, inputs: Sequence[Block], work: Block | None
+    steps: Sequence[Step], out: Tensor, inputs: Sequence[Tensor], work: Tensor | None
 ) -> _Group:
     head, *absorbed = steps
     operands = [out if a < 0 else inputs[a] for a in head.operands]
@@ -263,7 +263,7 @@ def _group(
 
 
 def _starter(
-    kernel: Callable[..., None], blocks: Sequence[Block], attributes: Mapping[str, Any]
+    kernel: Callable[..., None], blocks: Sequence[Tensor], attributes: Mapping[str, Any]
 ) -> Start:
     def start(stream: int) -> None:
         kernel(*blocks, stream=stream, **attributes)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc_kernels.cuda import native
-from netc_kernels.cuda.block import ITEM_BYTES, Block
+from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 
 Array = NDArray[Any]
 LOOKED_AT = 2**24
@@ -33,7 +33,7 @@ class _Slot:
 
     array: Array
     memory: Any
-    landing: Block
+    landing: Tensor
     landed: Any
     """The event of its arrival."""
     taken: Any
@@ -49,11 +49,11 @@ class PortWriter:
 
         self.stream = stream
         self.copies = cupy.cuda.Stream(non_blocking=True)
-        self.slots: dict[Block, list[_Slot]] = {}
-        self.rooms: dict[Block, list[Block]] = {}
-        self.staged: dict[Block, _Slot] = {}
+        self.slots: dict[Tensor, list[_Slot]] = {}
+        self.rooms: dict[Tensor, list[Tensor]] = {}
+        self.staged: dict[Tensor, _Slot] = {}
 
-    def stage(self, target: Block, value: Array) -> None:
+    def stage(self, target: Tensor, value: Array) -> None:
         """Start to bring a block to the device; `value` may be changed as soon as this returns."""
         import cupy
 
@@ -70,7 +70,7 @@ class PortWriter:
         slot.landed.record(self.copies)
         self.staged[target] = slot
 
-    def write(self, target: Block, value: Array) -> None:
+    def write(self, target: Tensor, value: Array) -> None:
         """Put a block where programs read it, and wait for that; nothing is kept."""
         import cupy
 
@@ -78,7 +78,7 @@ class PortWriter:
             return
         self.stream.synchronize()
         whole = np.ascontiguousarray(value, _HOST[target.dtype])
-        rooms = [_allocated(Block(0, target.shape, _landing_type(target))), *self._ways(target)]
+        rooms = [_allocated(Tensor(0, target.shape, _landing_type(target))), *self._ways(target)]
         # On the stream that goes on with it: a copy from ordinary memory may return, on any other,
         # before it has arrived.
         cupy.cuda.runtime.memcpyAsync(
@@ -110,26 +110,26 @@ class PortWriter:
             slot.taken.record(self.stream)
         self.staged = {}
 
-    def _slot(self, target: Block) -> _Slot:
+    def _slot(self, target: Tensor) -> _Slot:
         if target not in self.slots:
             self.slots[target] = [_new_slot(target) for _ in range(SLOTS)]
         slots = self.slots[target]
         slots.append(slots.pop(0))
         return slots[-1]
 
-    def _rooms(self, target: Block) -> list[Block]:
+    def _rooms(self, target: Tensor) -> list[Tensor]:
         """Where a block goes after it landed: into the port's format, then into its data type."""
         if target not in self.rooms:
             self.rooms[target] = self._ways(target)
         return self.rooms[target]
 
-    def _ways(self, target: Block) -> list[Block]:
-        between = Block(0, target.shape, _landing_type(target), True)
+    def _ways(self, target: Tensor) -> list[Tensor]:
+        between = Tensor(0, target.shape, _landing_type(target), True)
         two = target.nhwc and target.dtype != between.dtype
         return [_allocated(between), target] if two else [target]
 
 
-def read(source: Block) -> Array:
+def read(source: Tensor) -> Array:
     """A block in its logical shape; bfloat16 comes as float32."""
     import cupy
 
@@ -148,7 +148,7 @@ def read(source: Block) -> Array:
     return flat.reshape(n, h, w, c).transpose(0, 3, 1, 2)
 
 
-def is_finite(block: Block, stream: Any) -> bool:
+def is_finite(block: Tensor, stream: Any) -> bool:
     """Whether a block holds no NaN or infinity, looked at by the GPU, a piece at a time: there is
     little memory beside the arena.
     """
@@ -156,17 +156,17 @@ def is_finite(block: Block, stream: Any) -> bool:
 
     from netc_runtime.comm.device_copies import as_array
 
-    flat = Block(block.pointer, (block.elements,), block.dtype)
+    flat = Tensor(block.pointer, (block.elements,), block.dtype)
     for start in range(0, block.elements, LOOKED_AT):
         length = min(LOOKED_AT, block.elements - start)
-        piece = Block(flat.pointer + start * ITEM_BYTES[flat.dtype], (length,), flat.dtype)
+        piece = Tensor(flat.pointer + start * ITEM_BYTES[flat.dtype], (length,), flat.dtype)
         with stream:
             if block.dtype == "f32" and not cupy.isfinite(as_array(piece)).all():
                 return False
     return True
 
 
-def _bring(place: Block, source: Block, stream: int) -> None:
+def _bring(place: Tensor, source: Tensor, stream: int) -> None:
     """Copy on the device, into another format or data type."""
     import cupy
 
@@ -180,23 +180,23 @@ def _bring(place: Block, source: Block, stream: int) -> None:
         runtime.memcpyAsync(place.pointer, source.pointer, place.nbytes, kind, stream)
 
 
-def _landing_type(target: Block) -> str:
+def _landing_type(target: Tensor) -> str:
     return "f32" if target.dtype == "bf16" else target.dtype
 
 
-def _new_slot(target: Block) -> _Slot:
+def _new_slot(target: Tensor) -> _Slot:
     import cupy
 
     dtype = _HOST[target.dtype]
     memory = cupy.cuda.alloc_pinned_memory(target.elements * dtype.itemsize)
     array = np.frombuffer(memory, dtype, prod(target.shape)).reshape(target.shape)
-    landing = _allocated(Block(0, target.shape, _landing_type(target)))
+    landing = _allocated(Tensor(0, target.shape, _landing_type(target)))
     landed, taken = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
     return _Slot(array, memory, landing, landed, taken)
 
 
-def _allocated(room: Block) -> Block:
+def _allocated(room: Tensor) -> Tensor:
     import cupy
 
     pointer = cupy.cuda.runtime.malloc(room.elements * ITEM_BYTES[room.dtype])
-    return Block(pointer, room.shape, room.dtype, room.nhwc)
+    return Tensor(pointer, room.shape, room.dtype, room.nhwc)

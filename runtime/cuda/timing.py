@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from netc.errors import DeviceError
-from netc.ir.kernels import Call
+from netc.ir.kernels import KernelCall
 from netc.ir.program import Collective, Launch, Program
 from netc.ir.step import NONE, Step
 from netc_kernels.cuda import native, table
-from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.clock import elapsed
 from netc_kernels.cuda.conv import vendor
+from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 from netc_runtime.backend import Ceilings
-from netc_runtime.cuda.kernels import Binder, CudaKernels, Plans, Start
+from netc_runtime.cuda.kernels import CudaKernels, LaunchBinder, Plans, Start
 
 LEAST_SECONDS, MOST_LAUNCHES = 200e-6, 20
 """A short launch is repeated for so long, but not more often than that, and timed as a whole."""
@@ -114,7 +114,7 @@ class WaitClock:
         if number in self.waits:
             place = 2 * self.waits[number] + side
             pointer = self.times.ctypes.data + ITEM_BYTES["i64"] * place
-            native.KERNELS["stamp"](Block(pointer, (), "i64"), stream=stream)
+            native.KERNELS["stamp"](Tensor(pointer, (), "i64"), stream=stream)
 
 
 def gpu_ceilings(precision: str) -> Ceilings:
@@ -141,11 +141,11 @@ class _Room:
     def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
         import cupy
 
-        elements = Block(0, shape, dtype).elements
+        elements = Tensor(0, shape, dtype).elements
         self.memory = cupy.cuda.alloc(max(elements * ITEM_BYTES[dtype], 1))
-        self.block = Block(self.memory.ptr, shape, dtype)
+        self.block = Tensor(self.memory.ptr, shape, dtype)
 
-    def fill(self, seed: Block, stream: int) -> None:
+    def fill(self, seed: Tensor, stream: int) -> None:
         """Normal numbers: products of zeros draw less power, and so are faster."""
         shape = self.block.shape
         normal = table.KERNELS["init_normal"]
@@ -163,8 +163,8 @@ def _products(precision: str, stream: Any) -> list[float]:
     cupy.cuda.runtime.deviceSynchronize()
     x.fill(seed.block, stream.ptr)
     w.fill(seed.block, stream.ptr)
-    binder = Binder(precision, stream.ptr, Plans())
-    call = Call("fc", dtype, (), (0, 1), (square, square), square)
+    binder = LaunchBinder(precision, stream.ptr, Plans())
+    call = KernelCall("fc", dtype, (), (0, 1), (square, square), square)
     found = []
     for kernels in ("native",) if vendor.missing() else ("native", "vendor"):
         choice = CudaKernels(precision, kernels).choose((call,))
@@ -195,5 +195,5 @@ def _copies(stream: Any) -> tuple[float, ...]:
     return elapsed(copy, stream, REPEATS)
 
 
-def _relu(block: Block, stream: int) -> None:
+def _relu(block: Tensor, stream: int) -> None:
     table.KERNELS["relu"](block, block, stream=stream)

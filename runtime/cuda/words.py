@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from netc_kernels.cuda import native
-from netc_kernels.cuda.block import ITEM_BYTES, Block
-from netc_runtime.watch.words import Course, Lane
+from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
+from netc_runtime.watch.words import StreamKey, WatchedProgram
 
 ITEM = ITEM_BYTES["i32"]
 
@@ -16,14 +16,14 @@ ITEM = ITEM_BYTES["i32"]
 class CudaWords:
     """A word for every stream of a program on this process's devices, and one for its end."""
 
-    def __init__(self, course: Course, devices: Sequence[int]) -> None:
+    def __init__(self, watched: WatchedProgram, devices: Sequence[int]) -> None:
         import cupy
 
-        program = course.program
+        program = watched.program
         used = {(class_, i.stream) for i in program.instructions for class_ in i.classes}
         lanes = sorted((d, kind) for d in devices for c, kind in used if program.class_of[d] == c)
-        self.course = course
-        self.place: dict[Lane, int] = {lane: place for place, lane in enumerate(lanes, 1)}
+        self.watched = watched
+        self.place: dict[StreamKey, int] = {lane: place for place, lane in enumerate(lanes, 1)}
         # With unified addresses a GPU writes pinned memory where the host has it.
         self.memory = cupy.cuda.alloc_pinned_memory(ITEM * (len(lanes) + 1))
         self.words = np.frombuffer(self.memory, np.int32, len(lanes) + 1)
@@ -33,7 +33,7 @@ class CudaWords:
         """Begin a run, while none is under way."""
         self.words[:] = 0
 
-    def read(self) -> tuple[tuple[Lane, int], ...]:
+    def read(self) -> tuple[tuple[StreamKey, int], ...]:
         """By stream 1 more than the instruction that it has reached, 0 for none."""
         return tuple((lane, int(self.words[place])) for lane, place in self.place.items())
 
@@ -44,8 +44,8 @@ class CudaWords:
 
     def mark(self, number: int, device: int, stream: int) -> None:
         """Have a stream say that it has reached an instruction, if that is one that does."""
-        if number in self.course.marked:
-            lane = device, self.course.program.instructions[number].stream
+        if number in self.watched.marked:
+            lane = device, self.watched.program.instructions[number].stream
             self._write(self.place[lane], number + 1, stream)
 
     def end(self, stream: int) -> None:
@@ -53,5 +53,5 @@ class CudaWords:
         self._write(0, 1, stream)
 
     def _write(self, place: int, value: int, stream: int) -> None:
-        block = Block(self.words.ctypes.data + ITEM * place, (), "i32")
+        block = Tensor(self.words.ctypes.data + ITEM * place, (), "i32")
         native.KERNELS["mark"](block, value=value, stream=stream)

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from netc.errors import DeviceError
 from netc_runtime.launch.ranks import Ranks
-from netc_runtime.watch.lines import Lines, Place, await_start
+from netc_runtime.watch.lines import Lines, ProcessPlace, await_start
 from netc_runtime.watch.process import leave, stall_seconds
 
 RANK, SIZE, PORT, KEY = "NETC_RANK", "NETC_RANKS", "NETC_PORT", "NETC_KEY"
@@ -51,7 +51,7 @@ class LocalRanks(Ranks):
         except (EOFError, OSError):
             self._await_end()
         del self.pids[self.rank]
-        places = {rank: Place(pid) for rank, pid in self.pids.items()}
+        places = {rank: ProcessPlace(pid) for rank, pid in self.pids.items()}
         self.lines = Lines(self.rank, lines, places, self.abort, self._how, lambda: self.messages)
         started.set()
 
@@ -110,12 +110,12 @@ class LocalRanks(Ranks):
     def _start(self) -> dict[int, Connection]:
         key = secrets.token_bytes(16)
         with Listener(("127.0.0.1", 0), backlog=2 * self.size, authkey=key) as listener:
-            told = {SIZE: str(self.size), PORT: str(listener.address[1]), KEY: key.hex()}
+            variables = {SIZE: str(self.size), PORT: str(listener.address[1]), KEY: key.hex()}
             for rank in range(1, self.size):
                 self.others.append(
                     subprocess.Popen(
                         [sys.executable, *sys.orig_argv[1:]],
-                        env={**os.environ, **told, RANK: str(rank)},
+                        env={**os.environ, **variables, RANK: str(rank)},
                     )
                 )
             return self._hear(listener)

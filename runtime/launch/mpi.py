@@ -27,7 +27,7 @@ import numpy as np
 
 from netc.errors import DeviceError, Diagnostic
 from netc_runtime.launch.ranks import Ranks
-from netc_runtime.watch.lines import Lines, Place, await_start
+from netc_runtime.watch.lines import Lines, ProcessPlace, await_start
 from netc_runtime.watch.pause import Pause
 from netc_runtime.watch.process import process_state, stall_seconds
 
@@ -110,9 +110,9 @@ class MpiRanks(Ranks):
         is between some.
         """
         seen = _machine()
-        told = self.allgather((os.getpid(), self.host, seen))
+        processes = self.allgather((os.getpid(), self.host, seen))
         _forget_files()
-        home = len({machine for _, _, machine in told}) == 1
+        home = len({machine for _, _, machine in processes}) == 1
         made: dict[int, Connection] = {}
         address: tuple[str, int, bytes] | None = None
         taking = threading.Thread(daemon=True)
@@ -132,8 +132,8 @@ class MpiRanks(Ranks):
             return None
         taking.join()
         places = {
-            rank: Place(pid, host, machine == seen)
-            for rank, (pid, host, machine) in enumerate(told)
+            rank: ProcessPlace(pid, host, machine == seen)
+            for rank, (pid, host, machine) in enumerate(processes)
         }
         return Lines(self.rank, made, places, self.abort, _unknown, lambda: self.messages, True)
 
@@ -217,8 +217,10 @@ def siblings() -> dict[int, int]:
         with suppress(OSError, ValueError):
             state, above = process_state(int(folder.name))
             if above == parent and state != "Z" and int(folder.name) != os.getpid():
-                told = (folder / "environ").read_bytes().split(b"\0")
-                known = dict(each.decode(errors="replace").split("=", 1) for each in told if each)
+                environment = (folder / "environ").read_bytes().split(b"\0")
+                known = dict(
+                    each.decode(errors="replace").split("=", 1) for each in environment if each
+                )
                 if (rank := _rank(known)) is not None:
                     found[rank] = int(folder.name)
     return found

@@ -16,7 +16,7 @@ from netc.ir.program import Bundle, View
 from netc.ir.text import bundle_text, parse_bundle
 from netc_runtime.watch.lines import Failure, Lines
 from netc_runtime.watch.process import say_text, stall_seconds, watch_alone
-from netc_runtime.watch.words import HOST_SECONDS, Course, Report
+from netc_runtime.watch.words import HOST_SECONDS, Report, WatchedProgram
 
 Array = NDArray[Any]
 SHARED_BYTES = 2**28
@@ -67,15 +67,15 @@ class Ranks:
         say_text(said)
         self.abort(code)
 
-    def watch(self, look: Callable[[], Report], courses: Sequence[Course]) -> None:
+    def watch(self, look: Callable[[], Report], programs: Sequence[WatchedProgram]) -> None:
         """Let it be looked at what this process is at, by a method, and end all processes where
-        nothing moves. `courses` may become more.
+        nothing moves. `programs` may become more.
         """
         if self.lines is not None:
-            self.lines.look, self.lines.courses = look, courses
+            self.lines.look, self.lines.programs = look, programs
         else:
             seconds = max(stall_seconds(), HOST_SECONDS)
-            watch_alone(self.rank, look, courses, self.abort, seconds)
+            watch_alone(self.rank, look, programs, self.abort, seconds)
 
     def any(self, flag: bool) -> bool:
         """True on all ranks if it is on one."""
@@ -105,11 +105,11 @@ class Ranks:
 
     def compare(self, values: Mapping[str, object]) -> None:
         """Raise DeviceError unless all processes give the same values; it names who differs."""
-        told = self.allgather(dict(values))
+        all_values = self.allgather(dict(values))
         problems = [
             f"rank {rank} has another {name} than rank 0: {other.get(name)}, not {first}."
-            for rank, other in enumerate(told)
-            for name, first in told[0].items()
+            for rank, other in enumerate(all_values)
+            for name, first in all_values[0].items()
             if other.get(name) != first
         ]
         if problems:
@@ -135,12 +135,12 @@ class Ranks:
             message = f"{self.size} ranks were started for {devices} devices."
             hint = "'mpiexec -n' and '--devices' must agree."
             raise DeviceError(Diagnostic("E074", message, help=hint))
-        told = self.allgather((_digest(bundle), "" if self.rank else bundle_text(bundle)))
-        if len({digest for digest, _ in told}) > 1:
+        bundles = self.allgather((_digest(bundle), "" if self.rank else bundle_text(bundle)))
+        if len({digest for digest, _ in bundles}) > 1:
             message = "the ranks have different programs."
             hint = "give every rank the same network, options and version of netc."
             raise DeviceError(Diagnostic("E074", message, help=hint))
-        return parse_bundle(told[0][1]) if self.rank else bundle
+        return parse_bundle(bundles[0][1]) if self.rank else bundle
 
 
 class Alone(Ranks):

@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from netc.ir.kernels import Call
+from netc.ir.kernels import KernelCall
 from netc.ir.program import Bundle
 from netc.ir.step import NONE, Step
 from netc_kernels.cpu.threads import Pool
@@ -87,7 +87,7 @@ def _launch_seconds(threads: int, pool: Pool) -> float:
 
     The caches are used for something else before each, as they are inside a step.
     """
-    relu = Call("relu", "f32", (), (0,), ((1, 1),), (1, 1))
+    relu = KernelCall("relu", "f32", (), (0,), ((1, 1),), (1, 1))
     choice = CpuKernels(threads).choose((relu,)) if threads else None
     step = Step("relu", (0,), NONE, (1, 1), (choice.variants[0] or "") if choice else "")
     out, x = (np.ones((1, 1), np.float32) for _ in range(2))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from netc.ir.codec import dumps, loads
-from netc.ir.kernels import Call
+from netc.ir.kernels import KernelCall
 from netc.ir.step import Attributes, Step
 from netc_kernels.cpu.threads import Pool
 from netc_runtime.cpu.bind import bind
@@ -24,7 +24,7 @@ from netc_runtime.cpu.kernels import CpuKernels
 from netc_runtime.io.problems import unwritable
 from netc_runtime.io.tables import NO_TABLE, keep, kept, table_path
 
-Times = dict[Call, dict[str, float]]
+Times = dict[KernelCall, dict[str, float]]
 """Seconds by call and variant."""
 
 REPEATS, LEAST_SECONDS = 3, 0.3
@@ -55,7 +55,7 @@ def load_times(threads: int) -> Times:
     for text, found in kept(table_path(), machine(threads)).items():
         with suppress(*NO_TABLE):
             call = loads(text)
-            if isinstance(call, Call):
+            if isinstance(call, KernelCall):
                 times[call] = _seconds(found)
     return times
 
@@ -67,7 +67,7 @@ def _seconds(times: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def save_times(threads: int, times: Mapping[Call, Mapping[str, float]]) -> Path:
+def save_times(threads: int, times: Mapping[KernelCall, Mapping[str, float]]) -> Path:
     """Add times to the table; the file is replaced whole. Raises DataError (E069)."""
     path = table_path()
     try:
@@ -77,7 +77,9 @@ def save_times(threads: int, times: Mapping[Call, Mapping[str, float]]) -> Path:
     return path
 
 
-def measure(calls: Iterable[Call], threads: int) -> Iterator[tuple[Call, dict[str, float]]]:
+def measure(
+    calls: Iterable[KernelCall], threads: int
+) -> Iterator[tuple[KernelCall, dict[str, float]]]:
     """The seconds of every variant of each call, one call after the other.
 
     Data is random and in memory that was used before. Variants take turns, so that what else the
@@ -92,7 +94,7 @@ def measure(calls: Iterable[Call], threads: int) -> Iterator[tuple[Call, dict[st
             yield call, _shortest(runs)
 
 
-def _arrays(call: Call) -> tuple[NDArray[Any], list[NDArray[Any]]]:
+def _arrays(call: KernelCall) -> tuple[NDArray[Any], list[NDArray[Any]]]:
     """A result and operands, images with the channels innermost."""
     rng = np.random.default_rng(0)
     filters = {"conv": 1, "conv_dx": 1, "conv_dw": len(call.operands)}.get(call.kernel)
@@ -106,7 +108,7 @@ def _arrays(call: Call) -> tuple[NDArray[Any], list[NDArray[Any]]]:
 
 
 def _bound(
-    kernels: CpuKernels, call: Call, variant: str, out: Any, inputs: Any, pool: Pool
+    kernels: CpuKernels, call: KernelCall, variant: str, out: Any, inputs: Any, pool: Pool
 ) -> Callable[[], None]:
     work = np.zeros(kernels.workspace_bytes(call, variant) // 4 + 16, np.float32)
     work = work[-work.ctypes.data % 64 // 4 :]

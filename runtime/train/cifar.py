@@ -16,7 +16,7 @@ from netc.errors import escaped
 
 from ..io.problems import data_error, folder, unreadable
 from .calls import text
-from .images import ByteImages, Part, check_labels
+from .images import ByteImages, SplitImages, check_labels
 from .pictures import Preparation, decode
 from .stored import Stored
 
@@ -65,10 +65,10 @@ def _class_names(path: Path) -> tuple[str, ...]:
     raise data_error("E062", message, _HELP)
 
 
-def _part(paths: list[Path]) -> Part:
+def _part(paths: list[Path]) -> SplitImages:
     chunks = tuple(map(_records, paths))
     labels = [_labels(chunk) for chunk in chunks]
-    return Part(chunks, np.concatenate(labels))
+    return SplitImages(chunks, np.concatenate(labels))
 
 
 def _records(path: Path) -> Stored:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .images import ByteImages, Part
+from .images import ByteImages, SplitImages
 from .pictures import Preparation, Shape, decode
 
 _HELD_OUT_EVERY = 5
@@ -55,6 +55,6 @@ PICTURES = Preparation("the whole picture, white ink on black", picture, (_MEAN,
 """Any picture as one of the data set."""
 
 
-def _part(table: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> Part:
+def _part(table: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> SplitImages:
     """One image a row: 64 pixels, then the label."""
-    return Part((table[:, :64].reshape(-1, 1, 8, 8),), table[:, 64].astype(np.int64))
+    return SplitImages((table[:, :64].reshape(-1, 1, 8, 8),), table[:, 64].astype(np.int64))

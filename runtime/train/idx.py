@@ -23,7 +23,7 @@ from netc.errors import escaped
 
 from ..io.problems import data_error, folder, reason, unreadable
 from .calls import text, whole
-from .images import ByteImages, Part, check_labels
+from .images import ByteImages, SplitImages, check_labels
 from .pictures import Preparation, decode
 from .stored import Stored
 
@@ -105,7 +105,7 @@ def _as_images(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape if len(shape) == 4 else (shape[0], 1, *shape[1:])
 
 
-def _part(place: Path, split: str) -> tuple[Part, Path]:
+def _part(place: Path, split: str) -> tuple[SplitImages, Path]:
     """The images and labels of a split, and the labels' file, to name it."""
     images_path = _find(place, f"{split}-images", ("idx3", "idx4"))
     labels_path = _find(place, f"{split}-labels", ("idx1",))
@@ -116,7 +116,7 @@ def _part(place: Path, split: str) -> tuple[Part, Path]:
             f"{len(labels):,} labels."
         )
         raise data_error("E063", message, "one of the two is of another data set")
-    return Part((images,), labels), labels_path
+    return SplitImages((images,), labels), labels_path
 
 
 def _find(place: Path, stem: str, kinds: tuple[str, ...]) -> Path:
@@ -184,7 +184,7 @@ def _check_length(path: Path, shape: tuple[int, ...], found: int) -> None:
     raise data_error("E062", message, _COPY_AGAIN)
 
 
-def _check_same_shape(place: Path, train: Part, test: Part) -> None:
+def _check_same_shape(place: Path, train: SplitImages, test: SplitImages) -> None:
     shapes = [part.chunks[0].shape[1:] for part in (train, test)]
     if shapes[0] == shapes[1]:
         return

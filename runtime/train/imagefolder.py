@@ -102,19 +102,23 @@ class ImageFolder:
 
     def _all_unread(self, problem: DataError) -> DataError:
         """`problem`, and what is wrong with other pictures of the data set."""
-        told = dict.fromkeys(problem.diagnostics)
+        problems = dict.fromkeys(problem.diagnostics)
         paths = self.train.paths + self.test.paths
         looked, until = 0, time.monotonic() + _LOOK_SECONDS
         while looked < len(paths) and (not looked or time.monotonic() < until):
             some = paths[looked : looked + _LOOK_AT_ONCE]
-            told |= dict.fromkeys(PICTURES.problems(some, self.image_shape))
+            problems |= dict.fromkeys(PICTURES.problems(some, self.image_shape))
             looked += len(some)
-        more = f", of which {len(told) - _NAMED:,} are not named here" if len(told) > _NAMED else ""
+        more = (
+            f", of which {len(problems) - _NAMED:,} are not named here"
+            if len(problems) > _NAMED
+            else ""
+        )
         text = (
             f"{looked:,} of the {len(paths):,} pictures were looked at; "
-            f"{len(told):,} cannot be read{more}."
+            f"{len(problems):,} cannot be read{more}."
         )
-        return DataError(*list(told)[:_NAMED], Diagnostic("", text, severity="note"))
+        return DataError(*list(problems)[:_NAMED], Diagnostic("", text, severity="note"))
 
 
 def imagefolder(directory: str, *, size: int = 224) -> ImageFolder:

@@ -16,7 +16,7 @@ Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class SplitImages:
     """The images of one split, in one or more chunks (files), and their labels."""
 
     chunks: tuple[NDArray[np.uint8] | Stored, ...] = field(repr=False)
@@ -50,9 +50,9 @@ class ByteImages:
     """The value that becomes 0, one for all channels or one a channel; in units of a byte."""
     std: tuple[float, ...]
     """The distance from it that becomes 1; in units of a byte."""
-    train: Part
+    train: SplitImages
     """The training images."""
-    test: Part
+    test: SplitImages
     """The held-out images."""
 
     @property

@@ -47,20 +47,20 @@ class Preparation:
         Raises DataError (E066) with all files that cannot be read.
         """
         out = np.empty((len(paths), *shape), np.uint8)
-        told: list[Diagnostic] = []
+        problems: list[Diagnostic] = []
         for image, found in zip(out, self._each(paths, shape), strict=True):
             if isinstance(found, DataError):
-                told += found.diagnostics
+                problems += found.diagnostics
             else:
                 image[:] = found
-        if told:
-            raise DataError(*told)
+        if problems:
+            raise DataError(*problems)
         return out
 
     def problems(self, paths: Sequence[Path], shape: Shape) -> list[Diagnostic]:
         """What is wrong with those of these files that cannot be read."""
         found = [each for each in self._each(paths, shape) if isinstance(each, DataError)]
-        return [told for each in found for told in each.diagnostics]
+        return [problem for each in found for problem in each.diagnostics]
 
     def _each(self, paths: Sequence[Path], shape: Shape) -> Iterator[NDArray[np.uint8] | DataError]:
         def attempt(path: Path) -> NDArray[np.uint8] | DataError:

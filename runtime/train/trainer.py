@@ -102,7 +102,7 @@ class Trainer:
     def settings(self) -> dict[str, str]:
         """What this training was told, by name: what a checkpoint of it says."""
         facts, training = self.session.bundle.facts, self.training
-        told = {
+        settings = {
             "batch": str(self.batch),
             "classes": str(facts.classes),
             "data set": self.dataset.description,
@@ -115,7 +115,7 @@ class Trainer:
             ),
             "optimizer": _call(*facts.optimizer),
         }
-        return told | {f"-D {name}": value for name, value in facts.parameters}
+        return settings | {f"-D {name}": value for name, value in facts.parameters}
 
     def initialize(self, weights: Mapping[str, Array] | None = None) -> None:
         """Fresh weights and statistics, but for those given; the optimizer's state is zero."""

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from netc.errors import DeviceError, Diagnostic
 from netc_runtime.watch.process import POLL_SECONDS, is_stopped, say, say_text, stall_seconds
 from netc_runtime.watch.standstill import has_lost, stands_still
-from netc_runtime.watch.words import Course, Patience, Report
+from netc_runtime.watch.words import Report, StallTimer, WatchedProgram
 
 SILENT_POLLS = 5
 """A process of which nothing is heard for so long does something that its threads wait for, or on
@@ -42,7 +42,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessPlace:
     """Where a process is."""
 
     pid: int
@@ -59,7 +59,7 @@ class Lines:
         self,
         rank: int,
         lines: Mapping[int, Connection],
-        places: Mapping[int, Place],
+        places: Mapping[int, ProcessPlace],
         end: Callable[[int], None],
         how: Callable[[int], str],
         sent: Callable[[], int],
@@ -74,8 +74,8 @@ class Lines:
         self.by_host = by_host
         self.hosts = {each: place.host for each, place in places.items() if place.host}
         self.look: Callable[[], Report] = Report
-        self.courses: Sequence[Course] = ()
-        self.patience = Patience(stall_seconds() + turn(rank))
+        self.programs: Sequence[WatchedProgram] = ()
+        self.timer = StallTimer(stall_seconds() + turn(rank))
         self.heard = {other: Report() for other in (rank, *self.lines)}
         self.silent = dict.fromkeys(self.lines, 0)
         self.meets = self.over = False
@@ -109,7 +109,7 @@ class Lines:
     def lose(self, rank: int) -> None:
         """End all, as a process has ended."""
         self._tell(self.heard, self.rank)
-        self._end(has_lost(self.courses, self.heard, rank, self.how(rank), self.hosts))
+        self._end(has_lost(self.programs, self.heard, rank, self.how(rank), self.hosts))
 
     def _watch(self) -> None:
         while not self.over:
@@ -152,9 +152,9 @@ class Lines:
         self._tell(reports, self.rank)
         for rank in self.lines:
             self._tell(reports, rank)
-        if self.patience.is_over(reports, POLL_SECONDS):
-            seconds = self.patience.limit(reports) - turn(self.rank)
-            self._end(stands_still(self.courses, reports, seconds, self.hosts))
+        if self.timer.is_over(reports, POLL_SECONDS):
+            seconds = self.timer.limit(reports) - turn(self.rank)
+            self._end(stands_still(self.programs, reports, seconds, self.hosts))
 
     def _tell(self, reports: dict[int, Report], rank: int) -> None:
         """What is known of a process now. What others than the first one hear of it is that it is
@@ -201,7 +201,7 @@ def await_start(
     started = threading.Event()
 
     def watch() -> None:
-        patience, known = Patience(stall_seconds() + turn(rank)), dict(pids())
+        timer, known = StallTimer(stall_seconds() + turn(rank)), dict(pids())
         while not started.wait(POLL_SECONDS):
             living = pids()
             for lost in known.keys() - living.keys():
@@ -211,7 +211,7 @@ def await_start(
             known |= living
             reports = {r: Report("gone" if is_stopped(p) else "busy") for r, p in living.items()}
             reports[rank] = Report("meeting")
-            if patience.is_over(reports, POLL_SECONDS) and not started.is_set():
+            if timer.is_over(reports, POLL_SECONDS) and not started.is_set():
                 hosts = dict.fromkeys(known, host) if host else {}
                 say(stands_still((), reports, stall_seconds(), hosts))
                 end(DeviceError.exit_code)

@@ -13,7 +13,7 @@ from weakref import WeakMethod
 
 from netc.errors import DeviceError, Diagnostic, render
 from netc_runtime.watch.standstill import stands_still
-from netc_runtime.watch.words import Course, Patience, Report
+from netc_runtime.watch.words import Report, StallTimer, WatchedProgram
 
 POLL_SECONDS = 0.2
 STALL, STALL_SECONDS = "NETC_STALL_SECONDS", 10.0
@@ -26,19 +26,19 @@ def stall_seconds() -> float:
 
     Raises DeviceError where the environment says something else than a number of seconds.
     """
-    told = os.environ.get(STALL, "")
+    text = os.environ.get(STALL, "")
     with suppress(ValueError):
-        seconds = float(told or STALL_SECONDS)
+        seconds = float(text or STALL_SECONDS)
         if seconds > 0:
             return seconds
-    message = f"{STALL} is '{told}', no number of seconds above 0."
+    message = f"{STALL} is '{text}', no number of seconds above 0."
     raise DeviceError(Diagnostic("E071", message, help="'inf' waits for ever."))
 
 
 def watch_alone(
     rank: int,
     look: Callable[[], Report],
-    courses: Sequence[Course],
+    programs: Sequence[WatchedProgram],
     end: Callable[[int], None],
     seconds: float,
 ) -> None:
@@ -46,13 +46,13 @@ def watch_alone(
 
     `look` is a method, and its object may go.
     """
-    seen, patience = WeakMethod(look), Patience(seconds)
+    seen, timer = WeakMethod(look), StallTimer(seconds)
 
     def watch() -> None:
         while (now := seen()) is not None:
             reports = {rank: now()}
-            if patience.is_over(reports, POLL_SECONDS):
-                say(stands_still(courses, reports, patience.limit(reports)))
+            if timer.is_over(reports, POLL_SECONDS):
+                say(stands_still(programs, reports, timer.limit(reports)))
                 end(DeviceError.exit_code)
                 return
             del now

@@ -7,35 +7,35 @@ from dataclasses import replace
 
 from netc.errors import Diagnostic
 from netc.ir.program import STREAMS, Collective
-from netc_runtime.watch.words import Course, Report
+from netc_runtime.watch.words import Report, WatchedProgram
 
 NOWHERE: Mapping[int, str] = {}
 
 
 def stands_still(
-    courses: Sequence[Course],
+    programs: Sequence[WatchedProgram],
     reports: Mapping[int, Report],
     seconds: float,
     hosts: Mapping[int, str] = NOWHERE,
 ) -> Diagnostic:
     """Nothing has moved for so long: which device holds the others up, and where.
 
-    `courses` are the programs in the order of their loading, which is that of all processes;
+    `programs` are in the order of their loading, which is that of all processes;
     `reports` say by rank what each process is at, `hosts` on which machine it is.
     """
-    scene = _Scene(courses, reports)
+    scene = _Scene(programs, reports)
     held = scene.culprits()
     if not held:
-        return scene.told(f"no device has moved for {seconds:g} s")
+        return scene.diagnostic(f"no device has moved for {seconds:g} s")
     first = held[0]
     named = f"device {first}{_on(hosts, first)}"
     if scene.devices[first].state == "gone":
-        return scene.told(f"the process of {named} has been stopped for {seconds:g} s")
-    return scene.told(f"{named} has not moved for {seconds:g} s: it is {scene.place(first)}")
+        return scene.diagnostic(f"the process of {named} has been stopped for {seconds:g} s")
+    return scene.diagnostic(f"{named} has not moved for {seconds:g} s: it is {scene.place(first)}")
 
 
 def has_lost(
-    courses: Sequence[Course],
+    programs: Sequence[WatchedProgram],
     reports: Mapping[int, Report],
     rank: int,
     how: str,
@@ -43,9 +43,9 @@ def has_lost(
 ) -> Diagnostic:
     """A process has ended: which device waits for it, and where."""
     gone = replace(reports.get(rank, Report()), state="gone")
-    scene = _Scene(courses, {**reports, rank: gone})
+    scene = _Scene(programs, {**reports, rank: gone})
     named = f"device {rank}{_on(hosts, rank)}"
-    return scene.told(f"the process of {named} ended{how}", "; all others are stopped")
+    return scene.diagnostic(f"the process of {named} ended{how}", "; all others are stopped")
 
 
 def _on(hosts: Mapping[int, str], device: int) -> str:
@@ -55,8 +55,8 @@ def _on(hosts: Mapping[int, str], device: int) -> str:
 class _Scene:
     """What all devices are at, as far as it is known."""
 
-    def __init__(self, courses: Sequence[Course], reports: Mapping[int, Report]) -> None:
-        self.courses = courses
+    def __init__(self, programs: Sequence[WatchedProgram], reports: Mapping[int, Report]) -> None:
+        self.programs = programs
         self.devices = {
             device: report
             for rank, report in sorted(reports.items())
@@ -76,10 +76,10 @@ class _Scene:
         late = late or self.running
         return [device for device in dict.fromkeys(late) if device not in self.waits]
 
-    def told(self, said: str, otherwise: str = "") -> Diagnostic:
+    def diagnostic(self, said: str, otherwise: str = "") -> Diagnostic:
         """With what the first that waits is at, and a line for every device in a step."""
         waits = [
-            f"; device {device} waits {self._course(device).place((device, ''), number)}"
+            f"; device {device} waits {self._watched(device).place((device, ''), number)}"
             for device, number in self.waits.items()
         ]
         waits += [
@@ -101,24 +101,24 @@ class _Scene:
 
     def _places(self, device: int) -> list[tuple[str, str]]:
         """Kind and place of all streams of a device, the one that computes first."""
-        report, course = self.devices[device], self._course(device)
+        report, watched = self.devices[device], self._watched(device)
         lanes = [lane for lane, _ in report.words if lane[0] == device]
         lanes.sort(key=lambda lane: STREAMS.index(lane[1]))
-        return [(lane[1], course.place(lane, report.reached(lane))) for lane in lanes]
+        return [(lane[1], watched.place(lane, report.reached(lane))) for lane in lanes]
 
-    def _course(self, device: int) -> Course:
-        return self.courses[self.devices[device].program]
+    def _watched(self, device: int) -> WatchedProgram:
+        return self.programs[self.devices[device].program]
 
     def _awaited(self, device: int) -> int:
         """The latest collective that a device has come to and another has not; -1 for none."""
-        report, course = self.devices[device], self._course(device)
+        report, watched = self.devices[device], self._watched(device)
         reached = [word - 1 for (d, _), word in report.words if d == device and word]
         return max(
             (
                 number
                 for number in reached
-                if isinstance(course.program.instructions[number], Collective)
-                and not course.has_ended(device, number, report)
+                if isinstance(watched.program.instructions[number], Collective)
+                and not watched.has_ended(device, number, report)
                 and any(self._is_late(other, device, number) for other in self.devices)
             ),
             default=-1,
@@ -127,9 +127,9 @@ class _Scene:
     def _is_late(self, other: int, device: int, number: int) -> bool:
         """Whether a device has not come to a collective that another has come to."""
         mine, theirs = self.devices[device], self.devices[other]
-        collective = self._course(device).program.instructions[number]
+        collective = self._watched(device).program.instructions[number]
         assert isinstance(collective, Collective), "devices wait for each other in collectives"
-        program = self._course(device).program
+        program = self._watched(device).program
         if other not in program.group(device, collective.axis) or other == device:
             return False
         if theirs.state == "gone" or theirs.runs != mine.runs:

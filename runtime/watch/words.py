@@ -16,10 +16,10 @@ from netc.ir.program import Collective, Instruction, Program
 
 HOST_SECONDS = 600.0
 """How long a host may compute, or carry messages, without a change that is seen."""
-State = Literal["busy", "meeting", "running", "gone"]
+ProcessState = Literal["busy", "meeting", "running", "gone"]
 """Of a process: its host is at work, which takes as long as it takes; it waits for the others to
 agree; a step is under way on its devices; it was stopped, or has ended."""
-Lane = tuple[int, str]
+StreamKey = tuple[int, str]
 """A stream: its device and kind."""
 
 
@@ -27,12 +27,12 @@ Lane = tuple[int, str]
 class Report:
     """What a process is at."""
 
-    state: State = "busy"
+    state: ProcessState = "busy"
     runs: int = 0
     """Programs that it has started so far."""
     program: int = -1
     """Which one is under way, in the order of loading; -1 for none."""
-    words: tuple[tuple[Lane, int], ...] = ()
+    words: tuple[tuple[StreamKey, int], ...] = ()
     """By stream of this process's devices: 0, or 1 more than the number of the instruction that it
     has reached. All earlier ones of that stream have ended."""
     messages: int = 0
@@ -40,13 +40,13 @@ class Report:
     by_host: bool = False
     """Whether the host computes and carries messages itself, which may take minutes."""
 
-    def reached(self, lane: Lane) -> int:
+    def reached(self, lane: StreamKey) -> int:
         """The instruction that a stream has reached; -1 for none."""
         return dict(self.words).get(lane, 0) - 1
 
 
 @dataclass(frozen=True)
-class Course:
+class WatchedProgram:
     """A program, and which of its instructions write a word. Not slotted: it caches them."""
 
     program: Program
@@ -70,7 +70,7 @@ class Course:
             since[lane] = count + 1, last
         return frozenset(found)
 
-    def place(self, lane: Lane, number: int) -> str:
+    def place(self, lane: StreamKey, number: int) -> str:
         """Where a stream is, in words."""
         if number < 0:
             return "at the start of its step"
@@ -97,7 +97,7 @@ class Course:
             for index, later in enumerate(self.program.instructions[number + 1 :])
         )
 
-    def _silent(self, lane: Lane, number: int) -> Iterator[Instruction]:
+    def _silent(self, lane: StreamKey, number: int) -> Iterator[Instruction]:
         """An instruction and those after it on its stream, up to the next that writes."""
         class_ = self.program.class_of[lane[0]]
         for later, instruction in enumerate(self.program.instructions[number:], number):
@@ -111,7 +111,7 @@ def _layer(instruction: Instruction) -> tuple[str, str]:
     return instruction.layer, instruction.phase
 
 
-class Patience:
+class StallTimer:
     """How long nothing has moved."""
 
     def __init__(self, seconds: float) -> None:

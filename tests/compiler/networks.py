@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from typing import Any
 
-from netc.syntax.network import InputSpec, Layer, Network, Options
+from netc.syntax.network import InputSpec, Layer, NamedValues, Network
 
 Shape = tuple[int, ...]
 
@@ -23,7 +23,7 @@ class Maker:
     def add_layer(self, kind: str, inputs: tuple[str, ...], shape: Shape, **options: Any) -> str:
         self.counts[kind] += 1
         name = f"{kind}{self.counts[kind]}"
-        self.layers.append(Layer(name, kind, Options.of(**options), inputs))
+        self.layers.append(Layer(name, kind, NamedValues.of(**options), inputs))
         self.shapes[name] = shape
         return name
 

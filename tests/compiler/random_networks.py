@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from networks import Maker
 
-from netc.ir.kernels import Call, Choice
+from netc.ir.kernels import KernelCall, KernelChoice
 from netc.ir.ops import ACTIVATIONS
 from netc.ir.optimizers import OPTIMIZERS as REGISTERED
 from netc.ir.optimizers import Chosen, Optimizer, choose_optimizer
@@ -27,18 +27,20 @@ LINES = tuple(line_mesh(devices) for devices in range(1, 9))
 GRIDS = tuple(Mesh(shape, ("a", "b")) for shape in ((2, 2), (2, 3), (3, 2), (1, 3), (2, 1)))
 
 
-def pools_at_once(calls: tuple[Call, ...]) -> Choice | None:
+def pools_at_once(calls: tuple[KernelCall, ...]) -> KernelChoice | None:
     """The reference's kernels, and pooling joined to convolutions where it can be."""
     kernels = [call.kernel for call in calls]
     if kernels[0] == "maxpool_places_dx":
-        return Choice(("",))
+        return KernelChoice(("",))
     if kernels[0] != "conv" or "maxpool" not in kernels:
         return None
     pool = calls[kernels.index("maxpool")]
     told, (_, _, height, width) = dict(pool.attributes), pool.operands[0]
     windows = told["size"], told["stride"], told["pad"]
     fits = windows == ((2, 2), (2, 2), (0, 0, 0, 0)) and not height % 2 | width % 2
-    return Choice(tuple(None if "maxpool" in name else "" for name in kernels)) if fits else None
+    return (
+        KernelChoice(tuple(None if "maxpool" in name else "" for name in kernels)) if fits else None
+    )
 
 
 TARGETS = (

@@ -14,7 +14,7 @@ from random_networks import GRIDS, Case, cases, free_cases, round_cases
 from netc.ir.classes import class_block, equal_devices
 from netc.ir.program import Bundle
 from netc.ir.text import device_text, program_text
-from netc.ir.types import Block, Mesh, On, Replicate, Shard, TensorType, index_at, local_block
+from netc.ir.types import Mesh, On, Replicate, Shard, TensorPart, TensorType, index_at, local_block
 from netc.passes.pipeline import compile_network
 
 
@@ -50,7 +50,7 @@ def test_a_block_of_a_class_is_that_of_each_device(data: st.DataObject) -> None:
                 assert here == local_block(type_, places, mesh, device)
 
 
-def _at(block: Block, coordinates: tuple[int, ...]) -> Block:
+def _at(block: TensorPart, coordinates: tuple[int, ...]) -> TensorPart:
     return replace(block, where=tuple(index_at(i, coordinates) for i in block.where))
 
 

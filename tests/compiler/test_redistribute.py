@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from netc.ir.comm import Comm, redistribute
 from netc.ir.types import (
-    Block,
     Mesh,
     On,
     Partial,
@@ -21,6 +20,7 @@ from netc.ir.types import (
     Placements,
     Replicate,
     Shard,
+    TensorPart,
     TensorType,
     local_block,
     shard_bounds,
@@ -34,7 +34,7 @@ TARGETS: tuple[Placement, ...] = (Replicate(), Shard(0), Shard(1), On(0), On(1))
 SOURCES: tuple[Placement, ...] = (*TARGETS, Partial())
 
 
-def region(block: Block) -> tuple[slice, ...]:
+def region(block: TensorPart) -> tuple[slice, ...]:
     return tuple(slice(w, w + n) for w, n in zip(block.where, block.shape, strict=True))
 
 
@@ -76,7 +76,12 @@ def after(held: Held, op: Comm, before: Placements, then: Placements, mesh: Mesh
 
 
 def _collected(
-    held: Held, givers: tuple[int, ...], wanted: Block, before: Placements, op: Comm, mesh: Mesh
+    held: Held,
+    givers: tuple[int, ...],
+    wanted: TensorPart,
+    before: Placements,
+    op: Comm,
+    mesh: Mesh,
 ) -> Array:
     canvas, filled = np.zeros(TYPE.shape), np.zeros(TYPE.shape, int)
     for giver in givers:

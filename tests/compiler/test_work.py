@@ -11,11 +11,11 @@ from random_networks import OPTIMIZERS, SGD
 
 from netc.cost import local_flops
 from netc.ir.joined import JOINED
-from netc.ir.kernels import Call, Choice
+from netc.ir.kernels import KernelCall, KernelChoice
 from netc.ir.ops import Fused
 from netc.ir.optimizers import Chosen
 from netc.ir.program import Launch, Program
-from netc.ir.types import ITEM_BYTES, Block
+from netc.ir.types import ITEM_BYTES, TensorPart
 from netc.passes.assign_formats import Target
 from netc.work import launch_bytes, launch_flops
 
@@ -45,17 +45,17 @@ def test_flops_are_those_of_the_plan(devices: int, optimizer: Chosen) -> None:
         if MOVING & {op.kernel for op in ops}:
             assert len(ops) > 1 or launch_flops(launch) == 0
             continue
-        blocks = tuple(Block(view.where, view.shape) for view in launch.reads)
-        result = Block(launch.writes[0].where, launch.writes[0].shape)
+        blocks = tuple(TensorPart(view.where, view.shape) for view in launch.reads)
+        result = TensorPart(launch.writes[0].where, launch.writes[0].shape)
         assert launch_flops(launch) == local_flops(graph, node, blocks, result), launch.node
         checked += 1
     assert checked > 15
 
 
-def joined(calls: tuple[Call, ...]) -> Choice | None:
+def joined(calls: tuple[KernelCall, ...]) -> KernelChoice | None:
     """A kernel for updates alone, with a workspace."""
     declared = JOINED.get(calls[0].kernel)
-    return Choice(("vector",), 1000) if declared and declared.overwritten else None
+    return KernelChoice(("vector",), 1000) if declared and declared.overwritten else None
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)

@@ -26,7 +26,7 @@ from netc_kernels import cuda
 from netc_runtime.cuda.backend import CudaBackend, CudaExecutable
 from netc_runtime.watch.process import stall_seconds
 from netc_runtime.watch.standstill import has_lost, stands_still
-from netc_runtime.watch.words import Course, Patience, Report
+from netc_runtime.watch.words import Report, StallTimer, WatchedProgram
 
 HANG = Path(__file__).with_name("hang.py")
 needs_gpus = [
@@ -82,7 +82,7 @@ class Witness:
         return run
 
     def end(self, place: int) -> None:
-        item, marked = self.executable.items[place], self.executable.words.course.marked
+        item, marked = self.executable.items[place], self.executable.words.watched.marked
         number = item.number
         for lane in [(device, item.instruction.stream) for device in item.waits]:
             assert self.lanes[lane][self.ended[lane]] == number
@@ -119,7 +119,7 @@ def check_last(executable: CudaExecutable) -> None:
     """After a step the words name the last instructions that write any."""
     assert executable.words.has_ended
     last: dict[tuple[int, str], int] = {}
-    for number in sorted(executable.words.course.marked):
+    for number in sorted(executable.words.watched.marked):
         each = executable.program.instructions[number]
         here = devices_of(executable.program, each)
         last |= dict.fromkeys(((device, each.stream) for device in here), number + 1)
@@ -170,7 +170,7 @@ COLLECTIVES = [
 @pytest.mark.parametrize("number", COLLECTIVES)
 def test_the_device_that_does_not_come_is_named(number: int) -> None:
     """Devices 0 and 2 wait in any collective, device 1 has not got so far."""
-    collective, courses = PROGRAM.instructions[number], [Course(PROGRAM, 1)]
+    collective, programs = PROGRAM.instructions[number], [WatchedProgram(PROGRAM, 1)]
     assert isinstance(collective, Collective)
     assert devices_of(PROGRAM, collective) == [0, 1, 2]
     waits = f"device 0 waits in the {collective.kind} of layer {collective.layer} "
@@ -184,9 +184,9 @@ def test_the_device_that_does_not_come_is_named(number: int) -> None:
         "the process of device 1 has been stopped for 7 s; " + waits: Report("gone", 3),
     }
     for message, report in said.items():
-        found = stands_still(courses, {**ready, 1: report}, 7.0)
+        found = stands_still(programs, {**ready, 1: report}, 7.0)
         assert found.message.startswith(message)
-    lost = has_lost(courses, {**ready, 1: at(PROGRAM, 1, before)}, 1, " (signal 9)")
+    lost = has_lost(programs, {**ready, 1: at(PROGRAM, 1, before)}, 1, " (signal 9)")
     assert lost.message.startswith(f"the process of device 1 ended (signal 9); {waits}")
 
 
@@ -197,7 +197,7 @@ def test_a_device_that_waits_itself_is_not_blamed() -> None:
         0: at(PROGRAM, 0, launch_before(PROGRAM, 0, first)),
         1: at(PROGRAM, 1, first), 2: at(PROGRAM, 2, second),
     }  # fmt: skip
-    found = stands_still([Course(PROGRAM, 1)], reports, 10.0)
+    found = stands_still([WatchedProgram(PROGRAM, 1)], reports, 10.0)
     assert found.message.startswith("device 0 has not moved for 10 s: it is at ")
     assert len(found.notes) == 3
 
@@ -205,19 +205,19 @@ def test_a_device_that_waits_itself_is_not_blamed() -> None:
 def test_a_device_that_ended_the_step_is_waited_for_by_nobody() -> None:
     number = COLLECTIVES[0]
     reports = {0: at(PROGRAM, 0, number), 1: Report("meeting", 4), 2: Report("meeting", 4)}
-    found = stands_still([Course(PROGRAM, 1)], reports, 10.0)
+    found = stands_still([WatchedProgram(PROGRAM, 1)], reports, 10.0)
     assert found.message.startswith("device 0 has not moved for 10 s")
 
 
 def test_patience_ends_where_nothing_moves_and_nobody_works() -> None:
     still = {0: at(PROGRAM, 0, 5), 1: Report("meeting", 3)}
-    patience = Patience(1.0)
-    assert not any(patience.is_over(still, 0.25) for _ in range(4))
-    assert patience.is_over(still, 0.25)
-    assert not patience.is_over({**still, 0: at(PROGRAM, 0, LAUNCHES[-1])}, 0.25)
+    timer = StallTimer(1.0)
+    assert not any(timer.is_over(still, 0.25) for _ in range(4))
+    assert timer.is_over(still, 0.25)
+    assert not timer.is_over({**still, 0: at(PROGRAM, 0, LAUNCHES[-1])}, 0.25)
     busy = {**still, 1: Report("busy", 3)}
-    assert not any(patience.is_over(busy, 0.25) for _ in range(99))
-    assert not any(patience.is_over(still, 0.25) for _ in range(4))
+    assert not any(timer.is_over(busy, 0.25) for _ in range(99))
+    assert not any(timer.is_over(still, 0.25) for _ in range(4))
 
 
 @pytest.mark.parametrize("told", ["soon", "0", "-1", "nan"])

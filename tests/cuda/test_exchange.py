@@ -17,8 +17,8 @@ from pretend.memory import store, widened
 
 from netc.ir.program import GroupCollective, Part, View
 from netc_kernels import cuda
-from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.exchange import Meeting
+from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 from netc_runtime.comm.reach import PAGE_BYTES, ReachCollective
 
 NUMPY = {"f32": np.float32, "bf16": np.uint16, "f64": np.float64, "i64": np.int64}
@@ -97,13 +97,13 @@ class Memory:
             self.runtime.memset(arena, 255, 2 * self.size)
             self.runtime.memset(words, 0, PAGE_BYTES)
 
-    def open(self, rank: int, view: View) -> Block:
+    def open(self, rank: int, view: View) -> Tensor:
         name, _ = view.buffer.split("@")
         start = self.arenas[rank] + GUARD + (name == "taken") * self.size
         nhwc = view.format == "nhwc"
-        return Block(start + view.start * self.item, view.shape, self.case.dtype, nhwc)
+        return Tensor(start + view.start * self.item, view.shape, self.case.dtype, nhwc)
 
-    def _block(self, view: View) -> Block:
+    def _block(self, view: View) -> Tensor:
         return self.open(int(view.buffer.split("@")[1]), view)
 
     def put(self, view: View, value: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import netc_models
 from netc.cost import Cluster
-from netc.export import Facts
+from netc.export import PlanFacts
 from netc.ir.plan import Plan
 from netc.ir.types import Mesh
 from netc.passes.assign_formats import Target
@@ -63,10 +63,10 @@ class Case:
 
     plan: Plan
     network: Network
-    facts: Facts
+    facts: PlanFacts
 
     @property
-    def given(self) -> tuple[Plan, Network, Facts]:
+    def given(self) -> tuple[Plan, Network, PlanFacts]:
         return self.plan, self.network, self.facts
 
 
@@ -94,7 +94,7 @@ def make_case(
         Mesh(mesh, axes), batch, CLUSTER, strategy, target=target, pins=pins, scheme=scheme
     )
     compiled = lower_training(net, options)
-    facts = Facts(
+    facts = PlanFacts(
         strategy, compiled.scheme, "test", (2**20,) * compiled.plan.mesh.size, 0.5, compiled.notes
     )
     return Case(compiled.plan, net, facts)

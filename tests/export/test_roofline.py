@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from netc.export.roofline import Point, Roof, draw_roofline
+from netc.export.roofline import Roof, RooflinePoint, draw_roofline
 from netc.export.scene import Box, Curve, Panel, Scene, Shape, Text
 from netc.export.svg import svg_text
 
@@ -16,12 +16,12 @@ ROOF = Roof(1e12, 1e11)
 PHASES = ("forward", "backward")
 
 
-def drawn(points: list[Point], roof: Roof = ROOF) -> Scene:
+def drawn(points: list[RooflinePoint], roof: Roof = ROOF) -> Scene:
     return draw_roofline("net", [("5 ms", "a step")], points, roof)
 
 
-def point(name: str, intensity: float, speed: float, share: float = 0.1) -> Point:
-    return Point(name, "forward", intensity, speed, share, False)
+def point(name: str, intensity: float, speed: float, share: float = 0.1) -> RooflinePoint:
+    return RooflinePoint(name, "forward", intensity, speed, share, False)
 
 
 def frame(scene: Scene) -> Box:
@@ -57,10 +57,10 @@ def test_a_decade_is_as_long_everywhere() -> None:
     assert len(steps) == 1
 
 
-def many() -> list[Point]:
+def many() -> list[RooflinePoint]:
     return [
-        Point(f"stage{k}.conv{k % 4}", PHASES[k % 2], 2.0 ** (k % 9), 10.0 ** (8 + k % 5 * 0.8),
-              1 / (2 + k), k % 5 == 0)
+        RooflinePoint(f"stage{k}.conv{k % 4}", PHASES[k % 2], 2.0 ** (k % 9),
+                      10.0 ** (8 + k % 5 * 0.8), 1 / (2 + k), k % 5 == 0)
         for k in range(40)
     ]  # fmt: skip
 

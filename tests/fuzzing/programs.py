@@ -21,7 +21,7 @@ from netc.cli.main import parser
 from netc.cli.session import read_program
 from netc.ir.program import Bundle
 from netc.ir.text import bundle_text
-from netc_runtime.choose import Choice, open_backend
+from netc_runtime.choose import BackendChoice, open_backend
 from netc_runtime.session import Session
 from netc_runtime.train.augment import augment
 from netc_runtime.train.schedule import learning_rate
@@ -182,7 +182,7 @@ def _compiled(network: str, options: str) -> Bundle:
 def _results(bundle: Bundle) -> dict[str, Any]:
     """What two steps and an evaluation leave."""
     facts, rng = bundle.facts, np.random.default_rng(1)
-    session = Session(bundle, open_backend(Choice("cpu", "as asked"), bundle))
+    session = Session(bundle, open_backend(BackendChoice("cpu", "as asked"), bundle))
     session.initialize(facts.seed)
     images = rng.standard_normal((session.batch, *facts.image)).astype(session.dtype)
     labels = rng.integers(0, min(facts.classes, 5), session.batch)

@@ -19,8 +19,7 @@ from netc.interchange.to_onnx import to_onnx, weights
 from netc.ir.types import line_mesh
 from netc.passes.build_graph import build_graph, same_padding
 from netc.passes.pipeline import Options, compile_network
-from netc.syntax import Layer, Network, network_text, parse_text, verify_network
-from netc.syntax import Options as LayerOptions
+from netc.syntax import Layer, NamedValues, Network, network_text, parse_text, verify_network
 from netc.syntax.layers import LOSS
 from netc_runtime.cpu.backend import CpuBackend
 from netc_runtime.io import onnx_file
@@ -101,7 +100,7 @@ def as_onnx_says(net: Network) -> Network:
     )
 
 
-def _said(layer: Layer, net: Network) -> LayerOptions:
+def _said(layer: Layer, net: Network) -> NamedValues:
     o = dict(layer.options)
     known = {"std": None, "bias_value": 0.0}
     o |= {name: value for name, value in known.items() if name in o}
@@ -111,17 +110,17 @@ def _said(layer: Layer, net: Network) -> LayerOptions:
         if all(before == behind for before, behind in both):
             o["pad"] = tuple(before for before, _ in both)
     if o.get("ceil"):
-        down = replace(layer, options=LayerOptions.of(**(o | {"ceil": False})))
+        down = replace(layer, options=NamedValues.of(**(o | {"ceil": False})))
         other = replace(net, layers=tuple(down if each is layer else each for each in net.layers))
         o["ceil"] = _shape(net, layer.name) != _shape(other, layer.name)
-    return LayerOptions.of(**o)
+    return NamedValues.of(**o)
 
 
 def _shape(net: Network, name: str) -> tuple[int, ...]:
     """The shape of a layer's result or an input, whatever the layers behind it would need."""
     names = [layer.name for layer in net.layers]
     before = net.layers[: names.index(name) + 1] if name in names else ()
-    ends = Layer("ends", LOSS, LayerOptions(), (name,))
+    ends = Layer("ends", LOSS, NamedValues(), (name,))
     return build_graph(replace(net, layers=(*before, ends)), 1).index[name].type.shape
 
 
@@ -141,7 +140,7 @@ def check(net: Network, path: Path, batch: int | None = None) -> None:
 def _assert_equal(one: Network, other: Network) -> None:
     assert one.inputs == other.inputs
     for a, b in zip(one.layers, other.layers, strict=True):
-        assert replace(a, options=LayerOptions()) == replace(b, options=LayerOptions())
+        assert replace(a, options=NamedValues()) == replace(b, options=NamedValues())
         for name, value in b.options.items():
             near = pytest.approx(value, rel=1e-6) if isinstance(value, float) else value
             assert a.options[name] == near, (a.name, name)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 pytest.importorskip("numba")
 
 from netc_kernels.cpu import pool
-from netc_kernels.cpu.shape import Conv
+from netc_kernels.cpu.shape import ConvShape
 from netc_kernels.cpu.table import IMPLEMENTATIONS, Implementation
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.reference import KERNELS
@@ -26,64 +26,64 @@ TOLERANCE = {"winograd": 3e-6, "blas": 1e-6, "direct": 1e-6}
 PASSES = "conv", "conv_dx", "conv_dw"
 
 SHAPES = {
-    "one pixel": Conv(1, 1, 1, (1, 1), (1, 1)),
-    "one pixel, padded": Conv(1, 3, 2, (1, 1), (3, 3), (1, 1), (1, 1, 1, 1)),
-    "no padding": Conv(2, 5, 7, (9, 6), (3, 3)),
-    "uneven padding": Conv(2, 17, 33, (9, 6), (3, 3), (1, 1), (0, 2, 1, 0)),
-    "more padding than window": Conv(1, 17, 20, (4, 4), (3, 3), (1, 1), (4, 4, 4, 4)),
-    "many tiles": Conv(3, 16, 32, (30, 21), (3, 3), (1, 1), (1, 1, 1, 1)),
-    "groups": Conv(2, 24, 40, (13, 14), (3, 3), (1, 1), (1, 1, 1, 1), 2),
-    "many channels": Conv(1, 256, 288, (8, 8), (3, 3), (1, 1), (1, 1, 1, 1)),
-    "few channels": Conv(2, 3, 8, (9, 11), (3, 3), (1, 1), (1, 1, 1, 1)),
-    "first of ResNet": Conv(2, 3, 40, (19, 21), (7, 7), (2, 2), (3, 3, 3, 3)),
-    "first of AlexNet": Conv(2, 3, 40, (23, 21), (11, 11), (4, 4)),
-    "first of AlexNet, padded": Conv(3, 3, 70, (25, 33), (11, 11), (4, 4), (2, 2, 2, 2)),
-    "7x7, uneven padding": Conv(1, 4, 9, (20, 17), (7, 7), (2, 2), (0, 5, 3, 1)),
-    "7x7, stride 3": Conv(2, 5, 33, (22, 19), (7, 7), (3, 3), (1, 2, 3, 0)),
-    "6x5, strides 2 and 1": Conv(1, 9, 12, (15, 11), (6, 3), (2, 1), (2, 2, 1, 1)),
-    "9x9, more padding than window": Conv(1, 2, 5, (3, 4), (9, 9), (2, 2), (11, 10, 12, 13)),
-    "7x7, many channels": Conv(1, 150, 70, (12, 13), (7, 7), (2, 2), (3, 3, 3, 3)),
-    "7x7, stride, groups": Conv(2, 6, 10, (12, 13), (7, 7), (2, 2), (3, 3, 3, 3), 2),
-    "12x12, one pixel": Conv(2, 3, 40, (12, 12), (12, 12), (4, 4)),
-    "4x4": Conv(3, 17, 33, (15, 23), (4, 4), (1, 1), (1, 2, 2, 1)),
-    "4x4, groups": Conv(2, 36, 80, (9, 11), (4, 4), (1, 1), (2, 1, 1, 2), 2),
-    "4x4, more padding than window": Conv(1, 7, 5, (4, 4), (4, 4), (1, 1), (5, 5, 5, 5)),
-    "4x4, many channels": Conv(1, 256, 288, (8, 8), (4, 4), (1, 1), (1, 2, 2, 1)),
-    "1x1": Conv(2, 37, 40, (9, 11), (1, 1)),
-    "1x1, many pixels": Conv(3, 8, 20, (17, 16), (1, 1)),
-    "1x1, stride": Conv(2, 37, 40, (9, 11), (1, 1), (2, 2)),
-    "1x1, groups": Conv(2, 36, 40, (9, 11), (1, 1), (1, 1), (0, 0, 0, 0), 2),
-    "1x1, padding": Conv(2, 18, 20, (3, 5), (1, 1), (1, 1), (1, 0, 0, 2)),
-    "5x5": Conv(3, 17, 33, (15, 22), (5, 5), (1, 1), (2, 2, 2, 2)),
-    "5x5, one pixel": Conv(1, 18, 17, (1, 1), (5, 5), (1, 1), (2, 2, 2, 2)),
-    "5x5, uneven padding": Conv(2, 8, 40, (9, 6), (5, 5), (1, 1), (0, 3, 1, 0)),
-    "5x5, more padding than window": Conv(1, 7, 5, (4, 4), (5, 5), (1, 1), (6, 6, 6, 6)),
-    "5x5, many channels": Conv(1, 256, 288, (8, 8), (5, 5), (1, 1), (2, 2, 2, 2)),
-    "5x5, groups": Conv(2, 36, 40, (9, 11), (5, 5), (1, 1), (2, 2, 2, 2), 2),
-    "uneven everything": Conv(2, 36, 40, (9, 11), (3, 2), (2, 3), (1, 0, 2, 1), 2),
-    "stride past window": Conv(1, 19, 20, (5, 5), (2, 2), (3, 3)),
-    "stride past image": Conv(2, 16, 20, (1, 2), (3, 3), (2, 3), (1, 1, 1, 1)),
-    "1x1, deep": Conv(3, 512, 40, (9, 11), (1, 1)),
-    "1x1, deep, stride": Conv(2, 256, 512, (9, 11), (1, 1), (2, 2)),
-    "1x1, deep, groups": Conv(2, 1024, 70, (5, 9), (1, 1), (1, 1), (0, 0, 0, 0), 2),
-    "deep, stride": Conv(1, 512, 512, (6, 7), (3, 3), (2, 2), (1, 1, 1, 1)),
-    "more windows than are laid out at a time": Conv(
+    "one pixel": ConvShape(1, 1, 1, (1, 1), (1, 1)),
+    "one pixel, padded": ConvShape(1, 3, 2, (1, 1), (3, 3), (1, 1), (1, 1, 1, 1)),
+    "no padding": ConvShape(2, 5, 7, (9, 6), (3, 3)),
+    "uneven padding": ConvShape(2, 17, 33, (9, 6), (3, 3), (1, 1), (0, 2, 1, 0)),
+    "more padding than window": ConvShape(1, 17, 20, (4, 4), (3, 3), (1, 1), (4, 4, 4, 4)),
+    "many tiles": ConvShape(3, 16, 32, (30, 21), (3, 3), (1, 1), (1, 1, 1, 1)),
+    "groups": ConvShape(2, 24, 40, (13, 14), (3, 3), (1, 1), (1, 1, 1, 1), 2),
+    "many channels": ConvShape(1, 256, 288, (8, 8), (3, 3), (1, 1), (1, 1, 1, 1)),
+    "few channels": ConvShape(2, 3, 8, (9, 11), (3, 3), (1, 1), (1, 1, 1, 1)),
+    "first of ResNet": ConvShape(2, 3, 40, (19, 21), (7, 7), (2, 2), (3, 3, 3, 3)),
+    "first of AlexNet": ConvShape(2, 3, 40, (23, 21), (11, 11), (4, 4)),
+    "first of AlexNet, padded": ConvShape(3, 3, 70, (25, 33), (11, 11), (4, 4), (2, 2, 2, 2)),
+    "7x7, uneven padding": ConvShape(1, 4, 9, (20, 17), (7, 7), (2, 2), (0, 5, 3, 1)),
+    "7x7, stride 3": ConvShape(2, 5, 33, (22, 19), (7, 7), (3, 3), (1, 2, 3, 0)),
+    "6x5, strides 2 and 1": ConvShape(1, 9, 12, (15, 11), (6, 3), (2, 1), (2, 2, 1, 1)),
+    "9x9, more padding than window": ConvShape(1, 2, 5, (3, 4), (9, 9), (2, 2), (11, 10, 12, 13)),
+    "7x7, many channels": ConvShape(1, 150, 70, (12, 13), (7, 7), (2, 2), (3, 3, 3, 3)),
+    "7x7, stride, groups": ConvShape(2, 6, 10, (12, 13), (7, 7), (2, 2), (3, 3, 3, 3), 2),
+    "12x12, one pixel": ConvShape(2, 3, 40, (12, 12), (12, 12), (4, 4)),
+    "4x4": ConvShape(3, 17, 33, (15, 23), (4, 4), (1, 1), (1, 2, 2, 1)),
+    "4x4, groups": ConvShape(2, 36, 80, (9, 11), (4, 4), (1, 1), (2, 1, 1, 2), 2),
+    "4x4, more padding than window": ConvShape(1, 7, 5, (4, 4), (4, 4), (1, 1), (5, 5, 5, 5)),
+    "4x4, many channels": ConvShape(1, 256, 288, (8, 8), (4, 4), (1, 1), (1, 2, 2, 1)),
+    "1x1": ConvShape(2, 37, 40, (9, 11), (1, 1)),
+    "1x1, many pixels": ConvShape(3, 8, 20, (17, 16), (1, 1)),
+    "1x1, stride": ConvShape(2, 37, 40, (9, 11), (1, 1), (2, 2)),
+    "1x1, groups": ConvShape(2, 36, 40, (9, 11), (1, 1), (1, 1), (0, 0, 0, 0), 2),
+    "1x1, padding": ConvShape(2, 18, 20, (3, 5), (1, 1), (1, 1), (1, 0, 0, 2)),
+    "5x5": ConvShape(3, 17, 33, (15, 22), (5, 5), (1, 1), (2, 2, 2, 2)),
+    "5x5, one pixel": ConvShape(1, 18, 17, (1, 1), (5, 5), (1, 1), (2, 2, 2, 2)),
+    "5x5, uneven padding": ConvShape(2, 8, 40, (9, 6), (5, 5), (1, 1), (0, 3, 1, 0)),
+    "5x5, more padding than window": ConvShape(1, 7, 5, (4, 4), (5, 5), (1, 1), (6, 6, 6, 6)),
+    "5x5, many channels": ConvShape(1, 256, 288, (8, 8), (5, 5), (1, 1), (2, 2, 2, 2)),
+    "5x5, groups": ConvShape(2, 36, 40, (9, 11), (5, 5), (1, 1), (2, 2, 2, 2), 2),
+    "uneven everything": ConvShape(2, 36, 40, (9, 11), (3, 2), (2, 3), (1, 0, 2, 1), 2),
+    "stride past window": ConvShape(1, 19, 20, (5, 5), (2, 2), (3, 3)),
+    "stride past image": ConvShape(2, 16, 20, (1, 2), (3, 3), (2, 3), (1, 1, 1, 1)),
+    "1x1, deep": ConvShape(3, 512, 40, (9, 11), (1, 1)),
+    "1x1, deep, stride": ConvShape(2, 256, 512, (9, 11), (1, 1), (2, 2)),
+    "1x1, deep, groups": ConvShape(2, 1024, 70, (5, 9), (1, 1), (1, 1), (0, 0, 0, 0), 2),
+    "deep, stride": ConvShape(1, 512, 512, (6, 7), (3, 3), (2, 2), (1, 1, 1, 1)),
+    "more windows than are laid out at a time": ConvShape(
         3, 512, 16, (30, 21), (3, 3), (2, 2), (1, 1, 1, 1)
     ),
-    "deep": Conv(1, 300, 9, (6, 7), (3, 3), (2, 2), (1, 1, 1, 1)),
-    "no images": Conv(0, 16, 16, (5, 5), (3, 3), (1, 1), (1, 1, 1, 1)),
-    "no images, stride": Conv(0, 3, 4, (15, 15), (11, 11), (4, 4)),
+    "deep": ConvShape(1, 300, 9, (6, 7), (3, 3), (2, 2), (1, 1, 1, 1)),
+    "no images": ConvShape(0, 16, 16, (5, 5), (3, 3), (1, 1), (1, 1, 1, 1)),
+    "no images, stride": ConvShape(0, 3, 4, (15, 15), (11, 11), (4, 4)),
 }
 FUSED = "groups", "1x1", "4x4", "5x5, groups", "first of AlexNet", "uneven everything"
 """Shapes that are tried with what is done besides a convolution."""
 
 POOLED = (
-    Conv(3, 8, 32, (14, 22), (3, 3), (1, 1), (1, 1, 1, 1)),
-    Conv(1, 6, 16, (4, 5), (3, 3), (1, 1), (0, 0, 0, 1)),
-    Conv(2, 36, 96, (10, 12), (5, 5), (1, 1), (2, 2, 2, 2), 2),
-    Conv(1, 256, 288, (8, 8), (3, 3), (1, 1), (1, 1, 1, 1)),
-    Conv(2, 3, 48, (31, 39), (11, 11), (4, 4)),
-    Conv(2, 64, 80, (30, 18), (3, 3), (1, 1), (1, 1, 1, 1)),
+    ConvShape(3, 8, 32, (14, 22), (3, 3), (1, 1), (1, 1, 1, 1)),
+    ConvShape(1, 6, 16, (4, 5), (3, 3), (1, 1), (0, 0, 0, 1)),
+    ConvShape(2, 36, 96, (10, 12), (5, 5), (1, 1), (2, 2, 2, 2), 2),
+    ConvShape(1, 256, 288, (8, 8), (3, 3), (1, 1), (1, 1, 1, 1)),
+    ConvShape(2, 3, 48, (31, 39), (11, 11), (4, 4)),
+    ConvShape(2, 64, 80, (30, 18), (3, 3), (1, 1), (1, 1, 1, 1)),
 )
 """Shapes whose outputs are pooled before they are written; the fourth shares out positions."""
 
@@ -104,7 +104,7 @@ def scratch(size: int) -> Array:
     return np.full(size // 4 + 64, np.nan, np.float32)
 
 
-def operands(op: str, shape: Conv) -> tuple[Array, Array, Array]:
+def operands(op: str, shape: ConvShape) -> tuple[Array, Array, Array]:
     """Return an output full of garbage and the inputs, as the CPU's kernels take them."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((shape.images, *shape.image, shape.channels), np.float32)
@@ -119,7 +119,7 @@ def first_channels(x: Array) -> Array:
     return np.moveaxis(x, 3, 1)
 
 
-def expected(op: str, shape: Conv, out: Array, a: Array, b: Array) -> Array:
+def expected(op: str, shape: ConvShape, out: Array, a: Array, b: Array) -> Array:
     """Compute in float64 by the reference, in the layout of `out`."""
     result = np.empty(out.shape)
     views = [np.asarray(array, np.float64) for array in (a, b)]
@@ -132,7 +132,7 @@ def expected(op: str, shape: Conv, out: Array, a: Array, b: Array) -> Array:
 
 
 def run(
-    op: str, variant: Implementation, shape: Conv, pool: Pool, *more: Any
+    op: str, variant: Implementation, shape: ConvShape, pool: Pool, *more: Any
 ) -> tuple[Array, tuple[Array, Array]]:
     out, a, b = operands(op, shape)
     size = variant.workspace_bytes(shape, pool.threads)
@@ -147,7 +147,7 @@ def assert_near(actual: Array, wanted: Array, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize(("op", "variant", "shape"), cases(SHAPES, *PASSES))
-def test_equals_reference(op: str, variant: Implementation, shape: Conv) -> None:
+def test_equals_reference(op: str, variant: Implementation, shape: ConvShape) -> None:
     for threads in (1, 3):
         with Pool(threads) as pool:
             out, inputs = run(op, variant, shape, pool)
@@ -156,7 +156,7 @@ def test_equals_reference(op: str, variant: Implementation, shape: Conv) -> None
 
 @pytest.mark.parametrize(("op", "variant", "shape"), cases(FUSED, "conv"))
 @pytest.mark.parametrize("relu", [False, True])
-def test_bias_and_relu(op: str, variant: Implementation, shape: Conv, relu: bool) -> None:
+def test_bias_and_relu(op: str, variant: Implementation, shape: ConvShape, relu: bool) -> None:
     bias = np.random.default_rng(1).standard_normal(shape.filters).astype(np.float32)
     with Pool(2) as pool:
         out, inputs = run(op, variant, shape, pool, bias, relu)
@@ -167,7 +167,7 @@ def test_bias_and_relu(op: str, variant: Implementation, shape: Conv, relu: bool
 @pytest.mark.parametrize("shape", POOLED)
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize(("threads", "equal"), [(1, False), (3, False), (2, True)])
-def test_pooled_at_once(shape: Conv, relu: bool, threads: int, equal: bool) -> None:
+def test_pooled_at_once(shape: ConvShape, relu: bool, threads: int, equal: bool) -> None:
     """As by the kernels of both, and so are the gradients, to the bit; also of equal pixels."""
     (variant,) = (each for each in IMPLEMENTATIONS["conv"] if each.name == "winograd")
     assert variant.pools(shape, (2, 2), (2, 2), (0, 0, 0, 0))
@@ -200,7 +200,7 @@ def test_pooled_at_once(shape: Conv, relu: bool, threads: int, equal: bool) -> N
 def test_which_pooling_is_done_at_once() -> None:
     (winograd,) = (each for each in IMPLEMENTATIONS["conv"] if each.name == "winograd")
     fits, none = ((2, 2), (2, 2)), (0, 0, 0, 0)
-    even = Conv(2, 8, 32, (12, 10), (3, 3), (1, 1), (1, 1, 1, 1))
+    even = ConvShape(2, 8, 32, (12, 10), (3, 3), (1, 1), (1, 1, 1, 1))
     assert winograd.pools(even, *fits, none)
     assert not winograd.pools(even, *fits, (0, 1, 0, 0))
     assert not winograd.pools(even, (3, 3), (2, 2), none)
@@ -214,7 +214,7 @@ def test_which_pooling_is_done_at_once() -> None:
 
 
 @pytest.mark.parametrize(("op", "variant", "shape"), cases(FUSED, "conv_dx"))
-def test_slope_of_relu(op: str, variant: Implementation, shape: Conv) -> None:
+def test_slope_of_relu(op: str, variant: Implementation, shape: ConvShape) -> None:
     size = (shape.images, *shape.image, shape.channels)
     positive = np.random.default_rng(1).standard_normal(size).astype(np.float32)
     with Pool(2) as pool:
@@ -227,7 +227,7 @@ def test_slope_of_relu(op: str, variant: Implementation, shape: Conv) -> None:
 @pytest.mark.parametrize("op", PASSES)
 @pytest.mark.parametrize("size", [(3, 3), (4, 4), (5, 5), (1, 1)])
 def test_long_sums_stay_exact(op: str, size: tuple[int, int]) -> None:
-    shape = Conv(2, 512, 512, (8, 8), size, (1, 1), (size[0] // 2,) * 4)
+    shape = ConvShape(2, 512, 512, (8, 8), size, (1, 1), (size[0] // 2,) * 4)
     wanted = expected(op, shape, *operands(op, shape))
     for variant in IMPLEMENTATIONS[op]:
         if variant.applies(shape):

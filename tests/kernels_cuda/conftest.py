@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from netc_kernels.cuda import available
-from netc_kernels.cuda.block import ITEM_BYTES, Block
+from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 from netc_kernels.reference import KERNELS
 
 Array = NDArray[Any]
@@ -56,7 +56,7 @@ class Device:
     """Tensors in a GPU's memory, on one stream."""
 
     random: np.random.Generator
-    memory: list[tuple[Any, Block]] = field(default_factory=list)
+    memory: list[tuple[Any, Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         import cupy
@@ -68,19 +68,19 @@ class Device:
 
     def empty(
         self, shape: tuple[int, ...], dtype: str, nhwc: bool = False, shift: int = 0
-    ) -> Block:
+    ) -> Tensor:
         """Poisoned memory that begins `shift` elements behind a multiple of 256 bytes."""
         offset = GUARD_BYTES + shift * ITEM_BYTES[dtype]
-        block = Block(0, shape, dtype, nhwc and len(shape) == 4)
+        block = Tensor(0, shape, dtype, nhwc and len(shape) == 4)
         raw = np.full(offset + block.nbytes + GUARD_BYTES, GUARD, np.uint8)
         raw[offset : offset + block.nbytes] = POISON
         held = self.alloc(len(raw))
         self._send(held.ptr, raw)
-        block = Block(held.ptr + offset, shape, dtype, block.nhwc)
+        block = Tensor(held.ptr + offset, shape, dtype, block.nhwc)
         self.memory.append((held, block))
         return block
 
-    def put(self, x: Any, dtype: str, nhwc: bool = False, shift: int = 0) -> Block:
+    def put(self, x: Any, dtype: str, nhwc: bool = False, shift: int = 0) -> Tensor:
         """A tensor with these numbers."""
         x = np.asarray(x)
         block = self.empty(x.shape, dtype, nhwc, shift)
@@ -95,7 +95,7 @@ class Device:
         # a copy from ordinary memory may return before it has arrived
         self.runtime.deviceSynchronize()
 
-    def get(self, block: Block) -> Array:
+    def get(self, block: Tensor) -> Array:
         """The numbers of a tensor, logical order, in float64 or as whole numbers."""
         self.made.synchronize()
         dims = tuple(block.shape[i] for i in (0, 2, 3, 1)) if block.nhwc else block.shape
@@ -135,7 +135,7 @@ class Device:
         work: int | None = None,
         over: int | None = None,
         then: Callable[[Array], Array] | None = None,
-    ) -> Block:
+    ) -> Tensor:
         """Run a kernel and the reference on the same numbers; return the kernel's result.
 
         Matrices and images have the type `dtype`, other floats f32. `told` are the op's attributes,
@@ -159,7 +159,7 @@ class Device:
         self.check_guards()
         return out
 
-    def assert_near(self, block: Block, wanted: Array, scale: float = 0.0) -> None:
+    def assert_near(self, block: Tensor, wanted: Array, scale: float = 0.0) -> None:
         """A tensor is within the table of tolerances."""
         relative, absolute = TOLERANCE[block.dtype]
         finite = np.abs(wanted[np.isfinite(wanted)])

@@ -13,10 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from netc_kernels.cuda import available
-from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.conv import products, vendor
 from netc_kernels.cuda.conv.plan import plan_of
 from netc_kernels.cuda.source import FOLDER
+from netc_kernels.cuda.tensor import Tensor
 from netc_kernels.reference import KERNELS as REFERENCE
 
 Array = NDArray[Any]
@@ -136,7 +136,7 @@ def from_bf16(array: Array) -> Array:
     return values
 
 
-class Tensor:
+class Guarded:
     """An array in device memory, with a guard before and after it."""
 
     GUARD = 256
@@ -152,15 +152,15 @@ class Tensor:
         self.item_bytes = 2 if dtype == "bf16" else 4
 
     @property
-    def block(self) -> Block:
+    def tensor(self) -> Tensor:
         start = pointer(self.memory) + self.GUARD * self.item_bytes
-        return Block(start, self.shape, self.dtype, nhwc=len(self.shape) == 4)
+        return Tensor(start, self.shape, self.dtype, nhwc=len(self.shape) == 4)
 
     def read(self) -> Array:
         raw = to_host(self.memory)
         values = from_bf16(raw) if self.dtype == "bf16" else raw
         guards = np.concatenate([values[: self.GUARD], values[len(values) - self.GUARD :]])
-        assert (guards == 7).all(), "wrote outside of the block"
+        assert (guards == 7).all(), "wrote outside of the tensor"
         inner = values[self.GUARD : len(values) - self.GUARD].reshape(self.stored)
         return np.moveaxis(inner, -1, 1) if len(self.shape) == 4 else inner
 
@@ -188,17 +188,17 @@ def check(
     kept = []
     if fused and op in ("conv", "fc"):
         bias = rng.standard_normal(shapes[0][1]).astype(np.float32)
-        kept = [Tensor(bias, "f32")]
-        extra = {"bias": kept[0].block, "relu": True}
+        kept = [Guarded(bias, "f32")]
+        extra = {"bias": kept[0].tensor, "relu": True}
         expected = np.maximum(expected + bias.reshape(1, -1, *[1] * (len(shapes[0]) - 2)), 0)
     elif fused:
         mask = rounded(rng.standard_normal(shapes[0]), dtype)
-        kept = [Tensor(mask, dtype)]
-        extra = {"positive": kept[0].block}
+        kept = [Guarded(mask, dtype)]
+        extra = {"positive": kept[0].tensor}
         expected = np.where(mask > 0, expected, 0)
-    out = Tensor(np.full(shapes[0], np.nan), dtype)
-    tensors = [Tensor(each, dtype) for each in inputs]
-    blocks = [out.block, *(each.block for each in tensors)]
+    out = Guarded(np.full(shapes[0], np.nan), dtype)
+    tensors = [Guarded(each, dtype) for each in inputs]
+    blocks = [out.tensor, *(each.tensor for each in tensors)]
     if variant == "vendor":
         run, size = by_vendor(op, shapes, attributes, precision, blocks, extra)
         settings: dict[str, Any] = {}
@@ -206,15 +206,15 @@ def check(
         size = products.workspace_bytes(op, shapes, attributes, precision)
         run = partial(products.KERNELS[op], **extra, **attributes)
         settings = {"precision": precision, "variant": variant}
-    work = Tensor(np.full(size // 4, np.nan), "f32")
-    run(*blocks, stream=0, work=work.block, **settings)
+    work = Guarded(np.full(size // 4, np.nan), "f32")
+    run(*blocks, stream=0, work=work.tensor, **settings)
     result = out.read()
     work.read()
     assert not np.isnan(result).any(), "left elements unwritten"
     error = np.linalg.norm(result - expected) / max(float(np.linalg.norm(expected)), 1e-30)
     assert error < TOLERANCES.get(variant, WGMMA_TOLERANCE)[precision]
-    again = Tensor(np.full(shapes[0], np.nan), dtype)
-    run(again.block, *blocks[1:], stream=0, work=work.block, **settings)
+    again = Guarded(np.full(shapes[0], np.nan), dtype)
+    run(again.tensor, *blocks[1:], stream=0, work=work.tensor, **settings)
     assert np.array_equal(again.read(), result), "another run gives other bits"
 
 
@@ -223,7 +223,7 @@ def by_vendor(
     shapes: tuple[tuple[int, ...], ...],
     attributes: dict[str, Any],
     precision: str,
-    blocks: list[Block],
+    blocks: list[Tensor],
     extra: dict[str, Any],
 ) -> tuple[Any, int]:
     """cuDNN's kernel as a function like this package's, and the bytes of its workspace."""
@@ -239,7 +239,7 @@ def by_vendor(
     other = extra.get("bias") or extra.get("positive")
     library, known = vendor.Vendor(), [""]
 
-    def run(*blocks: Block, stream: int, work: Block) -> None:
+    def run(*blocks: Tensor, stream: int, work: Tensor) -> None:
         settings = other, work, stream, known[-1]
         try:
             planned = vendor.Planned(library, product, blocks[0], blocks[1:], *settings)

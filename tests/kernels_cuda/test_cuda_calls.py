@@ -13,8 +13,8 @@ from kernel_oracles import Call, example_calls
 from update_calls import SLOW, WORDS, UpdateCall
 
 from netc_kernels.cuda import source
-from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.native import KERNELS, WORKSPACE_BYTES
+from netc_kernels.cuda.tensor import Tensor
 
 DTYPES = {np.dtype(np.float32): "f32", np.dtype(np.int64): "i64"}
 SIGNATURE = re.compile(r'extern "C" __global__ (?:__launch_bounds__\([^)]*\) )?void\s+'
@@ -58,10 +58,10 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Launched:
     return found
 
 
-def blocks(*arrays: Any) -> Iterator[Block]:
+def blocks(*arrays: Any) -> Iterator[Tensor]:
     for number, x in enumerate(arrays, 1):
         dtype = DTYPES[np.asarray(x).dtype]
-        yield Block(number << 20, np.shape(x), dtype, nhwc=np.ndim(x) == 4)
+        yield Tensor(number << 20, np.shape(x), dtype, nhwc=np.ndim(x) == 4)
 
 
 CALLS = [c for c in example_calls(np.float32) if c.op in KERNELS]
@@ -73,7 +73,7 @@ def test_a_call_fits_its_source(call: Call, launched: Launched) -> None:
     told = dict(call.attributes)
     if call.op in WORKSPACE_BYTES:
         bytes_ = WORKSPACE_BYTES[call.op](*(np.shape(x) for x in call.inputs))
-        told["work"] = Block(99 << 20, (bytes_,), "f32") if bytes_ else None
+        told["work"] = Tensor(99 << 20, (bytes_,), "f32") if bytes_ else None
     result, *operands = blocks(out, *call.inputs)
     if call.op == "cast":
         result = replace(result, dtype="bf16")

@@ -20,15 +20,15 @@ from netc.ir.codec import kernels
 from netc.ir.comm import Comm
 from netc.ir.derive import placements_of
 from netc.ir.graph import Graph, GraphBuilder, Node
-from netc.ir.ops import Fused, Op, RoundMerge, RoundSlice, Site, Source
+from netc.ir.ops import Fused, Op, RoundMerge, RoundSlice, Site, SourceOp
 from netc.ir.ops.base import parse_labels
 from netc.ir.optimizers import OPTIMIZERS, choose_optimizer
 from netc.ir.types import (
-    Block,
     Partial,
     Placements,
     Replicate,
     Shard,
+    TensorPart,
     TensorType,
     line_mesh,
     local_block,
@@ -64,7 +64,7 @@ NOT_SPLIT = {
     Fused: "its steps are operations of their own",
     RoundMerge: "a round is placed by its scheme",
     RoundSlice: "a round is placed by its scheme",
-    Source: "nothing is computed",
+    SourceOp: "nothing is computed",
 }
 """Operations without this law, and why."""
 
@@ -109,17 +109,17 @@ def compute(node: Node, site: Site, inputs: list[Array]) -> Array:
     return out
 
 
-def part(value: Array, block: Block) -> Array:
+def part(value: Array, block: TensorPart) -> Array:
     return value[region(block)]
 
 
-def region(block: Block) -> tuple[slice, ...]:
+def region(block: TensorPart) -> tuple[slice, ...]:
     return tuple(slice(w, w + n) for w, n in zip(block.where, block.shape, strict=True))
 
 
 def on_shards(
     example: Example, where: tuple[Placements, ...], gives: Placements, count: int
-) -> list[tuple[Block, Array]]:
+) -> list[tuple[TensorPart, Array]]:
     """What each of so many devices computes."""
     graph, node, mesh = example.graph, example.node, line_mesh(count)
     read = [i for i in range(len(node.inputs)) if i not in node.op.unread]
@@ -138,7 +138,7 @@ def on_shards(
     return found
 
 
-def whole_of(example: Example, gives: Placements, parts: list[tuple[Block, Array]]) -> Array:
+def whole_of(example: Example, gives: Placements, parts: list[tuple[TensorPart, Array]]) -> Array:
     """The tensor that the devices hold together."""
     (placement,) = gives
     if isinstance(placement, Shard):
@@ -166,13 +166,13 @@ def evaluated(graph: Graph) -> Values:
     """All values of a graph, by the reference's kernels."""
     rng, values = np.random.default_rng(5), dict[str, Array]()
     for node in graph.nodes:
-        if isinstance(node.op, Source):
+        if isinstance(node.op, SourceOp):
             values[node.name] = value_of(node, rng)
             continue
         read = [n for i, n in enumerate(node.inputs) if i not in node.op.unread]
-        whole = [Block((0,) * values[n].ndim, values[n].shape) for n in read]
+        whole = [TensorPart((0,) * values[n].ndim, values[n].shape) for n in read]
         types = tuple(graph[n].type for n in read)
-        result = Block((0,) * node.type.rank, node.type.shape)
+        result = TensorPart((0,) * node.type.rank, node.type.shape)
         site = Site(tuple(whole), types, result, node.type, ())
         values[node.name] = compute(node, site, [values[n] for n in read])
     return values

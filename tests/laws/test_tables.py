@@ -7,7 +7,7 @@ import pytest
 from netc.ir.codec import kernels
 from netc.ir.comm import Comm
 from netc.ir.joined import JOINED
-from netc.ir.ops import ACTIVATIONS, Fused, RoundSlice, Source
+from netc.ir.ops import ACTIVATIONS, Fused, RoundSlice, SourceOp
 from netc_kernels import cpu
 from netc_kernels.cuda import elementwise
 from netc_kernels.cuda import table as cuda
@@ -20,7 +20,7 @@ ON_GPU = {"bias_db_relu_dx", "mark", "stamp"}
 LAUNCHED = {
     op.kernel
     for op in kernels().values()
-    if not op.view and not issubclass(op, Comm | Source | Fused | RoundSlice)
+    if not op.view and not issubclass(op, Comm | SourceOp | Fused | RoundSlice)
 }
 
 

@@ -21,7 +21,7 @@ import netc_models
 from netc.cli.kernels import kernels_text
 from netc.cost import Cluster, read_cluster
 from netc.ir.joined import results_of
-from netc.ir.kernels import Call
+from netc.ir.kernels import KernelCall
 from netc.ir.optimizers import Chosen
 from netc.ir.program import Bundle, Launch, Program
 from netc.ir.step import Step
@@ -31,7 +31,7 @@ from netc.passes.pipeline import Options, compile_network
 from netc.syntax import Network, parse_text
 from netc.work import launch_flops
 from netc_kernels import cpu
-from netc_kernels.cpu.shape import Conv
+from netc_kernels.cpu.shape import ConvShape
 from netc_runtime.cpu.backend import CpuBackend, CpuExecutable
 from netc_runtime.cpu.bind import bind
 from netc_runtime.cpu.kernels import CpuKernels
@@ -69,14 +69,14 @@ def network(text: str) -> Network:
     return parse_text(text, str(MODELS / "mixed.net"))
 
 
-class Fastest(dict[Call, dict[str, float]]):
+class Fastest(dict[KernelCall, dict[str, float]]):
     """A table in which one variant is the only one measured, for every call."""
 
     def __init__(self, variant: str) -> None:
         super().__init__()
         self.variant = variant
 
-    def get(self, call: Call, default: Any = None) -> Any:
+    def get(self, call: KernelCall, default: Any = None) -> Any:
         return {self.variant: 1.0}
 
 
@@ -85,7 +85,7 @@ EVERY_OPTIMIZER = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 
 def compiled(
     net: Network, batch: int, devices: int = 1, fast: bool = True, threads: int = THREADS,
-    optimizer: Chosen = SGD, measured: Mapping[Call, Mapping[str, float]] = {},
+    optimizer: Chosen = SGD, measured: Mapping[KernelCall, Mapping[str, float]] = {},
 ) -> Bundle:  # fmt: skip
     kernels = CpuKernels(threads, measured)
     target = Target("cpu", "nhwc", choose=kernels.choose) if fast else Target("cpu")
@@ -390,7 +390,7 @@ def test_every_launch_has_the_workspace_that_its_own_block_needs() -> None:
     for launch in launches(bundle):
         if names(launch)[0] == "conv.winograd":
             images = launch.reads[0].shape[0]
-            shape = Conv(images, 512, 512, (14, 14), (3, 3), (1, 1), (1, 1, 1, 1))
+            shape = ConvShape(images, 512, 512, (14, 14), (3, 3), (1, 1), (1, 1, 1, 1))
             buffer = bundle.train.buffer[launch.writes[1].buffer]
             found[images] = (buffer.nbytes, workspace(shape, 1))
     assert found.keys() == {10, 11}

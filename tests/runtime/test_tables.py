@@ -15,13 +15,13 @@ import pytest
 
 from netc.errors import NetError
 from netc.ir.codec import dumps
-from netc.ir.kernels import Call
+from netc.ir.kernels import KernelCall
 from netc_runtime.io import tables
 from netc_runtime.io.tables import keep, kept, table_path
 from netc_runtime.measure.tuning import load_times, machine, save_times
 
-CALL = Call("fc", "f32", (), (0, 1), ((4, 8), (2, 8)), (4, 2))
-OTHER = Call("fc", "f32", (), (0, 1), ((4, 8), (3, 8)), (4, 3))
+CALL = KernelCall("fc", "f32", (), (0, 1), ((4, 8), (2, 8)), (4, 2))
+OTHER = KernelCall("fc", "f32", (), (0, 1), ((4, 8), (3, 8)), (4, 3))
 TIMES = {CALL: {"direct": 1.0, "blas": 2.0}}
 
 

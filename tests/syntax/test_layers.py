@@ -3,7 +3,7 @@
 import pytest
 
 from netc.errors import SyntaxProblem
-from netc.syntax import InputSpec, Layer, Network, Options, parse_text, verify_network
+from netc.syntax import InputSpec, Layer, NamedValues, Network, parse_text, verify_network
 
 HEAD = "net n(classes = 10, wide = false)\ninput image 3x32x32\n"
 TAIL = "\nfc classes | softmax_loss\n"
@@ -37,10 +37,10 @@ def test_a_network() -> None:
             Layer(
                 "fc1",
                 "fc",
-                Options.of(filters=10, bias=False, std=None, bias_value=0.0),
+                NamedValues.of(filters=10, bias=False, std=None, bias_value=0.0),
                 ("image",),
             ),
-            Layer("softmax_loss1", "softmax_loss", Options(), ("fc1",)),
+            Layer("softmax_loss1", "softmax_loss", NamedValues(), ("fc1",)),
         ),
     )
 

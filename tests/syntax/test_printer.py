@@ -12,8 +12,8 @@ from netc.syntax import (
     Call,
     InputSpec,
     Layer,
+    NamedValues,
     Network,
-    Options,
     Recipe,
     network_text,
     parse_text,
@@ -118,14 +118,14 @@ def networks(draw: st.DrawFn) -> Network:
         count = draw(st.integers(2, 4)) if kind in COMBINING else 1
         values = {name: draw(value) for name, value in OPTIONS.get(kind, {}).items()}
         read = tuple(draw(st.sampled_from(defined)) for _ in range(count))
-        layers.append(Layer(next(names), kind, Options(tuple(values.items())), read))  # type: ignore[arg-type]
+        layers.append(Layer(next(names), kind, NamedValues(tuple(values.items())), read))  # type: ignore[arg-type]
         defined.append(layers[-1].name)
     unread = [name for name in defined if all(name not in layer.inputs for layer in layers)]
     last = unread[0]
     if len(unread) > 1:
-        layers.append(Layer(next(names), "concat", Options(), tuple(unread)))
+        layers.append(Layer(next(names), "concat", NamedValues(), tuple(unread)))
         last = layers[-1].name
-    layers.append(Layer(next(names), LOSS, Options(), (last,)))
+    layers.append(Layer(next(names), LOSS, NamedValues(), (last,)))
     return Network(next(names), inputs, tuple(layers), draw(recipes))
 
 
@@ -136,7 +136,9 @@ NUMBERS = {numbers.NON_NEGATIVE: reals, numbers.POSITIVE: positive, numbers.BELO
 def optimizers(word: str) -> st.SearchStrategy[Call]:
     names = [each.name for each in OPTIMIZERS[word].arguments]
     values = st.tuples(*(NUMBERS[each.kind] for each in OPTIMIZERS[word].arguments))
-    return values.map(lambda told: Call(word, (), Options(tuple(zip(names, told, strict=True)))))
+    return values.map(
+        lambda told: Call(word, (), NamedValues(tuple(zip(names, told, strict=True))))
+    )
 
 
 recipes = st.builds(
@@ -145,9 +147,9 @@ recipes = st.builds(
     batch=st.none() | counts,
     optimizer=st.none() | st.sampled_from(list(OPTIMIZERS)).flatmap(optimizers),
     schedule=st.sampled_from([None, Call("constant")])
-    | positive.map(lambda power: Call("poly", (), Options.of(power=power)))
+    | positive.map(lambda power: Call("poly", (), NamedValues.of(power=power)))
     | st.builds(
-        lambda every, gamma: Call("step", (), Options.of(every=every, gamma=gamma)),
+        lambda every, gamma: Call("step", (), NamedValues.of(every=every, gamma=gamma)),
         counts | positive,
         st.floats(1e-30, 1),
     ),
@@ -172,7 +174,7 @@ def test_verify_objects() -> None:
         replace(good, layers=(replace(first, name=""), second, *rest)),
         replace(good, layers=(second, first, *rest)),
         replace(good, layers=(first, second, replace(rest[0], kind="covn"), *rest[1:])),
-        replace(good, layers=(replace(first, options=Options()), second, *rest)),
+        replace(good, layers=(replace(first, options=NamedValues()), second, *rest)),
         replace(good, layers=(replace(first, inputs=()), second, *rest)),
         replace(good, layers=(replace(first, inputs=("image", "image")), second, *rest)),
         replace(good, layers=good.layers[:-1]),
@@ -188,10 +190,10 @@ def test_verify_objects() -> None:
 
 
 def test_options_are_a_mapping() -> None:
-    options = Options.of(size=(3, 3), filters=8)
+    options = NamedValues.of(size=(3, 3), filters=8)
     assert options["filters"] == 8
     assert options.get("pad") is None
     assert dict(options) == {"size": (3, 3), "filters": 8}
-    assert hash(options) == hash(Options.of(size=(3, 3), filters=8))
+    assert hash(options) == hash(NamedValues.of(size=(3, 3), filters=8))
     with pytest.raises(KeyError):
         options["pad"]

@@ -3,7 +3,7 @@
 import pytest
 
 from netc.errors import SyntaxProblem
-from netc.syntax import Call, Options, Recipe, parse_text
+from netc.syntax import Call, NamedValues, Recipe, parse_text
 
 
 def recipe(settings: str, **defines: str) -> Recipe:
@@ -26,8 +26,8 @@ def test_all_settings() -> None:
     assert found == Recipe(
         data=Call("imagefolder", ("data/imagenet",)),
         batch=256,
-        optimizer=Call("sgd", (), Options.of(lr=0.01, momentum=0.9, decay=5e-4)),
-        schedule=Call("step", (), Options.of(every=30, gamma=0.1)),
+        optimizer=Call("sgd", (), NamedValues.of(lr=0.01, momentum=0.9, decay=5e-4)),
+        schedule=Call("step", (), NamedValues.of(every=30, gamma=0.1)),
         epochs=90,
         augment=(Call("shift", (2,)), Call("flip")),
         seed=7,
@@ -56,10 +56,10 @@ def test_data(text: str, call: Call) -> None:
     ("text", "call"),
     [
         ("constant()", Call("constant")),
-        ("poly()", Call("poly", (), Options.of(power=1.0))),
-        ("poly(2)", Call("poly", (), Options.of(power=2.0))),
-        ("step(22.5ep, 0.1)", Call("step", (), Options.of(every=22.5, gamma=0.1))),
-        ("step(every, gamma=0.1)", Call("step", (), Options.of(every=30, gamma=0.1))),
+        ("poly()", Call("poly", (), NamedValues.of(power=1.0))),
+        ("poly(2)", Call("poly", (), NamedValues.of(power=2.0))),
+        ("step(22.5ep, 0.1)", Call("step", (), NamedValues.of(every=22.5, gamma=0.1))),
+        ("step(every, gamma=0.1)", Call("step", (), NamedValues.of(every=30, gamma=0.1))),
     ],
 )
 def test_schedules(text: str, call: Call) -> None:
@@ -69,25 +69,27 @@ def test_schedules(text: str, call: Call) -> None:
 @pytest.mark.parametrize(("word", "decay"), [("adam", 0.0), ("adamw", 0.01)])
 def test_adam(word: str, decay: float) -> None:
     told = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": decay}
-    assert recipe(word).optimizer == Call(word, (), Options.of(**told))
+    assert recipe(word).optimizer == Call(word, (), NamedValues.of(**told))
     told |= {"beta2": 0.5, "decay": 0.25}
-    assert recipe(f"{word} beta2=0.5 decay=0.25").optimizer == Call(word, (), Options.of(**told))
+    assert recipe(f"{word} beta2=0.5 decay=0.25").optimizer == Call(
+        word, (), NamedValues.of(**told)
+    )
 
 
 def test_rmsprop() -> None:
     told = {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "decay": 0.0}
-    assert recipe("rmsprop").optimizer == Call("rmsprop", (), Options.of(**told))
+    assert recipe("rmsprop").optimizer == Call("rmsprop", (), NamedValues.of(**told))
     told |= {"alpha": 0.5, "decay": 0.25}
     assert recipe("rmsprop alpha=0.5 decay=0.25").optimizer == Call(
-        "rmsprop", (), Options.of(**told)
+        "rmsprop", (), NamedValues.of(**told)
     )
 
 
 def test_parameters_and_defaults() -> None:
     found = recipe("batch b\nsgd lr=0.1/b\nschedule step(every=every, gamma=0.5)", every="5ep")
     assert found.batch == 8
-    assert found.optimizer == Call("sgd", (), Options.of(lr=0.0125, momentum=0.0, decay=0.0))
-    assert found.schedule == Call("step", (), Options.of(every=5, gamma=0.5))
+    assert found.optimizer == Call("sgd", (), NamedValues.of(lr=0.0125, momentum=0.0, decay=0.0))
+    assert found.schedule == Call("step", (), NamedValues.of(every=5, gamma=0.5))
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ __all__ = [
     "FEW_TAPS",
     "PRECISIONS",
     "Pair",
-    "Plan",
-    "Product",
+    "ProductLaunch",
+    "ProductPlan",
     "Shape",
     "Tiling",
     "plan_of",
@@ -22,7 +22,7 @@ __all__ = [
 
 Pair: TypeAlias = tuple[int, int]
 Shape: TypeAlias = tuple[int, ...]
-Part: TypeAlias = tuple[int, int, int, int]
+FilterRange: TypeAlias = tuple[int, int, int, int]
 """First filter in the shard, filters per group, first group, number of groups."""
 
 PRECISIONS = "fp32", "tf32", "bf16"
@@ -71,7 +71,7 @@ _MEDIUM_SHARED = Tiling("conv_wgmma", 256, 128, 2, 1, 550e12, 3)
 _ANY_RATE = {"fp32": 40e12, "tf32": 120e12, "bf16": 250e12}
 
 
-class Product(NamedTuple):
+class ProductLaunch(NamedTuple):
     """One launch: the fields of the kernels' `Problem` that are no addresses."""
 
     kind: int
@@ -173,10 +173,10 @@ class Product(NamedTuple):
         return _up(self.columns, tiling.columns) * tiling.columns
 
 
-class Plan(NamedTuple):
+class ProductPlan(NamedTuple):
     """All launches of one call."""
 
-    products: tuple[Product, ...]
+    products: tuple[ProductLaunch, ...]
     splits: int
     """Parts of each sum; their sums are added in a second pass."""
     sums: int
@@ -200,7 +200,7 @@ class Plan(NamedTuple):
 @lru_cache(maxsize=4096)
 def plan_of(
     op: str, shapes: tuple[Shape, ...], attributes: tuple[Any, ...], precision: str
-) -> Plan:
+) -> ProductPlan:
     """Plan an op: `shapes` are those of `out` and the inputs, `attributes` as in `conv`'s order.
 
     It depends on nothing else, so results do not either.
@@ -218,7 +218,7 @@ def plan_of(
     splits = _splits(products, precision, out)
     sums = out if splits > 1 or (folded is not None and op == "conv_dw") else 0
     item_bytes = 2 if precision == "bf16" else 4
-    return Plan(products, splits, sums, folded, images, filters, item_bytes)
+    return ProductPlan(products, splits, sums, folded, images, filters, item_bytes)
 
 
 def _up(number: int, unit: int) -> int:
@@ -244,7 +244,7 @@ def _step(precision: str) -> int:
 
 def _products(
     op: str, shapes: tuple[Shape, ...], attributes: tuple[Any, ...]
-) -> tuple[Product, ...]:
+) -> tuple[ProductLaunch, ...]:
     """The launches that make up an op, each for groups with equally many filters."""
     if op.startswith("fc"):
         return (_matrices(op, *shapes),)
@@ -271,7 +271,7 @@ def _folded(
     return fold(*_roles(op, shapes), stride, (pad[0], pad[2]), _chunk(precision))
 
 
-def _of_folded(product: Product, folded: Folded) -> Product:
+def _of_folded(product: ProductLaunch, folded: Folded) -> ProductLaunch:
     (_, depth, *source), (*_, height, width) = folded.image, folded.filters
     return product._replace(
         source=(source[0], source[1]), source_c=depth, group_c=depth, size=(height, width),
@@ -280,8 +280,8 @@ def _of_folded(product: Product, folded: Folded) -> Product:
 
 
 def _product(
-    kind: int, x: Shape, w: Shape, y: Shape, stride: Pair, pad: Pair, part: Part
-) -> Product:
+    kind: int, x: Shape, w: Shape, y: Shape, stride: Pair, pad: Pair, part: FilterRange
+) -> ProductLaunch:
     start, count, group, groups = part
     channels, image, outputs = w[1], (x[2], x[3]), (y[2], y[3])
     reads, writes = (x[1], group * channels, channels), (count, start, y[1])
@@ -290,20 +290,20 @@ def _product(
         reads, writes = (y[1], start, count), (channels, group * channels, x[1])
         grid, source = image, outputs
     window = (w[2], w[3]), stride, pad
-    return Product(kind, x[0], grid, source, *reads, *window, *writes, groups)
+    return ProductLaunch(kind, x[0], grid, source, *reads, *window, *writes, groups)
 
 
-def _matrices(op: str, out: Shape, a: Shape, b: Shape) -> Product:
+def _matrices(op: str, out: Shape, a: Shape, b: Shape) -> ProductLaunch:
     """Describe a fully connected layer as a convolution: each row is a pixel."""
     kind = ("fc", "fc_dx", "fc_dw").index(op)
     images, side = (1, a[0]) if a[0] <= _LONGEST_SIDE else (a[0], 1)
     pixels, one, none = (1, side), (1, 1), (0, 0)
     columns = b[1] if kind == BACKWARD_WEIGHTS else out[1]
     reads, writes = (a[1], 0, a[1]), (columns, 0, columns)
-    return Product(kind, images, pixels, pixels, *reads, one, one, none, *writes, 1)
+    return ProductLaunch(kind, images, pixels, pixels, *reads, one, one, none, *writes, 1)
 
 
-def _parts(count: int, groups: int, filters: int, first: int) -> list[Part]:
+def _parts(count: int, groups: int, filters: int, first: int) -> list[FilterRange]:
     """Cut a shard of the filters at the groups it is not whole in."""
     per_group = filters // groups
     parts, position, end = [], first, first + count
@@ -316,7 +316,7 @@ def _parts(count: int, groups: int, filters: int, first: int) -> list[Part]:
     return parts
 
 
-def _other_groups(parts: list[Part], groups: int) -> list[Part]:
+def _other_groups(parts: list[FilterRange], groups: int) -> list[FilterRange]:
     """The groups that the shard has no filters of: their gradient is zero."""
     first = parts[0][2] if parts else 0
     end = parts[-1][2] + parts[-1][3] if parts else 0
@@ -324,7 +324,7 @@ def _other_groups(parts: list[Part], groups: int) -> list[Part]:
     return [(0, 0, start, count) for start, count in spans if count]
 
 
-def _turned(products: tuple[Product, ...]) -> tuple[tuple[Product, ...], int]:
+def _turned(products: tuple[ProductLaunch, ...]) -> tuple[tuple[ProductLaunch, ...], int]:
     """Give each product a place for its turned filters; tell the elements of all."""
     placed, end = [], 0
     for each in products:
@@ -336,7 +336,7 @@ def _turned(products: tuple[Product, ...]) -> tuple[tuple[Product, ...], int]:
 # Which splits
 
 
-def _splits(products: tuple[Product, ...], precision: str, out_elements: int) -> int:
+def _splits(products: tuple[ProductLaunch, ...], precision: str, out_elements: int) -> int:
     """Choose in how many parts to sum, by the expected time of all launches."""
     most = max(_up(each.terms, _step(precision)) for each in products)
     options = range(1, max(1, min(most // 2, 4 * _MULTIPROCESSORS)) + 1)
@@ -344,7 +344,7 @@ def _splits(products: tuple[Product, ...], precision: str, out_elements: int) ->
 
 
 def _seconds(
-    products: tuple[Product, ...], precision: str, out_elements: int, splits: int
+    products: tuple[ProductLaunch, ...], precision: str, out_elements: int, splits: int
 ) -> float:
     total = 0.0
     for each in products:

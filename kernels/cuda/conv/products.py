@@ -23,18 +23,18 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from netc_kernels.cuda import source
-from netc_kernels.cuda.block import Block
 from netc_kernels.cuda.conv.plan import (
     BACKWARD_WEIGHTS,
     FEW_TAPS,
     PRECISIONS,
     Pair,
-    Plan,
-    Product,
+    ProductLaunch,
+    ProductPlan,
     Shape,
     plan_of,
 )
 from netc_kernels.cuda.conv.space_to_depth import places, space_to_depth
+from netc_kernels.cuda.tensor import Tensor
 
 __all__ = ["KERNELS", "conv", "conv_dw", "conv_dx", "fc", "fc_dw", "fc_dx", "workspace_bytes"]
 
@@ -58,10 +58,10 @@ _PROBLEM = np.dtype(
 """`Problem` of conv/tile.cuh."""
 
 
-class Call(NamedTuple):
+class ProductCall(NamedTuple):
     """What the launches of a call share."""
 
-    plan: Plan
+    plan: ProductPlan
     precision: str
     variant: str
     stream: int
@@ -76,9 +76,9 @@ class Call(NamedTuple):
 
 
 def conv(
-    out: Block,
-    x: Block,
-    w: Block,
+    out: Tensor,
+    x: Tensor,
+    w: Tensor,
     *,
     stream: int,
     stride: Pair,
@@ -87,8 +87,8 @@ def conv(
     filters: int,
     first_filter: int,
     precision: str,
-    work: Block | None = None,
-    bias: Block | None = None,
+    work: Tensor | None = None,
+    bias: Tensor | None = None,
     relu: bool = False,
     variant: str = "auto",
 ) -> None:
@@ -103,9 +103,9 @@ def conv(
 
 
 def conv_dx(
-    out: Block,
-    dy: Block,
-    w: Block,
+    out: Tensor,
+    dy: Tensor,
+    w: Tensor,
     *,
     stream: int,
     stride: Pair,
@@ -114,8 +114,8 @@ def conv_dx(
     filters: int,
     first_filter: int,
     precision: str,
-    work: Block | None = None,
-    positive: Block | None = None,
+    work: Tensor | None = None,
+    positive: Tensor | None = None,
     variant: str = "auto",
 ) -> None:
     """Compute the gradient of the input (N, C, H, W) from dy (N, K, P, Q) and w.
@@ -128,9 +128,9 @@ def conv_dx(
 
 
 def conv_dw(
-    out: Block,
-    x: Block,
-    dy: Block,
+    out: Tensor,
+    x: Tensor,
+    dy: Tensor,
     *,
     stream: int,
     stride: Pair,
@@ -139,7 +139,7 @@ def conv_dw(
     filters: int,
     first_filter: int,
     precision: str,
-    work: Block | None = None,
+    work: Tensor | None = None,
     variant: str = "auto",
 ) -> None:
     """Compute the gradient of the filters (K, C / groups, R, S) from x and dy."""
@@ -149,14 +149,14 @@ def conv_dw(
 
 
 def fc(
-    out: Block,
-    x: Block,
-    w: Block,
+    out: Tensor,
+    x: Tensor,
+    w: Tensor,
     *,
     stream: int,
     precision: str,
-    work: Block | None = None,
-    bias: Block | None = None,
+    work: Tensor | None = None,
+    bias: Tensor | None = None,
     relu: bool = False,
     variant: str = "auto",
 ) -> None:
@@ -166,14 +166,14 @@ def fc(
 
 
 def fc_dx(
-    out: Block,
-    dy: Block,
-    w: Block,
+    out: Tensor,
+    dy: Tensor,
+    w: Tensor,
     *,
     stream: int,
     precision: str,
-    work: Block | None = None,
-    positive: Block | None = None,
+    work: Tensor | None = None,
+    positive: Tensor | None = None,
     variant: str = "auto",
 ) -> None:
     """Compute the gradient of the input: out (N, C) = dy (N, K) @ w (K, C), as `conv_dx` does."""
@@ -182,13 +182,13 @@ def fc_dx(
 
 
 def fc_dw(
-    out: Block,
-    x: Block,
-    dy: Block,
+    out: Tensor,
+    x: Tensor,
+    dy: Tensor,
     *,
     stream: int,
     precision: str,
-    work: Block | None = None,
+    work: Tensor | None = None,
     variant: str = "auto",
 ) -> None:
     """Compute the gradient of the weights: out (K, C) = dy (N, K).T @ x (N, C)."""
@@ -218,24 +218,24 @@ def workspace_bytes(
 
 
 def _run(
-    plan: Plan,
-    out: Block,
-    a: Block,
-    b: Block,
+    plan: ProductPlan,
+    out: Tensor,
+    a: Tensor,
+    b: Tensor,
     stream: int,
     precision: str,
-    work: Block | None,
+    work: Tensor | None,
     variant: str,
     *,
-    bias: Block | None = None,
-    positive: Block | None = None,
+    bias: Tensor | None = None,
+    positive: Tensor | None = None,
     relu: bool = False,
 ) -> None:
     _check(out, a, b, precision)
     if not out.elements:
         return
     partial, images, filters = _sections(plan, work)
-    call = Call(
+    call = ProductCall(
         plan,
         precision,
         variant,
@@ -250,11 +250,11 @@ def _run(
     )
     if plan.folded is not None:
         block, margin = plan.folded.block, plan.folded.margin
-        deep = Block(images, plan.folded.image, a.dtype, True)
+        deep = Tensor(images, plan.folded.image, a.dtype, True)
         space_to_depth(deep, a, block, margin=margin, stream=stream)
         call = call._replace(a=images)
         if filters:
-            deep = Block(filters, plan.folded.filters, b.dtype, True)
+            deep = Tensor(filters, plan.folded.filters, b.dtype, True)
             space_to_depth(deep, b, block, stream=stream)
             call = call._replace(b=filters)
     for product in plan.products:
@@ -268,14 +268,14 @@ def _run(
         _add_parts(call, out)
 
 
-def _check(out: Block, a: Block, b: Block, precision: str) -> None:
+def _check(out: Tensor, a: Tensor, b: Tensor, precision: str) -> None:
     assert precision in PRECISIONS
     dtype = "bf16" if precision == "bf16" else "f32"
     assert {out.dtype, a.dtype, b.dtype} == {dtype}, "all blocks have the precision's type"
     assert all(each.nhwc or len(each.shape) == 2 for each in (out, a, b)), "images are nhwc"
 
 
-def _sections(plan: Plan, work: Block | None) -> tuple[int, int, int]:
+def _sections(plan: ProductPlan, work: Tensor | None) -> tuple[int, int, int]:
     """Addresses of the workspace's sections; 0 for those it lacks."""
     sizes = plan.section_bytes
     if not any(sizes):
@@ -289,7 +289,7 @@ def _sections(plan: Plan, work: Block | None) -> tuple[int, int, int]:
     return partial, images, filters
 
 
-def _turn(call: Call, product: Product, to: int) -> None:
+def _turn(call: ProductCall, product: ProductLaunch, to: int) -> None:
     """Turn a product's filters, those from `source_first` on, K R S C, to C R S K."""
     taps, filters, channels = prod(product.size), product.group_c, product.columns
     skipped = product.source_first * taps * channels * call.plan.item_bytes
@@ -299,7 +299,7 @@ def _turn(call: Call, product: Product, to: int) -> None:
     source.launch(kernel, grid, (32, 8), args, call.stream)
 
 
-def _multiply(call: Call, product: Product) -> None:
+def _multiply(call: ProductCall, product: ProductLaunch) -> None:
     addresses = call.a, call.b
     suits = product.suits_wgmma(call.precision, addresses)
     wgmma = call.variant != "mma" and suits and _hopper()
@@ -328,7 +328,7 @@ def _multiply(call: Call, product: Product) -> None:
     source.launch(kernel, (tiles,), (256,), (problem,), call.stream, tiling.shared_bytes)
 
 
-def _problem(call: Call, product: Product) -> Any:
+def _problem(call: ProductCall, product: ProductLaunch) -> Any:
     """Fill in `Problem`. One array of one structure is passed by value."""
     values = (
         *(call.a, call.b, call.out, call.bias, call.positive, call.partial, call.plan.sums),
@@ -341,7 +341,7 @@ def _problem(call: Call, product: Product) -> Any:
     return np.array([values], _PROBLEM)
 
 
-def _add_parts(call: Call, out: Block) -> None:
+def _add_parts(call: ProductCall, out: Tensor) -> None:
     kernel = source.function("conv/sum.cu", "conv_sum", BF16=_bf16(call))
     plan = call.plan
     args = (
@@ -352,7 +352,7 @@ def _add_parts(call: Call, out: Block) -> None:
     source.launch(kernel, (grid,), (256,), args, call.stream)
 
 
-def _places(plan: Plan, out: Block) -> Any:
+def _places(plan: ProductPlan, out: Tensor) -> Any:
     """Where the sums of out's elements are: those of folded filters', or as they are."""
     folded = plan.folded
     if folded is None or plan.products[0].kind != BACKWARD_WEIGHTS:
@@ -360,7 +360,7 @@ def _places(plan: Plan, out: Block) -> Any:
     return places(out.shape, folded.filters, folded.block)
 
 
-def _bf16(call: Call) -> int:
+def _bf16(call: ProductCall) -> int:
     return int(call.precision == "bf16")
 
 

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from netc_kernels.cuda import source
-from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.layout import PACK_BYTES, THREADS, ceil_div
+from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 
 __all__ = ["Folded", "depth_to_space", "fold", "space_to_depth"]
 
@@ -70,7 +70,7 @@ def fold(x: Shape, w: Shape, y: Shape, stride: Pair, pad: Pair, chunk: int) -> F
 
 
 def space_to_depth(
-    out: Block, x: Block, block: Pair, *, stream: int, margin: Pair = (0, 0)
+    out: Tensor, x: Tensor, block: Pair, *, stream: int, margin: Pair = (0, 0)
 ) -> None:
     """Fold an image or filters. `margin` is padding above and before the image, as zeros."""
     lanes = PACK_BYTES // ITEM_BYTES[out.dtype]
@@ -81,7 +81,7 @@ def space_to_depth(
     source.launch(kernel, (ceil_div(packs, THREADS),), (THREADS,), args, stream)
 
 
-def depth_to_space(out: Block, x: Block, block: Pair, *, stream: int) -> None:
+def depth_to_space(out: Tensor, x: Tensor, block: Pair, *, stream: int) -> None:
     """Undo `space_to_depth` without a margin: out gets its elements back from x."""
     kernel = source.function(FILE, "depth_to_space", BF16=int(out.dtype == "bf16"))
     args = out.pointer, x.pointer, out.elements, places(out.shape, x.shape, block)

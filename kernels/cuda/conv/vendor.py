@@ -16,10 +16,10 @@ from itertools import islice
 from math import prod
 from typing import Any
 
-from netc_kernels.cuda.block import ITEM_BYTES, Block
 from netc_kernels.cuda.clock import elapsed
 from netc_kernels.cuda.conv.space_to_depth import Folded, depth_to_space, fold, space_to_depth
 from netc_kernels.cuda.source import stream_of
+from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 
 WORKSPACE_BYTES = 256 * 2**20
 """What a plan may use besides folded operands."""
@@ -147,10 +147,10 @@ class Planned:
         self,
         vendor: Vendor,
         product: Product,
-        out: Block,
-        operands: Sequence[Block],
-        extra: Block | None,
-        work: Block,
+        out: Tensor,
+        operands: Sequence[Tensor],
+        extra: Tensor | None,
+        work: Tensor,
         stream: int,
         known: str = "",
     ) -> None:
@@ -186,12 +186,12 @@ class Planned:
         for step in self.after:
             step(stream)
 
-    def _fold(self, folded: Folded, tensors: list[Block]) -> list[Block]:
+    def _fold(self, folded: Folded, tensors: list[Tensor]) -> list[Tensor]:
         """Folded copies of image and filters in the front of the workspace."""
         image, filters, _ = _ROLES[self.product.op]
         for position, shape in ((image, folded.image), (filters, folded.filters)):
             tensor = tensors[position]
-            deep = Block(self.work, shape, tensor.dtype, True)
+            deep = Tensor(self.work, shape, tensor.dtype, True)
             self.work += _room(shape, self.product)
             tensors[position] = deep
             if position == 0:
@@ -255,12 +255,12 @@ def _unwanted(cudnn: Any, precision: str) -> list[Any]:
     return [*exact, note.TENSOR_CORE, note.DOWN_CONVERT_INPUTS] if precision == "fp32" else exact
 
 
-def _starter(kernel: Callable[..., None], *blocks: Any, **told: Any) -> Callable[[int], None]:
-    return lambda stream: kernel(*blocks, stream=stream, **told)
+def _starter(kernel: Callable[..., None], *blocks: Any, **attributes: Any) -> Callable[[int], None]:
+    return lambda stream: kernel(*blocks, stream=stream, **attributes)
 
 
 def _describe(
-    product: Product, handle: Any, out: Block, operands: Sequence[Block], extra: Block | None
+    product: Product, handle: Any, out: Tensor, operands: Sequence[Tensor], extra: Tensor | None
 ) -> tuple[Any, dict[int, int]]:
     """The graph of a product, and where its tensors lie by their numbers in it."""
     import cudnn
@@ -306,7 +306,7 @@ def _operation(product: Product, graph: Any, a: Any, b: Any) -> Any:
     return graph.conv_wgrad(image=a, loss=b, **geometry)
 
 
-def _operands(product: Product, writer: _Writer, operands: Sequence[Block]) -> list[Any]:
+def _operands(product: Product, writer: _Writer, operands: Sequence[Tensor]) -> list[Any]:
     """Image, filters or gradient; or the factors of fc (x w'), fc_dx (dy w) and fc_dw (dy' x)."""
     a, b = operands
     if not product.op.startswith("fc"):
@@ -325,14 +325,14 @@ class _Writer:
         self.graph, self.types = graph, types
         self.pack: dict[int, int] = {}
 
-    def give(self, tensor: Any, block: Block) -> Any:
+    def give(self, tensor: Any, block: Tensor) -> Any:
         """Number a tensor, and say where it lies."""
         number = len(self.pack) + 1
         tensor.set_uid(number)
         self.pack[number] = block.pointer
         return tensor
 
-    def layout(self, block: Block) -> tuple[list[int], list[int]]:
+    def layout(self, block: Tensor) -> tuple[list[int], list[int]]:
         """Dimensions and strides: channels innermost, matrices as a batch of one."""
         if len(block.shape) == 2:
             rows, columns = block.shape
@@ -341,24 +341,24 @@ class _Writer:
         assert block.nhwc, "cuDNN is given images with the channels innermost"
         return [n, c, h, w], [c * h * w, 1, c * w, c]
 
-    def image(self, block: Block) -> Any:
+    def image(self, block: Tensor) -> Any:
         """An image or filters."""
         return self._tensor(block, *self.layout(block))
 
-    def matrix(self, block: Block, turned: bool = False) -> Any:
+    def matrix(self, block: Tensor, turned: bool = False) -> Any:
         """A matrix, or its transpose."""
         (_, rows, columns), (size, pitch, one) = self.layout(block)
         if turned:
             return self._tensor(block, [1, columns, rows], [size, one, pitch])
         return self._tensor(block, [1, rows, columns], [size, pitch, one])
 
-    def vector(self, block: Block, rank: int) -> Any:
+    def vector(self, block: Tensor, rank: int) -> Any:
         """A bias along the channels of images, or the columns of a matrix."""
         size = block.elements
         if rank == 3:
             return self._tensor(block, [1, 1, size], [size, size, 1])
         return self._tensor(block, [1, size, 1, 1], [size, 1, size, size])
 
-    def _tensor(self, block: Block, shape: list[int], stride: list[int]) -> Any:
+    def _tensor(self, block: Tensor, shape: list[int], stride: list[int]) -> Any:
         tensor = self.graph.tensor(dim=shape, stride=stride, data_type=self.types[block.dtype])
         return self.give(tensor, block)

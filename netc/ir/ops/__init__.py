@@ -23,7 +23,7 @@ from netc.ir.ops.pool import (
     MaxPoolPlaces,
     MaxPoolPlacesDx,
 )
-from netc.ir.ops.source import Input, Parameter, Scalar, Source, State
+from netc.ir.ops.source import Input, Parameter, Scalar, SourceOp, State
 from netc.ir.ops.structure import (
     Add,
     Concat,
@@ -98,7 +98,7 @@ __all__ = [
     "Site",
     "SliceDim",
     "SoftmaxDx",
-    "Source",
+    "SourceOp",
     "State",
     "Sum",
     "Unflatten",

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from netc.ir.step import Attributes, Step
-from netc.ir.types import Block, TensorType
+from netc.ir.types import TensorPart, TensorType
 
 
 class ShapeError(Exception):
@@ -23,11 +23,11 @@ class ShapeError(Exception):
 class Site:
     """What one device is told when an operation runs on its part of the tensors."""
 
-    operands: tuple[Block, ...]
+    operands: tuple[TensorPart, ...]
     """The part of every operand that the device holds."""
     operand_types: tuple[TensorType, ...]
     """The global types of the operands."""
-    result: Block
+    result: TensorPart
     """The part of the result it computes."""
     type: TensorType
     """The global type of the result."""

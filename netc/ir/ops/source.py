@@ -10,7 +10,7 @@ from netc.ir.types import TensorType
 
 
 @dataclass(frozen=True, slots=True)
-class Source(Op):
+class SourceOp(Op):
     """A value that exists before the step begins."""
 
     def infer(self, *operands: TensorType) -> TensorType:
@@ -23,7 +23,7 @@ class Source(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class Input(Source):
+class Input(SourceOp):
     """A batch of images or labels, written by the runtime before every step."""
 
     kernel: ClassVar[str] = "input"
@@ -34,7 +34,7 @@ class Input(Source):
 
 
 @dataclass(frozen=True, slots=True)
-class Scalar(Source):
+class Scalar(SourceOp):
     """A number on every device: step, seed, learning rate, count of valid examples."""
 
     kernel: ClassVar[str] = "scalar"
@@ -45,7 +45,7 @@ class Scalar(Source):
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter(Source):
+class Parameter(SourceOp):
     """A trained weight with its initial distribution."""
 
     kernel: ClassVar[str] = "parameter"
@@ -62,7 +62,7 @@ class Parameter(Source):
 
 
 @dataclass(frozen=True, slots=True)
-class State(Source):
+class State(SourceOp):
     """A tensor kept from step to step that is not trained: an optimizer's, running statistics."""
 
     kernel: ClassVar[str] = "state"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from netc_kernels.cuda import exchange
-from netc_kernels.cuda.block import ITEM_BYTES
+from netc_kernels.cuda.tensor import ITEM_BYTES
 from pretend.memory import NUMPY, over, store, widened
 from pretend.streams import WORLD
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from netc.ir import codec
 from netc.ir.joined import JOINED, Joined
-from netc_kernels.cuda.block import Block
+from netc_kernels.cuda.tensor import Tensor
 from netc_kernels.reference import KERNELS as REFERENCE
 from pretend.memory import Array, array_of, read, store, widened
 from pretend.streams import WORLD
@@ -22,7 +22,7 @@ from pretend.streams import WORLD
 def kernel(name: str) -> Callable[..., None]:
     """An operation's CUDA kernel, by the reference."""
 
-    def start(out: Block, *inputs: Block, stream: int, **told: Any) -> None:
+    def start(out: Tensor, *inputs: Tensor, stream: int, **told: Any) -> None:
         def work() -> bool:
             if out.elements:
                 store(array_of(out), _computed(name, out, inputs, dict(told)))
@@ -33,7 +33,7 @@ def kernel(name: str) -> Callable[..., None]:
     return start
 
 
-def _computed(name: str, out: Block, inputs: tuple[Block, ...], told: dict[str, Any]) -> Any:
+def _computed(name: str, out: Tensor, inputs: tuple[Tensor, ...], told: dict[str, Any]) -> Any:
     for extra in ("work", "precision"):
         told.pop(extra, None)
     bias, other = (told.pop(key, None) for key in ("bias", "other"))
@@ -55,7 +55,7 @@ def _computed(name: str, out: Block, inputs: tuple[Block, ...], told: dict[str, 
 def update(declared: Joined) -> Callable[..., None]:
     """All operations of an optimizer, one after the other."""
 
-    def start(*blocks: Block, stream: int, **told: Any) -> None:
+    def start(*blocks: Tensor, stream: int, **told: Any) -> None:
         results, operands = blocks[: declared.results], blocks[declared.results :]
 
         def work() -> bool:
@@ -76,21 +76,21 @@ def update(declared: Joined) -> Callable[..., None]:
     return start
 
 
-def bn_moments(mean: Block, var: Block, x: Block, *, work: Any, stream: int) -> None:
+def bn_moments(mean: Tensor, var: Tensor, x: Tensor, *, work: Any, stream: int) -> None:
     count = x.elements // x.shape[1]
     kernel("bn_mean")(mean, x, stream=stream, count=count)
     kernel("bn_var")(var, x, mean, stream=stream, count=count)
 
 
 def bn_slopes(
-    dgamma: Block, dbeta: Block, x: Block, mean: Block, var: Block, dy: Block, *, work: Any,
+    dgamma: Tensor, dbeta: Tensor, x: Tensor, mean: Tensor, var: Tensor, dy: Tensor, *, work: Any,
     stream: int, eps: float,
 ) -> None:  # fmt: skip
     kernel("bn_dgamma")(dgamma, x, mean, var, dy, stream=stream, eps=eps)
     kernel("bias_db")(dbeta, dy, stream=stream)
 
 
-def mark(out: Block, *, value: int, stream: int) -> None:
+def mark(out: Tensor, *, value: int, stream: int) -> None:
     """Its block is in the host's memory."""
     word = ctypes.c_int32.from_address(out.pointer)
 
@@ -101,7 +101,7 @@ def mark(out: Block, *, value: int, stream: int) -> None:
     WORLD.put(stream, work)
 
 
-def stamp(out: Block, *, stream: int) -> None:
+def stamp(out: Tensor, *, stream: int) -> None:
     """Its block is in the host's memory."""
     word = ctypes.c_int64.from_address(out.pointer)
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from netc_kernels.cuda.block import Block
+from netc_kernels.cuda.tensor import Tensor
 from netc_runtime.comm.reach import ALIGNED_BYTES
 from pretend.streams import WORLD
 
 NUMPY = {"f32": np.float32, "bf16": np.uint16, "i64": np.int64, "f64": np.float64}
 
 
-def array_of(block: Block) -> Any:
+def array_of(block: Tensor) -> Any:
     """A NumPy view of a block, in its logical shape; bfloat16 as bits."""
     return over(block.pointer, block.shape, NUMPY[block.dtype], block.nhwc)
 
@@ -40,7 +40,7 @@ def store(target: Any, value: Any) -> None:
     target[...] = value
 
 
-def read(block: Block) -> Any:
+def read(block: Tensor) -> Any:
     return widened(array_of(block)).copy()
 
 

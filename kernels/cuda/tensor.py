@@ -10,7 +10,7 @@ ITEM_BYTES = {"f32": 4, "bf16": 2, "f64": 8, "i64": 8, "i32": 4}
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class Tensor:
     """A dense tensor of one device."""
 
     pointer: int
