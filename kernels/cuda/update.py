@@ -118,7 +118,8 @@ def rmsprop_apply(
 
 
 def rmsprop(
-    r_out: Tensor, v_out: Tensor, w_out: Tensor, g: Tensor, r: Tensor, v: Tensor, w: Tensor, lr: Tensor,
+    r_out: Tensor, v_out: Tensor, w_out: Tensor,
+    g: Tensor, r: Tensor, v: Tensor, w: Tensor, lr: Tensor,
     *, beta2: float, decay: float, momentum: float, eps: float, scale: float, stream: int,
 ) -> None:  # fmt: skip
     """Compute `adam_moment2` of r, `rmsprop_velocity` and `rmsprop_apply` in one pass. Results may

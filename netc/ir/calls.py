@@ -8,34 +8,39 @@ from netc.ir.joined import own_of
 from netc.ir.kernels import KernelCall, KernelChoice
 from netc.ir.program import Launch, Program
 from netc.ir.step import Attributes, Step
+from netc.ir.types import index_at
 
-_PLACE = ("first_filter", "offset", "rows")
+_PLACE = ("offset", "rows", "start")
 """Attributes that say where a block lies; no choice depends on them."""
 
 
 def calls_of(program: Program, launch: Launch) -> tuple[KernelCall, ...]:
     """One call a step; one for all of a joined launch that has kernels of its own."""
     dtype = program.buffer[launch.writes[0].buffer].dtype
+    first = program.classes[launch.class_].first
     if (own := own_of(launch)) is not None:
         attributes = Attributes.of(own.attributes(launch.steps))
         reads = tuple(view.shape for view in launch.reads)
         args, result = tuple(range(len(reads))), launch.writes[0].shape
-        return (KernelCall(own.name, dtype, _lasting(attributes), args, reads, result),)
+        return (KernelCall(own.name, dtype, _lasting(attributes, first), args, reads, result),)
     return tuple(
         KernelCall(
-            step.operation, dtype, _lasting(step.attributes), step.operands, shapes, step.result
+            step.operation, dtype, _lasting(step.attributes, first), step.operands, shapes,
+            step.result,
         )
         for step, shapes in zip(launch.steps, launch.shapes, strict=True)
     )  # fmt: skip
 
 
-def _lasting(attributes: Attributes) -> tuple[tuple[str, object], ...]:
-    # Which groups the filters of a block belong to decides what is computed.
-    grouped = attributes.get("groups", 1) > 1
-    return tuple(
-        (name, value) for name, value in attributes.pairs
-        if name not in _PLACE or (grouped and name == "first_filter")
-    )  # fmt: skip
+def _lasting(
+    attributes: Attributes, coordinates: tuple[int, ...]
+) -> tuple[tuple[str, object], ...]:
+    kept = {name: value for name, value in attributes.pairs if name not in _PLACE}
+    if (first := kept.pop("first_filter", None)) is not None and kept["groups"] > 1:
+        # Where a block's filters begin inside of a group decides what is computed: that is the same
+        # on all devices of a class.
+        kept["first_filter"] = index_at(first, coordinates) % (kept["filters"] // kept["groups"])
+    return tuple(sorted(kept.items()))
 
 
 def with_kernels(launch: Launch, choice: KernelChoice) -> Launch:

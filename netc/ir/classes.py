@@ -9,10 +9,11 @@ block begins, is affine in the device's coordinates.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from netc.ir.ops import Conv, ConvDw, ConvDx, Fused
 from netc.ir.plan import Plan
 from netc.ir.types import (
     Affine,
@@ -23,6 +24,8 @@ from netc.ir.types import (
     Shard,
     TensorPart,
     TensorType,
+    local_block,
+    numbers,
     shard_bounds,
 )
 
@@ -98,15 +101,35 @@ def device_classes(plans: Sequence[Plan], apart: bool = False) -> tuple[DeviceCl
     mesh = plans[0].mesh
     if apart:
         return tuple(_alone(mesh.coordinates(d)) for d in range(mesh.size))
-    pairs = ((n.type, plan.placement[n.name]) for plan in plans for n in plan.graph.nodes)
-    return equal_devices(mesh, set(pairs))
+    pairs = {(n.type, plan.placement[n.name]) for plan in plans for n in plan.graph.nodes}
+    groups = {each for plan in plans for each in _groups(plan)}
+    return equal_devices(mesh, pairs, groups)
+
+
+def _groups(plan: Plan) -> Iterator[tuple[TensorType, Placements, int]]:
+    """Filters of grouped convolutions, where they live, and how many are in a group."""
+    for node in plan.graph.nodes:
+        chain = [link.op for link in node.op.links] if isinstance(node.op, Fused) else [node.op]
+        for op in chain:
+            if isinstance(op, Conv | ConvDx | ConvDw) and op.groups > 1:
+                name = node.name if isinstance(op, ConvDw) else node.inputs[1]
+                type_ = plan.graph[name].type
+                yield type_, plan.placement[name], type_.shape[0] // op.groups
 
 
 def equal_devices(
-    mesh: Mesh, placed: Iterable[tuple[TensorType, Placements]]
+    mesh: Mesh,
+    placed: Iterable[tuple[TensorType, Placements]],
+    grouped: Iterable[tuple[TensorType, Placements, int]] = (),
 ) -> tuple[DeviceClass, ...]:
-    """The classes of devices that have equal blocks of tensors of some types and placements."""
-    return _refined(mesh, (_roles(key, mesh) for key in _keys(placed)))
+    """The classes of devices that have equal blocks of tensors of some types and placements, and
+    whose filters of grouped convolutions begin at the same place inside of a group.
+    """
+    roles = [_roles(key, mesh) for key in _keys(placed)]
+    for type_, places, size in grouped:
+        blocks = (local_block(type_, places, mesh, d) for d in range(mesh.size))
+        roles.append([None if b is None else numbers(b.where)[0] % size for b in blocks])
+    return _refined(mesh, roles)
 
 
 def _alone(coordinates: tuple[int, ...]) -> DeviceClass:

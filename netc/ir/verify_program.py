@@ -30,7 +30,7 @@ from netc.ir.program import (
     accesses,
     in_place_pairs,
 )
-from netc.ir.types import ITEM_BYTES, numbers
+from netc.ir.types import ITEM_BYTES, Affine, numbers
 from netc.ir.verify import VerifyError, require
 
 ALIGNMENT_BYTES = 256
@@ -265,10 +265,24 @@ def _told(launch: Launch) -> tuple[object, ...]:
 
 def _verify_launch(program: Program, launch: Launch) -> None:
     try:
+        _check_groups(launch)
         for corner in _corners(program, launch.class_, *launch.reads, *launch.writes):
             check_launch(program, launch.at(corner))
     except (ShapeError, IndexError) as problem:
         raise VerifyError(f"M8: {launch.node} on class {launch.class_}: {problem}") from None
+
+
+def _check_groups(launch: Launch) -> None:
+    """The filters of all devices of a class begin at the same place inside of a group."""
+    for step in launch.steps:
+        first, groups = (step.attributes.get(name) for name in ("first_filter", "groups"))
+        if isinstance(first, Affine) and type(groups) is int and groups > 1:
+            filters = step.attributes.get("filters")
+            right = type(filters) is int and not any(
+                s % max(filters // groups, 1) for s in first.steps
+            )
+            if not right:
+                raise ShapeError(f"{step.operation} of groups that devices have other parts of")
 
 
 def _verify_ports(program: Program, ports: tuple[Port, ...], made: Mapping[str, View]) -> None:

@@ -16,6 +16,7 @@ from netc.ir.program import Bundle
 from netc.ir.text import device_text, program_text
 from netc.ir.types import Mesh, On, Replicate, Shard, TensorPart, TensorType, index_at, local_block
 from netc.passes.pipeline import compile_network
+from netc.syntax import parse_text
 
 
 @cases(40)
@@ -68,6 +69,17 @@ def _placed(data: st.DataObject, mesh: Mesh) -> tuple[TensorType, tuple]:
 def test_uneven_and_empty_shards_are_classes(devices: int, batch: int, classes: int) -> None:
     chosen = options(tiny(), devices, batch, strategy="data")
     program = compile_network(tiny(), chosen)[0].train
+    assert len(program.classes) == classes
+
+
+@pytest.mark.parametrize(("filters", "devices", "classes"), [(12, 2, 1), (12, 3, 3), (16, 4, 1)])
+def test_filters_of_one_place_in_their_group_are_alike(
+    filters: int, devices: int, classes: int
+) -> None:
+    """Of four groups: whole ones are alike; 4 of 12 filters are not, they begin inside of one."""
+    text = f"net n()\ninput image 4x6x6\nconv 3x3 {filters} groups=4\nfc 12\nsoftmax_loss\n"
+    chosen = options(parse_text(text, "n.net"), devices, 12, strategy="model")
+    program = compile_network(parse_text(text, "n.net"), chosen)[0].train
     assert len(program.classes) == classes
 
 

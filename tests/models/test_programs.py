@@ -36,9 +36,9 @@ def test_every_single_wait_of_the_hybrid_program_is_needed(name, scheme):
     tried = 0
     for program in (bundle.train, bundle.eval, bundle.init):
         for number, wait in mutations.waits(program):
-            devices = mutations.shared_devices(program, number, wait)
+            shared = mutations.shared_classes(program, number, wait)
             with pytest.raises(VerifyError):
-                verify_program(mutations.without_wait(program, number, wait), devices)
+                verify_program(mutations.without_wait(program, number, wait), classes=shared)
             tried += 1
     assert tried > 50
 

@@ -170,12 +170,12 @@ def differ_little(executable: CpuExecutable) -> int:
     checked = 0
     for launch in executable.program.instructions:
         assert isinstance(launch, Launch)
-        reads = [executable.open(view).copy() for view in launch.reads]
-        wanted = [np.empty_like(executable.open(view)) for view in launch.writes]
-        executable._kernel(launch)()
+        reads = [executable.open(0, view).copy() for view in launch.reads]
+        wanted = [np.empty_like(executable.open(0, view)) for view in launch.writes]
+        executable._kernel(launch, 0)()
         bind(plainly(launch), launch.joined, wanted, reads, None)()
         for view, right in zip(launch.writes[: results_of(launch)], wanted, strict=False):
-            found = executable.open(view)
+            found = executable.open(0, view)
             if found.dtype == np.uint8:  # the place of one of two that are nearly equal may differ
                 assert np.mean(found != right) < 1e-3, names(launch)
                 continue
