@@ -14,14 +14,9 @@ def check_launch(program: Program, launch: Launch) -> None:
 
     So no kernel is called outside of what its operation allows.
     """
+    check_kernels(launch)
     reads = tuple(_value(program, view) for view in launch.reads)
-    writes = [_value(program, view) for view in launch.writes]
-    results = results_of(launch)
-    if len(writes) not in (results, results + 1):
-        raise ShapeError(f"{launch.name} has {results} results")
-    if len(writes) > results:
-        _check_workspace(launch, writes.pop())
-    _check_kernels(launch)
+    writes = [_value(program, view) for view in launch.writes[: results_of(launch)]]
     check = _check_joined if launch.joined else _check_chain
     check(launch)
     for applied in _applied(launch, reads, writes):
@@ -36,13 +31,17 @@ def _value(program: Program, view: View) -> Value:
     return Value(type_, numbers(view.where))
 
 
-def _check_workspace(launch: Launch, work: Value) -> None:
-    if work.where != (0,) or not any(step.variant for step in launch.steps):
-        raise ShapeError("what is written last is no workspace of its kernels")
-
-
-def _check_kernels(launch: Launch) -> None:
-    """A step has a kernel, or that of the step before."""
+def check_kernels(launch: Launch) -> None:
+    """Raise ShapeError where not every step has a kernel, or that of the step before, and where
+    more is written than results and a workspace.
+    """
+    results = results_of(launch)
+    if len(launch.writes) not in (results, results + 1):
+        raise ShapeError(f"{launch.name} has {results} results")
+    if len(launch.writes) > results:
+        plain = launch.writes[-1].where == (0,) and any(step.variant for step in launch.steps)
+        if not plain:
+            raise ShapeError("what is written last is no workspace of its kernels")
     if not launch.steps or launch.steps[0].absorbed:
         raise ShapeError("it begins with no kernel")
     for step in launch.steps:

@@ -13,8 +13,8 @@ from math import prod
 
 from netc.ir.classes import DeviceClass
 from netc.ir.collectives import disjoint, problem_of
-from netc.ir.joined import overwritten
-from netc.ir.launches import check_launch
+from netc.ir.joined import overwritten, results_of
+from netc.ir.launches import check_kernels, check_launch
 from netc.ir.ops.base import ShapeError
 from netc.ir.order import DeviceOrder, device_order
 from netc.ir.program import (
@@ -95,10 +95,10 @@ def verify_program(
                 raise VerifyError(f"M4: {instruction.node} accesses a part of {view.buffer}")
     if classes is None:
         for launch in program.instructions:
-            if isinstance(launch, Launch) and known.add(*_told(launch)):
-                _verify_launch(program, launch)
+            if isinstance(launch, Launch):
+                _verify_launch(program, launch, known)
         for ports in (program.inputs, program.outputs, program.state):
-            _verify_ports(program, ports, made)
+            _verify_ports(program, ports, made, known)
     if not waits:
         _verify_line(program)
         return
@@ -258,13 +258,19 @@ def _flat(view: View) -> int | None:
     return where[1] * pixels if whole else None
 
 
-def _told(launch: Launch) -> tuple[object, ...]:
-    """What a launch is verified by."""
-    return launch.joined, launch.steps, launch.reads, launch.writes, launch.in_place
+def _told(launch: Launch) -> Iterator[object]:
+    """What a launch is verified by, whatever kernels do it."""
+    yield from (launch.joined, launch.in_place, *launch.reads)
+    yield from launch.writes[: results_of(launch)]
+    for step in launch.steps:
+        yield from (step.operation, step.operands, step.attributes, step.result)
 
 
-def _verify_launch(program: Program, launch: Launch) -> None:
+def _verify_launch(program: Program, launch: Launch, known: Known) -> None:
     try:
+        check_kernels(launch)
+        if not known.add(*_told(launch)):
+            return
         _check_groups(launch)
         for corner in _corners(program, launch.class_, *launch.reads, *launch.writes):
             check_launch(program, launch.at(corner))
@@ -285,13 +291,18 @@ def _check_groups(launch: Launch) -> None:
                 raise ShapeError(f"{step.operation} of groups that devices have other parts of")
 
 
-def _verify_ports(program: Program, ports: tuple[Port, ...], made: Mapping[str, View]) -> None:
+def _verify_ports(
+    program: Program, ports: tuple[Port, ...], made: Mapping[str, View], known: Known
+) -> None:
     require(len({port.name for port in ports}) == len(ports), "M9", "two ports of one name")
     for port in ports:
         require(bool(port.views), "M9", f"{port.name} is nowhere")
         for view in port.views:
-            known = view.buffer in program.buffer
-            require(known, "M9", f"{port.name} is in {view.buffer}, which is no buffer")
+            there = view.buffer in program.buffer
+            require(there, "M9", f"{port.name} is in {view.buffer}, which is no buffer")
+        if not known.add(port, *(made.get(view.buffer) for view in port.views)):
+            continue
+        for view in port.views:
             class_ = program.buffer[view.buffer].class_
             _verify_view(program, class_, view, made)
             for corner in _corners(program, class_, view):
@@ -370,9 +381,19 @@ class _DeviceCheck:
                 self.in_place |= set(self._aliases(instruction))
         self._written_once()
         self._one_last_value()
+        self.spans = {b.name: self._span(b) for b in self.buffers if self._comes_and_goes(b)}
+        """By buffer its accesses, and what happens before its write."""
         for a, b in self._sharing():
-            self._follows_itself(a, b)
-            self._ordered(a, b)
+            if not self._plainly_ordered(a, b):
+                self._follows_itself(a, b)
+                self._ordered(a, b)
+
+    def _comes_and_goes(self, b: Buffer) -> bool:
+        return b.kind == "temporary" and b.name not in self.results and b.name not in self.initial
+
+    def _span(self, b: Buffer) -> tuple[int, int]:
+        (write,) = self.writes[b.name]
+        return self.reads[b.name] | 1 << write, self.order.before[write]
 
     def _aliases(self, launch: Launch) -> Iterator[tuple[str, str]]:
         """State that a launch reads and overwrites: buffers of one storage."""
@@ -423,6 +444,15 @@ class _DeviceCheck:
             for a in active:
                 yield a, b
             active.append(b)
+
+    def _plainly_ordered(self, a: Buffer, b: Buffer) -> bool:
+        """Whether one of two is over before the other is written, and neither lasts: so it is of
+        nearly all, and quickly said.
+        """
+        if a.name not in self.spans or b.name not in self.spans:
+            return False
+        (uses, before), (others, before_other) = self.spans[a.name], self.spans[b.name]
+        return not uses & ~before_other or not others & ~before
 
     def _ordered(self, a: Buffer, b: Buffer) -> None:
         if not (self._over_before(a, b) or self._over_before(b, a)):

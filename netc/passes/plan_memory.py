@@ -7,8 +7,8 @@ instruction where the operation allows it, at exactly equal offsets.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from operator import or_
@@ -130,32 +130,44 @@ def _place(
             storage.offset = base
             base += _aligned(storage.nbytes, alignment)
     rest = [i for i, s in enumerate(storages) if s.offset < 0]
-    placed = 0
+    near = _near(storages)
+    placed: list[tuple[int, int]] = []
+    """Offset and number of what has its place, by offset."""
     for i in sorted(rest, key=lambda i: (-storages[i].nbytes, storages[i].first_write)):
-        taken = [storages[j] for j in _members(placed & conflicts[i])]
-        storages[i].offset = _lowest(storages[i], taken, base, alignment)
-        placed |= 1 << i
+        against = bin(conflicts[i] | 1 << len(storages))[:1:-1]
+        taken = [storages[j] for _, j in placed if against[j] == "1"]
+        partners = [storages[j] for j in near[i] if storages[j].offset >= 0 and against[j] == "1"]
+        storages[i].offset = _lowest(storages[i], partners, taken, base, alignment)
+        insort(placed, (storages[i].offset, i))
 
 
-def _lowest(storage: _Storage, taken: list[_Storage], base: int, alignment: int) -> int:
-    """A partner's place if it is free otherwise, else the first gap that is large enough."""
-    for other in taken:
-        if _partners(storage, other) and _free(storage, other, taken):
+def _near(storages: list[_Storage]) -> list[list[int]]:
+    """For every storage those whose place it may take, or that may take its, in order."""
+    index = {s.name: i for i, s in enumerate(storages)}
+    found: list[set[int]] = [set() for _ in storages]
+    for i, storage in enumerate(storages):
+        for j in (index[name] for name in storage.partners):
+            if storages[j].nbytes == storage.nbytes:
+                found[i].add(j)
+                found[j].add(i)
+    return [sorted(each) for each in found]
+
+
+def _lowest(
+    storage: _Storage, partners: list[_Storage], taken: list[_Storage], base: int, alignment: int
+) -> int:
+    """A partner's place if it is free otherwise, else the first gap that is large enough; `taken`
+    is in the order of offsets.
+    """
+    for other in partners:
+        if _free(storage, other, taken):
             return other.offset
     candidate = base
-    for other in sorted(taken, key=lambda s: s.offset):
+    for other in taken:
         if other.offset >= candidate + storage.nbytes:
             break
         candidate = max(candidate, _aligned(other.offset + other.nbytes, alignment))
     return candidate
-
-
-def _members(mask: int) -> Iterator[int]:
-    """The numbers in a bit set, in order."""
-    while mask:
-        lowest = mask & -mask
-        yield lowest.bit_length() - 1
-        mask ^= lowest
 
 
 def _partners(a: _Storage, b: _Storage) -> bool:
