@@ -271,24 +271,24 @@ def _verify_launch(program: Program, launch: Launch, known: Known) -> None:
         check_kernels(launch)
         if not known.add(*_told(launch)):
             return
-        _check_groups(launch)
+        _check_groups(launch, program.classes[launch.class_])
         for corner in _corners(program, launch.class_, *launch.reads, *launch.writes):
             check_launch(program, launch.at(corner))
     except (ShapeError, IndexError) as problem:
         raise VerifyError(f"M8: {launch.node} on class {launch.class_}: {problem}") from None
 
 
-def _check_groups(launch: Launch) -> None:
+def _check_groups(launch: Launch, devices: DeviceClass) -> None:
     """The filters of all devices of a class begin at the same place inside of a group."""
     for step in launch.steps:
         first, groups = (step.attributes.get(name) for name in ("first_filter", "groups"))
-        if isinstance(first, Affine) and type(groups) is int and groups > 1:
-            filters = step.attributes.get("filters")
-            right = type(filters) is int and not any(
-                s % max(filters // groups, 1) for s in first.steps
-            )
-            if not right:
-                raise ShapeError(f"{step.operation} of groups that devices have other parts of")
+        if not isinstance(first, Affine) or type(groups) is not int or groups < 2:
+            continue
+        filters = step.attributes.get("filters")
+        each = max(filters // groups, 1) if type(filters) is int else 0
+        pairs = zip(first.steps, devices.coordinates, strict=False)
+        if not each or any(s * (c - own[0]) % each for s, own in pairs for c in own):
+            raise ShapeError(f"{step.operation} of groups that devices have other parts of")
 
 
 def _verify_ports(
