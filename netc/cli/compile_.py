@@ -20,7 +20,7 @@ from netc.syntax import network_text
 
 def run(options: argparse.Namespace) -> int:
     """Compile and show."""
-    _check_passes(options.print_after)
+    _check_passes(options.print_after, options.program)
     spare(options.output, options.network, options.strategy, options.cluster)
     if options.emit == "network":
         print(network_text(load_network(options)), end="")
@@ -47,12 +47,17 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_passes(names: list[str]) -> None:
-    known = [each.name for each in PASSES]
+def _check_passes(names: list[str], program: str) -> None:
+    """Refuse what is no pass, or none of that program."""
+    known = {each.name: each for each in PASSES}
     for name in names:
         if name not in known:
             hint = did_you_mean(name, known) + f"passes are: {', '.join(known)}."
             raise UsageError(Diagnostic("E051", f"there is no pass '{name}'.", help=hint))
+        if program not in (programs := known[name].programs):
+            hint = f"'--program {programs[0]}' prints its result."
+            message = f"'{name}' is no pass of the {program} program."
+            raise UsageError(Diagnostic("E051", message, help=hint))
 
 
 def _write(path: Path, bundle: Bundle) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import netc_models
 from netc.cli.main import main, parser
 from netc.cli.output import json_line
 from netc.errors import NetError
+from netc.passes.pipeline import PASSES
 from netc.syntax import parse_text
 
 DIGITS = str(Path(netc_models.__file__).parent / "digits.net")
@@ -48,6 +50,23 @@ def test_compile_shows_the_table(capsys):
 def test_emit(capsys, emit):
     assert main(["compile", DIGITS, "--devices", "2", "--emit", emit]) == 0
     assert "conv1" in capsys.readouterr().out
+
+
+def test_values_of_each_program_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    for program, name in (("train", "differentiate"), ("eval", "fuse"), ("init", "init-graph")):
+        options = ["--print-after", name, "--program", program]
+        assert main(["compile", DIGITS, "--devices", "2", *options]) == 0
+        assert capsys.readouterr().out.startswith(f"# after {name}\n")
+    assert main(["compile", DIGITS, "--print-after", "init-graph"]) == 2
+    assert "'--program init' prints its result." in capsys.readouterr().err
+
+
+def test_passes_are_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", DIGITS, "--time-passes"]) == 0
+    out = capsys.readouterr().out
+    for each in PASSES:
+        for program in each.programs:
+            assert re.search(rf"^{each.name} +{program} ", out, re.M)
 
 
 def test_print_after(capsys):
@@ -189,7 +208,7 @@ def test_what_this_machine_cannot_compile_is_refused_before(
     assert main(["compile", DIGITS, "--devices", "8"]) == 4
     err = capsys.readouterr().err
     assert (
-        err.startswith("error[E053]: compiling ") and "instructions for 2 classes of devices" in err
+        err.startswith("error[E053]: compiling ") and "instructions for 8 classes of devices" in err
     )
     assert "GiB, of 0.00 free." in err and "'--scheme a'" in err
 
