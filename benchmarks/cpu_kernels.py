@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,9 @@ def same(
 
 def vgg16() -> Iterator[tuple[ConvShape, int]]:
     """Every convolution and how often it occurs."""
-    shapes = (3, 64, 224, 1), (64, 64, 224, 1), (64, 128, 112, 1), (128, 128, 112, 1)
-    shapes += (128, 256, 56, 1), (256, 256, 56, 2), (256, 512, 28, 1), (512, 512, 28, 2)
-    for channels, filters, extent, times in (*shapes, (512, 512, 14, 3)):
+    large = (3, 64, 224, 1), (64, 64, 224, 1), (64, 128, 112, 1), (128, 128, 112, 1)
+    small = (128, 256, 56, 1), (256, 256, 56, 2), (256, 512, 28, 1), (512, 512, 28, 2)
+    for channels, filters, extent, times in (*large, *small, (512, 512, 14, 3)):
         yield same(8, channels, filters, extent), times
 
 
@@ -107,9 +108,8 @@ def measure(shape: ConvShape, pool: Pool, clock: Callable[[], float], repeats: i
             if variant.applies(shape):
                 work = aligned(variant.workspace_bytes(shape, pool.threads) // 4, fill=False)
                 arguments = (*calls[name], shape, work, pool, *extra[name])
-                found[name][variant.name] = best(
-                    lambda run=variant.run, arguments=arguments: run(*arguments), clock, repeats
-                )
+                run = partial(variant.run, *arguments)
+                found[name][variant.name] = best(run, clock, repeats)
     return found
 
 

@@ -31,7 +31,7 @@ def launches(options: argparse.Namespace, kernels: str) -> dict[tuple[str, ...],
     ]  # fmt: skip
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    found = {}
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in rows:
         if row["event"] == "launch":
             steps = " + ".join(step.partition(".")[0] for step in row["kernels"].split(" + "))

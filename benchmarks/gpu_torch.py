@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Any
 
-import networks
+import bench_networks
 import torch
 from torch import nn
 from torch_model import build
@@ -25,7 +25,7 @@ def main(rank: int, network: str, batch: int, precision: str, mode: str, devices
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     stored = torch.float32 if mode == "autocast" else DTYPES[precision]
-    model: Any = build(networks.layers(network)).to(
+    model: Any = build(bench_networks.layers(network)).to(
         "cuda", dtype=stored, memory_format=torch.channels_last
     )
     if devices > 1:
@@ -35,10 +35,10 @@ def main(rank: int, network: str, batch: int, precision: str, mode: str, devices
             model, device_ids=[rank], gradient_as_bucket_view=True
         )
     forward = torch.compile(model) if mode == "compile" else model
-    side, own = networks.side(network), batch // devices
+    side, own = bench_networks.side(network), batch // devices
     images = torch.randn(own, 3, side, side, device="cuda", dtype=stored)
     images = images.to(memory_format=torch.channels_last)
-    labels = torch.randint(networks.CLASSES, (own,), device="cuda")
+    labels = torch.randint(bench_networks.CLASSES, (own,), device="cuda")
     optimizer = torch.optim.SGD(
         model.parameters(), 1e-3, momentum=0.9, weight_decay=5e-4, fused=True
     )
@@ -68,7 +68,7 @@ def burst(step: Any) -> float:
         step()
     end.record()
     end.synchronize()
-    return begin.elapsed_time(end) / 1e3
+    return float(begin.elapsed_time(end)) / 1e3
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import networks
+import bench_networks
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +20,8 @@ EPSILON, MOMENTUM = 1e-5, 0.1
 def images(batch: int, network: str) -> tuple[Array, NDArray[np.int32]]:
     """A batch of noise, and labels."""
     rng = np.random.default_rng(0)
-    shape = (batch, networks.side(network), networks.side(network), 3)
-    labels = rng.integers(0, networks.CLASSES, batch, np.int32)
+    shape = (batch, bench_networks.side(network), bench_networks.side(network), 3)
+    labels = rng.integers(0, bench_networks.CLASSES, batch, np.int32)
     return rng.standard_normal(shape, np.float32), labels
 
 
@@ -35,7 +35,7 @@ def weights(layers: Iterable[Any]) -> Iterator[Array]:
         elif kind == "fc":
             yield from (he(*numbers), np.zeros(numbers[1], np.float32))
         elif kind == "bn":
-            yield from (np.ones(*numbers, np.float32), np.zeros(*numbers, np.float32))
+            yield from (np.ones(numbers, np.float32), np.zeros(numbers, np.float32))
         elif kind == "residual":
             yield from (*weights(numbers[0]), *weights(numbers[1]))
 
@@ -49,7 +49,7 @@ def running(layers: Iterable[Any]) -> Iterator[Array]:
     """Mean and variance of every normalization."""
     for kind, *numbers in layers:
         if kind == "bn":
-            yield from (np.zeros(*numbers, np.float32), np.ones(*numbers, np.float32))
+            yield from (np.zeros(numbers, np.float32), np.ones(numbers, np.float32))
         elif kind == "residual":
             yield from (*running(numbers[0]), *running(numbers[1]))
 
@@ -68,7 +68,7 @@ class Pass:
     def residual(self, x: Any, body: Any, skip: Any) -> Any:
         # In this order, as that of the weights.
         inner = self.run(body, x)
-        return self.relu(inner + self.run(skip, x))
+        return self.run([("relu",)], inner + self.run(skip, x))
 
     def fc(self, x: Any, _inputs: int, _outputs: int) -> Any:
         return x @ next(self.weights) + next(self.weights)

@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -23,7 +24,9 @@ def best(function: Callable[[], object], clock: Callable[[], float], repeats: in
     return 1e3 * min(times)
 
 
-def measure(layer: dict, fmt: torch.memory_format, clock: Callable, repeats: int) -> list[float]:
+def measure(
+    layer: dict[str, Any], fmt: torch.memory_format, clock: Callable[[], float], repeats: int
+) -> list[float]:
     n, c, k = layer["images"], layer["channels"], layer["filters"]
     stride, pad = layer["stride"], layer["pad"][::2]
     x = torch.rand(n, c, *layer["image"]).contiguous(memory_format=fmt)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import bench_networks
 import jax
 import jax.numpy as jnp
-import networks
 import nhwc
 from jax import lax
 from serve import DECAY, MOMENTUM, RATE, Case, serve
@@ -16,7 +16,8 @@ from serve import DECAY, MOMENTUM, RATE, Case, serve
 class Pass(nhwc.Pass):
     def __init__(self, weights: Any, running: Any, key: Any = None) -> None:
         super().__init__(weights, running, training=key is not None)
-        self.key, self.updated = key, []
+        self.key = key
+        self.updated: list[Any] = []
 
     def conv(
         self, x: Any, _c: int, _k: int, _size: int, stride: int, pad: int, groups: int, bias: bool
@@ -70,7 +71,7 @@ class Pass(nhwc.Pass):
 
 
 def prepare(case: Case) -> Callable[[], object]:
-    layers = networks.layers(case.network)
+    layers = bench_networks.layers(case.network)
     weights, running = (list(map(jnp.asarray, f(layers))) for f in (nhwc.weights, nhwc.running))
     case.check(sum(w.size for w in weights))
     images, labels = map(jnp.asarray, nhwc.images(case.batch, case.network))

@@ -8,7 +8,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import networks
+import bench_networks
 import nhwc
 import tensorflow as tf
 from serve import DECAY, MOMENTUM, RATE, Case, serve
@@ -65,7 +65,7 @@ class Pass(nhwc.Pass):
 
 def prepare(case: Case) -> Callable[[], object]:
     tf.config.threading.set_intra_op_parallelism_threads(case.threads)
-    layers = networks.layers(case.network)
+    layers = bench_networks.layers(case.network)
     weights, running = (list(map(tf.Variable, f(layers))) for f in (nhwc.weights, nhwc.running))
     case.check(sum(w.shape.num_elements() for w in weights))
     images, labels = map(tf.constant, nhwc.images(case.batch, case.network))

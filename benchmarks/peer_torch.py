@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import networks
+import bench_networks
 import torch
 import torch._inductor.config
 from serve import DECAY, MOMENTUM, RATE, Case, serve
@@ -15,9 +15,9 @@ from torch_model import build
 
 def prepare(case: Case) -> Callable[[], object]:
     torch.set_num_threads(case.threads)
-    model = build(networks.layers(case.network)).train(not case.forward)
+    model = build(bench_networks.layers(case.network)).train(not case.forward)
     case.check(sum(p.numel() for p in model.parameters()))
-    images = torch.randn(case.batch, 3, *[networks.side(case.network)] * 2)
+    images = torch.randn(case.batch, 3, *[bench_networks.side(case.network)] * 2)
     if case.mode != "eager":
         model = model.to(memory_format=torch.channels_last)
         images = images.to(memory_format=torch.channels_last)
@@ -37,7 +37,7 @@ def scored(run: Callable[..., Any], images: Tensor) -> Callable[[], object]:
 
 
 def trained(model: nn.Module, run: Callable[..., Any], images: Tensor) -> Callable[[], object]:
-    labels, criterion = torch.randint(networks.CLASSES, (len(images),)), nn.CrossEntropyLoss()
+    labels, criterion = torch.randint(bench_networks.CLASSES, (len(images),)), nn.CrossEntropyLoss()
     # The default is a loop over the weights, which takes four times as long.
     optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM, weight_decay=DECAY, fused=True)
 

@@ -1,16 +1,16 @@
-"""The networks of networks.py as PyTorch modules."""
+"""The networks of bench_networks.py as PyTorch modules."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import networks
+import bench_networks
 from torch import Tensor, nn
 
 
 class Residual(nn.Module):
-    def __init__(self, body: networks.Layers, skip: networks.Layers) -> None:
+    def __init__(self, body: bench_networks.Layers, skip: bench_networks.Layers) -> None:
         super().__init__()
         self.body, self.skip, self.relu = build(body), build(skip), nn.ReLU(inplace=True)
 
@@ -30,5 +30,5 @@ MODULES: dict[str, Callable[..., nn.Module]] = {
 }  # fmt: skip
 
 
-def build(layers: networks.Layers) -> nn.Sequential:
+def build(layers: bench_networks.Layers) -> nn.Sequential:
     return nn.Sequential(*(MODULES[str(kind)](*numbers) for kind, *numbers in layers))

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from saved import newest
 
 from netc_runtime.io.checkpoint import checkpoints, latest, load
 
@@ -78,7 +79,7 @@ def _stopped(folder: Path, seconds: float) -> int:
 
 
 def _differences(folder: Path) -> list[str]:
-    whole, parts = (load(latest(folder / out) or Path())[0] for out in ("whole", "parts"))
+    whole, parts = (load(newest(folder / out))[0] for out in ("whole", "parts"))
     problems = [f"'{n}' differs" for n, v in whole.items() if not np.array_equal(parts[n], v)]
     rows = [json.loads(line) for line in (folder / "parts" / "metrics.jsonl").open()]
     steps = [row["step"] for row in rows if "loss" in row]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from saved import newest
 
 import netc_models
 from netc.cli.data import class_names
@@ -53,7 +54,7 @@ def error(capsys, *arguments, code):
 def ink(index):
     """A held-out digit, 0 to 16, and its class."""
     held_out = digits().test
-    return held_out.chunks[0][index, 0], held_out.labels[index]
+    return held_out.chunks[0][np.array([index])][0, 0], held_out.labels[index]
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +197,7 @@ def test_names_of_classes(tmp_path, capsys, pets):
     assert names("--classes", tmp_path / "names.txt") == ["felis catus", "canis familiaris"]
     shutil.move(folder, tmp_path / "away")
     assert names() == ["cat", "dog"]
-    file = latest(tmp_path / "out")
+    file = newest(tmp_path / "out")
     tensors, meta = load(file)
     del meta["classes"]
     save(file, tensors, meta)
@@ -258,7 +259,7 @@ def test_any_name_can_be_shown(trained, tmp_path, capsys):
     folder = tmp_path / os.fsdecode(b"w\xff")
     shutil.copytree(trained, folder)
     meta = {"classes": json.dumps([*"012345678", "\udcff\n"])}
-    save(folder / "step-99999999.safetensors", load(latest(trained))[0], meta)
+    save(folder / "step-99999999.safetensors", load(newest(trained))[0], meta)
     picture = tmp_path / os.fsdecode(b"a\xfe\n.png")
     Image.new("L", (8, 8)).save(picture)
     options = ("predict", DIGITS, picture, "--weights", folder, "--top", 10)
@@ -297,7 +298,7 @@ def test_run_begins_with_the_weights_and_without_momentum(trained, tmp_path, cap
     assert start["weights"] == str(latest(trained))
     assert "torch_names" not in start
     assert result["step"] == 1
-    before, after = load(latest(trained))[0], load(latest(tmp_path))[0]
+    before, after = load(newest(trained))[0], load(newest(tmp_path))[0]
     assert before.keys() == after.keys()
     for name, value in before.items():
         wanted = np.zeros_like(value) if name.endswith(".velocity") else value
@@ -306,7 +307,7 @@ def test_run_begins_with_the_weights_and_without_momentum(trained, tmp_path, cap
 
 
 def test_missing_weights_are_fresh_ones(trained, tmp_path, capsys):
-    tensors, _ = load(latest(trained))
+    tensors, _ = load(newest(trained))
     file = tmp_path / "part.safetensors"
     save(file, {k: v for k, v in tensors.items() if not k.startswith("fc2.")}, {})
     options = ("--precision", "fp64", "--lr", 0, "--steps", 1)
@@ -315,7 +316,7 @@ def test_missing_weights_are_fresh_ones(trained, tmp_path, capsys):
     call(capsys, "run", DIGITS, "--out", tmp_path / "fresh", *options)
     part = ("--weights", file, "--allow-missing", "fc2.*")
     *_, ended = call(capsys, "run", DIGITS, *part, "--out", tmp_path / "given", *options)
-    fresh, given = (load(latest(tmp_path / name))[0] for name in ("fresh", "given"))
+    fresh, given = (load(newest(tmp_path / name))[0] for name in ("fresh", "given"))
     for name, value in given.items():
         wanted = fresh if name.startswith("fc2.") or name.endswith(".velocity") else tensors
         assert np.array_equal(value, wanted[name]), name
@@ -382,7 +383,7 @@ def test_all_unreadable_pictures_are_named_and_none_is_predicted(trained, tmp_pa
 
 @pytest.mark.parametrize("verb", [("eval",), ("predict", "{picture}")])
 def test_weights_that_exploded(trained, tmp_path, capsys, verb):
-    tensors, _ = load(latest(trained))
+    tensors, _ = load(newest(trained))
     tensors["fc2.bias"][3] = np.nan
     save(tmp_path / "nan.safetensors", tensors, {})
     picture = tmp_path / "a.png"

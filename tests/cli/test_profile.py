@@ -145,7 +145,7 @@ def test_the_bound_is_the_nearest_ceiling(bundle: Bundle) -> None:
     number = next(n for n, i in enumerate(program.instructions) if i.layer == "conv1")
     flops, moved = 114_688, 4 * (768 + 216 + 8 + 2048)
 
-    def bound(seconds: float, peak: float, bandwidth: float) -> tuple[str, float]:
+    def bound(seconds: float, peak: float, bandwidth: float) -> tuple[str, object]:
         (part,) = parts(program, {number: seconds}, Ceilings(peak, bandwidth, 1e-6), single=True)
         return part.bound, part.reached
 

@@ -129,8 +129,9 @@ def test_every_fact_is_named_and_tested(one: str) -> None:
     told = plain_facts(facts)
     assert list(told) == sorted(told)
     assert read_facts(told.items()) == facts
+    wrongs: tuple[object, ...] = ([], -1.5, ("", 1))
     for name in told:
-        for wrong in ([], -1.5, ("", 1)):
+        for wrong in wrongs:
             with pytest.raises(TextError, match=f"the fact {name} cannot be"):
                 read_facts((told | {name: wrong}).items())
 

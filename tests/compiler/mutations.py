@@ -106,8 +106,10 @@ def other_blocks(program: Program) -> Iterator[Program]:
             views = getattr(launch, name)
             for position, view in enumerate(views):
                 for other in _other_views(view):
-                    changed = (*views[:position], other, *views[position + 1 :])
-                    yield with_instruction(program, number, replace(launch, **{name: changed}))
+                    changed: dict[str, Any] = {
+                        name: (*views[:position], other, *views[position + 1 :])
+                    }
+                    yield with_instruction(program, number, replace(launch, **changed))
 
 
 def _other_views(view: View) -> Iterator[View]:

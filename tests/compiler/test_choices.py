@@ -33,7 +33,9 @@ def said(error: pytest.ExceptionInfo[NetError]) -> list[str]:
 
 @cases(30)
 @given(case=free_cases())
-def test_a_strategy_file_gives_back_the_plan(tmp_path_factory, case: Case) -> None:  # type: ignore[no-untyped-def]
+def test_a_strategy_file_gives_back_the_plan(
+    tmp_path_factory: pytest.TempPathFactory, case: Case
+) -> None:
     graph = build_graph(case.network, case.batch)
     splits = choose_splits(graph, case.mesh, "hybrid", case.pins)
     path = tmp_path_factory.mktemp("strategy") / "s.toml"

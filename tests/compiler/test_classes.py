@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,9 +11,19 @@ from hypothesis import strategies as st
 from random_networks import GRIDS, Case, cases, free_cases, round_cases
 
 from netc.ir.classes import class_block, equal_devices
-from netc.ir.program import Bundle
+from netc.ir.program import Bundle, Program
 from netc.ir.text import device_text, program_text
-from netc.ir.types import Mesh, On, Replicate, Shard, TensorPart, TensorType, index_at, local_block
+from netc.ir.types import (
+    Mesh,
+    On,
+    Placements,
+    Replicate,
+    Shard,
+    TensorPart,
+    TensorType,
+    index_at,
+    local_block,
+)
 from netc.passes.pipeline import compile_network
 from netc.syntax import parse_text
 
@@ -30,7 +39,7 @@ def test_projections_are_those_of_devices_compiled_alone(case: Case) -> None:
             assert device_text(one, device) == device_text(other, device)
 
 
-def _programs(bundle: Bundle) -> Sequence:
+def _programs(bundle: Bundle) -> tuple[Program, ...]:
     return bundle.init, bundle.train, bundle.eval
 
 
@@ -55,7 +64,7 @@ def _at(block: TensorPart, coordinates: tuple[int, ...]) -> TensorPart:
     return replace(block, where=tuple(index_at(i, coordinates) for i in block.where))
 
 
-def _placed(data: st.DataObject, mesh: Mesh) -> tuple[TensorType, tuple]:
+def _placed(data: st.DataObject, mesh: Mesh) -> tuple[TensorType, Placements]:
     sizes = data.draw(st.tuples(st.integers(0, 9), st.integers(1, 9)))
     place = st.one_of(
         st.just(Replicate()), st.builds(Shard, st.integers(0, 1)), st.builds(On, st.just(0))

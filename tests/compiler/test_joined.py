@@ -63,7 +63,7 @@ SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "conv_maxpool_places": (IMAGE, (K, C, 3, 3), (K,)),
 }
 """What each reads."""
-ONE = (DeviceClass(((0,),)),)
+CLASSES = (DeviceClass(((0,),)),)
 """The class of the one device."""
 MAKES = {"conv": MADE, "bias": MADE, "relu": MADE, "maxpool": POOLED, "maxpool_places": POOLED,
          "fc_dw": WEIGHTS}  # fmt: skip
@@ -121,7 +121,7 @@ def example(declared: Joined) -> Example:
     launches: list[Launch] = []
     for number, part in enumerate(declared.parts):
         operands = [reads[a] if a >= 0 else launches[a].writes[0] for a in part.operands]
-        made = MAKES.get(part.operation) or (WEIGHTS if "fc" not in reads[0].buffer else ONE)
+        made = MAKES.get(part.operation, WEIGHTS)
         if declared.name.startswith("bn"):
             made = (C,)
         dtype = "u8" if part.operation == "maxpool_places" else "f32"
@@ -135,7 +135,7 @@ def example(declared: Joined) -> Example:
         )  # fmt: skip
     joined = join(declared.name, launches, launches[-1])
     assert joined is not None
-    program = Program("p", line_mesh(1), ONE, tuple(buffers), (joined,), (), (), ())
+    program = Program("p", line_mesh(1), CLASSES, tuple(buffers), (joined,), (), (), ())
     return Example(program, joined, launches, memory)
 
 

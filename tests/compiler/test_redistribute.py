@@ -23,6 +23,7 @@ from netc.ir.types import (
     TensorPart,
     TensorType,
     local_block,
+    numbers,
     shard_bounds,
 )
 
@@ -35,7 +36,7 @@ SOURCES: tuple[Placement, ...] = (*TARGETS, Partial())
 
 
 def region(block: TensorPart) -> tuple[slice, ...]:
-    return tuple(slice(w, w + n) for w, n in zip(block.where, block.shape, strict=True))
+    return tuple(slice(w, w + n) for w, n in zip(numbers(block.where), block.shape, strict=True))
 
 
 def terms(whole: Array, placements: Placements, mesh: Mesh) -> dict[tuple[int, ...], Array]:

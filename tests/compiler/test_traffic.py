@@ -85,5 +85,7 @@ def test_a_faster_link_hides_more() -> None:
             link_latency_seconds=chosen.cluster.link_latency_seconds / speed,
         )  # fmt: skip
         program = compiled(tiny(), replace(chosen, cluster=cluster))[0].train
-        exposed.append(NullBackend([program]).load(program).run().exposed_seconds)
+        seconds = NullBackend([program]).load(program).run().exposed_seconds
+        assert seconds is not None
+        exposed.append(seconds)
     assert exposed[1] < exposed[0] / 2

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from saved import newest
 
 from netc_kernels import cuda
-from netc_runtime.io.checkpoint import latest, load
+from netc_runtime.io.checkpoint import load
 
 pytestmark = [
     pytest.mark.multi_gpu,
@@ -36,7 +37,7 @@ def test_two_gpus_train_as_two_threads_do(tmp_path: Path, strategy: str) -> None
         done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode == 0, done.stderr
         result = json.loads(done.stdout.splitlines()[-1])
-        found[backend] = load(latest(tmp_path / backend))[0], result["test_loss"]
+        found[backend] = load(newest(tmp_path / backend))[0], result["test_loss"]
     gpus, threads = found["cuda"], found["cpu"]
     assert gpus[1] == pytest.approx(threads[1], rel=1e-2)
     for name, value in threads[0].items():

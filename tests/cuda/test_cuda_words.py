@@ -77,7 +77,11 @@ class Witness:
     def noting(self, place: int, start: Callable[[int], None]) -> Callable[[int], None]:
         def run(stream: int) -> None:
             start(stream)
-            WORLD.put(stream, lambda: self.end(place) is None)
+            WORLD.put(stream, work)
+
+        def work() -> bool:
+            self.end(place)
+            return True
 
         return run
 
@@ -273,6 +277,7 @@ def test_a_gpu_writes_words(graph: bool) -> None:
     bundle, _ = compiled(tiny(), replace(asked, target=target("fp32", "native")))
     backend = CudaBackend([bundle.init, bundle.train, bundle.eval], "fp32", graph=graph)
     made = session(bundle, backend)
+    assert isinstance(made.train, CudaExecutable)
     for step in range(3):
         made.step(*data(tiny(), 12, step), step=step, seed=0, learning_rate=0.01)
         check_last(made.train)

@@ -278,8 +278,8 @@ def _state_calls(of: Sizes) -> Iterator[Call]:
     inputs = (a(*image), a(*image), of.positive(*image), lr, scalar)
     adam = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-3, "decoupled": 0.1}
     yield Call("adam_apply", image, inputs, {**adam, "scale": 0.5, "turn": 1, "turns": 2})
-    inputs = (a(*image), of.positive(*image), a(*image), a(*image))
-    yield Call("rmsprop_velocity", image, inputs, {"momentum": 0.9, "eps": 1e-3, **slope})
+    squares = (a(*image), of.positive(*image), a(*image), a(*image))
+    yield Call("rmsprop_velocity", image, squares, {"momentum": 0.9, "eps": 1e-3, **slope})
     yield Call("rmsprop_apply", image, (a(*image), a(*image), lr), {"scale": 0.5})
     if of.dtype == np.float64:
         block = {"key": 5, "shape": (n, c + 3, 7, 7), "offset": (0, 2, 0, 1)}

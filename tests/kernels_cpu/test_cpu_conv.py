@@ -111,8 +111,8 @@ def operands(op: str, shape: ConvShape) -> tuple[Array, Array, Array]:
     y = rng.standard_normal((shape.images, *shape.outputs, shape.filters), np.float32)
     per_group = shape.channels // shape.groups
     w = rng.standard_normal((shape.filters, per_group, *shape.size), np.float32)
-    out, *inputs = {"conv": (y, x, w), "conv_dx": (x, y, w), "conv_dw": (w, x, y)}[op]
-    return np.full_like(out, np.nan), *inputs
+    out, one, other = {"conv": (y, x, w), "conv_dx": (x, y, w), "conv_dw": (w, x, y)}[op]
+    return np.full_like(out, np.nan), one, other
 
 
 def first_channels(x: Array) -> Array:

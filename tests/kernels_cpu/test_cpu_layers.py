@@ -83,7 +83,8 @@ def test_pooling(shape: tuple[int, ...], windows: Windows, threads: int) -> None
     ("channels", "size", "beta"), [(96, 5, 0.75), (7, 4, 0.6), (40, 1, 0.75), (3, 9, 0.75)]
 )
 def test_lrn(channels: int, size: int, beta: float, threads: int) -> None:
-    shape, at = (2, 5, 3, channels), {"size": size, "alpha": 0.3, "beta": beta, "k": 2.0}
+    shape = (2, 5, 3, channels)
+    at: dict[str, Any] = {"size": size, "alpha": 0.3, "beta": beta, "k": 2.0}
     x, dy, out = normal(*shape), normal(*shape, seed=1), garbage(*shape)
     work = garbage(norm.lrn_workspace(channels, size, threads) // 4)
     with Pool(threads) as threads_:
@@ -138,7 +139,8 @@ def test_batch_norm(shape: tuple[int, ...], threads: int) -> None:
         norm.bn_slopes(sums, more, x, mean, var, dy, pairs, threads_, eps=1e-3)
         assert_near(sums, reference("bn_dgamma", channels, x, mean, var, dy, eps=1e-3))
         assert_near(more, reference("bias_db", channels, dy))
-        inputs, at = (x, mean, var, gamma, sums, beta, dy), {"eps": 1e-3, "count": count}
+        inputs = (x, mean, var, gamma, sums, beta, dy)
+        at: dict[str, Any] = {"eps": 1e-3, "count": count}
         norm.bn_dx(out, *inputs, threads_, **at)
         assert_near(out, reference("bn_dx", shape, *inputs, **at))
 

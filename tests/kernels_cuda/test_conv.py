@@ -228,10 +228,10 @@ def by_vendor(
 ) -> tuple[Any, int]:
     """cuDNN's kernel as a function like this package's, and the bytes of its workspace."""
     geometry = {key: attributes[key] for key in ("stride", "pad", "groups") if key in attributes}
-    steps = {"bias": "bias" in extra, "relu": "relu" in extra, "relu_dx": "positive" in extra}
     product = vendor.Product(
-        op, shapes[0], shapes[1:], blocks[0].dtype, precision, **geometry, **steps
-    )
+        op, shapes[0], shapes[1:], blocks[0].dtype, precision, **geometry,
+        bias="bias" in extra, relu="relu" in extra, relu_dx="positive" in extra,
+    )  # fmt: skip
     if reason := vendor.missing():
         pytest.skip(reason)
     if not product.supported():

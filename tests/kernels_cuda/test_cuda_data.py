@@ -126,7 +126,9 @@ def test_dropout(
 
 def test_dropout_of_a_large_tensor(device: Any) -> None:
     shape = (3, 70, 57, 55)
-    told = {"rate": 0.4, "key": 5, "shape": shape, "offset": (0, 0, 0, 0), "rows": ()}
+    told: dict[str, Any] = {
+        "rate": 0.4, "key": 5, "shape": shape, "offset": (0, 0, 0, 0), "rows": (),
+    }  # fmt: skip
     scalars = [device.put(np.int64(n), "i64") for n in (-3, 2**33 + 1)]
     wanted = np.ones(shape, np.float32)
     KERNELS["dropout"](wanted, wanted.copy(), np.int64(-3), np.int64(2**33 + 1), **told)

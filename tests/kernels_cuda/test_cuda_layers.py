@@ -175,9 +175,9 @@ def test_batch_norm(device: Any, shape: Any, dtype: str) -> None:
         joined={"relu": True, "other": device.put(other, dtype, True)},
         then=lambda y: relu_of(y + other), **same,
     )  # fmt: skip
-    inputs = x, mean, var, gamma, more, beta, dy
+    slopes = x, mean, var, gamma, more, beta, dy
     for over in (None, 6):
-        device.check(channels.bn_dx, "bn_dx", shape, *inputs, told=norm, over=over, **same)
+        device.check(channels.bn_dx, "bn_dx", shape, *slopes, told=norm, over=over, **same)
     device.check(
         channels.bn_running, "bn_running", (c,), mean, beta, over=0,
         told={"momentum": 0.1, "correction": 1.25}, **same,
@@ -200,9 +200,9 @@ def test_batch_norm_in_one_pass(device: Any, shape: Any, dtype: str) -> None:
     KERNELS["bn_var"](wanted[1], numbers, wanted[0], count=rows)
     device.assert_near(mean, wanted[0])
     device.assert_near(var, wanted[1], scale=4)
-    inputs, at = (x, mean, var, dy), {"eps": 1e-3}
-    channels.bn_slopes(first, second, *inputs, work=work, stream=device.stream, **at)
-    KERNELS["bn_dgamma"](wanted[2], *(device.get(each) for each in inputs), **at)
+    inputs = (x, mean, var, dy)
+    channels.bn_slopes(first, second, *inputs, work=work, stream=device.stream, eps=1e-3)
+    KERNELS["bn_dgamma"](wanted[2], *(device.get(each) for each in inputs), eps=1e-3)
     KERNELS["bias_db"](wanted[3], device.get(dy))
     device.assert_near(first, wanted[2], 3 * float(np.sqrt(rows)))
     device.assert_near(second, wanted[3], 3 * float(np.sqrt(rows)))

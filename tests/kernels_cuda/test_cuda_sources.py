@@ -15,7 +15,7 @@ from netc_kernels.reference import KERNELS as REFERENCE
 FILES = ["channels", "elementwise", "exchange", "lrn", "mark", "move", "pool", "random", "rows"]
 FILES += ["conv/space_to_depth", "update"]
 BF16, F32, SCALAR = ("BF16=1",), ("BF16=0",), ("BF16=1", "LANES=1")
-VARIANTS = {
+VARIANTS: dict[str, list[tuple[str, ...]]] = {
     "move": [("UNIT=16",), ("UNIT=8",), ("UNIT=4",), ("UNIT=2",)],
     "update": [("BF16=1", "LANES=8"), ("BF16=0", "LANES=8"), SCALAR],
     "elementwise": [BF16, F32, SCALAR, ("BF16=1", "LANES=8")],

@@ -7,7 +7,7 @@ is here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ from netc.ir.types import (
     TensorType,
     line_mesh,
     local_block,
+    numbers,
 )
 from netc.passes.build_graph import build_graph
 from netc.passes.differentiate import differentiate
@@ -42,7 +43,9 @@ from netc_kernels.reference.pool import maxpool_places, maxpool_places_dx
 Array = NDArray[Any]
 Values = Mapping[str, Array]
 DTYPES = {"f64": np.float64, "f32": np.float32, "i64": np.int64, "u8": np.uint8}
-REFERENCE = {**KERNELS, "maxpool_places": maxpool_places, "maxpool_places_dx": maxpool_places_dx}
+REFERENCE: dict[str, Callable[..., None]] = {
+    **KERNELS, "maxpool_places": maxpool_places, "maxpool_places_dx": maxpool_places_dx,
+}  # fmt: skip
 BATCH, CLASSES = 5, 7
 ACTIVATIONS = "\n".join(ops.ACTIVATIONS)
 TEXT = f"""net t
@@ -96,8 +99,8 @@ def value_of(node: Node, rng: np.random.Generator) -> Array:
     shape = node.type.shape
     if node.type.dtype == "i64":
         return np.asarray(rng.integers(0, 4, shape))
-    numbers = np.asarray(rng.standard_normal(shape))
-    return numbers if shape and node.op.kernel == "input" else abs(numbers) + 0.5
+    drawn = np.asarray(rng.standard_normal(shape))
+    return drawn if shape and node.op.kernel == "input" else abs(drawn) + 0.5
 
 
 def compute(node: Node, site: Site, inputs: list[Array]) -> Array:
@@ -114,7 +117,7 @@ def part(value: Array, block: TensorPart) -> Array:
 
 
 def region(block: TensorPart) -> tuple[slice, ...]:
-    return tuple(slice(w, w + n) for w, n in zip(block.where, block.shape, strict=True))
+    return tuple(slice(w, w + n) for w, n in zip(numbers(block.where), block.shape, strict=True))
 
 
 def on_shards(
@@ -202,7 +205,7 @@ def added() -> Graph:
         ("recut", ops.Recut((2, 1, 1, 1)), (x.name,)),
     ):
         builder.emit(name, op, inputs, w)
-    by_two = {"size": (2, 2), "stride": (2, 2), "pad": (0, 0, 0, 0)}
+    by_two: dict[str, Any] = {"size": (2, 2), "stride": (2, 2), "pad": (0, 0, 0, 0)}
     image = builder.add(Node("image", ops.Input(), (), TensorType("f64", (5, 4, 6, 2)), "layer"))
     pooled = builder.emit("pooled", ops.MaxPool(**by_two, ceil=False), (image.name,), image)
     pair = (image.name, pooled.name)

@@ -23,7 +23,7 @@ SPLITS = (ROOT / "docs" / "splits.md").read_text()
 
 def help_of(verb: str) -> str:
     (action,) = (a for a in parser()._subparsers._group_actions if a.choices)  # type: ignore[union-attr]
-    return str(action.choices[verb].format_help())  # type: ignore[index, call-overload]
+    return str(action.choices[verb].format_help())  # type: ignore[index]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -9,7 +9,6 @@ import pytest
 from netc.errors import NetError, did_you_mean
 from netc.ir.graph import Graph, Node
 from netc.ir.types import Mesh, line_mesh
-from netc.passes import build_graph as builder
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import choose_splits
 from netc.report import layer_facts
@@ -68,7 +67,7 @@ def test_every_row_of_numbers_gets_its_name_at_once(monkeypatch: pytest.MonkeyPa
             tried.append(number)
             yield number
 
-    monkeypatch.setattr(builder.itertools, "count", counting)
+    monkeypatch.setattr(itertools, "count", counting)
     graph = build_graph(network("add { " + "fc 4\n" * 60 + "}"), 1)
     assert {"flatten1", "flatten60"} <= set(graph.layers)
     assert len(tried) <= 61

@@ -158,6 +158,7 @@ def test_every_launch_of_a_step_equals_the_reference(
     rate = 0.1 if optimizer is SGD else 1e-3
     opened.step(x, y, step=0, seed=3, learning_rate=rate)
     assert opened.train.program is bundle.train
+    assert isinstance(opened.train, CpuExecutable) and isinstance(opened.eval, CpuExecutable)
     checked = differ_little(opened.train)
     if text is POOLED:
         opened.evaluate(x, y, batch)
@@ -347,7 +348,7 @@ def test_without_numba_a_convolution_that_pools_is_the_references(
         opened = session(bundle)
         steps = (opened.step(x, y, step=n, seed=3, learning_rate=0.05) for n in range(2))
         losses.append([float(results["loss"]) for results in steps])
-    np.testing.assert_allclose(*losses, rtol=1e-4)
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
     assert losses[0] != losses[1]
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from saved import newest
 
 import netc_models
 from netc.cli.main import main
-from netc_runtime.io.checkpoint import latest, load
+from netc_runtime.io.checkpoint import load
 from netc_runtime.launch.mpi import wait_until_read
 
 DIGITS = str(Path(netc_models.__file__).parent / "digits.net")
@@ -48,8 +49,8 @@ def test_processes_equal_threads_bit_for_bit(tmp_path, strategy):
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert [e["event"] for e in events] == ["start", "result"]
     assert main(["run", DIGITS, *map(str, options), "--out", str(tmp_path / "threads")]) == 0
-    ranks, _ = load(latest(tmp_path / "ranks"))
-    threads, _ = load(latest(tmp_path / "threads"))
+    ranks, _ = load(newest(tmp_path / "ranks"))
+    threads, _ = load(newest(tmp_path / "threads"))
     assert set(ranks) == set(threads)
     for name, value in threads.items():
         assert np.array_equal(ranks[name], value), name

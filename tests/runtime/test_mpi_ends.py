@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -207,7 +207,9 @@ sys.exit(main(["run", "digits", *options]))
 """
 
 
-def script(ranks: int, folder: Path, how: str, *who: str) -> object:
+def script(
+    ranks: int, folder: Path, how: str, *who: str
+) -> AbstractContextManager[subprocess.Popen[str]]:
     return started(ranks, folder, "-c", SCRIPT, str(folder), how, *who)
 
 

@@ -7,15 +7,19 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import load_file, save_file
+from saved import newest
 
 from netc.cli.main import main
 from netc_runtime.io.checkpoint import latest, load, meta_of
+from netc_runtime.io.problems import unwritable
 
 TINY = """
 net tiny(classes = 10, rate = 0.0)
@@ -104,12 +108,12 @@ def test_another_batch_within_an_epoch(runs):
 
 def test_nothing_left_to_do_is_said(runs):
     runs.run("--epochs", 2)
-    before = latest(runs.folder / "o").read_bytes()
+    before = newest(runs.folder / "o").read_bytes()
     shown = runs.run("--epochs", 2, "--resume")
     assert "nothing is left to do: 28 steps are done" in shown and "larger '--epochs'" in shown
     assert "larger '--epochs'" in runs.run("--epochs", 2, "--steps", 90, "--resume")
     assert "larger '--steps'" in runs.run("--epochs", 9, "--steps", 20, "--resume")
-    assert latest(runs.folder / "o").read_bytes() == before
+    assert newest(runs.folder / "o").read_bytes() == before
 
 
 def test_what_was_changed_is_said(runs):
@@ -127,7 +131,7 @@ def test_what_was_changed_is_said(runs):
 )
 def test_a_place_that_is_none_is_refused(runs, key, value):
     runs.run("--steps", 1)
-    file = latest(runs.folder / "o")
+    file = newest(runs.folder / "o")
     meta = meta_of(file) | {key: value, "netc_checkpoint": "2"}
     save_file(load_file(file), file, meta)
     assert "does not say where its training stood" in runs.run("--resume", code=5)
@@ -167,7 +171,7 @@ def test_a_picture_that_cannot_be_read_loses_nothing(pictures, part):
     message = pictures.run("--epochs", 9, *data, code=5)
     assert "zz.png" in message and "'--resume' goes on" in message
     steps = [row["step"] for row in pictures.metrics() if "loss" in row]
-    assert latest(pictures.folder / "o").name == f"step-{steps[-1]:08d}.safetensors"
+    assert newest(pictures.folder / "o").name == f"step-{steps[-1]:08d}.safetensors"
     shutil.copy(pictures.folder / "p/train/cat/0.png", bad)
     pictures.run("--epochs", 2, "--resume", *data)
 
@@ -179,19 +183,19 @@ def test_metrics_that_cannot_be_written_lose_nothing(runs, monkeypatch):
 
     def full(self, step, **values):
         if step == 3:
-            raise metrics.unwritable(self.path, OSError(28, "No space left on device"))
+            raise unwritable(self.path, OSError(28, "No space left on device"))
         write(self, step, **values)
 
     monkeypatch.setattr(metrics.Metrics, "write", full)
     message = runs.run("--epochs", 2, code=5)
     assert "No space left" in message and "saved up to step 3" in message
-    assert latest(runs.folder / "o").name == "step-00000003.safetensors"
+    assert newest(runs.folder / "o").name == "step-00000003.safetensors"
 
 
 def scaled(runs, weight, bias=1.0):
     """A file of weights and biases that are multiplied by so much."""
     runs.run("--steps", 1)
-    tensors = load(latest(runs.folder / "o"))[0]
+    tensors = load(newest(runs.folder / "o"))[0]
     factors = {"weight": np.float32(weight), "bias": np.float32(bias)}
     kept = {n: t * factors[n.split(".")[-1]] for n, t in tensors.items() if n.count(".") == 1}
     save_file(kept, runs.folder / "w.safetensors")
@@ -307,9 +311,9 @@ def test_only_the_first_rank_reads_its_disk(runs):
     assert done.returncode == 0, done.stderr
     assert "resumed at step 2" in done.stdout
     assert not (runs.folder / "empty").exists()
-    many, _ = load(latest(runs.folder / "o"))
+    many, _ = load(newest(runs.folder / "o"))
     runs.netc("run", runs.folder / "n.net", "--steps", "4", "--out", runs.folder / "whole")
-    whole, _ = load(latest(runs.folder / "whole"))
+    whole, _ = load(newest(runs.folder / "whole"))
     for name, value in whole.items():
         np.testing.assert_allclose(many[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
 
@@ -318,8 +322,12 @@ def test_a_tensor_larger_than_a_message_is_shared_in_parts(monkeypatch):
     import netc_runtime.launch.ranks as ranks
 
     monkeypatch.setattr(ranks, "SHARED_BYTES", 64)
-    given = {"a": np.arange(100, dtype=np.float32).reshape(4, 25), "b": np.zeros((0, 3)),
-             "c": as_strided(np.arange(6.0), (3, 2), (8, 24)), "d": np.array(7)}  # fmt: skip
+    given: dict[str, NDArray[Any]] = {
+        "a": np.arange(100, dtype=np.float32).reshape(4, 25),
+        "b": np.zeros((0, 3)),
+        "c": as_strided(np.arange(6.0), (3, 2), (8, 24)),
+        "d": np.array(7),
+    }
     messages = []
 
     class First(ranks.Ranks):
@@ -366,7 +374,7 @@ def test_what_a_command_reads_is_not_replaced(runs, option):
 
 def test_weights_are_not_exported_over_themselves(runs):
     runs.run("--steps", 1)
-    file = latest(runs.folder / "o")
+    file = newest(runs.folder / "o")
     before = file.read_bytes()
     weights = ("--weights", runs.folder / "o", "-o", file)
     assert "is read by this" in runs.netc("export", runs.folder / "n.net", *weights, code=2)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from saved import newest
 
 import netc_models
 from netc.cli.main import main
@@ -28,7 +29,7 @@ def events(capsys):
 
 
 def weights(folder):
-    return load(latest(folder))[0]
+    return load(newest(folder))[0]
 
 
 def test_digits_reach_98_percent_on_four_devices(tmp_path, capsys):

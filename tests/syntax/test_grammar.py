@@ -41,8 +41,13 @@ def made(monkeypatch: pytest.MonkeyPatch) -> tuple[lark.Lark, bool]:
     """Return the parser that a new process would have, and whether it was built."""
     built: list[str] = []
     build = grammar.build
+
+    def noted(text: str) -> lark.Lark:
+        built.append(text)
+        return build(text)
+
     with monkeypatch.context() as patch:
-        patch.setattr(grammar, "build", lambda text: build(built.append(text) or text))
+        patch.setattr(grammar, "build", noted)
         return grammar.language.__wrapped__(), bool(built)
 
 

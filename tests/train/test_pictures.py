@@ -72,7 +72,7 @@ def test_imagefolder(tmp_path: Path, make_folder: Any) -> None:
 
 
 def test_a_picture_is_stretched_to_the_network(tmp_path: Path) -> None:
-    pixels = np.repeat(np.arange(0, 240, 10, np.uint8)[:, None], 40, axis=1)
+    pixels = np.repeat(np.arange(0, 240, 10, dtype=np.uint8)[:, None], 40, axis=1)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     shape = (3, 6, 8)
     (found,) = CIFAR.load([tmp_path / "a.png"], shape)

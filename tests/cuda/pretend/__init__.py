@@ -65,7 +65,7 @@ def pretended(seed: int = 0) -> Iterator[None]:
     exchanges = mock.patch.object(exchange, "Exchange", Exchange)
     sys.modules["cupy"] = made = module()
     sys.modules["cupy.cuda"] = made.cuda
-    table.KERNELS = native.KERNELS = kernels  # type: ignore[misc]
+    table.KERNELS = native.KERNELS = kernels
     caches = (source.stream_of, device_copies.combiner)
     try:
         for cached in caches:
@@ -73,7 +73,7 @@ def pretended(seed: int = 0) -> Iterator[None]:
         with patience, exchanges:
             yield
     finally:
-        table.KERNELS, native.KERNELS = kept  # type: ignore[misc]
+        table.KERNELS, native.KERNELS = kept
         for cached in caches:
             cached.cache_clear()
         for name, found in before.items():

@@ -112,7 +112,7 @@ def stamp(out: Tensor, *, stream: int) -> None:
     WORLD.put(stream, work)
 
 
-OWN = {
+OWN: dict[str, Callable[..., None]] = {
     **{name: update(each) for name, each in JOINED.items() if each.overwritten},
     "bn_moments": bn_moments, "bn_slopes": bn_slopes, "mark": mark, "stamp": stamp,
 }  # fmt: skip
@@ -122,7 +122,9 @@ class ElementwiseKernel:
     """A reduction of several arrays into several."""
 
     def __init__(self, reads: str, writes: str, code: str, name: str, preamble: str) -> None:
-        self.op, dtype, terms, _ = re.fullmatch(r"netc_(\w+?)_(\w+?)_(\d+)_(\d+)", name).groups()  # type: ignore[union-attr]
+        found = re.fullmatch(r"netc_(\w+?)_(\w+?)_(\d+)_(\d+)", name)
+        assert found is not None
+        self.op, dtype, terms, _ = map(str, found.groups())
         self.terms, self.narrow = int(terms), dtype == "bf16"
 
     def __call__(self, *arrays: Array) -> None:

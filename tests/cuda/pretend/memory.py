@@ -106,4 +106,9 @@ class Array:
 
     def __setitem__(self, where: Any, value: Array) -> None:
         assert where is Ellipsis
-        WORLD.put(WORLD.current, lambda: np.copyto(self.held, value.held) is None)
+
+        def work() -> bool:
+            np.copyto(self.held, value.held)
+            return True
+
+        WORLD.put(WORLD.current, work)

@@ -57,7 +57,12 @@ class World:
             token = self.tokens
         if self.tape is not None:
             self.own.tokens.add(token)
-        self.put(stream, lambda: self.done.add(token) is None)
+
+        def work() -> bool:
+            self.done.add(token)
+            return True
+
+        self.put(stream, work)
         return token
 
     def wait(self, stream: int, token: int) -> None:

@@ -35,7 +35,7 @@ def side(network: str) -> int:
 def layers(network: str) -> Layers:
     """The layers up to the class scores. Raises LookupError for a network that is not here."""
     if network not in NETWORKS:
-        raise LookupError(f"no {network} in networks.py")
+        raise LookupError(f"no {network} in bench_networks.py")
     return tuple(NETWORKS[network]())
 
 
