@@ -23,12 +23,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, TextIO
 
-import fuzzing
-
 CASE_SECONDS = 30
 MEMORY_BYTES = 6 << 30
 SHOWN_FAULTS = 20
-KINDS = sorted(module.name for module in pkgutil.iter_modules(fuzzing.__path__)
+FOLDER = Path(__file__).parent / "fuzzing"
+KINDS = sorted(module.name for module in pkgutil.iter_modules([str(FOLDER)])
                if not module.name.startswith(("_", "test_")))  # fmt: skip
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fuzzing._mutate import damaged
 from netc.errors import NetError
 from netc_runtime.io.checkpoint import Position, classes_meta, save, settings_meta
 from netc_runtime.io.weights import read_weights
 from netc_runtime.train.metrics import Metrics
 from netc_runtime.train.resume import changed, check_classes, read_saved
 
-STATE = {
+from ._mutate import damaged
+
+STATE: dict[str, NDArray[Any]] = {
     "conv1.weight": np.ones((2, 3, 3, 3), np.float32),
     "conv1.weight.velocity": np.zeros((2, 3, 3, 3), np.float32),
     "count": np.array(3, np.int64),

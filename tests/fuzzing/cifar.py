@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fuzzing._mutate import damaged
 from netc_runtime.train.cifar import cifar10
+from netc_runtime.train.images import Split
+
+from ._mutate import damaged
 
 NAMES = b"airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n"
 FILES = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
@@ -25,7 +27,8 @@ def case(rng: np.random.Generator, folder: Path) -> str:
     if rng.random() < 0.3:
         path = folder / str(rng.choice(FILES))
         os.truncate(path, int(rng.integers(0, path.stat().st_size + 9)))
-    for split, whole in (("train", b"".join(contents[:5])), ("test", contents[5])):
+    wholes: dict[Split, bytes] = {"train": b"".join(contents[:5]), "test": contents[5]}
+    for split, whole in wholes.items():
         records = np.frombuffer(whole, np.uint8).reshape(-1, RECORD)
         rows = rng.integers(0, len(records), 9)
         images, labels = dataset.load(split, rows, np.float64)

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fuzzing._mutate import damaged
 from netc_runtime.train.idx import _MEAN, _STD, idx
-from netc_runtime.train.images import ByteImages
+from netc_runtime.train.images import ByteImages, Split
+
+from ._mutate import damaged
 
 HUGE = (0, 1, 2**16, 2**31, 2**32 - 1)
 
@@ -24,13 +25,14 @@ def case(rng: np.random.Generator, folder: Path) -> str:
     if rng.random() < 0.3:
         path = folder / str(rng.choice(list(contents)))
         os.truncate(path, int(rng.integers(0, path.stat().st_size + 9)))
-    for split, stem in (("train", "train"), ("test", "t10k")):
+    stems: dict[Split, str] = {"train": "train", "test": "t10k"}
+    for split, stem in stems.items():
         (images,) = (contents[name] for name in contents if name.startswith(f"{stem}-images"))
         _check(dataset, split, images)
     return "fine"
 
 
-def _check(dataset: ByteImages, split: str, content: bytes) -> None:
+def _check(dataset: ByteImages, split: Split, content: bytes) -> None:
     """What is loaded is what the file ended with when it was opened."""
     size = dataset.train_size if split == "train" else dataset.test_size
     images, labels = dataset.load(split, range(size), np.float64)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from interchange.onnx_cases import BATCH, apart, scores_of_file, scores_of_netc
 from numpy.typing import NDArray
+from onnx_cases import BATCH, apart, scores_of_file, scores_of_netc
 
 from netc.interchange.from_onnx import from_onnx
 from netc.syntax import network_text, parse_text

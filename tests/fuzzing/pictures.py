@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fuzzing._mutate import damaged
 from netc.errors import DataError, render
 from netc_runtime.train.imagefolder import imagefolder
 from netc_runtime.train.pictures import decode, readable
+
+from ._mutate import damaged
 
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I", "I;16", "I;16B",
          "F")  # fmt: skip

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from fuzzing._mutate import damaged
 from netc.cli.common import build, request
 from netc.cli.main import parser
 from netc.cli.session import read_program
@@ -25,6 +24,8 @@ from netc_runtime.choose import BackendChoice, open_backend
 from netc_runtime.session import Session
 from netc_runtime.train.augment import augment
 from netc_runtime.train.schedule import learning_rate
+
+from ._mutate import damaged
 
 NETWORKS = (
     """net plain(classes = 5)

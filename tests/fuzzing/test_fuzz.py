@@ -19,7 +19,8 @@ CASES = {"onnx_graphs": 300}
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_fault(kind: str) -> None:
-    command = [sys.executable, HERE.parent / "fuzz.py", kind, "--cases", str(CASES.get(kind, 100))]
+    cases = str(CASES.get(kind, 100))
+    command = [sys.executable, str(HERE.parent / "fuzz.py"), kind, "--cases", cases]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     assert " 0 faults " in run.stdout

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 import netc_clusters
-from fuzzing._mutate import damaged
 from netc.cost import read_cluster
 from netc.errors import NetError, render
 from netc.ir.clock import simulate
@@ -19,6 +18,8 @@ from netc.passes.choose_splits import Pin, choose_splits
 from netc.passes.pipeline import Options, compile_network
 from netc.strategies.file import read_strategy
 from netc.syntax import parse_text
+
+from ._mutate import damaged
 
 NETWORK = parse_text(
     "net n\ninput image 3x8x8\nconv 3x3 4 pad=1 | relu | maxpool 2\n"
@@ -68,7 +69,7 @@ def case(rng: np.random.Generator, folder: Path) -> str:
 
 def _strategy(path: Path) -> str:
     file = read_strategy(path)
-    mesh = Mesh(file.mesh, "def"[: len(file.mesh)]) if file.mesh else Mesh((2,), ("d",))
+    mesh = Mesh(file.mesh, tuple("def"[: len(file.mesh)])) if file.mesh else Mesh((2,), ("d",))
     splits = choose_splits(GRAPH, mesh, "hybrid", [Pin(*each) for each in file.splits])
     assert all(len(split) == len(mesh.shape) for split in splits.values())
     return "fine"

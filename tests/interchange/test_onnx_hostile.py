@@ -11,7 +11,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from interchange.onnx_cases import export, network, random_values, read_back
+from onnx_cases import export, network, random_values, read_back
 
 from netc.errors import DataError, NetError
 from netc.interchange.from_onnx import OPSETS, from_onnx

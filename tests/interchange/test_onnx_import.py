@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
-from interchange.onnx_cases import apart, images, read_back, scores_of_file, scores_of_netc
+from onnx_cases import apart, images, read_back, scores_of_file, scores_of_netc
 
 from netc.errors import NetError
 from netc.interchange.from_onnx import from_onnx

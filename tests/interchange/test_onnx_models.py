@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from interchange.onnx_cases import check
+from onnx_cases import check
 
 import netc_models
 from netc.interchange.to_onnx import to_onnx

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 from hypothesis import given, settings
-from interchange.onnx_cases import check, network
+from onnx_cases import check, network
 from random_networks import networks
 
 from netc.ir.ops import ACTIVATIONS

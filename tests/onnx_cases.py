@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def random_values(net: Network, seed: int = 0) -> dict[str, Array]:
     rng, values = np.random.default_rng(seed), {}
     for node in weights(build_graph(net, 1, mode="eval")):
         shape = node.type.shape
-        value = rng.standard_normal(shape) / np.sqrt(max(1, np.prod(shape[1:])))
+        value = rng.standard_normal(shape) / np.sqrt(max(1, prod(shape[1:])))
         values[node.name] = (np.abs(value) + 0.5 if "var" in node.name else value).astype("f4")
     return values
 
