@@ -15,26 +15,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from netc_kernels.cpu.direct_filters import filter_panels
-from netc_kernels.cpu.product import (
-    DEPTH,
-    PANEL,
-    SHORT,
-    TALL,
-    Ahead,
-    Panels,
-    Rows,
-    Terms,
-    short,
-    single,
-    tall,
-)
+from netc_kernels.cpu.product import DEPTH, PANEL, SHORT, TALL, short, single, tall
 from netc_kernels.cpu.several import clear_run, copy_run
 from netc_kernels.cpu.shape import NOTHING, Array, ConvShape, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import (
     LANES,
     distance,
-    inline,
     kernel,
     load,
     load_first,
@@ -349,68 +336,100 @@ def _some_lines(
             # products of few terms need no place of their own before they are written
             done = count // TALL * TALL if straight else 0
             to = p.to + n * p.to_image + i * p.to_row + first
-            a, b = Rows(source, at, p.step_x * pixel, of_row), Panels(work, panel, 0, PANEL)
-            near = Ahead(y, to, p.to_pixel, other)
-            _row(Rows(y, to, p.to_pixel, 0), a, b, p, pixel, done, near)
-            a, near = _below(a, done), _further(near, done)
+            _row(y, to, p.to_pixel, source, at, work, p, pixel, of_row, panel, done, y, to, other)
+            near, at = to + done * p.to_pixel, at + done * p.step_x * pixel
             to = sums + (row - start) * (p.columns + TALL) * PANEL
-            _row(Rows(work, to, PANEL, 0), a, b, p, pixel, count - done, near)
+            _row(
+                work, to, PANEL, source, at, work, p, pixel, of_row, panel, count - done, y, near,
+                other,
+            )  # fmt: skip
             _write(y, p, row, first, done, count, work, to, bias, positive, relu)
 
 
-@inline
-def _below(rows: Rows, count: int) -> Rows:
-    return Rows(rows.array, rows.at + count * rows.row, rows.row, rows.outer)
-
-
-@inline
-def _further(near: Ahead, count: int) -> Ahead:
-    return Ahead(near.array, near.at + count * near.row, near.row, near.other)
-
-
 @kernel
-def _row(out: Rows, a: Rows, b: Panels, p: ConvPass, pixel: int, count: int, near: Ahead) -> None:
+def _row(
+    out: Any,
+    to: int,
+    to_pixel: int,
+    x: Any,
+    at: int,
+    work: Any,
+    p: ConvPass,
+    pixel: int,
+    of_row: int,
+    panel: int,
+    count: int,
+    near: Any,
+    near_at: int,
+    other: int,
+) -> None:
     """Multiply the pixels of one row by one panel of filters, some terms at a time."""
     # the taps of a row are one sum if nothing is between them
     run = p.size_x if pixel == p.channels else 1
-    inner = run * p.channels
+    inner, step = run * p.channels, p.step_x * pixel
     # short rows of a window go together, long ones in pieces
     together = max(1, 2 * DEPTH // inner) if inner and run == p.size_x else 1
     pieces = inner if inner <= 2 * DEPTH else DEPTH
     if not inner * p.size_y * p.size_x:
-        _terms(out, a, b, Terms(0, 0, False), count, near)
+        _terms(
+            out, to, to_pixel, x, at, step, of_row, work, panel, 0, 0, count, False, near, near_at,
+            p.to_pixel, other,
+        )  # fmt: skip
         return
     for r in range(0, p.size_y, together):
         rows = min(together, p.size_y - r)
         for s in range(0, p.size_x, run):
             for depth in range(0, inner, pieces):
                 terms, tap = min(pieces, inner - depth), r * p.size_x + s
-                at = a.at + r * a.outer + s * pixel + depth
-                panel = b.at + (tap * p.channels + depth) * PANEL
+                b, a = panel + (tap * p.channels + depth) * PANEL, at + r * of_row + s * pixel
                 _terms(
-                    out,
-                    Rows(a.array, at, a.row, a.outer),
-                    Panels(b.array, panel, terms * PANEL, PANEL),
-                    Terms(rows, terms, tap + depth > 0),
-                    count,
-                    near,
-                )
+                    out, to, to_pixel, x, a + depth, step, of_row, work, b, rows, terms, count,
+                    tap + depth > 0, near, near_at, p.to_pixel, other,
+                )  # fmt: skip
 
 
 @kernel
-def _terms(out: Rows, a: Rows, b: Panels, terms: Terms, count: int, near: Ahead) -> None:
-    """Multiply `count` rows; more are computed where there are more."""
-    done, last = 0, a.array.size - (terms.outer - 1) * a.outer - terms.inner
+def _terms(
+    out: Any,
+    to: int,
+    to_pixel: int,
+    x: Any,
+    at: int,
+    step: int,
+    of_row: int,
+    work: Any,
+    panel: int,
+    outer: int,
+    inner: int,
+    count: int,
+    add: bool,
+    near: Any,
+    near_at: int,
+    near_row: int,
+    other: int,
+) -> None:
+    """Multiply `count` pixels, `step` elements apart; more are computed where there are more."""
+    done, last = 0, x.size - (outer - 1) * of_row - inner
     while done < count:
-        to, of, close = _below(out, done), _below(a, done), _further(near, done)
-        if count - done > SHORT and of.at + (TALL - 1) * of.row <= last:
-            tall(to, of, b, terms, close)
+        row, of = to + done * to_pixel, at + done * step
+        close = near_at + done * near_row
+        if count - done > SHORT and of + (TALL - 1) * step <= last:
+            tall(
+                out, row, to_pixel, x, of, step, of_row, work, panel, outer, inner, add, near,
+                close, near_row, other,
+            )  # fmt: skip
             done += TALL
-        elif of.at + (SHORT - 1) * of.row <= last:
-            short(to, of, b, terms, close)
+        elif of + (SHORT - 1) * step <= last:
+            short(
+                out, row, to_pixel, x, of, step, of_row, work, panel, outer, inner, add, near,
+                close, near_row, other,
+            )  # fmt: skip
             done += SHORT
         else:
-            single(to, of, b, terms, close)
+            single(
+                out, row, to_pixel, x, of, step, of_row, work, panel, outer, inner, add, near,
+                close, near_row, other,
+            )  # fmt: skip
             done += 1
 
 

@@ -12,7 +12,7 @@ Everything is float32.
 from typing import Any, NamedTuple
 
 from netc_kernels.cpu.direct import ConvPass, forward_pass
-from netc_kernels.cpu.product import PANEL, SHORT, TALL, Strip, Terms, crossed_packed
+from netc_kernels.cpu.product import PANEL, SHORT, TALL, crossed_packed
 from netc_kernels.cpu.several import clear_run
 from netc_kernels.cpu.shape import Array, ConvShape, up
 from netc_kernels.cpu.threads import Pool
@@ -132,19 +132,19 @@ def _add_products(
     p: ConvPass, plan: DirectWorkspace, work: Any, at: int, lines: int, add: bool
 ) -> None:
     """Add the products of some lines to the sums, or write them."""
-    terms = Terms(lines, p.columns, add)
     # a panel of the input stays in the first cache while all panels of the gradient pass
     for c in range(0, plan.channels, PANEL):
         for tap in range(plan.taps):
             r, s = divmod(tap, p.size_x)
             b = at + c // PANEL * plan.inputs + (r * plan.reach + s) * plan.pixel
             step = (1 if plan.folded else p.step_x) * plan.pixel
-            panels = Strip(b, plan.line * plan.pixel, step)
             for k in range(0, p.filters, TALL):
                 a = at + plan.gradients_at + k // TALL * plan.gradients
-                to = at + plan.sums_at + tap * plan.tap + k * plan.columns + c
-                rows = Strip(a, p.columns * TALL, TALL)
-                crossed_packed(work, to, plan.columns, rows, panels, terms, p.filters - k <= SHORT)
+                out = at + plan.sums_at + tap * plan.tap + k * plan.columns + c
+                crossed_packed(
+                    work, out, plan.columns, work, a, p.columns * TALL, work, b,
+                    plan.line * plan.pixel, step, lines, p.columns, add, p.filters - k <= SHORT,
+                )  # fmt: skip
 
 
 @kernel

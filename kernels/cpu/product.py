@@ -9,7 +9,7 @@ this is the register blocking of Goto and van de Geijn 2008, "Anatomy of high-pe
 multiplication". Nothing is packed: whoever makes the operands stores them in panels at once.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -38,85 +38,54 @@ DEPTH = 128
 """Terms to sum at a time: a panel of so many fits the first cache, and errors stay small."""
 
 
-class Rows(NamedTuple):
-    """Rows of numbers: a result, or a factor whose terms in an inner sum are consecutive."""
-
-    array: Any
-    at: int
-    """Where they begin; this and all steps count elements."""
-    row: int
-    """From one row to the next."""
-    outer: int
-    """From one term of the outer sum to the next; a result has none."""
-
-
-class Panels(NamedTuple):
-    """A factor of `PANEL` columns."""
-
-    array: Any
-    at: int
-    outer: int
-    """From one term of the outer sum to the next, in elements."""
-    inner: int
-    """From one term of an inner sum to the next."""
-
-
-class Strip(NamedTuple):
-    """One panel after the other, in an array that is known."""
-
-    at: int
-    outer: int
-    """From one term of the outer sum to the next, in elements."""
-    inner: int
-    """From one term of an inner sum to the next."""
-
-
-class Terms(NamedTuple):
-    """How much is summed."""
-
-    outer: int
-    inner: int
-    add: bool
-    """Whether the result is added to, or written."""
-
-
-class Ahead(NamedTuple):
-    """What is brought into the cache on the way."""
-
-    array: Any
-    at: int
-    row: int
-    """From one pixel to the next, in elements."""
-    other: int
-    """How many bytes from each something else lies that is brought as well."""
-
-
 def _product(rows: int, packed: int | None = None) -> Any:
     """Make the product with a number of rows, terms next to each other or, if packed, rows."""
 
     @intrinsic
-    def product(typing: Any, out: Any, a: Any, b: Any, terms: Any, ahead: Any) -> Any:
+    def product(
+        typing: Any,
+        out: Any,
+        out_at: Any,
+        out_row: Any,
+        a: Any,
+        a_at: Any,
+        a_row: Any,
+        a_outer: Any,
+        b: Any,
+        b_at: Any,
+        b_outer: Any,
+        b_inner: Any,
+        outer: Any,
+        inner: Any,
+        add: Any,
+        near: Any,
+        near_at: Any,
+        near_row: Any,
+        other: Any,
+    ) -> Any:
+        n = types.intp
+        of_a, of_b, fetched = (a, n, n, n), (b, n, n, n), (near, n, n, n)
+        signature = types.void(out, n, n, *of_a, *of_b, n, n, types.boolean, *fetched)
+
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            fields = [build.unpack_tuple(builder, each) for each in args]
             pointers = [
-                builder.gep(
-                    data(context, builder, signature.args[i][0], fields[i][0]), [fields[i][1]]
-                )
-                for i in (0, 1, 2, 4)
+                builder.gep(data(context, builder, signature.args[i], args[i]), [args[i + 1]])
+                for i in (0, 3, 7, 14)
             ]
-            _emit(builder, rows, packed, pointers, fields)
+            _emit(builder, rows, packed, pointers, args)
             return context.get_dummy_value()
 
-        return types.void(out, a, b, terms, ahead), emit
+        return signature, emit
 
     return product
 
 
-def _emit(builder: Any, rows: int, packed: int | None, pointers: list[Any], fields: Any) -> None:
+def _emit(builder: Any, rows: int, packed: int | None, pointers: list[Any], args: Any) -> None:
     """Emit the sums in registers, which are added to what `out` holds, or take its place."""
     to, a, b, near = pointers
-    (_, _, out_row, _), (_, _, a_row, a_outer), (_, _, b_outer, b_inner) = fields[:3]
-    (outer, inner, add), (_, _, near_row, other) = fields[3:]
+    out_row, a_row, a_outer, b_outer, b_inner, outer, inner, add, near_row, other = (
+        args[i] for i in (2, 5, 6, 9, 10, 11, 12, 13, 16, 17)
+    )
     targets = [
         builder.bitcast(_at(builder, to, (out_row, row), (1, column)), VECTOR.as_pointer())
         for row in range(rows)
@@ -214,42 +183,138 @@ _crossed_tall, _crossed_short = _product(TALL, TALL), _product(SHORT, TALL)
 
 
 @kernel
-def tall(out: Rows, a: Rows, b: Panels, terms: Terms, ahead: Ahead) -> None:
-    """Write `TALL` rows, or add to them."""
-    _tall(out, a, b, terms, ahead)
+def tall(
+    out: Any,
+    out_at: int,
+    out_row: int,
+    a: Any,
+    a_at: int,
+    a_row: int,
+    a_outer: int,
+    b: Any,
+    b_at: int,
+    outer: int,
+    inner: int,
+    add: bool,
+    near: Any,
+    near_at: int,
+    near_row: int,
+    other: int,
+) -> None:
+    """Write `TALL` rows, or add to them: terms of an inner sum are consecutive, b is one panel.
+
+    On the way it brings pixels of `near` into the cache, which are `near_row` apart, and what
+    lies `other` bytes from them.
+    """
+    _tall(
+        out, out_at, out_row, a, a_at, a_row, a_outer, b, b_at, inner * PANEL, PANEL, outer, inner,
+        add, near, near_at, near_row, other,
+    )  # fmt: skip
 
 
 @kernel
-def short(out: Rows, a: Rows, b: Panels, terms: Terms, ahead: Ahead) -> None:
-    """Write `SHORT` rows, or add to them."""
-    _short(out, a, b, terms, ahead)
+def short(
+    out: Any,
+    out_at: int,
+    out_row: int,
+    a: Any,
+    a_at: int,
+    a_row: int,
+    a_outer: int,
+    b: Any,
+    b_at: int,
+    outer: int,
+    inner: int,
+    add: bool,
+    near: Any,
+    near_at: int,
+    near_row: int,
+    other: int,
+) -> None:
+    """Write `SHORT` rows, otherwise as `tall`."""
+    _short(
+        out, out_at, out_row, a, a_at, a_row, a_outer, b, b_at, inner * PANEL, PANEL, outer, inner,
+        add, near, near_at, near_row, other,
+    )  # fmt: skip
 
 
 @kernel
-def single(out: Rows, a: Rows, b: Panels, terms: Terms, ahead: Ahead) -> None:
-    """Write one row, or add to it."""
-    _single(out, a, b, terms, ahead)
+def single(
+    out: Any,
+    out_at: int,
+    out_row: int,
+    a: Any,
+    a_at: int,
+    a_row: int,
+    a_outer: int,
+    b: Any,
+    b_at: int,
+    outer: int,
+    inner: int,
+    add: bool,
+    near: Any,
+    near_at: int,
+    near_row: int,
+    other: int,
+) -> None:
+    """Write one row, otherwise as `tall`."""
+    _single(
+        out, out_at, out_row, a, a_at, a_row, a_outer, b, b_at, inner * PANEL, PANEL, outer, inner,
+        add, near, near_at, near_row, other,
+    )  # fmt: skip
 
 
 @kernel
-def crossed(work: Any, to: int, to_row: int, a: Strip, b: Strip, terms: Terms) -> None:
+def crossed(
+    out: Any,
+    out_at: int,
+    out_row: int,
+    a: Any,
+    a_at: int,
+    a_outer: int,
+    b: Any,
+    b_at: int,
+    b_outer: int,
+    b_inner: int,
+    outer: int,
+    inner: int,
+    add: bool,
+) -> None:
     """Multiply the transpose of a panel: `SHORT` consecutive numbers of a panel a, and panel b.
 
-    Operands are handed over without their array: to hold that costs as much as a short sum.
+    a's terms are `PANEL` apart in an inner sum, b's `b_inner`. With `add` it adds to `out`.
     """
-    out, rows = Rows(work, to, to_row, 0), Rows(work, a.at, 1, a.outer)
-    ahead = Ahead(work, to, to_row, 0)
-    _crossed(out, rows, Panels(work, b.at, b.outer, b.inner), terms, ahead)
+    _crossed(
+        out, out_at, out_row, a, a_at, 1, a_outer, b, b_at, b_outer, b_inner, outer, inner, add,
+        out, out_at, out_row, 0,
+    )  # fmt: skip
 
 
 @kernel
 def crossed_packed(
-    work: Any, to: int, to_row: int, a: Strip, b: Strip, terms: Terms, few: bool
+    out: Any,
+    out_at: int,
+    out_row: int,
+    a: Any,
+    a_at: int,
+    a_outer: int,
+    b: Any,
+    b_at: int,
+    b_outer: int,
+    b_inner: int,
+    outer: int,
+    inner: int,
+    add: bool,
+    few: bool,
 ) -> None:
     """As `crossed`, for panels of `TALL` numbers: all of them, or the first `SHORT` if `few`."""
-    out, rows = Rows(work, to, to_row, 0), Rows(work, a.at, 1, a.outer)
-    panels, ahead = Panels(work, b.at, b.outer, b.inner), Ahead(work, to, to_row, 0)
     if few:
-        _crossed_short(out, rows, panels, terms, ahead)
+        _crossed_short(
+            out, out_at, out_row, a, a_at, 1, a_outer, b, b_at, b_outer, b_inner, outer, inner, add,
+            out, out_at, out_row, 0,
+        )  # fmt: skip
     else:
-        _crossed_tall(out, rows, panels, terms, ahead)
+        _crossed_tall(
+            out, out_at, out_row, a, a_at, 1, a_outer, b, b_at, b_outer, b_inner, outer, inner, add,
+            out, out_at, out_row, 0,
+        )  # fmt: skip

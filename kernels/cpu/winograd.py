@@ -18,18 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from netc_kernels.cpu import fold
-from netc_kernels.cpu.product import (
-    DEPTH,
-    PANEL,
-    SHORT,
-    TALL,
-    Ahead,
-    Panels,
-    Rows,
-    Terms,
-    short,
-    tall,
-)
+from netc_kernels.cpu.product import DEPTH, PANEL, SHORT, TALL, short, tall
 from netc_kernels.cpu.shape import NOTHING, Array, ConvShape, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import LANES, inline, kernel
@@ -390,13 +379,16 @@ def _rows(
     work: Any, to: int, to_row: int, of: int, row: int, panel: int, terms: int, rows: int, add: bool
 ) -> None:
     """Multiply some rows by one panel."""
-    b, sums, done = Panels(work, panel, 0, PANEL), Terms(1, terms, add), 0
+    done = 0
     while done < rows:
-        out = Rows(work, to + done * to_row, to_row, 0)
-        a, near = Rows(work, of + done * row, row, 0), Ahead(work, out.at, to_row, 0)
+        out, a = to + done * to_row, of + done * row
         if rows - done > SHORT:
-            tall(out, a, b, sums, near)
+            tall(
+                work, out, to_row, work, a, row, 0, work, panel, 1, terms, add, work, out, to_row, 0
+            )
             done += TALL
         else:
-            short(out, a, b, sums, near)
+            short(
+                work, out, to_row, work, a, row, 0, work, panel, 1, terms, add, work, out, to_row, 0
+            )
             done += SHORT

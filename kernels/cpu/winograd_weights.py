@@ -13,7 +13,7 @@ Images are (N, H, W, C), row-major; `work` is scratch memory of the size `worksp
 from typing import Any, NamedTuple
 
 from netc_kernels.cpu import fold
-from netc_kernels.cpu.product import PANEL, SHORT, Strip, Terms, crossed
+from netc_kernels.cpu.product import PANEL, SHORT, crossed
 from netc_kernels.cpu.shape import Array, ConvShape, up
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import LANES, kernel
@@ -248,14 +248,16 @@ def products(
         to = sums.at + position * sums.position
         of_a, of_b = a.at + position * a.position, b.at + position * b.position
         for i in range(0, rows, PANEL):
-            panel, first = of_a + i // PANEL * a.panel, to + i * sums.tile
+            panel, out = of_a + i // PANEL * a.panel, to + i * sums.tile
             for t in range(0, tiles, TERMS):
-                terms, at = Terms(1, min(TERMS, tiles - t), add or t > 0), t * PANEL
+                terms, more, at = min(TERMS, tiles - t), add or t > 0, t * PANEL
                 for j in range(0, columns, PANEL):
-                    others = Strip(of_b + j // PANEL * b.panel + at, 0, PANEL)
+                    other = of_b + j // PANEL * b.panel + at
                     for row in range(0, min(PANEL, rows - i), SHORT):
-                        out, own = first + row * sums.tile + j, Strip(panel + at + row, 0, PANEL)
-                        crossed(work, out, sums.tile, own, others, terms)
+                        crossed(
+                            work, out + row * sums.tile + j, sums.tile, work, panel + at + row, 0,
+                            work, other, 0, PANEL, 1, terms, more,
+                        )  # fmt: skip
 
 
 @kernel
