@@ -84,7 +84,7 @@ class Plain:
         return np.tanh(x)
 
     def gelu(self, layer: Layer, x: Array) -> Array:
-        return x / (1 + np.exp(-2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+        return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
     def dropout(self, layer: Layer, x: Array) -> Array:
         """The mask comes from the kernel, which has its own oracle."""
