@@ -13,10 +13,9 @@ from math import prod
 
 from netc.ir.classes import DeviceClass
 from netc.ir.collectives import disjoint, problem_of
-from netc.ir.joined import overwritten, results_of
+from netc.ir.joined import results_of
 from netc.ir.launches import check_kernels, check_launch
 from netc.ir.ops.base import ShapeError
-from netc.ir.order import DeviceOrder, device_order
 from netc.ir.program import (
     STREAMS,
     Buffer,
@@ -28,10 +27,10 @@ from netc.ir.program import (
     Program,
     View,
     accesses,
-    in_place_pairs,
 )
 from netc.ir.types import ITEM_BYTES, Affine, numbers
 from netc.ir.verify import VerifyError, require
+from netc.ir.verify_memory import verify_memory
 
 ALIGNMENT_BYTES = 256
 """Between two buffers no more than this is left free."""
@@ -103,7 +102,7 @@ def verify_program(
         _verify_line(program)
         return
     for class_ in range(len(program.classes)) if classes is None else classes:
-        _DeviceCheck(program, device_order(program, class_)).run()
+        verify_memory(program, class_)
 
 
 def _verify_classes(program: Program) -> None:
@@ -345,140 +344,6 @@ def _covers(program: Program, port: Port) -> bool:
     return disjoint(list(blocks.values())) and prod(port.shape) == sum(
         prod(shape) for _, shape in blocks
     )
-
-
-class _DeviceCheck:
-    """The properties of the memory of each device of a class."""
-
-    def __init__(self, program: Program, order: DeviceOrder) -> None:
-        self.program, self.order = program, order
-        self.buffers = [b for b in program.buffers_of[order.class_] if b.nbytes]
-        self.reads: dict[str, int] = dict.fromkeys((b.name for b in self.buffers), 0)
-        self.writes: dict[str, list[int]] = {b.name: [] for b in self.buffers}
-        self.written: dict[str, int] = {}
-        """Elements that the last write of a buffer wrote."""
-        self.in_place: set[tuple[str, str]] = set()
-        self.replaced: set[str] = set()
-        """Buffers that a launch overwrites state with."""
-        self.results = {v.buffer for port in program.outputs for v in port.views}
-        self.initial = {v.buffer for port in (*program.inputs, *program.state) for v in port.views}
-
-    def run(self) -> None:
-        """Check M1, M2, M3 and M6."""
-        for position, number in enumerate(self.order.ids):
-            instruction = self.program.instructions[number]
-            reads, writes = accesses(instruction, self.order.class_)
-            for view in reads:
-                if view.buffer in self.reads:
-                    self.reads[view.buffer] |= 1 << position
-            for view in writes:
-                if view.buffer in self.writes:
-                    self.writes[view.buffer].append(position)
-                    self.written[view.buffer] = prod(view.shape)
-            pairs = in_place_pairs(self.program, instruction, self.order.class_)
-            self.in_place |= {(old.name, new.name) for old, new in pairs}
-            if isinstance(instruction, Launch):
-                self.in_place |= set(self._aliases(instruction))
-        self._written_once()
-        self._one_last_value()
-        self.spans = {b.name: self._span(b) for b in self.buffers if self._comes_and_goes(b)}
-        """By buffer its accesses, and what happens before its write."""
-        for a, b in self._sharing():
-            if not self._plainly_ordered(a, b):
-                self._follows_itself(a, b)
-                self._ordered(a, b)
-
-    def _comes_and_goes(self, b: Buffer) -> bool:
-        return b.kind == "temporary" and b.name not in self.results and b.name not in self.initial
-
-    def _span(self, b: Buffer) -> tuple[int, int]:
-        (write,) = self.writes[b.name]
-        return self.reads[b.name] | 1 << write, self.order.before[write]
-
-    def _aliases(self, launch: Launch) -> Iterator[tuple[str, str]]:
-        """State that a launch reads and overwrites: buffers of one storage."""
-        for before, after in overwritten(launch):
-            new = self.program.buffer[after.buffer]
-            old = new if before is None else self.program.buffer[before.buffer]
-            same = (old.storage, old.offset, old.nbytes) == (new.storage, new.offset, new.nbytes)
-            whole = before is None or (before.start, before.format) == (0, after.format)
-            if not same or not whole:
-                raise VerifyError(f"M6: {after.buffer} does not take over what it overwrites")
-            self.replaced.add(new.name)
-            yield old.name, new.name
-
-    def _one_last_value(self) -> None:
-        """State is written by what overwrites it alone, in its place."""
-        given = (self.program.buffer[name] for name in self.initial)
-        state = {(b.storage, b.offset) for b in given}
-        for b in self.buffers:
-            if b.kind == "persistent" and b.name not in self.initial:
-                right = b.name in self.replaced and (b.storage, b.offset) in state
-                require(right, "M6", f"{b.name} is in the memory of state, and overwrites none")
-
-    def _written_once(self) -> None:
-        for b in self.buffers:
-            given, writes = b.name in self.initial, self.writes[b.name]
-            if len(writes) != (0 if given else 1):
-                raise VerifyError(f"M1: {b.name} is written {len(writes)} times")
-            if not given and self.written[b.name] * ITEM_BYTES[b.dtype] != b.nbytes:
-                raise VerifyError(f"M1: {b.name} is not written whole")
-            for write in writes:
-                early = self.reads[b.name] & ~self._after(write, self.reads[b.name])
-                require(not early, "M2", f"{b.name} is read before it is written")
-
-    def _after(self, position: int, among: int) -> int:
-        """Those of a set of instructions that start after this one has ended."""
-        later = 0
-        while among:
-            other = among.bit_length() - 1
-            among ^= 1 << other
-            later |= (self.order.before[other] >> position & 1) << other
-        return later
-
-    def _sharing(self) -> Iterator[tuple[Buffer, Buffer]]:
-        """Pairs of buffers whose bytes overlap."""
-        active: list[Buffer] = []
-        for b in sorted(self.buffers, key=lambda b: b.offset):
-            active = [a for a in active if a.offset + a.nbytes > b.offset]
-            for a in active:
-                yield a, b
-            active.append(b)
-
-    def _plainly_ordered(self, a: Buffer, b: Buffer) -> bool:
-        """Whether one of two is over before the other is written, and neither lasts: so it is of
-        nearly all, and quickly said.
-        """
-        if a.name not in self.spans or b.name not in self.spans:
-            return False
-        (uses, before), (others, before_other) = self.spans[a.name], self.spans[b.name]
-        return not uses & ~before_other or not others & ~before
-
-    def _ordered(self, a: Buffer, b: Buffer) -> None:
-        if not (self._over_before(a, b) or self._over_before(b, a)):
-            what = f"share bytes ({a.offset}+{a.nbytes} and {b.offset}+{b.nbytes})"
-            raise VerifyError(f"M3: {a.name} and {b.name} {what} while both are in use")
-
-    def _over_before(self, a: Buffer, b: Buffer) -> bool:
-        """Every access of `a` ends before `b` is written, or ends in that very place."""
-        if not self.writes[b.name] or (a.name in self.results):
-            return False
-        write = self.writes[b.name][0]
-        accesses = self.reads[a.name]
-        for position in self.writes[a.name]:
-            accesses |= 1 << position
-        allowed = self.order.before[write]
-        if (a.name, b.name) in self.in_place and a.offset == b.offset:
-            allowed |= 1 << write
-        return not accesses & ~allowed
-
-    def _follows_itself(self, a: Buffer, b: Buffer) -> None:
-        """What the next step reads shares its bytes with its own successor only."""
-        if a.kind == b.kind == "temporary":
-            return
-        same = (a.storage, a.offset, a.kind) == (b.storage, b.offset, b.kind)
-        if not same or a.kind != "persistent":
-            raise VerifyError(f"M6: {a.name} overlaps {b.name}, one of them lasting")
 
 
 def verify_bundle(bundle: Bundle) -> None:
