@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from netc.ir.pairs import Pairs
 from netc.ir.types import Affine
 
 
 @dataclass(frozen=True, slots=True)
-class Attributes(Mapping[str, Any]):
-    """Named plain values that do not change: texts, numbers and tuples of them. Of a class of
-    devices, numbers may be affine in their coordinates.
+class Attributes(Pairs):
+    """Plain values that do not change: texts, numbers and tuples of them. Of a class of devices,
+    numbers may be affine in their coordinates. They are sorted by name.
     """
-
-    pairs: tuple[tuple[str, Any], ...] = ()
-    """Name and value, sorted by name."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Attributes:
         """Those values, in the order of their names."""
         return cls(tuple(sorted(dict(values).items())))
-
-    def __getitem__(self, name: str) -> Any:
-        """The value of a name; KeyError where there is none."""
-        for key, value in self.pairs:
-            if key == name:
-                return value
-        raise KeyError(name)
-
-    def __iter__(self) -> Iterator[str]:
-        """The names."""
-        return (name for name, _ in self.pairs)
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self.pairs)
 
 
 NONE = Attributes()

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from netc.errors import Source, Span
+from netc.ir.pairs import Pairs
 
 Value = int | float | bool | str | tuple[int, int] | None
 """What an option holds. A pair is (height, width)."""
 
 
 @dataclass(frozen=True, slots=True)
-class NamedValues(Mapping[str, Any]):
-    """Named values in a fixed order: a hashable mapping."""
+class NamedValues(Pairs):
+    """Options by name, in the order in which the kind of layer declares them."""
 
     pairs: tuple[tuple[str, Value], ...] = ()
-    """Name and value, in the order in which the kind of layer declares them."""
+    """Name and value."""
 
     @classmethod
     def of(cls, **values: Value) -> NamedValues:
         """Return the options `values`, in the order given."""
         return cls(tuple(values.items()))
-
-    def __getitem__(self, name: str) -> Any:
-        """Return the value called `name`; `KeyError` where there is none."""
-        for key, value in self.pairs:
-            if key == name:
-                return value
-        raise KeyError(name)
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the names."""
-        return (name for name, _ in self.pairs)
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self.pairs)
 
 
 @dataclass(frozen=True, slots=True)
