@@ -23,6 +23,7 @@ from netc.cli.arguments import (
 )
 from netc.cli.streams import OutputError, standard_streams
 from netc.errors import NetError, render, wants_color
+from netc.ir.programs import PROGRAMS
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 VERBS = {
@@ -41,8 +42,6 @@ VERBS = {
     "doctor": "versions, devices, and what is missing",
 }
 """Verbs and what they do; each lives in a module `netc.cli.<verb>_` with a function `run`."""
-PROGRAMS = ("train", "eval", "init")
-"""The programs of a compiled file."""
 RUNNING = ("run", "eval", "predict", "profile")
 """Verbs that run programs; they take compiled ones too."""
 WORDY = ("check", "summary", "compile", "explain", "plan", "tune", *RUNNING)

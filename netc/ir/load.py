@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from netc.ir.facts import DTYPES, TARGETS, Facts
 from netc.ir.plain import TextError
 from netc.ir.program import Bundle, Port, Program
+from netc.ir.programs import EVAL, INIT, TRAIN
 from netc.ir.text import parse_bundle
 from netc.ir.verify import VerifyError
 from netc.ir.verify_program import verify_bundle
-
-_PROGRAMS = ("init", "train", "eval")
 
 
 def read_bundle(content: bytes) -> Bundle:
@@ -44,7 +43,8 @@ def check_facts(bundle: Bundle) -> None:
         raise TextError(f"the mesh of the programs is not {facts.mesh}")
     if not facts.torch_names.keys() <= {port.name for port in bundle.eval.state}:
         raise TextError("the fact torch_names names what is no weight")
-    for name, program in zip(_PROGRAMS, (bundle.init, bundle.train, bundle.eval), strict=True):
+    for name in (INIT, TRAIN, EVAL):
+        program: Program = getattr(bundle, name)
         if program.name != f"{facts.network}.{name}":
             raise TextError(f"{program.name} is not the program {name} of {facts.network}")
         _check_types(program, DTYPES[facts.precision])

@@ -18,6 +18,7 @@ from netc.ir.graph import Graph
 from netc.ir.optimizers import Chosen, choose_optimizer
 from netc.ir.plan import Plan, Split
 from netc.ir.program import Bundle, Program
+from netc.ir.programs import EVAL, INIT, PROGRAMS, TRAIN
 from netc.ir.text import graph_text, plan_text, program_text
 from netc.ir.types import Mesh
 from netc.ir.verify import verify_graph, verify_plan
@@ -40,9 +41,6 @@ from netc.passes.plan_memory import Layout, persistent_layout, plan_memory
 from netc.passes.split_rounds import has_boundary, split_rounds, why_not_rounds
 from netc.syntax import Call, NamedValues, Network, Recipe, network_text
 
-TRAIN, EVAL, INIT = "train", "eval", "init"
-PROGRAMS = (TRAIN, EVAL, INIT)
-"""The programs of a bundle, in the order of compiling them."""
 NO_RECIPE = Call("sgd", (), NamedValues.of(lr=0.01, momentum=0.9, decay=0.0))
 """The optimizer of a network whose file names none."""
 
