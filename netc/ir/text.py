@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from math import prod
 from typing import Any
 
@@ -178,41 +178,6 @@ def _runs(numbers: Sequence[int]) -> str:
 
 
 _SHORT = encoder(_positional)
-
-
-def device_text(program: Program, device: int) -> str:
-    """A program as it is on one device, whatever its class: buffers by their values' names, and
-    instructions numbered from 0 as the device goes through them.
-    """
-    own, class_ = program.of(device), program.class_of[device]
-    place = {number: i for i, number in enumerate(own.instructions)}
-    lines = [
-        f"buffer {_fields(replace(b, name=_value_of(b.name), class_=device))}"
-        for b in program.buffers_of[class_]
-    ]
-    for port in (*program.inputs, *program.outputs, *program.state):
-        if (view := program.block(port, device)) is not None:
-            lines.append(f"port {port.name} {_ANYWHERE.encode(view)}")
-    for instruction in own.instructions.values():
-        said = replace(instruction, waits=tuple(place[w] for w in instruction.waits))
-        if isinstance(said, Launch):
-            said = replace(said, class_=device)
-        values = (getattr(said, f.name) for f in fields(said))
-        lines.append(" ".join(map(_ANYWHERE.encode, values)))
-    return "".join(line + "\n" for line in lines)
-
-
-def _value_of(buffer: str) -> str:
-    return buffer.rpartition("@")[0]
-
-
-def _nameless(value: View | Part | Step | Attributes) -> Any:
-    if isinstance(value, View):
-        return [_value_of(value.buffer), value.start, value.shape, value.where, value.format]
-    return _positional(value)
-
-
-_ANYWHERE = encoder(_nameless)
 
 
 def parse_program(text: str) -> Program:
