@@ -7,13 +7,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from netc.cost import Cluster, local_flops, plan_traffic
-from netc.ir.classes import class_block
+from netc.ir.classes import ClassBlocks
 from netc.ir.derive import placements_of
 from netc.ir.graph import Graph, Node
 from netc.ir.ops import Conv, Fc, Fused, Parameter, SourceOp
 from netc.ir.plan import Plan, Split
 from netc.ir.program import Collective, Launch, Program
-from netc.ir.types import ITEM_BYTES, Placements, TensorPart, TensorType, local_block
+from netc.ir.traffic import summed
+from netc.ir.types import ITEM_BYTES, TensorPart, local_block
 from netc.syntax.network import Network
 
 
@@ -120,7 +121,7 @@ class _Sums:
     def __init__(self, plan: Plan, program: Program) -> None:
         self.plan, self.program = plan, program
         self.classes = range(len(program.classes))
-        self.blocks: dict[tuple[TensorType, Placements, int], TensorPart | None] = {}
+        self.blocks = ClassBlocks(plan, program.classes)
         zero = [0 for _ in self.classes]
         self.flops: defaultdict[str, list[int]] = defaultdict(zero.copy)
         self.weights: defaultdict[str, list[int]] = defaultdict(zero.copy)
@@ -144,7 +145,7 @@ class _Sums:
                 layer[device] += sent
         for node in graph.nodes:
             for class_ in self.classes:
-                block = self._block(node.name, class_)
+                block = self.blocks.of(node.name, class_)
                 if block is None:
                     continue
                 if isinstance(node.op, SourceOp):
@@ -154,16 +155,8 @@ class _Sums:
                 else:
                     self._compute(node, class_, block)
 
-    def _block(self, name: str, class_: int) -> TensorPart | None:
-        type_, places = self.plan.graph[name].type, self.plan.placement[name]
-        key = type_, places, class_
-        if key not in self.blocks:
-            own = self.program.classes[class_]
-            self.blocks[key] = class_block(type_, places, self.plan.mesh, own)
-        return self.blocks[key]
-
     def _compute(self, node: Node, class_: int, result: TensorPart) -> None:
-        operands = [self._block(name, class_) for name in node.inputs]
+        operands = [self.blocks.of(name, class_) for name in node.inputs]
         here = tuple(b for b in operands if b is not None)
         if isinstance(node.op, Fused) and len(here) == len(operands):
             for link in node.op.links:
@@ -233,8 +226,5 @@ def memory_use(program: Program) -> list[MemoryUse]:
 
 def sent_bytes(plan: Plan) -> list[tuple[int, int]]:
     """Bytes that every device sends and receives in a step."""
-    totals = [(0, 0)] * plan.mesh.size
-    for traffic in plan_traffic(plan).values():
-        for device, (sent, received) in traffic.items():
-            totals[device] = (totals[device][0] + sent, totals[device][1] + received)
-    return totals
+    total = summed(plan_traffic(plan).values())
+    return [total.get(device, (0, 0)) for device in range(plan.mesh.size)]

@@ -12,7 +12,7 @@ from netc.ir.comm import Comm
 from netc.ir.graph import Node
 from netc.ir.ops.base import Op
 from netc.ir.plan import Plan, Split
-from netc.ir.traffic import Traffic
+from netc.ir.traffic import Traffic, summed
 from netc.ir.types import TensorPart, TensorType, local_block
 from netc.syntax.network import Layer, NamedValues, Network
 
@@ -110,12 +110,7 @@ def describe(plan: Plan, network: Network) -> Description:
 
 def total_traffic(exchanges: Iterable[ExchangeFacts]) -> Traffic:
     """Bytes (sent, received) of all of them, by device."""
-    total: dict[int, tuple[int, int]] = {}
-    for exchange in exchanges:
-        for device, (sent, received) in exchange.traffic.items():
-            before = total.get(device, (0, 0))
-            total[device] = (before[0] + sent, before[1] + received)
-    return total
+    return summed(exchange.traffic for exchange in exchanges)
 
 
 def most_sent(traffic: Traffic) -> int:

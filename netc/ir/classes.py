@@ -91,6 +91,31 @@ def class_block(
     return TensorPart(tuple(where), tuple(shape))
 
 
+class ClassBlocks:
+    """What each device of a class holds of a plan's values; equal questions are answered once."""
+
+    def __init__(self, plan: Plan, classes: Sequence[DeviceClass]) -> None:
+        self.plan, self.classes = plan, classes
+        self.known: dict[tuple[TensorType, Placements, int], TensorPart | None] = {}
+
+    def of(self, name: str, class_: int) -> TensorPart | None:
+        """The block of a value on each device of a class, or None where it has none."""
+        type_, places = self.plan.graph[name].type, self.plan.placement[name]
+        key = type_, places, class_
+        if key not in self.known:
+            self.known[key] = class_block(type_, places, self.plan.mesh, self.classes[class_])
+        return self.known[key]
+
+
+def class_numbers(mesh: Mesh, classes: Sequence[DeviceClass]) -> tuple[int, ...]:
+    """By device the number of its class, -1 for a device that is in none."""
+    found = [-1] * mesh.size
+    for number, each in enumerate(classes):
+        for device in each.devices(mesh):
+            found[device] = number
+    return tuple(found)
+
+
 def _full(size: int, unit: int, parts: int) -> int:
     """Elements of a shard that is not cut short."""
     return shard_bounds(size, unit, parts, 0)[1]
@@ -234,8 +259,9 @@ def _combinations(mesh: Mesh, colors: Sequence[int]) -> list[int]:
     apart: list[Hashable] = list(colors)
     for color, devices in _members(colors).items():
         if _class_of(mesh, devices).size != len(devices):
-            for device in devices:
-                apart[device] = (color, mesh.coordinates(device)[0])
-                if len({mesh.coordinates(d)[0] for d in devices}) == 1:
-                    apart[device] = (color, mesh.coordinates(device))
+            coordinates = [mesh.coordinates(device) for device in devices]
+            along = enumerate(zip(*coordinates, strict=True))
+            axis = next(axis for axis, line in along if len(set(line)) > 1)
+            for device, here in zip(devices, coordinates, strict=True):
+                apart[device] = (color, here[axis])
     return _numbered(apart)

@@ -41,12 +41,10 @@ def simulate(program: Program) -> Timeline:
     meets = [_meets(program, axis) for axis in range(len(program.mesh.shape))]
     for number, instruction in enumerate(program.instructions):
         stream = instruction.stream
-        ready = {
-            c: max(clock.get((c, stream), 0.0), *(ends.get((w, c), 0.0) for w in instruction.waits))
-            if instruction.waits
-            else clock.get((c, stream), 0.0)
-            for c in instruction.classes
-        }
+        ready = {}
+        for c in instruction.classes:
+            waited = (ends.get((wait, c), 0.0) for wait in instruction.waits)
+            ready[c] = max([clock.get((c, stream), 0.0), *waited])
         for c in instruction.classes:
             start = ready[c]
             if isinstance(instruction, Collective):

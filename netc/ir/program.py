@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 
-from netc.ir.classes import DeviceClass
+from netc.ir.classes import DeviceClass, class_numbers
 from netc.ir.facts import Facts
 from netc.ir.step import Step
 from netc.ir.types import Affine, Index, Mesh, index_at
@@ -293,11 +293,7 @@ class Program:
     @cached_property
     def class_of(self) -> tuple[int, ...]:
         """By device the number of its class."""
-        found = [-1] * self.mesh.size
-        for number, each in enumerate(self.classes):
-            for device in each.devices(self.mesh):
-                found[device] = number
-        return tuple(found)
+        return class_numbers(self.mesh, self.classes)
 
     @cached_property
     def numbers(self) -> tuple[tuple[int, ...], ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 
 from netc.ir.collectives import KINDS
@@ -50,25 +50,29 @@ def _all_reduce(elements: int, workers: int) -> Iterator[tuple[int, int]]:
         yield moved, moved
 
 
-def program_traffic(program: Program) -> dict[int, tuple[int, int]]:
+def summed(traffics: Iterable[Traffic]) -> dict[int, tuple[int, int]]:
+    """The traffic of all of them together."""
+    total: dict[int, tuple[int, int]] = {}
+    for traffic in traffics:
+        for device, (sent, received) in traffic.items():
+            before = total.get(device, (0, 0))
+            total[device] = before[0] + sent, before[1] + received
+    return total
+
+
+def program_traffic(program: Program) -> Traffic:
     """The traffic of a run of a program, of the devices that have some."""
-    total = dict.fromkeys(range(program.mesh.size), (0, 0))
-    for each in program.instructions:
-        if isinstance(each, Collective):
-            for group in program.groups(each):
-                _add(program, program.in_group(each, group), total)
+    collectives = (i for i in program.instructions if isinstance(i, Collective))
+    groups = (program.in_group(c, group) for c in collectives for group in program.groups(c))
+    total = summed(_group_traffic(program, group, part) for group in groups for part in group.parts)
     return {device: moved for device, moved in total.items() if any(moved)}
 
 
-def _add(
-    program: Program, collective: GroupCollective, total: dict[int, tuple[int, int]]
-) -> None:  # fmt: skip
-    for part in collective.parts:
-        item = _item_bytes(program, part)
-        moved = exchanged(collective.kind, part.sources, part.targets)
-        for device, (sent, received) in zip(collective.devices, moved, strict=True):
-            before = total[device]
-            total[device] = before[0] + sent * item, before[1] + received * item
+def _group_traffic(program: Program, collective: GroupCollective, part: Part) -> Traffic:
+    item = _item_bytes(program, part)
+    moved = exchanged(collective.kind, part.sources, part.targets)
+    pairs = zip(collective.devices, moved, strict=True)
+    return {device: (sent * item, received * item) for device, (sent, received) in pairs}
 
 
 def _item_bytes(program: Program, part: Part) -> int:

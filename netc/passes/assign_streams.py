@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from netc.cost import Cluster, exchange_seconds, launch_seconds, local_flops, traffic
-from netc.ir.classes import DeviceClass, class_block
+from netc.ir.classes import ClassBlocks, DeviceClass, class_numbers
 from netc.ir.comm import AllReduce, Broadcast, Comm
 from netc.ir.graph import Node
 from netc.ir.ops import Flatten, Parameter, RoundMerge, RoundSlice, SourceOp, State, Unflatten
@@ -26,7 +26,7 @@ from netc.ir.ops.base import Site
 from netc.ir.plan import Plan
 from netc.ir.program import Buffer, Collective, Instruction, Launch, Part, Port, Program, View
 from netc.ir.step import Attributes, Step
-from netc.ir.types import ITEM_BYTES, Index, Mesh, Placements, TensorPart, TensorType, difference
+from netc.ir.types import ITEM_BYTES, Index, Mesh, TensorPart, difference
 
 BUCKET_BYTES = 8 * 2**20
 """Weight gradients are exchanged together up to this size."""
@@ -122,7 +122,7 @@ class _Lowering:
         self.instructions: list[Instruction] = []
         self.steps: dict[tuple[Step, ...], tuple[Step, ...]] = {}
         self.bucket: list[Node] = []
-        self.blocks: dict[tuple[TensorType, Placements, int], TensorPart | None] = {}
+        self.blocks = ClassBlocks(plan, classes)
         self.slots = {node.name: slot for node, slot in _slots(plan)}
         self.groups = [_groups(plan.mesh, classes, axis) for axis in range(len(plan.mesh.shape))]
         """By axis the different groups of devices that there are."""
@@ -158,14 +158,6 @@ class _Lowering:
         own = tuple(v for v in views if v is not None)
         return Port(node.name, node.type.dtype, node.type.shape, own)
 
-    def _block(self, name: str, class_: int) -> TensorPart | None:
-        type_, places = self.plan.graph[name].type, self.plan.placement[name]
-        key = type_, places, class_
-        if key not in self.blocks:
-            mesh, own = self.plan.mesh, self.classes[class_]
-            self.blocks[key] = class_block(type_, places, mesh, own)
-        return self.blocks[key]
-
     def _lower(self, node: Node) -> None:
         if isinstance(node.op, Comm) and not node.op.on_device:
             self._communicate(node)
@@ -181,7 +173,7 @@ class _Lowering:
 
     def _allocate(self, node: Node, class_: int, kind: str = "temporary") -> View | None:
         """A new buffer for the block of each device, and the view of all of it."""
-        block = self._block(node.name, class_)
+        block = self.blocks.of(node.name, class_)
         if block is None:
             return None
         name = f"{node.name}@{class_}"
@@ -197,7 +189,7 @@ class _Lowering:
 
     def _see(self, node: Node, class_: int) -> None:
         """The operand's bytes under another shape, or some of its rows."""
-        block = self._block(node.name, class_)
+        block = self.blocks.of(node.name, class_)
         source = self.views.get((node.inputs[0], class_))
         if block is None or source is None:
             return
@@ -213,7 +205,7 @@ class _Lowering:
         return self.plan.format.get(node.name, "")
 
     def _launch(self, node: Node, class_: int) -> None:
-        result = self._block(node.name, class_)
+        result = self.blocks.of(node.name, class_)
         if result is None:
             return
         read = (n for i, n in enumerate(node.inputs) if i not in node.op.unread)
@@ -345,7 +337,7 @@ class _Lowering:
 def _groups(mesh: Mesh, classes: tuple[DeviceClass, ...], axis: int) -> list[tuple[int, ...]]:
     """The groups of devices along an axis that differ, each as the classes it meets."""
     found: dict[tuple[int, ...], None] = {}
-    number = {d: n for n, each in enumerate(classes) for d in each.devices(mesh)}
+    number = class_numbers(mesh, classes)
     for group in mesh.groups(axis):
         found[tuple(dict.fromkeys(number[d] for d in group))] = None
     return list(found)

@@ -160,7 +160,7 @@ def _lowest(
     is in the order of offsets.
     """
     for other in partners:
-        if _free(storage, other, taken):
+        if _free(storage, other, partners, taken):
             return other.offset
     candidate = base
     for other in taken:
@@ -170,17 +170,15 @@ def _lowest(
     return candidate
 
 
-def _partners(a: _Storage, b: _Storage) -> bool:
-    return a.nbytes == b.nbytes and (a.name in b.partners or b.name in a.partners)
-
-
-def _free(storage: _Storage, partner: _Storage, taken: list[_Storage]) -> bool:
+def _free(
+    storage: _Storage, partner: _Storage, partners: list[_Storage], taken: list[_Storage]
+) -> bool:
     """Nothing else in use lies in the partner's place, but other partners at the same offset."""
     start, end = partner.offset, partner.offset + storage.nbytes
     return all(
         other.offset >= end
         or other.offset + other.nbytes <= start
-        or (other.offset == start and _partners(storage, other))
+        or (other.offset == start and other in partners)
         for other in taken
     )
 

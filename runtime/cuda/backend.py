@@ -33,7 +33,7 @@ from netc.ir.program import (
     Program,
     View,
 )
-from netc.ir.traffic import Traffic
+from netc.ir.traffic import Traffic, summed
 from netc.ir.types import ITEM_BYTES
 from netc_kernels.cuda.clock import elapsed
 from netc_kernels.cuda.tensor import Tensor
@@ -242,12 +242,7 @@ class CudaExecutable:
             for giver, taker, nbytes in getattr(start, "moved", ()):
                 counter.count(giver, taker, nbytes)
         moved, ranks = counter.take(), self.backend.ranks
-        total: dict[int, tuple[int, int]] = {}
-        for each in [moved] if ranks is None else ranks.allgather(moved):
-            for device, (sent, received) in each.items():
-                before = total.get(device, (0, 0))
-                total[device] = before[0] + sent, before[1] + received
-        return total
+        return summed([moved] if ranks is None else ranks.allgather(moved))
 
     def run(self) -> StepReport:
         """Execute all instructions once and wait for the end."""
