@@ -1,8 +1,9 @@
-"""Stochastic gradient descent with momentum and decay, and Adam, in one pass over the memory.
+"""Gradient descent with momentum and decay, Adam and RMSprop, in one pass over the memory.
 
 As the reference's `sgd_velocity` and `sgd_apply` (Krizhevsky et al. 2012, section 5):
-v = momentum * v - lr * (g + decay * w), w = w + v; and as its `adam_moment1`, `adam_moment2` and
-`adam_apply` (Kingma and Ba 2015, algorithm 1).
+v = momentum * v - lr * (g + decay * w), w = w + v; as its `adam_moment1`, `adam_moment2` and
+`adam_apply` (Kingma and Ba 2015, algorithm 1); and as its `adam_moment2`, `rmsprop_velocity` and
+`rmsprop_apply`.
 """
 
 from collections.abc import Callable, Mapping
@@ -53,9 +54,7 @@ def adam(
     m: Array, v: Array, w: Array, g: Array, pool: Pool, *, lr: float, step: int, **attributes: Any
 ) -> None:
     """Update m, v and w, of one shape, in place; `attributes` has those of the three ops."""
-    facts = _adam_facts(w, lr, step, **attributes)
-    w, m, v, g = (array.reshape(-1) for array in (w, m, v, g))
-    pool.spread(w.size, GRAIN, adam_part, w, m, v, g, facts)
+    _move(adam_part, m, v, w, g, pool, _adam_facts(w, lr, step, **attributes))
 
 
 def fc_dw_adam(
@@ -66,17 +65,12 @@ def fc_dw_adam(
 
     The gradient is never in memory.
     """
-    (images, channels), filters = x.shape, len(w)
-    facts = _adam_facts(w, lr, step, **attributes)
-    w, m, v, x, dy = (array.reshape(-1) for array in (w, m, v, x, dy))
-    pool.spread(filters, ROWS, adam_rows, w, m, v, x, dy, work, images, channels, filters, facts)
+    _move_rows(adam_rows, m, v, w, x, dy, work, pool, _adam_facts(w, lr, step, **attributes))
 
 
 def rmsprop(r: Array, v: Array, w: Array, g: Array, pool: Pool, *, lr: float, **told: Any) -> None:
     """Update r, v and w, of one shape, in place; `told` has the attributes of the three ops."""
-    facts = _rmsprop_facts(w, lr, **told)
-    w, r, v, g = (array.reshape(-1) for array in (w, r, v, g))
-    pool.spread(w.size, GRAIN, rmsprop_part, w, r, v, g, facts)
+    _move(rmsprop_part, r, v, w, g, pool, _rmsprop_facts(w, lr, **told))
 
 
 def fc_dw_rmsprop(
@@ -87,10 +81,25 @@ def fc_dw_rmsprop(
 
     The gradient is never in memory.
     """
+    _move_rows(rmsprop_rows, r, v, w, x, dy, work, pool, _rmsprop_facts(w, lr, **told))
+
+
+def _move(
+    part: Callable[..., None], one: Array, two: Array, w: Array, g: Array, pool: Pool, facts: Any
+) -> None:
+    """Update two states and the weights with one of `two_states`."""
+    w, one, two, g = (array.reshape(-1) for array in (w, one, two, g))
+    pool.spread(w.size, GRAIN, part, w, one, two, g, facts)
+
+
+def _move_rows(
+    rows: Callable[..., None], one: Array, two: Array, w: Array, x: Array, dy: Array, work: Array,
+    pool: Pool, facts: Any,
+) -> None:  # fmt: skip
+    """Update two states and the weights (K, C) with one of `two_states`, by dy.T @ x."""
     (images, channels), filters = x.shape, len(w)
-    facts = _rmsprop_facts(w, lr, **told)
-    w, r, v, x, dy = (array.reshape(-1) for array in (w, r, v, x, dy))
-    pool.spread(filters, ROWS, rmsprop_rows, w, r, v, x, dy, work, images, channels, filters, facts)
+    w, one, two, x, dy = (array.reshape(-1) for array in (w, one, two, x, dy))
+    pool.spread(filters, ROWS, rows, w, one, two, x, dy, work, images, channels, filters, facts)
 
 
 def fc_dw_workspace(channels: int, threads: int) -> int:
@@ -166,31 +175,6 @@ def step_rows(
                 store_first(w, to, old + moved, count)
 
 
-@kernel
-def adam_part(
-    w: Any, m: Any, v: Any, g: Any, facts: Any, thread: int, start: int, stop: int
-) -> None:
-    """Update elements `start` ... `stop`."""
-    for i in range(start, stop, LANES):
-        adam_vector(w, m, v, i, stop - i, load_first(g, i, stop - i), facts)
-
-
-@kernel
-def adam_rows(
-    w: Any, m: Any, v: Any, x: Any, dy: Any, work: Any, images: int, channels: int, filters: int,
-    facts: Any, thread: int, start: int, stop: int,
-) -> None:  # fmt: skip
-    """Update rows `start` ... `stop`, making each vector of the gradient right before."""
-    own = thread * channels
-    for k in range(start, stop, 4):
-        last = min(3, stop - 1 - k)
-        source, at, step = gathered(work, own, dy, images, channels, filters, k, last)
-        for i in range(0, channels, LANES):
-            rows, count = four_rows(x, images, channels, i, source, at, step, last), channels - i
-            for row in range(last + 1):
-                adam_vector(w, m, v, (k + row) * channels + i, count, rows[row], facts)
-
-
 @inline
 def adam_vector(w: Any, m: Any, v: Any, to: int, count: int, g: Any, facts: Any) -> None:
     """Update the first `count` lanes at `to` by their gradient."""
@@ -205,31 +189,6 @@ def adam_vector(w: Any, m: Any, v: Any, to: int, count: int, g: Any, facts: Any)
     store_first(w, to, old - (step + splat(shrink) * old), count)
 
 
-@kernel
-def rmsprop_part(
-    w: Any, r: Any, v: Any, g: Any, facts: Any, thread: int, start: int, stop: int
-) -> None:
-    """Update elements `start` ... `stop`."""
-    for i in range(start, stop, LANES):
-        rmsprop_vector(w, r, v, i, stop - i, load_first(g, i, stop - i), facts)
-
-
-@kernel
-def rmsprop_rows(
-    w: Any, r: Any, v: Any, x: Any, dy: Any, work: Any, images: int, channels: int, filters: int,
-    facts: Any, thread: int, start: int, stop: int,
-) -> None:  # fmt: skip
-    """Update rows `start` ... `stop`, making each vector of the gradient right before."""
-    own = thread * channels
-    for k in range(start, stop, 4):
-        last = min(3, stop - 1 - k)
-        source, at, step = gathered(work, own, dy, images, channels, filters, k, last)
-        for i in range(0, channels, LANES):
-            rows, count = four_rows(x, images, channels, i, source, at, step, last), channels - i
-            for row in range(last + 1):
-                rmsprop_vector(w, r, v, (k + row) * channels + i, count, rows[row], facts)
-
-
 @inline
 def rmsprop_vector(w: Any, r: Any, v: Any, to: int, count: int, g: Any, facts: Any) -> None:
     """Update the first `count` lanes at `to` by their gradient."""
@@ -242,6 +201,43 @@ def rmsprop_vector(w: Any, r: Any, v: Any, to: int, count: int, g: Any, facts: A
     store_first(v, to, speed, count)
     store_first(w, to, old - splat(rate) * speed, count)
 
+
+def two_states(move: Callable[..., None]) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Kernels of an optimizer with two states: of a gradient that is there, and of a fully
+    connected layer's. `move` updates the first lanes of the weights and states by their gradient.
+    """
+
+    @kernel
+    def part(
+        w: Any, one: Any, two: Any, g: Any, facts: Any, thread: int, start: int, stop: int
+    ) -> None:
+        """Update elements `start` ... `stop`."""
+        for i in range(start, stop, LANES):
+            move(w, one, two, i, stop - i, load_first(g, i, stop - i), facts)
+
+    @kernel
+    def rows(
+        w: Any, one: Any, two: Any, x: Any, dy: Any, work: Any, images: int, channels: int,
+        filters: int, facts: Any, thread: int, start: int, stop: int,
+    ) -> None:  # fmt: skip
+        """Update rows `start` ... `stop`, making each vector of the gradient right before."""
+        own = thread * channels
+        for k in range(start, stop, 4):
+            last = min(3, stop - 1 - k)
+            source, at, step = gathered(work, own, dy, images, channels, filters, k, last)
+            for i in range(0, channels, LANES):
+                made, count = (
+                    four_rows(x, images, channels, i, source, at, step, last),
+                    channels - i,
+                )
+                for row in range(last + 1):
+                    move(w, one, two, (k + row) * channels + i, count, made[row], facts)
+
+    return part, rows
+
+
+adam_part, adam_rows = two_states(adam_vector)
+rmsprop_part, rmsprop_rows = two_states(rmsprop_vector)
 
 KERNELS: Mapping[str, Callable[..., None]] = {
     "sgd": sgd,
