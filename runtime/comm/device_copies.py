@@ -13,10 +13,12 @@ from typing import Any
 from netc.ir.program import GroupCollective, Part, View
 from netc_kernels.cuda.source import stream_of
 from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
-from netc_runtime.comm.inprocess import flat, shard, takes
+from netc_runtime.comm.inprocess import flat, memory_order, shard, takes
 
 Open = Callable[[int, View], Tensor]
-DTYPES = {"f32": "float32", "bf16": "uint16", "f64": "float64", "i64": "int64"}
+DTYPES = {
+    "f32": "float32", "bf16": "uint16", "f64": "float64", "i64": "int64", "u8": "uint8"
+}  # fmt: skip
 """How CuPy holds the bytes; bfloat16 as bits."""
 _PREAMBLE = """
 template <typename T> __device__ T wide(T x) { return x; }
@@ -130,6 +132,9 @@ class SharedGpu:
 
 def copied(target: Any, source: Any) -> Callable[[], None]:
     """What copies one array into another."""
+    # CuPy's threads follow each other along the last dimension: it must be the one in memory.
+    order = memory_order(target)
+    target, source = target.transpose(order), source.transpose(order)
 
     def step() -> None:
         target[...] = source

@@ -177,8 +177,12 @@ def flat(array: Array) -> Array:
 
 def in_memory_order(array: Any) -> Any:
     """The array with its dimensions in the order of memory."""
-    order = sorted(range(array.ndim), key=lambda i: (-array.strides[i], i))
-    return array.transpose(order)
+    return array.transpose(memory_order(array))
+
+
+def memory_order(array: Any) -> list[int]:
+    """The dimensions, those whose elements lie furthest apart first."""
+    return sorted(range(array.ndim), key=lambda i: (-array.strides[i], i))
 
 
 def combine(op: str, terms: list[Array], target: Array) -> None:

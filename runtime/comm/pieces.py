@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import prod
 
 from netc.ir.program import GroupCollective, Part, View
 from netc.ir.types import ITEM_BYTES
@@ -12,6 +13,8 @@ from netc_runtime.comm.inprocess import shard, takes
 
 Open = Callable[[int, View], Tensor]
 """The memory behind a device's view."""
+OWN_BYTES = 2**18
+"""An exchange leaves most of a GPU to others; its own parts larger than this are copied apart."""
 Phase = list[list[Piece]]
 """By position in the group, what a GPU takes."""
 
@@ -60,6 +63,8 @@ def _wanted(collective: GroupCollective, part: Part, taker: int, open_: Open) ->
         term = _place(source, there, target.nhwc)
         if op:
             terms[giver] = term
+        elif is_own(giver, taker, here, target.dtype):
+            continue
         elif (place := _place(target, here, target.nhwc)) != term:
             sizes = tuple(each.stop - each.start for each in here)
             yield Piece(_ordered(sizes, target.nhwc), place, (term,), (giver,))
@@ -67,6 +72,12 @@ def _wanted(collective: GroupCollective, part: Part, taker: int, open_: Open) ->
         whole = tuple(slice(0, size) for size in target.shape)
         place, sizes = _place(target, whole, target.nhwc), _ordered(target.shape, target.nhwc)
         yield Piece(sizes, place, tuple(terms.values()), tuple(terms))
+
+
+def is_own(giver: int, taker: int, box: Sequence[slice], dtype: str) -> bool:
+    """Whether a part of a block is one's own, and so large that a launch of its own copies it."""
+    nbytes = prod(each.stop - each.start for each in box) * ITEM_BYTES[dtype]
+    return giver == taker and nbytes > OWN_BYTES
 
 
 def _shard(
