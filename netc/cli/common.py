@@ -219,9 +219,14 @@ def check_memory(uses: list[MemoryUse], options: Options) -> None:
     message = f"the plan does not fit: device {worst} peaks at {gib(use.peak)} of {gib(limit)} GiB"
     room, moving = limit - use.persistent, use.inputs + use.temporary
     fits = math.floor(options.batch * room / moving) if room > 0 else 0
-    advice = f"a batch of about {fits} fits; or use more devices." if fits else (
-        "the weights alone are too large: split the largest layers by k, or use more devices."
-    )  # fmt: skip
+    if fits:
+        advice = f"a batch of about {fits} fits; or use more devices."
+    elif room > 0:
+        advice = "one image alone is too large: share it, by '--strategy spatial' on more devices."
+    else:
+        advice = (
+            "the weights alone are too large: split the largest layers by k, or use more devices."
+        )
     raise PlanError(Diagnostic("E052", f"{message} ({shown}).", help=advice))
 
 
