@@ -136,7 +136,7 @@ def traffic(
     """Bytes every device sends and receives when `op` moves a tensor (`netc.ir.traffic`)."""
     result = dict.fromkeys(range(mesh.size), (0, 0))
     item = ITEM_BYTES[type_.dtype]
-    for group in [] if op.on_device else mesh.groups(op.axis):
+    for group in [] if op.on_device else mesh.groups(op.axes):
         held = [local_block(type_, source, mesh, d) for d in group]
         wanted = [local_block(type_, target, mesh, d) for d in group]
         moved = exchanged(op.kernel, held, wanted)

@@ -110,7 +110,7 @@ def layer_costs(
 
 def _local(plan: Plan, graph: Graph, node: Node, split: Split) -> tuple[int, ...]:
     """The part of a result on the first device that holds any, all rounds together."""
-    _, gives = placements_of(graph, node, split)
+    _, gives = placements_of(graph, node, split, plan.mesh)
     blocks = (local_block(node.type, gives, plan.mesh, d) for d in range(plan.mesh.size))
     return next(block.shape for block in blocks if block is not None)
 

@@ -3,7 +3,8 @@
 `pytest tests/models --wide` keeps the full widths of VGG-16's and AlexNet's last layers.
 `pytest tests/compiler --cases 5000` runs that many random networks through the compiler instead of
 the few hundred of the default suite. `pytest tests/goldens --full` compares whole networks with
-PyTorch at full size, too; it takes minutes and 8 GiB. A failure prints the example and how to run
+PyTorch at full size, too, `pytest tests/models --full` splits all shipped networks by height; both
+take minutes, the first 8 GiB. A failure prints the example and how to run
 it again.
 """
 
@@ -32,7 +33,11 @@ settings.load_profile("netc")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--cases`, `--full` and `--wide`."""
     parser.addoption("--wide", action="store_true", help="whole networks at their full widths")
-    parser.addoption("--full", action="store_true", help="goldens of networks at full size, too")
+    parser.addoption(
+        "--full",
+        action="store_true",
+        help="goldens of networks at full size, and every shipped network by height",
+    )
     parser.addoption("--cases", type=int, help="random networks to compile and run (default: 300)")
 
 

@@ -19,6 +19,7 @@ from netc_kernels.cpu.vector import (
     maximum,
     splat,
     store,
+    store_bytes,
     store_first,
     where_equal,
     where_other,
@@ -77,14 +78,29 @@ def maxpool_dx(
     pool.spread(len(dx) * over.height, ROWS, maximum_gradient, *flat, over, relu)
 
 
-def maxpool_places_dx(dx: Array, places: Array, dy: Array, pool: Pool) -> None:
-    """Give dy (N, P, Q, C) of a window of 2x2 to the pixel of dx (N, 2 P, 2 Q, C) in its place.
+def maxpool_places(
+    places: Array, x: Array, y: Array, over: PoolShape, pool: Pool, relu: bool = False
+) -> None:
+    """Note which pixel of each window is the first to have its maximum y, row by row.
 
-    `places` (uint8, as dy) are 0 to 3, row by row, or 4 for none; C is a multiple of `LANES`.
+    `places` (uint8, as y) are the number of a window's pixels where none is; with `relu`, x and y
+    are its results, and so they are where y is 0.
     """
-    rows, columns, channels = dy.shape[1:]
+    flat = places.reshape(-1), x.reshape(-1), y.reshape(-1)
+    pool.spread(len(y) * over.rows, ROWS, note_places, *flat, over, relu)
+
+
+def maxpool_places_dx(dx: Array, places: Array, dy: Array, over: PoolShape, pool: Pool) -> None:
+    """Give dy (N, P, Q, C) of a window to the pixel of dx (N, H, W, C) that `places` (uint8, as dy)
+    name, row by row, if there is one.
+    """
     flat = dx.reshape(-1), places.reshape(-1), dy.reshape(-1)
-    pool.spread(len(dy) * rows, ROWS, give_to_places, *flat, columns, channels)
+    fits = (over.height, over.width) == (2 * over.rows, 2 * over.columns)
+    if fits and over[5:11] == (2, 2, 2, 2, 0, 0) and over.channels % LANES == 0:
+        rows = len(dy) * over.rows
+        pool.spread(rows, ROWS, give_to_places, *flat, over.columns, over.channels)
+    else:
+        pool.spread(len(dx) * over.height, ROWS, places_gradient, *flat, over)
 
 
 def avgpool_dx(dx: Array, dy: Array, over: PoolShape, pool: Pool) -> None:
@@ -167,6 +183,76 @@ def maximum_gradient(
                                 taken = where_equal(value, best, share)
                                 store_first(dx, at, load_first(dx, at, count) + taken, count)
                             share = where_other(value, best, share)
+
+
+@kernel
+def note_places(
+    places: Any, x: Any, y: Any, over: PoolShape, relu: bool, thread: int, start: int, stop: int
+) -> None:
+    """Note the places of maxima in the windows of rows `start` ... `stop` of all images."""
+    none = over.size_y * over.size_x
+    whole = over.channels // LANES * LANES
+    for line in range(start, stop):
+        n, p = divmod(line, over.rows)
+        row = p * over.step_y - over.top
+        first_row, last_row = max(row, 0), min(row + over.size_y, over.height)
+        for q in range(over.columns):
+            column = q * over.step_x - over.left
+            first, last = max(column, 0), min(column + over.size_x, over.width)
+            to = (line * over.columns + q) * over.channels
+            for c in range(0, whole, LANES):
+                best, place = load(y, to + c), splat(np.float32(none))
+                for r in range(last_row - 1, first_row - 1, -1):
+                    for s in range(last - 1, first - 1, -1):
+                        at = ((n * over.height + r) * over.width + s) * over.channels + c
+                        number = splat(np.float32((r - row) * over.size_x + s - column))
+                        value = load(x, at)
+                        place = where_equal(value, best, number) + where_other(value, best, place)
+                if relu:
+                    unset = splat(np.float32(none))
+                    place = where_positive(best, place - unset) + unset
+                store_bytes(places, to + c, place)
+            for c in range(whole, over.channels):
+                found = none
+                for r in range(last_row - 1, first_row - 1, -1):
+                    for s in range(last - 1, first - 1, -1):
+                        at = ((n * over.height + r) * over.width + s) * over.channels + c
+                        if x[at] == y[to + c]:
+                            found = (r - row) * over.size_x + s - column
+                if relu and not y[to + c] > 0:
+                    found = none
+                places[to + c] = found
+
+
+@kernel
+def places_gradient(
+    dx: Any, places: Any, dy: Any, over: PoolShape, thread: int, start: int, stop: int
+) -> None:
+    """Write rows `start` ... `stop` of all images' gradients: windows give what falls there."""
+    dx[start * over.width * over.channels : stop * over.width * over.channels] = 0
+    whole = over.channels // LANES * LANES
+    for n in range(start // over.height, (stop - 1) // over.height + 1):
+        low, high = max(start - n * over.height, 0), min(stop - n * over.height, over.height)
+        for p in range(_first_window(over, low), _last_window(over, high)):
+            row = p * over.step_y - over.top
+            for q in range(over.columns):
+                column = q * over.step_x - over.left
+                of = ((n * over.rows + p) * over.columns + q) * over.channels
+                for r in range(max(row, low), min(row + over.size_y, high)):
+                    line = (n * over.height + r) * over.width
+                    for s in range(max(column, 0), min(column + over.size_x, over.width)):
+                        number, at = (
+                            (r - row) * over.size_x + s - column,
+                            (line + s) * over.channels,
+                        )
+                        here = splat(np.float32(number))
+                        for c in range(0, whole, LANES):
+                            place, share = load_bytes(places, of + c), load(dy, of + c)
+                            taken = where_equal(place, here, share)
+                            store(dx, at + c, load(dx, at + c) + taken)
+                        for c in range(whole, over.channels):
+                            if places[of + c] == number:
+                                dx[at + c] += dy[of + c]
 
 
 @kernel

@@ -146,6 +146,7 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
         ),
         "maxpool": _only(pool.maxpool),
         "maxpool_dx": _only(pool.maxpool_dx),
+        "maxpool_places": _only(pool.maxpool_places),
         "maxpool_places_dx": _only(pool.maxpool_places_dx),
         "avgpool": _only(pool.avgpool),
         "avgpool_dx": _only(pool.avgpool_dx),
@@ -175,6 +176,5 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
     }
 )
 """Every kernel by the name of its op; those of `update` are all the ops of one at once,
-`bn_moments` is bn_mean and bn_var, `bn_slopes` bn_dgamma and bias_db, `maxpool_places_dx` is
-maxpool_dx where the places of maxima were noted.
+`bn_moments` is bn_mean and bn_var, `bn_slopes` bn_dgamma and bias_db.
 """

@@ -162,11 +162,11 @@ def load_bytes(typing: Any, array: Any, at: Any) -> Any:
 
 @intrinsic
 def store_bytes(typing: Any, array: Any, at: Any, value: Any) -> Any:
-    """Write lanes, whole numbers below 128, as bytes."""
+    """Write lanes, whole numbers below 256, as bytes."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = _pointer(context, builder, signature, args[0], args[1], BYTES)
-        builder.store(builder.fptosi(args[2], BYTES), pointer, align=1)
+        builder.store(builder.fptoui(args[2], BYTES), pointer, align=1)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), emit

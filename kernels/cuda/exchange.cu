@@ -11,7 +11,7 @@
 // GPUs alone, which is enough for the second phase as well: unit i of a shard belongs to the same
 // block in both, since both have the same units.
 //
-// Block (256), any grid. Macros: TYPE (0 float, 1 bf16, 2 double, 3 integers of 64 bits), WIDTH
+// Block (256), any grid. Macros: TYPE (0 float, 1 bf16, 2 double, 3 integers of 64 bits, 4 bytes), WIDTH
 // elements a unit, OP (0 sum, 1 max, 2 min), RANKS in the group.
 //
 // `table` is in this GPU's memory: how many pieces it takes in the first phase, in the second, the
@@ -45,8 +45,11 @@ typedef float Total;
 #elif TYPE == 2
 typedef double Item;
 typedef double Total;
-#else
+#elif TYPE == 3
 typedef long long Item;
+typedef long long Total;
+#else
+typedef unsigned char Item;
 typedef long long Total;
 #endif
 
@@ -56,8 +59,10 @@ struct __align__(sizeof(Item) * WIDTH) Unit {
 
 __device__ inline double number(double x) { return x; }
 __device__ inline long long number(long long x) { return x; }
+__device__ inline long long number(unsigned char x) { return x; }
 __device__ inline void set(double& to, double x) { to = x; }
 __device__ inline void set(long long& to, long long x) { to = x; }
+__device__ inline void set(unsigned char& to, long long x) { to = (unsigned char)x; }
 
 // Of two numbers; a NaN wins.
 __device__ inline Total combined(Total a, Total b) {

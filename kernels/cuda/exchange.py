@@ -13,7 +13,7 @@ from netc_kernels.cuda.layout import ceil_div
 from netc_kernels.cuda.tensor import ITEM_BYTES
 
 FILE = "exchange.cu"
-TYPES = {"f32": 0, "bf16": 1, "f64": 2, "i64": 3}
+TYPES = {"f32": 0, "bf16": 1, "f64": 2, "i64": 3, "u8": 4}
 OPS = {"": 0, "sum": 0, "max": 1, "min": 2}
 THREADS, UNIT_BYTES, DIMS = 256, 16, 5
 BLOCKS = 24

@@ -1,6 +1,7 @@
 // Local response normalization across channels, and its gradient.
 //
-// Tensors are `rows` x `channels`, channels innermost. The macro SIZE is the number of channels in
+// Tensors are `rows` x `channels`, channels innermost; operands may have more channels (`wide_x`,
+// `wide_dy`) than the result, whose first is at `at_x` and `at_dy` of theirs. The macro SIZE is the number of channels in
 // a window: those from i - SIZE / 2 to i + (SIZE - 1) / 2, cut at the ends. Block (packs of
 // channels, rows), grid (tiles of rows, tiles of channels): a thread makes one pack and reads its
 // neighbours too, from the cache. THREE_QUARTERS is 1 where beta is 3/4: that power is two square
@@ -49,13 +50,14 @@ __device__ inline float power(float scale, float beta) {
 
 // x / (k + alpha * sum of x ** 2) ** beta.
 extern "C" __global__ void lrn(T* __restrict__ out, const T* __restrict__ x, long long rows,
-                               int channels, float alpha, float beta, float k) {
+                               int channels, int wide_x, int at_x, float alpha, float beta,
+                               float k) {
     constexpr int SIDE = packs(BEFORE), OWN = SIDE * LANES;
     const long long row = (long long)blockIdx.x * blockDim.y + threadIdx.y;
     const int c = (blockIdx.y * blockDim.x + threadIdx.x) * LANES;
     if (row >= rows || c >= channels) return;
     float v[(2 * SIDE + 1) * LANES], result[LANES];
-    read<SIDE>(v, x + row * channels, c, channels);
+    read<SIDE>(v, x + row * wide_x, c + at_x, wide_x);
 #pragma unroll
     for (int i = 0; i < LANES; ++i) {
         float sum = 0.0f;
@@ -70,7 +72,8 @@ extern "C" __global__ void lrn(T* __restrict__ out, const T* __restrict__ x, lon
 // that the channel is in; then 0 where x <= 0 if `relu`. `out` may be dy where the grid has one
 // tile of channels.
 extern "C" __global__ void lrn_dx(T* out, const T* __restrict__ x, const T* dy, long long rows,
-                                  int channels, float alpha, float beta, float k, int relu) {
+                                  int channels, int wide_x, int at_x, int wide_dy, int at_dy,
+                                  float alpha, float beta, float k, int relu) {
     // Window j reaches channel i for j from i - AFTER to i + BEFORE; BEFORE >= AFTER.
     constexpr int SIDE = packs(BEFORE), FAR = packs(SIZE - 1);
     constexpr int OWN = SIDE * LANES, OWN_X = FAR * LANES;
@@ -79,8 +82,8 @@ extern "C" __global__ void lrn_dx(T* out, const T* __restrict__ x, const T* dy, 
     const bool real = row < rows && c < channels;
     float v[(2 * FAR + 1) * LANES], d[(2 * SIDE + 1) * LANES], result[LANES];
     if (real) {
-        read<FAR>(v, x + row * channels, c, channels);
-        read<SIDE>(d, dy + row * channels, c, channels);
+        read<FAR>(v, x + row * wide_x, c + at_x, wide_x);
+        read<SIDE>(d, dy + row * wide_dy, c + at_dy, wide_dy);
     }
     __syncthreads();  // all of dy is read before any of it is overwritten
     if (!real) return;

@@ -26,6 +26,8 @@ KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
         **elementwise.KERNELS,
         "maxpool": pool.maxpool,
         "maxpool_dx": pool.maxpool_dx,
+        "maxpool_places": pool.maxpool_places,
+        "maxpool_places_dx": pool.maxpool_places_dx,
         "avgpool": pool.avgpool,
         "avgpool_dx": pool.avgpool_dx,
         "dropout": random.dropout,

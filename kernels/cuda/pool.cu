@@ -181,6 +181,52 @@ __device__ inline Places first_maximum(const T* image, int height, int width, in
     return at;
 }
 
+// The place of every window's first maximum, in a byte; the number of its pixels where it has none.
+extern "C" __global__ void maxpool_places(unsigned char* __restrict__ places,
+                                          const T* __restrict__ x, int height, int width,
+                                          int channels, int rows, int columns, int top, int left,
+                                          int relu) {
+    const int c = (blockIdx.z * blockDim.x + threadIdx.x) * LANES;
+    const int q = blockIdx.y * blockDim.y + threadIdx.y;
+    if (c >= channels || q >= columns) return;
+    const int n = blockIdx.x / rows, p = blockIdx.x % rows;
+    const Places at = first_maximum(x + (long long)n * height * width * channels + c, height, width,
+                                    channels, p * STEP_Y - top, q * STEP_X - left, relu);
+    unsigned char* to = places + ((long long)blockIdx.x * columns + q) * channels + c;
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) {
+        const int place = place_of(at, i);
+        to[i] = (unsigned char)(place < SIZE_Y * SIZE_X ? place : SIZE_Y * SIZE_X);
+    }
+}
+
+// A window's dy goes to the pixel that was noted, if that is here. A thread writes one pixel: grid
+// (images * height, tiles of width, tiles of channels).
+extern "C" __global__ void maxpool_places_dx(T* __restrict__ dx,
+                                             const unsigned char* __restrict__ places,
+                                             const T* __restrict__ dy, int height, int width,
+                                             int channels, int rows, int columns, int top,
+                                             int left) {
+    const int c = (blockIdx.z * blockDim.x + threadIdx.x) * LANES;
+    const int w = blockIdx.y * blockDim.y + threadIdx.y;
+    if (c >= channels || w >= width) return;
+    const int n = blockIdx.x / height, h = blockIdx.x % height;
+    const int last_p = last_window(h + top, STEP_Y, rows);
+    const int last_q = last_window(w + left, STEP_X, columns);
+    float total[LANES] = {};
+    for (int p = first_window(h + top, SIZE_Y, STEP_Y); p <= last_p; ++p) {
+        const long long line = ((long long)n * rows + p) * columns * channels + c;
+        for (int q = first_window(w + left, SIZE_X, STEP_X); q <= last_q; ++q) {
+            const int here = (h + top - p * STEP_Y) * SIZE_X + w + left - q * STEP_X;
+            const long long at = line + q * channels;
+            const Some some = load<T, LANES>(dy + at);
+#pragma unroll
+            for (int i = 0; i < LANES; ++i) total[i] += places[at + i] == here ? some[i] : 0.0f;
+        }
+    }
+    store<T, LANES>(dx + ((long long)blockIdx.x * width + w) * channels + c, total);
+}
+
 // A window's dy goes to its first maximum, where windows do not overlap: STEP >= SIZE. A thread
 // writes the pixels from one window to the next: columns and rows count those, `cells_y` rows of
 // them, also where no window is.

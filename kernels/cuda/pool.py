@@ -52,6 +52,31 @@ def maxpool_dx(
         _overlap(out, x, dy, (size, stride), pad, relu, stream)
 
 
+def maxpool_places(
+    out: Tensor, x: Tensor, y: Tensor,
+    *, size: Pair, stride: Pair, pad: Pad, stream: int, relu: bool,
+) -> None:  # fmt: skip
+    """Note which pixel of each window has its first maximum, row by row, in a byte.
+
+    It is found again in x. A window with a NaN may have a place, which the reference gives to none.
+    """
+    assert alike(out, y) and out.dtype == "u8"
+    facts = (*_ends(x, out, pad)[:7], np.int32(relu))
+    _by_column("maxpool_places", out, x, out.shape[2:], (size, stride), facts, stream)
+
+
+def maxpool_places_dx(
+    out: Tensor, places: Tensor, dy: Tensor, *, size: Pair, stride: Pair, pad: Pad, stream: int
+) -> None:
+    """Give a window's dy to the pixel that was noted, if that is here."""
+    assert alike(places, dy) and places.nhwc
+    over = cut(out.shape[3], out.shape[1], _packed(out, dy))
+    grid = (out.shape[0] * out.shape[2], over.tiles(1), over.chunks)
+    args = (out.pointer, places.pointer, dy.pointer, *_ends(out, dy, pad)[:7])
+    kernel = _function("maxpool_places_dx", dy, over.lanes, (size, stride))
+    source.launch(kernel, grid, over.block, args, stream)
+
+
 def _ends(image: Tensor, pooled: Tensor, pad: Pad) -> tuple[np.int32, ...]:
     """Height, width, channels, rows, columns, top, left, and where the padded image ends."""
     _, channels, height, width = image.shape
@@ -77,7 +102,8 @@ def _by_column(
     facts: tuple[np.int32, ...], stream: int,
 ) -> None:  # fmt: skip
     """Launch a kernel whose threads take one of `cells` (rows, columns) and a pack of channels."""
-    over = cut(cells[1], out.shape[1], _packed(out, x))
+    images = [block for block in (x, out) if block.dtype != "u8"]
+    over = cut(cells[1], out.shape[1], _packed(*images))
     grid = (out.shape[0] * cells[0], over.tiles(1), over.chunks)
     args = (out.pointer, x.pointer, *facts)
     source.launch(_function(name, x, over.lanes, windows), grid, over.block, args, stream)

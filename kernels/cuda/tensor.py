@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-ITEM_BYTES = {"f32": 4, "bf16": 2, "f64": 8, "i64": 8, "i32": 4}
+ITEM_BYTES = {"f32": 4, "bf16": 2, "f64": 8, "i64": 8, "i32": 4, "u8": 1}
 """Bytes of one element of each data type."""
 
 

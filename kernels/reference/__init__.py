@@ -44,6 +44,8 @@ KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
         **{f"{op}_dx": each[1] for op, each in activation.ACTIVATIONS.items()},
         "maxpool": pool.maxpool,
         "maxpool_dx": pool.maxpool_dx,
+        "maxpool_places": pool.maxpool_places,
+        "maxpool_places_dx": pool.maxpool_places_dx,
         "avgpool": pool.avgpool,
         "avgpool_dx": pool.avgpool_dx,
         "dropout": random.dropout,

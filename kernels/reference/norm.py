@@ -11,26 +11,51 @@ import numpy as np
 from netc_kernels.reference.layout import Array, channel_sum, on_channels
 
 
-def lrn(out: Array, x: Array, *, size: int, alpha: float, beta: float, k: float) -> None:
+def lrn(
+    out: Array,
+    x: Array,
+    *,
+    size: int,
+    alpha: float,
+    beta: float,
+    k: float,
+    inside: tuple[int] = (0,),
+) -> None:
     """Normalize across channels: x / (k + alpha * sum of x**2 over `size` channels)**beta.
 
     The channels are i - size // 2 ... i + (size - 1) // 2, cut at the ends; alpha is not divided by
-    size (Krizhevsky et al. 2012, section 3.3).
+    size (Krizhevsky et al. 2012, section 3.3). x may have more channels than `out`, whose first is
+    the one at `inside` of x.
     """
     scale = k + alpha * _window_sum(x * x, size // 2, (size - 1) // 2)
-    np.divide(x, scale**beta, out=out)
+    own = slice(inside[0], inside[0] + out.shape[1])
+    np.divide(x[:, own], scale[:, own] ** beta, out=out)
 
 
 def lrn_dx(
-    out: Array, x: Array, dy: Array, *, size: int, alpha: float, beta: float, k: float
+    out: Array,
+    x: Array,
+    dy: Array,
+    *,
+    size: int,
+    alpha: float,
+    beta: float,
+    k: float,
+    inside: tuple[int, int] = (0, 0),
 ) -> None:
-    """Compute the gradient of the input of `lrn` from that input and dy. `out` may be dy."""
+    """Compute the gradient of the input of `lrn` from that input and dy. `out` may be dy.
+
+    Both may have more channels than `out`, whose first is the one at `inside` of x and of dy.
+    """
     before, after = size // 2, (size - 1) // 2
-    scale = k + alpha * _window_sum(x * x, before, after)
+    given = slice(inside[0] - inside[1], inside[0] - inside[1] + dy.shape[1])
+    scale = (k + alpha * _window_sum(x * x, before, after))[:, given]
+    x = x[:, given]
     direct = dy * scale**-beta
     # i takes part in the windows of i - after ... i + before: the window mirrored
     others = _window_sum(direct * x / scale, after, before)
-    np.subtract(direct, 2 * alpha * beta * x * others, out=out)
+    own = slice(inside[1], inside[1] + out.shape[1])
+    np.subtract(direct[:, own], (2 * alpha * beta * x * others)[:, own], out=out)
 
 
 def _window_sum(x: Array, before: int, after: int) -> Array:

@@ -39,25 +39,34 @@ def maxpool_dx(
     _channels_last(out)[...] = interior(gradient, image, pad)
 
 
-def maxpool_places(out: Array, x: Array, y: Array, *, relu: bool) -> None:
-    """Note which pixel of each window of 2x2 is the first that has its maximum y, row by row.
+def maxpool_places(
+    out: Array, x: Array, y: Array, *, size: Pair, stride: Pair, pad: Pad, relu: bool
+) -> None:
+    """Note which pixel of each window is the first that has its maximum y, row by row.
 
-    `out` (uint8) has the shape of y, a quarter of that of x: 0 to 3. With `relu`, x and y are its
-    results, and a window that it made 0 gets 4.
+    `out` (uint8) has the shape of y; where no pixel equals y, the number of a window's pixels. With
+    `relu`, x and y are its results, and a window that it made 0 has no place.
     """
-    out[...] = 4
-    for place in (3, 2, 1, 0):
-        out[x[:, :, place // 2 :: 2, place % 2 :: 2] == y] = place
+    places, maximum, image = _channels_last(out), _channels_last(y), _channels_last(x)
+    outputs, none = maximum.shape[1:3], size[0] * size[1]
+    padded = padded_image(image, outputs, size, stride, pad, np.nan)
+    places[...] = none
+    for place, tap in enumerate(taps(padded, outputs, size, stride)):
+        places[(tap == maximum) & (places == none)] = place
     if relu:
-        out[~(y > 0)] = 4
+        places[~(maximum > 0)] = none
 
 
 def maxpool_places_dx(
     out: Array, places: Array, dy: Array, *, size: Pair, stride: Pair, pad: Pad
 ) -> None:
-    """Give dy of each window of 2x2 to the pixel that `maxpool_places` noted, if there is one."""
-    for place in range(4):
-        out[:, :, place // 2 :: 2, place % 2 :: 2] = np.where(places == place, dy, 0)
+    """Give dy of each window to the pixel that `maxpool_places` noted, if that is here."""
+    image, noted, share = _channels_last(out), _channels_last(places), _channels_last(dy)
+    outputs = noted.shape[1:3]
+    gradient = canvas(image, outputs, size, stride, pad, 0)
+    for place, pixel in enumerate(taps(gradient, outputs, size, stride)):
+        pixel += np.where(noted == place, share, 0)
+    image[...] = interior(gradient, image, pad)
 
 
 def avgpool(out: Array, x: Array, *, size: Pair, stride: Pair, pad: Pad) -> None:

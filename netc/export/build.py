@@ -85,7 +85,7 @@ class _Builder:
     def _links(self) -> list[tuple[int, list[int], list[ExchangeFacts]]]:
         """(source, targets, exchanges) of every connection; fills the cards' own badges."""
         bundles: dict[int, list[tuple[set[int], list[ExchangeFacts]]]] = {}
-        own = ("weights", "statistics", "labels")
+        own = ("weights", "statistics", "places", "labels")
         ordered = sorted(self.description.exchanges, key=lambda e: e.role == "gradient")
         for exchange in ordered:
             place = None if exchange.role in own else self._place(exchange)

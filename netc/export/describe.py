@@ -16,9 +16,10 @@ from netc.ir.traffic import Traffic, summed
 from netc.ir.types import TensorPart, TensorType, local_block
 from netc.syntax.network import Layer, NamedValues, Network
 
-ROLES = ("activation", "gradient", "weights", "statistics", "labels")
+ROLES = ("activation", "gradient", "weights", "statistics", "places", "labels")
 """What is exchanged: the result of a layer for the next one, its gradient on the way back, the
-gradients of a layer's weights, sums within a layer (batch norm, softmax), the labels."""
+gradients of a layer's weights, sums within a layer (batch norm, softmax), places of the maxima of
+a pooling, the labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ class ExchangeFacts:
     """The plan's node."""
     kind: str
     """all_reduce, all_gather, broadcast ..."""
-    axis: int
-    """Mesh axis whose groups take part."""
+    axes: tuple[int, ...]
+    """Mesh axes whose groups take part."""
     role: str
     """One of `ROLES`."""
     source: str
@@ -221,7 +222,7 @@ class _Reader:
                 index = rounds.setdefault(node.rows, len(rounds)) if node.rows else None
                 role, source, targets = self._route(node)
                 yield ExchangeFacts(
-                    node.name, node.op.kernel, node.op.axis, role, source, targets, index,
+                    node.name, node.op.kernel, node.op.axes, role, source, targets, index,
                     traffic[node.name],
                 )  # fmt: skip
 
@@ -237,7 +238,8 @@ class _Reader:
         targets = self._targets(node.name) or (node.layer,)
         if source == "labels":
             return "labels", source, targets
-        return ("statistics" if source in targets else "activation"), source, targets
+        inside = "places" if node.type.dtype == "u8" else "statistics"
+        return (inside if source in targets else "activation"), source, targets
 
     def _is_weight(self, name: str) -> bool:
         found = self.plan.graph.index.get(name)

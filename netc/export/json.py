@@ -23,8 +23,8 @@ change or drop one. Bytes are those of one step. Lists by device have one entry 
     exchanges    in the order of the plan
         name           of the plan's node
         kind           all_reduce, all_gather, all_to_all, reduce_scatter, broadcast, reduce ...
-        axis           name of the mesh axis whose groups take part
-        role           activation, gradient, weights, statistics or labels
+        axes           names of the mesh axes whose groups take part
+        role           activation, gradient, weights, statistics, places or labels
         from, to       the layer that computes what is moved; the layers that read it
         round          number of the round, or null for once a step
         sent_bytes, received_bytes     by device
@@ -97,7 +97,7 @@ def _exchange(exchange: ExchangeFacts, mesh: Mesh) -> dict[str, Any]:
     return {
         "name": exchange.name,
         "kind": exchange.kind,
-        "axis": mesh.axes[exchange.axis],
+        "axes": [mesh.axes[axis] for axis in exchange.axes],
         "role": exchange.role,
         "from": exchange.source,
         "to": list(exchange.targets),

@@ -18,7 +18,7 @@ MEANINGS = {
     "@": "on one device only",
 }
 """What a split does, by `letter`."""
-_SUBJECTS = {"weights": "gradients", "statistics": "sums", "labels": "labels"}
+_SUBJECTS = {"weights": "gradients", "statistics": "sums", "places": "places", "labels": "labels"}
 
 
 def letter(label: str) -> str:

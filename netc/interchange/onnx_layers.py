@@ -128,7 +128,7 @@ def _pool(
     layers: Layers, kind: str, node: Given, x: Result, form: tuple[Pair, Pair, Pair, bool]
 ) -> None:
     size, stride, pad, ceil = form
-    op = ops.MaxPool(size, stride, (pad[0], pad[0], pad[1], pad[1]), ceil)
+    op = ops.MaxPool(stride, (pad[0], pad[0], pad[1], pad[1]), size, ceil)
     result = infer(op, (1, *image(x)))
     layers.add(kind, node, (x,), result, size=size, stride=stride, pad=pad, ceil=ceil)
 

@@ -74,7 +74,7 @@ class Windows:
         within = (1, 1, self.extents[0] + top + bottom, self.extents[1] + left + right)
         before, ahead, behind, after = self.own
         op = ops.MaxPool(
-            self.form.size, self.form.stride, (before, behind, ahead, after), self.form.ceil
+            self.form.stride, (before, behind, ahead, after), self.form.size, self.form.ceil
         )
         _, rows, columns = infer(op, within)
         return self._axis(0, rows, counts), self._axis(1, columns, counts)

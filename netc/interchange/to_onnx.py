@@ -104,7 +104,7 @@ class _Writer:
             top, bottom, left, right = op.pad
             sides = self._constant(layer, "pads", (0, 0, top, left, 0, 0, bottom, right))
             x = self._part("Pad", layer, "pad", (x, sides), mode="constant")
-        inside = ops.AvgPool(op.size, op.stride, (0, 0, 0, 0), op.ceil)
+        inside = ops.AvgPool(op.stride, (0, 0, 0, 0), op.size, op.ceil)
         attributes = self._window(op.size, inside, over)
         self._emit("AveragePool", layer, (x,), **attributes, ceil_mode=0, count_include_pad=0)
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from netc.ir.joined import own_of
 from netc.ir.kernels import KernelCall, KernelChoice
 from netc.ir.program import Launch, Program
-from netc.ir.step import Attributes, Step
+from netc.ir.step import CHECKED, Attributes, Step
 from netc.ir.types import index_at
 
-_PLACE = ("offset", "rows", "start")
+_PLACE = ("offset", "rows", "start", *CHECKED)
 """Attributes that say where a block lies; no choice depends on them."""
 
 

@@ -13,10 +13,13 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from netc.ir.ops import Conv, ConvDw, ConvDx, Fused
+from netc.ir.graph import Node
+from netc.ir.ops import Conv, ConvDw, ConvDx, Fused, Op, Site
+from netc.ir.ops.windows import Windowed
 from netc.ir.plan import Plan
 from netc.ir.types import (
     Affine,
+    Halo,
     Index,
     Mesh,
     On,
@@ -24,9 +27,12 @@ from netc.ir.types import (
     Shard,
     TensorPart,
     TensorType,
+    divided,
     local_block,
     numbers,
     shard_bounds,
+    shard_of,
+    windowed,
 )
 
 
@@ -87,8 +93,39 @@ def class_block(
             else:
                 base[dim] += start
             shape[dim] = stop - start
-    where = (devices.index(b, s) for b, s in zip(base, steps, strict=True))
+    where = [devices.index(b, s) for b, s in zip(base, steps, strict=True)]
+    for dim, (windows, own) in windowed(placements).items():
+        where[dim], shape[dim] = _read(windows, own, type_.shape[dim], mesh, devices)
     return TensorPart(tuple(where), tuple(shape))
+
+
+def _read(
+    windows: Halo, axes: tuple[int, ...], extent: int, mesh: Mesh, devices: DeviceClass
+) -> tuple[Index, int]:
+    """Where what windows read begins on each device of a class, and how much it is."""
+    parts = [(mesh.shape[axis], devices.first[axis]) for axis in axes]
+    start, stop = shard_of(windows.size, windows.unit, parts)
+    first, end = windows.reach.span(start, stop, extent)
+    steps = [0] * len(mesh.shape)
+    if start < stop and first == windows.reach.uncut(start, stop)[0]:
+        # Devices of a class lie as far apart as their windows do: see `_reading`.
+        for axis, each in zip(axes, _distances(windows, parts), strict=True):
+            steps[axis] = each * windows.reach.up // windows.reach.down
+    base = first - sum(s * c for s, c in zip(steps, devices.first, strict=True))
+    return devices.index(base, steps), end - first
+
+
+def _distances(windows: Halo, parts: Sequence[tuple[int, int]]) -> list[int]:
+    """By axis, how far a shard of what is divided is from the next; 0 for one cut short, which has
+    no like.
+    """
+    found, size = [], windows.size
+    for extent, position in parts:
+        full = _full(size, windows.unit, extent)
+        start, stop = shard_bounds(size, windows.unit, extent, position)
+        size = stop - start
+        found.append(full if size == full else 0)
+    return found
 
 
 class ClassBlocks:
@@ -128,29 +165,70 @@ def device_classes(plans: Sequence[Plan], apart: bool = False) -> tuple[DeviceCl
         return tuple(_alone(mesh.coordinates(d)) for d in range(mesh.size))
     pairs = {(n.type, plan.placement[n.name]) for plan in plans for n in plan.graph.nodes}
     groups = {each for plan in plans for each in _groups(plan)}
-    return equal_devices(mesh, pairs, groups)
+    padded = {each for plan in plans for each in _windows(plan)}
+    return equal_devices(mesh, pairs, groups, padded)
 
 
 def _groups(plan: Plan) -> Iterator[tuple[TensorType, Placements, int]]:
     """Filters of grouped convolutions, where they live, and how many are in a group."""
     for node in plan.graph.nodes:
-        chain = [link.op for link in node.op.links] if isinstance(node.op, Fused) else [node.op]
-        for op in chain:
+        for op, names in _operations(node):
             if isinstance(op, Conv | ConvDx | ConvDw) and op.groups > 1:
-                name = node.name if isinstance(op, ConvDw) else node.inputs[1]
+                name = node.name if isinstance(op, ConvDw) else names[1]
                 type_ = plan.graph[name].type
                 yield type_, plan.placement[name], type_.shape[0] // op.groups
+
+
+Padded = tuple[Windowed, tuple[TensorType, ...], tuple[Placements, ...]]
+"""An operation with windows, and the types and placements of its operands and its result."""
+
+
+def _windows(plan: Plan) -> Iterator[Padded]:
+    """Operations with windows along a dimension that is divided."""
+    for node in plan.graph.nodes:
+        for op, names in _operations(node):
+            if isinstance(op, Windowed):
+                places = tuple(plan.placement[name] for name in (*names, node.name))
+                if any(divided(p) in (2, 3) for each in places for p in each):
+                    types = tuple(plan.graph[name].type for name in (*names, node.name))
+                    yield op, types, places
+
+
+def _operations(node: Node) -> Iterator[tuple[Op, tuple[str, ...]]]:
+    """What a node computes, each with its operands."""
+    if not isinstance(node.op, Fused):
+        yield node.op, node.inputs
+        return
+    for link in node.op.links:
+        yield link.op, tuple(node.name if a < 0 else node.inputs[a] for a in link.args)
+
+
+def _padding(padded: Padded, mesh: Mesh) -> list[Hashable]:
+    """By device the padding of its part."""
+    op, types, places = padded
+    roles: list[Hashable] = []
+    for device in range(mesh.size):
+        pairs = zip(types, places, strict=True)
+        parts = [local_block(type_, each, mesh, device) for type_, each in pairs]
+        held = [part for part in parts if part is not None]
+        whole = len(held) == len(parts)
+        site = Site(tuple(held[:-1]), types[:-1], held[-1], types[-1], ()) if whole else None
+        roles.append(None if site is None else op.local(site)["pad"])
+    return roles
 
 
 def equal_devices(
     mesh: Mesh,
     placed: Iterable[tuple[TensorType, Placements]],
     grouped: Iterable[tuple[TensorType, Placements, int]] = (),
+    padded: Iterable[Padded] = (),
 ) -> tuple[DeviceClass, ...]:
-    """The classes of devices that have equal blocks of tensors of some types and placements, and
-    whose filters of grouped convolutions begin at the same place inside of a group.
+    """The classes of devices that have equal blocks of tensors of some types and placements, whose
+    filters of grouped convolutions begin at the same place inside of a group, and whose parts of
+    images have the same padding.
     """
     roles = [_roles(key, mesh) for key in _keys(placed)]
+    roles += [_padding(each, mesh) for each in padded]
     for type_, places, size in grouped:
         blocks = (local_block(type_, places, mesh, d) for d in range(mesh.size))
         roles.append([None if b is None else numbers(b.where)[0] % size for b in blocks])
@@ -161,8 +239,10 @@ def _alone(coordinates: tuple[int, ...]) -> DeviceClass:
     return DeviceClass(tuple((c,) for c in coordinates))
 
 
-Key = tuple[int, int, tuple[int, ...]] | tuple[int, int]
-"""Size, unit and axes of a dimension that is divided; or axis and coordinate of what is On."""
+Key = tuple[int, int, tuple[int, ...]] | tuple[int, int] | tuple[Halo, int, tuple[int, ...]]
+"""Size, unit and axes of a dimension that is divided; axis and coordinate of what is On; or
+windows, the extent of what they read and the axes that divide them.
+"""
 
 
 def _keys(placed: Iterable[tuple[TensorType, Placements]]) -> set[Key]:
@@ -176,6 +256,8 @@ def _keys(placed: Iterable[tuple[TensorType, Placements]]) -> set[Key]:
             elif isinstance(place, Shard):
                 axes[place.dim] = (*axes.get(place.dim, ()), axis)
         keys |= {(type_.shape[dim], type_.unit(dim), own) for dim, own in axes.items()}
+        read = windowed(places).items()
+        keys |= {(windows, type_.shape[dim], own) for dim, (windows, own) in read}
     return keys
 
 
@@ -187,15 +269,37 @@ def _roles(key: Key, mesh: Mesh) -> list[Hashable]:
     if len(key) == 2:
         axis, rank = key
         return [c[axis] == rank for c in coordinates]
-    size, unit, axes = key
+    whole, number, axes = key
     known: dict[tuple[int, ...], Hashable] = {}
     roles = []
     for each in coordinates:
         own = tuple(each[axis] for axis in axes)
         if own not in known:
-            known[own] = _lengths(size, unit, own, [mesh.shape[axis] for axis in axes])
+            extents = [mesh.shape[axis] for axis in axes]
+            if isinstance(whole, Halo):
+                known[own] = _reading(whole, number, own, extents)
+            else:
+                known[own] = _lengths(whole, number, own, extents)
         roles.append(known[own])
     return roles
+
+
+def _reading(windows: Halo, extent: int, own: Sequence[int], extents: Sequence[int]) -> Hashable:
+    """Lengths of what each axis leaves of what is divided, how much is read for it, and where that
+    is cut off: devices that have this alike are apart by whole windows.
+    """
+    lengths = _lengths(windows.size, windows.unit, own, extents)
+    parts = list(zip(extents, own, strict=True))
+    start, stop = shard_of(windows.size, windows.unit, parts)
+    first, end = windows.reach.span(start, stop, extent)
+    beyond = tuple(
+        a - b for a, b in zip((first, end), windows.reach.uncut(start, stop), strict=True)
+    )
+    if start == stop:
+        return lengths, 0
+    distances = _distances(windows, parts)
+    whole = all(each * windows.reach.up % windows.reach.down == 0 for each in distances)
+    return lengths, end - first, beyond, None if whole else tuple(own)
 
 
 def _lengths(size: int, unit: int, own: Sequence[int], extents: Sequence[int]) -> tuple[int, ...]:
@@ -233,7 +337,7 @@ def _met(mesh: Mesh, colors: Sequence[int]) -> list[list[int]]:
     for axis in range(len(mesh.shape)):
         groups: dict[tuple[int, ...], int] = {}
         own = [0] * mesh.size
-        for group in mesh.groups(axis):
+        for group in mesh.groups((axis,)):
             number = groups.setdefault(tuple(colors[d] for d in group), len(groups))
             for device in group:
                 own[device] = number

@@ -38,7 +38,7 @@ def simulate(program: Program) -> Timeline:
     busy = [0.0] * len(program.classes)
     starts: dict[tuple[int, int], float] = {}
     ends: dict[tuple[int, int], float] = {}
-    meets = [_meets(program, axis) for axis in range(len(program.mesh.shape))]
+    meets: dict[tuple[int, ...], list[list[int]]] = {}
     for number, instruction in enumerate(program.instructions):
         stream = instruction.stream
         ready = {}
@@ -48,7 +48,10 @@ def simulate(program: Program) -> Timeline:
         for c in instruction.classes:
             start = ready[c]
             if isinstance(instruction, Collective):
-                start = max(ready[other] for other in meets[instruction.axis][c])
+                axes = instruction.axes
+                if axes not in meets:
+                    meets[axes] = _meets(program, axes)
+                start = max(ready[other] for other in meets[axes][c])
             starts[number, c] = start
             ends[number, c] = clock[c, stream] = start + instruction.seconds
             if stream == "compute":
@@ -56,8 +59,8 @@ def simulate(program: Program) -> Timeline:
     return Timeline(starts, ends, tuple(busy))
 
 
-def _meets(program: Program, axis: int) -> list[list[int]]:
-    """By class, the classes of the devices that differ from its devices along an axis only."""
+def _meets(program: Program, axes: tuple[int, ...]) -> list[list[int]]:
+    """By class, the classes of the devices that differ from its devices along some axes only."""
     mesh = program.mesh
     firsts = (mesh.device(each.first) for each in program.classes)
-    return [sorted({program.class_of[d] for d in program.group(f, axis)}) for f in firsts]
+    return [sorted({program.class_of[d] for d in mesh.group(f, axes)}) for f in firsts]

@@ -19,22 +19,24 @@ class Kind:
     """Who has a source: "all" devices, or the "root" only."""
     takers: str
     """Who has a target: "all", the "root", the "others", or "one" of those."""
-    whole: bool
-    """True: every target is the whole tensor; False: the targets are its shards."""
+    takes: str
+    """What targets are: each the "whole" tensor, its "shards", or "parts" of it, which may
+    overlap."""
     reduces: bool = False
     """True: sources are terms, each as large as the tensor; False: they are its shards."""
 
 
 KINDS = {
-    "all_reduce": Kind("all", "all", whole=True, reduces=True),
-    "reduce_scatter": Kind("all", "all", whole=False, reduces=True),
-    "reduce": Kind("all", "root", whole=True, reduces=True),
-    "all_gather": Kind("all", "all", whole=True),
-    "all_to_all": Kind("all", "all", whole=False),
-    "gather": Kind("all", "root", whole=True),
-    "scatter": Kind("root", "all", whole=False),
-    "broadcast": Kind("root", "others", whole=True),
-    "send": Kind("root", "one", whole=True),
+    "all_reduce": Kind("all", "all", takes="whole", reduces=True),
+    "reduce_scatter": Kind("all", "all", takes="shards", reduces=True),
+    "reduce": Kind("all", "root", takes="whole", reduces=True),
+    "all_gather": Kind("all", "all", takes="whole"),
+    "all_to_all": Kind("all", "all", takes="shards"),
+    "halo_exchange": Kind("all", "all", takes="parts"),
+    "gather": Kind("all", "root", takes="whole"),
+    "scatter": Kind("root", "all", takes="shards"),
+    "broadcast": Kind("root", "others", takes="whole"),
+    "send": Kind("root", "one", takes="whole"),
 }
 """Every kind; one with a root names it."""
 
@@ -108,7 +110,9 @@ def _covered(kind: Kind, sources: list[View], targets: list[View]) -> bool:
     """Every term has all of every target; or all shards together are a box that has it, and no two
     of them have an element in common.
     """
-    if not (kind.reduces or disjoint(sources)) or not (kind.whole or disjoint(targets)):
+    if not (kind.reduces or disjoint(sources)):
+        return False
+    if kind.takes == "shards" and not disjoint(targets):
         return False
     given = [_bounds(view) for view in _different(sources) if kind.reduces or 0 not in view.shape]
     box = [_span(spans, kind.reduces) for spans in zip(*given, strict=True)]
@@ -139,4 +143,9 @@ def _sizes(kind: Kind, sources: list[View], targets: list[View]) -> bool:
     if kind.reduces and len(set(given)) != 1:
         return False
     whole = given[0] if kind.reduces else sum(given)
-    return set(taken) == {whole} if kind.whole else sum(taken) == whole
+    match kind.takes:
+        case "whole":
+            return set(taken) == {whole}
+        case "shards":
+            return sum(taken) == whole
+    return all(each <= whole for each in taken)

@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from netc.ir.ops.base import Op
-from netc.ir.types import On, Partial, Placement, Placements, Replicate, Shard, TensorType
+from netc.ir.types import (
+    Halo,
+    On,
+    Partial,
+    Placement,
+    Placements,
+    Replicate,
+    Shard,
+    TensorType,
+    divided,
+    windowed,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +27,12 @@ class Comm(Op):
     on_device: ClassVar[bool] = False
     """True where no device needs anything from another."""
     axis: int
-    """The mesh axis whose groups take part."""
+    """The mesh axis whose groups take part; the first of them where there are several."""
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """All mesh axes whose groups take part, ascending."""
+        return (self.axis,)
 
     def infer(self, *operands: TensorType) -> TensorType:
         """The operand's own type."""
@@ -117,6 +133,21 @@ class Slice(Comm):
 
 
 @dataclass(frozen=True, slots=True)
+class HaloExchange(Comm):
+    """Shard to Halo: each gets what its windows reach of `dim` from whoever holds it."""
+
+    kernel: ClassVar[str] = "halo_exchange"
+    dim: int
+    inner: tuple[int, ...] = ()
+    """Further mesh axes that divide the same dimension."""
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """All that divide the dimension."""
+        return (self.axis, *self.inner)
+
+
+@dataclass(frozen=True, slots=True)
 class Keep(Comm):
     """Replicate to On(root), without communication: the others forget their copy."""
 
@@ -129,8 +160,10 @@ class Keep(Comm):
 def transition(source: Placement, target: Placement, axis: int) -> Comm | None:
     """The one table: what turns `source` into a different `target` along `axis`, if anything."""
     match source, target:
-        case Replicate(), Shard(dim):
+        case Replicate(), Shard(dim) | Halo(dim):
             return Slice(axis, dim)
+        case Shard(), Halo(dim):
+            return HaloExchange(axis, dim)
         case Replicate(), On(root):
             return Keep(axis, root)
         case Shard(dim), Replicate():
@@ -159,7 +192,10 @@ def redistribute(source: Placements, target: Placements) -> tuple[tuple[Comm, Pl
 
     Axis by axis. A later axis divides what earlier axes left of a dimension, so where an earlier
     axis changes its slice of a dimension, later slices of it are gathered first and cut again last.
+    Where several axes divide what windows read of a dimension, its shards are made first, and then
+    exchanged along all of them at once, so that only what is missing travels.
     """
+    target, windows = _before_windows(source, target)
     current = list(source)
     steps: list[tuple[Comm, Placements]] = []
 
@@ -175,14 +211,38 @@ def redistribute(source: Placements, target: Placements) -> tuple[tuple[Comm, Pl
             change(axis, Replicate())
     for axis, to in enumerate(target):
         change(axis, to)
+    for place, axes in windows:
+        for axis in axes:
+            current[axis] = place
+        exchange = HaloExchange(axes[0], place.dim, axes[1:])
+        steps.append((exchange, tuple(current)))
     return tuple(steps)
+
+
+def _before_windows(
+    source: Placements, target: Placements
+) -> tuple[Placements, list[tuple[Halo, tuple[int, ...]]]]:
+    """The target with shards in place of windows that are read from shards afterwards, and those:
+    where several axes divide them, and where the source is partial or on one device only.
+    """
+    first, later = list(target), []
+    for dim, (place, axes) in windowed(target).items():
+        sources = [source[axis] for axis in axes]
+        here = all(isinstance(each, Replicate) for each in sources)
+        if here or (len(axes) == 1 and isinstance(sources[0], Shard)):
+            continue
+        later.append((place, axes))
+        for axis in axes:
+            first[axis] = Shard(dim)
+    return tuple(first), later
 
 
 def _divides_changed(
     axis: int, current: list[Placement], source: Placements, target: Placements
 ) -> bool:
-    here = current[axis]
-    return isinstance(here, Shard) and any(
-        source[earlier] != target[earlier] and here in (source[earlier], target[earlier])
+    here = divided(current[axis])
+    return here is not None and any(
+        source[earlier] != target[earlier]
+        and here in (divided(source[earlier]), divided(target[earlier]))
         for earlier in range(axis)
     )

@@ -16,7 +16,7 @@ from typing import Any
 from netc.ir import codec
 from netc.ir.optimizers import GRADIENT, OPTIMIZERS, Optimizer
 from netc.ir.program import Launch, View
-from netc.ir.step import Step
+from netc.ir.step import Attributes, Step
 
 NOWHERE = -1
 """Where the result of a step goes that is in no memory."""
@@ -106,7 +106,8 @@ def _by_two(steps: Sequence[Step], reads: Sequence[Shape]) -> bool:
     *before, pool, places = steps
     windows = {"size": (2, 2), "stride": (2, 2), "pad": (0, 0, 0, 0)}
     relu = before[-1].operation == "relu"
-    return dict(pool.attributes) == windows and places.attributes.get("relu") is relu
+    noted = Attributes.of({**pool.attributes, "relu": relu})
+    return dict(pool.asked) == windows and places.attributes == noted
 
 
 def _updates() -> Iterator[Joined]:

@@ -84,11 +84,18 @@ def _applied(
         operands = tuple(reads[a] if a >= 0 else found[a].result for a in step.operands)
         result = writes[max(target, 0)]
         if target == NOWHERE and len(step.result) == len(result.where):
-            result = Value(TensorType(result.type.dtype, step.result), result.where)
+            result = _before(step.result, result)
         if result.type.shape != step.result:
             raise ShapeError(f"{step.operation} does not make what is written")
         found.append(Applied(step.operation, step.attributes, operands, result))
     return found
+
+
+def _before(shape: tuple[int, ...], result: Value) -> Value:
+    """A block of that shape that becomes the result: as it is, or under windows side by side."""
+    wide = (n // max(m, 1) for n, m in zip(shape, result.type.shape, strict=True))
+    where = (w * each for w, each in zip(result.where, wide, strict=True))
+    return Value(TensorType(result.type.dtype, shape), tuple(where))
 
 
 def _overwritable(launch: Launch) -> tuple[int, ...]:

@@ -140,14 +140,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Collective:
-    """One communication step along an axis of the mesh, on one kind of stream of each device.
+    """One communication step along axes of the mesh, on one kind of stream of each device.
 
-    All groups of devices that differ along the axis only do it, each for itself.
+    All groups of devices that differ along these axes only do it, each for itself.
     """
 
     classes: tuple[int, ...]
     """The classes of devices that take part, ascending."""
-    axis: int
+    axes: tuple[int, ...]
+    """The axes of the mesh, ascending; most often one."""
     stream: str
     kind: str
     """all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, reduce, scatter, gather,
@@ -309,15 +310,9 @@ class Program:
         """By device where it is in the mesh."""
         return tuple(map(self.mesh.coordinates, range(self.mesh.size)))
 
-    def group(self, device: int, axis: int) -> tuple[int, ...]:
-        """The devices that differ from one along an axis only, in axis order."""
-        own = self.mesh.coordinates(device)
-        line = range(self.mesh.shape[axis])
-        return tuple(self.mesh.device((*own[:axis], i, *own[axis + 1 :])) for i in line)
-
     def groups(self, collective: Collective) -> list[tuple[int, ...]]:
-        """The groups of devices that do a collective, in axis order each."""
-        every = self.mesh.groups(collective.axis)
+        """The groups of devices that do a collective, in the order of devices each."""
+        every = self.mesh.groups(collective.axes)
         return [g for g in every if self.class_of[g[0]] in collective.classes]
 
     def in_group(self, collective: Collective, devices: tuple[int, ...]) -> GroupCollective:
@@ -350,7 +345,7 @@ class Program:
             if isinstance(instruction, Launch):
                 found[number] = instruction.at(coordinates)
             else:
-                group = self.in_group(instruction, self.group(device, instruction.axis))
+                group = self.in_group(instruction, self.mesh.group(device, instruction.axes))
                 waits = tuple(w for w in group.waits if w in known)
                 found[number] = replace(group, waits=waits)
         return DeviceProgram(device, MappingProxyType(found))

@@ -13,8 +13,9 @@ from typing import Any
 
 from netc.ir import codec
 from netc.ir.comm import Comm
-from netc.ir.ops import Fused, SourceOp
+from netc.ir.ops import AvgPool, Fused, Lrn, LrnDx, MaxPool, MaxPoolPlacesDx, SourceOp
 from netc.ir.ops.base import Op, ShapeError, parse_labels
+from netc.ir.ops.windows import RESULT, Line, Windowed
 from netc.ir.optimizers import OPTIMIZERS
 from netc.ir.plain import LARGEST
 from netc.ir.step import Attributes
@@ -84,7 +85,7 @@ def _check_dtypes(kind: type[Op], step: Applied) -> None:
     shift = len(kind.unread)
     for position, value in enumerate(step.operands, shift):
         dtype = value.type.dtype
-        bytes_ = step.kernel == "maxpool_places_dx" and not position
+        bytes_ = kind is MaxPoolPlacesDx and position == 0
         if (dtype == "u8") != bytes_ or (dtype == "i64") != (position in whole):
             raise ShapeError(f"operand {position - shift} of {step.kernel} is of {dtype}")
 
@@ -155,6 +156,7 @@ _BY_NAME: Mapping[str, Callable[[Any], bool]] = {
 """Those that have other bounds than most of their type."""
 _HIDDEN: Mapping[str, Callable[[Applied], Any]] = {
     "batch": lambda step: 1,
+    "by_groups": lambda step: _by_groups(step),
     "ceil": lambda step: False,
     "dims": lambda step: "nkhw"[: step.result.type.rank],
     "dtype": lambda step: step.result.type.dtype,
@@ -175,7 +177,7 @@ def _check_labels(op: Op, operands: tuple[Value, ...], result: Value) -> None:
         if len(own) != len(value.where):
             raise ShapeError(f"{op.kernel} of {value.type}")
         for letter, part in zip(own, zip(value.where, value.type.shape, strict=True), strict=True):
-            if letter != "." and parts.setdefault(letter, part) != part:
+            if letter.islower() and parts.setdefault(letter, part) != part:
                 raise ShapeError(f"the blocks of {op.kernel} are not of one part of the tensors")
 
 
@@ -187,23 +189,64 @@ _RANKS = {"bias": 2, "bias_db": 2, "bn_mean": 2, "bn_var": 2, "bn_norm": 2, "bn_
 def _check_shape(op: Op, operands: tuple[Value, ...], result: Value) -> None:
     """The result is what the operation makes of the operands."""
     types = tuple(value.type for value in operands)
-    made = op.infer(*types)
+    if isinstance(op, Lrn | LrnDx):
+        # Of an operand there may be more channels than are its own.
+        types = tuple(_with_channels(type_, result.type.shape[1]) for type_ in types)
+    if isinstance(op, MaxPool | AvgPool):
+        # Windows of a part may all be partial ones.
+        op.check_pooled(types[0], result.type)
+        made = TensorType(types[0].dtype, (*types[0].shape[:2], *result.type.shape[2:]))
+    else:
+        made = op.infer(*types)
     found = TensorType(made.dtype, made.shape)
-    if found != result.type and getattr(op, "ceil", None) is False:
-        made = type(op)(op.size, op.stride, op.pad, True).infer(*types)  # type: ignore[attr-defined, call-arg]
-        found = TensorType(made.dtype, made.shape)
     if found != result.type:
         raise ShapeError(f"{op.kernel} gives {found}, not {result.type}")
+
+
+def _conv_blocks(
+    kernel: str, operands: Sequence[Value], result: Value
+) -> tuple[Value, Value]:  # fmt: skip
+    """The images and the filters of a convolution, or of a gradient of one."""
+    match kernel:
+        case "conv_dx":
+            return result, operands[1]
+        case "conv_dw":
+            return operands[0], result
+    return operands[0], operands[1]
+
+
+def _by_groups(step: Applied) -> bool:
+    """Whether channels are those of its filters' groups: both are not the first ones, and filters
+    have all of theirs.
+    """
+    if len(step.operands) < 2 or any(len(v.where) != 4 for v in (*step.operands, step.result)):
+        return False
+    image, filters = _conv_blocks(step.kernel, step.operands, step.result)
+    return image.where[1] != 0 and filters.where[1] == 0
+
+
+def _with_channels(type_: TensorType, channels: int) -> TensorType:
+    first, _, *rest = type_.shape
+    return TensorType(type_.dtype, (first, channels, *rest))
 
 
 def _check_attributes(op: Op, step: Applied, operands: tuple[Value, ...]) -> None:
     """Attributes that say where blocks lie follow from them."""
     known, where, shape = step.attributes, step.result.where, step.result.type.shape
+    if isinstance(op, Windowed):
+        _check_windows(op, known["whole"], (*operands, step.result))
+    if "inside" in known:
+        _check_inside(op, known, operands, step.result)
     if "filters" in known:
-        filters = step.result if op.kernel == "conv_dw" else operands[1]
-        _check_part(
-            known["first_filter"], filters.where[0], filters.type.shape[0], known["filters"]
-        )
+        image, filters = _conv_blocks(op.kernel, operands, step.result)
+        first, count, whole = filters.where[0], filters.type.shape[0], known["filters"]
+        if getattr(op, "by_groups", False):
+            channels, held = image.where[1], image.type.shape[1]
+            own = 0 < count == whole and first * held == channels * count
+            if not own or first * known["groups"] % count:
+                raise ShapeError(f"filters from {first} up do not read channels from {channels} up")
+            first = 0
+        _check_part(known["first_filter"], first, count, whole)
         if known["filters"] % known["groups"]:
             raise ShapeError(f"{known['filters']} filters in {known['groups']} groups")
     if "first_class" in known:
@@ -218,6 +261,52 @@ def _check_attributes(op: Op, step: Applied, operands: tuple[Value, ...]) -> Non
         if known["offset"] != operands[0].where:
             raise ShapeError("its offset is not that of its rows")
         _check_rows(known["rows"], operands[0].type.shape, (LARGEST,))
+
+
+def _check_windows(op: Windowed, whole: Any, blocks: tuple[Value, ...]) -> None:
+    """The windows of a part are those of the whole: all that they read of the image is there, or
+    all of them that read the part, and padding begins where it does in the whole.
+    """
+    if type(whole) is not tuple or len(whole) != 2 or not all(map(_several(4, 0), whole)):
+        raise ShapeError("the whole is none")
+    image, windows = blocks[op.image], blocks[op.windows]
+    sizes = op.window([value.type for value in blocks[:-1]])
+    for i, (height, outputs, before, after) in enumerate(whole):
+        line = Line(sizes[i], op.stride[i], before, after)
+        rows, reads = ((v.where[2 + i], v.type.shape[2 + i]) for v in (image, windows))
+        if rows[0] + rows[1] > height or reads[0] + reads[1] > outputs:
+            raise ShapeError(f"{rows} and {reads} are not inside of the whole")
+        if op.pad[2 * i : 2 * i + 2] != line.local_pad((*rows, height), (*reads, outputs)):
+            raise ShapeError(f"padding {op.pad} is not that of the rows from {rows[0]} up")
+        own, read, extent, reach = (
+            (rows, reads, outputs, line.readers) if op.image == RESULT
+            else (reads, rows, height, line.reach)
+        )  # fmt: skip
+        if 0 in (own[1], *(n for value in blocks for n in value.type.shape)):
+            continue
+        if (own[1], read[1]) == ((height, outputs) if op.image == RESULT else (outputs, height)):
+            continue
+        first, end = reach.span(own[0], own[0] + own[1], extent)
+        if first < read[0] or end > read[0] + read[1]:
+            raise ShapeError(f"windows of {own} read more than {read}")
+
+
+def _check_inside(
+    op: Op, known: Mapping[str, Any], operands: tuple[Value, ...], result: Value
+) -> None:
+    """The own channels begin in each operand where it is said, and all that sums read is there."""
+    inside, whole = known["inside"], known["whole"]
+    if not _several(len(operands), 0)(inside) or not _whole(0)(whole):
+        raise ShapeError("inside of nothing")
+    own = (result.where[1], result.where[1] + result.type.shape[1])
+    types = tuple(value.type for value in operands)
+    for number, (value, start) in enumerate(zip(operands, inside, strict=True)):
+        first, count = value.where[1], value.type.shape[1]
+        if first + start != own[0] or start + result.type.shape[1] > count:
+            raise ShapeError(f"channels {own} are not at {start} of those from {first} up")
+        read = op.reach("k", number, types).span(*own, whole)
+        if own[1] > whole or read[0] < first or read[1] > first + count:
+            raise ShapeError(f"sums of channels {own} read more than {count} from {first} up")
 
 
 def _check_part(first: Any, where: int, count: int, whole: Any) -> None:
@@ -289,9 +378,17 @@ _SPECIAL: Mapping[str, Callable[[Applied], None]] = {
 }
 """Kernels of which the operations do not say all."""
 _LOCAL: Mapping[str, tuple[str, ...]] = {
-    "conv": ("first_filter", "filters"),
-    "conv_dx": ("first_filter", "filters"),
-    "conv_dw": ("first_filter", "filters"),
+    "conv": ("first_filter", "filters", "whole"),
+    "conv_dx": ("first_filter", "filters", "whole"),
+    "conv_dw": ("first_filter", "filters", "whole"),
+    "maxpool": ("whole",),
+    "maxpool_dx": ("whole",),
+    "maxpool_places": ("whole",),
+    "maxpool_places_dx": ("whole",),
+    "avgpool": ("whole",),
+    "avgpool_dx": ("whole",),
+    "lrn": ("inside", "whole"),
+    "lrn_dx": ("inside", "whole"),
     "dropout": ("shape", "offset", "rows"),
     "row_pick": ("first_class",),
     "row_argmax": ("first_class",),

@@ -23,6 +23,8 @@ class Attributes(Pairs):
 
 
 NONE = Attributes()
+CHECKED = ("whole",)
+"""Attributes by which blocks are verified, and which kernels are not given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,19 @@ class Step:
     """Positions among what the launch reads; -1 is the result of the step before, -2 of the one
     before that."""
     attributes: Attributes
-    """What its kernel is told."""
+    """What its kernel is told, and what it is verified by."""
     result: tuple[int, ...]
     """Local shape, logical N C H W."""
     variant: str = ""
     """Which of the operation's kernels computes it; empty is the reference."""
     absorbed: bool = False
     """Whether the kernel of the step before does it as well."""
+
+    @property
+    def asked(self) -> Attributes:
+        """The attributes that kernels are given."""
+        pairs = self.attributes.pairs
+        return Attributes(tuple(pair for pair in pairs if pair[0] not in CHECKED))
 
     def at(self, coordinates: tuple[int, ...]) -> Step:
         """What it is on one device of a class."""

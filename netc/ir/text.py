@@ -31,7 +31,7 @@ from netc.ir.program import (
 from netc.ir.step import Attributes, Step
 from netc.ir.types import ITEM_BYTES, Affine, Mesh, TensorType, parse_placement, units_of
 
-BUNDLE_VERSION = 4
+BUNDLE_VERSION = 5
 DEVICES = 4096
 """Of a mesh, at most."""
 _DEVICE = re.compile("[0-9]{1,4}")
@@ -329,7 +329,7 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
         **_ABOUT, "in_place": plain.counts, "waits": plain.counts,
     }),
     "collective": _reader(Collective, {
-        "classes": plain.counts, "axis": plain.count, "stream": _STREAM, "kind": plain.text,
+        "classes": plain.counts, "axes": plain.counts, "stream": _STREAM, "kind": plain.text,
         "op": plain.text, "root": plain.or_none, "parts": _parts, **_ABOUT, "waits": plain.counts,
     }),
 }  # fmt: skip

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from math import prod
 
 from netc.ir.collectives import KINDS
 from netc.ir.program import Collective, GroupCollective, Part, Program
-from netc.ir.types import ITEM_BYTES, Placed, common_elements, shard_bounds
+from netc.ir.types import ITEM_BYTES, Placed, common_elements, numbers, shard_bounds
 
 Traffic = Mapping[int, tuple[int, int]]
 """Bytes (sent, received) by device."""
@@ -21,25 +23,69 @@ def exchanged(
 
     Reductions go through the owner of each ceil(n / K) shard, as in Krizhevsky 2014, 4.1: every
     other device sends it that shard, and an all-reduce sends the sum back. So an all-reduce costs
-    2 (K - 1) / K of the tensor each way, and a gather (K - 1) / K. Sums over a group are in closed
-    form: shards cover the tensor once, copies each time.
+    2 (K - 1) / K of the tensor each way, and a gather (K - 1) / K. Nothing goes over pairs of
+    devices: what all others want of a part is counted at once.
     """
-    have, want = (
-        [0 if each is None else prod(each.shape) for each in blocks] for blocks in (held, wanted)
-    )
     if kind == "all_reduce":
-        yield from _all_reduce(have[0], len(have))
+        yield from _all_reduce(sum(prod(each.shape) for each in held[:1] if each), len(held))
         return
+    want = [0 if each is None else prod(each.shape) for each in wanted]
     givers = sum(each is not None for each in held)
-    copies = sum(each is not None for each in wanted) if KINDS[kind].whole else 1
     total = sum(want)
-    for mine, theirs, h, w in zip(held, wanted, have, want, strict=True):
-        if KINDS[kind].reduces:
+    asked = None if KINDS[kind].reduces else _Asked(wanted)
+    for mine, theirs, w in zip(held, wanted, want, strict=True):
+        if asked is None:
             gives = mine is not None
             yield (total - w if gives else 0), (givers - gives) * w
         else:
             own = 0 if mine is None or theirs is None else common_elements(mine, theirs)
-            yield copies * h - own, w - own
+            yield (0 if mine is None else asked.of(mine)) - own, w - own
+
+
+class _Asked:
+    """How much of a part of a tensor several blocks have, which differ along one dimension only."""
+
+    def __init__(self, blocks: Sequence[Placed | None]) -> None:
+        spans = [_spans(each) for each in blocks if each is not None and 0 not in each.shape]
+        self.count, self.common = len(spans), spans[0] if spans else ()
+        differ = [dim for dim, each in enumerate(zip(*spans, strict=True)) if len(set(each)) > 1]
+        assert len(differ) <= 1, "blocks differ along several dimensions"
+        self.dim = differ[0] if differ else -1
+        ends = zip(*(span[self.dim] for span in spans), strict=True) if differ else ((), ())
+        self.starts, self.stops = (_Ramps(sorted(each)) for each in ends)
+
+    def of(self, part: Placed) -> int:
+        """Elements of a part, each as often as it is in one of the blocks."""
+        if not self.count or 0 in part.shape:
+            return 0
+        found = self.count if self.dim < 0 else 1
+        for dim, ((a, b), (first, last)) in enumerate(zip(_spans(part), self.common, strict=True)):
+            if dim == self.dim:
+                found *= self._before(b) - self._before(a)
+            else:
+                found *= max(min(b, last) - max(a, first), 0)
+        return found
+
+    def _before(self, end: int) -> int:
+        """Elements of the blocks before an index, along the dimension in which they differ."""
+        return self.starts.at(end) - self.stops.at(end)
+
+
+class _Ramps:
+    """The sum of max(x - start, 0) over some starts, ascending."""
+
+    def __init__(self, starts: Sequence[int]) -> None:
+        self.starts, self.sums = starts, list(accumulate(starts, initial=0))
+
+    def at(self, x: int) -> int:
+        """The sum at x."""
+        count = bisect_left(self.starts, x)
+        return count * x - self.sums[count]
+
+
+def _spans(part: Placed) -> tuple[tuple[int, int], ...]:
+    """Start and stop along each dimension."""
+    return tuple((a, a + n) for a, n in zip(numbers(part.where), part.shape, strict=True))
 
 
 def _all_reduce(elements: int, workers: int) -> Iterator[tuple[int, int]]:

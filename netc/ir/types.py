@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Protocol
@@ -99,15 +100,77 @@ class On:
         return f"@{self.rank}"
 
 
-Placement = Shard | Replicate | Partial | On
+@dataclass(frozen=True, slots=True)
+class WindowReach:
+    """Which elements of one dimension are read for elements of another: what windows reach.
+
+    For `start` ... `stop` - 1 those from ceil((start * up + first) / down) to
+    floor(((stop - 1) * up + last) / down), cut at the ends of the dimension.
+    """
+
+    up: int
+    down: int
+    first: int
+    last: int
+
+    @property
+    def mirrored(self) -> WindowReach:
+        """Which elements of the other dimension read some of this one."""
+        return WindowReach(self.down, self.up, -self.last, -self.first)
+
+    def uncut(self, start: int, stop: int) -> tuple[int, int]:
+        """Start and stop of what is read, beyond the ends of the dimension too."""
+        first = -(-(start * self.up + self.first) // self.down)
+        return first, ((stop - 1) * self.up + self.last) // self.down + 1
+
+    def span(self, start: int, stop: int, extent: int) -> tuple[int, int]:
+        """Start and stop of what is read of a dimension of that extent; for something always at
+        least one element, so that no kernel meets nothing.
+        """
+        if start == stop:
+            return extent, extent
+        first, end = self.uncut(start, stop)
+        first = min(max(first, 0), extent - 1)
+        return first, max(min(end, extent), first + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Halo:
+    """Along this mesh axis, each coordinate holds what its windows reach of dimension `dim`.
+
+    Another dimension, of `size` elements, is divided among the coordinates; what is read for the
+    own part of it is here. Blocks may overlap: a target of redistribution, never a source.
+    """
+
+    dim: int
+    size: int
+    """Elements of the dimension that is divided."""
+    unit: int
+    """Its shards end on multiples of this."""
+    reach: WindowReach
+
+    def __str__(self) -> str:
+        r = self.reach
+        return f"H{self.dim}:{self.size}/{self.unit}:{r.up}/{r.down}:{r.first}:{r.last}"
+
+
+Placement = Shard | Replicate | Partial | On | Halo
 Placements = tuple[Placement, ...]
 """One placement per mesh axis, in axis order; a later axis divides what earlier axes left."""
+
+
+def divided(place: Placement) -> int | None:
+    """The dimension of which a placement gives each coordinate a part, if it does."""
+    return place.dim if isinstance(place, Shard | Halo) else None
 
 
 def parse_placement(text: str) -> Placement:
     """The inverse of `str(placement)`."""
     if text == "R":
         return Replicate()
+    if text[0] == "H":
+        dim, size, unit, *reach = (int(number) for number in re.split("[:/]", text[1:]))
+        return Halo(dim, size, unit, WindowReach(*reach))
     if text[0] == "P":
         return Partial(text[1:] or "sum")
     return Shard(int(text[1:])) if text[0] == "S" else On(int(text[1:]))
@@ -142,14 +205,19 @@ class Mesh:
             number = number * extent + position
         return number
 
-    def groups(self, axis: int) -> Iterator[tuple[int, ...]]:
-        """The sets of devices that differ along `axis` only, each in axis order."""
-        others = [range(e) if a != axis else range(1) for a, e in enumerate(self.shape)]
+    def groups(self, axes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        """The sets of devices that differ along some axes only, each in the order of devices."""
+        others = [range(e) if a not in axes else range(1) for a, e in enumerate(self.shape)]
         for base in product(*others):
-            line = (
-                self.device((*base[:axis], i, *base[axis + 1 :])) for i in range(self.shape[axis])
-            )
-            yield tuple(line)
+            yield self._along(base, axes)
+
+    def group(self, device: int, axes: tuple[int, ...]) -> tuple[int, ...]:
+        """The devices that differ from one along some axes only, in their order."""
+        return self._along(self.coordinates(device), axes)
+
+    def _along(self, base: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+        lines = (range(e) if a in axes else (base[a],) for a, e in enumerate(self.shape))
+        return tuple(self.device(each) for each in product(*lines))
 
 
 def line_mesh(devices: int) -> Mesh:
@@ -190,6 +258,13 @@ def difference(a: Index, b: Index) -> Index:
     )
     left = tuple(s - f for s, f in zip(steps, fewer, strict=True))
     return Affine(base - less, left) if any(left) else base - less
+
+
+def scaled(index: Index, by: int) -> Index:
+    """An index times a number, for all devices of a class."""
+    if isinstance(index, int):
+        return index * by
+    return Affine(index.base * by, tuple(step * by for step in index.steps)) if by else 0
 
 
 def numbers(where: tuple[Index, ...]) -> tuple[int, ...]:
@@ -249,13 +324,38 @@ def local_block(
 ) -> TensorPart | None:
     """What `device` holds of a tensor, or None where it holds nothing (`On` another coordinate)."""
     where, shape = [0] * type_.rank, list(type_.shape)
-    for extent, position, place in zip(
-        mesh.shape, mesh.coordinates(device), placements, strict=True
-    ):
+    coordinates = mesh.coordinates(device)
+    for extent, position, place in zip(mesh.shape, coordinates, placements, strict=True):
         if isinstance(place, On) and place.rank != position:
             return None
         if isinstance(place, Shard):
             start, stop = shard_bounds(shape[place.dim], type_.unit(place.dim), extent, position)
             where[place.dim] += start
             shape[place.dim] = stop - start
+    for dim, (windows, axes) in windowed(placements).items():
+        parts = [(mesh.shape[axis], coordinates[axis]) for axis in axes]
+        span = shard_of(windows.size, windows.unit, parts)
+        first, end = windows.reach.span(*span, type_.shape[dim])
+        where[dim], shape[dim] = first, end - first
     return TensorPart(tuple(where), tuple(shape))
+
+
+def windowed(placements: Placements) -> dict[int, tuple[Halo, tuple[int, ...]]]:
+    """By dimension that windows read, what they are and the mesh axes that divide them."""
+    found: dict[int, tuple[Halo, tuple[int, ...]]] = {}
+    for axis, place in enumerate(placements):
+        if isinstance(place, Halo):
+            _, axes = found.get(place.dim, (place, ()))
+            found[place.dim] = place, (*axes, axis)
+    return found
+
+
+def shard_of(size: int, unit: int, parts: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Start and stop of a shard of what several mesh axes divide in turn, each given by how many
+    parts it makes and which of them is meant.
+    """
+    start, stop = 0, size
+    for extent, position in parts:
+        first, end = shard_bounds(stop - start, unit, extent, position)
+        start, stop = start + first, start + end
+    return start, stop

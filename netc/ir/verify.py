@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from netc.ir.comm import Comm, transition
+from dataclasses import replace
+
+from netc.ir.comm import Comm, HaloExchange, transition
 from netc.ir.graph import Graph, Node
 from netc.ir.ops import Copy, Fused, Op, RoundMerge, RoundSlice, SourceOp, Sum
-from netc.ir.ops.base import parse_labels
+from netc.ir.ops.base import parse_labels, place_of
 from netc.ir.plan import Plan, Split
-from netc.ir.types import On, Partial, Placement, Placements, Replicate, Shard
+from netc.ir.types import (
+    Halo,
+    On,
+    Partial,
+    Placement,
+    Placements,
+    Replicate,
+    Shard,
+    divided,
+    local_block,
+    numbers,
+)
 
 
 class VerifyError(AssertionError):
@@ -70,7 +83,7 @@ def _where(plan: Plan, node: Node) -> str:
 def _fits(plan: Plan, node: Node) -> bool:
     places = plan.placement[node.name]
     return len(places) == len(plan.mesh.shape) and all(
-        (not isinstance(p, Shard) or 0 <= p.dim < node.type.rank)
+        (not isinstance(p, Shard | Halo) or 0 <= p.dim < node.type.rank)
         and (not isinstance(p, On) or 0 <= p.rank < extent)
         for p, extent in zip(places, plan.mesh.shape, strict=True)
     )
@@ -79,12 +92,18 @@ def _fits(plan: Plan, node: Node) -> bool:
 def _verify_comm(plan: Plan, node: Node) -> None:
     assert isinstance(node.op, Comm)
     source, target = plan.placement[node.inputs[0]], plan.placement[node.name]
-    axis = node.op.axis
-    others = all(s == t for a, (s, t) in enumerate(zip(source, target, strict=True)) if a != axis)
-    right = source[axis] != target[axis] and transition(source[axis], target[axis], axis) == node.op
-    require(others and right, "P4", f"{node.name} turns {source} into {target}")
-    later = (source[axis], target[axis])
-    blocked = any(isinstance(p, Shard) and p in later for p in source[axis + 1 :])
+    axis, axes = node.op.axis, node.op.axes
+    pairs = list(zip(source, target, strict=True))
+    others = all(s == t for a, (s, t) in enumerate(pairs) if a not in axes)
+    along_one = replace(node.op, inner=()) if isinstance(node.op, HaloExchange) else node.op
+    right = source[axis] != target[axis] and along_one == transition(
+        source[axis], target[axis], axis
+    )
+    alike = len({pairs[each] for each in axes}) == 1
+    require(others and right and alike, "P4", f"{node.name} turns {source} into {target}")
+    dims = {divided(place) for place in pairs[axis]} - {None}
+    beside = [a for a in range(axis + 1, len(source)) if a not in axes]
+    blocked = any(divided(source[a]) in dims for a in beside)
     require(not blocked, "P4", f"{node.name} changes a dimension that a later axis divides")
 
 
@@ -126,23 +145,59 @@ def _verify_op(plan: Plan, node: Node, op: Op, split: Split, names: tuple[str, .
         alike = {plan.placement[name] for name in (*names, node.name)}
         require(len(alike) == 1, "P3", f"{node.name} takes values that live apart")
         return
-    operands, result = parse_labels(op.labels(tuple(plan.graph[name].type for name in names)))
+    types = tuple(plan.graph[name].type for name in names)
+    operands, result = parse_labels(op.labels(types))
     carried = "".join(operands)
     for axis, label in enumerate(split):
-        for name, own in zip(names, operands, strict=True):
+        for number, (name, own) in enumerate(zip(names, operands, strict=True)):
+            if label.upper() in own and label not in "r@":
+                _verify_read(plan, op, (*names, node.name), number, label, axis)
+                continue
             want = _expected(label, own)
             have = plan.placement[name][axis]
             if have != want:
                 what = f"{name} as {want} under split {label}, it is {have}"
                 raise VerifyError(f"P3: {node.name} wants {what}")
-        partial = label in carried and label not in result
+        partial = label in carried and place_of(label, result) < 0
         given = Partial(op.reduction) if partial else _expected(label, result)
         have = plan.placement[node.name][axis]
         if have != given:
             raise VerifyError(f"P3: {node.name} is {have}, not {given}, under split {label}")
 
 
+def _verify_read(
+    plan: Plan, op: Op, names: tuple[str, ...], number: int, label: str, axis: int
+) -> None:
+    """Every device has all that its windows reach of an operand, along the dimension of a label,
+    which an axis divides; `names` are those of the operands and of the result.
+    """
+    read, node = names[number], names[-1]
+    types = tuple(plan.graph[name].type for name in names)
+    operands, result = parse_labels(op.labels(types[:-1]))
+    dim = operands[number].index(label.upper())
+    if divided(plan.placement[read][axis]) != dim:
+        raise VerifyError(f"P3: {node} reads {read} as {_where(plan, plan.graph[read])}")
+    of = next(i for i, own in enumerate((*operands, result)) if label in own)
+    own_dim, reach = (*operands, result)[of].index(label), op.reach(label, number, types[:-1])
+    for device in range(plan.mesh.size):
+        own, has = (
+            local_block(plan.graph[name].type, plan.placement[name], plan.mesh, device)
+            for name in (names[of], read)
+        )
+        if own is None or 0 in own.shape:
+            continue
+        require(has is not None, "P3", f"{node} has nothing of {read}")
+        assert has is not None
+        start, length = numbers(own.where)[own_dim], own.shape[own_dim]
+        first, end = reach.span(start, start + length, types[number].shape[dim])
+        here = numbers(has.where)[dim]
+        if first < here or end > here + has.shape[dim]:
+            about = f"{first} to {end} of {read}, it has {here} to {here + has.shape[dim]}"
+            raise VerifyError(f"P3: {node} reads {about} on device {device}")
+
+
 def _expected(label: str, own: str) -> Placement:
     if label[0] == "@":
         return On(int(label[1:]))
-    return Shard(own.index(label)) if label in own else Replicate()
+    dim = place_of(label, own)
+    return Replicate() if dim < 0 else Shard(dim)

@@ -189,7 +189,9 @@ def _verify_instruction(program: Program, number: int, instruction: Instruction)
             raise VerifyError(f"M5: {instruction.node} does not compute")
         return
     named = {len(views) for p in instruction.parts for views in (p.sources, p.targets)}
-    if named != {len(classes)} or not 0 <= instruction.axis < len(program.mesh.shape):
+    axes, known_axes = instruction.axes, range(len(program.mesh.shape))
+    right = bool(axes) and sorted(set(axes)) == list(axes) and set(axes) <= set(known_axes)
+    if named != {len(classes)} or not right:
         raise VerifyError(f"M7: {instruction.node} is not what its classes do")
 
 
@@ -197,7 +199,7 @@ def _verify_collective(program: Program, collective: Collective) -> None:
     """Each group of devices takes and gives what the kind says; equal groups are looked at once."""
     seen: set[tuple[int, ...]] = set()
     varies = any(view.varies for view in (*collective.reads, *collective.writes))
-    for group in program.mesh.groups(collective.axis):
+    for group in program.mesh.groups(collective.axes):
         classes = tuple([program.class_of[d] for d in group])
         here = set(classes).intersection(collective.classes)
         if not here or (classes in seen and not varies):

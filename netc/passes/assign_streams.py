@@ -26,7 +26,7 @@ from netc.ir.ops.base import Site
 from netc.ir.plan import Plan
 from netc.ir.program import Buffer, Collective, Instruction, Launch, Part, Port, Program, View
 from netc.ir.step import Attributes, Step
-from netc.ir.types import ITEM_BYTES, Index, Mesh, TensorPart, difference
+from netc.ir.types import ITEM_BYTES, Index, TensorPart, difference
 
 BUCKET_BYTES = 8 * 2**20
 """Weight gradients are exchanged together up to this size."""
@@ -124,8 +124,8 @@ class _Lowering:
         self.bucket: list[Node] = []
         self.blocks = ClassBlocks(plan, classes)
         self.slots = {node.name: slot for node, slot in _slots(plan)}
-        self.groups = [_groups(plan.mesh, classes, axis) for axis in range(len(plan.mesh.shape))]
-        """By axis the different groups of devices that there are."""
+        self.groups: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+        """By axes the different groups of devices that there are."""
 
     def run(self) -> Program:
         """The program."""
@@ -277,8 +277,8 @@ class _Lowering:
 
     def _reads_bucket(self, node: Node) -> bool:
         waiting = {n.name for n in self.bucket}
-        axes = {n.op.axis for n in self.bucket if isinstance(n.op, Comm)}
-        other_axis = self._bucketed(node) and isinstance(node.op, Comm) and node.op.axis not in axes
+        axes = {n.op.axes for n in self.bucket if isinstance(n.op, Comm)}
+        other_axis = self._bucketed(node) and isinstance(node.op, Comm) and node.op.axes not in axes
         return other_axis or bool(waiting & set(node.inputs))
 
     def _flush(self) -> None:
@@ -286,23 +286,31 @@ class _Lowering:
         self._emit(nodes)
 
     def _emit(self, nodes: list[Node]) -> None:
-        """A collective for all groups of devices along the axis, of what moves in the same ones."""
+        """A collective for all groups of devices along the axes, of what moves in the same ones."""
         alike: dict[tuple[int, ...], list[Node]] = {}
         for node in nodes:
             assert isinstance(node.op, Comm)
-            moving = (g for g in self.groups[node.op.axis] if self._moves(node, g))
+            moving = (g for g in self._groups(node.op.axes) if self._moves(node, g))
             own = sorted({class_ for group in moving for class_ in group})
             alike.setdefault(tuple(own), []).append(node)
         for classes, moved in alike.items():
             if classes:
                 self.instructions.append(self._collective(moved, classes))
 
+    def _groups(self, axes: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """The groups of devices along axes that differ, each as the classes it meets."""
+        if axes not in self.groups:
+            number = class_numbers(self.plan.mesh, self.classes)
+            met = (tuple(dict.fromkeys(number[d] for d in g)) for g in self.plan.mesh.groups(axes))
+            self.groups[axes] = list(dict.fromkeys(met))
+        return self.groups[axes]
+
     def _collective(self, nodes: list[Node], classes: tuple[int, ...]) -> Collective:
         first = nodes[0]
         assert isinstance(first.op, Comm)
         attributes = first.op.attributes()
         return Collective(
-            classes, first.op.axis, _stream(self.plan, first), first.op.kernel,
+            classes, first.op.axes, _stream(self.plan, first), first.op.kernel,
             attributes.get("op", ""), attributes.get("root", -1),
             tuple(self._part(node, classes) for node in nodes), first.layer, first.phase,
             first.span.origin if first.span else "", sum(map(self._seconds, nodes)),
@@ -332,15 +340,6 @@ class _Lowering:
         assert isinstance(op, Comm)
         moved = traffic(op, node.type, places[node.inputs[0]], places[node.name], self.plan.mesh)
         return exchange_seconds(self.cluster, moved)
-
-
-def _groups(mesh: Mesh, classes: tuple[DeviceClass, ...], axis: int) -> list[tuple[int, ...]]:
-    """The groups of devices along an axis that differ, each as the classes it meets."""
-    found: dict[tuple[int, ...], None] = {}
-    number = class_numbers(mesh, classes)
-    for group in mesh.groups(axis):
-        found[tuple(dict.fromkeys(number[d] for d in group))] = None
-    return list(found)
 
 
 def _stream(plan: Plan, node: Node) -> str:

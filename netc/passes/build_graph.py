@@ -98,9 +98,9 @@ class _Builder:
             self._source(name, ops.Scalar(), TensorType("i64", ()))
         for spec in network.inputs:
             shape = TensorType(dtype, (batch, *spec.shape))
-            node = Node(spec.name, ops.Input(), (), shape, spec.name, span=spec.span)
+            node = Node(spec.name, ops.Input("n.hw"), (), shape, spec.name, span=spec.span)
             self.values[spec.name] = self.graph.add(node)
-        labels = Node("labels", ops.Input(), (), TensorType("i64", (batch,)), "labels")
+        labels = Node("labels", ops.Input("n"), (), TensorType("i64", (batch,)), "labels")
         self.graph.add(labels)
 
     def layer(self, layer: Layer) -> Diagnostic | None:
@@ -204,7 +204,7 @@ class _Builder:
         if any(p >= s for p, s in zip(pad[::2], size, strict=True)):
             message = f"padding {pad[0]}x{pad[2]} makes windows that hold padding only"
             raise ShapeError(message, "pad by less than the window's size.")
-        return self._emit(layer.name, kind(size, stride, pad, _options(layer)["ceil"]), x)
+        return self._emit(layer.name, kind(stride, pad, size, _options(layer)["ceil"]), x)
 
     def _activation(self, layer: Layer, x: Node) -> Node:
         return self._emit(layer.name, ops.ACTIVATIONS[layer.kind].forward, x)

@@ -162,14 +162,14 @@ def _slope(of: ops.Activation) -> Rule:
 
 def _maxpool(back: _Backward, node: Node, dy: str) -> None:
     assert isinstance(node.op, ops.MaxPool)
-    op = ops.MaxPoolDx(node.op.size, node.op.stride, node.op.pad)
+    op = ops.MaxPoolDx(node.op.stride, node.op.pad, node.op.size)
     back.give(node, node.inputs[0], op, node.inputs[0], node.name, dy)
 
 
 def _avgpool(back: _Backward, node: Node, dy: str) -> None:
     assert isinstance(node.op, ops.AvgPool)
     shape = back.graph[node.inputs[0]].type.shape
-    op = ops.AvgPoolDx(node.op.size, node.op.stride, node.op.pad, (shape[2], shape[3]))
+    op = ops.AvgPoolDx(node.op.stride, node.op.pad, node.op.size, (shape[2], shape[3]))
     back.give(node, node.inputs[0], op, dy)
 
 

@@ -30,10 +30,10 @@ def fuse_pooling(program: Program, target: Target) -> Program:
         able = choice.variants[-1] is None
         if able and (gradient is None or target.choose(calls_of(program, gradient))):
             done[found.conv] = joined
-            gone.add(found.pool)
+            gone |= {found.pool, found.places}
             if found.slope is not None and gradient is not None:
                 done[found.slope] = gradient
-                buffers.append(_buffer(joined))
+                buffers += [] if found.noted else [_buffer(joined)]
     return rewritten(replace(program, buffers=tuple(buffers)), done, gone)
 
 
@@ -44,13 +44,22 @@ class _Pooled:
     conv: int
     pool: int
     slope: int | None
+    """The gradient that reads the convolution's result."""
+    places: int = -1
+    """What notes places, where the plan has it do so."""
+
+    @property
+    def noted(self) -> bool:
+        """Whether the plan has places noted."""
+        return self.places >= 0
 
     def joined(self, program: Program) -> Launch | None:
         """What convolves and pools, and notes places if there is a gradient."""
         conv, pool = (_launch(program, number) for number in (self.conv, self.pool))
         parts, name = [conv, pool], "conv_maxpool"
-        if self.slope is not None:
-            parts, name = [*parts, _noting(conv, pool)], "conv_maxpool_places"
+        if self.slope is not None or self.noted:
+            views = _launch(program, self.places).writes if self.noted else (_places(pool),)
+            parts, name = [*parts, _noting(conv, pool, views)], "conv_maxpool_places"
         joined = join(name, parts, pool)
         if joined is None:
             return None
@@ -61,9 +70,10 @@ class _Pooled:
         if self.slope is None:
             return None
         pool, slope = (_launch(program, number) for number in (self.pool, self.slope))
-        (step,), (head, *_) = pool.steps, slope.steps
-        reads = (_places(pool), slope.reads[head.operands[2]])
-        step = replace(step, operation="maxpool_places_dx", operands=(0, 1), result=head.result)
+        head = slope.steps[0]
+        noted = slope.reads[head.operands[0]] if self.noted else _places(pool)
+        reads = (noted, slope.reads[head.operands[-1]])
+        step = replace(head, operation="maxpool_places_dx", operands=(0, 1))
         share = _elements(*reads, *slope.writes) / _elements(*slope.reads, *slope.writes)
         return replace(
             slope, steps=(step,), reads=reads,
@@ -71,12 +81,13 @@ class _Pooled:
         )  # fmt: skip
 
 
-def _noting(conv: Launch, pool: Launch) -> Launch:
+def _noting(conv: Launch, pool: Launch, writes: tuple[View, ...]) -> Launch:
     """What notes the places of maxima."""
-    noted = Attributes.of({"relu": conv.steps[-1].operation == "relu"})
+    relu = conv.steps[-1].operation == "relu"
+    noted = Attributes.of({**pool.steps[0].attributes, "relu": relu})
     step = Step("maxpool_places", (0, 1), noted, pool.writes[0].shape)
     reads = (pool.reads[0], pool.writes[0])
-    return replace(pool, steps=(step,), reads=reads, writes=(_places(pool),))
+    return replace(pool, steps=(step,), reads=reads, writes=writes)
 
 
 def _places(pool: Launch) -> View:
@@ -106,10 +117,14 @@ def _found(program: Program) -> Iterator[_Pooled]:
         if before is None or image.buffer in kept or not _can_pool(program, before, image):
             continue
         others = [reader for reader in readers[image.buffer] if reader != number]
-        if not others:
-            yield _Pooled(before, number, None)
-        elif len(others) == 1 and _is_slope(program, others[0], pool, before):
-            yield _Pooled(before, number, others[0])
+        noting = [each for each in others if _notes(program, each, pool)]
+        slopes = [each for each in others if each not in noting]
+        relu = _launch(program, before).steps[-1].operation == "relu"
+        if len(noting) > 1 or len(slopes) > 1 or (noting and relu and not slopes):
+            continue
+        if all(_is_slope(program, each, pool, relu, bool(noting)) for each in slopes):
+            slope = slopes[0] if slopes else None
+            yield _Pooled(before, number, slope, *noting)
 
 
 def _can_pool(program: Program, number: int, image: View) -> bool:
@@ -117,20 +132,29 @@ def _can_pool(program: Program, number: int, image: View) -> bool:
     return isinstance(conv, Launch) and conv.writes == (image,)
 
 
-def _is_slope(program: Program, number: int, pool: Launch, before: int) -> bool:
-    """Whether an instruction is the gradient of a pooling, through the relu before it if any."""
+def _notes(program: Program, number: int, pool: Launch) -> bool:
+    """Whether an instruction notes the places of the maxima of a pooling."""
+    launch = program.instructions[number]
+    if not isinstance(launch, Launch) or launch.name != "maxpool_places":
+        return False
+    return launch.reads == (pool.reads[0], pool.writes[0])
+
+
+def _is_slope(program: Program, number: int, pool: Launch, relu: bool, noted: bool) -> bool:
+    """Whether an instruction is the gradient of a pooling, through the relu before it if any; of
+    maxima found again, or whose places were noted.
+    """
     slope = program.instructions[number]
     if not isinstance(slope, Launch):
         return False
     head, *rest = slope.steps
-    if head.operation != "maxpool_dx" or head.attributes != pool.steps[0].attributes:
+    through = [(step.operation, [slope.reads[a] for a in step.operands if a >= 0]) for step in rest]
+    if through != ([("relu_dx", [pool.reads[0]])] if relu else []):
         return False
-    image, result = (slope.reads[a] for a in head.operands[:2])
-    if (image, result) != (pool.reads[0], pool.writes[0]):
-        return False
-    relu = _launch(program, before).steps[-1].operation == "relu"
-    through = [("relu_dx", (head.operands[0], -1))] if relu else []
-    return [(step.operation, step.operands) for step in rest] == through
+    if noted:
+        return head.operation == "maxpool_places_dx"
+    found = head.operation == "maxpool_dx" and head.attributes == pool.steps[0].attributes
+    return found and [slope.reads[a] for a in head.operands[:2]] == [pool.reads[0], pool.writes[0]]
 
 
 def _launch(program: Program, number: int) -> Launch:

@@ -50,7 +50,7 @@ class _Inserter:
 
     def place(self, node: Node) -> None:
         """Add a node where its layer's split puts it."""
-        wants, gives = placements_of(self.graph, node, self.split(node))
+        wants, gives = placements_of(self.graph, node, self.split(node), self.mesh)
         if isinstance(node.op, Sum):
             self._sum(node, wants[0])
             return

@@ -37,7 +37,9 @@ from netc.passes.fuse_updates import fuse_updates
 from netc.passes.init_graph import init_plan
 from netc.passes.insert_comm import insert_comm
 from netc.passes.insert_waits import insert_waits
+from netc.passes.note_places import note_places
 from netc.passes.plan_memory import Layout, persistent_layout, plan_memory
+from netc.passes.split_groups import split_groups
 from netc.passes.split_rounds import has_boundary, split_rounds, why_not_rounds
 from netc.syntax import Call, NamedValues, Network, Recipe, network_text
 
@@ -209,6 +211,16 @@ def _chosen(c: Compilation, program: str) -> SplitGraph:
     return SplitGraph(graph, splits, scheme, options.fc_update, notes)
 
 
+def _with_places(c: Compilation, program: str) -> SplitGraph:
+    chosen: SplitGraph = c.values[program]
+    return replace(chosen, graph=note_places(chosen.graph, chosen.splits, c.options.mesh))
+
+
+def _with_groups(c: Compilation, program: str) -> SplitGraph:
+    chosen: SplitGraph = c.values[program]
+    return replace(chosen, graph=split_groups(chosen.graph, chosen.splits, c.options.mesh))
+
+
 def _in_rounds(c: Compilation, program: str) -> SplitGraph:
     chosen: SplitGraph = c.values[program]
     scheme, mesh = chosen.scheme or "a", c.options.mesh
@@ -271,6 +283,10 @@ PASSES = (
     Pass("build-graph", "Network", "Graph", _built, _graph, graph_text),
     Pass("differentiate", "Graph", "Graph", _differentiated, _graph, graph_text, (TRAIN,)),
     Pass("choose-splits", "Graph", "Splits", _chosen, _splits, splits_text),
+    Pass("note-places", "Splits", "Splits", _with_places, _splits,
+         lambda chosen: graph_text(chosen.graph), (TRAIN,)),
+    Pass("split-groups", "Splits", "Splits", _with_groups, _splits,
+         lambda chosen: graph_text(chosen.graph)),
     Pass("split-rounds", "Splits", "Splits", _in_rounds, _splits,
          lambda chosen: graph_text(chosen.graph), (TRAIN,)),
     Pass("insert-comm", "Splits", "Plan", _communicating, _plan, plan_text),

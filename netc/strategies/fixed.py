@@ -43,6 +43,13 @@ def _hybrid(kind: str, letters: str, producer: str, layer: str) -> str:
     return producer if producer in letters else REPLICATED
 
 
+def _spatial(kind: str, letters: str, producer: str, layer: str) -> str:
+    """Convolutions and pooling by height (Jia et al. 2018), the rest as `_hybrid`."""
+    if kind in ("conv", "maxpool", "avgpool") and "h" in letters:
+        return "h"
+    return _hybrid(kind, letters, producer, layer)
+
+
 FIXED: Mapping[str, Strategy] = {
     each.name: each
     for each in (
@@ -54,6 +61,11 @@ FIXED: Mapping[str, Strategy] = {
             "convolutions by `n`, fully connected layers and the loss by `k`, the others as their "
             "producer",
             _hybrid,
+        ),
+        Strategy(
+            "spatial",
+            "convolutions and pooling by the height, the others as in `hybrid`",
+            _spatial,
         ),
     )
 }
@@ -68,11 +80,11 @@ def _choose(graph: Graph, axes: int, choice: Choice) -> dict[str, Split]:
             producer = chosen.get(_producer(graph, layer), "n")
             chosen[layer] = choice(layer_kind(graph, layer), letters, producer, layer)
     first = next(iter(chosen.values()))
-    source = first if first == "n" or first.startswith("@") else REPLICATED
-    inputs = (layer for layer in layer_letters(graph) if is_input(graph, layer))
-    return {
-        layer: (label,) * axes for layer, label in (dict.fromkeys(inputs, source) | chosen).items()
-    }
+    inputs = {
+        layer: first if first in letters or first.startswith("@") else REPLICATED
+        for layer, letters in layer_letters(graph).items() if is_input(graph, layer)
+    }  # fmt: skip
+    return {layer: (label,) * axes for layer, label in (inputs | chosen).items()}
 
 
 def _producer(graph: Graph, layer: str) -> str:

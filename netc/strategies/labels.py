@@ -21,14 +21,9 @@ NAMES = {
     "w": "the width",
 }
 _REASONS = {
-    ("lrn", "k"): "it sums over neighbouring channels, which would need a halo exchange",
     ("concat", "k"): "shards of its parts are not shards of the whole",
-    ("conv", "h"): "its windows overlap, which would need a halo exchange",
-    ("conv", "w"): "its windows overlap, which would need a halo exchange",
-    ("maxpool", "h"): "its windows may overlap, which would need a halo exchange",
-    ("maxpool", "w"): "its windows may overlap, which would need a halo exchange",
-    ("avgpool", "h"): "its windows may overlap, which would need a halo exchange",
-    ("avgpool", "w"): "its windows may overlap, which would need a halo exchange",
+    ("conv", "h"): "some of its windows lie in the padding alone",
+    ("conv", "w"): "some of its windows lie in the padding alone",
     ("flatten", "h"): "some rows of every channel are not one run of the values it makes",
     ("flatten", "w"): "some columns of every channel are not one run of the values it makes",
     ("conv", "c"): "its groups read different input channels",

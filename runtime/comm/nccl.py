@@ -20,7 +20,7 @@ from netc_runtime.comm.inprocess import Slices, in_memory_order, shard, takes
 from netc_runtime.launch.ranks import Ranks
 
 Open = Callable[[int, View], Tensor]
-_TYPES = {"f32": 7, "f64": 8, "i64": 4, "bf16": 9}
+_TYPES = {"f32": 7, "f64": 8, "i64": 4, "bf16": 9, "u8": 1}
 """ncclDataType_t."""
 _OPS = {"sum": 0, "max": 2, "min": 3}
 """ncclRedOp_t."""

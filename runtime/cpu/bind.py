@@ -19,7 +19,6 @@ from netc.ir.joined import JOINED, NOWHERE, Joined
 from netc.ir.step import Attributes, Step, kernels_of
 from netc_kernels import cpu
 from netc_kernels.reference import KERNELS
-from netc_kernels.reference.pool import maxpool_places, maxpool_places_dx
 from netc_runtime.cpu.kernels import conv_shape, implementation
 from netc_runtime.io.problems import data_error
 
@@ -84,12 +83,12 @@ def _bind_group(
     operands = arrays(head)
     if not head.variant or cpu.available() or any(not a.size for a in (out, *operands)):
         return _in_turn([
-            partial(_REFERENCE[step.operation], out, *arrays(step), **step.attributes)
+            partial(KERNELS[step.operation], out, *arrays(step), **step.asked)
             for step in group
         ])  # fmt: skip
     names = tuple(step.operation for step in absorbed)
     extra = [inputs[a] for step in absorbed for a in step.operands if a >= 0]
-    bound = Bound(out, operands, head.attributes, names, extra, work, pool)
+    bound = Bound(out, operands, head.asked, names, extra, work, pool)
     call = _CALLS.get(head.operation) or _plain(head.operation)
     return call(head.variant, bound)
 
@@ -157,20 +156,22 @@ def _pool(kernel: str, relu: bool = False) -> Binder:
         at = b.attributes
         over = windows(_dense(image), _dense(pooled), at["size"], at["stride"], at["pad"])
         more = {"relu": bool(b.absorbed)} if relu else {}
+        more |= {"relu": at["relu"]} if "relu" in at else {}
         return partial(_run(kernel, variant), *_all_dense(b), over, b.pool, **more)
 
     return call
 
 
-def _plain(kernel: str, work: bool = False, attributes: bool = False, relu: str = "") -> Binder:
-    """Kernels of dense arrays: with a workspace, given their attributes as the reference's are,
-    with a relu that they may do under the name `relu`.
+def _plain(
+    kernel: str, work: bool = False, attributes: bool = False, relu: str = "", unasked: str = ""
+) -> Binder:
+    """Kernels of dense arrays: with a workspace, given their attributes as the reference's are but
+    for one, with a relu that they may do under the name `relu`.
     """
 
     def call(variant: str, b: Bound) -> Callable[[], None]:
-        more = (dict(b.attributes) if attributes else {}) | (
-            {relu: bool(b.absorbed)} if relu else {}
-        )
+        told = {k: v for k, v in b.attributes.pairs if k != unasked} if attributes else {}
+        more = told | ({relu: bool(b.absorbed)} if relu else {})
         scratch = [b.work] if work else []
         return partial(_run(kernel, variant), *_all_dense(b), *scratch, b.pool, **more)
 
@@ -282,16 +283,13 @@ def _by_parts(
             nowhere = part.result == NOWHERE
             out = np.empty(step.result, writes[0].dtype) if nowhere else writes[part.result]
             operands = (inputs[a] if a >= 0 else made[a] for a in step.operands)
-            _REFERENCE[step.operation](out, *operands, **step.attributes)
+            KERNELS[step.operation](out, *operands, **step.asked)
             made.append(out)
 
     return run
 
 
 _NO_WORK = np.empty(0, np.float32)
-_REFERENCE: Mapping[str, Callable[..., None]] = {
-    **KERNELS, "maxpool_places": maxpool_places, "maxpool_places_dx": maxpool_places_dx
-}  # fmt: skip
 
 _CALLS: Mapping[str, Binder] = {
     "conv": _conv,
@@ -299,6 +297,8 @@ _CALLS: Mapping[str, Binder] = {
     "conv_dw": _conv_dw,
     "maxpool": _pool("maxpool"),
     "maxpool_dx": _pool("maxpool_dx", relu=True),
+    "maxpool_places": _pool("maxpool_places"),
+    "maxpool_places_dx": _pool("maxpool_places_dx"),
     "avgpool": _pool("avgpool"),
     "avgpool_dx": _pool("avgpool_dx"),
     "bias": _plain("bias", relu="then_relu"),
@@ -306,8 +306,8 @@ _CALLS: Mapping[str, Binder] = {
     "add": _add,
     "concat": _concat,
     "slice": _slice,
-    "lrn": _plain("lrn", work=True, attributes=True),
-    "lrn_dx": _plain("lrn_dx", work=True, attributes=True, relu="relu"),
+    "lrn": _plain("lrn", work=True, attributes=True, unasked="inside"),
+    "lrn_dx": _plain("lrn_dx", work=True, attributes=True, relu="relu", unasked="inside"),
     "bn_mean": _plain("bn_mean", work=True, attributes=True),
     "bn_var": _plain("bn_var", work=True, attributes=True),
     "bn_dgamma": _plain("bn_dgamma", work=True, attributes=True),

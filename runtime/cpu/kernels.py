@@ -29,7 +29,7 @@ class CpuKernels:
         """Kernels that can compute a call besides the reference's, the usual one first."""
         if call.dtype != "f32" or cpu.available() or call.kernel not in _implementations():
             return ()
-        if is_empty(call) or cuts_groups(call):
+        if is_empty(call) or cuts_groups(call) or any(dict(call.attributes).get("inside", ())):
             return ()
         facts = _facts(call)
         able = [each for each in _implementations()[call.kernel] if each.applies(*facts)]

@@ -258,7 +258,7 @@ def _group(
     names = tuple(step.operation for step in absorbed)
     extra = [inputs[a] for step in absorbed for a in step.operands if a >= 0]
     return _Group(
-        head.operation, head.variant, head.attributes, out, operands, names, extra, work
+        head.operation, head.variant, head.asked, out, operands, names, extra, work
     )  # fmt: skip
 
 

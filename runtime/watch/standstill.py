@@ -130,7 +130,7 @@ class _Scene:
         collective = self._watched(device).program.instructions[number]
         assert isinstance(collective, Collective), "devices wait for each other in collectives"
         program = self._watched(device).program
-        if other not in program.group(device, collective.axis) or other == device:
+        if other not in program.mesh.group(device, collective.axes) or other == device:
             return False
         if theirs.state == "gone" or theirs.runs != mine.runs:
             return theirs.state == "gone" or theirs.runs < mine.runs

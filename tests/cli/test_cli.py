@@ -119,7 +119,7 @@ def test_plan_that_does_not_fit_is_refused_with_advice(capsys):
         (["compile", DIGITS, "--mesh", "2by2"], 2, "'--mesh 2by2' is not of the form"),
         (["compile", DIGITS, "--devices", "2", "--pin", "fc9=k"], 4, "E042]: no layer matches"),
         (["compile", DIGITS, "--devices", "2", "--pin", "fc1"], 2, "'--pin fc1' is not"),
-        (["compile", DIGITS, "--devices", "2", "--pin", "conv1=h"], 4, "error[E041]: split 'h' on"),
+        (["compile", DIGITS, "--devices", "2", "--pin", "fc1=h"], 4, "error[E041]: split 'h' on"),
         (["compile", DIGITS, "--devices", "4", "--scheme", "c", "--batch", "40"], 4, "error[E043]"),
         (["compile", DIGITS, "--devices", "4", "--scheme", "a", "--fc-update", "round"], 4, "E043"),
         (["compile", DIGITS, "--print-after", "fues"], 2, "did you mean 'fuse'?"),

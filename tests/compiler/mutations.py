@@ -169,7 +169,9 @@ def _changed(value: Any, name: str = "") -> Iterator[Any]:
         yield from (value + 1, value - 1)
 
 
-GEOMETRY = ("filters", "first_filter", "first_class", "groups", "offset", "rows")
+GEOMETRY = (
+    "filters", "first_filter", "first_class", "groups", "inside", "offset", "pad", "rows", "whole",
+)  # fmt: skip
 """Attributes of which the blocks leave no choice, but for where the rows of a round begin in the
 batch: that is written there alone.
 """

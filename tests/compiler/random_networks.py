@@ -31,7 +31,7 @@ def pools_at_once(calls: tuple[KernelCall, ...]) -> KernelChoice | None:
     """The reference's kernels, and pooling joined to convolutions where it can be."""
     kernels = [call.kernel for call in calls]
     if kernels[0] == "maxpool_places_dx":
-        return KernelChoice(("",))
+        return KernelChoice(("",) * len(calls))
     if kernels[0] != "conv" or "maxpool" not in kernels:
         return None
     pool = calls[kernels.index("maxpool")]

@@ -16,6 +16,7 @@ from netc.ir.classes import class_block, equal_devices
 from netc.ir.program import Bundle, Launch, Program, View
 from netc.ir.text import program_text
 from netc.ir.types import (
+    Halo,
     Mesh,
     On,
     Placements,
@@ -23,6 +24,7 @@ from netc.ir.types import (
     Shard,
     TensorPart,
     TensorType,
+    WindowReach,
     index_at,
     local_block,
 )
@@ -108,7 +110,20 @@ def _placed(data: st.DataObject, mesh: Mesh) -> tuple[TensorType, Placements]:
     place = st.one_of(
         st.just(Replicate()), st.builds(Shard, st.integers(0, 1)), st.builds(On, st.just(0))
     )
-    return TensorType("f32", sizes), tuple(data.draw(place) for _ in mesh.shape)
+    places: Placements = tuple(data.draw(place) for _ in mesh.shape)
+    if data.draw(st.booleans()):
+        places = _with_windows(data, places)
+    return TensorType("f32", sizes), places
+
+
+def _with_windows(data: st.DataObject, places: Placements) -> Placements:
+    """Placements where windows read the second dimension, wherever it was divided and elsewhere."""
+    few = st.integers(1, 3)
+    reach = WindowReach(data.draw(few), data.draw(few), data.draw(st.integers(-4, 1)), 0)
+    reach = replace(reach, last=reach.first + data.draw(st.integers(0, 4)))
+    windows = Halo(1, data.draw(st.integers(1, 16)), 1, reach)
+    axis = data.draw(st.integers(0, len(places) - 1))
+    return tuple(windows if i == axis or p == Shard(1) else p for i, p in enumerate(places))
 
 
 @pytest.mark.parametrize(

@@ -30,13 +30,18 @@ Array = NDArray[Any]
 N, C, K, H = 6, 5, 16, 8
 IMAGE, PIXELS = (N, C, H, H), N * H * H
 MADE, POOLED = (N, K, H, H), (N, K, H // 2, H // 2)
+WINDOWS: dict[str, Any] = {
+    "size": (2, 2), "stride": (2, 2), "pad": (0, 0, 0, 0),
+    "whole": ((H, H // 2, 0, 0), (H, H // 2, 0, 0)),
+}  # fmt: skip
 TOLD: dict[str, dict[str, Any]] = {
     "bn_mean": {"count": PIXELS},
     "bn_var": {"count": PIXELS},
     "bn_dgamma": {"eps": 1e-5},
-    "conv": {"stride": (1, 1), "pad": (1, 1, 1, 1), "groups": 1, "filters": K, "first_filter": 0},
-    "maxpool": {"size": (2, 2), "stride": (2, 2), "pad": (0, 0, 0, 0)},
-    "maxpool_places": {"relu": True},
+    "conv": {"stride": (1, 1), "pad": (1, 1, 1, 1), "groups": 1, "filters": K, "first_filter": 0,
+             "whole": ((H, H, 1, 1), (H, H, 1, 1))},
+    "maxpool": WINDOWS,
+    "maxpool_places": {**WINDOWS, "relu": True},
 }  # fmt: skip
 UPDATES = {
     before + each.optimizer.joined: {

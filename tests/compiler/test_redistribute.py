@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from netc.ir.comm import Comm, redistribute
 from netc.ir.types import (
+    Halo,
     Mesh,
     On,
     Partial,
@@ -22,6 +23,7 @@ from netc.ir.types import (
     Shard,
     TensorPart,
     TensorType,
+    WindowReach,
     local_block,
     numbers,
     shard_bounds,
@@ -33,6 +35,12 @@ Held = dict[int, Array]
 TYPE = TensorType("f64", (5, 12), (1, 2))
 TARGETS: tuple[Placement, ...] = (Replicate(), Shard(0), Shard(1), On(0), On(1))
 SOURCES: tuple[Placement, ...] = (*TARGETS, Partial())
+WINDOWS: tuple[Placement, ...] = (
+    Halo(0, 4, 1, WindowReach(1, 1, -1, 2)),
+    Halo(0, 3, 1, WindowReach(2, 1, 0, 0)),
+    Halo(1, 25, 1, WindowReach(1, 2, -2, 1)),
+)
+"""Overlapping blocks; some rows that nobody reads; a mirrored reach."""
 
 
 def region(block: TensorPart) -> tuple[slice, ...]:
@@ -67,7 +75,7 @@ def placed(whole: Array, placements: Placements, mesh: Mesh) -> Held:
 def after(held: Held, op: Comm, before: Placements, then: Placements, mesh: Mesh) -> Held:
     """Run one operation: a device knows its own block, and its group's if it communicates."""
     result: Held = {}
-    for group in mesh.groups(op.axis):
+    for group in mesh.groups(op.axes):
         for taker in group:
             wanted = local_block(TYPE, then, mesh, taker)
             if wanted is not None and any(d in held for d in group):
@@ -116,6 +124,22 @@ def test_one_axis(devices: int) -> None:
     for source, target in product(SOURCES, TARGETS):
         if devices > 1 or On(1) not in (source, target):
             check((source,), (target,), mesh)
+
+
+@pytest.mark.parametrize("shape", [(2,), (3,), (8,), (2, 2), (2, 3), (3, 2)])
+def test_windows(shape: tuple[int, ...]) -> None:
+    """From every placement; several axes that divide one dimension do so for the same windows."""
+    mesh = Mesh(shape, ("a", "b")[: len(shape)])
+    targets = product((*TARGETS, *WINDOWS), repeat=len(shape))
+    wanted = [t for t in targets if set(t) & set(WINDOWS) and _of_one_kind(t)]
+    for source, target in product(product(SOURCES, repeat=len(shape)), wanted):
+        check(source, target, mesh)
+
+
+def _of_one_kind(target: Placements) -> bool:
+    """Whether a dimension that windows read is divided by nothing else."""
+    dims = [p.dim for p in set(target) if isinstance(p, Shard | Halo)]
+    return len(set(dims)) == len(dims)
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (2, 3), (3, 2)])

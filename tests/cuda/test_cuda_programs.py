@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from cuda_cases import NETWORKS, check_near, normalized, residual, target
+from cuda_cases import NETWORKS, apart, check_near, normalized, residual, target
 from harness import Run, compiled, difference, options, tiny, train
 from hypothesis import given
 from random_networks import OPTIMIZERS, Case, cases, free_cases
 
+import netc_models
 from netc.ir.optimizers import Chosen
 from netc.ir.program import Bundle
 from netc.passes.assign_formats import Target
+from netc.syntax import parse_file
 from netc.syntax.network import Network
 from netc_kernels import cuda
 from netc_runtime.cuda.backend import CudaBackend
@@ -77,11 +80,34 @@ def test_weights_move_as_on_the_cpu(devices: int, optimizer: Chosen) -> None:
     check_near(found, on_cpu(network, 16, optimizer=optimizer), TOLERANCE["fp32"])
 
 
-@pytest.mark.parametrize("strategy", ["data", "model"])
-def test_strategies_on_three_devices(strategy: str) -> None:
-    network = residual()
-    found = on_gpu(network, 3, 12, "fp32", strategy=strategy)
-    check_near(found, on_cpu(network, 12), TOLERANCE["fp32"], steps=1)
+@pytest.mark.parametrize("build", [tiny, residual, normalized])
+@pytest.mark.parametrize("strategy", ["data", "model", "spatial"])
+def test_strategies_on_three_devices(strategy: str, build: Callable[[], Network]) -> None:
+    found = on_gpu(build(), 3, 12, "fp32", strategy=strategy)
+    check_near(found, on_cpu(build(), 12), TOLERANCE["fp32"], steps=1)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("kernels", ["native", "auto"])
+@pytest.mark.parametrize("name", ["vgg16", "resnet50"])
+def test_shipped_networks_by_height(name: str, kernels: str, precision: str) -> None:
+    """On small images, as near to the CPU as one GPU is: batch norms of few pixels make much of
+    rounding. Vendor's kernels do not take all the padding that borders have.
+    """
+    whole = parse_file(Path(netc_models.__file__).parent / f"{name}.net")
+    network = replace(whole, inputs=(replace(whole.inputs[0], shape=(3, 64, 64)),))
+    expected = on_cpu(network, 4)
+    alone, shared = (
+        farthest(on_gpu(network, devices, 4, precision, kernels, strategy=strategy), expected)
+        for devices, strategy in ((1, "single"), (2, "spatial"))
+    )
+    assert shared < max(TOLERANCE[precision], 2 * alone)
+    print(f"{name} {precision} {kernels}: {shared:.1e} split, {alone:.1e} alone")
+
+
+def farthest(one: Run, other: Run) -> float:
+    """The largest difference of a result of the first step."""
+    return max(distance for name, distance in apart(one, other).items() if name.endswith(" at 0"))
 
 
 def test_a_recorded_step_equals_an_issued_one() -> None:

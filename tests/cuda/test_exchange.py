@@ -21,7 +21,8 @@ from netc_kernels.cuda.exchange import Meeting
 from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 from netc_runtime.comm.reach import PAGE_BYTES, ReachCollective
 
-NUMPY = {"f32": np.float32, "bf16": np.uint16, "f64": np.float64, "i64": np.int64}
+NUMPY = {"f32": np.float32, "bf16": np.uint16, "f64": np.float64, "i64": np.int64,
+         "u8": np.uint8}  # fmt: skip
 COMBINE = {"sum": np.add, "max": np.maximum, "min": np.minimum}
 GUARD = 64
 
@@ -58,7 +59,7 @@ class Case:
 CASES = [
     *(
         Case(ranks, shape, "all_gather", dtype, given=dim)
-        for ranks, dtype in [(2, "bf16"), (3, "f32"), (2, "i64")]
+        for ranks, dtype in [(2, "bf16"), (3, "f32"), (2, "i64"), (3, "u8")]
         for shape, dim in [((256, 9216), 0), ((256, 96), 1), ((7, 13), 1), ((5,), 0), ((1, 8), 0)]
     ),
     *(

@@ -39,7 +39,7 @@ def test_json_has_its_keys(case: Make) -> None:
         "parameters", "local_parameters", "forward_flops", "rounds",
     ]  # fmt: skip
     assert list(plan["exchanges"][0]) == [
-        "name", "kind", "axis", "role", "from", "to", "round", "sent_bytes", "received_bytes",
+        "name", "kind", "axes", "role", "from", "to", "round", "sent_bytes", "received_bytes",
     ]  # fmt: skip
     assert list(plan["totals"]) == [
         "parameters", "sent_bytes", "received_bytes", "memory_bytes", "step_seconds",

@@ -23,7 +23,7 @@ def call(
 ) -> Array:
     """Run a kernel into a new array that starts as garbage."""
     out = (
-        np.full(shape, -77, dtype)
+        np.full(shape, 77, dtype)
         if np.issubdtype(dtype, np.integer)
         else np.full(shape, np.nan, dtype)
     )
@@ -148,11 +148,11 @@ class Call:
     shape: tuple[int, ...]
     inputs: tuple[Array, ...]
     attributes: dict[str, Any]
-    integer: bool = False
-    """Whether out is int64."""
+    integer: type | None = None
+    """The type of out, if it has whole numbers."""
 
     def run(self, out: Array | None = None, inputs: tuple[Array, ...] | None = None) -> Array:
-        dtype = np.int64 if self.integer else self.dtype
+        dtype = self.integer or self.dtype
         out = call("copy", self.shape, np.array(0), dtype=dtype) if out is None else out
         KERNELS[self.op](out, *(self.inputs if inputs is None else inputs), **self.attributes)
         return out
@@ -217,6 +217,9 @@ def _layer_calls(of: Sizes) -> Iterator[Call]:
     maxima = call("maxpool", pooled, x, dtype=of.dtype, **pool)
     yield Call("maxpool", pooled, (x,), pool)
     yield Call("maxpool_dx", image, (x, maxima, a(*pooled)), pool)
+    places = call("maxpool_places", pooled, x, maxima, dtype=np.uint8, relu=False, **pool)
+    yield Call("maxpool_places", pooled, (x, maxima), {**pool, "relu": False}, np.uint8)
+    yield Call("maxpool_places_dx", image, (places, a(*pooled)), pool)
     yield Call("avgpool", pooled, (x,), pool)
     yield Call("avgpool_dx", image, (a(*pooled),), pool)
 
@@ -253,7 +256,7 @@ def _loss_calls(of: Sizes) -> Iterator[Call]:
     yield Call("row_sum_exp", of_rows, (logits, m), {})
     yield Call("row_pick", of_rows, (logits, labels), {"first_class": 3})
     classes = {"first_class": 3, "classes": 9}
-    yield Call("row_argmax", of_rows, (logits, m), classes, integer=True)
+    yield Call("row_argmax", of_rows, (logits, m), classes, integer=np.int64)
     yield Call("softmax_dx", (n, k), (logits, labels, m, s), {"batch": 8, "first_class": 3})
     yield Call("ce_loss", (), (m, s, p), {"batch": 8})
     for rows in ((), ((1, n // 2), (7, n - n // 2))):

@@ -106,6 +106,15 @@ def test_lrn(shape: tuple[int, ...], size: int, alpha: float, beta: float, k: fl
     assert_close(call("lrn_dx", shape, x, dy, **attributes), dx)
 
 
+def test_lrn_of_some_channels_is_that_of_all() -> None:
+    x, dy = normal(0, 2, 9, 3, 2), normal(1, 2, 9, 3, 2)
+    at: dict[str, Any] = {"size": 4, "alpha": 0.3, "beta": 0.75, "k": 2.0}
+    y, dx = call("lrn", x.shape, x, **at), call("lrn_dx", x.shape, x, dy, **at)
+    own, near, far, part = slice(4, 6), slice(3, 8), slice(1, 9), (2, 2, 3, 2)
+    assert_close(call("lrn", part, x[:, far], inside=(3,), **at), y[:, own])
+    assert_close(call("lrn_dx", part, x[:, far], dy[:, near], inside=(3, 1), **at), dx[:, own])
+
+
 def batch_norm(x: Array, gamma: Array, beta: Array) -> tuple[Array, Array, Array]:
     """Return y, mean and variance."""
     count = x.size // x.shape[1]

@@ -64,16 +64,21 @@ def test_padding_never_takes_a_gradient() -> None:
     assert_same(dx, [[[[1, 0], [0, 0]]]])
 
 
+@pytest.mark.parametrize(
+    "windows",
+    [Windows((2, 2), (2, 2)), Windows((3, 3), (2, 2), (1, 1, 1, 0)), Windows((3, 2), (1, 2))],
+)
 @pytest.mark.parametrize("relu", [False, True])
-def test_noted_places_lead_to_the_same_gradient(relu: bool) -> None:
+def test_noted_places_lead_to_the_same_gradient(relu: bool, windows: Windows) -> None:
     rng = np.random.default_rng(3)
     x = rng.integers(-3, 3, (2, 3, 6, 8)).astype(float)  # many equal, some windows below 0
     x = np.maximum(x, 0) if relu else x
-    attributes, dy = Windows((2, 2), (2, 2)).attributes, rng.standard_normal((2, 3, 3, 4))
+    attributes = windows.attributes
+    dy = rng.standard_normal((2, 3, *windows.outputs(*x.shape[2:])))
     y = call("maxpool", dy.shape, x, **attributes)
     wanted = call("maxpool_dx", x.shape, x, y, dy, **attributes) * (x > 0 if relu else 1)
     places, dx = np.full(y.shape, 9, np.uint8), np.empty(x.shape)
-    maxpool_places(places, x, y, relu=relu)
+    maxpool_places(places, x, y, relu=relu, **attributes)
     maxpool_places_dx(dx, places, dy, **attributes)
     assert_same(dx, wanted)
-    assert (places == 4).any() == relu
+    assert (places == windows.size[0] * windows.size[1]).any() == relu

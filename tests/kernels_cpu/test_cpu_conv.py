@@ -192,7 +192,8 @@ def test_pooled_at_once(shape: ConvShape, relu: bool, threads: int, equal: bool)
         assert np.isnan(work[size // 4 :]).all(), "it wrote past its workspace"
         dx, wanted_dx = np.full((2, *image.shape), np.nan, np.float32)
         pool.maxpool_dx(wanted_dx, image, y, dy, over, threads_, relu)
-        pool.maxpool_places_dx(dx, places, dy, threads_)
+        over = pool.windows(dx, dy, (2, 2), (2, 2), (0, 0, 0, 0))
+        pool.maxpool_places_dx(dx, places, dy, over, threads_)
     np.testing.assert_array_equal(dx, wanted_dx)
     assert (places == 4).any() == relu
 

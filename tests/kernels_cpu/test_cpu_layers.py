@@ -79,6 +79,30 @@ def test_pooling(shape: tuple[int, ...], windows: Windows, threads: int) -> None
 
 
 @THREADS
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(("shape", "windows"), [
+    *POOLS, ((2, 8, 6, 37), Windows((16, 15), (3, 2), (15, 15, 14, 14))),
+    ((1, 5, 4, 20), Windows((3, 3), (2, 2), (2, 0, 1, 2))),
+])  # fmt: skip
+def test_places_of_maxima(
+    shape: tuple[int, ...], windows: Windows, threads: int, relu: bool
+) -> None:
+    x = np.random.default_rng(0).integers(0 if relu else -2, 3, shape).astype(np.float32)
+    result = (shape[0], *windows.outputs(*shape[1:3]), shape[3])
+    y, at = reference("maxpool", result, x, **windows.attributes), windows.attributes
+    places, dx, dy = np.full(result, 99, np.uint8), garbage(*shape), normal(*result)
+    over = pool.windows(x, y, windows.size, windows.stride, windows.pad)
+    noted = np.empty(result, np.uint8)
+    views = (np.moveaxis(each, -1, 1) for each in (noted, x, y))
+    KERNELS["maxpool_places"](*views, relu=relu, **at)
+    with Pool(threads) as threads_:
+        pool.maxpool_places(places, x, y, over, threads_, relu=relu)
+        np.testing.assert_array_equal(places, noted)
+        pool.maxpool_places_dx(dx, places, dy, over, threads_)
+    assert_near(dx, reference("maxpool_places_dx", shape, noted, dy, **at))
+
+
+@THREADS
 @pytest.mark.parametrize(
     ("channels", "size", "beta"), [(96, 5, 0.75), (7, 4, 0.6), (40, 1, 0.75), (3, 9, 0.75)]
 )

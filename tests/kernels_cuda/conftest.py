@@ -24,7 +24,7 @@ GUARD_BYTES = 256
 GUARD = 0xA5
 POISON = 0xFF  # NaN in every floating type, -1 in whole numbers
 
-TOLERANCE = {"f32": (3e-6, 3e-6), "bf16": (2.0**-8, 3e-6), "i64": (0.0, 0.0)}
+TOLERANCE = {"f32": (3e-6, 3e-6), "bf16": (2.0**-8, 3e-6), "i64": (0.0, 0.0), "u8": (0.0, 0.0)}
 """Relative to each element, and to the largest element of a tensor, by the result's type."""
 
 
@@ -40,7 +40,8 @@ def from_bf16(bits: Array) -> Array:
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
-NUMPY = {"f32": np.float32, "bf16": np.uint16, "f64": np.float64, "i64": np.int64, "i32": np.int32}
+NUMPY = {"f32": np.float32, "bf16": np.uint16, "f64": np.float64, "i64": np.int64, "i32": np.int32,
+         "u8": np.uint8}  # fmt: skip
 
 
 def round_to(x: Array, dtype: str) -> Array:

@@ -262,6 +262,66 @@ def test_pooling(
 
 
 @TYPES
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(("shape", "size", "stride", "pad", "outputs"), POOLS)
+def test_places_of_maxima(
+    device: Any, shape: Any, size: Any, stride: Any, pad: Any, outputs: Any, dtype: str, relu: bool
+) -> None:
+    at: Any = {"size": size, "stride": stride, "pad": pad}
+    x = device.random.integers(0 if relu else -2, 4, shape) / 2.0  # many equal
+    result = (*shape[:2], *outputs)
+    y, dy, places = np.zeros(result), device.normal(*result), np.zeros(result, np.uint8)
+    KERNELS["maxpool"](y, x, **at)
+    KERNELS["maxpool_places"](places, x, y, relu=relu, **at)
+    blocks = [device.put(each, dtype, True) for each in (x, y, dy)]
+    noted = device.empty(result, "u8", True)
+    pool.maxpool_places(noted, *blocks[:2], relu=relu, stream=device.stream, **at)
+    np.testing.assert_array_equal(device.get(noted), places)
+    dx, wanted = device.empty(shape, dtype, True), np.zeros(shape)
+    pool.maxpool_places_dx(dx, noted, blocks[2], stream=device.stream, **at)
+    KERNELS["maxpool_places_dx"](wanted, places, device.get(blocks[2]), **at)
+    device.assert_near(dx, wanted)
+    device.check_guards()
+
+
+@TYPES
+@pytest.mark.parametrize(
+    ("shape", "stride", "pad", "outputs"),
+    [((2, 8, 6, 9), (2, 2), (2, 0, 1, 0), (4, 5)), ((1, 16, 3, 4), (1, 1), (2, 2, 0, 2), (5, 4))],
+)
+def test_gradients_of_pooling_of_a_part(
+    device: Any, shape: Any, stride: Any, pad: Any, outputs: Any, dtype: str
+) -> None:
+    """Windows that begin far before it: all but one of their rows are elsewhere."""
+    at: Any = {"size": (3, 3), "stride": stride, "pad": pad}
+    dy = device.normal(*shape[:2], *outputs)
+    device.check(pool.avgpool_dx, "avgpool_dx", shape, dy, dtype=dtype, told=at)
+    places = device.random.integers(0, 10, dy.shape).astype(np.uint8)
+    dx, share = device.empty(shape, dtype, True), device.put(dy, dtype, True)
+    noted, wanted = device.put(places, "u8", True), np.zeros(shape)
+    pool.maxpool_places_dx(dx, noted, share, stream=device.stream, **at)
+    KERNELS["maxpool_places_dx"](wanted, places, device.get(share), **at)
+    device.assert_near(dx, wanted)
+
+
+@TYPES
+@pytest.mark.parametrize("size", [2, 5, 9])
+@pytest.mark.parametrize("own", [(0, 8), (8, 16), (5, 12), (22, 24)])
+def test_lrn_of_some_channels(device: Any, own: tuple[int, int], size: int, dtype: str) -> None:
+    """What sums over neighbours need of them is there."""
+    at = {"size": size, "alpha": 0.3, "beta": 0.75, "k": 2.0}
+    before, after = size // 2, (size - 1) // 2
+    near = slice(max(own[0] - after, 0), min(own[1] + before, 24))
+    far = slice(max(own[0] - size + 1, 0), min(own[1] + size - 1, 24))
+    x, dy = device.normal(2, 24, 5, 7), device.normal(2, 24, 5, 7)
+    shape = (2, own[1] - own[0], 5, 7)
+    same: Any = {"dtype": dtype, "told": at | {"inside": (own[0] - far.start,)}}
+    device.check(lrn.lrn, "lrn", shape, x[:, far], **same)
+    same["told"] = at | {"inside": (own[0] - far.start, own[0] - near.start)}
+    device.check(lrn.lrn_dx, "lrn_dx", shape, x[:, far], dy[:, near], **same)
+
+
+@TYPES
 @pytest.mark.parametrize(
     ("channels_", "size", "beta"),
     [(96, 5, 0.75), (7, 4, 0.6), (40, 1, 0.75), (3, 9, 0.75), (64, 2, 0.75), (264, 5, 0.75),

@@ -7,7 +7,7 @@ is here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,14 +38,10 @@ from netc.passes.build_graph import build_graph
 from netc.passes.differentiate import differentiate
 from netc.syntax import parse_text
 from netc_kernels.reference import KERNELS
-from netc_kernels.reference.pool import maxpool_places, maxpool_places_dx
 
 Array = NDArray[Any]
 Values = Mapping[str, Array]
 DTYPES = {"f64": np.float64, "f32": np.float32, "i64": np.int64, "u8": np.uint8}
-REFERENCE: dict[str, Callable[..., None]] = {
-    **KERNELS, "maxpool_places": maxpool_places, "maxpool_places_dx": maxpool_places_dx,
-}  # fmt: skip
 BATCH, CLASSES = 5, 7
 ACTIVATIONS = "\n".join(ops.ACTIVATIONS)
 TEXT = f"""net t
@@ -91,7 +87,7 @@ class Example:
     def letters(self) -> str:
         """Those by which it can be split."""
         operands, result = parse_labels(self.labels)
-        return "".join(sorted({*"".join(operands), *result} - {"."}))
+        return "".join(sorted(c for c in {*"".join(operands), *result} if c.islower()))
 
 
 def value_of(node: Node, rng: np.random.Generator) -> Array:
@@ -108,7 +104,9 @@ def compute(node: Node, site: Site, inputs: list[Array]) -> Array:
     if node.op.view:
         return inputs[0].reshape(site.result.shape)
     out = np.zeros(site.result.shape, DTYPES[node.type.dtype])
-    REFERENCE[node.op.kernel](out, *inputs, **node.op.attributes(), **node.op.local(site))
+    (step,) = node.op.steps(site)
+    asked = dict(step.asked.pairs)
+    KERNELS[node.op.kernel](out, *inputs, **asked)
     return out
 
 
@@ -160,7 +158,7 @@ def whole_of(example: Example, gives: Placements, parts: list[tuple[TensorPart, 
 
 
 def check(example: Example, letter: str, count: int) -> None:
-    where, gives = placements_of(example.graph, example.node, (letter,))
+    where, gives = placements_of(example.graph, example.node, (letter,), line_mesh(count))
     found = whole_of(example, gives, on_shards(example, where, gives, count))
     np.testing.assert_allclose(found, example.values[example.node.name], 1e-11, 1e-11)
 
@@ -206,11 +204,15 @@ def added() -> Graph:
     ):
         builder.emit(name, op, inputs, w)
     by_two: dict[str, Any] = {"size": (2, 2), "stride": (2, 2), "pad": (0, 0, 0, 0)}
-    image = builder.add(Node("image", ops.Input(), (), TensorType("f64", (5, 4, 6, 2)), "layer"))
+    image = builder.add(
+        Node("image", ops.Input("n.hw"), (), TensorType("f64", (5, 4, 6, 2)), "layer")
+    )
     pooled = builder.emit("pooled", ops.MaxPool(**by_two, ceil=False), (image.name,), image)
     pair = (image.name, pooled.name)
-    places = builder.emit("places", ops.MaxPoolPlaces(relu=False), pair, image)
-    builder.emit("spread", ops.MaxPoolPlacesDx(**by_two), (places.name, pooled.name), image)
+    places = builder.emit("places", ops.MaxPoolPlaces(**by_two, relu=False), pair, image)
+    builder.emit(
+        "spread", ops.MaxPoolPlacesDx(**by_two, extent=(6, 2)), (places.name, pooled.name), image
+    )
     return builder.build(())
 
 

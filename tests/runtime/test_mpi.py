@@ -38,6 +38,7 @@ STRATEGIES = [
     ("model",),
     ("hybrid", "--scheme", "b"),
     ("hybrid", "--scheme", "c", "--fc-update", "round"),
+    ("spatial",),
 ]
 
 

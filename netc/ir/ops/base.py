@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from netc.ir.step import Attributes, Step
-from netc.ir.types import TensorPart, TensorType
+from netc.ir.types import TensorPart, TensorType, WindowReach
 
 
 class ShapeError(Exception):
@@ -61,7 +61,15 @@ class Op:
         raise NotImplementedError
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
-        """The label string, such as "nc..,kc..->nk.."; a dot is a dimension never split."""
+        """The label string, such as "ncHW,kc..->nkhw": a dot is a dimension never split, a capital
+        one of which each part needs what `reach` says for its own part of the letter.
+        """
+        raise NotImplementedError
+
+    def reach(self, letter: str, operand: int, operands: tuple[TensorType, ...]) -> WindowReach:
+        """What is read of the dimension that an operand labels with a capital of `letter`, for the
+        elements of the dimension that has the letter itself.
+        """
         raise NotImplementedError
 
     def attributes(self) -> dict[str, Any]:
@@ -117,6 +125,14 @@ def same_shape(*operands: TensorType) -> TensorType:
                 "every branch must end with the same channels, height and width.",
             )
     return operands[0]
+
+
+def place_of(label: str, own: str) -> int:
+    """The dimension of a tensor with those labels that a split divides; -1 where there is none. A
+    `g` is divided where filters are.
+    """
+    found = own.find(label)
+    return own.find("g") if found < 0 and label == "k" else found
 
 
 @cache

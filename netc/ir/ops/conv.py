@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from netc.ir.ops.base import Op, ShapeError, Site
-from netc.ir.types import Index, TensorType, units_of
-
-Pad = tuple[int, int, int, int]
-"""Zeros added at top, bottom, left and right."""
-
-
-def window_extent(size: int, window: int, stride: int, before: int, after: int) -> int:
-    """Number of window positions along one dimension, the last partial one left out."""
-    if window > size + before + after:
-        padded = f" with its padding {before}+{after}" if before + after else ""
-        raise ShapeError(
-            f"a window of {window} is larger than its input of {size}{padded}",
-            "take a smaller window, more padding, or less pooling and stride before it.",
-        )
-    return (size + before + after - window) // stride + 1
+from netc.ir.ops.windows import RESULT, Windowed, window_extent
+from netc.ir.types import TensorPart, TensorType, units_of
 
 
 @dataclass(frozen=True, slots=True)
-class _Conv(Op):
-    stride: tuple[int, int]
-    pad: Pad
+class _Conv(Windowed):
+    hidden: ClassVar[tuple[str, ...]] = ("by_groups",)
     groups: int
+    by_groups: bool = field(default=False, kw_only=True)
+    """Whether filters split by `k` are whole groups, of whose channels each device has its own."""
+
+    @property
+    def channels(self) -> str:
+        """The label of the image's channels. Those of a grouped convolution differ from filter to
+        filter: there is no `c`; `g` is divided where filters are, if these are whole groups.
+        """
+        return "g" if self.by_groups else self.own
+
+    @property
+    def own(self) -> str:
+        """The label of the filters' channels."""
+        return "c" if self.groups == 1 and not self.by_groups else "."
+
+    def filters(self, filters: TensorPart, whole: TensorType) -> dict[str, Any]:
+        """Which filters of how many a device has; by groups, those are all that there are."""
+        count = filters.shape[0]
+        if self.by_groups:
+            groups = count * self.groups // whole.shape[0]
+            return {"first_filter": 0, "filters": count, "groups": max(groups, 1)}
+        return {"first_filter": filters.where[0], "filters": whole.shape[0]}
+
+    def window(self, operands: Sequence[TensorType]) -> tuple[int, int]:
+        """Height and width of the filters."""
+        height, width = operands[1].shape[2:]
+        return height, width
 
     def _flops(self, images: tuple[int, ...], filters: tuple[int, ...], held: int) -> int:
         """2 N K C/g R S P Q of the part held; `held` input channels of a filter are here."""
@@ -36,6 +50,8 @@ class _Conv(Op):
 
     def _check_adjoint(self, x: TensorType, w: TensorType, dy: TensorType) -> None:
         """Raise ShapeError where the convolution of x and w has not the shape of dy."""
+        if not dy.elements:
+            return
         y = Conv(self.stride, self.pad, self.groups).infer(x, w)
         if y.shape != dy.shape:
             raise ShapeError(f"the gradient of {y} is no {dy}")
@@ -64,12 +80,13 @@ class Conv(_Conv):
         return TensorType(x.dtype, (x.shape[0], w.shape[0], *extents))
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
-        """Input channels of a grouped convolution differ from filter to filter: no `c` there."""
-        return "nc..,kc..->nk.." if self.groups == 1 else "n...,k...->nk.."
+        """Input channels are summed up."""
+        return self.divided(f"n{self.channels}HW,k{self.own}..->nkhw", operands)
 
     def local(self, site: Site) -> dict[str, Any]:
-        """Which filters of how many this device holds."""
-        return _filters(site.operands[1].where[0], site.operand_types[1])
+        """Which filters of how many this device holds, and its padding."""
+        filters = self.filters(site.operands[1], site.operand_types[1])
+        return Windowed.local(self, site) | filters
 
     def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
         """2 N K C/g R S P Q."""
@@ -81,7 +98,9 @@ class ConvDx(_Conv):
     """The gradient of a convolution's input from (dy, w)."""
 
     kernel: ClassVar[str] = "conv_dx"
-    hidden: ClassVar[tuple[str, ...]] = ("extent",)
+    image: ClassVar[int] = RESULT
+    windows: ClassVar[int] = 0
+    hidden: ClassVar[tuple[str, ...]] = ("extent", "by_groups")
     extent: tuple[int, int]
     """Height and width of the input."""
 
@@ -94,11 +113,12 @@ class ConvDx(_Conv):
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """The convolution's labels, permuted."""
-        return "nk..,kc..->nc.." if self.groups == 1 else "nk..,k...->n..."
+        return self.divided(f"nkHW,k{self.own}..->n{self.channels}hw", operands)
 
     def local(self, site: Site) -> dict[str, Any]:
-        """Which filters of how many this device holds."""
-        return _filters(site.operands[1].where[0], site.operand_types[1])
+        """Which filters of how many this device holds, and its padding."""
+        filters = self.filters(site.operands[1], site.operand_types[1])
+        return Windowed.local(self, site) | filters
 
     def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
         """As the forward pass."""
@@ -110,7 +130,8 @@ class ConvDw(_Conv):
     """The gradient of a convolution's filters from (x, dy)."""
 
     kernel: ClassVar[str] = "conv_dw"
-    hidden: ClassVar[tuple[str, ...]] = ("extent",)
+    windows: ClassVar[int] = 1
+    hidden: ClassVar[tuple[str, ...]] = ("extent", "by_groups")
     extent: tuple[int, int]
     """Height and width of a filter."""
 
@@ -124,19 +145,19 @@ class ConvDw(_Conv):
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """The convolution's labels, permuted."""
-        return "nc..,nk..->kc.." if self.groups == 1 else "n...,nk..->k..."
+        return self.divided(f"n{self.channels}HW,nkhw->k{self.own}..", operands)
+
+    def window(self, operands: Sequence[TensorType]) -> tuple[int, int]:
+        """Height and width of the filters."""
+        return self.extent
 
     def local(self, site: Site) -> dict[str, Any]:
-        """Which filters of how many this device computes."""
-        return _filters(site.result.where[0], site.type)
+        """Which filters of how many this device computes, and its padding."""
+        return Windowed.local(self, site) | self.filters(site.result, site.type)
 
     def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
         """As the forward pass."""
         return self._flops(operands[1], result, result[1])
-
-
-def _filters(first: Index, filters: TensorType) -> dict[str, Any]:
-    return {"first_filter": first, "filters": filters.shape[0]}
 
 
 def _product_flops(operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:

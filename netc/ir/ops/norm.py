@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from netc.ir.ops.base import Op, letters
-from netc.ir.types import TensorType, summed, units_of
+from netc.ir.ops.base import Op, Site, letters
+from netc.ir.types import TensorPart, TensorType, WindowReach, difference, summed, units_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,24 @@ class _Lrn(Op):
         """The shape of x."""
         return operands[0]
 
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Channels before and behind its own that each sum has."""
+        return self.size // 2, (self.size - 1) // 2
+
+    def local(self, site: Site) -> dict[str, Any]:
+        """Where the device's own channels begin in its part of each operand; how many there are in
+        the whole.
+        """
+        inside = tuple(_distance(part, site.result) for part in site.operands)
+        return {"inside": inside, "whole": site.type.shape[1]}
+
+
+def _distance(part: TensorPart, result: TensorPart) -> int:
+    inside = difference(result.where[1], part.where[1])
+    assert isinstance(inside, int), "devices of a class have channels in different places"
+    return inside
+
 
 @dataclass(frozen=True, slots=True)
 class Lrn(_Lrn):
@@ -28,8 +46,13 @@ class Lrn(_Lrn):
     kernel: ClassVar[str] = "lrn"
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
-        """The sum runs across channels, which would need a halo."""
-        return "n.hw->n.hw"
+        """The sum runs across channels."""
+        return "nKhw->nkhw"
+
+    def reach(self, letter: str, operand: int, operands: tuple[TensorType, ...]) -> WindowReach:
+        """The channels of a sum."""
+        before, after = self.sides
+        return WindowReach(1, 1, -before, after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +63,13 @@ class LrnDx(_Lrn):
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """As forward."""
-        return "n.hw,n.hw->n.hw"
+        return "nKhw,nKhw->nkhw"
+
+    def reach(self, letter: str, operand: int, operands: tuple[TensorType, ...]) -> WindowReach:
+        """Of dy the channels whose sums have one of the device's own; of x what those sum up."""
+        before, after = self.sides
+        both = before + after
+        return WindowReach(1, 1, -after, before) if operand else WindowReach(1, 1, -both, both)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from netc.ir.ops.base import Op, ShapeError
-from netc.ir.ops.conv import Pad, window_extent
+from netc.ir.ops.base import ShapeError
+from netc.ir.ops.windows import RESULT, Windowed, window_extent
 from netc.ir.types import TensorType
+
+MOST_PLACES = 255
+"""Pixels of a window whose places fit into a byte, with one more value for none."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Pool(Op):
+class _Pool(Windowed):
     size: tuple[int, int]
-    stride: tuple[int, int]
-    pad: Pad
+
+    def window(self, operands: Sequence[TensorType]) -> tuple[int, int]:
+        """Height and width."""
+        return self.size
 
     def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
         """One operation an element of every window."""
         return math.prod(operands[-1]) * math.prod(self.size)
 
-    def _extent(self, x: TensorType, i: int, ceil: bool) -> int:
-        """Number of windows along height (0) or width (1)."""
+    def extents(self, x: TensorType, i: int) -> tuple[int, int]:
+        """Number of windows along height (0) or width (1): whole ones, and with the last partial
+        one where it starts inside the padded input.
+        """
         size, (before, after) = x.shape[2 + i], self.pad[2 * i : 2 * i + 2]
-        extent = window_extent(size, self.size[i], self.stride[i], before, after)
-        if not ceil:
-            return extent
-        extent = math.ceil((size + before + after - self.size[i]) / self.stride[i]) + 1
-        return extent - 1 if (extent - 1) * self.stride[i] >= size + before else extent
+        room = size + before + after - self.size[i]
+        most = math.ceil(room / self.stride[i]) + 1
+        whole = room // self.stride[i] + 1 if room >= 0 else 0
+        return whole, most - 1 if (most - 1) * self.stride[i] >= size + before else most
 
-    def _check_pooled(self, x: TensorType, y: TensorType) -> None:
+    def check_pooled(self, x: TensorType, y: TensorType) -> None:
         """Raise ShapeError where y is not what comes of pooling x, partial windows or not."""
         for i in (0, 1):
-            if y.shape[2 + i] not in (self._extent(x, i, False), self._extent(x, i, True)):
+            if y.shape[2 + i] not in self.extents(x, i):
                 raise ShapeError(f"windows over {x} do not make {y}")
 
 
@@ -46,12 +53,14 @@ class _Forward(_Pool):
     def infer(self, *operands: TensorType) -> TensorType:
         """N C P Q."""
         (x,) = operands
-        extents = (self._extent(x, i, self.ceil) for i in (0, 1))
+        for i in (0, 1):
+            window_extent(x.shape[2 + i], self.size[i], self.stride[i], *self.pad[2 * i :][:2])
+        extents = (self.extents(x, i)[self.ceil] for i in (0, 1))
         return TensorType(x.dtype, (*x.shape[:2], *extents))
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
-        """Windows overlap, so height and width would need a halo."""
-        return "nk..->nk.."
+        """Each channel by itself."""
+        return self.divided("nkHW->nkhw", operands)
 
     def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
         """One operation an element of every window."""
@@ -74,15 +83,19 @@ class AvgPool(_Forward):
 
 @dataclass(frozen=True, slots=True)
 class MaxPoolDx(_Pool):
-    """From (x, y, dy): the first maximum of a window gets its gradient."""
+    """From (x, y, dy): the first maximum of a window gets its gradient.
+
+    It reads whole images; where height or width is split, places are noted instead.
+    """
 
     kernel: ClassVar[str] = "maxpool_dx"
+    windows: ClassVar[int] = 1
 
     def infer(self, *operands: TensorType) -> TensorType:
         """The shape of x."""
         x, y, dy = operands
-        self._check_pooled(x, y)
-        self._check_pooled(x, dy)
+        self.check_pooled(x, y)
+        self.check_pooled(x, dy)
         return x
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
@@ -91,8 +104,12 @@ class MaxPoolDx(_Pool):
 
 
 @dataclass(frozen=True, slots=True)
-class MaxPoolPlaces(Op):
-    """From (x, y): which pixel of each window of 2x2 has its maximum, in a byte."""
+class MaxPoolPlaces(_Pool):
+    """From (x, y): which pixel of each window is the first that has its maximum, row by row.
+
+    A byte for each; the number of a window's pixels where none has it. Places in a part of the
+    image are those in all of it.
+    """
 
     kernel: ClassVar[str] = "maxpool_places"
     relu: bool
@@ -101,13 +118,14 @@ class MaxPoolPlaces(Op):
     def infer(self, *operands: TensorType) -> TensorType:
         """A byte for each element of y."""
         x, y = operands
-        if x.shape[2:] != tuple(2 * n for n in y.shape[2:]):
-            raise ShapeError(f"windows of 2x2 over {x} do not make {y}")
+        self.check_pooled(x, y)
+        if math.prod(self.size) > MOST_PLACES:
+            raise ShapeError(f"a window of {math.prod(self.size)} pixels has too many for a byte")
         return TensorType("u8", y.shape)
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """As forward."""
-        return "nk..,nk..->nk.."
+        return self.divided("nkHW,nkhw->nkhw", operands)
 
     def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
         """Taking the maximum finds its place."""
@@ -119,19 +137,24 @@ class MaxPoolPlacesDx(_Pool):
     """From (places, dy): as `MaxPoolDx`, of windows whose maxima have places."""
 
     kernel: ClassVar[str] = "maxpool_places_dx"
+    image: ClassVar[int] = RESULT
+    windows: ClassVar[int] = 0
+    hidden: ClassVar[tuple[str, ...]] = ("extent",)
+    extent: tuple[int, int]
+    """Height and width of the input."""
 
     def infer(self, *operands: TensorType) -> TensorType:
         """The shape of the image."""
         places, dy = operands
-        if (self.size, self.stride, self.pad) != ((2, 2), (2, 2), (0, 0, 0, 0)):
-            raise ShapeError("maxima have places in windows of 2x2 only")
-        if places != TensorType("u8", dy.shape):
+        if places != TensorType("u8", dy.shape, places.units):
             raise ShapeError(f"{places} are no places of {dy}")
-        return TensorType(dy.dtype, (*dy.shape[:2], *(2 * n for n in dy.shape[2:])))
+        x = TensorType(dy.dtype, (*dy.shape[:2], *self.extent))
+        self.check_pooled(x, dy)
+        return x
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """As forward."""
-        return "nk..,nk..->nk.."
+        return self.divided("nkHW,nkHW->nkhw", operands)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +162,8 @@ class AvgPoolDx(_Pool):
     """From dy."""
 
     kernel: ClassVar[str] = "avgpool_dx"
+    image: ClassVar[int] = RESULT
+    windows: ClassVar[int] = 0
     hidden: ClassVar[tuple[str, ...]] = ("extent",)
     extent: tuple[int, int]
     """Height and width of the input."""
@@ -147,9 +172,9 @@ class AvgPoolDx(_Pool):
         """The shape of the pooled input."""
         dy = operands[0]
         x = TensorType(dy.dtype, (*dy.shape[:2], *self.extent))
-        self._check_pooled(x, dy)
+        self.check_pooled(x, dy)
         return x
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """As forward."""
-        return "nk..->nk.."
+        return self.divided("nkHW->nkhw", operands)

@@ -27,10 +27,12 @@ class Input(SourceOp):
     """A batch of images or labels, written by the runtime before every step."""
 
     kernel: ClassVar[str] = "input"
+    dims: str
+    """Its labels: "n.hw" of images, "n" of labels."""
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
-        """Split by the batch."""
-        return "->n..."
+        """Split by the batch; images by height or width too."""
+        return "->" + self.dims
 
 
 @dataclass(frozen=True, slots=True)

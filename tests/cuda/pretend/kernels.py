@@ -37,10 +37,12 @@ def _computed(name: str, out: Tensor, inputs: tuple[Tensor, ...], told: dict[str
     for extra in ("work", "precision"):
         told.pop(extra, None)
     bias, other = (told.pop(key, None) for key in ("bias", "other"))
-    relu, positive = (told.pop(key, None) for key in ("relu", "positive"))
+    positive = told.pop("positive", None)
+    relu = None if name == "maxpool_places" else told.pop("relu", None)
     values = [read(block) for block in inputs]
-    result = np.empty(out.shape, np.int64 if out.dtype == "i64" else np.float32)
-    result.fill(-1 if out.dtype == "i64" else np.nan)
+    whole = {"i64": np.int64, "u8": np.uint8}.get(out.dtype)
+    result = np.empty(out.shape, whole or np.float32)
+    result.fill(99 if whole else np.nan)
     REFERENCE[name](result, *values, **told)
     if bias is not None:
         result = result + read(bias).reshape(1, -1, *[1] * (result.ndim - 2))

@@ -12,7 +12,8 @@ from netc_kernels.cuda.tensor import Tensor
 from netc_runtime.comm.reach import ALIGNED_BYTES
 from pretend.streams import WORLD
 
-NUMPY = {"f32": np.float32, "bf16": np.uint16, "i64": np.int64, "f64": np.float64}
+NUMPY = {"f32": np.float32, "bf16": np.uint16, "i64": np.int64, "f64": np.float64,
+         "u8": np.uint8}  # fmt: skip
 
 
 def array_of(block: Tensor) -> Any:

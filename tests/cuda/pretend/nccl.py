@@ -11,7 +11,7 @@ import numpy as np
 from pretend.memory import over, store, widened
 from pretend.streams import WORLD
 
-_KINDS = {4: np.int64, 7: np.float32, 8: np.float64, 9: np.uint16}
+_KINDS = {1: np.uint8, 4: np.int64, 7: np.float32, 8: np.float64, 9: np.uint16}
 
 
 class NcclCommunicator:

@@ -1,0 +1,49 @@
+"""split-groups: filters split by whole groups read, and give, the channels of their groups alone.
+
+The filters of a grouped convolution read the channels of their own group. Where each device has
+whole groups, and the channels are divided at the same places, nothing else has to be there: for
+depthwise convolutions that is the difference between nothing and everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import product
+
+from netc.ir import ops
+from netc.ir.graph import Graph, Node
+from netc.ir.plan import Split
+from netc.ir.types import Mesh, shard_of
+
+Grouped = ops.Conv | ops.ConvDx | ops.ConvDw
+
+
+def split_groups(graph: Graph, splits: Mapping[str, Split], mesh: Mesh) -> Graph:
+    """The graph with convolutions by groups where these are divided among devices."""
+    nodes = (_by_groups(graph, node, splits, mesh) for node in graph.nodes)
+    return Graph(graph.name, tuple(nodes), graph.outputs)
+
+
+def _by_groups(graph: Graph, node: Node, splits: Mapping[str, Split], mesh: Mesh) -> Node:
+    op = node.op
+    if not isinstance(op, Grouped) or op.groups == 1:
+        return node
+    types = (*graph.operand_types(node), node.type)
+    channels, filters = types[op.image].shape[1], types[op.windows].shape[1]
+    pairs = zip(mesh.shape, splits[node.layer], strict=True)
+    extents = [extent for extent, label in pairs if label == "k" and extent > 1]
+    if not extents or not _divides(filters, channels, op.groups, extents):
+        return node
+    return replace(node, op=replace(op, by_groups=True))
+
+
+def _divides(filters: int, channels: int, groups: int, extents: list[int]) -> bool:
+    """Whether shards of filters are whole groups, and those of channels the same groups."""
+    for positions in product(*map(range, extents)):
+        parts = list(zip(extents, positions, strict=True))
+        own, read = (shard_of(size, 1, parts) for size in (filters, channels))
+        for k, c in zip(own, read, strict=True):
+            if k * groups % filters or k * channels != c * filters:
+                return False
+    return True
