@@ -8,7 +8,7 @@ from random_networks import GRIDS, Case, cases, free_cases, round_cases
 
 from netc.ir.program import Launch
 
-TOLERANCE = 1e-9
+TOLERANCE = 1e-10
 
 
 def check(case: Case) -> None:

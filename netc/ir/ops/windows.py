@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from netc.ir.ops.base import Op, ShapeError, Site
@@ -46,8 +46,7 @@ class Line:
         """Which windows read an element. Windows count as long as their stride, so that what is
         padding to a part of the image is never less than nothing.
         """
-        longer = max(self.size, self.stride)
-        return WindowReach(1, self.stride, self.before - longer + 1, self.before)
+        return replace(self, size=max(self.size, self.stride)).reach.mirrored
 
     def local_pad(
         self, image: tuple[Index, int, int], windows: tuple[Index, int, int]
