@@ -29,7 +29,7 @@ class CpuKernels:
         """Kernels that can compute a call besides the reference's, the usual one first."""
         if call.dtype != "f32" or cpu.available() or call.kernel not in _implementations():
             return ()
-        if is_empty(call) or cuts_groups(call) or any(dict(call.attributes).get("inside", ())):
+        if is_empty(call) or cuts_groups(call) or sums_more(call):
             return ()
         facts = _facts(call)
         able = [each for each in _implementations()[call.kernel] if each.applies(*facts)]
@@ -94,6 +94,13 @@ def cuts_groups(call: KernelCall) -> bool:
         return False
     filters = call.result if call.kernel == "conv_dw" else call.operands[1]
     return bool(attributes["filters"] != filters[0])
+
+
+def sums_more(call: KernelCall) -> bool:
+    """Whether a response normalization reads channels that are not its own: those of a device's
+    neighbours, on either side. Fast kernels have as many of each.
+    """
+    return call.kernel in ("lrn", "lrn_dx") and any(x != call.result for x in call.operands)
 
 
 def absorbable(calls: Sequence[KernelCall]) -> int:
