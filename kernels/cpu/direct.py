@@ -220,11 +220,14 @@ def backward_passes(shape: ConvShape, group: int) -> Iterator[ConvPass]:
     (height, width), pitch = shape.image, shape.channels
     source = (*shape.outputs, shape.filters, group * filters, filters)
     gap = _gap(shape.filters, filters)
+    p, q = shape.outputs
     for y, size_y, tap_y, top, rows in _places(shape, 0):
         for x, size_x, tap_x, left, columns in _places(shape, 1):
             tap = tap_y * shape.size[1] + tap_x
             to = (y * width + x) * pitch + group * channels
-            copied = size_y > 1 or size_x > 1 or any(shape.pad) or gap > 0
+            # Pixels behind the last window have no output to read.
+            behind = rows > p or columns > q
+            copied = size_y > 1 or size_x > 1 or any(shape.pad) or gap > 0 or behind
             found = ConvPass(
                 *source, size_y, size_x, 1, 1, top, left, rows, columns,
                 shape.images * rows * columns, channels, to, height * width * pitch,

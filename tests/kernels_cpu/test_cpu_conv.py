@@ -61,6 +61,8 @@ SHAPES = {
     "5x5, many channels": ConvShape(1, 256, 288, (8, 8), (5, 5), (1, 1), (2, 2, 2, 2)),
     "5x5, groups": ConvShape(2, 36, 40, (9, 11), (5, 5), (1, 1), (2, 2, 2, 2), 2),
     "uneven everything": ConvShape(2, 36, 40, (9, 11), (3, 2), (2, 3), (1, 0, 2, 1), 2),
+    "pixels behind the windows": ConvShape(3, 4, 4, (3, 1), (2, 1), (2, 2), (0, 0, 0, 0), 2),
+    "columns behind the windows": ConvShape(2, 19, 20, (4, 7), (2, 2), (2, 2)),
     "stride past window": ConvShape(1, 19, 20, (5, 5), (2, 2), (3, 3)),
     "stride past image": ConvShape(2, 16, 20, (1, 2), (3, 3), (2, 3), (1, 1, 1, 1)),
     "1x1, deep": ConvShape(3, 512, 40, (9, 11), (1, 1)),
