@@ -222,7 +222,10 @@ def check_memory(uses: list[MemoryUse], options: Options) -> None:
     if fits:
         advice = f"a batch of about {fits} fits; or use more devices."
     elif room > 0:
-        advice = "one image alone is too large: share it, by '--strategy spatial' on more devices."
+        advice = (
+            "one image alone is too large: share it among more devices, by '--strategy spatial' "
+            "and a small '--batch'."
+        )
     else:
         advice = (
             "the weights alone are too large: split the largest layers by k, or use more devices."
