@@ -241,11 +241,8 @@ def places_gradient(
                 for r in range(max(row, low), min(row + over.size_y, high)):
                     line = (n * over.height + r) * over.width
                     for s in range(max(column, 0), min(column + over.size_x, over.width)):
-                        number, at = (
-                            (r - row) * over.size_x + s - column,
-                            (line + s) * over.channels,
-                        )
-                        here = splat(np.float32(number))
+                        number = (r - row) * over.size_x + s - column
+                        at, here = (line + s) * over.channels, splat(np.float32(number))
                         for c in range(0, whole, LANES):
                             place, share = load_bytes(places, of + c), load(dy, of + c)
                             taken = where_equal(place, here, share)

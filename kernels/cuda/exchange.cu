@@ -11,8 +11,8 @@
 // GPUs alone, which is enough for the second phase as well: unit i of a shard belongs to the same
 // block in both, since both have the same units.
 //
-// Block (256), any grid. Macros: TYPE (0 float, 1 bf16, 2 double, 3 integers of 64 bits, 4 bytes), WIDTH
-// elements a unit, OP (0 sum, 1 max, 2 min), RANKS in the group.
+// Block (256), any grid. Macros: TYPE (0 float, 1 bf16, 2 double, 3 integers of 64 bits, 4 bytes),
+// WIDTH elements a unit, OP (0 sum, 1 max, 2 min), RANKS in the group.
 //
 // `table` is in this GPU's memory: how many pieces it takes in the first phase, in the second, the
 // address of each GPU's words as this one sees it, then the pieces, each: address of the target,

@@ -1,11 +1,11 @@
 // Local response normalization across channels, and its gradient.
 //
 // Tensors are `rows` x `channels`, channels innermost; operands may have more channels (`wide_x`,
-// `wide_dy`) than the result, whose first is at `at_x` and `at_dy` of theirs. The macro SIZE is the number of channels in
-// a window: those from i - SIZE / 2 to i + (SIZE - 1) / 2, cut at the ends. Block (packs of
-// channels, rows), grid (tiles of rows, tiles of channels): a thread makes one pack and reads its
-// neighbours too, from the cache. THREE_QUARTERS is 1 where beta is 3/4: that power is two square
-// roots.
+// `wide_dy`) than the result, whose first is at `at_x` and `at_dy` of theirs. The macro SIZE is the
+// number of channels in a window: those from i - SIZE / 2 to i + (SIZE - 1) / 2, cut at the ends.
+// Block (packs of channels, rows), grid (tiles of rows, tiles of channels): a thread makes one pack
+// and reads its neighbours too, from the cache. THREE_QUARTERS is 1 where beta is 3/4: that power is
+// two square roots.
 
 #include "vector.cuh"
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from itertools import product
 
 from netc.ir.graph import Node
-from netc.ir.ops import Conv, ConvDw, ConvDx, Fused, Op, Site
+from netc.ir.ops import Fused, Op, Site
+from netc.ir.ops.conv import Convolution
 from netc.ir.ops.windows import Windowed
 from netc.ir.plan import Plan
 from netc.ir.types import (
@@ -173,8 +174,8 @@ def _groups(plan: Plan) -> Iterator[tuple[TensorType, Placements, int]]:
     """Filters of grouped convolutions, where they live, and how many are in a group."""
     for node in plan.graph.nodes:
         for op, names in _operations(node):
-            if isinstance(op, Conv | ConvDx | ConvDw) and op.groups > 1:
-                name = node.name if isinstance(op, ConvDw) else names[1]
+            if isinstance(op, Convolution) and op.groups > 1:
+                name = (*names, node.name)[op.filters]
                 type_ = plan.graph[name].type
                 yield type_, plan.placement[name], type_.shape[0] // op.groups
 
@@ -188,10 +189,10 @@ def _windows(plan: Plan) -> Iterator[Padded]:
     for node in plan.graph.nodes:
         for op, names in _operations(node):
             if isinstance(op, Windowed):
-                places = tuple(plan.placement[name] for name in (*names, node.name))
+                every = (*names, node.name)
+                places = tuple(plan.placement[name] for name in every)
                 if any(divided(p) in (2, 3) for each in places for p in each):
-                    types = tuple(plan.graph[name].type for name in (*names, node.name))
-                    yield op, types, places
+                    yield op, tuple(plan.graph[name].type for name in every), places
 
 
 def _operations(node: Node) -> Iterator[tuple[Op, tuple[str, ...]]]:

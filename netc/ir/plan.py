@@ -14,6 +14,12 @@ Split = tuple[str, ...]
 """One label per mesh axis: n, k, c, h, w; "r" computes everywhere; "@2" on coordinate 2 only."""
 
 
+def along_axes(split: Split, mesh: Mesh) -> Split:
+    """The split as it is in force on a mesh: an axis of one device splits nothing."""
+    pairs = zip(split, mesh.shape, strict=True)
+    return tuple(label if extent > 1 else "r" for label, extent in pairs)
+
+
 @dataclass(frozen=True)
 class Plan:
     """What runs where. Not slotted: it caches views."""

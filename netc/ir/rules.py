@@ -15,6 +15,7 @@ from netc.ir import codec
 from netc.ir.comm import Comm
 from netc.ir.ops import AvgPool, Fused, Lrn, LrnDx, MaxPool, MaxPoolPlacesDx, SourceOp
 from netc.ir.ops.base import Op, ShapeError, parse_labels
+from netc.ir.ops.conv import Convolution
 from netc.ir.ops.windows import RESULT, Line, Windowed
 from netc.ir.optimizers import OPTIMIZERS
 from netc.ir.plain import LARGEST
@@ -203,25 +204,15 @@ def _check_shape(op: Op, operands: tuple[Value, ...], result: Value) -> None:
         raise ShapeError(f"{op.kernel} gives {found}, not {result.type}")
 
 
-def _conv_blocks(
-    kernel: str, operands: Sequence[Value], result: Value
-) -> tuple[Value, Value]:  # fmt: skip
-    """The images and the filters of a convolution, or of a gradient of one."""
-    match kernel:
-        case "conv_dx":
-            return result, operands[1]
-        case "conv_dw":
-            return operands[0], result
-    return operands[0], operands[1]
-
-
 def _by_groups(step: Applied) -> bool:
     """Whether channels are those of its filters' groups: both are not the first ones, and filters
     have all of theirs.
     """
-    if len(step.operands) < 2 or any(len(v.where) != 4 for v in (*step.operands, step.result)):
+    kind, blocks = class_of(step.kernel), (*step.operands, step.result)
+    if len(blocks) != 3 or any(len(value.where) != 4 for value in blocks):
         return False
-    image, filters = _conv_blocks(step.kernel, step.operands, step.result)
+    assert issubclass(kind, Convolution)
+    image, filters = blocks[kind.image], blocks[kind.filters]
     return image.where[1] != 0 and filters.where[1] == 0
 
 
@@ -237,10 +228,11 @@ def _check_attributes(op: Op, step: Applied, operands: tuple[Value, ...]) -> Non
         _check_windows(op, known["whole"], (*operands, step.result))
     if "inside" in known:
         _check_inside(op, known, operands, step.result)
-    if "filters" in known:
-        image, filters = _conv_blocks(op.kernel, operands, step.result)
+    if isinstance(op, Convolution):
+        blocks = (*operands, step.result)
+        image, filters = blocks[op.image], blocks[op.filters]
         first, count, whole = filters.where[0], filters.type.shape[0], known["filters"]
-        if getattr(op, "by_groups", False):
+        if op.by_groups:
             channels, held = image.where[1], image.type.shape[1]
             own = 0 < count == whole and first * held == channels * count
             if not own or first * known["groups"] % count:

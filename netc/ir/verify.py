@@ -8,7 +8,7 @@ from netc.ir.comm import Comm, HaloExchange, transition
 from netc.ir.graph import Graph, Node
 from netc.ir.ops import Copy, Fused, Op, RoundMerge, RoundSlice, SourceOp, Sum
 from netc.ir.ops.base import parse_labels, place_of
-from netc.ir.plan import Plan, Split
+from netc.ir.plan import Plan, Split, along_axes
 from netc.ir.types import (
     Halo,
     On,
@@ -132,12 +132,8 @@ def _verify_split(plan: Plan, node: Node) -> None:
 
 
 def effective_split(plan: Plan, layer: str) -> Split:
-    """The split that applies to a layer's nodes; an axis of one device splits nothing.
-
-    The layer of scalars has none: it is on every device.
-    """
-    split = plan.split.get(layer, ("r",) * len(plan.mesh.shape))
-    return tuple(s if e > 1 else "r" for s, e in zip(split, plan.mesh.shape, strict=True))
+    """The split that applies to a layer's nodes; that of scalars has none: it is everywhere."""
+    return along_axes(plan.split.get(layer, ("r",) * len(plan.mesh.shape)), plan.mesh)
 
 
 def _verify_op(plan: Plan, node: Node, op: Op, split: Split, names: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from netc.ir.comm import redistribute
 from netc.ir.derive import placements_of
 from netc.ir.graph import Graph, GraphBuilder, Node
 from netc.ir.ops import Sum
-from netc.ir.plan import Plan, Split
+from netc.ir.plan import Plan, Split, along_axes
 from netc.ir.types import Mesh, Partial, Placements, Replicate
 from netc.strategies.labels import SCALARS
 
@@ -45,8 +45,7 @@ class _Inserter:
         """The split of a node's layer; an axis of one device splits nothing."""
         if node.layer == SCALARS:
             return self.everywhere
-        pairs = zip(self.splits[node.layer], self.mesh.shape, strict=True)
-        return tuple(label if extent > 1 else "r" for label, extent in pairs)
+        return along_axes(self.splits[node.layer], self.mesh)
 
     def place(self, node: Node) -> None:
         """Add a node where its layer's split puts it."""

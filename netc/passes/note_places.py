@@ -13,7 +13,7 @@ from math import prod
 from netc.ir import ops
 from netc.ir.graph import Graph, GraphBuilder, Node
 from netc.ir.ops.pool import MOST_PLACES
-from netc.ir.plan import Split
+from netc.ir.plan import Split, along_axes
 from netc.ir.types import Mesh
 
 
@@ -43,5 +43,4 @@ def note_places(graph: Graph, splits: Mapping[str, Split], mesh: Mesh) -> Graph:
 def _needs(node: Node, splits: Mapping[str, Split], mesh: Mesh) -> bool:
     if not isinstance(node.op, ops.MaxPoolDx) or prod(node.op.size) > MOST_PLACES:
         return False
-    pairs = zip(splits[node.layer], mesh.shape, strict=True)
-    return any(label in "hw" and extent > 1 for label, extent in pairs)
+    return bool({"h", "w"} & set(along_axes(splits[node.layer], mesh)))

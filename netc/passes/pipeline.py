@@ -211,14 +211,16 @@ def _chosen(c: Compilation, program: str) -> SplitGraph:
     return SplitGraph(graph, splits, scheme, options.fc_update, notes)
 
 
-def _with_places(c: Compilation, program: str) -> SplitGraph:
-    chosen: SplitGraph = c.values[program]
-    return replace(chosen, graph=note_places(chosen.graph, chosen.splits, c.options.mesh))
+def _with_splits(
+    run: Callable[[Graph, Mapping[str, Split], Mesh], Graph],
+) -> Callable[[Compilation, str], SplitGraph]:
+    """A pass that writes a graph anew for the splits that were chosen."""
 
+    def made(c: Compilation, program: str) -> SplitGraph:
+        chosen: SplitGraph = c.values[program]
+        return replace(chosen, graph=run(chosen.graph, chosen.splits, c.options.mesh))
 
-def _with_groups(c: Compilation, program: str) -> SplitGraph:
-    chosen: SplitGraph = c.values[program]
-    return replace(chosen, graph=split_groups(chosen.graph, chosen.splits, c.options.mesh))
+    return made
 
 
 def _in_rounds(c: Compilation, program: str) -> SplitGraph:
@@ -279,16 +281,21 @@ def splits_text(chosen: SplitGraph) -> str:
     return "".join(f"{layer} = {','.join(split)}\n" for layer, split in chosen.splits.items())
 
 
+def split_graph_text(chosen: SplitGraph) -> str:
+    """The graph alone, one node a line."""
+    return graph_text(chosen.graph)
+
+
 PASSES = (
     Pass("build-graph", "Network", "Graph", _built, _graph, graph_text),
     Pass("differentiate", "Graph", "Graph", _differentiated, _graph, graph_text, (TRAIN,)),
     Pass("choose-splits", "Graph", "Splits", _chosen, _splits, splits_text),
-    Pass("note-places", "Splits", "Splits", _with_places, _splits,
-         lambda chosen: graph_text(chosen.graph), (TRAIN,)),
-    Pass("split-groups", "Splits", "Splits", _with_groups, _splits,
-         lambda chosen: graph_text(chosen.graph)),
-    Pass("split-rounds", "Splits", "Splits", _in_rounds, _splits,
-         lambda chosen: graph_text(chosen.graph), (TRAIN,)),
+    Pass("note-places", "Splits", "Splits", _with_splits(note_places), _splits,
+         split_graph_text, (TRAIN,)),
+    Pass("split-groups", "Splits", "Splits", _with_splits(split_groups), _splits,
+         split_graph_text),
+    Pass("split-rounds", "Splits", "Splits", _in_rounds, _splits, split_graph_text,
+         (TRAIN,)),
     Pass("insert-comm", "Splits", "Plan", _communicating, _plan, plan_text),
     Pass("fuse", "Plan", "Plan", _plain(fuse), _plan, plan_text),
     Pass("assign-formats", "Plan", "Plan", _for_target(assign_formats), _plan, plan_text),

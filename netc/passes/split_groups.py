@@ -11,12 +11,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
 
-from netc.ir import ops
 from netc.ir.graph import Graph, Node
-from netc.ir.plan import Split
+from netc.ir.ops.conv import Convolution
+from netc.ir.plan import Split, along_axes
 from netc.ir.types import Mesh, shard_of
-
-Grouped = ops.Conv | ops.ConvDx | ops.ConvDw
 
 
 def split_groups(graph: Graph, splits: Mapping[str, Split], mesh: Mesh) -> Graph:
@@ -27,12 +25,12 @@ def split_groups(graph: Graph, splits: Mapping[str, Split], mesh: Mesh) -> Graph
 
 def _by_groups(graph: Graph, node: Node, splits: Mapping[str, Split], mesh: Mesh) -> Node:
     op = node.op
-    if not isinstance(op, Grouped) or op.groups == 1:
+    if not isinstance(op, Convolution) or op.groups == 1:
         return node
     types = (*graph.operand_types(node), node.type)
     channels, filters = types[op.image].shape[1], types[op.windows].shape[1]
-    pairs = zip(mesh.shape, splits[node.layer], strict=True)
-    extents = [extent for extent, label in pairs if label == "k" and extent > 1]
+    pairs = zip(mesh.shape, along_axes(splits[node.layer], mesh), strict=True)
+    extents = [extent for extent, label in pairs if label == "k"]
     if not extents or not _divides(filters, channels, op.groups, extents):
         return node
     return replace(node, op=replace(op, by_groups=True))

@@ -9,12 +9,16 @@ from typing import Any, ClassVar
 
 from netc.ir.ops.base import Op, ShapeError, Site
 from netc.ir.ops.windows import RESULT, Windowed, window_extent
-from netc.ir.types import TensorPart, TensorType, units_of
+from netc.ir.types import TensorType, units_of
 
 
 @dataclass(frozen=True, slots=True)
-class _Conv(Windowed):
+class Convolution(Windowed):
+    """A convolution, or one of its gradients."""
+
     hidden: ClassVar[tuple[str, ...]] = ("by_groups",)
+    filters: ClassVar[int] = 1
+    """The operand that has the filters, or `RESULT`."""
     groups: int
     by_groups: bool = field(default=False, kw_only=True)
     """Whether filters split by `k` are whole groups, of whose channels each device has its own."""
@@ -31,13 +35,17 @@ class _Conv(Windowed):
         """The label of the filters' channels."""
         return "c" if self.groups == 1 and not self.by_groups else "."
 
-    def filters(self, filters: TensorPart, whole: TensorType) -> dict[str, Any]:
-        """Which filters of how many a device has; by groups, those are all that there are."""
-        count = filters.shape[0]
+    def local(self, site: Site) -> dict[str, Any]:
+        """The device's padding, and which filters of how many it has; by groups, those are all that
+        there are.
+        """
+        own = (*site.operands, site.result)[self.filters]
+        whole = (*site.operand_types, site.type)[self.filters].shape[0]
+        told = Windowed.local(self, site)
         if self.by_groups:
-            groups = count * self.groups // whole.shape[0]
-            return {"first_filter": 0, "filters": count, "groups": max(groups, 1)}
-        return {"first_filter": filters.where[0], "filters": whole.shape[0]}
+            groups = max(own.shape[0] * self.groups // whole, 1)
+            return told | {"first_filter": 0, "filters": own.shape[0], "groups": groups}
+        return told | {"first_filter": own.where[0], "filters": whole}
 
     def window(self, operands: Sequence[TensorType]) -> tuple[int, int]:
         """Height and width of the filters."""
@@ -50,15 +58,19 @@ class _Conv(Windowed):
 
     def _check_adjoint(self, x: TensorType, w: TensorType, dy: TensorType) -> None:
         """Raise ShapeError where the convolution of x and w has not the shape of dy."""
-        if not dy.elements:
-            return
-        y = Conv(self.stride, self.pad, self.groups).infer(x, w)
+        if 0 in dy.shape[2:]:
+            # No windows, of no rows: there is nothing to slide over.
+            w = TensorType(w.dtype, (*w.shape[:2], 1, 1))
+            x, dy = (TensorType(t.dtype, (*t.shape[:2], 1, 1)) for t in (x, dy))
+            y = Conv((1, 1), (0, 0, 0, 0), self.groups).infer(x, w)
+        else:
+            y = Conv(self.stride, self.pad, self.groups).infer(x, w)
         if y.shape != dy.shape:
             raise ShapeError(f"the gradient of {y} is no {dy}")
 
 
 @dataclass(frozen=True, slots=True)
-class Conv(_Conv):
+class Conv(Convolution):
     """y[n,k,p,q] = sum over c,r,s of x[n,c,p*sh+r,q*sw+s] w[k,c,r,s]."""
 
     kernel: ClassVar[str] = "conv"
@@ -83,18 +95,13 @@ class Conv(_Conv):
         """Input channels are summed up."""
         return self.divided(f"n{self.channels}HW,k{self.own}..->nkhw", operands)
 
-    def local(self, site: Site) -> dict[str, Any]:
-        """Which filters of how many this device holds, and its padding."""
-        filters = self.filters(site.operands[1], site.operand_types[1])
-        return Windowed.local(self, site) | filters
-
     def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
         """2 N K C/g R S P Q."""
         return self._flops(result, operands[1], operands[1][1])
 
 
 @dataclass(frozen=True, slots=True)
-class ConvDx(_Conv):
+class ConvDx(Convolution):
     """The gradient of a convolution's input from (dy, w)."""
 
     kernel: ClassVar[str] = "conv_dx"
@@ -115,22 +122,18 @@ class ConvDx(_Conv):
         """The convolution's labels, permuted."""
         return self.divided(f"nkHW,k{self.own}..->n{self.channels}hw", operands)
 
-    def local(self, site: Site) -> dict[str, Any]:
-        """Which filters of how many this device holds, and its padding."""
-        filters = self.filters(site.operands[1], site.operand_types[1])
-        return Windowed.local(self, site) | filters
-
     def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
         """As the forward pass."""
         return self._flops(operands[0], operands[1], operands[1][1])
 
 
 @dataclass(frozen=True, slots=True)
-class ConvDw(_Conv):
+class ConvDw(Convolution):
     """The gradient of a convolution's filters from (x, dy)."""
 
     kernel: ClassVar[str] = "conv_dw"
     windows: ClassVar[int] = 1
+    filters: ClassVar[int] = RESULT
     hidden: ClassVar[tuple[str, ...]] = ("extent", "by_groups")
     extent: tuple[int, int]
     """Height and width of a filter."""
@@ -150,10 +153,6 @@ class ConvDw(_Conv):
     def window(self, operands: Sequence[TensorType]) -> tuple[int, int]:
         """Height and width of the filters."""
         return self.extent
-
-    def local(self, site: Site) -> dict[str, Any]:
-        """Which filters of how many this device computes, and its padding."""
-        return Windowed.local(self, site) | self.filters(site.result, site.type)
 
     def flops(self, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]) -> int:
         """As the forward pass."""
