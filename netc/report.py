@@ -188,12 +188,12 @@ class _Sums:
 
 def _bound(sums: _Sums, layer: str, cluster: Cluster, dtype: str) -> str:
     """The largest of the times that computing, moving, launching or exchanging alone takes."""
-    peak = cluster.flops_per_second.get(dtype, cluster.flops_per_second["f32"])
+    launches = max(sums.launches[layer])
     times = {
-        "compute": max(sums.flops[layer]) / peak if max(sums.launches[layer]) else 0.0,
+        "compute": max(sums.flops[layer]) / cluster.flops(dtype) if launches else 0.0,
         "memory": max(sums.moved[layer]) / cluster.memory_bytes_per_second,
         "link": max(sums.exchange[layer]),
-        "launch": max(sums.launches[layer]) * cluster.launch_seconds,
+        "launch": launches * cluster.launch_seconds,
     }
     worst = max(times, key=lambda name: times[name])
     return worst if times[worst] else "-"

@@ -129,7 +129,7 @@ def _keys(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
     for number, line in enumerate(text.split("\n"), 1):
         if header := _TABLE.match(line):
             table = tuple(part.strip("\"'") for part in header[1].split("."))
-            yield table, number
+            yield from ((table[:depth], number) for depth in range(1, len(table) + 1))
         elif key := _KEY.match(line):
             yield (*table, next(part for part in key.groups() if part is not None)), number
 

@@ -65,7 +65,8 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
     spare(output, options.network, options.strategy, options.cluster)
     network = load_network(options)
     file = _strategy_file(options.strategy)
-    mesh = _mesh(options, file)
+    mesh, cluster = _mesh(options, file), load_cluster(options)
+    _check_devices(mesh.size, cluster)
     recipe = network.recipe
     batch = recipe.batch or DEFAULT_BATCH
     batch = options.batch or min(batch, images or batch)
@@ -73,7 +74,7 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
     chosen = Options(
         mesh=mesh,
         batch=batch,
-        cluster=at_precision(load_cluster(options), options.precision or "fp32"),
+        cluster=at_precision(cluster, options.precision or "fp32"),
         strategy=strategy or DEFAULT_STRATEGY,
         pins=(*_file_pins(file), *map(_pin, options.pin)),
         scheme=options.scheme or (file.scheme if file else None) or None,
@@ -278,6 +279,18 @@ def _mesh(options: argparse.Namespace, file: StrategyFile | None) -> Mesh:
         hint = "leave '--devices' out, or edit the file."
         raise UsageError(Diagnostic("E042", message, help=hint))
     return mesh
+
+
+def _check_devices(devices: int, cluster: Cluster) -> None:
+    """Refuse more devices than a machine has."""
+    most = cluster.links.devices
+    if most is not None and devices > most:
+        message = f"'{cluster.name}' has {most} devices, not {devices}."
+        hint = (
+            f"take at most {most}, or describe a larger machine: 'devices' of the last of its "
+            "links says how many it has."
+        )
+        raise PlanError(Diagnostic("E055", message, help=hint))
 
 
 def _mesh_of(text: str) -> Mesh:

@@ -1,11 +1,18 @@
-"""A whole program on a clock: when every instruction starts and ends by its predicted seconds."""
+"""A whole program on a clock: a discrete-event simulation of its streams, waits and links.
+
+Every instruction carries what it takes alone. Exchanges that go on at the same time share links:
+where more is asked of one than it has, all that use it slow down alike. Computing slows down while
+its device exchanges, as far as the machine says so.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from netc.ir.program import Collective, Program
+from netc.ir.program import Collective, Instruction, Launch, Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,35 +39,199 @@ class Timeline:
         return self.seconds - min(self.busy_seconds)
 
 
-def simulate(program: Program) -> Timeline:
-    """Run the program's streams and waits; an instruction starts when all its devices can."""
-    clock: dict[tuple[int, str], float] = {}
-    busy = [0.0] * len(program.classes)
-    starts: dict[tuple[int, int], float] = {}
-    ends: dict[tuple[int, int], float] = {}
-    meets: dict[tuple[int, ...], list[list[int]]] = {}
-    for number, instruction in enumerate(program.instructions):
-        stream = instruction.stream
-        ready = {}
-        for c in instruction.classes:
-            waited = (ends.get((wait, c), 0.0) for wait in instruction.waits)
-            ready[c] = max([clock.get((c, stream), 0.0), *waited])
-        for c in instruction.classes:
-            start = ready[c]
-            if isinstance(instruction, Collective):
-                axes = instruction.axes
-                if axes not in meets:
-                    meets[axes] = _meets(program, axes)
-                start = max(ready[other] for other in meets[axes][c])
-            starts[number, c] = start
-            ends[number, c] = clock[c, stream] = start + instruction.seconds
-            if stream == "compute":
-                busy[c] += instruction.seconds
-    return Timeline(starts, ends, tuple(busy))
+def simulate(program: Program, overlap: bool = True) -> Timeline:
+    """Run the program's streams and waits; an exchange starts when all its devices can.
+
+    Without `overlap` a device does one thing at a time, in the order of the program.
+    """
+    return _Clock(program, overlap).run()
 
 
-def _meets(program: Program, axes: tuple[int, ...]) -> list[list[int]]:
+@dataclass(slots=True)
+class _Activity:
+    """An instruction that runs, on the classes that do it together."""
+
+    number: int
+    classes: tuple[int, ...]
+    left: float
+    """Seconds that it would still take alone."""
+    since: float
+    rate: float = 1.0
+    turn: int = 0
+    """How often its rate has changed: ends that were foreseen before do not count."""
+
+
+class _Clock:
+    def __init__(self, program: Program, overlap: bool) -> None:
+        self.program, self.now = program, 0.0
+        self.instructions = program.instructions
+        self.queues: dict[tuple[int, str], list[int]] = defaultdict(list)
+        """By class and stream what is still to do, the next one last."""
+        self.followers: dict[tuple[int, int], list[int]] = defaultdict(list)
+        """By instruction and class what waits for it there."""
+        self.missing: dict[tuple[int, int], int] = {}
+        self.groups: dict[tuple[int, int], tuple[int, ...]] = {}
+        """By collective and class the classes that do it together."""
+        self.running: dict[int, _Activity] = {}
+        self.exchanging: dict[int, _Activity] = {}
+        self.ends: dict[tuple[int, int], float] = {}
+        self.starts: dict[tuple[int, int], float] = {}
+        self.busy = [0.0] * len(program.classes)
+        self.foreseen: list[tuple[float, int, int]] = []
+        self.begun = 0
+        for number in reversed(range(len(self.instructions))):
+            self._prepare(number, self.instructions[number], overlap)
+
+    def _prepare(self, number: int, instruction: Instruction, overlap: bool) -> None:
+        for class_ in instruction.classes:
+            stream = instruction.stream if overlap else "compute"
+            self.queues[class_, stream].append(number)
+            here = [w for w in instruction.waits if class_ in self.instructions[w].classes]
+            self.missing[number, class_] = len(here)
+            for wait in here:
+                self.followers[wait, class_].append(number)
+        self.overlap = overlap
+
+    def run(self) -> Timeline:
+        meets: dict[tuple[tuple[int, ...], tuple[int, ...]], dict[int, tuple[int, ...]]] = {}
+        for number, each in enumerate(self.instructions):
+            if isinstance(each, Collective):
+                who = each.axes, each.classes
+                if who not in meets:
+                    meets[who] = _together(self.program, *who)
+                self.groups.update(((number, c), group) for c, group in meets[who].items())
+        for class_, stream in list(self.queues):
+            self._begin_next(class_, stream)
+        while self.foreseen:
+            end, key, turn = heapq.heappop(self.foreseen)
+            activity = self.running.get(key)
+            if activity is not None and activity.turn == turn:
+                self.now = end
+                self._end(key, activity)
+        assert not any(self.queues.values()), "instructions wait for each other"
+        return Timeline(self.starts, self.ends, tuple(self.busy))
+
+    def _stream(self, number: int) -> str:
+        return self.instructions[number].stream if self.overlap else "compute"
+
+    def _begin_next(self, class_: int, stream: str) -> None:
+        """Begin what is next in a stream, if everything that it waits for has ended."""
+        queue = self.queues[class_, stream]
+        if not queue:
+            return
+        number = queue[-1]
+        classes = self.groups.get((number, class_), (class_,))
+        if (number, class_) in self.starts or not all(self._can(number, c) for c in classes):
+            return
+        instruction = self.instructions[number]
+        self.begun += 1
+        activity = _Activity(number, classes, instruction.seconds, self.now)
+        self.running[self.begun] = activity
+        self.starts.update(dict.fromkeys(((number, c) for c in classes), self.now))
+        if isinstance(instruction, Launch):
+            activity.rate = self._keeps(class_)
+            self._foresee(self.begun, activity)
+        else:
+            self.exchanging[self.begun] = activity
+            self._share(self.begun, activity)
+
+    def _can(self, number: int, class_: int) -> bool:
+        queue = self.queues[class_, self._stream(number)]
+        return bool(queue) and queue[-1] == number and not self.missing[number, class_]
+
+    def _foresee(self, key: int, activity: _Activity) -> None:
+        heapq.heappush(
+            self.foreseen, (self.now + activity.left / activity.rate, key, activity.turn)
+        )
+
+    def _end(self, key: int, activity: _Activity) -> None:
+        del self.running[key]
+        number, stream = activity.number, self._stream(activity.number)
+        for class_ in activity.classes:
+            self.ends[number, class_] = self.now
+            self.queues[class_, stream].pop()
+        if self.exchanging.pop(key, None) is not None:
+            self._share(key, activity)
+        else:
+            (class_,) = activity.classes
+            self.busy[class_] += self.now - self.starts[number, class_]
+        for class_ in activity.classes:
+            self._begin_next(class_, stream)
+            for follower in self.followers[number, class_]:
+                self.missing[follower, class_] -= 1
+                self._begin_next(class_, self._stream(follower))
+
+    def _share(self, key: int, changed: _Activity) -> None:
+        """An exchange began or ended: rates of all that it meets."""
+        ports, links = self._loads()
+        for other, activity in self.exchanging.items():
+            slowest = max(_load_of(self._collective(activity), activity, ports, links), default=1.0)
+            if other == key or 1 / max(slowest, 1.0) != activity.rate:
+                self._change(other, activity, 1 / max(slowest, 1.0))
+        if self._collective(changed).keeps == 1.0:
+            return
+        for other, activity in self.running.items():
+            if other not in self.exchanging and activity.classes[0] in changed.classes:
+                self._change(other, activity, self._keeps(activity.classes[0]))
+
+    def _change(self, key: int, activity: _Activity, rate: float) -> None:
+        activity.left -= (self.now - activity.since) * activity.rate
+        activity.left = max(activity.left, 0.0)
+        activity.since, activity.rate, activity.turn = self.now, rate, activity.turn + 1
+        self._foresee(key, activity)
+
+    def _keeps(self, class_: int) -> float:
+        """The part of its speed that a device computes with now."""
+        here = (a for a in self.exchanging.values() if class_ in a.classes)
+        return min((self._collective(each).keeps for each in here), default=1.0)
+
+    def _loads(self) -> tuple[dict[tuple[int, int], float], dict[str, float]]:
+        """What is asked of every device's port by class and direction, and of every shared link."""
+        ports: dict[tuple[int, int], float] = defaultdict(float)
+        links: dict[str, dict[int, float]] = defaultdict(dict)
+        for activity in self.exchanging.values():
+            collective = self._collective(activity)
+            for class_, way, share in _ports(collective, activity):
+                ports[class_, way] += share
+            for link, share in collective.shared:
+                # All groups of a collective are counted in what it says.
+                links[link][activity.number] = share
+        return ports, {link: sum(each.values()) for link, each in links.items()}
+
+    def _collective(self, activity: _Activity) -> Collective:
+        found = self.instructions[activity.number]
+        assert isinstance(found, Collective)
+        return found
+
+
+def _ports(collective: Collective, activity: _Activity) -> Iterator[tuple[int, int, float]]:
+    """Class, direction and use of the ports that an exchange uses."""
+    for class_, pair in zip(collective.classes, collective.ports, strict=True):
+        if class_ in activity.classes:
+            yield from ((class_, way, share) for way, share in enumerate(pair) if share)
+
+
+def _load_of(
+    collective: Collective,
+    activity: _Activity,
+    ports: Mapping[tuple[int, int], float],
+    links: Mapping[str, float],
+) -> Iterator[float]:
+    """What is asked of everything that an exchange uses."""
+    yield from (ports[class_, way] for class_, way, _ in _ports(collective, activity))
+    yield from (links[link] for link, _ in collective.shared)
+
+
+def _together(
+    program: Program, axes: tuple[int, ...], classes: Iterable[int]
+) -> dict[int, tuple[int, ...]]:
     """By class, the classes of the devices that differ from its devices along some axes only."""
-    mesh = program.mesh
-    firsts = (mesh.device(each.first) for each in program.classes)
-    return [sorted({program.class_of[d] for d in mesh.group(f, axes)}) for f in firsts]
+    mesh, found = program.mesh, dict[int, tuple[int, ...]]()
+    taking = set(classes)
+    for class_ in taking:
+        first = mesh.device(program.classes[class_].first)
+        met = {program.class_of[d] for d in mesh.group(first, axes)} & taking
+        for known in {found.get(other, (other,)) for other in met}:
+            met |= set(known)
+        found.update(dict.fromkeys(met, tuple(sorted(met))))
+    return found

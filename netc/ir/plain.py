@@ -95,6 +95,13 @@ def seconds(value: Any) -> float:
     return number(value)
 
 
+def share(value: Any, least: float = 1e-6) -> float:
+    """A part of a whole, at most all of it."""
+    if not least <= number(value) <= 1.0 + 1e-9:
+        raise TextError("not a share")
+    return number(value)
+
+
 def number(value: Any) -> float:
     """A finite number."""
     if type(value) not in (int, float) or not math.isfinite(value):

@@ -163,7 +163,13 @@ class Collective:
     phase: str
     origin: str = ""
     seconds: float = 0.0
-    """Predicted duration, of the slowest group."""
+    """Predicted duration, of the slowest group, where nothing else uses the links."""
+    ports: tuple[tuple[float, float], ...] = ()
+    """By class the part of that time in which each device sends, and in which it receives."""
+    shared: tuple[tuple[str, float], ...] = ()
+    """By name the links that devices share, and the part of that time in which they are in use."""
+    keeps: float = 1.0
+    """The part of its speed with which a device computes meanwhile."""
     waits: tuple[int, ...] = ()
     """Instructions that must have ended, on every device of both."""
 

@@ -31,7 +31,7 @@ from netc.ir.program import (
 from netc.ir.step import Attributes, Step
 from netc.ir.types import ITEM_BYTES, Affine, Mesh, TensorType, parse_placement, units_of
 
-BUNDLE_VERSION = 5
+BUNDLE_VERSION = 6
 DEVICES = 4096
 """Of a mesh, at most."""
 _DEVICE = re.compile("[0-9]{1,4}")
@@ -271,6 +271,20 @@ def _parts(items: Any) -> tuple[Part, ...]:
     return tuple(parts)
 
 
+def _ports(items: Any) -> tuple[tuple[float, float], ...]:
+    pairs = [plain.sequence(item) for item in plain.sequence(items)]
+    if not all(len(pair) == 2 for pair in pairs):
+        raise TextError("not what is sent and received")
+    return tuple([(plain.share(out, 0.0), plain.share(into, 0.0)) for out, into in pairs])
+
+
+def _shared(items: Any) -> tuple[tuple[str, float], ...]:
+    pairs = [plain.sequence(item) for item in plain.sequence(items)]
+    if not all(len(pair) == 2 for pair in pairs):
+        raise TextError("not a link and its use")
+    return tuple([(plain.name(link), plain.share(use, 0.0)) for link, use in pairs])
+
+
 def _steps(items: Any) -> tuple[Step, ...]:
     return tuple([_step(item) for item in plain.sequence(items)])
 
@@ -330,7 +344,8 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     }),
     "collective": _reader(Collective, {
         "classes": plain.counts, "axes": plain.counts, "stream": _STREAM, "kind": plain.text,
-        "op": plain.text, "root": plain.or_none, "parts": _parts, **_ABOUT, "waits": plain.counts,
+        "op": plain.text, "root": plain.or_none, "parts": _parts, **_ABOUT, "ports": _ports,
+        "shared": _shared, "keeps": plain.share, "waits": plain.counts,
     }),
 }  # fmt: skip
 

@@ -191,7 +191,7 @@ def _verify_instruction(program: Program, number: int, instruction: Instruction)
     named = {len(views) for p in instruction.parts for views in (p.sources, p.targets)}
     axes, known_axes = instruction.axes, range(len(program.mesh.shape))
     right = bool(axes) and sorted(set(axes)) == list(axes) and set(axes) <= set(known_axes)
-    if named != {len(classes)} or not right:
+    if named | {len(instruction.ports)} != {len(classes)} or not right:
         raise VerifyError(f"M7: {instruction.node} is not what its classes do")
 
 

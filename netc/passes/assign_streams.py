@@ -17,7 +17,16 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import replace
 
-from netc.cost import Cluster, exchange_seconds, launch_seconds, local_flops, traffic
+from netc.cost import (
+    Cluster,
+    ExchangePrice,
+    exchange_price,
+    kernel_kind,
+    launch_seconds,
+    local_flops,
+    moved_bytes,
+    traffic,
+)
 from netc.ir.classes import ClassBlocks, DeviceClass, class_numbers
 from netc.ir.comm import AllReduce, Broadcast, Comm
 from netc.ir.graph import Node
@@ -232,7 +241,7 @@ class _Lowering:
         return Launch(
             class_, "compute", node.name, "", steps, reads, (view,),
             node.layer, node.phase, node.span.origin if node.span else "",
-            launch_seconds(self.cluster, node.type.dtype, flops, moved),
+            launch_seconds(self.cluster, kernel_kind(node.op), node.type.dtype, flops, moved),
             tuple(i for i in node.op.overwritable() if reads[i].shape == view.shape),
         )  # fmt: skip
 
@@ -308,12 +317,15 @@ class _Lowering:
     def _collective(self, nodes: list[Node], classes: tuple[int, ...]) -> Collective:
         first = nodes[0]
         assert isinstance(first.op, Comm)
-        attributes = first.op.attributes()
+        attributes, price = first.op.attributes(), self._price(nodes, first.op)
+        devices = (self.plan.mesh.device(self.classes[c].first) for c in classes)
         return Collective(
             classes, first.op.axes, _stream(self.plan, first), first.op.kernel,
             attributes.get("op", ""), attributes.get("root", -1),
             tuple(self._part(node, classes) for node in nodes), first.layer, first.phase,
-            first.span.origin if first.span else "", sum(map(self._seconds, nodes)),
+            first.span.origin if first.span else "", price.seconds,
+            tuple(price.ports[device] for device in devices), price.shared,
+            self.cluster.while_exchanging,
         )  # fmt: skip
 
     def _part(self, node: Node, classes: tuple[int, ...]) -> Part:
@@ -334,12 +346,16 @@ class _Lowering:
         )
         return any(view is not None and 0 not in view.shape for view in views)
 
-    def _seconds(self, node: Node) -> float:
-        """Of the slowest group."""
-        op, places = node.op, self.plan.placement
-        assert isinstance(op, Comm)
-        moved = traffic(op, node.type, places[node.inputs[0]], places[node.name], self.plan.mesh)
-        return exchange_seconds(self.cluster, moved)
+    def _price(self, nodes: list[Node], op: Comm) -> ExchangePrice:
+        """What moving several tensors at once takes."""
+        mesh, places = self.plan.mesh, self.plan.placement
+        each = [
+            traffic(n.op, n.type, places[n.inputs[0]], places[n.name], mesh)
+            for n in nodes
+            if isinstance(n.op, Comm)
+        ]
+        moved = moved_bytes(each, mesh)
+        return exchange_price(self.cluster.links, mesh, op.axes, op.kernel, moved)
 
 
 def _stream(plan: Plan, node: Node) -> str:

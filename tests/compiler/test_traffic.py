@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_networks import GRIDS, Case, cases, free_cases, round_cases
 
+from netc.cost import Links
 from netc.ir.program import Collective, Launch, Program
 from netc_runtime.null import NullBackend, NullExecutable
 
@@ -79,11 +80,12 @@ def test_a_faster_link_hides_more() -> None:
     chosen = options(tiny(), 3, 36, strategy="hybrid", scheme="c")
     exposed = []
     for speed in (1.0, 100.0):
-        link = chosen.cluster.link_bytes_per_second * speed
-        cluster = replace(
-            chosen.cluster, link_bytes_per_second=link,
-            link_latency_seconds=chosen.cluster.link_latency_seconds / speed,
+        (link,) = chosen.cluster.links.levels
+        faster = replace(
+            link, bytes_per_second=link.bytes_per_second * speed,
+            latency_seconds=link.latency_seconds / speed,
         )  # fmt: skip
+        cluster = replace(chosen.cluster, links=Links((faster,)))
         program = compiled(tiny(), replace(chosen, cluster=cluster))[0].train
         seconds = NullBackend([program]).load(program).run().exposed_seconds
         assert seconds is not None

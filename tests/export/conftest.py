@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import netc_models
-from netc.cost import Cluster
+from netc.cost import Cluster, LinkLevel, Links
 from netc.export import PlanFacts
 from netc.ir.plan import Plan
 from netc.ir.types import Mesh
@@ -19,7 +19,8 @@ from netc.passes.choose_splits import Pin
 from netc.passes.pipeline import Options, lower_training
 from netc.syntax import Network, parse_file, parse_text
 
-CLUSTER = Cluster("test", {"f32": 1e12, "f64": 1e12}, 1e11, 1e10, 1e-5, 1e9, 1e-5, "made up")
+LINKS = Links((LinkLevel("wire", None, 1e9, 1e-5),))
+CLUSTER = Cluster("test", {"f32": 1e12, "f64": 1e12}, 1e11, 1e10, 1e-5, LINKS, "made up")
 
 TINY = """
 net tiny

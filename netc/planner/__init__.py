@@ -1,0 +1,1 @@
+"""The plan found: prices of splits, the search, and what came of it."""
