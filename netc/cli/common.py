@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import netc_clusters
+from netc.cli.auto import AUTO, notes, search
 from netc.cli.files import defines, find, load_network, spare
 from netc.cli.output import count, note
 from netc.cli.passes import CompileProgress
@@ -25,6 +26,7 @@ from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin
 from netc.passes.compile_cost import CompileCost
 from netc.passes.pipeline import NO_RECIPE, Compiled, Options, compile_network
+from netc.planner.auto import Found, chosen_options
 from netc.report import MemoryUse, layer_facts, memory_use
 from netc.strategies.file import MESH_AXES, StrategyFile, read_strategy, write_strategy
 from netc.strategies.fixed import FIXED
@@ -54,6 +56,8 @@ class Request:
     """The strategy, or its file, as it was named."""
     parameters: tuple[tuple[str, str], ...]
     """What -D says, by name, sorted."""
+    found: Found | None = None
+    """What the search found, if it was asked for."""
 
 
 def request(options: argparse.Namespace, images: int | None = None) -> Request:
@@ -70,7 +74,8 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
     recipe = network.recipe
     batch = recipe.batch or DEFAULT_BATCH
     batch = options.batch or min(batch, images or batch)
-    strategy = options.strategy if file is None else DEFAULT_STRATEGY
+    searched = options.strategy == AUTO
+    strategy = DEFAULT_STRATEGY if searched or file is not None else options.strategy
     chosen = Options(
         mesh=mesh,
         batch=batch,
@@ -85,7 +90,13 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
     )
     chosen = replace(chosen, target=_target(options, network, chosen))
     parameters = tuple(sorted(defines(options.define).items()))
-    return Request(network, chosen, options.strategy or DEFAULT_STRATEGY, parameters)
+    found = None
+    if searched:
+        found = search(network, chosen, options)
+        chosen = chosen_options(chosen, found.best)
+        for text in () if options.json else notes(found):
+            note(text)
+    return Request(network, chosen, options.strategy or DEFAULT_STRATEGY, parameters, found)
 
 
 def _optimizer(call: Call) -> Chosen:
@@ -254,11 +265,12 @@ def gib(number: float) -> str:
 
 
 def _strategy_file(name: str | None) -> StrategyFile | None:
-    if name is None or name in FIXED:
+    if name is None or name == AUTO or name in FIXED:
         return None
     if Path(name).suffix != ".toml" and not Path(name).exists():
         message = f"'{name}' is neither a strategy nor a strategy file."
-        hint = did_you_mean(name, FIXED) + f"strategies are: {', '.join(FIXED)}."
+        known = (*FIXED, AUTO)
+        hint = did_you_mean(name, known) + f"strategies are: {', '.join(known)}."
         raise UsageError(Diagnostic("E051", message, help=hint))
     return read_strategy(Path(name))
 

@@ -176,6 +176,9 @@ def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
         help="one of those below (default hybrid), or a strategy file",
     )
     group.add_argument(
+        "--search-labels", metavar="L", help="what 'auto' may split by, such as n,k (n,k,c,h,w)"
+    )
+    group.add_argument(
         "--pin", action="append", default=[], metavar="PATTERN=SPLIT",
         help="the split of some layers: n, k, c, h, w, r (everywhere), @0 (one device)",
     )  # fmt: skip

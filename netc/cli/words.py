@@ -7,7 +7,7 @@ from textwrap import fill
 
 from netc.ir.optimizers import OPTIMIZERS
 from netc.ir.schedules import SCHEDULES
-from netc.strategies.fixed import FIXED
+from netc.strategies.fixed import AUTO_ABOUT, FIXED
 from netc.syntax.layers import IDENTITY, KINDS
 
 
@@ -15,7 +15,8 @@ def words_of(verb: str) -> str:
     """The lists behind the help of a verb."""
     if verb in ("check", "summary"):
         return _listed("layers", dict.fromkeys(sorted((*KINDS, IDENTITY)), ""))
-    strategies = _listed("strategies", {name: each.about for name, each in FIXED.items()})
+    fixed = {name: each.about for name, each in FIXED.items()}
+    strategies = _listed("strategies", {**fixed, "auto": AUTO_ABOUT})
     if verb != "run":
         return strategies
     optimizers = {word: each.about for word, each in OPTIMIZERS.items()}

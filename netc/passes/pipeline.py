@@ -171,7 +171,9 @@ class Observer:
         """A pass has ended, and its result is verified."""
 
 
-def run_passes(compilation: Compilation, passes: Iterable[Pass], observer: Observer) -> None:
+def run_passes(
+    compilation: Compilation, passes: Iterable[Pass], observer: Observer, verified: bool = True
+) -> None:
     """The one loop: run, verify, tell. Raises NetError for what the user has to change."""
     for each in passes:
         for program in compilation.programs:
@@ -181,7 +183,7 @@ def run_passes(compilation: Compilation, passes: Iterable[Pass], observer: Obser
             start = time.perf_counter()
             value = each.run(compilation, program)
             made = time.perf_counter()
-            if value is not compilation.values.get(program):
+            if verified and value is not compilation.values.get(program):
                 each.verify(compilation, value)
             ended = time.perf_counter()
             compilation.values[program] = compilation.forms[program, each.target] = value
@@ -381,11 +383,13 @@ def _digest(network: Network) -> str:
 
 
 def lower_training(
-    network: Network, options: Options, observer: Observer | None = None
+    network: Network, options: Options, observer: Observer | None = None, verified: bool = True
 ) -> Compiled:
-    """The training program of a network, up to insert-waits."""
+    """The training program of a network, up to insert-waits; without `verified` only to be priced:
+    whoever runs it compiles it again.
+    """
     compilation = Compilation(network, options, (TRAIN,))
-    run_passes(compilation, PASSES[:-1], observer or Observer())
+    run_passes(compilation, PASSES[:-1], observer or Observer(), verified)
     return _compiled(compilation)
 
 
@@ -419,10 +423,10 @@ def _scheme(
             message = "'--fc-update round' needs layers split by the batch that feed others."
             hint = "take '--strategy hybrid' on more than one device."
             raise PlanError(Diagnostic("E043", message, help=hint))
-        if options.mesh.size == 1 and options.scheme is None:
+        if options.scheme is None:
             return "", ()
         where = "no layer split by the batch feeds one split otherwise"
-        return "", (f"scheme {options.scheme or 'b'} has nothing to do: {where}.",)
+        return "", (f"scheme {options.scheme} has nothing to do: {where}.",)
     if options.scheme is not None:
         return options.scheme, ()
     if options.target.scheme == "a" and options.fc_update != "round":

@@ -19,17 +19,25 @@ from netc.ir.types import Mesh, shard_of
 
 def split_groups(graph: Graph, splits: Mapping[str, Split], mesh: Mesh) -> Graph:
     """The graph with convolutions by groups where these are divided among devices."""
-    nodes = (_by_groups(graph, node, splits, mesh) for node in graph.nodes)
+    nodes = (
+        grouped(graph, node, splits[node.layer], mesh) if _has_groups(node) else node
+        for node in graph.nodes
+    )
     return Graph(graph.name, tuple(nodes), graph.outputs)
 
 
-def _by_groups(graph: Graph, node: Node, splits: Mapping[str, Split], mesh: Mesh) -> Node:
+def _has_groups(node: Node) -> bool:
+    return isinstance(node.op, Convolution) and node.op.groups > 1
+
+
+def grouped(graph: Graph, node: Node, split: Split, mesh: Mesh) -> Node:
+    """A node as it is under a split of its layer: by groups where these are divided."""
     op = node.op
     if not isinstance(op, Convolution) or op.groups == 1:
         return node
     types = (*graph.operand_types(node), node.type)
     channels, filters = types[op.image].shape[1], types[op.windows].shape[1]
-    pairs = zip(mesh.shape, along_axes(splits[node.layer], mesh), strict=True)
+    pairs = zip(mesh.shape, along_axes(split, mesh), strict=True)
     extents = [extent for extent, label in pairs if label == "k"]
     if not extents or not _divides(filters, channels, op.groups, extents):
         return node

@@ -12,6 +12,8 @@ from netc.ir.graph import Graph
 from netc.ir.plan import Split
 from netc.strategies.labels import REPLICATED, is_input, layer_kind, layer_letters
 
+AUTO_ABOUT = "the fastest by prediction: a search over the splits of every layer, and the others"
+"""What `auto` does, for lists; it is no fixed strategy."""
 Choice = Callable[[str, str, str, str], str]
 """From a layer's kind, its letters, its producer's label and its name to its label."""
 

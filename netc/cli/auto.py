@@ -1,0 +1,72 @@
+"""`--strategy auto`: which devices and labels to search over, and what came of it in words."""
+
+from __future__ import annotations
+
+import argparse
+
+from netc.cli.output import seconds_text
+from netc.errors import Diagnostic, UsageError, clip
+from netc.ir.types import Mesh
+from netc.passes.pipeline import Options
+from netc.planner.auto import Candidate, Found, find_plan
+from netc.strategies.labels import NAMES
+from netc.syntax import Network
+
+AUTO = "auto"
+FEW_GRIDS = 3
+SHOWN = 4
+"""Plans named beside the chosen one."""
+_AXES = "def"
+
+
+def search(network: Network, chosen: Options, options: argparse.Namespace) -> Found:
+    """The plan found for what a command asks."""
+    given = options.mesh is not None
+    meshes = (chosen.mesh,) if given else tuple(meshes_of(chosen.mesh.size, chosen))
+    return find_plan(network, chosen, meshes, _labels(options.search_labels))
+
+
+def meshes_of(devices: int, chosen: Options) -> list[Mesh]:
+    """A line of devices, and grids of two axes that so many make: all of few, of many the squarest
+    and those whose rows are groups of the machine's links. Pins are for a line.
+    """
+    found = [Mesh((devices,), (_AXES[0],))]
+    if chosen.pins:
+        return found
+    sides = [side for side in range(2, devices // 2 + 1) if devices % side == 0]
+    if len(sides) > FEW_GRIDS:
+        groups = {devices // (link.devices or devices) for link in chosen.cluster.links.levels}
+        squarest = min(sides, key=lambda side: abs(side - devices / side))
+        sides = [side for side in sides if side == squarest or side in groups]
+    return found + [Mesh((side, devices // side), tuple(_AXES[:2])) for side in sides]
+
+
+def _labels(text: str | None) -> str:
+    """The labels of `--search-labels n,k`."""
+    if text is None:
+        return "".join(NAMES)
+    labels = [label.strip() for label in text.split(",")]
+    if not labels or not set(labels) <= set(NAMES):
+        message = f"'--search-labels {clip(text)}' is not of the form n,k,h."
+        hint = "labels are: " + ", ".join(f"{c} ({name})" for c, name in NAMES.items()) + "."
+        raise UsageError(Diagnostic("E051", message, help=hint))
+    return "".join(labels)
+
+
+def notes(found: Found) -> tuple[str, ...]:
+    """What was chosen and why, and what other plans would take."""
+    others = [c for c in found.candidates if c is not found.best]
+    fixed = [c for c in others if not c.found]
+    listed = (*others[:1], *(c for c in fixed if c is not others[0]))[:SHOWN]
+    beside = ", ".join(f"{title(c)} {seconds_text(c.seconds)}" for c in listed)
+    best = found.best
+    said = f"auto took {title(best)}: {found.reason}; predicted {seconds_text(best.seconds)} a step"
+    return (f"{said}, beside {beside}." if listed else f"{said}.",)
+
+
+def title(candidate: Candidate) -> str:
+    """A plan in words: "hybrid, scheme b", "search (gradients 50 % hidden) on 2x2"."""
+    shape = candidate.mesh.shape
+    grid = f" on {'x'.join(map(str, shape))}" if len(shape) > 1 else ""
+    scheme = f", scheme {candidate.scheme}" if candidate.scheme not in ("", "a") else ""
+    return f"'{candidate.name}{scheme}'{grid}"

@@ -1,0 +1,349 @@
+"""Prices of splits: what each layer computes and exchanges under every choice it has, as tables.
+
+The additive model of Jia et al. 2018 (Eq. 1), with every price from the rules that the compiler
+carries out: placements by labels (`netc.ir.derive`), exchanges by the one table (`netc.ir.comm`).
+A value that several layers want is priced together: converted once for each placement that is
+asked. Left out is what only a whole program knows: launches that are joined, exchanges that hide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.cost import Cluster, kernel_kind, launch_seconds
+from netc.ir.derive import placements_of
+from netc.ir.graph import Graph, Node
+from netc.ir.ops import Parameter, SourceOp, State, Sum
+from netc.ir.plan import Split, along_axes
+from netc.ir.types import (
+    ITEM_BYTES,
+    Mesh,
+    Partial,
+    Placement,
+    Placements,
+    Replicate,
+    TensorType,
+)
+from netc.passes.note_places import note_places
+from netc.passes.split_groups import grouped
+from netc.planner.ways import Ways, first_block
+from netc.strategies.labels import REPLICATED, SCALARS, layer_letters
+from netc.strategies.search import Costs, CostTable
+
+LARGEST_JOINT = 2**18
+"""Entries of the table of one value; where its readers have more choices together, each of them is
+priced as if it alone wanted the value."""
+Numbers = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """The choices of every layer, and what they cost, in seconds and bytes of a device."""
+
+    layers: tuple[str, ...]
+    choices: tuple[tuple[Split, ...], ...]
+    """By layer, the splits it may have."""
+    computing: tuple[Costs, ...]
+    """By layer and choice, seconds of its launches."""
+    memory: tuple[Costs, ...]
+    """By layer and choice, bytes of weights, their gradients and state, and of what it keeps."""
+    exchanging: tuple[CostTable, ...]
+    """Seconds of exchanges forward and backward, of the layers they depend on."""
+    updating: tuple[CostTable, ...]
+    """Seconds of exchanges of weights' gradients, which may hide behind computation."""
+
+    def tables(self, hidden: float = 0.0, seconds_per_byte: float = 0.0) -> list[CostTable]:
+        """The additive model: a part of the gradients' exchange hides, and memory has a price."""
+        own = [
+            CostTable((i,), seconds + seconds_per_byte * nbytes)
+            for i, (seconds, nbytes) in enumerate(zip(self.computing, self.memory, strict=True))
+        ]
+        shown = [CostTable(t.variables, t.costs * (1 - hidden)) for t in self.updating]
+        return [*own, *self.exchanging, *shown]
+
+    def has(self, splits: Mapping[str, Split]) -> bool:
+        """Whether every layer has the split that a plan gives it among its choices."""
+        pairs = zip(self.layers, self.choices, strict=True)
+        return all(splits[layer] in own for layer, own in pairs)
+
+    def number(self, splits: Mapping[str, Split]) -> tuple[int, ...]:
+        """A plan as numbers of choices. Raises ValueError where a layer lacks its split."""
+        pairs = zip(self.layers, self.choices, strict=True)
+        return tuple(own.index(splits[layer]) for layer, own in pairs)
+
+    def splits(self, numbers: Sequence[int]) -> dict[str, Split]:
+        """The inverse of `number`."""
+        triples = zip(self.layers, self.choices, numbers, strict=True)
+        return {layer: own[number] for layer, own, number in triples}
+
+
+def choices_of(graph: Graph, mesh: Mesh, labels: str = "nkchw") -> dict[str, tuple[Split, ...]]:
+    """The splits of every layer over its labels among some, everywhere, and the first device."""
+    return {
+        layer: tuple(product((*(c for c in letters if c in labels), REPLICATED, "@0"),
+                             repeat=len(mesh.shape)))
+        for layer, letters in layer_letters(graph).items()
+    }  # fmt: skip
+
+
+def price(
+    graph: Graph, mesh: Mesh, cluster: Cluster, choices: Mapping[str, Sequence[Split]]
+) -> Priced:
+    """What every choice costs in a training graph, before rounds are made of it.
+
+    The gradient of pooling is that of noted places wherever a layer may be split by height or
+    width (`netc.passes.note_places`).
+    """
+    high = {layer: ("h",) * len(mesh.shape) for layer in choices}
+    spatial = {"h", "w"} & {label for own in choices.values() for split in own for label in split}
+    if spatial:
+        graph = note_places(graph, high, mesh)
+    return _Pricing(graph, mesh, cluster, choices).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """Something that layers want of a value, or give to a sum: a placement for each choice."""
+
+    layer: int
+    places: int
+    """By choice of the layer the placements, by their number among those known."""
+
+
+class _Pricing:
+    def __init__(
+        self, graph: Graph, mesh: Mesh, cluster: Cluster, choices: Mapping[str, Sequence[Split]]
+    ) -> None:
+        self.graph, self.mesh, self.cluster = graph, mesh, cluster
+        self.layers = tuple(choices)
+        self.number = {layer: i for i, layer in enumerate(self.layers)}
+        self.choices = tuple(tuple(own) for own in choices.values())
+        self.wanted: dict[object, tuple[tuple[int, ...], int]] = {}
+        spaces = {own: i for i, own in enumerate(dict.fromkeys(self.choices))}
+        self.alike = {name: spaces[self.choices[i]] for name, i in self.number.items()}
+        """By layer a number for the choices it has."""
+        self.numbers: dict[_Places, int] = {}
+        self.known: list[_Places] = []
+        self.launches: dict[object, Costs] = {}
+        self.joint: dict[object, Costs] = {}
+        self.ways = Ways(mesh, cluster)
+
+    def run(self) -> Priced:
+        """Everything."""
+        computing = [np.zeros(len(own)) for own in self.choices]
+        memory = [np.zeros(len(own)) for own in self.choices]
+        nodes = [node for node in self.graph.nodes if node.layer != SCALARS]
+        for node in nodes:
+            layer = self.number[node.layer]
+            computing[layer] += self._launch(node)
+            memory[layer] += self._kept(node)
+        tables: dict[bool, dict[tuple[int, ...], Costs]] = {True: {}, False: {}}
+        for node in nodes:
+            for update, slots, costs in self._exchanges(node):
+                known = tables[update]
+                known[slots] = known[slots] + costs if slots in known else costs
+        exchanging, updating = (
+            tuple(CostTable(scope, costs) for scope, costs in tables[kind].items() if costs.any())
+            for kind in (False, True)
+        )
+        return Priced(
+            self.layers, self.choices, tuple(computing), tuple(memory), exchanging, updating
+        )
+
+    def _number(self, places: _Places) -> int:
+        """The number of the placements that a layer's choices give."""
+        if places not in self.numbers:
+            self.numbers[places] = len(self.known)
+            self.known.append(places)
+        return self.numbers[places]
+
+    def _places(self, node: Node) -> tuple[tuple[int, ...], int]:
+        """By operand what a node wants, and what it gives: placements by choice, by number."""
+        own = self.choices[self.number[node.layer]]
+        key = (node.op, self.graph.operand_types(node), node.type, self.alike[node.layer])
+        if key not in self.wanted:
+            found = [
+                placements_of(self.graph, self._under(node, split), split, self.mesh)
+                for split in (along_axes(split, self.mesh) for split in own)
+            ]
+            wants = map(self._number, zip(*(wants for wants, _ in found), strict=True))
+            self.wanted[key] = tuple(wants), self._number(tuple(gives for _, gives in found))
+        return self.wanted[key]
+
+    def _under(self, node: Node, split: Split) -> Node:
+        return grouped(self.graph, node, split, self.mesh)
+
+    def _launch(self, node: Node) -> Costs:
+        """Seconds of a node's launch on the first device, by choice of its layer."""
+        count = len(self.choices[self.number[node.layer]])
+        if isinstance(node.op, SourceOp) or node.op.view:
+            return np.zeros(count)
+        chained = self._chained(node)
+        types = self.graph.operand_types(node)
+        wants, gives = self._places(node)
+        key = (node.op, types, node.type, chained, self.alike[node.layer])
+        if key not in self.launches:
+            # The terms of a sum are wanted where the sum is; so is what it gives.
+            self.launches[key] = np.array([
+                self._seconds(
+                    node, types, [self.known[w][i] for w in wants], self.known[gives][i], chained
+                )
+                for i in range(count)
+            ])  # fmt: skip
+        return self.launches[key]
+
+    def _seconds(
+        self, node: Node, types: Sequence[TensorType], wants: Sequence[Placements],
+        gives: Placements, chained: int | None,
+    ) -> float:  # fmt: skip
+        blocks = [first_block(t, places, self.mesh) for t, places in zip(types, wants, strict=True)]
+        result = first_block(node.type, gives, self.mesh)
+        if result is None or not prod(result):
+            return 0.0
+        shapes = [block or (0,) for block in blocks]
+        sizes = [prod(s) * ITEM_BYTES[t.dtype] for s, t in zip(shapes, types, strict=True)]
+        if chained is not None:
+            # It runs in the launch before it, and reads what else it needs.
+            return (sum(sizes) - sizes[chained]) / self.cluster.memory_bytes_per_second
+        moved = sum(sizes) + prod(result) * ITEM_BYTES[node.type.dtype]
+        flops = node.op.flops(tuple(shapes), result) if all(map(prod, shapes)) else 0
+        kind = kernel_kind(node.op)
+        return launch_seconds(self.cluster, kind, node.type.dtype, flops, moved)
+
+    def _chained(self, node: Node) -> int | None:
+        """The operand with whose launch a node will be joined, splits allowing (`fuse`)."""
+        if node.op.alias is not None:
+            return None
+        for place in node.op.overwritable():
+            before = self.graph[node.inputs[place]]
+            plain = not (before.op.view or isinstance(before.op, SourceOp | Sum))
+            alone = self.graph.users[before.name] == (node.name,)
+            alike = before.type == node.type and before.phase == node.phase
+            if plain and alone and alike and before.op.alias is None:
+                return place
+        return None
+
+    def _kept(self, node: Node) -> Costs | float:
+        """Bytes that a value takes on the first device as long as others may need it."""
+        if node.op.view or node.op.alias is not None or self._chained(node) is not None:
+            return 0.0
+        lasting = isinstance(node.op, Parameter | State) or node.phase == "forward"
+        if not lasting:
+            return 0.0
+        _, gives = self._places(node)
+        item = ITEM_BYTES[node.type.dtype]
+        sizes = (first_block(node.type, places, self.mesh) for places in self.known[gives])
+        # Weights have gradients of their size.
+        times = 2 if isinstance(node.op, Parameter) else 1
+        return np.array([prod(size) * item * times if size else 0 for size in sizes], float)
+
+    def _exchanges(self, node: Node) -> Iterator[tuple[bool, tuple[int, ...], Costs]]:
+        """Tables of the exchanges of a value: whether they may hide, layers, seconds."""
+        if isinstance(node.op, Sum):
+            yield from self._sum(node)
+        _, gives = self._places(node)
+        giver = _Slot(self.number[node.layer], gives)
+        soon, late = (
+            [slot for user, slot in self._readers(node) if (user.phase == "update") == update]
+            for update in (False, True)
+        )
+        first, every = dict.fromkeys(soon), dict.fromkeys((*soon, *late))
+        for layers, costs in self._converted(node.type, giver, first):
+            yield False, layers, costs
+            if len(every) > len(first):
+                # What was converted before updates begin is there for them too.
+                yield True, layers, -costs
+        if len(every) > len(first):
+            for layers, costs in self._converted(node.type, giver, every):
+                yield True, layers, costs
+        if node.name in self.graph.outputs and node.phase != "update":
+            whole = tuple(tuple(map(_reduced, places)) for places in self.known[gives])
+            slot = _Slot(giver.layer, self._number(whole))
+            yield from ((False, *each) for each in self._converted(node.type, giver, [slot]))
+
+    def _readers(self, node: Node) -> Iterator[tuple[Node, _Slot]]:
+        for name in dict.fromkeys(self.graph.users[node.name]):
+            user = self.graph[name]
+            if isinstance(user.op, Sum) or user.layer == SCALARS:
+                continue
+            wants, _ = self._places(user)
+            for operand, want in zip(user.inputs, wants, strict=True):
+                if operand == node.name:
+                    yield user, _Slot(self.number[user.layer], want)
+
+    def _sum(self, node: Node) -> Iterator[tuple[bool, tuple[int, ...], Costs]]:
+        """Terms that live alike are added up where they live, and each sum moved once."""
+        wants, _ = self._places(node)
+        taker = _Slot(self.number[node.layer], wants[0])
+        givers = []
+        for name in node.inputs:
+            source = self.graph[name]
+            givers.append(_Slot(self.number[source.layer], self._places(source)[1]))
+        found = self._converted(node.type, taker, dict.fromkeys(givers), backwards=True)
+        yield from ((False, *each) for each in found)
+
+    def _converted(
+        self, type_: TensorType, one: _Slot, many: Mapping[_Slot, None] | Sequence[_Slot],
+        backwards: bool = False,
+    ) -> Iterator[tuple[tuple[int, ...], Costs]]:  # fmt: skip
+        """Seconds of a value's way from one placement to several different ones, or `backwards`
+        from several to one; each that is alike counts once.
+        """
+        slots = list(many)
+        scope = tuple(sorted({one.layer, *(slot.layer for slot in slots)}))
+        if prod(len(self.choices[i]) for i in scope) <= LARGEST_JOINT or len(scope) <= 2:
+            groups = [slots]
+        else:
+            groups = [[s for s in slots if s.layer == i] for i in dict.fromkeys(
+                slot.layer for slot in slots)]  # fmt: skip
+        for group in groups:
+            layers = tuple(sorted({one.layer, *(slot.layer for slot in group)}))
+            places = {i: k for k, i in enumerate(layers)}
+            key = (type_, backwards, places[one.layer], one.places,
+                   tuple((places[s.layer], s.places) for s in group))  # fmt: skip
+            if key not in self.joint:
+                self.joint[key] = self._joint(type_, one, group, layers, backwards)
+            costs = self.joint[key]
+            if costs.any():
+                yield layers, costs
+
+    def _joint(
+        self, type_: TensorType, one: _Slot, group: Sequence[_Slot], layers: tuple[int, ...],
+        backwards: bool,
+    ) -> Costs:  # fmt: skip
+        mine, theirs = self.known[one.places], [self.known[slot.places] for slot in group]
+        placed = dict.fromkeys(p for places in (mine, *theirs) for p in places)
+        number = {places: i for i, places in enumerate(placed)}
+        shape = [len(self.choices[i]) for i in layers]
+
+        def along(slot: _Slot) -> Numbers:
+            """The numbers of a slot's placements, along the axis of its layer."""
+            ends = [size if i == slot.layer else 1 for i, size in zip(layers, shape, strict=True)]
+            return np.array([number[p] for p in self.known[slot.places]]).reshape(ends)
+
+        own, others = dict.fromkeys(mine), dict.fromkeys(p for places in theirs for p in places)
+        sources, targets = (others, own) if backwards else (own, others)
+        prices = np.zeros((len(placed), len(placed)))
+        rows, columns = ([number[p] for p in each] for each in (sources, targets))
+        prices[np.ix_(rows, columns)] = self.ways.seconds(type_, tuple(sources), tuple(targets))
+        at, to = along(one), [along(slot) for slot in group]
+        total = np.zeros(shape)
+        for place, other in enumerate(to):
+            costs = prices[other, at] if backwards else prices[at, other]
+            for earlier in to[:place]:
+                costs = np.where(earlier == other, 0.0, costs)
+            total = total + costs
+        return total
+
+
+_Places = tuple[Placements, ...]
+
+
+def _reduced(place: Placement) -> Placement:
+    return Replicate() if isinstance(place, Partial) else place

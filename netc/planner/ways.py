@@ -1,0 +1,174 @@
+"""What every redistribution between some placements costs, all at once.
+
+Which steps lead from one placement to another depends on the placements alone, so that is worked
+out once; what they cost for a tensor follows from the sizes of the first device's blocks. Exchanges
+are priced by lines, seconds of nothing and of a byte, one for each algorithm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.cost import Cluster, Links, exchange_price
+from netc.ir.collectives import KINDS
+from netc.ir.comm import Comm, redistribute
+from netc.ir.types import ITEM_BYTES, Halo, Mesh, Placements, Replicate, TensorType, local_block
+from netc.strategies.search import Costs
+
+MOST_STEPS = 9
+"""Of a redistribution on a mesh of three axes."""
+_SAMPLE_BYTES = 2**20
+Line = tuple[float, float]
+"""Seconds of nothing, and of each byte of the busiest device."""
+
+
+@lru_cache(65536)
+def first_block(type_: TensorType, places: Placements, mesh: Mesh) -> tuple[int, ...] | None:
+    """The shape of the first device's block, which is the largest; where windows are read, also of
+    one with neighbours on both sides. None where it has none.
+    """
+    pairs = zip(places, mesh.shape, strict=True)
+    inner = tuple(int(isinstance(place, Halo) and extent > 2) for place, extent in pairs)
+    devices = {0, mesh.device(inner)}
+    found = [local_block(type_, places, mesh, device) for device in sorted(devices)]
+    return max((part.shape for part in found if part is not None), key=prod, default=None)
+
+
+class Ways:
+    """The ways between placements on a mesh of a cluster."""
+
+    def __init__(self, mesh: Mesh, cluster: Cluster) -> None:
+        self.mesh, self.cluster = mesh, cluster
+        self.numbers: dict[Placements, int] = {(Replicate(),) * len(mesh.shape): 0}
+        self.known: dict[tuple[Placements, Placements], int] = {}
+        self.matrices: dict[object, NDArray[np.intp]] = {}
+        self.placed: list[Placements] = [(Replicate(),) * len(mesh.shape)]
+        self.sizes: dict[TensorType, dict[int, float]] = {}
+        lines = len(cluster.links.algorithms)
+        self.ends: NDArray[np.intp] = np.zeros((1024, MOST_STEPS, 2), np.intp)
+        """By way and step the placements before and after, by number."""
+        self.factors: Costs = np.zeros((1024, MOST_STEPS, 3))
+        """How many times the elements of each the busiest device moves; the least seconds."""
+        self.lines: Costs = np.zeros((1024, MOST_STEPS, lines, 2))
+        self.depth = 1
+        """The most steps of any way."""
+
+    def seconds(
+        self, type_: TensorType, sources: tuple[Placements, ...], targets: tuple[Placements, ...]
+    ) -> Costs:
+        """By source and target the seconds of moving a tensor."""
+        key = (sources, targets)
+        if key not in self.matrices:
+            found = [[self._way(a, b) for b in targets] for a in sources]
+            self.matrices[key] = np.array(found, np.intp)
+        ways = self.matrices[key]
+        ends = self.ends[:, : self.depth]
+        factors, lines = self.factors[:, : self.depth], self.lines[:, : self.depth]
+        elements = self._elements(type_, ends[ways])
+        # Dimensions: source, target, step; and before or after, or line.
+        busiest = (elements[ends[ways]] * factors[ways][..., :2]).sum(-1)
+        nbytes = np.maximum(busiest, 0.0) * ITEM_BYTES[type_.dtype]
+        by_line = lines[ways][..., 0] + nbytes[..., None] * lines[ways][..., 1]
+        each = np.maximum(by_line.min(-1), factors[ways][..., 2])
+        result: Costs = np.where(nbytes > 0, each, 0.0).sum(-1)
+        return result
+
+    def _number(self, places: Placements) -> int:
+        if places not in self.numbers:
+            self.numbers[places] = len(self.placed)
+            self.placed.append(places)
+        return self.numbers[places]
+
+    def _elements(self, type_: TensorType, needed: NDArray[np.intp]) -> Costs:
+        """By number of placement, elements of the first device's block, where they are needed."""
+        own = self.sizes.setdefault(type_, {})
+        for number in np.unique(needed).tolist():
+            if number not in own:
+                shape = first_block(type_, self.placed[number], self.mesh)
+                own[number] = 0.0 if shape is None else float(prod(shape))
+        found = np.zeros(len(self.placed))
+        found[list(own)] = list(own.values())
+        return found
+
+    def _way(self, source: Placements, target: Placements) -> int:
+        key = (source, target)
+        if key not in self.known:
+            self.known[key] = way = len(self.known)
+            if way == len(self.ends):
+                self.ends, self.factors, self.lines = (
+                    np.concatenate([each, np.zeros_like(each)])
+                    for each in (self.ends, self.factors, self.lines)
+                )
+            before, step = source, 0
+            for op, after in () if source == target else redistribute(source, target):
+                if not op.view:
+                    self.ends[way, step] = self._number(before), self._number(after)
+                    least, self.lines[way, step] = self._rates(op)
+                    self.factors[way, step] = (*_times(op, self.mesh), least)
+                    step += 1
+                    self.depth = max(self.depth, step)
+                before = after
+        return self.known[key]
+
+    def _rates(self, op: Comm) -> tuple[float, tuple[Line, ...]]:
+        """The least seconds of a step, and its lines."""
+        if op.on_device:
+            rate = 1 / self.cluster.memory_bytes_per_second
+            return self.cluster.launch_seconds, ((0.0, rate),) * self.lines.shape[2]
+        return 0.0, lines_of(self.cluster.links, self.mesh, op.axes, op.kernel)
+
+
+def _times(op: Comm, mesh: Mesh) -> tuple[float, float]:
+    """How many times the elements before and after a step the busiest device of a group moves, by
+    what the first one has.
+    """
+    if op.on_device:
+        return 0.0, 2.0
+    size = prod(mesh.shape[axis] for axis in op.axes)
+    match op.kernel:
+        case "all_reduce":
+            return 2 * (size - 1) / size, 0.0
+        case "reduce" | "broadcast" | "all_gather" | "gather":
+            return size - 1, 0.0
+        case "reduce_scatter" | "all_to_all" | "scatter":
+            return (size - 1) / size, 0.0
+        case "halo_exchange":
+            return -1.0, 1.0
+    assert op.kernel == "send"
+    return 1.0, 0.0
+
+
+@lru_cache(4096)
+def lines_of(links: Links, mesh: Mesh, axes: tuple[int, ...], kind: str) -> tuple[Line, ...]:
+    """By algorithm, what an exchange along axes costs."""
+    found = []
+    for algorithm in links.algorithms:
+        one = replace(links, algorithms=(algorithm,))
+        first, second = (
+            exchange_price(one, mesh, axes, kind, _moved(mesh, axes, kind, nbytes)).seconds
+            for nbytes in (_SAMPLE_BYTES, 2 * _SAMPLE_BYTES)
+        )
+        found.append((2 * first - second, (second - first) / _SAMPLE_BYTES))
+    return tuple(found)
+
+
+def _moved(
+    mesh: Mesh, axes: tuple[int, ...], kind: str, nbytes: int
+) -> tuple[tuple[int, int], ...]:
+    """What every device moves where the busiest of each group moves so many bytes."""
+    known, found = KINDS[kind], [(nbytes, nbytes)] * mesh.size
+    if "root" not in (known.givers, known.takers):
+        return tuple(found)
+    for group in mesh.groups(axes):
+        for place, device in enumerate(group):
+            share = nbytes if place == 0 else nbytes // max(len(group) - 1, 1)
+            if kind == "send":
+                share = nbytes if place < 2 else 0
+            gives = (place == 0) == (known.givers == "root")
+            found[device] = (share, 0) if gives else (0, share)
+    return tuple(found)

@@ -1,0 +1,88 @@
+"""`--strategy auto`: what it says, keeps, obeys and refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from netc.cli.main import main
+
+DIGITS = "models/digits.net"
+ASKED = ("--strategy", "auto", "--cluster", "p100", "--batch", "64")
+
+
+@pytest.fixture(autouse=True)
+def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+
+
+def splits(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, list[str]]:
+    assert main(["compile", DIGITS, *ASKED, *arguments, "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return {line["layer"]: line["split"] for line in lines if line["event"] == "layer"}
+
+
+def test_it_says_what_it_took_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", DIGITS, *ASKED, "--devices", "4"]) == 0
+    shown = capsys.readouterr()
+    assert "strategy auto" in shown.out
+    assert shown.err.startswith("note: auto took '")
+    assert "predicted" in shown.err and "beside" in shown.err
+
+
+def test_the_plan_found_is_kept_and_read_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(tmp_path / "found.toml")
+    found = splits(capsys, "--devices", "4", "--save-strategy", file)
+    assert main(["compile", DIGITS, "--strategy", file, "--batch", "64", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert found == {line["layer"]: line["split"] for line in lines if line["event"] == "layer"}
+    assert splits(capsys, "--devices", "4") == found
+
+
+def test_pins_and_labels_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    found = splits(capsys, "--devices", "4", "--pin", "conv*=k", "--pin", "fc1=@0")
+    assert found["conv1"] == found["conv2"] == ["k"] and found["fc1"] == ["@0"]
+    on_grid = splits(capsys, "--mesh", "2x2", "--pin", "conv1=n,k")
+    assert on_grid["conv1"] == ["n", "k"]
+    narrow = splits(capsys, "--devices", "4", "--search-labels", "k")
+    assert all(split != ["h"] for split in narrow.values())
+
+
+def test_what_it_finds_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = str(Path(DIGITS).resolve())
+    monkeypatch.chdir(tmp_path)
+    run = ["run", network, "--strategy", "auto", "--devices", "4", "--epochs", "1", "--json"]
+    assert main([*run, "--data", "digits"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--search-labels", "n,x"], 2, "'--search-labels n,x' is not of the form n,k,h"),
+        (["--search-labels", ""], 2, "is not of the form n,k,h"),
+        (["--devices", "4", "--pin", "fc1=h"], 4, "split 'h' on 'fc1' is not possible"),
+        (["--devices", "17"], 4, "'p100' has 16 devices, not 17"),
+        (["--devices", "4", "--strategy", "atuo"], 2, "did you mean 'auto'?"),
+    ],
+)
+def test_mistakes_are_told(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, told: str
+) -> None:
+    assert main(["compile", DIGITS, *ASKED, *arguments]) == code
+    assert told in capsys.readouterr().err
+
+
+def test_what_fits_nowhere_is_refused_with_what_it_would_need(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = (
+        Path("clusters/p100.toml").read_text().replace("memory_bytes = 16e9", "memory_bytes = 1e5")
+    )
+    (tmp_path / "small.toml").write_text(small)
+    asked = ["--strategy", "auto", "--cluster", str(tmp_path / "small.toml"), "--devices", "4"]
+    assert main(["compile", DIGITS, *asked]) == 4
+    assert "error[E052]: no plan fits: the leanest of" in capsys.readouterr().err
