@@ -106,6 +106,7 @@ class _Planner:
     searches: list[Search] = field(default_factory=list)
     seen: dict[object, Candidate] = field(default_factory=dict)
     lowered: dict[object, Compiled] = field(default_factory=dict)
+    refused: list[PlanError] = field(default_factory=list)
 
     def run(self) -> Found:
         """Everything."""
@@ -202,10 +203,9 @@ class _Planner:
         try:
             options = replace(self._options(candidate), afford=lambda cost: None)
             compiled = lower_training(self.network, options, verified=False)
-        except PlanError:
-            # What the search does not know, such as rounds that a layer forbids: no candidate.
-            if not candidate.found:
-                raise
+        except PlanError as problem:
+            # What no choice of splits tells, such as rounds that a layer forbids: no candidate.
+            self.refused.append(problem)
             return
         line = simulate(compiled.program)
         self.lowered[key] = compiled
@@ -220,6 +220,8 @@ class _Planner:
     def _choose(self) -> Found:
         """The fastest that fits; a searched plan only if it gains more than prices may be off."""
         ranked, fitting = self._ranked(), []
+        if not ranked:
+            raise self.refused[0]
         for candidate in ranked:
             candidate = replace(candidate, peak_bytes=self._peak(candidate))
             fitting.append(candidate)

@@ -52,6 +52,16 @@ def test_pins_and_labels_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(split != ["h"] for split in narrow.values())
 
 
+def test_weights_updated_every_round_leave_plans_that_have_rounds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rounds = ["--fc-update", "round", "--devices", "4"]
+    assert main(["compile", DIGITS, *ASKED, *rounds]) == 0
+    assert "scheme b, weights updated every round" in capsys.readouterr().out
+    assert main(["compile", DIGITS, *ASKED, *rounds, "--pin", "*=n"]) == 4
+    assert "error[E043]" in capsys.readouterr().err
+
+
 def test_what_it_finds_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = str(Path(DIGITS).resolve())
     monkeypatch.chdir(tmp_path)
