@@ -6,7 +6,7 @@ import argparse
 
 from netc.cli.output import seconds_text
 from netc.errors import Diagnostic, UsageError, clip
-from netc.ir.types import Mesh
+from netc.ir.types import Mesh, line_mesh, named_mesh
 from netc.passes.pipeline import Options
 from netc.planner.auto import Candidate, Found, find_plan
 from netc.strategies.labels import NAMES
@@ -14,9 +14,9 @@ from netc.syntax import Network
 
 AUTO = "auto"
 FEW_GRIDS = 3
+"""So many are all tried."""
 SHOWN = 4
 """Plans named beside the chosen one."""
-_AXES = "def"
 
 
 def search(network: Network, chosen: Options, options: argparse.Namespace) -> Found:
@@ -30,7 +30,7 @@ def meshes_of(devices: int, chosen: Options) -> list[Mesh]:
     """A line of devices, and grids of two axes that so many make: all of few, of many the squarest
     and those whose rows are groups of the machine's links. Pins are for a line.
     """
-    found = [Mesh((devices,), (_AXES[0],))]
+    found = [line_mesh(devices)]
     if chosen.pins:
         return found
     sides = [side for side in range(2, devices // 2 + 1) if devices % side == 0]
@@ -38,7 +38,7 @@ def meshes_of(devices: int, chosen: Options) -> list[Mesh]:
         groups = {devices // (link.devices or devices) for link in chosen.cluster.links.levels}
         squarest = min(sides, key=lambda side: abs(side - devices / side))
         sides = [side for side in sides if side == squarest or side in groups]
-    return found + [Mesh((side, devices // side), tuple(_AXES[:2])) for side in sides]
+    return found + [named_mesh((side, devices // side)) for side in sides]
 
 
 def _labels(text: str | None) -> str:
@@ -65,7 +65,7 @@ def notes(found: Found) -> tuple[str, ...]:
 
 
 def title(candidate: Candidate) -> str:
-    """A plan in words: "hybrid, scheme b", "search (gradients 50 % hidden) on 2x2"."""
+    """A plan in words: 'hybrid, scheme b', 'search (half of it hidden)' on 2x2."""
     shape = candidate.mesh.shape
     grid = f" on {'x'.join(map(str, shape))}" if len(shape) > 1 else ""
     scheme = f", scheme {candidate.scheme}" if candidate.scheme not in ("", "a") else ""

@@ -19,14 +19,14 @@ from netc.errors import Diagnostic, PlanError, UsageError, clip, did_you_mean
 from netc.interchange.names import torch_names
 from netc.ir.optimizers import Chosen, choose_optimizer
 from netc.ir.program import Bundle
-from netc.ir.types import Mesh, line_mesh
+from netc.ir.types import Mesh, line_mesh, named_mesh
 from netc.numbers import DEVICES, MOST_DEVICES
 from netc.passes.assign_formats import Target
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin
 from netc.passes.compile_cost import CompileCost
 from netc.passes.pipeline import NO_RECIPE, Compiled, Options, compile_network
-from netc.planner.auto import Found, chosen_options
+from netc.planner.auto import chosen_options
 from netc.report import MemoryUse, layer_facts, memory_use
 from netc.strategies.file import MESH_AXES, StrategyFile, read_strategy, write_strategy
 from netc.strategies.fixed import FIXED
@@ -56,8 +56,6 @@ class Request:
     """The strategy, or its file, as it was named."""
     parameters: tuple[tuple[str, str], ...]
     """What -D says, by name, sorted."""
-    found: Found | None = None
-    """What the search found, if it was asked for."""
 
 
 def request(options: argparse.Namespace, images: int | None = None) -> Request:
@@ -90,13 +88,12 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
     )
     chosen = replace(chosen, target=_target(options, network, chosen))
     parameters = tuple(sorted(defines(options.define).items()))
-    found = None
     if searched:
         found = search(network, chosen, options)
         chosen = chosen_options(chosen, found.best)
         for text in () if options.json else notes(found):
             note(text)
-    return Request(network, chosen, options.strategy or DEFAULT_STRATEGY, parameters, found)
+    return Request(network, chosen, options.strategy or DEFAULT_STRATEGY, parameters)
 
 
 def _optimizer(call: Call) -> Chosen:
@@ -315,11 +312,6 @@ def _mesh_of(text: str) -> Mesh:
         hint = f"one to {MESH_AXES} axes, {MOST_DEVICES:,} devices in all."
         raise UsageError(Diagnostic("E051", message, help=hint))
     return named_mesh(shape)
-
-
-def named_mesh(shape: tuple[int, ...]) -> Mesh:
-    """A mesh with axes d, e, f."""
-    return Mesh(shape, tuple("def"[: len(shape)]))
 
 
 def _pin(text: str) -> Pin:

@@ -1,7 +1,14 @@
 """What instructions cost on a machine: seconds and bytes. Machines come from cluster files."""
 
 from netc.cost.cluster import Cluster, LinkLevel, Links, Reached, at_precision, read_cluster
-from netc.cost.exchange import ExchangePrice, exchange_price, moved_bytes, plan_traffic, traffic
+from netc.cost.exchange import (
+    ExchangePrice,
+    exchange_price,
+    moved_bytes,
+    node_traffic,
+    plan_traffic,
+    traffic,
+)
 from netc.cost.launch import kernel_kind, launch_seconds, local_flops
 
 __all__ = [
@@ -16,6 +23,7 @@ __all__ = [
     "launch_seconds",
     "local_flops",
     "moved_bytes",
+    "node_traffic",
     "plan_traffic",
     "read_cluster",
     "traffic",

@@ -1,6 +1,6 @@
-"""Bytes of a step in two accountings: what netc's exchanges move, and what papers count.
+"""Bytes of a step as papers count them.
 
-Ours counts what leaves a device for another (`netc.ir.traffic`). Jia et al. 2018 (Fig. 8) count as
+Ours is what leaves a device for another (`netc.ir.traffic`). Jia et al. 2018 (Fig. 8) count as
 a parameter server would move it: every device sends its whole gradient and gets the whole sum, and
 of what is gathered every device's own part counts too. Data parallelism over K devices is then
 2 K W, and the boundary of the hybrid scheme 2 K^2 B R elements.
@@ -11,25 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-from netc.cost.exchange import traffic
 from netc.ir.collectives import KINDS
 from netc.ir.comm import Comm
 from netc.ir.graph import Node
 from netc.ir.plan import Plan
 from netc.ir.types import ITEM_BYTES, local_block
-
-
-def moved_over_links(plan: Plan, counted: Callable[[Node], bool] = lambda node: True) -> int:
-    """Bytes that all devices send to others in a step, of the communication nodes counted."""
-    places = plan.placement
-    return sum(
-        sent
-        for node in plan.graph.nodes
-        if isinstance(node.op, Comm) and counted(node)
-        for sent, _ in traffic(
-            node.op, node.type, places[node.inputs[0]], places[node.name], plan.mesh
-        ).values()
-    )
 
 
 def moved_as_papers_count(plan: Plan, counted: Callable[[Node], bool] = lambda node: True) -> int:

@@ -21,8 +21,9 @@ from types import MappingProxyType
 
 from netc.cost.cluster import Links
 from netc.ir.comm import Comm
+from netc.ir.graph import Node
 from netc.ir.plan import Plan
-from netc.ir.traffic import Traffic, exchanged
+from netc.ir.traffic import Traffic, exchanged, summed
 from netc.ir.types import ITEM_BYTES, Mesh, Placements, TensorType, local_block
 
 Moved = tuple[tuple[int, int], ...]
@@ -63,18 +64,11 @@ def exchange_price(
     ways = [_direct(links, mesh, axes, kind, moved)]
     ways += (
         _stepwise(links, mesh, axes, name, steps)
-        for name, steps in _algorithms(kind, _group_size(mesh, axes), moved)
+        for name, steps in _algorithms(kind, mesh.group_size(axes), moved)
         if name in links.algorithms
     )
     ways = [way for way in ways if way.algorithm in links.algorithms] or ways[:1]
     return min(ways, key=lambda way: way.seconds)
-
-
-def _group_size(mesh: Mesh, axes: tuple[int, ...]) -> int:
-    size = 1
-    for axis in axes:
-        size *= mesh.shape[axis]
-    return size
 
 
 def _direct(
@@ -257,21 +251,18 @@ def traffic(
 
 def moved_bytes(traffics: Sequence[Traffic], mesh: Mesh) -> Moved:
     """What every device sends and receives in all of them together."""
-    devices = range(mesh.size)
-    if len(traffics) == 1:
-        return tuple(traffics[0][device] for device in devices)
-    return tuple(
-        (sum(t[device][0] for t in traffics), sum(t[device][1] for t in traffics))
-        for device in devices
-    )
+    total = summed(traffics)
+    return tuple(total[device] for device in range(mesh.size))
+
+
+def node_traffic(plan: Plan, node: Node) -> Traffic:
+    """The traffic of a communication node of a plan."""
+    assert isinstance(node.op, Comm)
+    source, target = plan.placement[node.inputs[0]], plan.placement[node.name]
+    return traffic(node.op, node.type, source, target, plan.mesh)
 
 
 def plan_traffic(plan: Plan) -> dict[str, Traffic]:
     """The traffic of every communication node of a plan."""
-    return {
-        node.name: traffic(
-            node.op, node.type, plan.placement[node.inputs[0]], plan.placement[node.name], plan.mesh
-        )
-        for node in plan.graph.nodes
-        if isinstance(node.op, Comm)
-    }
+    nodes = (node for node in plan.graph.nodes if isinstance(node.op, Comm))
+    return {node.name: node_traffic(plan, node) for node in nodes}

@@ -63,7 +63,7 @@ class _Activity:
 
 class _Clock:
     def __init__(self, program: Program, overlap: bool) -> None:
-        self.program, self.now = program, 0.0
+        self.program, self.overlap, self.now = program, overlap, 0.0
         self.instructions = program.instructions
         self.queues: dict[tuple[int, str], list[int]] = defaultdict(list)
         """By class and stream what is still to do, the next one last."""
@@ -80,17 +80,15 @@ class _Clock:
         self.foreseen: list[tuple[float, int, int]] = []
         self.begun = 0
         for number in reversed(range(len(self.instructions))):
-            self._prepare(number, self.instructions[number], overlap)
+            self._prepare(number, self.instructions[number])
 
-    def _prepare(self, number: int, instruction: Instruction, overlap: bool) -> None:
+    def _prepare(self, number: int, instruction: Instruction) -> None:
         for class_ in instruction.classes:
-            stream = instruction.stream if overlap else "compute"
-            self.queues[class_, stream].append(number)
+            self.queues[class_, self._stream(number)].append(number)
             here = [w for w in instruction.waits if class_ in self.instructions[w].classes]
             self.missing[number, class_] = len(here)
             for wait in here:
                 self.followers[wait, class_].append(number)
-        self.overlap = overlap
 
     def run(self) -> Timeline:
         meets: dict[tuple[tuple[int, ...], tuple[int, ...]], dict[int, tuple[int, ...]]] = {}

@@ -205,6 +205,10 @@ class Mesh:
             number = number * extent + position
         return number
 
+    def group_size(self, axes: tuple[int, ...]) -> int:
+        """How many devices differ along some axes only."""
+        return math.prod(self.shape[axis] for axis in axes)
+
     def groups(self, axes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         """The sets of devices that differ along some axes only, each in the order of devices."""
         others = [range(e) if a not in axes else range(1) for a, e in enumerate(self.shape)]
@@ -220,9 +224,14 @@ class Mesh:
         return tuple(self.device(each) for each in product(*lines))
 
 
+def named_mesh(shape: tuple[int, ...]) -> Mesh:
+    """A mesh with axes d, e, f."""
+    return Mesh(shape, tuple("def"[: len(shape)]))
+
+
 def line_mesh(devices: int) -> Mesh:
     """A one-axis mesh of `devices` devices."""
-    return Mesh((devices,), ("d",))
+    return named_mesh((devices,))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from netc.cost import (
     launch_seconds,
     local_flops,
     moved_bytes,
-    traffic,
+    node_traffic,
 )
 from netc.ir.classes import ClassBlocks, DeviceClass, class_numbers
 from netc.ir.comm import AllReduce, Broadcast, Comm
@@ -348,13 +348,8 @@ class _Lowering:
 
     def _price(self, nodes: list[Node], op: Comm) -> ExchangePrice:
         """What moving several tensors at once takes."""
-        mesh, places = self.plan.mesh, self.plan.placement
-        each = [
-            traffic(n.op, n.type, places[n.inputs[0]], places[n.name], mesh)
-            for n in nodes
-            if isinstance(n.op, Comm)
-        ]
-        moved = moved_bytes(each, mesh)
+        mesh = self.plan.mesh
+        moved = moved_bytes([node_traffic(self.plan, node) for node in nodes], mesh)
         return exchange_price(self.cluster.links, mesh, op.axes, op.kernel, moved)
 
 

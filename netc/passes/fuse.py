@@ -43,14 +43,16 @@ def _chained(plan: Plan, node: Node, merged: dict[str, Node]) -> int | None:
 
 
 def _can_join(plan: Plan, before: Node, node: Node) -> bool:
+    same = plan.placement[before.name] == plan.placement[node.name]
+    return same and may_join(plan.graph, before, node)
+
+
+def may_join(graph: Graph, before: Node, node: Node) -> bool:
+    """Whether a node can run in the launch of the one before it, where both live alike."""
     op = before.op
     plain = not (op.view or op.alias is not None or isinstance(op, Comm | SourceOp | RoundMerge))
-    alone = plan.graph.users[before.name] == (node.name,) and before.name not in plan.graph.outputs
-    alike = (
-        plan.placement[before.name] == plan.placement[node.name]
-        and before.type == node.type
-        and (before.phase, before.rows) == (node.phase, node.rows)
-    )
+    alone = graph.users[before.name] == (node.name,) and before.name not in graph.outputs
+    alike = (before.type, before.phase, before.rows) == (node.type, node.phase, node.rows)
     return plain and alone and alike
 
 

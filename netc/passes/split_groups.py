@@ -19,15 +19,9 @@ from netc.ir.types import Mesh, shard_of
 
 def split_groups(graph: Graph, splits: Mapping[str, Split], mesh: Mesh) -> Graph:
     """The graph with convolutions by groups where these are divided among devices."""
-    nodes = (
-        grouped(graph, node, splits[node.layer], mesh) if _has_groups(node) else node
-        for node in graph.nodes
-    )
+    # The layer of scalars has no split, and no convolutions.
+    nodes = (grouped(graph, n, splits.get(n.layer, ()), mesh) for n in graph.nodes)
     return Graph(graph.name, tuple(nodes), graph.outputs)
-
-
-def _has_groups(node: Node) -> bool:
-    return isinstance(node.op, Convolution) and node.op.groups > 1
 
 
 def grouped(graph: Graph, node: Node, split: Split, mesh: Mesh) -> Node:

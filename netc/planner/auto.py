@@ -15,23 +15,24 @@ from netc.errors import Diagnostic, PlanError
 from netc.ir.clock import simulate
 from netc.ir.graph import Graph
 from netc.ir.plan import Split
+from netc.ir.program import Program
 from netc.ir.types import Mesh
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin, choose_splits
 from netc.passes.differentiate import differentiate
-from netc.passes.pipeline import Compiled, Options, lower_training
+from netc.passes.pipeline import Options, lower_training
 from netc.passes.plan_memory import persistent_layout, plan_memory
-from netc.passes.split_rounds import has_boundary, why_not_rounds
+from netc.passes.split_rounds import has_boundary
 from netc.planner.prices import Priced, choices_of, price
+from netc.strategies.fixed import FIXED
 from netc.strategies.search import Optimum, minimize, total
 from netc.syntax import Network
 
-HIDDEN = (0.0, 0.5, 1.0)
-"""Parts of the exchange of gradients that hide behind computation, one search for each."""
-NAMES_OF = {
+HIDDEN = {
     0.0: "gradients' exchange in full", 0.5: "half of it hidden", 1.0: "all of it hidden",
 }  # fmt: skip
-BASES = ("data", "model", "hybrid", "spatial")
+"""Parts of the exchange of gradients that hide behind computation, one search for each."""
+BASES = tuple(name for name in FIXED if name != "single")
 """Fixed strategies that are candidates too."""
 HALVINGS = 12
 """Steps in which the price of memory is found."""
@@ -60,10 +61,13 @@ class Candidate:
     """The exchange scheme; empty where there is nothing to exchange in rounds."""
     seconds: float = 0.0
     """Of a step, by the clock."""
-    exposed_seconds: float = 0.0
-    """Of a step, in which the least busy device does not compute."""
     peak_bytes: int | None = None
     """Memory of the device that needs most; None where nobody asked."""
+
+    @property
+    def key(self) -> object:
+        """What makes it another plan."""
+        return self.mesh, tuple(self.splits.items()), self.scheme
 
     @property
     def found(self) -> bool:
@@ -102,11 +106,15 @@ class _Planner:
     options: Options
     meshes: Sequence[Mesh]
     labels: str
-    memory_bytes: float
     searches: list[Search] = field(default_factory=list)
     seen: dict[object, Candidate] = field(default_factory=dict)
-    lowered: dict[object, Compiled] = field(default_factory=dict)
+    programs: dict[object, Program] = field(default_factory=dict)
     refused: list[PlanError] = field(default_factory=list)
+
+    @property
+    def memory_bytes(self) -> float:
+        """Of one device."""
+        return self.options.cluster.memory_bytes
 
     def run(self) -> Found:
         """Everything."""
@@ -115,7 +123,7 @@ class _Planner:
         self._consider(graph)
         line = [c for c in self._ranked() if len(c.mesh.shape) == 1]
         for candidate in line[:SCHEMES_OF_BEST]:
-            for other in self._with_rounds(graph, candidate):
+            for other in self._with_rounds(candidate):
                 self._price(other)
         return self._choose()
 
@@ -150,10 +158,10 @@ class _Planner:
     def _searched(self, graph: Graph, mesh: Mesh, priced: Priced) -> list[Candidate]:
         """The optima of the additive model, and others that fit the memory."""
         sizes, found = [len(own) for own in priced.choices], []
-        for hidden in HIDDEN:
+        for hidden, words in HIDDEN.items():
             best = minimize(sizes, priced.tables(hidden))
             self.searches.append(Search(mesh, hidden, best.cost, best.bound))
-            name = f"search ({NAMES_OF[hidden]})"
+            name = f"search ({words})"
             found.append(self._candidate(graph, priced, name, mesh, best))
             if _memory(priced, best) > self.memory_bytes:
                 lean = _lean(priced, hidden, self.memory_bytes)
@@ -179,39 +187,26 @@ class _Planner:
         usual = "b" if self.options.fc_update == "round" else "a"
         return (self.options.scheme or usual) if has_boundary(graph, splits) else ""
 
-    def _with_rounds(self, graph: Graph, candidate: Candidate) -> Iterator[Candidate]:
-        """A candidate with the schemes that work in rounds, where they are possible."""
+    def _with_rounds(self, candidate: Candidate) -> Iterator[Candidate]:
+        """A candidate with the schemes that work in rounds; some may be refused."""
         asked = self.options.scheme is not None or self.options.fc_update == "round"
         if asked or not candidate.scheme or candidate.mesh.size > MOST_ROUNDS:
             return
-        for scheme in ("b", "c"):
-            if self._possible(graph, candidate, scheme):
-                yield replace(candidate, scheme=scheme)
-
-    def _possible(self, graph: Graph, candidate: Candidate, scheme: str) -> bool:
-        if why_not_rounds(graph, candidate.splits, candidate.mesh) is not None:
-            return False
-        return scheme == "b" or not self.options.batch % candidate.mesh.size**2
-
-    def _options(self, candidate: Candidate) -> Options:
-        return chosen_options(self.options, candidate)
+        yield from (replace(candidate, scheme=scheme) for scheme in ("b", "c"))
 
     def _price(self, candidate: Candidate) -> None:
-        key = (candidate.mesh, tuple(candidate.splits.items()), candidate.scheme)
-        if key in self.seen:
+        if candidate.key in self.seen:
             return
         try:
-            options = replace(self._options(candidate), afford=lambda cost: None)
+            options = replace(chosen_options(self.options, candidate), afford=lambda cost: None)
             compiled = lower_training(self.network, options, verified=False)
         except PlanError as problem:
             # What no choice of splits tells, such as rounds that a layer forbids: no candidate.
             self.refused.append(problem)
             return
-        line = simulate(compiled.program)
-        self.lowered[key] = compiled
-        self.seen[key] = replace(
-            candidate, seconds=line.seconds, exposed_seconds=line.exposed_seconds
-        )
+        seconds = simulate(compiled.program).seconds
+        self.seen[candidate.key] = replace(candidate, seconds=seconds)
+        self.programs[candidate.key] = compiled.program
 
     def _ranked(self) -> list[Candidate]:
         """Candidates from the fastest on; of equal ones, the fixed and the earlier first."""
@@ -236,8 +231,7 @@ class _Planner:
         return Found(best, (*fitting, *rest), tuple(self.searches), reason)
 
     def _peak(self, candidate: Candidate) -> int:
-        key = (candidate.mesh, tuple(candidate.splits.items()), candidate.scheme)
-        program = self.lowered[key].program
+        program = self.programs[candidate.key]
         alignment = self.options.target.alignment_bytes
         layout = persistent_layout([program], alignment)
         return max(plan_memory(program, layout, alignment).arena_bytes)
@@ -254,16 +248,14 @@ class _Planner:
 
 
 def find_plan(
-    network: Network, options: Options, meshes: Sequence[Mesh], labels: str = "nkchw",
-    memory_bytes: float | None = None,
-) -> Found:  # fmt: skip
+    network: Network, options: Options, meshes: Sequence[Mesh], labels: str = "nkchw"
+) -> Found:
     """The plan of least predicted step time on one of the meshes, under the pins of `options`.
 
     `labels` are those that layers may be split by. Raises PlanError where nothing fits the memory,
     and where pins ask for what layers lack.
     """
-    memory = options.cluster.memory_bytes if memory_bytes is None else memory_bytes
-    return _Planner(network, options, meshes, labels, memory).run()
+    return _Planner(network, options, meshes, labels).run()
 
 
 def chosen_options(options: Options, candidate: Candidate) -> Options:

@@ -30,9 +30,10 @@ from netc.ir.types import (
     Replicate,
     TensorType,
 )
+from netc.passes.fuse import may_join
 from netc.passes.note_places import note_places
 from netc.passes.split_groups import grouped
-from netc.planner.ways import Ways, first_block
+from netc.planner.ways import Numbered, Ways, first_block
 from netc.strategies.labels import REPLICATED, SCALARS, layer_letters
 from netc.strategies.search import Costs, CostTable
 
@@ -128,8 +129,8 @@ class _Pricing:
         spaces = {own: i for i, own in enumerate(dict.fromkeys(self.choices))}
         self.alike = {name: spaces[self.choices[i]] for name, i in self.number.items()}
         """By layer a number for the choices it has."""
-        self.numbers: dict[_Places, int] = {}
-        self.known: list[_Places] = []
+        self.known: Numbered[_Places] = Numbered()
+        """What layers' choices give, or want: a placement for each."""
         self.launches: dict[object, Costs] = {}
         self.joint: dict[object, Costs] = {}
         self.ways = Ways(mesh, cluster)
@@ -156,28 +157,18 @@ class _Pricing:
             self.layers, self.choices, tuple(computing), tuple(memory), exchanging, updating
         )
 
-    def _number(self, places: _Places) -> int:
-        """The number of the placements that a layer's choices give."""
-        if places not in self.numbers:
-            self.numbers[places] = len(self.known)
-            self.known.append(places)
-        return self.numbers[places]
-
     def _places(self, node: Node) -> tuple[tuple[int, ...], int]:
         """By operand what a node wants, and what it gives: placements by choice, by number."""
         own = self.choices[self.number[node.layer]]
         key = (node.op, self.graph.operand_types(node), node.type, self.alike[node.layer])
         if key not in self.wanted:
             found = [
-                placements_of(self.graph, self._under(node, split), split, self.mesh)
-                for split in (along_axes(split, self.mesh) for split in own)
+                placements_of(self.graph, grouped(self.graph, node, s, self.mesh), s, self.mesh)
+                for s in (along_axes(split, self.mesh) for split in own)
             ]
-            wants = map(self._number, zip(*(wants for wants, _ in found), strict=True))
-            self.wanted[key] = tuple(wants), self._number(tuple(gives for _, gives in found))
+            wants = map(self.known.number, zip(*(wants for wants, _ in found), strict=True))
+            self.wanted[key] = tuple(wants), self.known.number(tuple(gives for _, gives in found))
         return self.wanted[key]
-
-    def _under(self, node: Node, split: Split) -> Node:
-        return grouped(self.graph, node, split, self.mesh)
 
     def _launch(self, node: Node) -> Costs:
         """Seconds of a node's launch on the first device, by choice of its layer."""
@@ -222,10 +213,7 @@ class _Pricing:
             return None
         for place in node.op.overwritable():
             before = self.graph[node.inputs[place]]
-            plain = not (before.op.view or isinstance(before.op, SourceOp | Sum))
-            alone = self.graph.users[before.name] == (node.name,)
-            alike = before.type == node.type and before.phase == node.phase
-            if plain and alone and alike and before.op.alias is None:
+            if not isinstance(before.op, Sum) and may_join(self.graph, before, node):
                 return place
         return None
 
@@ -264,7 +252,7 @@ class _Pricing:
                 yield True, layers, costs
         if node.name in self.graph.outputs and node.phase != "update":
             whole = tuple(tuple(map(_reduced, places)) for places in self.known[gives])
-            slot = _Slot(giver.layer, self._number(whole))
+            slot = _Slot(giver.layer, self.known.number(whole))
             yield from ((False, *each) for each in self._converted(node.type, giver, [slot]))
 
     def _readers(self, node: Node) -> Iterator[tuple[Node, _Slot]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 from math import prod
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from netc.ir.comm import Comm, redistribute
 from netc.ir.types import ITEM_BYTES, Halo, Mesh, Placements, Replicate, TensorType, local_block
 from netc.strategies.search import Costs
 
+T = TypeVar("T")
 MOST_STEPS = 9
 """Of a redistribution on a mesh of three axes."""
 _SAMPLE_BYTES = 2**20
@@ -39,15 +41,37 @@ def first_block(type_: TensorType, places: Placements, mesh: Mesh) -> tuple[int,
     return max((part.shape for part in found if part is not None), key=prod, default=None)
 
 
+class Numbered(Generic[T]):
+    """Values by number, each once, in the order in which they came."""
+
+    def __init__(self, *values: T) -> None:
+        self.values: list[T] = []
+        self.numbers: dict[T, int] = {}
+        for value in values:
+            self.number(value)
+
+    def number(self, value: T) -> int:
+        """The number of a value, a new one for a new value."""
+        if value not in self.numbers:
+            self.numbers[value] = len(self.values)
+            self.values.append(value)
+        return self.numbers[value]
+
+    def __getitem__(self, number: int) -> T:
+        return self.values[number]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
 class Ways:
     """The ways between placements on a mesh of a cluster."""
 
     def __init__(self, mesh: Mesh, cluster: Cluster) -> None:
         self.mesh, self.cluster = mesh, cluster
-        self.numbers: dict[Placements, int] = {(Replicate(),) * len(mesh.shape): 0}
         self.known: dict[tuple[Placements, Placements], int] = {}
         self.matrices: dict[object, NDArray[np.intp]] = {}
-        self.placed: list[Placements] = [(Replicate(),) * len(mesh.shape)]
+        self.placed: Numbered[Placements] = Numbered((Replicate(),) * len(mesh.shape))
         self.sizes: dict[TensorType, dict[int, float]] = {}
         lines = len(cluster.links.algorithms)
         self.ends: NDArray[np.intp] = np.zeros((1024, MOST_STEPS, 2), np.intp)
@@ -78,12 +102,6 @@ class Ways:
         result: Costs = np.where(nbytes > 0, each, 0.0).sum(-1)
         return result
 
-    def _number(self, places: Placements) -> int:
-        if places not in self.numbers:
-            self.numbers[places] = len(self.placed)
-            self.placed.append(places)
-        return self.numbers[places]
-
     def _elements(self, type_: TensorType, needed: NDArray[np.intp]) -> Costs:
         """By number of placement, elements of the first device's block, where they are needed."""
         own = self.sizes.setdefault(type_, {})
@@ -107,7 +125,7 @@ class Ways:
             before, step = source, 0
             for op, after in () if source == target else redistribute(source, target):
                 if not op.view:
-                    self.ends[way, step] = self._number(before), self._number(after)
+                    self.ends[way, step] = self.placed.number(before), self.placed.number(after)
                     least, self.lines[way, step] = self._rates(op)
                     self.factors[way, step] = (*_times(op, self.mesh), least)
                     step += 1
@@ -129,7 +147,7 @@ def _times(op: Comm, mesh: Mesh) -> tuple[float, float]:
     """
     if op.on_device:
         return 0.0, 2.0
-    size = prod(mesh.shape[axis] for axis in op.axes)
+    size = mesh.group_size(op.axes)
     match op.kernel:
         case "all_reduce":
             return 2 * (size - 1) / size, 0.0

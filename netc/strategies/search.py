@@ -41,11 +41,6 @@ class Optimum:
     bound: float
     """No choices cost less; equal to the cost where the search was exact."""
 
-    @property
-    def gap(self) -> float:
-        """How much less other choices could cost at most, as a part of the cost."""
-        return (self.cost - self.bound) / self.cost if self.cost else 0.0
-
 
 def minimize(
     sizes: Sequence[int], tables: Iterable[CostTable], largest: int = LARGEST_TABLE
