@@ -73,6 +73,9 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
     batch = recipe.batch or DEFAULT_BATCH
     batch = options.batch or min(batch, images or batch)
     searched = options.strategy == AUTO
+    if options.search_labels is not None and not searched:
+        message = "'--search-labels' says what a search may split by, and there is none."
+        raise UsageError(Diagnostic("E051", message, help="ask for '--strategy auto'."))
     strategy = DEFAULT_STRATEGY if searched or file is not None else options.strategy
     chosen = Options(
         mesh=mesh,

@@ -74,6 +74,7 @@ def test_what_it_finds_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     [
         (["--search-labels", "n,x"], 2, "'--search-labels n,x' is not of the form n,k,h"),
         (["--search-labels", ""], 2, "is not of the form n,k,h"),
+        (["--search-labels", "n", "--strategy", "data"], 2, "and there is none"),
         (["--devices", "4", "--pin", "fc1=h"], 4, "split 'h' on 'fc1' is not possible"),
         (["--devices", "17"], 4, "'p100' has 16 devices, not 17"),
         (["--devices", "4", "--strategy", "atuo"], 2, "did you mean 'auto'?"),
