@@ -48,7 +48,7 @@ def check_facts(bundle: Bundle) -> None:
         if program.name != f"{facts.network}.{name}":
             raise TextError(f"{program.name} is not the program {name} of {facts.network}")
         _check_types(program, DTYPES[facts.precision])
-        _check_inputs(program, facts, images=program is not bundle.init)
+        _check_inputs(program, facts, _FILLED[name])
     _check_outputs(bundle.train, {"loss": ()})
     scores = {facts.scores: (facts.batch, facts.classes)}
     _check_outputs(bundle.eval, {"loss_sum": (), "correct": (), **scores})
@@ -62,10 +62,14 @@ def _check_types(program: Program, floating: set[str]) -> None:
             raise TextError(f"{program.name}: {b.name} is of {b.dtype}")
 
 
-def _check_inputs(program: Program, facts: Facts, images: bool) -> None:
-    """Every input is one that the runtime knows how to fill; with `images` they are among them."""
-    batch = (facts.batch,)
-    known = {"seed": (), "step": (), "count": (), "lr": (), "labels": batch}
+_FILLED = {INIT: ("seed",), TRAIN: ("seed", "step", "lr", "labels"), EVAL: ("count", "labels")}
+"""The inputs that the runtime fills, by program, besides images, which go with labels."""
+
+
+def _check_inputs(program: Program, facts: Facts, filled: tuple[str, ...]) -> None:
+    """Every input is one that the runtime fills; images are among them where labels may be."""
+    batch, images = (facts.batch,), "labels" in filled
+    known = {name: batch if name == "labels" else () for name in filled}
     found = [port for port in program.inputs if len(port.shape) == 4]
     for port in program.inputs:
         shape = (*batch, *port.shape[1:]) if port in found else known.get(port.name)

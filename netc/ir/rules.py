@@ -171,6 +171,8 @@ def _check_labels(op: Op, operands: tuple[Value, ...], result: Value) -> None:
     """Dimensions of one letter are the same part of the tensors."""
     if not operands or operands[0].type.rank < _RANKS.get(op.kernel, 0):
         raise ShapeError(f"{op.kernel} of {len(operands)} operands")
+    if isinstance(op, Windowed) and any(value.type.rank != 4 for value in operands):
+        raise ShapeError(f"{op.kernel} of what is no image")
     left, right = parse_labels(op.labels(tuple(value.type for value in operands)))
     check_count(op.kernel, operands, len(left))
     parts: dict[str, tuple[int, int]] = {}
