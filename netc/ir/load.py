@@ -49,6 +49,8 @@ def check_facts(bundle: Bundle) -> None:
             raise TextError(f"{program.name} is not the program {name} of {facts.network}")
         _check_types(program, DTYPES[facts.precision])
         _check_inputs(program, facts, _FILLED[name])
+    if _images(bundle.train).keys() != _images(bundle.eval).keys():
+        raise TextError("training and evaluation have different images")
     _check_outputs(bundle.train, {"loss": ()})
     scores = {facts.scores: (facts.batch, facts.classes)}
     _check_outputs(bundle.eval, {"loss_sum": (), "correct": (), **scores})
@@ -70,7 +72,7 @@ def _check_inputs(program: Program, facts: Facts, filled: tuple[str, ...]) -> No
     """Every input is one that the runtime fills; images are among them where labels may be."""
     batch, images = (facts.batch,), "labels" in filled
     known = {name: batch if name == "labels" else () for name in filled}
-    found = [port for port in program.inputs if len(port.shape) == 4]
+    found = _images(program).values()
     for port in program.inputs:
         shape = (*batch, *port.shape[1:]) if port in found else known.get(port.name)
         whole = port.name in known and port.name != "lr"
@@ -81,6 +83,12 @@ def _check_inputs(program: Program, facts: Facts, filled: tuple[str, ...]) -> No
     shapes = [port.shape[1:] for port in found]
     if (facts.image in shapes, bool(shapes), labelled) != (images, images, images):
         raise TextError(f"{program.name}: its images are {shapes}")
+
+
+def _images(program: Program) -> dict[str, Port]:
+    """The inputs that are filled with images, by name."""
+    others = {name for names in _FILLED.values() for name in names}
+    return {p.name: p for p in program.inputs if len(p.shape) == 4 and p.name not in others}
 
 
 def _check_outputs(program: Program, wanted: Mapping[str, tuple[int, ...]]) -> None:

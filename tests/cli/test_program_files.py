@@ -108,6 +108,8 @@ def test_what_is_no_program(one: str, pattern: str, new: str, why: str) -> None:
         (r"fact seed 0", "fact seed 9223372036854775808", "fact seed cannot be"),
         (r"fact threads 0", "fact threads 99999", "fact threads cannot be"),
         (r"fact batch 8", "fact batch 9", "no input is"),
+        (r'(program small\.eval[\s\S]*?inputs name=")image', r"\1lr", "no input is lr"),
+        (r'(program small\.eval[\s\S]*?inputs name=")image', r"\1other", "different images"),
         (r'inputs name="seed"', 'inputs name="step"', "small.init: no input is step"),
         (r'inputs name="seed"', 'inputs name="count"', "small.init: no input is count"),
         (r"fact image .*", "fact image [1,8,9]", "its images are"),
