@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from netc.ir.facts import DTYPES, TARGETS, Facts
 from netc.ir.plain import TextError
-from netc.ir.program import Bundle, Port, Program
+from netc.ir.program import Bundle, Launch, Port, Program
 from netc.ir.programs import EVAL, INIT, TRAIN
 from netc.ir.text import parse_bundle
 from netc.ir.verify import VerifyError
@@ -49,6 +49,7 @@ def check_facts(bundle: Bundle) -> None:
             raise TextError(f"{program.name} is not the program {name} of {facts.network}")
         _check_types(program, DTYPES[facts.precision])
         _check_inputs(program, facts, _FILLED[name])
+        _check_told(program, facts)
     if _images(bundle.train).keys() != _images(bundle.eval).keys():
         raise TextError("training and evaluation have different images")
     _check_outputs(bundle.train, {"loss": ()})
@@ -56,6 +57,26 @@ def check_facts(bundle: Bundle) -> None:
     _check_outputs(bundle.eval, {"loss_sum": (), "correct": (), **scores})
     if "count" not in {port.name for port in bundle.eval.inputs}:
         raise TextError("evaluation is not told how many images count")
+
+
+def _check_told(program: Program, facts: Facts) -> None:
+    """What kernels are told of the whole: how many images are in a batch, and what shape a tensor
+    has that they fill.
+    """
+    filled = {
+        program.buffer[view.buffer].storage: port.shape
+        for port in program.state
+        for view in port.views
+    }
+    for launch in program.instructions:
+        for step in launch.steps if isinstance(launch, Launch) else ():
+            known: dict[str, object] = {"batch": facts.batch}
+            if step.operation == "init_normal":
+                known["shape"] = filled.get(program.buffer[launch.writes[0].buffer].storage)
+            for name, wanted in known.items():
+                if name in step.attributes and step.attributes[name] != wanted:
+                    told = f"{step.operation} with {name} {step.attributes[name]}"
+                    raise TextError(f"{program.name}: {told}, not {wanted}")
 
 
 def _check_types(program: Program, floating: set[str]) -> None:

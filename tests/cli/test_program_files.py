@@ -112,6 +112,8 @@ def test_what_is_no_program(one: str, pattern: str, new: str, why: str) -> None:
         (r'(program small\.eval[\s\S]*?inputs name=")image', r"\1other", "different images"),
         (r'inputs name="seed"', 'inputs name="step"', "small.init: no input is step"),
         (r'inputs name="seed"', 'inputs name="count"', "small.init: no input is count"),
+        (r'(\["ce_loss",.*?"batch":)8', r"\g<1>9", "ce_loss with batch 9, not 8"),
+        (r'(\["init_normal",.*?"shape":)\[16', r"\1[17", "init_normal with shape"),
         (r"fact image .*", "fact image [1,8,9]", "its images are"),
         (r"fact classes 5", "fact classes 6", "it puts out fc2"),
         (r'fact scores "fc2"', 'fact scores "fc1"', "does not put out fc1"),
@@ -205,6 +207,15 @@ def test_edited_programs(one: str, pattern: str, new: str, why: str) -> None:
 )  # fmt: skip
 def test_edited_programs_of_two_devices(two: str, pattern: str, new: str, why: str) -> None:
     refused(two, pattern, new, why)
+
+
+@pytest.mark.parametrize("name", ["image", "labels"])
+@pytest.mark.parametrize("rows", ["[4,-4]", "[-1,4]", "[0,0]"])
+def test_inputs_are_given_where_they_are_read(name: str, rows: str, tmp_path: Path) -> None:
+    text = compiled(tmp_path, "--devices", "2", "--strategy", "data", "--kernels", "reference")
+    refused(
+        text, rf'(inputs name="{name}".*?\{{"\+":)\[0,4\]', rf"\1{rows}", "M4|M9|differs nowhere"
+    )
 
 
 def test_every_cut_is_noticed(two: str) -> None:
