@@ -9,6 +9,7 @@ from netc.errors import Diagnostic, UsageError, clip
 from netc.ir.types import Mesh, line_mesh, named_mesh
 from netc.passes.pipeline import Options
 from netc.planner.auto import Candidate, Found, find_plan
+from netc.planner.prices import ALL_LABELS
 from netc.strategies.labels import NAMES
 from netc.syntax import Network
 
@@ -44,7 +45,7 @@ def meshes_of(devices: int, chosen: Options) -> list[Mesh]:
 def _labels(text: str | None) -> str:
     """The labels of `--search-labels n,k`."""
     if text is None:
-        return "".join(NAMES)
+        return ALL_LABELS
     labels = [label.strip() for label in text.split(",")]
     if not labels or not set(labels) <= set(NAMES):
         message = f"'--search-labels {clip(text)}' is not of the form n,k,h."
@@ -58,7 +59,10 @@ def notes(found: Found) -> tuple[str, ...]:
     others = [c for c in found.candidates if c is not found.best]
     fixed = [c for c in others if not c.found]
     listed = (*others[:1], *(c for c in fixed if c is not others[0]))[:SHOWN]
-    beside = ", ".join(f"{title(c)} {seconds_text(c.seconds)}" for c in listed)
+    beside = ", ".join(
+        f"{title(c)} {seconds_text(c.seconds)}{' (does not fit)' * (c.fits is False)}"
+        for c in listed
+    )
     best = found.best
     said = f"auto took {title(best)}: {found.reason}; predicted {seconds_text(best.seconds)} a step"
     return (f"{said}, beside {beside}." if listed else f"{said}.",)

@@ -12,6 +12,7 @@ from netc.cli.passes import Printer
 from netc.errors import Diagnostic, UsageError, did_you_mean
 from netc.ir.clock import simulate
 from netc.ir.program import Bundle, Program
+from netc.ir.programs import PROGRAMS
 from netc.ir.text import bundle_text, graph_text, plan_text, program_text
 from netc.passes.pipeline import PASSES, Compiled
 from netc.report import LayerCost, layer_costs, memory_use, sent_bytes
@@ -21,6 +22,7 @@ from netc.syntax import network_text
 def run(options: argparse.Namespace) -> int:
     """Compile and show."""
     _check_passes(options.print_after, options.program)
+    _check_shown(options)
     spare(options.output, options.network, options.strategy, options.cluster)
     if options.emit == "network":
         print(network_text(load_network(options)), end="")
@@ -45,6 +47,26 @@ def run(options: argparse.Namespace) -> int:
     elif not options.print_after:
         _show(asked, compiled)
     return 0
+
+
+def _check_shown(options: argparse.Namespace) -> None:
+    """Refuse what would be silently left out."""
+    problems = []
+    if options.emit == "network" and (options.output or options.save_strategy):
+        problems.append("'--emit network' compiles nothing that a file could be written of.")
+    if options.emit in ("graph", "plan") and options.program != PROGRAMS[0]:
+        problems.append(
+            f"'--emit {options.emit}' prints training's: '--print-after PASS --program "
+            f"{options.program}' prints values of others."
+        )
+    if options.time_passes and (options.emit or options.json):
+        problems.append("'--time-passes' prints a table of its own, in place of other values.")
+    if options.json and (options.emit or options.print_after):
+        problems.append("'--json' prints no values of passes, which are text.")
+    if options.output and options.output == options.save_strategy:
+        problems.append(f"'{options.output}' cannot be both program and strategy.")
+    if problems:
+        raise UsageError(*(Diagnostic("E051", problem) for problem in problems))
 
 
 def _check_passes(names: list[str], program: str) -> None:

@@ -100,7 +100,7 @@ def _check_fixed(bundle: Bundle, options: argparse.Namespace) -> None:
         "precision": options.precision, "fc_update": options.fc_update, "mesh": options.mesh,
         "devices": options.devices, "pin": options.pin or None, "define": options.define or None,
         "cluster": options.cluster, "save_strategy": options.save_strategy,
-        "kernels": options.kernels,
+        "kernels": options.kernels, "search_labels": options.search_labels,
     }  # fmt: skip
     fixed = {
         "batch": facts.batch, "strategy": facts.strategy, "scheme": facts.scheme,

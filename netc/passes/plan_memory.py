@@ -58,6 +58,12 @@ def persistent_layout(programs: Sequence[Program], alignment: int = 64) -> Layou
     return Layout(offsets, tuple(ends))
 
 
+def peak_bytes(program: Program, alignment: int = 64) -> int:
+    """Memory of the device that needs most, for this program alone."""
+    layout = persistent_layout([program], alignment)
+    return max(plan_memory(program, layout, alignment).arena_bytes)
+
+
 def plan_memory(program: Program, layout: Layout, alignment: int = 64) -> Program:
     """The same program with the offset of every buffer."""
     kept = {view.buffer for port in program.outputs for view in port.views}

@@ -19,12 +19,14 @@ from netc.ir.program import Program
 from netc.ir.types import Mesh
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin, choose_splits
+from netc.passes.compile_cost import CompileCost
 from netc.passes.differentiate import differentiate
 from netc.passes.pipeline import Options, lower_training
-from netc.passes.plan_memory import persistent_layout, plan_memory
+from netc.passes.plan_memory import peak_bytes
 from netc.passes.split_rounds import has_boundary
-from netc.planner.prices import Priced, choices_of, price
+from netc.planner.prices import ALL_LABELS, Priced, choices_of, price
 from netc.strategies.fixed import FIXED
+from netc.strategies.labels import layer_letters
 from netc.strategies.search import Optimum, minimize, total
 from netc.syntax import Network
 
@@ -32,19 +34,25 @@ HIDDEN = {
     0.0: "gradients' exchange in full", 0.5: "half of it hidden", 1.0: "all of it hidden",
 }  # fmt: skip
 """Parts of the exchange of gradients that hide behind computation, one search for each."""
-BASES = tuple(name for name in FIXED if name != "single")
+BASES = tuple(FIXED)
 """Fixed strategies that are candidates too."""
 HALVINGS = 12
 """Steps in which the price of memory is found."""
+_LESS = 0.9
+"""Of the room, each time that plans of less memory are searched for again."""
 _CHEAP, _DEAR = 1e-18, 1e-6
 """Seconds of a byte that decide nothing, and everything."""
-USUAL = ("data", "hybrid")
+USUAL = ("single", "data", "hybrid")
 """Fixed strategies that are always candidates."""
 HOPELESS = 1.5
 """A plan that takes so many times the best one's seconds, with the gradients' exchange all hidden
 where that has none, is no candidate."""
 MOST_ROUNDS = 16
 """Devices up to which rounds are tried: their programs grow with the square."""
+MOST_SECONDS = 60.0
+"""A plan whose program takes longer to make, about, is no candidate."""
+LEANER = 3
+"""So often plans of less memory are searched for, where the fastest do not fit."""
 SCHEMES_OF_BEST = 2
 """So many of the best candidates on a line of devices are tried with rounds too."""
 
@@ -61,8 +69,8 @@ class Candidate:
     """The exchange scheme; empty where there is nothing to exchange in rounds."""
     seconds: float = 0.0
     """Of a step, by the clock."""
-    peak_bytes: int | None = None
-    """Memory of the device that needs most; None where nobody asked."""
+    fits: bool | None = None
+    """Whether its device that needs most memory has it; None where nobody asked."""
 
     @property
     def key(self) -> object:
@@ -109,7 +117,10 @@ class _Planner:
     searches: list[Search] = field(default_factory=list)
     seen: dict[object, Candidate] = field(default_factory=dict)
     programs: dict[object, Program] = field(default_factory=dict)
-    refused: list[PlanError] = field(default_factory=list)
+    peaks: dict[object, int] = field(default_factory=dict)
+    """By plan the bytes of the device that needs most."""
+    refused: list[tuple[Candidate, PlanError]] = field(default_factory=list)
+    tables: dict[Mesh, Priced] = field(default_factory=dict)
 
     @property
     def memory_bytes(self) -> float:
@@ -120,11 +131,24 @@ class _Planner:
         """Everything."""
         made = build_graph(self.network, self.options.batch, self.options.precision)
         graph = differentiate(made, self.options.optimizer)
+        mesh, pins = self.options.mesh, self.options.pins
+        is_pinned = len(pinned(graph, mesh, pins)) == len(layer_letters(graph))
+        if mesh.size == 1 or is_pinned:
+            splits = choose_splits(graph, mesh, "data", pins)
+            name = "as pinned" if is_pinned else "data"
+            self._price(Candidate(name, mesh, splits, self._scheme(graph, splits)))
+            nothing = "pins leave nothing to choose" if is_pinned else "one device splits nothing"
+            return replace(self._choose(), reason=nothing)
         self._consider(graph)
         line = [c for c in self._ranked() if len(c.mesh.shape) == 1]
         for candidate in line[:SCHEMES_OF_BEST]:
             for other in self._with_rounds(candidate):
                 self._price(other)
+        if self.seen and not self._fits(self._ranked()[0]):
+            for attempt in range(LEANER):
+                self._search_leaner(graph, attempt)
+                if any(map(self._fits, self._ranked())):
+                    break
         return self._choose()
 
     def _consider(self, graph: Graph) -> None:
@@ -143,7 +167,8 @@ class _Planner:
             self._price(candidate)
 
     def _tables(self, graph: Graph, mesh: Mesh) -> Priced:
-        return price(graph, mesh, self.options.cluster, self._choices(graph, mesh))
+        self.tables[mesh] = price(graph, mesh, self.options.cluster, self._choices(graph, mesh))
+        return self.tables[mesh]
 
     def _fixed(self, graph: Graph, mesh: Mesh, priced: Priced) -> Iterator[Candidate]:
         """The fixed strategies with the pins, without those that cannot be among the best."""
@@ -151,8 +176,14 @@ class _Planner:
         tables = priced.tables(hidden=1.0)
         for name in BASES:
             splits = choose_splits(graph, mesh, name, self.options.pins)
-            usual = name in USUAL or not priced.has(splits)
-            if usual or total(priced.number(splits), tables) <= HOPELESS * best:
+            known = priced.has(splits)
+            if not known and self.labels != ALL_LABELS:
+                continue
+            if (
+                name in USUAL
+                or not known
+                or (total(priced.number(splits), tables) <= HOPELESS * best)
+            ):
                 yield Candidate(name, mesh, splits, self._scheme(graph, splits))
 
     def _searched(self, graph: Graph, mesh: Mesh, priced: Priced) -> list[Candidate]:
@@ -167,6 +198,19 @@ class _Planner:
                 lean = _lean(priced, hidden, self.memory_bytes)
                 found.append(self._candidate(graph, priced, f"{name}, less memory", mesh, lean))
         return found
+
+    def _search_leaner(self, graph: Graph, attempt: int) -> None:
+        """Price plans of less memory than the fastest: the model knows less than the program."""
+        mesh = self._ranked()[0].mesh
+        priced, fastest = self.tables[mesh], self._ranked()[0]
+        needs = self._peak(fastest)
+        known = priced.has(fastest.splits)
+        model = _memory_of(priced, fastest.splits) if known else float(needs)
+        room = self.memory_bytes - max(needs - model, 0.0)
+        for hidden, words in HIDDEN.items():
+            lean = _lean(priced, hidden, max(room, 0.0) * _LESS**attempt)
+            name = f"search ({words}), less memory"
+            self._price(self._candidate(graph, priced, name, mesh, lean))
 
     def _candidate(
         self, graph: Graph, priced: Priced, name: str, mesh: Mesh, best: Optimum
@@ -198,15 +242,25 @@ class _Planner:
         if candidate.key in self.seen:
             return
         try:
-            options = replace(chosen_options(self.options, candidate), afford=lambda cost: None)
+            options = replace(chosen_options(self.options, candidate), afford=self._afford)
             compiled = lower_training(self.network, options, verified=False)
         except PlanError as problem:
             # What no choice of splits tells, such as rounds that a layer forbids: no candidate.
-            self.refused.append(problem)
+            self.refused.append((candidate, problem))
             return
         seconds = simulate(compiled.program).seconds
         self.seen[candidate.key] = replace(candidate, seconds=seconds)
         self.programs[candidate.key] = compiled.program
+
+    def _afford(self, cost: CompileCost) -> None:
+        if cost.seconds > MOST_SECONDS:
+            message = (
+                f"pricing a plan of {cost.instructions:,} instructions takes some "
+                f"{cost.seconds / 60:,.0f} minutes."
+            )
+            hint = "take '--scheme a', which has no rounds, fewer devices, or a fixed strategy."
+            raise PlanError(Diagnostic("E053", message, help=hint))
+        self.options.afford(cost)
 
     def _ranked(self) -> list[Candidate]:
         """Candidates from the fastest on; of equal ones, the fixed and the earlier first."""
@@ -214,41 +268,48 @@ class _Planner:
 
     def _choose(self) -> Found:
         """The fastest that fits; a searched plan only if it gains more than prices may be off."""
-        ranked, fitting = self._ranked(), []
+        ranked, tried = self._ranked(), []
         if not ranked:
-            raise self.refused[0]
+            # What has to do with the exchange in rounds says more than that there is none.
+            raise min(self.refused, key=lambda each: not each[0].scheme)[1]
         for candidate in ranked:
-            candidate = replace(candidate, peak_bytes=self._peak(candidate))
-            fitting.append(candidate)
-            enough = (candidate.peak_bytes or 0) <= self.memory_bytes
-            if enough and not candidate.found:
+            candidate = replace(candidate, fits=self._fits(candidate))
+            tried.append(candidate)
+            if candidate.fits and not candidate.found:
                 break
-        fits = [c for c in fitting if (c.peak_bytes or 0) <= self.memory_bytes]
+        fits = [c for c in tried if c.fits]
         if not fits:
-            raise self._too_large(fitting)
+            raise self._too_large(tried)
         best, reason = _best(fits, self.options.cluster.error)
-        rest = ranked[len(fitting) :]
-        return Found(best, (*fitting, *rest), tuple(self.searches), reason)
+        if best is not tried[0] and not tried[0].fits:
+            reason += "; what is faster does not fit the memory"
+        return Found(best, (*tried, *ranked[len(tried) :]), tuple(self.searches), reason)
+
+    def _fits(self, candidate: Candidate) -> bool:
+        return self._peak(candidate) <= self.memory_bytes
 
     def _peak(self, candidate: Candidate) -> int:
-        program = self.programs[candidate.key]
-        alignment = self.options.target.alignment_bytes
-        layout = persistent_layout([program], alignment)
-        return max(plan_memory(program, layout, alignment).arena_bytes)
+        if candidate.key not in self.peaks:
+            program = self.programs[candidate.key]
+            alignment = self.options.target.alignment_bytes
+            self.peaks[candidate.key] = peak_bytes(program, alignment)
+        return self.peaks[candidate.key]
 
     def _too_large(self, candidates: Sequence[Candidate]) -> PlanError:
-        least = min(candidates, key=lambda each: each.peak_bytes or 0)
-        need, have = ((n or 0) / 2**30 for n in (least.peak_bytes, self.memory_bytes))
+        least = min(candidates, key=self._peak)
+        need, have = _room(self._peak(least)), _room(self.memory_bytes)
         message = (
-            f"no plan fits: the leanest of {len(candidates)}, '{least.name}', needs {need:.2f} GiB "
-            f"a device, of {have:.2f}."
+            f"none of the {len(candidates)} plans tried fits: the leanest, '{least.name}', needs "
+            f"{need} a device, of {have}."
         )
-        hint = "take a smaller batch, more devices, or give up a pin."
+        smaller = ["a smaller batch"] if self.options.batch > 1 else []
+        hint = f"take {', or '.join([*smaller, 'more devices'])}"
+        hint += ", or give up a pin." if self.options.pins else "."
         return PlanError(Diagnostic("E052", message, help=hint))
 
 
 def find_plan(
-    network: Network, options: Options, meshes: Sequence[Mesh], labels: str = "nkchw"
+    network: Network, options: Options, meshes: Sequence[Mesh], labels: str = ALL_LABELS
 ) -> Found:
     """The plan of least predicted step time on one of the meshes, under the pins of `options`.
 
@@ -262,8 +323,9 @@ def chosen_options(options: Options, candidate: Candidate) -> Options:
     """The options with which a candidate is compiled."""
     pins = tuple(Pin(layer, ",".join(split)) for layer, split in candidate.splits.items())
     return replace(
-        options, mesh=candidate.mesh, pins=pins, strategy="data", scheme=candidate.scheme or None
-    )
+        options, mesh=candidate.mesh, pins=pins, strategy="data",
+        scheme=candidate.scheme or options.scheme,
+    )  # fmt: skip
 
 
 def pinned(graph: Graph, mesh: Mesh, pins: Sequence[Pin]) -> dict[str, Split]:
@@ -277,15 +339,30 @@ def _best(fits: Sequence[Candidate], error: float) -> tuple[Candidate, str]:
     fastest = fits[0]
     fixed = next((c for c in fits if not c.found), None)
     if fixed is None:
-        return fastest, "no fixed strategy fits the memory"
+        return fastest, "no fixed strategy is possible, or fits the memory"
     if fastest is fixed:
         return fixed, "no plan that was searched for is faster"
     gain = 1 - fastest.seconds / fixed.seconds
     if gain > error:
-        return fastest, f"{gain:.1%} faster than '{fixed.name}', the best fixed strategy"
+        return fastest, f"{100 * gain:.1f} % faster than '{fixed.name}', the best fixed strategy"
     return fixed, (
-        f"what the search found is {gain:.1%} faster, within the {error:.0%} that prices may be off"
+        f"what the search found is {100 * gain:.1f} % faster, within the {100 * error:.0f} % that "
+        "prices may be off"
     )
+
+
+def _room(nbytes: float) -> str:
+    """Bytes in a binary unit."""
+    for factor, unit in ((2**30, "GiB"), (2**20, "MiB")):
+        if nbytes >= factor:
+            return f"{nbytes / factor:,.2f} {unit}"
+    return f"{nbytes / 2**10:,.1f} KiB"
+
+
+def _memory_of(priced: Priced, splits: Mapping[str, Split]) -> float:
+    """Bytes of a plan's first device in the additive model."""
+    numbers = priced.number(splits)
+    return float(sum(own[n] for own, n in zip(priced.memory, numbers, strict=True)))
 
 
 def _memory(priced: Priced, best: Optimum) -> float:

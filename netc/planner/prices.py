@@ -34,9 +34,11 @@ from netc.passes.fuse import may_join
 from netc.passes.note_places import note_places
 from netc.passes.split_groups import grouped
 from netc.planner.ways import Numbered, Ways, first_block
-from netc.strategies.labels import REPLICATED, SCALARS, layer_letters
+from netc.strategies.labels import NAMES, REPLICATED, SCALARS, layer_letters
 from netc.strategies.search import Costs, CostTable
 
+ALL_LABELS = "".join(NAMES)
+"""What layers may be split by."""
 LARGEST_JOINT = 2**18
 """Entries of the table of one value; where its readers have more choices together, each of them is
 priced as if it alone wanted the value."""
@@ -84,7 +86,7 @@ class Priced:
         return {layer: own[number] for layer, own, number in triples}
 
 
-def choices_of(graph: Graph, mesh: Mesh, labels: str = "nkchw") -> dict[str, tuple[Split, ...]]:
+def choices_of(graph: Graph, mesh: Mesh, labels: str = ALL_LABELS) -> dict[str, tuple[Split, ...]]:
     """The splits of every layer over its labels among some, everywhere, and the first device."""
     return {
         layer: tuple(product((*(c for c in letters if c in labels), REPLICATED, "@0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,37 @@ def test_pins_and_labels_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(split != ["h"] for split in narrow.values())
 
 
+def test_one_device_and_what_is_pinned_are_no_choice(capsys: pytest.CaptureFixture[str]) -> None:
+    for given, told in ((["--devices", "1"], "splits nothing"), (["--pin", "*=n"], "as pinned")):
+        assert main(["compile", DIGITS, *ASKED, "--devices", "4", *given]) == 0
+        assert told in capsys.readouterr().err
+
+
+def test_a_network_too_small_to_split_stays_on_one_device(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = ["--strategy", "auto", "--cluster", "k80", "--devices", "64", "--batch", "8"]
+    assert main(["compile", DIGITS, *asked]) == 0
+    assert "auto took 'single'" in capsys.readouterr().err
+
+
+def test_only_what_may_be_searched_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    found = splits(capsys, "--devices", "4", "--search-labels", "h")
+    assert all(set(split) <= {"h", "r", "@0"} for split in found.values())
+
+
+def test_faster_plans_that_do_not_fit_are_marked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    laptop = Path("clusters/laptop.toml").read_text()
+    small = re.sub("(?m)^memory_bytes = .*", "memory_bytes = 3.1e5", laptop)
+    (tmp_path / "small.toml").write_text(small)
+    asked = ["--strategy", "auto", "--cluster", str(tmp_path / "small.toml"), "--batch", "8"]
+    assert main(["compile", DIGITS, *asked, "--devices", "4"]) == 0
+    said = capsys.readouterr().err
+    assert "what is faster does not fit the memory" in said and "(does not fit)" in said
+
+
 def test_weights_updated_every_round_leave_plans_that_have_rounds(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -72,6 +104,7 @@ def test_what_it_finds_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
+        (["--fc-update", "round", "--mesh", "2x2"], 4, "rounds are defined on one axis"),
         (["--search-labels", "n,x"], 2, "'--search-labels n,x' is not of the form n,k,h"),
         (["--search-labels", ""], 2, "is not of the form n,k,h"),
         (["--search-labels", "n", "--strategy", "data"], 2, "and there is none"),
@@ -96,4 +129,5 @@ def test_what_fits_nowhere_is_refused_with_what_it_would_need(
     (tmp_path / "small.toml").write_text(small)
     asked = ["--strategy", "auto", "--cluster", str(tmp_path / "small.toml"), "--devices", "4"]
     assert main(["compile", DIGITS, *asked]) == 4
-    assert "error[E052]: no plan fits: the leanest of" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "error[E052]: none of the " in said and " KiB a device, of 97.7 KiB." in said
