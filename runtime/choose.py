@@ -8,10 +8,12 @@ import ctypes
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netc.errors import DeviceError, Diagnostic
-from netc.ir.program import Bundle
+from netc.ir.facts import Facts
+from netc.ir.program import Bundle, Program
 from netc_kernels import cuda
 from netc_runtime.backend import Backend
 from netc_runtime.launch.local import RANK, LocalRanks
@@ -132,6 +134,16 @@ def open_backend(
     Raises DeviceError where this machine has too little.
     """
     programs = (bundle.init, *([bundle.train] if training else []), bundle.eval)
+    return open_devices(choice, programs, bundle.facts, ranks)
+
+
+def open_devices(
+    choice: BackendChoice, programs: Sequence[Program], facts: Facts, ranks: Ranks | None = None
+) -> Backend:
+    """Memory for this process's devices of some programs, compiled with such facts.
+
+    Raises DeviceError where this machine has too little.
+    """
     if choice.name == "null":
         from netc_runtime.null import NullBackend
 
@@ -139,14 +151,14 @@ def open_backend(
     if choice.name == "cuda":
         from netc_runtime.cuda.device import open_cuda
 
-        return open_cuda(choice.graph, programs, bundle.facts.precision, ranks)
+        return open_cuda(choice.graph, programs, facts.precision, ranks)
     from netc_runtime.cpu.backend import CpuBackend
 
-    devices = range(bundle.train.mesh.size) if ranks is None else (ranks.rank,)
+    devices = range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
     check_memory(programs, devices, available_bytes(), "this machine")
-    _settle(bundle.facts.blas_threads)
+    _settle(facts.blas_threads)
     assert ranks is None or isinstance(ranks, MpiRanks)
-    return CpuBackend(programs, ranks=ranks, threads=max(bundle.facts.threads, 1))
+    return CpuBackend(programs, ranks=ranks, threads=max(facts.threads, 1))
 
 
 def _settle(blas_threads: int) -> None:

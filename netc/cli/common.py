@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import netc_clusters
 from netc.cli.auto import AUTO, notes, search
-from netc.cli.files import defines, find, load_network, spare
+from netc.cli.files import defines, load_network, spare
+from netc.cli.machine import is_here, load_cluster
 from netc.cli.output import count, note
 from netc.cli.passes import CompileProgress
-from netc.cost import Cluster, at_precision, read_cluster
+from netc.cost import Cluster, at_devices, at_precision
 from netc.errors import Diagnostic, PlanError, UsageError, clip, did_you_mean
 from netc.interchange.names import torch_names
 from netc.ir.optimizers import Chosen, choose_optimizer
@@ -67,7 +67,8 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
     spare(output, options.network, options.strategy, options.cluster)
     network = load_network(options)
     file = _strategy_file(options.strategy)
-    mesh, cluster = _mesh(options, file), load_cluster(options)
+    mesh = _mesh(options, file)
+    cluster = load_cluster(options.cluster, target_name(options, mesh.size))
     _check_devices(mesh.size, cluster)
     recipe = network.recipe
     batch = recipe.batch or DEFAULT_BATCH
@@ -80,7 +81,7 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
     chosen = Options(
         mesh=mesh,
         batch=batch,
-        cluster=at_precision(cluster, options.precision or "fp32"),
+        cluster=at_precision(at_devices(cluster, mesh.size), options.precision or "fp32"),
         strategy=strategy or DEFAULT_STRATEGY,
         pins=(*_file_pins(file), *map(_pin, options.pin)),
         scheme=options.scheme or (file.scheme if file else None) or None,
@@ -159,9 +160,9 @@ def _kernels(options: argparse.Namespace, known: tuple[str, ...], target: str) -
 def _wants_fast(options: argparse.Namespace, network: Network, chosen: Options) -> bool:
     """Whether fast kernels are to run, if this machine has them.
 
-    Machines described by a cluster file other than the local one have kernels of their own.
+    Other machines than the one at hand have kernels of their own.
     """
-    elsewhere = options.cluster not in (None, "local")
+    elsewhere = not is_here(chosen.cluster, "cpu")
     if elsewhere or options.kernels == "reference" or chosen.precision != "fp32":
         return False
     return options.kernels == "fast" or not _is_small(network, chosen.batch)
@@ -171,11 +172,6 @@ def _is_small(network: Network, batch: int) -> bool:
     """Whether a step is so short that compiling fast kernels for it, once, is not worth it."""
     facts = layer_facts(network, build_graph(network, batch=1))
     return batch * sum(f.multiply_adds for f in facts) < SMALL_STEP
-
-
-def load_cluster(options: argparse.Namespace) -> Cluster:
-    """The machine to plan for."""
-    return read_cluster(find(options.cluster or "local", netc_clusters, ".toml"))
 
 
 def build(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from netc.cli.common import load_cluster
 from netc.cli.files import load_network, spare
+from netc.cli.machine import load_cluster
 from netc.cli.output import bytes_text, count, json_line
 from netc.cli.session import find_weights, open_session, teller
 from netc.errors import Diagnostic, UsageError
@@ -81,7 +81,7 @@ def _values(options: argparse.Namespace, network: Network) -> Tensors:
 
 def _initial(options: argparse.Namespace, network: Network) -> Tensors:
     """What the network's own program of initial values makes."""
-    chosen = Options(line_mesh(1), 1, load_cluster(options), strategy="single")
+    chosen = Options(line_mesh(1), 1, load_cluster(None, "cpu"), strategy="single")
     bundle, _ = compile_network(network, chosen)
     session = open_session(BackendChoice("cpu", "initial values"), bundle, None, training=False)
     session.initialize(network.recipe.seed if options.seed is None else options.seed)

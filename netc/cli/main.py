@@ -30,6 +30,7 @@ VERBS = {
     "check": "parse a network and infer all shapes",
     "summary": "layers, parameters and multiply-adds of a network",
     "compile": "split a network over devices and compile it",
+    "compare": "predict strategies, schemes and numbers of devices beside each other",
     "explain": "what every layer of a plan costs, and what bounds it",
     "plan": "draw the plan as a picture",
     "run": "train a network, or a compiled program",
@@ -39,12 +40,13 @@ VERBS = {
     "export": "write a network with its weights as ONNX, or the weights as safetensors",
     "import": "read a network with its weights from ONNX",
     "tune": "time the kernels that a plan could use, and choose by them from then on",
+    "calibrate": "measure this machine, and predict by that from then on",
     "doctor": "versions, devices, and what is missing",
 }
 """Verbs and what they do; each lives in a module `netc.cli.<verb>_` with a function `run`."""
 RUNNING = ("run", "eval", "predict", "profile")
 """Verbs that run programs; they take compiled ones too."""
-WORDY = ("check", "summary", "compile", "explain", "plan", "tune", *RUNNING)
+WORDY = ("check", "summary", "compile", "compare", "explain", "plan", "tune", *RUNNING)
 """Verbs whose help ends with lists of words."""
 
 
@@ -121,20 +123,22 @@ def parser() -> argparse.ArgumentParser:
         sub = verbs.add_parser(verb, help=about, description=about[0].upper() + about[1:] + ".")
         sub.set_defaults(runs=verb in RUNNING)
         sub.add_argument("--json", action="store_true", help="one JSON object a line, nothing else")
-        if verb not in ("import", "doctor"):
+        if verb not in ("import", "doctor", "calibrate"):
             _network(sub, verb)
-        if verb in ("compile", "explain", "plan", "tune", *RUNNING):
+        if verb in ("compile", "compare", "explain", "plan", "tune", *RUNNING):
             _planning(sub, verb)
         if verb in WORDY:
             sub.words = partial(_words, verb)
         if verb in RUNNING:
             _running(sub, verb)
     _compile(verbs.choices["compile"])
+    _compare(verbs.choices["compare"])
     _run(verbs.choices["run"])
     _predict(verbs.choices["predict"])
     _profile(verbs.choices["profile"])
     _export(verbs.choices["export"])
     _import(verbs.choices["import"])
+    _calibrate(verbs.choices["calibrate"])
     verbs.choices["plan"].add_argument(
         "-o",
         "--output",
@@ -166,15 +170,25 @@ def _network(sub: argparse.ArgumentParser, verb: str) -> None:
 
 def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
     group = sub.add_argument_group("plan")
-    group.add_argument("--devices", type=devices, metavar="N", help="devices in a row (default 1)")
-    group.add_argument("--mesh", metavar="AxB", help="devices on two axes, such as 2x2")
+    if verb == "compare":
+        group.add_argument(
+            "--devices", dest="devices_list", metavar="N,N", help="such as 1,2,4 (default 1,2,4,8)"
+        )
+        group.add_argument(
+            "--strategies", metavar="S,S", help="some of those below (default all), or files"
+        )
+    else:
+        group.add_argument(
+            "--devices", type=devices, metavar="N", help="devices in a row (default 1)"
+        )
+        group.add_argument("--mesh", metavar="AxB", help="devices on two axes, such as 2x2")
+        group.add_argument(
+            "--strategy",
+            type=file_name,
+            metavar="S",
+            help="one of those below (default hybrid), or a strategy file",
+        )
     group.add_argument("--batch", type=count, metavar="N", help="images of a step, on all devices")
-    group.add_argument(
-        "--strategy",
-        type=file_name,
-        metavar="S",
-        help="one of those below (default hybrid), or a strategy file",
-    )
     group.add_argument(
         "--search-labels", metavar="L", help="what 'auto' may split by, such as n,k (n,k,c,h,w)"
     )
@@ -210,9 +224,22 @@ def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
         group.add_argument(
             "--backend", choices=("cpu", "cuda"), help="what to compile for (default cpu)"
         )
+    if verb != "compare":
+        group.add_argument(
+            "--save-strategy", type=file_name, metavar="FILE", help="write the chosen splits"
+        )
+
+
+def _compare(sub: argparse.ArgumentParser) -> None:
+    group = sub.add_argument_group("comparison")
     group.add_argument(
-        "--save-strategy", type=file_name, metavar="FILE", help="write the chosen splits"
+        "--weak", action="store_true", help="the batch is a device's, and grows with them"
     )
+    group.add_argument(
+        "-o", "--output", type=file_name, metavar="FILE",
+        help="a plot of speedups: FILE.svg, .pdf or .png",
+    )  # fmt: skip
+    sub.set_defaults(mesh=None, strategy=None, save_strategy=None)
 
 
 def _compile(sub: argparse.ArgumentParser) -> None:
@@ -313,7 +340,41 @@ def _export(sub: argparse.ArgumentParser) -> None:
     group = sub.add_argument_group("weights")
     _weights(group, "initial values")
     group.add_argument("--seed", type=natural, metavar="N", help="of initial values")
-    sub.set_defaults(cluster=None)
+
+
+def _calibrate(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "networks", type=file_name, nargs="*", metavar="NET",
+        help="what to measure: paths or shipped names (default alexnet and resnet18)",
+    )  # fmt: skip
+    group = sub.add_argument_group("measuring")
+    group.add_argument(
+        "--devices", type=devices, metavar="N",
+        help="at most so many, besides 1, 2, 4, ... (default: the GPUs, or cores, that are here)",
+    )  # fmt: skip
+    group.add_argument(
+        "--batch", type=count, metavar="N", help="images of a step (default 8, on GPUs 128)"
+    )
+    group.add_argument("--steps", type=count, default=5, metavar="N", help="to time (default 5)")
+    group.add_argument("--precision", choices=("fp32", "tf32", "bf16"), help="default fp32")
+    group.add_argument("--kernels", metavar="K", help="as of the other verbs")
+    group.add_argument("--backend", choices=("cpu", "cuda"), help="default: what is there")
+    group.add_argument(
+        "--share-gpus", action="store_true", help="put all devices on one GPU: launches only"
+    )
+    group.add_argument(
+        "-D", dest="define", action="append", default=[], metavar="NAME=VALUE",
+        help="set a parameter of the networks",
+    )  # fmt: skip
+    group.add_argument(
+        "-o", "--output", type=file_name, metavar="FILE.toml",
+        help="a cluster file (default: this machine's own, which is then the one to plan for)",
+    )  # fmt: skip
+    # What is measured is the machine at hand, by the plans of every strategy.
+    sub.set_defaults(
+        runs=True, cluster=None, mesh=None, search_labels=None, pin=[], scheme=None, fc_update=None,
+        save_strategy=None, no_graph=False,
+    )  # fmt: skip
 
 
 def _import(sub: argparse.ArgumentParser) -> None:

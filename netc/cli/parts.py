@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from netc.cli.kernels import kernels_text
+from netc.cost import launch_text
+from netc.ir.calls import calls_of, variants_of
 from netc.ir.program import Launch, Program
 from netc.work import launch_bytes, launch_flops
 from netc_runtime.backend import Ceilings
@@ -23,6 +25,8 @@ class StepPart:
     """forward, backward or update."""
     kernels: str
     """Of a single launch."""
+    call: str
+    """A single launch as tables of measurements name it."""
     launches: int
     seconds: float
     flops: int
@@ -75,9 +79,11 @@ def _part(
     moved = sum(launch_bytes(program, launch) for launch in launches)
     bound, reached = _bound(len(launches), took, flops, moved, ceilings)
     first = launches[0]
-    kernels = kernels_text(first) if len(launches) == 1 else ""
+    single = len(launches) == 1
+    kernels = kernels_text(first) if single else ""
+    call = launch_text(calls_of(program, first), variants_of(first)) if single else ""
     return StepPart(
-        first.layer, first.phase, kernels, len(launches), took, flops, moved, flops / took,
+        first.layer, first.phase, kernels, call, len(launches), took, flops, moved, flops / took,
         moved / took, bound, reached,
     )  # fmt: skip
 

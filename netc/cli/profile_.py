@@ -10,12 +10,14 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+from netc.cli.machine import against, uncalibrated
 from netc.cli.output import bytes_text, count, json_line, scaled, seconds_text, table
 from netc.cli.parts import StepPart, parts, passes
 from netc.cli.session import choose, describe, load_bundle, on_ranks, open_session
 from netc.export.roofline import Roof, RooflinePoint, check_roofline, draw_roofline, write_roofline
 from netc.export.scene import Scene
 from netc.export.words import plural
+from netc.ir.clock import simulate
 from netc.ir.program import Bundle
 from netc_runtime.backend import Ceilings, Timing
 from netc_runtime.choose import BackendChoice
@@ -71,6 +73,11 @@ class Profile:
         return median(self.timing.steps)
 
     @property
+    def predicted_seconds(self) -> float:
+        """Of a step, by the prices in the program."""
+        return simulate(self.bundle.train).seconds
+
+    @property
     def images_per_second(self) -> float:
         """Of all devices."""
         return self.bundle.facts.batch / self.seconds
@@ -95,9 +102,9 @@ def _json(
     for part in found:
         values = asdict(part)
         if not options.launches:
-            del values["kernels"]
+            del values["kernels"], values["call"]
         json_line(event="launch" if options.launches else "layer", **values)
-    facts, unsaid = profile.bundle.facts, ("layer", "phase", "kernels")
+    facts, unsaid = profile.bundle.facts, ("layer", "phase", "kernels", "call")
     sums = {
         part.phase: {key: value for key, value in asdict(part).items() if key not in unsaid}
         for part in profile.passes
@@ -108,6 +115,7 @@ def _json(
         step_seconds=profile.seconds, steps=list(profile.timing.steps),
         images_per_second=profile.images_per_second, passes=sums,
         other_seconds=profile.other_seconds, exposed_seconds=profile.timing.exposed_seconds,
+        predicted_seconds=profile.predicted_seconds,
         ceilings=asdict(profile.ceilings),
         written=options.output,
     )  # fmt: skip
@@ -140,6 +148,8 @@ def _show(options: argparse.Namespace, profile: Profile, found: Iterable[StepPar
     whose = f", launches are the first device's of {devices}" if devices > 1 else ""
     speed = count(profile.images_per_second)
     print(f"\nmedian of {plural(options.steps, 'step')}, {speed} images/s{whose}")
+    print(f"{against(profile.predicted_seconds, profile.seconds)}"
+          f"{uncalibrated(profile.bundle.facts.target)}")  # fmt: skip
     if options.output is not None:
         print(f"wrote {options.output}")
 

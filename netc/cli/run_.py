@@ -9,10 +9,12 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 from types import FrameType
 from typing import Any
 
 from netc.cli.data import open_data
+from netc.cli.machine import against, uncalibrated
 from netc.cli.output import bytes_text, count, json_line, note, seconds_text
 from netc.cli.session import (
     changes_text,
@@ -26,6 +28,7 @@ from netc.cli.session import (
     out_folder,
 )
 from netc.errors import Diagnostic, UsageError, escaped
+from netc.ir.clock import simulate
 from netc.ir.facts import plain_facts
 from netc.ir.program import Bundle
 from netc_runtime.choose import BackendChoice, open_backend
@@ -40,6 +43,7 @@ from netc_runtime.train.progress import Progress
 from netc_runtime.train.resume import Saved, changed, read_saved
 from netc_runtime.train.trainer import Trainer, Training, steps_in_epoch
 
+FIRST_STEPS = 2
 EXIT_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 UNSHOWN_FACTS = ("parameters", "scores", "text", "torch_names")
 """Facts of a bundle that only programs want."""
@@ -212,6 +216,7 @@ def _interruptible(trainer: Trainer, caught: list[int]) -> Iterator[None]:
 
 def _train(options: argparse.Namespace, trainer: Trainer) -> int:
     caught: list[int] = []
+    steps: list[float] = []
     quiet = options.json
     with (
         _interruptible(trainer, caught),
@@ -219,13 +224,14 @@ def _train(options: argparse.Namespace, trainer: Trainer) -> int:
     ):
         for event in trainer.run():
             if isinstance(event, StepDone):
+                steps.append(trainer.last_step.seconds)
                 more = {"learning_rate": event.learning_rate}
                 bar.update(event.step, event.epoch, event.loss, event.images_per_second, **more)
             elif isinstance(event, EpochDone):
                 _epoch(options, bar, event)
             else:
                 finished = event
-    _finish(options, trainer, finished, caught)
+    _finish(options, trainer, finished, caught, steps)
     return EXIT_SIGNALS[signal.Signals(caught[0])] if caught else 0
 
 
@@ -238,20 +244,31 @@ def _epoch(options: argparse.Namespace, bar: Progress, event: EpochDone) -> None
 
 
 def _finish(
-    options: argparse.Namespace, trainer: Trainer, event: Finished, caught: list[int]
+    options: argparse.Namespace,
+    trainer: Trainer,
+    event: Finished,
+    caught: list[int],
+    steps: list[float],
 ) -> None:
-    dataset = trainer.dataset
+    """`steps` are the seconds of each; the first of them make ready what the others use."""
+    dataset, bundle = trainer.dataset, trainer.session.bundle
+    usual = median(steps[FIRST_STEPS:]) if len(steps) > FIRST_STEPS else None
+    predicted = simulate(bundle.train).seconds
     if options.json:
         values = asdict(event) | {"checkpoint": event.checkpoint and str(event.checkpoint)}
         json_line(event="result", **values, test_images=dataset.test_size,
                   held_out=dataset.description,
                   exposed_seconds=trainer.last_step.exposed_seconds,
-                  sent_bytes=_sent(trainer))  # fmt: skip
+                  sent_bytes=_sent(trainer), step_seconds=usual,
+                  predicted_seconds=predicted)  # fmt: skip
         return
     if caught:
         print(f"interrupted after step {event.step}; '--resume' goes on from there")
     print(f"test accuracy {100 * event.test_accuracy:.2f} % on {count(dataset.test_size)} held-out "
           f"images, loss {event.test_loss:.4f}, after {event.seconds:.1f} s")  # fmt: skip
+    if usual is not None:
+        print(f"step      {seconds_text(usual)} measured, {against(predicted, usual)}"
+              f"{uncalibrated(bundle.facts.target)}")  # fmt: skip
     if event.checkpoint is not None:
         print(f"saved     {escaped(str(event.checkpoint))}")
 

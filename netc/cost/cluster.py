@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
+from netc.cost.measured import LaunchTable, Measured, MeasuredExchange, parse_measured
 from netc.errors import ERROR_LIMIT, Diagnostic, UsageError, clip, did_you_mean
-from netc.numbers import BELOW_ONE, DEVICES, FACTOR, MEASURE, NON_NEGATIVE, Number
-from netc.text import Toml, Unreadable, read_toml, shown_name
+from netc.numbers import (
+    BELOW_ONE,
+    COUNT,
+    DEVICES,
+    FACTOR,
+    FRACTION,
+    MEASURE,
+    NON_NEGATIVE,
+    POSITIVE,
+    Number,
+)
+from netc.text import Toml, Unreadable, read_text, read_toml, shown_name
 
 VERSION = 2
 """Of cluster files."""
@@ -26,7 +38,7 @@ class Reached:
     """What kernels of a kind reach of a device's rates."""
 
     flops: float = 1.0
-    """Part of the peak that long ones reach."""
+    """Part of the peak that long ones reach; above 1 where they spare arithmetic."""
     half_flops: float = 0.0
     """Operations at which a kernel reaches half of that: shorter ones do not fill the device."""
     bytes: float = 1.0
@@ -56,6 +68,8 @@ class Links:
     levels: tuple[LinkLevel, ...]
     algorithms: tuple[str, ...] = ("direct",)
     """The ways that an exchange may go; the fastest is taken."""
+    measured: tuple[MeasuredExchange, ...] = ()
+    """Exchanges over the innermost links that were measured: they take what they took."""
 
     @property
     def devices(self) -> int | None:
@@ -92,6 +106,13 @@ class Cluster:
     """Part of its speed that a device keeps while it exchanges."""
     error: float = 0.05
     """How far predicted steps may be off, as a part of them."""
+    cores: int | None = None
+    """Processor cores that all devices share, with the memory; None where each has its own. Rates
+    of arithmetic are then those of a core, those of memory the machine's (`at_devices`)."""
+    machine: str = ""
+    """The name of the machine that it was measured on; empty where it was not measured."""
+    launches: Mapping[str, LaunchTable] = field(default_factory=dict)
+    """Launches that were measured, by setting (`netc.cost.launch.setting`)."""
 
     def flops(self, dtype: str) -> float:
         """The peak rate for a data type; that of f32 where none is stated."""
@@ -103,10 +124,10 @@ _NUMBERS: Mapping[str, Number] = {
     "memory_bytes": MEASURE,
     "launch_seconds": MEASURE,
 }
-_OPTIONAL: Mapping[str, Number] = {"while_exchanging": FACTOR, "error": BELOW_ONE}
+_OPTIONAL: Mapping[str, Number] = {"while_exchanging": FRACTION, "error": BELOW_ONE, "cores": COUNT}
 _TABLES = ("flops_per_second", "links")
 _RATES = ("f32", "f64", "tf32", "bf16")
-_REACHED: Mapping[str, Number] = {"flops": FACTOR, "half_flops": NON_NEGATIVE, "bytes": FACTOR}
+_REACHED: Mapping[str, Number] = {"flops": POSITIVE, "half_flops": NON_NEGATIVE, "bytes": FACTOR}
 _LINK: Mapping[str, Number] = {"bytes_per_second": MEASURE, "latency_seconds": MEASURE}
 _LINK_OPTIONAL: Mapping[str, Number] = {"devices": DEVICES, "shared_bytes_per_second": MEASURE}
 _REMEDY = (
@@ -125,10 +146,24 @@ def read_cluster(path: Path) -> Cluster:
     problems = list(islice(_problems(file), ERROR_LIMIT))
     if problems:
         raise UsageError(*problems)
-    return _cluster(shown_name(path.with_suffix("")), file.content)
+    measured = Measured()
+    if "measured" in file.content:
+        measured = _read_measured(file, path.parent / file.content["measured"])
+    name = file.content.get("machine") or shown_name(path.with_suffix(""))
+    return _cluster(name, file.content, measured)
 
 
-def _cluster(name: str, content: Mapping[str, Any]) -> Cluster:
+def _read_measured(file: Toml, path: Path) -> Measured:
+    try:
+        return parse_measured(read_text(path))
+    except (Unreadable, ValueError) as problem:
+        reason = problem.reason if isinstance(problem, Unreadable) else clip(str(problem), 200)
+        message = f"cannot read the measurements '{path}': {reason}."
+        hint = "'netc calibrate' writes both files; they go together."
+        raise UsageError(Diagnostic("E055", message, file.span("measured"), help=hint)) from None
+
+
+def _cluster(name: str, content: Mapping[str, Any], measured: Measured) -> Cluster:
     links = (
         LinkLevel(
             name, link.get("devices"), float(link["bytes_per_second"]),
@@ -137,17 +172,23 @@ def _cluster(name: str, content: Mapping[str, Any]) -> Cluster:
         for name, link in content["links"].items()
     )  # fmt: skip
     algorithms = tuple(content.get("algorithms", ("direct",)))
+    numbers: dict[str, Any] = {
+        key: int(content[key]) if number.whole else float(content[key])
+        for key, number in {**_NUMBERS, **_OPTIONAL}.items()
+        if key in content
+    }
     return Cluster(
         name,
         {dtype: float(rate) for dtype, rate in content["flops_per_second"].items()},
-        links=Links(tuple(links), algorithms),
+        links=Links(tuple(links), algorithms, measured.exchanges),
+        launches=measured.launches,
+        machine=content.get("machine", ""),
         source=content["source"],
         reached={
             kind: Reached(**{key: float(value) for key, value in table.items()})
             for kind, table in content.get("reached", {}).items()
         },
-        **{key: float(content[key]) for key in _OPTIONAL if key in content},
-        **{key: float(content[key]) for key in _NUMBERS},
+        **numbers,
     )
 
 
@@ -163,15 +204,15 @@ def _problems(file: Toml) -> Iterator[Diagnostic]:
         yield Diagnostic("E055", message, file.span("netc_cluster"), help=_REMEDY)
         return
     wanted = ("netc_cluster", "source", *_NUMBERS, *_TABLES)
-    known = (*wanted, *_OPTIONAL, "algorithms", "reached")
+    known = (*wanted, *_OPTIONAL, "algorithms", "reached", "machine", "measured")
     yield from _missing(file, (), wanted)
     for key, value in file.content.items():
         if key not in known:
             yield _unknown(file, (key,), known)
         elif (number := {**_NUMBERS, **_OPTIONAL}.get(key)) is not None:
             yield from _number(file, (key,), value, number)
-        elif key == "source" and not isinstance(value, str):
-            yield Diagnostic("E055", "'source' must be text.", file.span(key))
+        elif key in ("source", "machine", "measured") and not isinstance(value, str):
+            yield Diagnostic("E055", f"'{key}' must be text.", file.span(key))
         elif key in _PARTS:
             yield from _PARTS[key](file, value)
 
@@ -261,6 +302,45 @@ def _number(file: Toml, keys: tuple[str, ...], value: Any, kind: Number) -> Iter
 def _unknown(file: Toml, keys: tuple[str, ...], known: Iterable[str]) -> Diagnostic:
     hint = did_you_mean(keys[-1], known) + f"keys are: {', '.join(known)}."
     return Diagnostic("E055", f"unknown key '{clip(keys[-1])}'.", file.span(*keys), help=hint)
+
+
+def cluster_toml(cluster: Cluster, measured: str) -> str:
+    """The text of a cluster file; `measured` names the file of its measurements beside it."""
+    lines = [f"netc_cluster = {VERSION}", f"source = {json.dumps(cluster.source)}"]
+    lines += [f"machine = {json.dumps(cluster.machine)}", f"measured = {json.dumps(measured)}"]
+    for key in (*_NUMBERS, *_OPTIONAL):
+        if (value := getattr(cluster, key)) is not None:
+            lines.append(f"{key} = {_figure(value)}")
+    lines.append(f"algorithms = {json.dumps(list(cluster.links.algorithms))}")
+    lines += ["", "[flops_per_second]"]
+    lines += [f"{dtype} = {_figure(rate)}" for dtype, rate in cluster.flops_per_second.items()]
+    for link in cluster.links.levels:
+        keys = ("devices", *_LINK, "shared_bytes_per_second")
+        values = ((key, getattr(link, key)) for key in keys)
+        lines += ["", f"[links.{link.name}]"]
+        lines += [f"{key} = {_figure(value)}" for key, value in values if value is not None]
+    for kind, reached in cluster.reached.items():
+        lines += ["", f"[reached.{kind}]"]
+        lines += [f"{key} = {_figure(getattr(reached, key))}" for key in _REACHED]
+    return "\n".join(lines) + "\n"
+
+
+def _figure(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+def at_devices(cluster: Cluster, devices: int) -> Cluster:
+    """The machine as so many devices see it that share its cores and its memory."""
+    if cluster.cores is None:
+        return cluster
+    # More devices than cores take turns.
+    each = max(cluster.cores // devices, 1) * min(cluster.cores / devices, 1)
+    return replace(
+        cluster,
+        flops_per_second={t: rate * each for t, rate in cluster.flops_per_second.items()},
+        memory_bytes_per_second=cluster.memory_bytes_per_second / devices,
+        memory_bytes=cluster.memory_bytes / devices,
+    )
 
 
 def at_precision(cluster: Cluster, precision: str) -> Cluster:

@@ -59,9 +59,16 @@ def exchange_price(
 ) -> ExchangePrice:
     """The fastest of the algorithms that there are, for all groups of devices along axes at once.
 
-    `moved` is what each device sends and receives where everything goes directly.
+    `moved` is what each device sends and receives where everything goes directly. What was measured
+    takes what it took.
     """
-    ways = [_direct(links, mesh, axes, kind, moved)]
+    direct = _direct(links, mesh, axes, kind, moved)
+    if (found := _measured(links, mesh, axes, kind, moved)) is not None:
+        # The links are in use for as long as their bytes take, of more or less time.
+        part = direct.seconds / max(found, direct.seconds)
+        ports = tuple((out * part, into * part) for out, into in direct.ports)
+        return ExchangePrice(found, "measured", ports, direct.shared)
+    ways = [direct]
     ways += (
         _stepwise(links, mesh, axes, name, steps)
         for name, steps in _algorithms(kind, mesh.group_size(axes), moved)
@@ -69,6 +76,20 @@ def exchange_price(
     )
     ways = [way for way in ways if way.algorithm in links.algorithms] or ways[:1]
     return min(ways, key=lambda way: way.seconds)
+
+
+def _measured(
+    links: Links, mesh: Mesh, axes: tuple[int, ...], kind: str, moved: Moved
+) -> float | None:
+    """Seconds of an exchange over the innermost links, if any of its kind were measured."""
+    known = (kind, mesh.group_size(axes))
+    found = next((each for each in links.measured if (each.kind, each.size) == known), None)
+    nbytes = max(max(pair) for pair in moved)
+    if found is None or not nbytes:
+        return None
+    if any(any(parts[1:]) for parts in _reach(links, mesh, axes, kind == "halo_exchange")):
+        return None
+    return found.seconds(nbytes)
 
 
 def _direct(

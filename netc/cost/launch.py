@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from math import exp, log
+
 from netc.cost.cluster import Cluster, Reached
+from netc.cost.measured import LaunchTable, kernel_and_dtype
 from netc.ir.graph import Graph, Node
 from netc.ir.ops import Fused, Op
 from netc.ir.types import TensorPart
 
 _EVERYTHING = Reached()
+_NEAR = 0.1
+"""A distance at which a measured launch says nearly all about another."""
 
 
 def kernel_kind(op: Op) -> str:
     """The kind of kernel that computes an operation, as clusters rate them."""
-    name = op.links[0].op.kernel if isinstance(op, Fused) else op.kernel
-    return name.removesuffix("_dx").removesuffix("_dw") if name in _PRODUCTS else "other"
+    return kind_of(op.links[0].op.kernel if isinstance(op, Fused) else op.kernel)
 
 
-_PRODUCTS = ("conv", "conv_dx", "conv_dw", "fc", "fc_dx", "fc_dw")
+def kind_of(kernel: str) -> str:
+    """The kind of a kernel, or of a joined launch by what it begins with."""
+    first, _, rest = kernel.partition("_")
+    return first if first in ("conv", "fc") and not rest.startswith("db") else "other"
+
+
+def setting(target: str, precision: str, kernels: str, threads: int, devices: int) -> str:
+    """What the times of launches depend on besides the launch, in words.
+
+    Devices of the cpu backend share a memory, so it matters how many there are; GPUs do not.
+    """
+    if target == "cuda":
+        return f"{target} {precision} {kernels}"
+    return f"{target} {precision} {kernels}, {devices} devices of {threads} threads"
 
 
 def launch_seconds(cluster: Cluster, kind: str, dtype: str, flops: int, nbytes: int) -> float:
@@ -29,6 +46,27 @@ def launch_seconds(cluster: Cluster, kind: str, dtype: str, flops: int, nbytes: 
     computing = work / (cluster.flops(dtype) * reached.flops)
     moving = nbytes / (cluster.memory_bytes_per_second * reached.bytes)
     return max(computing, moving, cluster.launch_seconds)
+
+
+def like_measured(
+    cluster: Cluster, table: LaunchTable, text: str, flops: int, nbytes: int
+) -> float | None:
+    """Seconds of a launch by those that were measured: itself, or those nearest to it. None where
+    none of its kernels was.
+    """
+    nearest = table.nearest(text)
+    if not nearest:
+        return None
+    if not nearest[0][0]:
+        return nearest[0][1].seconds
+    kernel, dtype = kernel_and_dtype(text)
+    kind, off, weights = kind_of(kernel), 0.0, 0.0
+    for distance, each in nearest:
+        weight = 1 / (_NEAR + distance)
+        foreseen = launch_seconds(cluster, kind, dtype, each.flops, each.nbytes)
+        off += weight * log(each.seconds / foreseen)
+        weights += weight
+    return launch_seconds(cluster, kind, dtype, flops, nbytes) * exp(off / weights)
 
 
 def local_flops(

@@ -43,6 +43,12 @@ def _lasting(
     return tuple(sorted(kept.items()))
 
 
+def variants_of(launch: Launch) -> tuple[str | None, ...]:
+    """The kernels of a launch, one for each of its calls: the inverse of `with_kernels`."""
+    steps = launch.steps[:1] if own_of(launch) is not None else launch.steps
+    return tuple(None if step.absorbed else step.variant for step in steps)
+
+
 def with_kernels(launch: Launch, choice: KernelChoice) -> Launch:
     """The launch with a kernel for each step, and the seconds that were measured, if any were."""
     variants = choice.variants

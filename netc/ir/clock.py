@@ -138,9 +138,9 @@ class _Clock:
         return bool(queue) and queue[-1] == number and not self.missing[number, class_]
 
     def _foresee(self, key: int, activity: _Activity) -> None:
-        heapq.heappush(
-            self.foreseen, (self.now + activity.left / activity.rate, key, activity.turn)
-        )
+        if activity.rate or not activity.left:
+            end = self.now + (activity.left / activity.rate if activity.left else 0.0)
+            heapq.heappush(self.foreseen, (end, key, activity.turn))
 
     def _end(self, key: int, activity: _Activity) -> None:
         del self.running[key]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
-from netc.cost import Cluster
+from netc.cost import Cluster, setting
 from netc.errors import Diagnostic, PlanError, UsageError
 from netc.ir import facts
 from netc.ir.classes import DeviceClass, device_classes
@@ -248,6 +248,15 @@ def _in_memory(c: Compilation, program: str) -> Program:
     return plan_memory(c.values[program], c.layout, c.options.target.alignment_bytes)
 
 
+def _with_kernels(c: Compilation, program: str) -> Program:
+    options, target = c.options, c.options.target
+    here = setting(
+        target.name, options.precision, target.kernels, target.threads or target.blas_threads,
+        options.mesh.size,
+    )  # fmt: skip
+    return assign_kernels(c.values[program], target, options.cluster, here)
+
+
 def _plain(run: Callable[[Any], Any]) -> Callable[[Compilation, str], Any]:
     """A pass that asks for nothing besides its value."""
     return lambda c, program: run(c.values[program])
@@ -310,7 +319,7 @@ PASSES = (
          program_text),
     Pass("fuse-pooling", "Program", "Program", _for_target(fuse_pooling), _unordered,
          program_text),
-    Pass("assign-kernels", "Program", "Program", _for_target(assign_kernels), _unordered,
+    Pass("assign-kernels", "Program", "Program", _with_kernels, _unordered,
          program_text),
     Pass("insert-waits", "Program", "Program", _plain(insert_waits), _program, program_text,
          PROGRAMS),

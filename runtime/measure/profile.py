@@ -47,16 +47,17 @@ def measure_step(session: Session, steps: int) -> Timing:
 
 def measure_ceilings(bundle: Bundle) -> Ceilings:
     """What one device of the backend that a bundle was compiled for reaches, alone."""
-    if bundle.facts.target == "cuda":
+    facts = bundle.facts
+    cores = max(1, (os.cpu_count() or 1) // bundle.train.mesh.size)
+    return device_ceilings(facts.target, facts.precision, cores, facts.threads)
+
+
+def device_ceilings(target: str, precision: str, cores: int, threads: int) -> Ceilings:
+    """What a GPU reaches, or so many cores; `threads` are the fast kernels', 0 for NumPy's."""
+    if target == "cuda":
         from netc_runtime.cuda.timing import gpu_ceilings
 
-        return gpu_ceilings(bundle.facts.precision)
-    cores = max(1, (os.cpu_count() or 1) // bundle.train.mesh.size)
-    return _cpu_ceilings(bundle.facts.precision, cores, bundle.facts.threads)
-
-
-def _cpu_ceilings(precision: str, cores: int, threads: int) -> Ceilings:
-    """Of so many cores; `threads` are those of the fast kernels, 0 for NumPy's."""
+        return gpu_ceilings(precision)
     with threadpool_limits(cores, "blas"):
         products = 2 * SIDE**3 / _product_seconds(DTYPES["f64" if precision == "fp64" else "f32"])
     with Pool(cores) as pool:

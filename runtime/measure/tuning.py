@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -23,6 +22,7 @@ from netc_runtime.cpu.bind import bind
 from netc_runtime.cpu.kernels import CpuKernels
 from netc_runtime.io.problems import unwritable
 from netc_runtime.io.tables import NO_TABLE, keep, kept, table_path
+from netc_runtime.measure.machine import processor
 
 Times = dict[KernelCall, dict[str, float]]
 """Seconds by call and variant."""
@@ -34,16 +34,7 @@ REPEATS, LEAST_SECONDS = 3, 0.3
 def machine(threads: int) -> str:
     """What times depend on besides the call: processor, threads, who makes the kernels."""
     made = f"numba {version('numba')}, numpy {version('numpy')}"
-    return f"{_processor()}, {threads} threads, {made}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
+    return f"{processor()}, {threads} threads, {made}"
 
 
 def load_times(threads: int) -> Times:

@@ -1,0 +1,71 @@
+"""Plans beside each other: what a step of each is predicted to take, send and hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from netc.errors import PlanError
+from netc.ir.clock import simulate
+from netc.passes.pipeline import Options, lower_training
+from netc.passes.plan_memory import peak_bytes
+from netc.report import sent_bytes
+from netc.syntax import Network
+
+SCHEMES = ("a", "b", "c")
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedPlan:
+    """A network on some devices by a strategy, priced."""
+
+    devices: int
+    batch: int
+    """Images of a step, over all devices."""
+    strategy: str
+    scheme: str
+    """Empty where nothing is exchanged in rounds."""
+    seconds: float
+    """Of a step, by the clock."""
+    exposed_seconds: float
+    """Of it, those in which the least busy device does not compute."""
+    sent_bytes: int
+    """By the device that sends most."""
+    peak_bytes: int
+    """Of the device that needs most memory."""
+    fits: bool
+    """Whether a device has that."""
+
+    @property
+    def images_per_second(self) -> float:
+        """Of all devices."""
+        return self.batch / self.seconds
+
+    @property
+    def name(self) -> str:
+        """Strategy and scheme: "hybrid, scheme b"."""
+        return f"{self.strategy}, scheme {self.scheme}" if self.scheme else self.strategy
+
+
+def priced(network: Network, options: Options, strategy: str) -> ComparedPlan:
+    """One plan. Raises PlanError where it cannot be carried out."""
+    compiled = lower_training(network, replace(options, afford=lambda cost: None), verified=False)
+    line = simulate(compiled.program)
+    peak = peak_bytes(compiled.program, options.target.alignment_bytes)
+    return ComparedPlan(
+        options.mesh.size, options.batch, strategy, compiled.scheme, line.seconds,
+        line.exposed_seconds, max(sent for sent, _ in sent_bytes(compiled.plan)), peak,
+        peak <= options.cluster.memory_bytes,
+    )  # fmt: skip
+
+
+def priced_schemes(network: Network, options: Options, strategy: str) -> list[ComparedPlan]:
+    """A plan under each scheme that works for it; one where nothing is exchanged in rounds."""
+    first = priced(network, replace(options, scheme="a"), strategy)
+    found = [first]
+    for scheme in SCHEMES[1:] if first.scheme else ():
+        try:
+            found.append(priced(network, replace(options, scheme=scheme), strategy))
+        except PlanError:
+            # Rounds that a layer or a grid forbids are no row.
+            continue
+    return found

@@ -1,0 +1,83 @@
+"""`netc calibrate`: the machine at hand is measured, kept, and planned for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from netc.cli import calibrate_
+from netc.cli.machine import load_cluster, shipped_kind
+from netc.cli.main import main
+from netc.cost import read_cluster
+from netc.planner.exchanges import KINDS
+from netc_runtime.measure.machine import machine_name, own_cluster
+
+ASKED = ("--devices", "2", "--batch", "16", "--steps", "1", "--kernels", "reference")
+DIGITS = str(Path(__file__).parents[2] / "models" / "digits.net")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A cache of its own, and exchanges that take no time."""
+    monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(calibrate_, "SIZES", (4096, 65536))
+    monkeypatch.setattr(calibrate_, "REPEATS", 2)
+
+
+def test_the_machine_is_measured_kept_and_planned_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert load_cluster(None, "cpu").name == "local"
+    assert main(["calibrate", DIGITS, *ASKED]) == 0
+    shown = capsys.readouterr().out
+    for strategy in ("single", "data", "model", "hybrid", "spatial"):
+        assert f"  {strategy}" in shown
+    assert f"kept in   {own_cluster('cpu')}" in shown
+    machine = load_cluster(None, "cpu")
+    assert machine.machine == machine.name == machine_name("cpu") and machine.cores
+    assert {(e.kind, e.size) for e in machine.links.measured} == {(kind, 2) for kind in KINDS}
+    assert set(machine.launches) == {
+        "cpu fp32 reference, 1 devices of 1 threads", "cpu fp32 reference, 2 devices of 1 threads",
+    }  # fmt: skip
+    # Every launch of a plan that was measured takes what it took; other commands plan for that.
+    capsys.readouterr()
+    asked = ["--devices", "2", "--batch", "16", "--strategy", "data", "--kernels"]
+    assert main(["explain", DIGITS, *asked, "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    table = machine.launches["cpu fp32 reference, 2 devices of 1 threads"].launches
+    measured = {each.seconds for each in table.values()}
+    assert rows and all(row["seconds"] in measured for row in rows)
+    assert main(["compile", DIGITS, "--devices", "2", "--batch", "16"]) == 0
+    assert f"predicted on '{machine.machine}'" in capsys.readouterr().out
+
+
+def test_a_file_of_ones_own_is_added_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "box.toml"
+    for batch in ("8", "16"):
+        asked = ["--devices", "1", "--batch", batch, *ASKED[4:], "--json", "-o", str(path)]
+        assert main(["calibrate", DIGITS, *asked]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {line["event"] for line in lines} == {"measured", "configuration", "result"}
+    result = lines[-1]
+    assert result["written"] == str(path) and 0.02 <= result["error"] <= 0.9
+    for line in lines:
+        if line["event"] == "configuration":
+            assert line["off"] == line["predicted_seconds"] / line["measured_seconds"] - 1
+    table = read_cluster(path).launches["cpu fp32 reference, 1 devices of 1 threads"]
+    assert any("8x1x8x8" in text for text in table.launches)
+    assert any("16x1x8x8" in text for text in table.launches)
+    assert not own_cluster("cpu").exists()
+
+
+def test_what_cannot_be_carried_out_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calibrate", DIGITS, "no-such", *ASKED]) == 2
+    assert "there is no file 'no-such'" in capsys.readouterr().err
+
+
+def test_gpus_are_known_by_their_names() -> None:
+    assert shipped_kind("NVIDIA H200").name == "h200"
+    assert shipped_kind("NVIDIA H100 80GB HBM3").name == "h100"
+    assert shipped_kind("Tesla P100-SXM2-16GB").name == "p100"
+    assert shipped_kind("NVIDIA GeForce GTX").name == "local"

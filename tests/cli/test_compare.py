@@ -1,0 +1,92 @@
+"""`netc compare`: what it prices is what other commands predict, and it draws that."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netc.cli.main import main
+
+DIGITS = "models/digits.net"
+ASKED = ("--cluster", "p100", "--batch", "64")
+
+
+@pytest.fixture(autouse=True)
+def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+
+
+def compared(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
+    assert main(["compare", DIGITS, *ASKED, *arguments, "--json"]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_every_row_is_what_compiling_it_predicts(capsys: pytest.CaptureFixture[str]) -> None:
+    *plans, result = compared(capsys, "--devices", "1,2,4")
+    assert result["event"] == "result" and set(result["best"]) == {"1", "2", "4"}
+    assert {(p["strategy"], p["scheme"]) for p in plans if p["devices"] == 4} >= {
+        ("data", ""), ("model", ""), ("hybrid", "a"), ("hybrid", "b"), ("hybrid", "c"),
+    }  # fmt: skip
+    base = plans[0]["seconds"]
+    for plan in plans:
+        asked = ["--devices", str(plan["devices"]), "--strategy", plan["strategy"]]
+        asked += ["--scheme", plan["scheme"]] if plan["scheme"] else []
+        assert main(["compile", DIGITS, *ASKED, *asked, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert plan["seconds"] == found["step_seconds"]
+        assert plan["sent_bytes"] == max(found["sent_bytes"])
+        assert plan["peak_bytes"] <= max(found["memory_bytes"])
+        assert plan["speedup"] == pytest.approx(base / plan["seconds"])
+
+
+def test_weak_scaling_gives_every_device_the_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("--weak", "--strategies", "data", "--devices", "1,2,4")
+    *plans, _ = compared(capsys, *asked)
+    assert [p["batch"] for p in plans] == [64, 128, 256]
+    one = plans[0]
+    for plan in plans:
+        faster = plan["images_per_second"] / one["images_per_second"]
+        assert plan["speedup"] == pytest.approx(faster)
+
+
+def test_the_same_command_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("--devices", "2", "--strategies", "hybrid,auto")
+    assert compared(capsys, *asked) == compared(capsys, *asked)
+
+
+def test_a_table_for_people_and_a_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "digits.svg"
+    asked = ["--devices", "1,2,4", "--strategies", "data,hybrid", "-o", str(file)]
+    assert main(["compare", DIGITS, *ASKED, *asked]) == 0
+    shown = capsys.readouterr()
+    assert "the same batch on all" in shown.out and "hybrid, scheme b" in shown.out
+    assert shown.out.count("fastest") == 3
+    drawn = file.read_text()
+    for words in ("digits", "hybrid, scheme c", "times as fast as one device", "p100"):
+        assert words in drawn
+
+
+def test_what_cannot_be_is_left_out_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--devices", "2,32", "--strategies", "data"]
+    assert main(["compare", DIGITS, *ASKED, *asked]) == 0
+    shown = capsys.readouterr()
+    assert "note: 'data' on 32 is left out: 'p100' has 16 devices, not 32." in shown.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--devices", "1,x"], "'--devices 1,x' is not of the form 1,2,4"),
+        (["--devices", "0"], "is not of the form 1,2,4"),
+        (["--strategies", "hibrid"], "did you mean 'hybrid'?"),
+        (["-o", "x.txt"], "cannot write a plot as 'x.txt'"),
+    ],
+)
+def test_what_is_wrong_is_told(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", DIGITS, *ASKED, *arguments]) == 2
+    assert told in capsys.readouterr().err
