@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable
 from typing import NoReturn
 
 from netc.errors import Diagnostic, UsageError, clip
-from netc.numbers import COUNT, DEVICES, NATURAL, NON_NEGATIVE, Number
+from netc.numbers import COUNT, DEVICES, MEASURE, NATURAL, NON_NEGATIVE, Number
 
 _NAME_BYTES, _PATH_BYTES = 255, 4095
 
@@ -47,6 +48,27 @@ def _wrong(description: str, text: str) -> argparse.ArgumentTypeError:
 
 
 count, natural, non_negative, devices = map(_of, (COUNT, NATURAL, NON_NEGATIVE, DEVICES))
+
+
+AUTO_BATCH = "auto"
+"""In place of a batch: the largest that fits."""
+_MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?)?B?", re.IGNORECASE)
+
+
+def batch(text: str) -> int | float | str:
+    """Return a number of images, or `AUTO_BATCH`."""
+    return text if text == AUTO_BATCH else count(text)
+
+
+def memory(text: str) -> float:
+    """Return bytes: 16GiB, 16GB, 512MiB, 17179869184."""
+    found = _MEMORY.fullmatch(text.strip())
+    if found is None or not MEASURE.accepts(float(found[1])):
+        raise _wrong("a size such as 16GiB or 500MB", text)
+    unit = (found[2] or "").lower()
+    base = 1024 if unit.endswith("i") else 1000
+    power = "kmgt".index(unit[0]) + 1 if unit else 0
+    return float(found[1]) * float(base) ** power
 
 
 def file_name(text: str) -> str:

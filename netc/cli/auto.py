@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from netc.cli.output import seconds_text
+from netc.cli.output import json_line, seconds_text
 from netc.errors import Diagnostic, UsageError, clip
 from netc.ir.types import Mesh, line_mesh, named_mesh
 from netc.passes.pipeline import Options
@@ -66,6 +66,20 @@ def notes(found: Found) -> tuple[str, ...]:
     best = found.best
     said = f"auto took {title(best)}: {found.reason}; predicted {seconds_text(best.seconds)} a step"
     return (f"{said}, beside {beside}." if listed else f"{said}.",)
+
+
+def tell(found: Found) -> None:
+    """The same as JSON: every search with its bound, every plan with its price, and the choice."""
+    for each in found.searches:
+        gap = each.seconds - each.bound
+        json_line(event="search", mesh=list(each.mesh.shape), hidden=each.hidden,
+                  seconds=each.seconds, bound=each.bound, gap=gap)  # fmt: skip
+    for plan in found.candidates:
+        json_line(event="candidate", name=plan.name, mesh=list(plan.mesh.shape), scheme=plan.scheme,
+                  step_seconds=plan.seconds, fits=plan.fits, chosen=plan is found.best,
+                  splits={layer: list(split) for layer, split in plan.splits.items()})  # fmt: skip
+    json_line(event="auto", name=found.best.name, reason=found.reason,
+              step_seconds=found.best.seconds)  # fmt: skip
 
 
 def title(candidate: Candidate) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from netc.cli.auto import AUTO, notes, search
+from netc.cli.arguments import AUTO_BATCH
+from netc.cli.auto import AUTO, notes, search, tell
 from netc.cli.files import defines, load_network, spare
 from netc.cli.machine import is_here, load_cluster
 from netc.cli.output import count, note
@@ -27,6 +28,7 @@ from netc.passes.choose_splits import Pin
 from netc.passes.compile_cost import CompileCost
 from netc.passes.pipeline import NO_RECIPE, Compiled, Options, compile_network
 from netc.planner.auto import chosen_options
+from netc.planner.fit import largest_batch
 from netc.report import MemoryUse, layer_facts, memory_use
 from netc.strategies.file import MESH_AXES, StrategyFile, read_strategy, write_strategy
 from netc.strategies.fixed import FIXED
@@ -58,10 +60,11 @@ class Request:
     """What -D says, by name, sorted."""
 
 
-def request(options: argparse.Namespace, images: int | None = None) -> Request:
+def request(options: argparse.Namespace, images: int | None = None, quiet: bool = False) -> Request:
     """Put the command's options, the strategy file and the recipe together.
 
-    Where there are only so many `images`, the batch is no larger unless the command says so.
+    Where there are only so many `images`, the batch is no larger unless the command says so. Of a
+    search is told what came of it, but where it is to be `quiet`.
     """
     output = getattr(options, "save_strategy", None)
     spare(output, options.network, options.strategy, options.cluster)
@@ -72,16 +75,24 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
     _check_devices(mesh.size, cluster)
     recipe = network.recipe
     batch = recipe.batch or DEFAULT_BATCH
-    batch = options.batch or min(batch, images or batch)
+    batch = min(batch, images or batch)
+    sized = options.batch == AUTO_BATCH
+    if options.batch is not None and not sized:
+        batch = options.batch
     searched = options.strategy == AUTO
     if options.search_labels is not None and not searched:
         message = "'--search-labels' says what a search may split by, and there is none."
         raise UsageError(Diagnostic("E051", message, help="ask for '--strategy auto'."))
+    if sized and searched:
+        message = (
+            "'--batch auto' is for a plan that is given, '--strategy auto' for a batch that is."
+        )
+        raise UsageError(Diagnostic("E051", message, help="give one of them."))
     strategy = DEFAULT_STRATEGY if searched or file is not None else options.strategy
     chosen = Options(
         mesh=mesh,
         batch=batch,
-        cluster=at_precision(at_devices(cluster, mesh.size), options.precision or "fp32"),
+        cluster=_seen(options, cluster, mesh),
         strategy=strategy or DEFAULT_STRATEGY,
         pins=(*_file_pins(file), *map(_pin, options.pin)),
         scheme=options.scheme or (file.scheme if file else None) or None,
@@ -91,13 +102,36 @@ def request(options: argparse.Namespace, images: int | None = None) -> Request:
         afford=partial(_afford, quiet=options.json),
     )
     chosen = replace(chosen, target=_target(options, network, chosen))
+    if sized:
+        chosen = _largest(options, network, chosen)
     parameters = tuple(sorted(defines(options.define).items()))
     if searched:
         found = search(network, chosen, options)
         chosen = chosen_options(chosen, found.best)
+        if options.json and not quiet:
+            tell(found)
         for text in () if options.json else notes(found):
             note(text)
     return Request(network, chosen, options.strategy or DEFAULT_STRATEGY, parameters)
+
+
+def _seen(options: argparse.Namespace, cluster: Cluster, mesh: Mesh) -> Cluster:
+    """The machine as so many devices see it, in a precision, with the memory that they may use."""
+    seen = at_precision(at_devices(cluster, mesh.size), options.precision or "fp32")
+    return seen if options.memory is None else replace(seen, memory_bytes=options.memory)
+
+
+def _largest(options: argparse.Namespace, network: Network, chosen: Options) -> Options:
+    """The same with the largest batch that fits."""
+    batch = largest_batch(network, chosen)
+    room = gib(chosen.cluster.memory_bytes)
+    if not batch:
+        message = f"not even one image a device fits {room} GiB."
+        hint = "take more devices, or a strategy that splits what is largest."
+        raise PlanError(Diagnostic("E052", message, help=hint))
+    if not options.json:
+        note(f"batch {count(batch)}: the largest, by whole images a device, that fits {room} GiB.")
+    return replace(chosen, batch=batch)
 
 
 def _optimizer(call: Call) -> Chosen:

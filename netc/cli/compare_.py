@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from netc.cli.auto import AUTO
@@ -13,7 +13,13 @@ from netc.cli.output import bytes_text, count, json_line, note, seconds_text, ta
 from netc.errors import Diagnostic, PlanError, UsageError, clip, did_you_mean
 from netc.export.speedups import SpeedupLine, check_speedups, draw_speedups, write_speedups
 from netc.numbers import DEVICES
-from netc.planner.compare import ComparedPlan, priced, priced_schemes
+from netc.planner.compare import (
+    LARGEST_BATCH,
+    ComparedPlan,
+    crossover,
+    priced,
+    priced_schemes,
+)
 from netc.strategies.fixed import FIXED
 
 COUNTS = (1, 2, 4, 8)
@@ -27,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
     if options.output is not None:
         check_speedups(Path(options.output))
     counts, strategies = _counts(options.devices_list), _strategies(options.strategies)
+    if options.crossover is not None:
+        return _crossovers(options, [n for n in counts if n > 1])
     one = _asked(options, 1, "single", 1)
     base = priced(one.network, one.options, "single")
     most = one.options.cluster.links.devices
@@ -51,11 +59,11 @@ def run(options: argparse.Namespace) -> int:
 def _asked(options: argparse.Namespace, devices: int, strategy: str, times: int) -> Request:
     """What `netc compile` would be asked; of a search nothing is said."""
     given = {"devices": devices, "strategy": strategy, "json": True}
-    asked = request(argparse.Namespace(**{**vars(options), **given}))
+    asked = request(argparse.Namespace(**{**vars(options), **given}), quiet=True)
     if times == 1:
         return asked
     given["batch"] = times * asked.options.batch
-    return request(argparse.Namespace(**{**vars(options), **given}))
+    return request(argparse.Namespace(**{**vars(options), **given}), quiet=True)
 
 
 def _plans(options: argparse.Namespace, devices: int, strategy: str) -> list[ComparedPlan]:
@@ -72,6 +80,39 @@ def _plans(options: argparse.Namespace, devices: int, strategy: str) -> list[Com
             why = problem.diagnostics[0].message.rstrip(".")
             note(f"'{strategy}' on {devices} is left out: {why}.")
         return []
+
+
+def _crossovers(options: argparse.Namespace, counts: Sequence[int]) -> int:
+    """Up to which batch one strategy sends less than another, and takes less time."""
+    pair = _strategies(options.crossover)
+    if len(pair) != 2 or not set(pair) <= set(FIXED):
+        message = f"'--crossover {clip(options.crossover)}' is not of the form hybrid,data."
+        hint = f"fixed strategies are: {', '.join(FIXED)}."
+        raise UsageError(Diagnostic("E051", message, help=hint))
+    small, large = pair
+    rows = []
+    for devices in counts:
+        asked = _asked(options, devices, small, 1)
+        chosen = replace(asked.options, scheme=options.scheme or "a")
+        sent, took = (
+            crossover(asked.network, chosen, small, large, of)
+            for of in (lambda plan: plan.sent_bytes, lambda plan: plan.seconds)
+        )
+        rows.append((str(devices), _up_to(sent), _up_to(took)))
+        if options.json:
+            json_line(event="crossover", network=asked.network.name, devices=devices, small=small,
+                      large=large, sent_bytes=sent, seconds=took)  # fmt: skip
+    if not options.json:
+        print(f"'{small}' against '{large}', exchange in scheme {options.scheme or 'a'}: the "
+              "largest batch, over all devices, at which it\n")  # fmt: skip
+        print(table(("devices", "sends less", "takes less time"), rows))
+    return 0
+
+
+def _up_to(batch: int | None) -> str:
+    if batch is None:
+        return f"{count(LARGEST_BATCH)} or more"
+    return count(batch) if batch else "never"
 
 
 def _counts(text: str | None) -> list[int]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
+from fnmatch import fnmatch
 
-from netc.cli.common import build, request
+from netc.cli.common import Request, build, request
 from netc.cli.compile_ import footing, heading
 from netc.cli.kernels import rows
 from netc.cli.output import bytes_text, json_line, note, scaled, seconds_text, table
+from netc.errors import Diagnostic, UsageError, clip, did_you_mean
 from netc.ir.clock import simulate
 from netc.ir.program import Program
+from netc.passes.pipeline import Compiled
+from netc.planner.why import Alternative, TimedExchange, alternatives, exchanges
 from netc.report import LayerCost, layer_costs, memory_use, sent_bytes
 
 
@@ -20,6 +25,8 @@ def run(options: argparse.Namespace) -> int:
     bundle, compiled = build(asked, options)
     if options.kernels is not None:
         return _kernels(options, bundle.train)
+    if options.layer is not None:
+        return _layers(options, asked, compiled)
     cluster = asked.options.cluster
     costs = layer_costs(asked.network, compiled.graph, compiled.plan, compiled.program, cluster)
     if options.json:
@@ -44,6 +51,68 @@ def run(options: argparse.Namespace) -> int:
     for text in compiled.notes:
         note(text)
     return 0
+
+
+def _layers(options: argparse.Namespace, asked: Request, compiled: Compiled) -> int:
+    """For each layer that a pattern names: its splits with their prices, and its exchanges."""
+    chosen = asked.options
+    found = alternatives(compiled.graph, chosen.mesh, chosen.cluster, compiled.splits)
+    layers = [layer for layer in found if fnmatch(layer, options.layer)]
+    if not layers:
+        message = f"no layer matches '{clip(options.layer)}'."
+        hint = did_you_mean(options.layer, found) + "'netc summary' lists all layers."
+        raise UsageError(Diagnostic("E051", message, help=hint))
+    if not options.json:
+        print(heading(asked, compiled))
+    for layer in layers:
+        timed = exchanges(compiled.plan.graph, compiled.program, layer)
+        if options.json:
+            for one in found[layer]:
+                json_line(event="alternative", layer=layer, seconds=one.seconds, **asdict(one))
+            for each in timed:
+                json_line(event="exchange", layer=layer, **asdict(each))
+        else:
+            _show_layer(layer, found[layer], timed)
+    if options.json:
+        json_line(event="result", network=asked.network.name, cluster=chosen.cluster.name,
+                  layers=layers, step_seconds=simulate(compiled.program).seconds)  # fmt: skip
+        return 0
+    print("Prices are a device's, all other layers as they are, in the model that 'auto' searches: "
+          "nothing\nis hidden or joined. What hides behind what is of the whole step.")  # fmt: skip
+    print(footing(asked, compiled))
+    return 0
+
+
+def _show_layer(
+    layer: str, own: Sequence[Alternative], timed: Sequence[TimedExchange]
+) -> None:  # fmt: skip
+    (taken,) = (each for each in own if each.chosen)
+    rows = (
+        (",".join(each.split), seconds_text(each.compute_seconds),
+         seconds_text(each.exchange_seconds), seconds_text(each.update_seconds),
+         seconds_text(each.seconds), _against(each, taken), bytes_text(each.memory_bytes))
+        for each in own
+    )  # fmt: skip
+    header = (layer, "compute", "exchange", "of gradients", "all", "", "memory")
+    print(table(header, rows))
+    for each in timed:
+        hidden = 1 - each.exposed_seconds / each.seconds if each.seconds else 1.0
+        behind = f" behind {_few(each.behind)}" if each.behind else ""
+        many = f" of {each.tensors} tensors" if each.tensors > 1 else ""
+        print(f"  {each.phase} {each.kind}{many}: {seconds_text(each.seconds)}, "
+              f"{100 * hidden:.0f} % hidden{behind}")  # fmt: skip
+    print()
+
+
+def _against(each: Alternative, taken: Alternative) -> str:
+    if each is taken:
+        return "taken"
+    more = each.seconds - taken.seconds
+    return f"{'+' if more >= 0 else '-'}{seconds_text(abs(more))}" if more else "the same"
+
+
+def _few(layers: Sequence[str]) -> str:
+    return layers[0] if len(layers) == 1 else f"{layers[0]} to {layers[-1]}"
 
 
 def _kernels(options: argparse.Namespace, program: Program) -> int:

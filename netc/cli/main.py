@@ -14,10 +14,12 @@ from functools import partial
 from netc import __version__
 from netc.cli.arguments import (
     Parser,
+    batch,
     count,
     devices,
     file_name,
     file_name_or_none,
+    memory,
     natural,
     non_negative,
 )
@@ -133,6 +135,11 @@ def parser() -> argparse.ArgumentParser:
             _running(sub, verb)
     _compile(verbs.choices["compile"])
     _compare(verbs.choices["compare"])
+    verbs.choices["explain"].add_argument(
+        "--layer", metavar="PATTERN",
+        help="price the splits that these layers could have, and say what their exchanges hide "
+        "behind",
+    )  # fmt: skip
     _run(verbs.choices["run"])
     _predict(verbs.choices["predict"])
     _profile(verbs.choices["profile"])
@@ -188,7 +195,14 @@ def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
             metavar="S",
             help="one of those below (default hybrid), or a strategy file",
         )
-    group.add_argument("--batch", type=count, metavar="N", help="images of a step, on all devices")
+    group.add_argument(
+        "--batch", type=batch, metavar="N",
+        help="images of a step, on all devices; 'auto' is the largest that fits the memory",
+    )  # fmt: skip
+    group.add_argument(
+        "--memory", type=memory, metavar="SIZE",
+        help="of a device, such as 16GiB (default: what the machine has)",
+    )  # fmt: skip
     group.add_argument(
         "--search-labels", metavar="L", help="what 'auto' may split by, such as n,k (n,k,c,h,w)"
     )
@@ -235,6 +249,10 @@ def _compare(sub: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--weak", action="store_true", help="the batch is a device's, and grows with them"
     )
+    group.add_argument(
+        "--crossover", metavar="S,S",
+        help="in place of the table: up to which batch the first strategy is better",
+    )  # fmt: skip
     group.add_argument(
         "-o", "--output", type=file_name, metavar="FILE",
         help="a plot of speedups: FILE.svg, .pdf or .png",
@@ -373,7 +391,7 @@ def _calibrate(sub: argparse.ArgumentParser) -> None:
     # What is measured is the machine at hand, by the plans of every strategy.
     sub.set_defaults(
         runs=True, cluster=None, mesh=None, search_labels=None, pin=[], scheme=None, fc_update=None,
-        save_strategy=None, no_graph=False,
+        save_strategy=None, no_graph=False, memory=None,
     )  # fmt: skip
 
 
@@ -400,6 +418,9 @@ def _run(sub: argparse.ArgumentParser) -> None:
         "--replace",
         action="store_true",
         help="remove the training that is in --out, and begin anew",
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="show what every device would hold, and run nothing"
     )
     group.add_argument("--plain", action="store_true", help="lines in place of a live display")
 

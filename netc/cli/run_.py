@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Any
 
 from netc.cli.data import open_data
 from netc.cli.machine import against, uncalibrated
-from netc.cli.output import bytes_text, count, json_line, note, seconds_text
+from netc.cli.output import bytes_text, count, json_line, note, seconds_text, table
 from netc.cli.session import (
     changes_text,
     choose,
@@ -31,6 +31,7 @@ from netc.errors import Diagnostic, UsageError, escaped
 from netc.ir.clock import simulate
 from netc.ir.facts import plain_facts
 from netc.ir.program import Bundle
+from netc.report import MemoryUse, memory_use
 from netc_runtime.choose import BackendChoice, open_backend
 from netc_runtime.io.checkpoint import latest
 from netc_runtime.io.problems import data_error
@@ -54,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     bundle = load_bundle(options)
     choice = choose(options, bundle)
+    if options.dry_run:
+        return _dry(options, bundle, choice)
     if choice.name == "null":
         return _predict(options, bundle, choice)
     return on_ranks(bundle, choice, partial(_run, options, choice))
@@ -277,6 +280,43 @@ def _sent(trainer: Trainer) -> list[int]:
     """Bytes that each device sent in the last program run."""
     report = trainer.last_step
     return [report.sent(d) for d in range(trainer.session.bundle.train.mesh.size)]
+
+
+def _dry(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice) -> int:
+    """What every device would hold, and what a step would take; nothing is run."""
+    uses, line = memory_use(bundle.train), simulate(bundle.train)
+    if options.json:
+        for device, use in enumerate(uses):
+            json_line(event="device", device=device, weights_bytes=use.persistent,
+                      inputs_bytes=use.inputs, activations_bytes=use.temporary,
+                      peak_bytes=use.peak)  # fmt: skip
+        json_line(event="result", backend=choice.name, step_seconds=line.seconds,
+                  exposed_seconds=line.exposed_seconds)  # fmt: skip
+        return 0
+    print(f"{describe(bundle, choice)}: nothing is run\n")
+    alike: dict[MemoryUse, list[int]] = {}
+    for device, use in enumerate(uses):
+        alike.setdefault(use, []).append(device)
+    rows = (
+        (_devices(own), *map(bytes_text, (use.persistent, use.inputs, use.temporary, use.peak)))
+        for use, own in alike.items()
+    )
+    print(table(("device", "weights and state", "inputs", "activations", "in all"), rows))
+    speed = count(bundle.facts.batch / line.seconds)
+    print(f"\nstep      {seconds_text(line.seconds)} predicted, {speed} images/s"
+          f"{uncalibrated(bundle.facts.target)}")  # fmt: skip
+    return 0
+
+
+def _devices(numbers: Sequence[int]) -> str:
+    """Devices in a cell: 0, 0-3, or 0, 2-3."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{r[0]}-{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in runs)
 
 
 def _predict(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice) -> int:

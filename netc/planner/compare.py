@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from netc.errors import PlanError
@@ -12,6 +13,8 @@ from netc.report import sent_bytes
 from netc.syntax import Network
 
 SCHEMES = ("a", "b", "c")
+LARGEST_BATCH = 2**16
+"""Up to which it is looked for the batch at which another strategy is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,32 @@ def priced(network: Network, options: Options, strategy: str) -> ComparedPlan:
         line.exposed_seconds, max(sent for sent, _ in sent_bytes(compiled.plan)), peak,
         peak <= options.cluster.memory_bytes,
     )  # fmt: skip
+
+
+def crossover(
+    network: Network, options: Options, small: str, large: str, of: Callable[[ComparedPlan], float]
+) -> int | None:
+    """The largest batch, over all devices, at which strategy `small` has less of something (its
+    seconds, its bytes) than `large`; 0 where it never has, None where it still has at
+    `LARGEST_BATCH`. Found by halving: what one sends grows with the batch, the other's does not.
+    """
+
+    def less(batch: int) -> bool:
+        one, other = (
+            of(priced(network, replace(options, batch=batch, strategy=name), name))
+            for name in (small, large)
+        )
+        return one < other
+
+    low, high = options.mesh.size, LARGEST_BATCH
+    if not less(low):
+        return 0
+    if less(high):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if less(middle) else (low, middle)
+    return low
 
 
 def priced_schemes(network: Network, options: Options, strategy: str) -> list[ComparedPlan]:

@@ -76,12 +76,26 @@ def test_what_cannot_be_is_left_out_and_said(capsys: pytest.CaptureFixture[str])
     assert "note: 'data' on 32 is left out: 'p100' has 16 devices, not 32." in shown.err
 
 
+def test_a_crossover_is_where_the_order_of_two_strategies_turns(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (found,) = compared(capsys, "--devices", "2", "--crossover", "hybrid,data")
+    batch = found["sent_bytes"]
+    assert batch > 1
+    for images, fewer in ((batch, "hybrid"), (batch + 2, "data")):
+        asked = ("--devices", "2", "--strategies", "hybrid,data", "--scheme", "a")
+        *plans, _ = compared(capsys, *asked, "--batch", str(images))
+        assert min(plans, key=lambda p: p["sent_bytes"])["strategy"] == fewer
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["--devices", "1,x"], "'--devices 1,x' is not of the form 1,2,4"),
         (["--devices", "0"], "is not of the form 1,2,4"),
         (["--strategies", "hibrid"], "did you mean 'hybrid'?"),
+        (["--crossover", "data"], "is not of the form hybrid,data"),
+        (["--crossover", "data,auto"], "is not of the form hybrid,data"),
         (["-o", "x.txt"], "cannot write a plot as 'x.txt'"),
     ],
 )

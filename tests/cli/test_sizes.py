@@ -1,0 +1,88 @@
+"""`--memory`, `--batch auto`, `netc run --dry-run`: what fits, and what devices would hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netc.cli.main import main
+
+DIGITS = "models/digits.net"
+
+
+@pytest.fixture(autouse=True)
+def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
+    assert main([*arguments, "--json"]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize("devices", ["1", "3"])
+@pytest.mark.parametrize("memory", ["2MB", "5MiB"])
+def test_the_largest_batch_fits_and_one_image_more_does_not(
+    devices: str, memory: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["compile", DIGITS, "--devices", devices, "--strategy", "data", "--cluster", "p100",
+             "--memory", memory]  # fmt: skip
+    batch = said(capsys, *asked, "--batch", "auto")[-1]["batch"]
+    assert batch % int(devices) == 0 and batch > 0
+    assert main([*asked, "--batch", str(batch)]) == 0
+    assert main([*asked, "--batch", str(batch + int(devices))]) == 4
+    assert "error[E052]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--batch", "auto", "--memory", "20kB"], 4, "not even one image a device fits"),
+        (["--batch", "auto", "--strategy", "auto"], 2, "is for a plan that is given"),
+        (["--batch", "lots"], 2, "must be a whole number, 1 or more, not 'lots'"),
+        (["--memory", "lots"], 2, "must be a size such as 16GiB"),
+        (["--memory", "0"], 2, "must be a size such as 16GiB"),
+        (["--memory", "1e3GiB"], 2, "must be a size such as 16GiB"),
+        (["--memory", "100kB"], 4, "the plan does not fit"),
+    ],
+)
+def test_what_is_wrong_is_told(
+    arguments: list[str], code: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compile", DIGITS, *arguments]) == code
+    assert told in capsys.readouterr().err
+
+
+def test_a_dry_run_says_what_every_device_holds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["--devices", "2", "--batch", "32", "--scheme", "b"]
+    compiled = said(capsys, "compile", DIGITS, *asked)[-1]
+    *devices, result = said(capsys, "run", DIGITS, *asked, "--dry-run")
+    assert [each["peak_bytes"] for each in devices] == compiled["memory_bytes"]
+    assert result["step_seconds"] == compiled["step_seconds"]
+    for each in devices:
+        parts = each["weights_bytes"] + each["inputs_bytes"] + each["activations_bytes"]
+        assert parts == each["peak_bytes"]
+    path = Path(DIGITS).resolve()
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", str(path), "--devices", "4", "--strategy", "data", "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "0-3 " in shown and "nothing is run" in shown
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_search_is_told_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--strategy", "auto", "--cluster", "p100", "--devices", "4", "--batch", "64"]
+    rows = said(capsys, "compile", DIGITS, *asked)
+    searches = [row for row in rows if row["event"] == "search"]
+    assert searches and all(row["gap"] >= 0 for row in searches)
+    plans = [row for row in rows if row["event"] == "candidate"]
+    (chosen,) = (row for row in plans if row["chosen"])
+    (auto,) = (row for row in rows if row["event"] == "auto")
+    assert chosen["step_seconds"] == auto["step_seconds"] == rows[-1]["step_seconds"]
+    layers = {row["layer"]: row["split"] for row in rows if row["event"] == "layer"}
+    assert layers.items() <= chosen["splits"].items()
