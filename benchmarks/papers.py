@@ -9,20 +9,29 @@ is listed on the page.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import netc_clusters
 import netc_models
+from netc.cli.common import request
+from netc.cli.main import parser
 from netc.cost import Cluster, read_cluster
 from netc.cost.accounts import moved_as_papers_count
 from netc.ir.clock import simulate
 from netc.ir.comm import AllGather, ReduceScatter
 from netc.ir.graph import Node
-from netc.ir.types import line_mesh
+from netc.ir.optimizers import choose_optimizer
+from netc.ir.plan import Split
+from netc.ir.types import line_mesh, named_mesh
+from netc.passes.build_graph import build_graph
+from netc.passes.differentiate import differentiate
 from netc.passes.pipeline import Options, lower_training
+from netc.planner.compare import crossover
+from netc.planner.prices import ALL_LABELS, Priced, choices_of, price
+from netc.strategies.search import Optimum, minimize, total
 from netc.syntax import Network, parse_file
 
 ONE_GPU_SECONDS = 0.3918
@@ -148,14 +157,100 @@ of the devices; the figure's grow with their number, by a rule that the paper do
     yield from table(("network", "strategy", "GPUs", "published", "netc", "difference"), rows)
 
 
+@cache
+def searched(labels: str) -> tuple[Priced, Optimum]:
+    """VGG-16 on one node of four P100, 32 images each, as two by two devices."""
+    mesh, batch = named_mesh((2, 2)), 4 * IMAGES
+    built = build_graph(network("vgg16"), batch, "fp32")
+    graph = differentiate(built, choose_optimizer("sgd"))
+    priced = price(graph, mesh, machine("p100"), choices_of(graph, mesh, labels))
+    sizes = [len(own) for own in priced.choices]
+    return priced, minimize(sizes, priced.tables())
+
+
+def as_published(own: Mapping[str, Split], last: Split, widest: Split) -> dict[str, Split]:
+    """Table 5's plan: all by the batch but the last block, and dense layers by channels."""
+    found = dict(own)
+    for layer in found:
+        if layer.startswith("stage5"):
+            found[layer] = last
+    return {**found, "fc6": ("k", "k"), "fc7": ("k", "k"), "fc8": widest}
+
+
+def table_5() -> Iterator[str]:
+    yield "\n## Jia et al. 2018, Table 5: the plan of VGG-16 on four GPUs\n"
+    yield """\
+The search of `--strategy auto` in the paper's space (`--search-labels n,k,h,w`), 32 images a GPU,
+on one node of `--cluster p100` as 2 x 2 devices; the cost is that of the additive model, exchanges
+of gradients in full. Both split the first four blocks by samples and dense layers by output channels.
+Theirs splits the last block by height and width: its convolutions then read borders of their
+neighbours' parts, while its weights' gradients are exchanged all the same, so it costs more here.
+With splits by input channels too (`c`) dense layers take turns: one whose predecessor gives sums in
+parts need not have them gathered. That space has a cheaper plan.
+"""
+    rows = []
+    paper, best = searched("nkhw")
+    own = paper.splits(best.choices)
+    rows.append(("found, n k h w", _plan_text(own), f"{1e3 * best.cost:.2f} ms"))
+    for last, widest in ((("h", "w"), ("k", "r")), (("n", "n"), ("k", "r"))):
+        theirs = as_published(own, last, widest)
+        cost = total(paper.number(theirs), paper.tables())
+        name = "published" if last == ("h", "w") else "published, but the last block"
+        rows.append((name, _plan_text(theirs), f"{1e3 * cost:.2f} ms"))
+    whole, optimum = searched(ALL_LABELS)
+    found = whole.splits(optimum.choices)
+    rows.append(("found, n k c h w", _plan_text(found), f"{1e3 * optimum.cost:.2f} ms"))
+    yield from table(("plan", "splits", "cost"), rows)
+
+
+def _plan_text(splits: Mapping[str, Split]) -> str:
+    """The convolutions' splits by block, and the dense layers'."""
+    words = []
+    for block in range(1, 6):
+        own = {",".join(s) for layer, s in splits.items() if layer.startswith(f"stage{block}.conv")}
+        words.append(f"block {block} {' / '.join(sorted(own))}")
+    words += [f"{layer} {','.join(splits[layer])}" for layer in ("fc6", "fc7", "fc8")]
+    return "; ".join([*words, f"loss {','.join(splits['softmax_loss1'])}"])
+
+
+CROSSED = {"alexnet_owt": 58_621_952 / 17_408, "vgg16": 123_633_664 / 33_280}
+"""Weights of the dense layers over the values that an image exchanges for them."""
+
+
+@cache
+def crossed(name: str, gpus: int, of: str) -> int | None:
+    """The largest batch at which `hybrid` (scheme a) is better than `data`, on H200 in bf16."""
+    asked = ["compile", name, "--cluster", "h200", "--precision", "bf16", "--scheme", "a"]
+    options = request(parser().parse_args([*asked, "--devices", str(gpus)])).options
+    return crossover(network(name), options, "hybrid", "data", lambda plan: getattr(plan, of))
+
+
+def crossovers() -> Iterator[str]:
+    yield "\n## Where dense layers are better split by channels\n"
+    yield """\
+The largest batch, over all GPUs, at which `hybrid` (scheme a) sends less than `data`, and at which
+its step is predicted to be shorter, found by halving the batch (`netc compare NET --crossover
+hybrid,data`). The rule is that of the bytes: weights of the dense layers, over the values that an
+image exchanges for them forward (and as many backward). In time (`--cluster h200`, bf16) `data` may
+be better earlier, where its exchange hides behind computation, or later, where updates of whole
+weights take longer than what they spare.
+"""
+    rows = []
+    for name, rule in CROSSED.items():
+        for gpus in (2, 4):
+            sent, took = (crossed(name, gpus, of) for of in ("sent_bytes", "seconds"))
+            rows.append((name, str(gpus), f"{rule:,.0f}", f"{sent:,}", f"{took:,}"))
+    yield from table(("network", "GPUs", "rule", "by bytes", "by time, H200"), rows)
+
+
 def main() -> None:
     """Write the page."""
-    parser = argparse.ArgumentParser(description="Compare predictions with papers.")
-    parser.add_argument("-o", "--output", default="docs/papers.md", help="the page")
-    path = Path(parser.parse_args().output)
+    options = argparse.ArgumentParser(description="Compare predictions with papers.")
+    options.add_argument("-o", "--output", default="docs/papers.md", help="the page")
+    path = Path(options.parse_args().output)
     title = "# What papers measured, and what netc predicts"
     head = f"{title}\n\nWritten by `python benchmarks/papers.py`.\n"
-    path.write_text("\n".join([head, *krizhevsky(), *jia()]) + "\n")
+    path.write_text("\n".join([head, *krizhevsky(), *jia(), *table_5(), *crossovers()]) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import netc_clusters
 from netc.cli.files import find
-from netc.cli.output import seconds_text
 from netc.cost import Cluster, read_cluster
-from netc_kernels import cuda
-from netc_runtime.measure.machine import machine_name, own_cluster
+from netc_runtime.measure.machine import has_target, machine_name, own_cluster
 
 LOCAL = "local"
 """The name of the machine at hand."""
@@ -32,29 +30,11 @@ def load_cluster(named: str | None, target: str) -> Cluster:
     return read_cluster(find(LOCAL, netc_clusters, ".toml"))
 
 
-def has_target(target: str) -> bool:
-    """Whether devices of a backend are here."""
-    return target != "cuda" or not cuda.available()
-
-
 def is_here(cluster: Cluster, target: str) -> bool:
     """Whether that is the machine at hand: programs for it use the kernels that are here."""
     if not cluster.machine:
         return cluster.name == LOCAL
     return has_target(target) and cluster.machine == machine_name(target)
-
-
-def uncalibrated(target: str) -> str:
-    """What there is to say behind predictions for the machine at hand where nobody measured it."""
-    if has_target(target) and own_cluster(target).exists():
-        return ""
-    return "; by rough defaults: 'netc calibrate' measures this machine"
-
-
-def against(predicted: float, measured: float) -> str:
-    """A prediction beside what came true: "2.1 s predicted (+5.0 %)"."""
-    off = 100 * (predicted / measured - 1)
-    return f"{seconds_text(predicted)} predicted ({off:+.1f} %)"
 
 
 def shipped_kind(machine: str) -> Cluster:

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from netc.cli.machine import against, uncalibrated
 from netc.cli.output import bytes_text, count, json_line, scaled, seconds_text, table
 from netc.cli.parts import StepPart, parts, passes
+from netc.cli.predicted import against, uncalibrated
 from netc.cli.session import choose, describe, load_bundle, on_ranks, open_session
 from netc.export.roofline import Roof, RooflinePoint, check_roofline, draw_roofline, write_roofline
 from netc.export.scene import Scene

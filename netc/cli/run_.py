@@ -14,8 +14,8 @@ from types import FrameType
 from typing import Any
 
 from netc.cli.data import open_data
-from netc.cli.machine import against, uncalibrated
 from netc.cli.output import bytes_text, count, json_line, note, seconds_text, table
+from netc.cli.predicted import against, uncalibrated
 from netc.cli.session import (
     changes_text,
     choose,
@@ -31,7 +31,6 @@ from netc.errors import Diagnostic, UsageError, escaped
 from netc.ir.clock import simulate
 from netc.ir.facts import plain_facts
 from netc.ir.program import Bundle
-from netc.report import MemoryUse, memory_use
 from netc_runtime.choose import BackendChoice, open_backend
 from netc_runtime.io.checkpoint import latest
 from netc_runtime.io.problems import data_error
@@ -284,6 +283,9 @@ def _sent(trainer: Trainer) -> list[int]:
 
 def _dry(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice) -> int:
     """What every device would hold, and what a step would take; nothing is run."""
+    # Imported here: a compiled program that is run needs no compiler.
+    from netc.report import MemoryUse, memory_use
+
     uses, line = memory_use(bundle.train), simulate(bundle.train)
     if options.json:
         for device, use in enumerate(uses):

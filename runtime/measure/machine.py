@@ -7,6 +7,7 @@ import platform
 import re
 from pathlib import Path
 
+from netc_kernels import cuda
 from netc_runtime.io.tables import table_path
 
 
@@ -18,6 +19,11 @@ def processor() -> str:
         return platform.processor() or platform.machine()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
+
+
+def has_target(target: str) -> bool:
+    """Whether devices of a backend are here."""
+    return target != "cuda" or not cuda.available()
 
 
 def machine_name(target: str) -> str:

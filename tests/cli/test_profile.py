@@ -101,7 +101,8 @@ def test_table(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("conv1", "softmax_loss1", *PASSES, "communication and gaps", "step"):
         assert name in starts
     assert "of it, waiting" not in starts
-    assert out[-1].startswith("median of 1 step, ")
+    assert out[-2].startswith("median of 1 step, ")
+    assert " predicted (" in out[-1] and out[-1].endswith("'netc calibrate' measures this machine")
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf"])

@@ -50,3 +50,26 @@ def test_bytes_are_those_of_the_figure(name: str, strategy: str, gpus: int) -> N
     place = papers.NODES.index(gpus)
     published = papers.BYTES[name, strategy][place]
     assert papers.gibibytes(name, strategy, gpus) == pytest.approx(published, rel=0.01)
+
+
+def test_layers_are_split_as_in_table_5() -> None:
+    """By samples in four blocks, by channels in dense layers; the last block has a price."""
+    priced, best = papers.searched("nkhw")
+    splits = priced.splits(best.choices)
+    assert best.cost == pytest.approx(best.bound, rel=1e-9)
+    for layer, split in splits.items():
+        if layer.startswith(("stage1", "stage2", "stage3", "stage4")):
+            assert split == ("n", "n")
+    assert splits["fc6"] == splits["fc7"] == ("k", "k") and "k" in splits["fc8"]
+    assert splits["softmax_loss1"] == ("r", "r")
+    theirs = papers.as_published(splits, ("h", "w"), ("k", "r"))
+    cost = papers.total(priced.number(theirs), priced.tables())
+    assert best.cost < cost < 1.05 * best.cost
+
+
+@pytest.mark.parametrize("gpus", [2, 4])
+@pytest.mark.parametrize("name", papers.CROSSED)
+def test_dense_layers_cross_over_where_bytes_say(name: str, gpus: int) -> None:
+    """K B < W / (R + N): 3,367 for AlexNet, 3,715 for VGG-16."""
+    found = papers.crossed(name, gpus, "sent_bytes")
+    assert found == pytest.approx(papers.CROSSED[name], abs=2)
