@@ -182,8 +182,8 @@ def table_5() -> Iterator[str]:
     yield """\
 The search of `--strategy auto` in the paper's space (`--search-labels n,k,h,w`), 32 images a GPU,
 on one node of `--cluster p100` as 2 x 2 devices; the cost is that of the additive model, exchanges
-of gradients in full. Both split the first four blocks by samples and dense layers by output channels.
-Theirs splits the last block by height and width: its convolutions then read borders of their
+of gradients in full. Both split the first four blocks by samples and dense layers by output
+channels. Theirs splits the last block by height and width: its convolutions then read borders of their
 neighbours' parts, while its weights' gradients are exchanged all the same, so it costs more here.
 With splits by input channels too (`c`) dense layers take turns: one whose predecessor gives sums in
 parts need not have them gathered. That space has a cheaper plan.
