@@ -20,6 +20,8 @@ from netc.cli.common import request
 from netc.cli.main import parser
 from netc.cost import Cluster, read_cluster
 from netc.cost.accounts import moved_as_papers_count
+from netc.export.scene import Scene
+from netc.export.speedups import SpeedupLine, draw_speedups, write_speedups
 from netc.ir.clock import simulate
 from netc.ir.comm import AllGather, ReduceScatter
 from netc.ir.graph import Node
@@ -137,6 +139,33 @@ the program allows.
             rows.append((name, str(gpus), found, f"{plain:.2f}", off, f"{hidden:.2f}"))
     header = ("plan", "GPUs", "published", "without overlap", "difference", "with overlap")
     yield from table(header, rows)
+    yield """
+![His speedups, ours predicted for his machine, and ours measured](pictures/speedups-k20.svg)
+
+The same beside each other, and what was measured on two H200 in bf16 with 128 images each
+([results/gpu.md](results/gpu.md)).
+"""
+
+
+MEASURED = {"AlexNet": 121_394 / 64_977, "VGG-16": 11_197 / 5_779}
+"""`hybrid`, scheme a, on two H200, over one (docs/results/gpu.md)."""
+
+
+def speedup_plot() -> Scene:
+    """Krizhevsky's speedups, ours predicted for his machine, and ours measured."""
+    published = zip(GPUS, SPEEDUPS["hybrid", "b", "step"], strict=True)
+    found = [SpeedupLine("published, scheme b", ((1, 1.0), *published))]
+    for strategy, scheme, overlap, words in (
+        ("hybrid", "b", False, "predicted, scheme b, without overlap"),
+        ("hybrid", "a", True, "predicted, scheme a, with overlap"),
+        ("data", None, False, "predicted, data, without overlap"),
+    ):
+        points = [(gpus, speedup(gpus, strategy, scheme, "step", overlap)) for gpus in GPUS]
+        found.append(SpeedupLine(words, ((1, 1.0), *points)))
+    for name, times in MEASURED.items():
+        found.append(SpeedupLine(f"measured, {name}, H200", ((1, 1.0), (2, times))))
+    tiles = [("K20", "machine"), ("128 images a GPU", "a step"), ("Krizhevsky 2014", "published")]
+    return draw_speedups("One weird trick: times as fast as one GPU", tiles, found)
 
 
 def jia() -> Iterator[str]:
@@ -181,12 +210,12 @@ def table_5() -> Iterator[str]:
     yield "\n## Jia et al. 2018, Table 5: the plan of VGG-16 on four GPUs\n"
     yield """\
 The search of `--strategy auto` in the paper's space (`--search-labels n,k,h,w`), 32 images a GPU,
-on one node of `--cluster p100` as 2 x 2 devices; the cost is that of the additive model, exchanges
-of gradients in full. Both split the first four blocks by samples and dense layers by output
-channels. Theirs splits the last block by height and width: its convolutions then read borders of their
-neighbours' parts, while its weights' gradients are exchanged all the same, so it costs more here.
-With splits by input channels too (`c`) dense layers take turns: one whose predecessor gives sums in
-parts need not have them gathered. That space has a cheaper plan.
+on one node of `--cluster p100` as 2 x 2 devices; the cost is that of the additive model,
+exchanges of gradients in full. Both split the first four blocks by samples and dense layers by
+output channels. Theirs splits the last block by height and width: its convolutions then read
+borders of their neighbours' parts, while its weights' gradients are exchanged all the same, so it
+costs more here. With splits by input channels too (`c`) dense layers take turns: one whose
+predecessor gives sums in parts need not have them gathered. That space has a cheaper plan.
 """
     rows = []
     paper, best = searched("nkhw")
@@ -248,6 +277,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description="Compare predictions with papers.")
     options.add_argument("-o", "--output", default="docs/papers.md", help="the page")
     path = Path(options.parse_args().output)
+    write_speedups(path.parent / "pictures" / "speedups-k20.svg", speedup_plot())
     title = "# What papers measured, and what netc predicts"
     head = f"{title}\n\nWritten by `python benchmarks/papers.py`.\n"
     path.write_text("\n".join([head, *krizhevsky(), *jia(), *table_5(), *crossovers()]) + "\n")

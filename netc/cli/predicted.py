@@ -16,4 +16,4 @@ def uncalibrated(target: str) -> str:
     """What there is to say behind predictions for the machine at hand where nobody measured it."""
     if has_target(target) and own_cluster(target).exists():
         return ""
-    return "; by rough defaults: 'netc calibrate' measures this machine"
+    return "; 'netc calibrate' measures this machine"

@@ -15,7 +15,7 @@ from netc.export.style import FAINT, FRAME, INK, SMALL, TEXT
 from netc.export.write import put, writer_of
 
 _MARGIN, _WIDTH, _HEIGHT = 30.0, 560.0, 400.0
-_LEFT, _ABOVE, _NAMES = 44.0, 34.0, 190.0
+_LEFT, _ABOVE, _NAMES = 44.0, 34.0, 215.0
 """Room for figures left of the axes; between header and plot; for names right of it."""
 _GRID = "#e3e6ea"
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8f98")
