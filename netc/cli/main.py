@@ -33,6 +33,7 @@ VERBS = {
     "summary": "layers, parameters and multiply-adds of a network",
     "compile": "split a network over devices and compile it",
     "compare": "predict strategies, schemes and numbers of devices beside each other",
+    "diff": "two plans of a network, where they differ and what each costs",
     "explain": "what every layer of a plan costs, and what bounds it",
     "plan": "draw the plan as a picture",
     "run": "train a network, or a compiled program",
@@ -48,7 +49,7 @@ VERBS = {
 """Verbs and what they do; each lives in a module `netc.cli.<verb>_` with a function `run`."""
 RUNNING = ("run", "eval", "predict", "profile")
 """Verbs that run programs; they take compiled ones too."""
-WORDY = ("check", "summary", "compile", "compare", "explain", "plan", "tune", *RUNNING)
+WORDY = ("check", "summary", "compile", "compare", "diff", "explain", "plan", "tune", *RUNNING)
 """Verbs whose help ends with lists of words."""
 
 
@@ -127,7 +128,11 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--json", action="store_true", help="one JSON object a line, nothing else")
         if verb not in ("import", "doctor", "calibrate"):
             _network(sub, verb)
-        if verb in ("compile", "compare", "explain", "plan", "tune", *RUNNING):
+        if verb == "diff":
+            for place in ("first", "second"):
+                sub.add_argument(place, type=file_name, metavar="PLAN",
+                                 help=f"the {place} strategy, or its file")  # fmt: skip
+        if verb in ("compile", "compare", "diff", "explain", "plan", "tune", *RUNNING):
             _planning(sub, verb)
         if verb in WORDY:
             sub.words = partial(_words, verb)
@@ -135,6 +140,7 @@ def parser() -> argparse.ArgumentParser:
             _running(sub, verb)
     _compile(verbs.choices["compile"])
     _compare(verbs.choices["compare"])
+    verbs.choices["diff"].set_defaults(save_strategy=None, strategy=None)
     verbs.choices["explain"].add_argument(
         "--layer", metavar="PATTERN",
         help="price the splits that these layers could have, and say what their exchanges hide "
@@ -189,12 +195,13 @@ def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
             "--devices", type=devices, metavar="N", help="devices in a row (default 1)"
         )
         group.add_argument("--mesh", metavar="AxB", help="devices on two axes, such as 2x2")
-        group.add_argument(
-            "--strategy",
-            type=file_name,
-            metavar="S",
-            help="one of those below (default hybrid), or a strategy file",
-        )
+        if verb != "diff":
+            group.add_argument(
+                "--strategy",
+                type=file_name,
+                metavar="S",
+                help="one of those below (default hybrid), or a strategy file",
+            )
     group.add_argument(
         "--batch", type=batch, metavar="N",
         help="images of a step, on all devices; 'auto' is the largest that fits the memory",
@@ -238,7 +245,7 @@ def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
         group.add_argument(
             "--backend", choices=("cpu", "cuda"), help="what to compile for (default cpu)"
         )
-    if verb != "compare":
+    if verb not in ("compare", "diff"):
         group.add_argument(
             "--save-strategy", type=file_name, metavar="FILE", help="write the chosen splits"
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from netc.errors import PlanError
 from netc.ir.clock import simulate
-from netc.passes.pipeline import Options, lower_training
+from netc.passes.pipeline import Compiled, Options, lower_training
 from netc.passes.plan_memory import peak_bytes
 from netc.report import sent_bytes
 from netc.syntax import Network
@@ -52,6 +52,11 @@ class ComparedPlan:
 def priced(network: Network, options: Options, strategy: str) -> ComparedPlan:
     """One plan. Raises PlanError where it cannot be carried out."""
     compiled = lower_training(network, replace(options, afford=lambda cost: None), verified=False)
+    return described(compiled, options, strategy)
+
+
+def described(compiled: Compiled, options: Options, strategy: str) -> ComparedPlan:
+    """A plan that was lowered, with its price."""
     line = simulate(compiled.program)
     peak = peak_bytes(compiled.program, options.target.alignment_bytes)
     return ComparedPlan(

@@ -1,0 +1,80 @@
+"""`netc diff`: two plans of one network, layer by layer where they differ, and what each costs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from netc.cli.common import Request, request
+from netc.cli.output import bytes_text, json_line, seconds_text, shape_text, table
+from netc.passes.pipeline import lower_training
+from netc.planner.compare import ComparedPlan, described
+from netc.report import LayerCost, layer_costs
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two plans."""
+
+    asked: Request
+    plan: ComparedPlan
+    layers: dict[str, LayerCost]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Price both, and show where they differ."""
+    first, second = (_side(options, name) for name in (options.first, options.second))
+    differing = [
+        layer
+        for layer, one in first.layers.items()
+        if layer in second.layers and one.split != second.layers[layer].split
+    ]
+    if options.json:
+        for layer in differing:
+            json_line(event="layer", layer=layer, first=asdict(first.layers[layer]),
+                      second=asdict(second.layers[layer]))  # fmt: skip
+        json_line(event="result", network=first.asked.network.name, differing=len(differing),
+                  first=asdict(first.plan), second=asdict(second.plan))  # fmt: skip
+        return 0
+    where = first.asked.options
+    print(
+        f"{first.asked.network.name} on '{where.cluster.name}', batch {where.batch}, "
+        f"{where.precision}: {len(differing)} of {len(first.layers)} layers differ\n"
+    )
+    if differing:
+        header = ("layer", "kind", "split", "sent", "compute", "exchange")
+        print(table(header, _rows(first, second, differing), left=3))
+        print()
+    header = ("plan", "devices", "step", "not computing", "sent", "memory")
+    print(table(header, (_whole(side) for side in (first, second))))
+    return 0
+
+
+def _side(options: argparse.Namespace, name: str) -> Side:
+    asked = request(argparse.Namespace(**{**vars(options), "strategy": name}), quiet=True)
+    compiled = lower_training(asked.network, asked.options)
+    costs = layer_costs(
+        asked.network, compiled.graph, compiled.plan, compiled.program, asked.options.cluster
+    )
+    return Side(asked, described(compiled, asked.options, name), {c.layer: c for c in costs})
+
+
+def _rows(first: Side, second: Side, layers: list[str]) -> Iterator[tuple[str, ...]]:
+    for layer in layers:
+        a, b = first.layers[layer], second.layers[layer]
+        yield (
+            layer, a.kind, f"{','.join(a.split)} | {','.join(b.split)}",
+            f"{bytes_text(a.sent_bytes)} | {bytes_text(b.sent_bytes)}",
+            f"{seconds_text(a.seconds)} | {seconds_text(b.seconds)}",
+            f"{seconds_text(a.exchange_seconds)} | {seconds_text(b.exchange_seconds)}",
+        )  # fmt: skip
+
+
+def _whole(side: Side) -> tuple[str, ...]:
+    plan = side.plan
+    return (
+        plan.name, shape_text(side.asked.options.mesh.shape), seconds_text(plan.seconds),
+        seconds_text(plan.exposed_seconds), bytes_text(plan.sent_bytes),
+        bytes_text(plan.peak_bytes),
+    )  # fmt: skip
