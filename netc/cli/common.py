@@ -12,7 +12,7 @@ from pathlib import Path
 from netc.cli.arguments import AUTO_BATCH
 from netc.cli.auto import AUTO, notes, search, tell
 from netc.cli.files import defines, load_network, spare
-from netc.cli.machine import is_here, load_cluster
+from netc.cli.machine import LOCAL, is_here, load_cluster
 from netc.cli.output import count, note
 from netc.cli.passes import CompileProgress
 from netc.cost import Cluster, at_devices, at_precision
@@ -110,9 +110,17 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
         chosen = chosen_options(chosen, found.best)
         if options.json and not quiet:
             tell(found)
-        for text in () if options.json else notes(found):
+        for text in () if options.json or quiet else (*notes(found), *_rough(chosen.cluster)):
             note(text)
     return Request(network, chosen, options.strategy or DEFAULT_STRATEGY, parameters)
+
+
+def _rough(cluster: Cluster) -> tuple[str, ...]:
+    """What there is to say of a choice by prices that nobody measured."""
+    if cluster.machine or cluster.name != LOCAL:
+        return ()
+    return ("prices of this machine are rough defaults, and so is the choice: 'netc calibrate' "
+            "measures it.",)  # fmt: skip
 
 
 def _seen(options: argparse.Namespace, cluster: Cluster, mesh: Mesh) -> Cluster:
