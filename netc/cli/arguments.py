@@ -52,7 +52,7 @@ count, natural, non_negative, devices = map(_of, (COUNT, NATURAL, NON_NEGATIVE, 
 
 AUTO_BATCH = "auto"
 """In place of a batch: the largest that fits."""
-_MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?)?B?", re.IGNORECASE)
+_MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?)B?", re.IGNORECASE)
 
 
 def batch(text: str) -> int | float | str:
@@ -61,13 +61,13 @@ def batch(text: str) -> int | float | str:
 
 
 def memory(text: str) -> float:
-    """Return bytes: 16GiB, 16GB, 512MiB, 17179869184."""
+    """Return bytes: 16GiB, 16GB, 512MiB."""
     found = _MEMORY.fullmatch(text.strip())
     if found is None or not MEASURE.accepts(float(found[1])):
         raise _wrong("a size such as 16GiB or 500MB", text)
-    unit = (found[2] or "").lower()
+    unit = found[2].lower()
     base = 1024 if unit.endswith("i") else 1000
-    power = "kmgt".index(unit[0]) + 1 if unit else 0
+    power = "kmgt".index(unit[0]) + 1
     return float(found[1]) * float(base) ** power
 
 

@@ -36,7 +36,7 @@ from netc.cost import (
     read_cluster,
     setting,
 )
-from netc.errors import DeviceError, Diagnostic, NetError
+from netc.errors import DeviceError, Diagnostic, NetError, UsageError
 from netc.ir.clock import simulate
 from netc.ir.program import Bundle
 from netc.passes.pipeline import Options, lower_training
@@ -61,6 +61,9 @@ TIMES = (1, 5)
 """How often a program exchanges: the difference is what exchanges alone take."""
 REPEATS = 7
 LEAST_ERROR, MOST_ERROR = 0.02, 0.9
+_BY = "measured by netc calibrate: "
+ROUGH = 0.2
+"""An error of prices that is worth a word."""
 SLOW_LINK = 0.5
 """A link that has less than this part of what its kind has is worth a word."""
 
@@ -85,10 +88,13 @@ class Configuration:
 
 def run(options: argparse.Namespace) -> int:
     """Measure exchanges, then steps and their launches; fit, write, and show what that predicts."""
-    options.networks = options.networks or list(NETWORKS)
+    options.networks = list(dict.fromkeys(options.networks or NETWORKS))
+    _check_output(options.output)
     most = options.devices or _devices_here()
     target = choose_backend(options.backend, most, options.precision or "fp32", options.share_gpus)
     options.batch = options.batch or BATCH[target.name]
+    if is_first():
+        _mend(own_cluster(target.name))
     exchanges = _exchanges(options, target.name, most)
     if not is_first():
         return 0
@@ -107,6 +113,28 @@ def run(options: argparse.Namespace) -> int:
     if not found:
         raise DeviceError(Diagnostic("E076", "nothing could be measured."))
     return _keep(options, target.name, found, exchanges)
+
+
+def _check_output(output: str | None) -> None:
+    """Refuse before anything is measured what could not be written after."""
+    if output is None:
+        return
+    if Path(output).suffix != ".toml":
+        message = f"'--output {output}' is no cluster file: its name ends in '.toml'."
+        hint = "measurements go into a file of the same name that ends in '.json'."
+        raise UsageError(Diagnostic("E054", message, help=hint))
+    if not Path(output).absolute().parent.is_dir():
+        raise UsageError(Diagnostic("E054", f"cannot write '{output}': there is no such folder."))
+
+
+def _mend(path: Path) -> None:
+    """Take a damaged file of this machine away: it is made anew."""
+    try:
+        if path.exists():
+            read_cluster(path)
+    except UsageError as problem:
+        note(f"'{path}' is made anew: {problem.diagnostics[0].message.rstrip('.')}.")
+        path.unlink()
 
 
 def _devices_here() -> int:
@@ -250,10 +278,14 @@ def _keep(
     # Devices that share a GPU take turns: their launches are true, their steps are not.
     true = [each for each in found if not (options.share_gpus and each.devices > 1)]
     steps = [MeasuredStep(_program(each, cluster), each.seconds) for each in true]
-    keeps = fit_keeps(steps)
+    exchanging = any(each.devices > 1 for each in true)
+    keeps = before.while_exchanging if before and not exchanging else fit_keeps(steps)
     predicted = [simulate(keeping(each.program, keeps)).seconds for each in steps]
     off = [p / c.seconds - 1 for p, c in zip(predicted, true, strict=True)]
     error = min(max(max(map(abs, off)), LEAST_ERROR), MOST_ERROR)
+    if before and set(before.launches) - {each.setting for each in true}:
+        # Of what was measured before, and is not anew, nothing better is known.
+        error = max(error, before.error)
     cluster = replace(cluster, while_exchanging=keeps, error=error)
     _write(path, cluster)
     _show(options, path, cluster, list(zip(true, predicted, off, strict=True)))
@@ -284,6 +316,8 @@ def _fitted(
 ) -> Cluster:
     """The machine: its rates, its links, and what was measured."""
     name = machine_name(target)
+    said = before.source if before else ""
+    earlier = said.removeprefix(_BY).split(", ") if said.startswith(_BY) else []
     kind = shipped_kind(name) if target == "cuda" else shipped_kind("")
     cores = None if target == "cuda" else os.cpu_count() or 1
     rates, bandwidth, launch = _rates(target, cores or 1, found[0])
@@ -297,7 +331,7 @@ def _fitted(
     cluster = Cluster(
         name, rates, bandwidth, float(memory_bytes(target)), launch,
         Links((level, *kind.links.levels[1:]), kind.links.algorithms, exchanges),
-        f"measured by netc calibrate: {', '.join(dict.fromkeys(map(_name, found)))}",
+        f"{_BY}{', '.join(dict.fromkeys((*earlier, *map(_name, found))))}",
         cores=cores, machine=name, launches=tables,
     )  # fmt: skip
     seen = {each.setting: at_devices(cluster, each.devices) for each in found}
@@ -406,6 +440,10 @@ def _show(
           f"{' a core' if cluster.cores else ''}, "
           f"memory {scaled(cluster.memory_bytes_per_second, 'B/s')}, "
           f"links {scaled(link.bytes_per_second, 'B/s')}, "
-          f"{100 * cluster.while_exchanging:.0f} % of its speed while exchanging")  # fmt: skip
+          f"{100 * cluster.while_exchanging:.0f} % of its speed while exchanging, "
+          f"prices off by up to {100 * cluster.error:.0f} %")  # fmt: skip
+    if cluster.error > ROUGH:
+        note("prices are that rough where little is timed, or others use the machine: more "
+             "'--steps', when it is idle, make them truer.")  # fmt: skip
     print(f"kept in   {path}: the machine that every command plans for from now on"
           if not options.output else f"wrote     {path}, for '--cluster'")  # fmt: skip

@@ -28,6 +28,7 @@ from netc.passes.choose_splits import Pin
 from netc.passes.compile_cost import CompileCost
 from netc.passes.pipeline import NO_RECIPE, Compiled, Options, compile_network
 from netc.planner.auto import chosen_options
+from netc.planner.compare import LARGEST_BATCH
 from netc.planner.fit import largest_batch
 from netc.report import MemoryUse, layer_facts, memory_use
 from netc.strategies.file import MESH_AXES, StrategyFile, read_strategy, write_strategy
@@ -138,7 +139,9 @@ def _largest(options: argparse.Namespace, network: Network, chosen: Options) -> 
         hint = "take more devices, or a strategy that splits what is largest."
         raise PlanError(Diagnostic("E052", message, help=hint))
     if not options.json:
-        note(f"batch {count(batch)}: the largest, by whole images a device, that fits {room} GiB.")
+        most = batch + chosen.mesh.size > LARGEST_BATCH
+        why = "the most that is tried" if most else "the largest, by whole images a device"
+        note(f"batch {count(batch)}: {why}, that fits {room} GiB.")
     return replace(chosen, batch=batch)
 
 

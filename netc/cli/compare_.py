@@ -10,7 +10,7 @@ from pathlib import Path
 from netc.cli.auto import AUTO
 from netc.cli.common import DEFAULT_STRATEGY, Request, request
 from netc.cli.output import bytes_text, count, json_line, note, seconds_text, table
-from netc.errors import Diagnostic, PlanError, UsageError, clip, did_you_mean
+from netc.errors import Diagnostic, NetError, UsageError, clip, did_you_mean
 from netc.export.speedups import SpeedupLine, check_speedups, draw_speedups, write_speedups
 from netc.numbers import DEVICES
 from netc.planner.compare import (
@@ -34,7 +34,9 @@ def run(options: argparse.Namespace) -> int:
         check_speedups(Path(options.output))
     counts, strategies = _counts(options.devices_list), _strategies(options.strategies)
     if options.crossover is not None:
+        _check_crossover(options)
         return _crossovers(options, [n for n in counts if n > 1])
+    options.left_out = []
     one = _asked(options, 1, "single", 1)
     base = priced(one.network, one.options, "single")
     most = one.options.cluster.links.devices
@@ -46,6 +48,8 @@ def run(options: argparse.Namespace) -> int:
         for strategy in (strategies if devices > 1 else ["single"])
         for plan in _plans(options, devices, strategy)
     ]
+    if not plans:
+        raise options.left_out[-1]
     rows = [(plan, plan.images_per_second / base.images_per_second) for plan in plans]
     if options.output is not None:
         _draw(options, one, rows)
@@ -75,17 +79,30 @@ def _plans(options: argparse.Namespace, devices: int, strategy: str) -> list[Com
         if strategy == AUTO or options.scheme is not None or devices == 1:
             return [priced(asked.network, asked.options, strategy)]
         return priced_schemes(asked.network, asked.options, strategy)
-    except PlanError as problem:
-        if not options.json:
-            why = problem.diagnostics[0].message.rstrip(".")
+    except NetError as problem:
+        options.left_out.append(problem)
+        why = problem.diagnostics[0].message.rstrip(".")
+        if options.json:
+            json_line(event="left out", devices=devices, strategy=strategy, reason=why)
+        else:
             note(f"'{strategy}' on {devices} is left out: {why}.")
         return []
+
+
+def _check_crossover(options: argparse.Namespace) -> None:
+    """Refuse what a crossover has no use for."""
+    given = {"--output": options.output, "--weak": options.weak, "--batch": options.batch,
+             "--strategies": options.strategies}  # fmt: skip
+    problems = [name for name, value in given.items() if value]
+    if problems:
+        message = f"'--crossover' goes over batches, and has no use for {', '.join(problems)}."
+        raise UsageError(Diagnostic("E051", message))
 
 
 def _crossovers(options: argparse.Namespace, counts: Sequence[int]) -> int:
     """Up to which batch one strategy sends less than another, and takes less time."""
     pair = _strategies(options.crossover)
-    if len(pair) != 2 or not set(pair) <= set(FIXED):
+    if len(set(pair)) != 2 or not set(pair) <= set(FIXED):
         message = f"'--crossover {clip(options.crossover)}' is not of the form hybrid,data."
         hint = f"fixed strategies are: {', '.join(FIXED)}."
         raise UsageError(Diagnostic("E051", message, help=hint))
@@ -131,7 +148,7 @@ def _strategies(text: str | None) -> list[str]:
     known = [name for name in (*FIXED, AUTO) if name != "single"]
     if text is None:
         return known
-    chosen = [part.strip() for part in text.split(",")]
+    chosen = list(dict.fromkeys(part.strip() for part in text.split(",")))
     for name in chosen:
         if name not in (*FIXED, AUTO) and Path(name).suffix != ".toml":
             hint = did_you_mean(name, known) + f"strategies are: {', '.join((*FIXED, AUTO))}."

@@ -21,6 +21,9 @@ from netc.report import LayerCost, layer_costs, memory_use, sent_bytes
 
 def run(options: argparse.Namespace) -> int:
     """Print one row a layer: split, FLOPs, bytes, memory, seconds, bound."""
+    if options.layer is not None and options.kernels is not None:
+        message = "'--layer' prices splits, '--kernels' shows what computes a step: take one."
+        raise UsageError(Diagnostic("E051", message))
     asked = request(options)
     bundle, compiled = build(asked, options)
     if options.kernels is not None:

@@ -203,8 +203,9 @@ def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
                 help="one of those below (default hybrid), or a strategy file",
             )
     group.add_argument(
-        "--batch", type=batch, metavar="N",
-        help="images of a step, on all devices; 'auto' is the largest that fits the memory",
+        "--batch", type=count if verb == "compare" else batch, metavar="N",
+        help="images of a step, on all devices"
+        + ("" if verb == "compare" else "; 'auto' is the largest that fits the memory"),
     )  # fmt: skip
     group.add_argument(
         "--memory", type=memory, metavar="SIZE",

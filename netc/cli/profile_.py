@@ -148,8 +148,8 @@ def _show(options: argparse.Namespace, profile: Profile, found: Iterable[StepPar
     whose = f", launches are the first device's of {devices}" if devices > 1 else ""
     speed = count(profile.images_per_second)
     print(f"\nmedian of {plural(options.steps, 'step')}, {speed} images/s{whose}")
-    print(f"{against(profile.predicted_seconds, profile.seconds)}"
-          f"{uncalibrated(profile.bundle.facts.target)}")  # fmt: skip
+    print(f"{against(profile.predicted_seconds, profile.seconds, options.cluster)}"
+          f"{uncalibrated(profile.bundle.facts.target, options.cluster)}")  # fmt: skip
     if options.output is not None:
         print(f"wrote {options.output}")
 

@@ -269,8 +269,9 @@ def _finish(
     print(f"test accuracy {100 * event.test_accuracy:.2f} % on {count(dataset.test_size)} held-out "
           f"images, loss {event.test_loss:.4f}, after {event.seconds:.1f} s")  # fmt: skip
     if usual is not None:
-        print(f"step      {seconds_text(usual)} measured, {against(predicted, usual)}"
-              f"{uncalibrated(bundle.facts.target)}")  # fmt: skip
+        beside = against(predicted, usual, options.cluster)
+        print(f"step      {seconds_text(usual)} measured, {beside}"
+              f"{uncalibrated(bundle.facts.target, options.cluster)}")  # fmt: skip
     if event.checkpoint is not None:
         print(f"saved     {escaped(str(event.checkpoint))}")
 
@@ -283,6 +284,8 @@ def _sent(trainer: Trainer) -> list[int]:
 
 def _dry(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice) -> int:
     """What every device would hold, and what a step would take; nothing is run."""
+    if options.resume is not None or options.weights is not None:
+        _start(options, bundle, out_folder(options, bundle))
     # Imported here: a compiled program that is run needs no compiler.
     from netc.report import MemoryUse, memory_use
 
@@ -292,8 +295,10 @@ def _dry(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice) -> 
             json_line(event="device", device=device, weights_bytes=use.persistent,
                       inputs_bytes=use.inputs, activations_bytes=use.temporary,
                       peak_bytes=use.peak)  # fmt: skip
-        json_line(event="result", backend=choice.name, step_seconds=line.seconds,
-                  exposed_seconds=line.exposed_seconds)  # fmt: skip
+        facts = bundle.facts
+        json_line(event="result", backend=choice.name, network=facts.network, batch=facts.batch,
+                  strategy=facts.strategy, scheme=facts.scheme, devices=len(uses),
+                  step_seconds=line.seconds, exposed_seconds=line.exposed_seconds)  # fmt: skip
         return 0
     print(f"{describe(bundle, choice)}: nothing is run\n")
     alike: dict[MemoryUse, list[int]] = {}
@@ -306,7 +311,7 @@ def _dry(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice) -> 
     print(table(("device", "weights and state", "inputs", "activations", "in all"), rows))
     speed = count(bundle.facts.batch / line.seconds)
     print(f"\nstep      {seconds_text(line.seconds)} predicted, {speed} images/s"
-          f"{uncalibrated(bundle.facts.target)}")  # fmt: skip
+          f"{uncalibrated(bundle.facts.target, options.cluster)}")  # fmt: skip
     return 0
 
 

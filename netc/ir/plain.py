@@ -95,9 +95,9 @@ def seconds(value: Any) -> float:
     return number(value)
 
 
-def share(value: Any, least: float = 1e-6) -> float:
+def share(value: Any) -> float:
     """A part of a whole, at most all of it."""
-    if not least <= number(value) <= 1.0 + 1e-9:
+    if not 0.0 <= number(value) <= 1.0 + 1e-9:
         raise TextError("not a share")
     return number(value)
 

@@ -275,14 +275,14 @@ def _ports(items: Any) -> tuple[tuple[float, float], ...]:
     pairs = [plain.sequence(item) for item in plain.sequence(items)]
     if not all(len(pair) == 2 for pair in pairs):
         raise TextError("not what is sent and received")
-    return tuple([(plain.share(out, 0.0), plain.share(into, 0.0)) for out, into in pairs])
+    return tuple([(plain.share(out), plain.share(into)) for out, into in pairs])
 
 
 def _shared(items: Any) -> tuple[tuple[str, float], ...]:
     pairs = [plain.sequence(item) for item in plain.sequence(items)]
     if not all(len(pair) == 2 for pair in pairs):
         raise TextError("not a link and its use")
-    return tuple([(plain.name(link), plain.share(use, 0.0)) for link, use in pairs])
+    return tuple([(plain.name(link), plain.share(use)) for link, use in pairs])
 
 
 def _steps(items: Any) -> tuple[Step, ...]:

@@ -71,6 +71,39 @@ def test_a_file_of_ones_own_is_added_to(tmp_path: Path, capsys: pytest.CaptureFi
     assert not own_cluster("cpu").exists()
 
 
+def test_a_damaged_file_of_this_machine_is_made_anew(capsys: pytest.CaptureFixture[str]) -> None:
+    own = own_cluster("cpu")
+    own.parent.mkdir(parents=True)
+    own.write_text("[[")
+    assert main(["compile", DIGITS]) == 2
+    assert main(["calibrate", DIGITS, "--devices", "1", *ASKED[2:]]) == 0
+    assert f"'{own}' is made anew" in capsys.readouterr().err
+    assert main(["compile", DIGITS]) == 0
+
+
+def test_what_was_not_measured_anew_stays(tmp_path: Path) -> None:
+    path = tmp_path / "box.toml"
+    both, alone = ["--devices", "2"], ["--devices", "1"]
+    assert main(["calibrate", DIGITS, *both, *ASKED[2:], "-o", str(path)]) == 0
+    before = read_cluster(path)
+    assert main(["calibrate", DIGITS, *alone, "--batch", "8", *ASKED[4:], "-o", str(path)]) == 0
+    after = read_cluster(path)
+    assert after.while_exchanging == before.while_exchanging and after.error >= before.error
+    assert after.links == before.links
+    assert after.source == f"{before.source}, digits 8"
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [("x.json", "its name ends in '.toml'"), ("no/x.toml", "there is no such folder")],
+)
+def test_where_it_cannot_be_written_is_told_before(
+    output: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["calibrate", DIGITS, *ASKED, "-o", output]) == 2
+    assert told in capsys.readouterr().err
+
+
 def test_what_cannot_be_carried_out_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calibrate", DIGITS, "no-such", *ASKED]) == 2
     assert "there is no file 'no-such'" in capsys.readouterr().err

@@ -69,6 +69,25 @@ def test_a_table_for_people_and_a_plot(tmp_path: Path, capsys: pytest.CaptureFix
         assert words in drawn
 
 
+def test_a_strategy_file_is_priced_where_it_fits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(tmp_path / "plan.toml")
+    asked = ["--devices", "2", "--strategy", "model", "--save-strategy", file]
+    assert main(["compile", DIGITS, *ASKED, *asked]) == 0
+    capsys.readouterr()
+    rows = compared(capsys, "--devices", "2,4", "--strategies", f"model,{file}")
+    plans = [row for row in rows if row["event"] == "plan" and row["devices"] == 2]
+    assert plans[0]["seconds"] == plans[1]["seconds"]
+    (left_out,) = (row for row in rows if row["event"] == "left out")
+    assert left_out["devices"] == 4 and "mesh of 2" in left_out["reason"]
+
+
+def test_nothing_to_compare_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", DIGITS, *ASKED, "--devices", "32"]) == 4
+    assert "error[E055]: 'p100' has 16 devices" in capsys.readouterr().err
+
+
 def test_what_cannot_be_is_left_out_and_said(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["--devices", "2,32", "--strategies", "data"]
     assert main(["compare", DIGITS, *ASKED, *asked]) == 0
@@ -79,12 +98,14 @@ def test_what_cannot_be_is_left_out_and_said(capsys: pytest.CaptureFixture[str])
 def test_a_crossover_is_where_the_order_of_two_strategies_turns(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (found,) = compared(capsys, "--devices", "2", "--crossover", "hybrid,data")
+    asked = ["--cluster", "p100", "--devices", "2", "--crossover", "hybrid,data", "--json"]
+    assert main(["compare", DIGITS, *asked]) == 0
+    found = json.loads(capsys.readouterr().out)
     batch = found["sent_bytes"]
     assert batch > 1
     for images, fewer in ((batch, "hybrid"), (batch + 2, "data")):
-        asked = ("--devices", "2", "--strategies", "hybrid,data", "--scheme", "a")
-        *plans, _ = compared(capsys, *asked, "--batch", str(images))
+        given = ("--devices", "2", "--strategies", "hybrid,data", "--scheme", "a")
+        *plans, _ = compared(capsys, *given, "--batch", str(images))
         assert min(plans, key=lambda p: p["sent_bytes"])["strategy"] == fewer
 
 
@@ -94,6 +115,9 @@ def test_a_crossover_is_where_the_order_of_two_strategies_turns(
         (["--devices", "1,x"], "'--devices 1,x' is not of the form 1,2,4"),
         (["--devices", "0"], "is not of the form 1,2,4"),
         (["--strategies", "hibrid"], "did you mean 'hybrid'?"),
+        (["--batch", "auto"], "must be a whole number"),
+        (["--crossover", "data,data"], "is not of the form hybrid,data"),
+        (["--crossover", "data,hybrid", "--batch", "8"], "has no use for --batch"),
         (["--crossover", "data"], "is not of the form hybrid,data"),
         (["--crossover", "data,auto"], "is not of the form hybrid,data"),
         (["-o", "x.txt"], "cannot write a plot as 'x.txt'"),
@@ -102,5 +126,6 @@ def test_a_crossover_is_where_the_order_of_two_strategies_turns(
 def test_what_is_wrong_is_told(
     arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["compare", DIGITS, *ASKED, *arguments]) == 2
+    given = ASKED[:2] if "--batch" in arguments or "--crossover" in arguments else ASKED
+    assert main(["compare", DIGITS, *given, *arguments]) == 2
     assert told in capsys.readouterr().err

@@ -68,6 +68,11 @@ def test_a_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
         assert words in shown
 
 
+def test_layers_and_kernels_are_two_questions(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", DIGITS, *ASKED, "--layer", "fc1", "--kernels"]) == 2
+    assert "take one" in capsys.readouterr().err
+
+
 def test_no_such_layer(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", DIGITS, *ASKED, "--layer", "fc9"]) == 2
     assert "no layer matches 'fc9'" in capsys.readouterr().err

@@ -44,7 +44,7 @@ def test_the_largest_batch_fits_and_one_image_more_does_not(
         (["--batch", "auto", "--strategy", "auto"], 2, "is for a plan that is given"),
         (["--batch", "lots"], 2, "must be a whole number, 1 or more, not 'lots'"),
         (["--memory", "lots"], 2, "must be a size such as 16GiB"),
-        (["--memory", "0"], 2, "must be a size such as 16GiB"),
+        (["--memory", "16"], 2, "must be a size such as 16GiB"),
         (["--memory", "1e3GiB"], 2, "must be a size such as 16GiB"),
         (["--memory", "100kB"], 4, "the plan does not fit"),
     ],
@@ -73,6 +73,11 @@ def test_a_dry_run_says_what_every_device_holds(
     shown = capsys.readouterr().out
     assert "0-3 " in shown and "nothing is run" in shown
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_looks_for_what_it_would_begin_with(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", DIGITS, "--dry-run", "--resume", "no-such"]) == 5
+    assert "no-such" in capsys.readouterr().err
 
 
 def test_a_search_is_told_as_json(capsys: pytest.CaptureFixture[str]) -> None:

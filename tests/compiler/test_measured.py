@@ -34,9 +34,10 @@ from netc.ir.calls import calls_of, variants_of
 from netc.ir.clock import simulate
 from netc.ir.kernels import KernelCall
 from netc.ir.program import Collective, Launch, Program
+from netc.ir.text import bundle_text, parse_bundle
 from netc.ir.types import line_mesh, named_mesh
 from netc.ir.verify_program import verify_program
-from netc.passes.pipeline import Options, lower_training
+from netc.passes.pipeline import Options, compile_network, lower_training
 from netc.planner.calibration import MeasuredStep, fit_keeps, fit_link, fit_reached, keeping
 from netc.planner.exchanges import KINDS, exchange_program
 
@@ -261,6 +262,14 @@ def test_what_computing_keeps_while_exchanging_is_found(keeps: float) -> None:
     took = simulate(keeping(program, keeps)).seconds
     found = fit_keeps([MeasuredStep(program, took)])
     assert simulate(keeping(program, found)).seconds == pytest.approx(took, rel=0.02)
+
+
+def test_a_program_whose_devices_stand_still_while_exchanging_is_read_back() -> None:
+    chosen = options(tiny(), 2, 8, strategy="data", precision="fp32")
+    still = replace(chosen, cluster=replace(chosen.cluster, while_exchanging=0.0), fetch=())
+    bundle, _ = compile_network(tiny(), still)
+    assert any(isinstance(i, Collective) and not i.keeps for i in bundle.train.instructions)
+    assert bundle_text(parse_bundle(bundle_text(bundle))) == bundle_text(bundle)
 
 
 def test_computing_may_stand_still_while_exchanging() -> None:
