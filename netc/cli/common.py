@@ -12,9 +12,10 @@ from pathlib import Path
 from netc.cli.arguments import AUTO_BATCH
 from netc.cli.auto import AUTO, notes, search, tell
 from netc.cli.files import defines, load_network, spare
-from netc.cli.machine import LOCAL, is_here, load_cluster
+from netc.cli.machine import is_here, load_cluster
 from netc.cli.output import count, note
 from netc.cli.passes import CompileProgress
+from netc.cli.predicted import LOCAL
 from netc.cost import Cluster, at_devices, at_precision
 from netc.errors import Diagnostic, PlanError, UsageError, clip, did_you_mean
 from netc.interchange.names import torch_names

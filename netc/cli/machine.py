@@ -6,11 +6,9 @@ from pathlib import Path
 
 import netc_clusters
 from netc.cli.files import find
+from netc.cli.predicted import LOCAL
 from netc.cost import Cluster, read_cluster
 from netc_runtime.measure.machine import has_target, machine_name, own_cluster
-
-LOCAL = "local"
-"""The name of the machine at hand."""
 
 
 def load_cluster(named: str | None, target: str) -> Cluster:

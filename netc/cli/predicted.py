@@ -6,20 +6,29 @@ from netc.cli.output import seconds_text
 from netc.errors import escaped
 from netc_runtime.measure.machine import has_target, own_cluster
 
+LOCAL = "local"
+"""The name of the machine at hand."""
+CALIBRATE = "'netc calibrate' measures this machine"
 
-def against(predicted: float, measured: float, cluster: str | None) -> str:
-    """A prediction beside what came true: "2.1 s predicted (+5.0 %)"; the machine that it is for,
-    if one was named.
+
+def outcome(predicted: float, measured: float, target: str, cluster: str | None) -> str:
+    """A prediction beside what came true, "2.1 s predicted (+5.0 %)", with the machine that it is
+    for, if one was named. Default prices of this machine predict nothing worth a word.
     """
+    if not is_priced(target, cluster):
+        return f"not predicted: {CALIBRATE}"
     off = 100 * (predicted / measured - 1)
-    machine = f" for '{escaped(cluster)}'" if cluster is not None else ""
+    machine = f" for '{escaped(str(cluster))}'" if cluster not in (None, LOCAL) else ""
     return f"{seconds_text(predicted)} predicted{machine} ({off:+.1f} %)"
 
 
-def uncalibrated(target: str, cluster: str | None) -> str:
-    """What there is to say behind predictions for the machine at hand where nobody measured it."""
-    if cluster is not None:
-        return ""
-    if has_target(target) and own_cluster(target).exists():
-        return ""
-    return "; 'netc calibrate' measures this machine"
+def roughly(target: str, cluster: str | None) -> str:
+    """What there is to say behind a prediction by default prices of this machine."""
+    return "" if is_priced(target, cluster) else f"; by rough defaults: {CALIBRATE}"
+
+
+def is_priced(target: str, cluster: str | None) -> bool:
+    """Whether prices are a named machine's, or measured here; GPUs have those of their kind."""
+    return cluster not in (None, LOCAL) or target == "cuda" or (
+        has_target(target) and own_cluster(target).exists()
+    )  # fmt: skip

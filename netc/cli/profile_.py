@@ -12,7 +12,7 @@ from statistics import median
 
 from netc.cli.output import bytes_text, count, json_line, scaled, seconds_text, table
 from netc.cli.parts import StepPart, parts, passes
-from netc.cli.predicted import against, uncalibrated
+from netc.cli.predicted import outcome
 from netc.cli.session import choose, describe, load_bundle, on_ranks, open_session
 from netc.export.roofline import Roof, RooflinePoint, check_roofline, draw_roofline, write_roofline
 from netc.export.scene import Scene
@@ -148,8 +148,8 @@ def _show(options: argparse.Namespace, profile: Profile, found: Iterable[StepPar
     whose = f", launches are the first device's of {devices}" if devices > 1 else ""
     speed = count(profile.images_per_second)
     print(f"\nmedian of {plural(options.steps, 'step')}, {speed} images/s{whose}")
-    print(f"{against(profile.predicted_seconds, profile.seconds, options.cluster)}"
-          f"{uncalibrated(profile.bundle.facts.target, options.cluster)}")  # fmt: skip
+    target = profile.bundle.facts.target
+    print(outcome(profile.predicted_seconds, profile.seconds, target, options.cluster))
     if options.output is not None:
         print(f"wrote {options.output}")
 

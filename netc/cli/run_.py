@@ -15,7 +15,7 @@ from typing import Any
 
 from netc.cli.data import open_data
 from netc.cli.output import bytes_text, count, json_line, note, seconds_text, table
-from netc.cli.predicted import against, uncalibrated
+from netc.cli.predicted import outcome, roughly
 from netc.cli.session import (
     changes_text,
     choose,
@@ -269,9 +269,8 @@ def _finish(
     print(f"test accuracy {100 * event.test_accuracy:.2f} % on {count(dataset.test_size)} held-out "
           f"images, loss {event.test_loss:.4f}, after {event.seconds:.1f} s")  # fmt: skip
     if usual is not None:
-        beside = against(predicted, usual, options.cluster)
-        print(f"step      {seconds_text(usual)} measured, {beside}"
-              f"{uncalibrated(bundle.facts.target, options.cluster)}")  # fmt: skip
+        beside = outcome(predicted, usual, bundle.facts.target, options.cluster)
+        print(f"step      {seconds_text(usual)} measured, {beside}")
     if event.checkpoint is not None:
         print(f"saved     {escaped(str(event.checkpoint))}")
 
@@ -311,7 +310,7 @@ def _dry(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice) -> 
     print(table(("device", "weights and state", "inputs", "activations", "in all"), rows))
     speed = count(bundle.facts.batch / line.seconds)
     print(f"\nstep      {seconds_text(line.seconds)} predicted, {speed} images/s"
-          f"{uncalibrated(bundle.facts.target, options.cluster)}")  # fmt: skip
+          f"{roughly(bundle.facts.target, options.cluster)}")  # fmt: skip
     return 0
 
 

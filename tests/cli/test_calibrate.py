@@ -49,6 +49,10 @@ def test_the_machine_is_measured_kept_and_planned_for(
     table = machine.launches["cpu fp32 reference, 2 devices of 1 threads"].launches
     measured = {each.seconds for each in table.values()}
     assert rows and all(row["seconds"] in measured for row in rows)
+    profile = ["profile", DIGITS, "--devices", "2", "--batch", "16", "--steps", "1"]
+    for more, told in (((), " predicted ("), (("--cluster", "p100"), " predicted for 'p100' (")):
+        assert main([*profile, *more]) == 0
+        assert told in capsys.readouterr().out.splitlines()[-1]
     assert main(["compile", DIGITS, "--devices", "2", "--batch", "16"]) == 0
     assert f"predicted on '{machine.machine}'" in capsys.readouterr().out
 
