@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 
+from netc.ir.comm import Comm
 from netc.ir.kernels import KernelCall
 
 VERSION = 1
@@ -22,6 +23,7 @@ VERSION = 1
 NEAREST = 3
 """So many launches say how far the roofline is off for one like them."""
 _NUMBER = re.compile(r"\d+")
+_KINDS = {each.kernel for each in Comm.__subclasses__()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,8 @@ def parse_measured(text: str) -> Measured:
             for setting, table in content["launches"].items()
         }
         exchanges = tuple(_exchange(*each) for each in content["exchanges"])
+        if len({(each.kind, each.size) for each in exchanges}) < len(exchanges):
+            raise ValueError("an exchange is there twice")
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise ValueError("it is no file of measurements") from None
     return Measured(launches, exchanges)
@@ -171,6 +175,8 @@ def _launch(seconds: float, flops: int, nbytes: int) -> MeasuredLaunch:
 
 
 def _exchange(kind: str, size: int, points: Sequence[Sequence[float]]) -> MeasuredExchange:
+    if kind not in _KINDS:
+        raise ValueError(f"'{kind}' is no exchange")
     pairs = tuple((int(nbytes), float(seconds)) for nbytes, seconds in points)
     rising = all(a < b for (a, _), (b, _) in pairwise(pairs))
     if len(pairs) < 2 or not rising or pairs[0][0] < 1 or int(size) < 2:

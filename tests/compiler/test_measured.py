@@ -175,9 +175,15 @@ def _plain(cluster: Cluster) -> dict[str, object]:
         ('{"netc_measured": 7}', "not of version"),
         ('{"netc_measured": 1, "launches": {"a": {"b": [0, 1, 1]}}, "exchanges": []}', "seconds"),
         ('{"netc_measured": 1, "launches": {"a": {"b": [1]}}, "exchanges": []}', "no file of"),
-        ('{"netc_measured": 1, "launches": {}, "exchanges": [["x", 2, [[1, 1]]]]}', "two sizes"),
-        ('{"netc_measured": 1, "launches": {}, "exchanges": [["x", 2, [[2, 1], [1, 1]]]]}', "asc"),
-        ('{"netc_measured": 1, "launches": {}, "exchanges": [["x", 2, [[1, 0], [2, 1]]]]}', "take"),
+        ('{"netc_measured": 1, "launches": {}, "exchanges": [["send",2,[[1,1]]]]}', "two s"),
+        ('{"netc_measured": 1, "launches": {}, "exchanges": [["send",2,[[2,1],[1,1]]]]}', "a"),
+        ('{"netc_measured": 1, "launches": {}, "exchanges": [["send",2,[[1,0],[2,1]]]]}', "ta"),
+        ('{"netc_measured": 1, "launches": {}, "exchanges": [["x",2,[[1,1],[2,1]]]]}', "no ex"),
+        (
+            '{"netc_measured": 1, "launches": {}, "exchanges": '
+            '[["send",2,[[1, 1], [2, 1]]], ["send", 2, [[1, 1], [2, 1]]]]}',
+            "twice",
+        ),
         ("[" * 100_000, "measurements"),
     ],
 )  # fmt: skip
