@@ -102,8 +102,18 @@ class MpiRanks(Ranks):
         if not MPI.Is_initialized():
             self.library.MPI_Init_thread(None, None, MPI.THREAD_MULTIPLE, level)
         self.runs, self.world = True, MPI.COMM_WORLD
-        self.have_ended: Callable[[list[Any]], bool] = MPI.Request.Testall
-        """Whether all requests that were posted are over."""
+        # MPI is not to end a process where another is lost: who watches the processes says who was.
+        for communicator in (MPI.COMM_WORLD, MPI.COMM_SELF):
+            communicator.Set_errhandler(MPI.ERRORS_RETURN)
+
+        def have_ended(requests: list[Any]) -> bool:
+            try:
+                return bool(MPI.Request.Testall(requests))
+            except MPI.Exception:
+                return False
+
+        self.have_ended: Callable[[list[Any]], bool] = have_ended
+        """Whether all requests that were posted are over; never, where a process is lost."""
 
     def _connect(self) -> Lines | None:
         """Connections between the first process and all others; None where a firewall or the like
