@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.cli.common import Request, build, request, unwritable
+from netc.cli.common import CUDA_ALIGNMENT_BYTES, Request, build, request, unwritable
 from netc.cli.machine import shipped_kind
 from netc.cli.output import json_line, note, scaled, seconds_text, table
 from netc.cli.session import choose, on_ranks
@@ -53,6 +53,8 @@ from netc_runtime.measure.profile import device_ceilings
 
 NETWORKS = ("alexnet", "resnet18")
 """Measured where none is named."""
+STRATEGIES = tuple(name for name in FIXED if name != "single")
+"""Measured on several devices."""
 BATCH = {"cpu": 8, "cuda": 128}
 """Images of a step where nothing is said."""
 SIZES = tuple(2**n for n in (12, 15, 18, 21, 24, 26))
@@ -95,19 +97,18 @@ def run(options: argparse.Namespace) -> int:
     options.batch = options.batch or BATCH[target.name]
     if is_first():
         _mend(own_cluster(target.name))
-    exchanges = _exchanges(options, target.name, most)
-    if not is_first():
-        return 0
     for name in options.networks:
         # What is no network is told before anything is measured.
         _asked(options, name, 1, "single")
+    exchanges = _exchanges(options, target.name, most)
+    if not is_first():
+        return 0
     counts = sorted({*(2**n for n in range(most.bit_length()) if 2**n < most), most})
     found = [
         each
         for name in options.networks
         for devices in counts
-        for strategy in (FIXED if devices > 1 else ("single",))
-        if strategy != "single" or devices == 1
+        for strategy in (STRATEGIES if devices > 1 else ("single",))
         for each in _measured(options, name, devices, strategy)
     ]
     if not found:
@@ -169,10 +170,9 @@ def _exchanges(
 def _each_kind(
     choice: BackendChoice, bundle: Bundle, ranks: Ranks | None
 ) -> Iterator[MeasuredExchange]:
-    mesh, alignment = bundle.train.mesh, 256
-    cluster = shipped_kind("")
+    mesh, room, cluster = bundle.train.mesh, CUDA_ALIGNMENT_BYTES, shipped_kind("")
     made = {
-        (kind, size): [exchange_program(kind, size, t, mesh, cluster, alignment) for t in TIMES]
+        (kind, size): [exchange_program(kind, size, t, mesh, cluster, room) for t in TIMES]
         for kind in KINDS
         for size in SIZES
     }

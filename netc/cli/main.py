@@ -183,25 +183,7 @@ def _network(sub: argparse.ArgumentParser, verb: str) -> None:
 
 def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
     group = sub.add_argument_group("plan")
-    if verb == "compare":
-        group.add_argument(
-            "--devices", dest="devices_list", metavar="N,N", help="such as 1,2,4 (default 1,2,4,8)"
-        )
-        group.add_argument(
-            "--strategies", metavar="S,S", help="some of those below (default all), or files"
-        )
-    else:
-        group.add_argument(
-            "--devices", type=devices, metavar="N", help="devices in a row (default 1)"
-        )
-        group.add_argument("--mesh", metavar="AxB", help="devices on two axes, such as 2x2")
-        if verb != "diff":
-            group.add_argument(
-                "--strategy",
-                type=file_name,
-                metavar="S",
-                help="one of those below (default hybrid), or a strategy file",
-            )
+    _devices_and_strategy(group, verb)
     group.add_argument(
         "--batch", type=count if verb == "compare" else batch, metavar="N",
         help="images of a step, on all devices"
@@ -250,6 +232,29 @@ def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
         group.add_argument(
             "--save-strategy", type=file_name, metavar="FILE", help="write the chosen splits"
         )
+
+
+def _devices_and_strategy(group: argparse._ArgumentGroup, verb: str) -> None:
+    """One plan's, or the lists that are compared; the two of a difference are arguments."""
+    if verb == "compare":
+        group.add_argument(
+            "--devices", dest="devices_list", metavar="N,N", help="such as 1,2,4 (default 1,2,4,8)"
+        )
+        group.add_argument(
+            "--strategies", metavar="S,S", help="some of those below (default all), or files"
+        )
+    else:
+        group.add_argument(
+            "--devices", type=devices, metavar="N", help="devices in a row (default 1)"
+        )
+        group.add_argument("--mesh", metavar="AxB", help="devices on two axes, such as 2x2")
+        if verb != "diff":
+            group.add_argument(
+                "--strategy",
+                type=file_name,
+                metavar="S",
+                help="one of those below (default hybrid), or a strategy file",
+            )
 
 
 def _compare(sub: argparse.ArgumentParser) -> None:
