@@ -163,12 +163,9 @@ def _target(options: argparse.Namespace, network: Network, chosen: Options) -> T
 
         kernels = _kernels(options, ("auto", "native", "vendor"), "cuda")
         choose = CudaKernels(chosen.precision, kernels, known_plans()).choose
-        # Rounds hide an exchange behind work that they cut into smaller pieces; between GPUs it is
-        # too short for that to pay.
         return Target(
-            "cuda", "nhwc", "nhwc", CUDA_ALIGNMENT_BYTES, choose, scheme="a", kernels=kernels,
-            blas_threads=0,
-        )  # fmt: skip
+            "cuda", "nhwc", "nhwc", CUDA_ALIGNMENT_BYTES, choose, kernels=kernels, blas_threads=0
+        )
     _kernels(options, ("auto", "fast", "reference"), "cpu")
     fast = _wants_fast(options, network, chosen)
     cores = max(1, (os.cpu_count() or 1) // chosen.mesh.size)

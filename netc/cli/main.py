@@ -200,9 +200,7 @@ def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
         "--pin", action="append", default=[], metavar="PATTERN=SPLIT",
         help="the split of some layers: n, k, c, h, w, r (everywhere), @0 (one device)",
     )  # fmt: skip
-    group.add_argument(
-        "--scheme", choices="abc", help="exchange at the boundary (default b, on GPUs a)"
-    )
+    group.add_argument("--scheme", choices="abc", help="exchange at the boundary (default a)")
     group.add_argument(
         "--fc-update", choices=("step", "round"),
         help="when model-split weights move (default step)",

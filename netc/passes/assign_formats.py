@@ -25,8 +25,6 @@ class Target:
     """Offsets of buffers are multiples of this."""
     choose: Choose = reference_only
     """The kernels that compute a launch."""
-    scheme: str = "b"
-    """How devices usually exchange what layers split by the batch hand to others."""
     kernels: str = "reference"
     """What kind of kernels that is: `Facts.kernels`."""
     threads: int = 0

@@ -40,7 +40,7 @@ from netc.passes.insert_waits import insert_waits
 from netc.passes.note_places import note_places
 from netc.passes.plan_memory import Layout, persistent_layout, plan_memory
 from netc.passes.split_groups import split_groups
-from netc.passes.split_rounds import has_boundary, split_rounds, why_not_rounds
+from netc.passes.split_rounds import has_boundary, split_rounds
 from netc.syntax import Call, NamedValues, Network, Recipe, network_text
 
 NO_RECIPE = Call("sgd", (), NamedValues.of(lr=0.01, momentum=0.9, decay=0.0))
@@ -426,7 +426,7 @@ def _fetched(graph: Graph, names: Sequence[str]) -> tuple[str, ...]:
 def _scheme(
     graph: Graph, splits: Mapping[str, Split], options: Options
 ) -> tuple[str, tuple[str, ...]]:
-    """The scheme in force, with a note where there is nothing to exchange or b is not possible."""
+    """The scheme in force, with a note where there is nothing to exchange by the one asked for."""
     if options.mesh.size == 1 or not has_boundary(graph, splits):
         if options.fc_update == "round":
             message = "'--fc-update round' needs layers split by the batch that feed others."
@@ -436,11 +436,9 @@ def _scheme(
             return "", ()
         where = "no layer split by the batch feeds one split otherwise"
         return "", (f"scheme {options.scheme} has nothing to do: {where}.",)
-    if options.scheme is not None:
-        return options.scheme, ()
-    if options.target.scheme == "a" and options.fc_update != "round":
-        return "a", ()
-    problem = why_not_rounds(graph, splits, options.mesh)
-    if problem is None or options.fc_update == "round":
-        return "b", ()
-    return "a", (f"scheme a is used, since scheme b is not possible: {problem.message}.",)
+    return options.scheme or usual_scheme(options.fc_update), ()
+
+
+def usual_scheme(fc_update: str) -> str:
+    """What is taken where none is asked for: rounds only for who updates after each of them."""
+    return "b" if fc_update == "round" else "a"

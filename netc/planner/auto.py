@@ -21,7 +21,7 @@ from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin, choose_splits
 from netc.passes.compile_cost import CompileCost
 from netc.passes.differentiate import differentiate
-from netc.passes.pipeline import Options, lower_training
+from netc.passes.pipeline import Options, lower_training, usual_scheme
 from netc.passes.plan_memory import peak_bytes
 from netc.passes.split_rounds import has_boundary
 from netc.planner.prices import ALL_LABELS, Priced, choices_of, price
@@ -228,8 +228,8 @@ class _Planner:
 
     def _scheme(self, graph: Graph, splits: Mapping[str, Split]) -> str:
         """The scheme asked for where there is something to exchange in rounds, else a."""
-        usual = "b" if self.options.fc_update == "round" else "a"
-        return (self.options.scheme or usual) if has_boundary(graph, splits) else ""
+        usual = self.options.scheme or usual_scheme(self.options.fc_update)
+        return usual if has_boundary(graph, splits) else ""
 
     def _with_rounds(self, candidate: Candidate) -> Iterator[Candidate]:
         """A candidate with the schemes that work in rounds; some may be refused."""

@@ -58,7 +58,7 @@ def test_a_plan_does_not_differ_from_its_file(
 def test_a_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diff", DIGITS, "data", "hybrid", *ASKED]) == 0
     shown = capsys.readouterr().out
-    assert "layers differ" in shown and "n | k" in shown and "hybrid, scheme b" in shown
+    assert "layers differ" in shown and "n | k" in shown and "hybrid, scheme a" in shown
 
 
 def test_no_such_strategy(capsys: pytest.CaptureFixture[str]) -> None:

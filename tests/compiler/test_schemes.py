@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -181,21 +182,24 @@ def test_two_axes() -> None:
 
 @pytest.mark.parametrize("scheme", [None, "b", "c"])
 def test_a_boundary_decides(scheme: str | None) -> None:
-    """Without a wish it is b; a wish that has nothing to do is told."""
+    """Without a wish it is a; a wish that has nothing to do is told."""
     _, made = compiled(tiny(), options(tiny(), 2, 4, strategy="hybrid", scheme=scheme))
-    assert (made.scheme, made.notes) == (scheme or "b", ())
+    assert (made.scheme, made.notes) == (scheme or "a", ())
     _, made = compiled(tiny(), options(tiny(), 2, 4, strategy="model", scheme=scheme))
     assert made.scheme == ""
     told = "has nothing to do: no layer split by the batch feeds one split otherwise."
     assert made.notes == ((f"scheme {scheme} {told}",) if scheme else ())
 
 
-def test_scheme_a_is_the_way_out() -> None:
+def test_who_updates_after_every_round_has_rounds() -> None:
+    chosen = replace(options(tiny(), 2, 4, strategy="hybrid"), fc_update="round")
+    assert compiled(tiny(), chosen)[1].scheme == "b"
+
+
+def test_what_rounds_cannot_do_scheme_a_can() -> None:
     net = Maker(2, 4, 4)
     network = net.loss(net.fc(net.bn(net.fc(net.conv("image", 4), 6)), 4))
     _, made = compiled(network, options(network, 2, 4, strategy="hybrid"))
-    assert made.scheme == "a"
-    assert made.notes == (
-        "scheme a is used, since scheme b is not possible: 'bn1' uses a value of the whole batch, "
-        "which no round has.",
-    )
+    assert (made.scheme, made.notes) == ("a", ())
+    with pytest.raises(PlanError, match="'bn1' uses a value of the whole batch"):
+        compiled(network, options(network, 2, 4, strategy="hybrid", scheme="b"))

@@ -171,7 +171,7 @@ def test_a_compiled_program_runs_without_the_compiler(tmp_path):
 
 @pytest.mark.parametrize(
     "change", [("--batch", 48), ("--devices", 4), ("--strategy", "data"), ("--precision", "fp64"),
-               ("--scheme", "a"), ("--fc-update", "round"), ("-D", "classes=3"), ("--pin", "fc1=n")]
+               ("--scheme", "b"), ("--fc-update", "round"), ("-D", "classes=3"), ("--pin", "fc1=n")]
 )  # fmt: skip
 def test_what_was_compiled_cannot_be_changed(tmp_path, capsys, change):
     file = tmp_path / "digits.netc"
