@@ -56,15 +56,17 @@ def _labels(text: str | None) -> str:
 
 def notes(found: Found) -> tuple[str, ...]:
     """What was chosen and why, and what other plans would take."""
-    others = [c for c in found.candidates if c is not found.best]
+    best = found.best
+    others = [c for c in found.candidates if c is not best]
     fixed = [c for c in others if not c.found]
     listed = (*others[:1], *(c for c in fixed if c is not others[0]))[:SHOWN]
     beside = ", ".join(
-        f"{title(c)} {seconds_text(c.seconds)}{' (does not fit)' * (c.fits is False)}"
+        f"'{title(c)}' {seconds_text(c.seconds)}{' (does not fit)' * (c.fits is False)}"
+        f"{' measured' * (c.measured and not best.measured)}"
         for c in listed
     )
-    best = found.best
-    said = f"auto took {title(best)}: {found.reason}; predicted {seconds_text(best.seconds)} a step"
+    how = "measured" if best.measured else "predicted"
+    said = f"auto took '{title(best)}': {found.reason}; {how} {seconds_text(best.seconds)} a step"
     return (f"{said}, beside {beside}." if listed else f"{said}.",)
 
 
@@ -76,15 +78,16 @@ def tell(found: Found) -> None:
                   seconds=each.seconds, bound=each.bound, gap=gap)  # fmt: skip
     for plan in found.candidates:
         json_line(event="candidate", name=plan.name, mesh=list(plan.mesh.shape), scheme=plan.scheme,
-                  step_seconds=plan.seconds, fits=plan.fits, chosen=plan is found.best,
+                  step_seconds=plan.seconds, measured=plan.measured, fits=plan.fits,
+                  chosen=plan is found.best,
                   splits={layer: list(split) for layer, split in plan.splits.items()})  # fmt: skip
     json_line(event="auto", name=found.best.name, reason=found.reason,
               step_seconds=found.best.seconds)  # fmt: skip
 
 
 def title(candidate: Candidate) -> str:
-    """A plan in words: 'hybrid, scheme b', 'search (half of it hidden)' on 2x2."""
+    """A plan in words: "hybrid, scheme b", "search (half of it hidden) on 2x2"."""
     shape = candidate.mesh.shape
     grid = f" on {'x'.join(map(str, shape))}" if len(shape) > 1 else ""
     scheme = f", scheme {candidate.scheme}" if candidate.scheme not in ("", "a") else ""
-    return f"'{candidate.name}{scheme}'{grid}"
+    return f"{candidate.name}{scheme}{grid}"

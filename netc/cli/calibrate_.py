@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -18,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from netc.cli.common import CUDA_ALIGNMENT_BYTES, Request, build, request, unwritable
+from netc.cli.common import CUDA_ALIGNMENT_BYTES, build, unwritable
+from netc.cli.configurations import Configuration, asked_for, best_plans, measured
 from netc.cli.machine import shipped_kind
 from netc.cli.output import json_line, note, scaled, seconds_text, table
 from netc.cli.session import choose, on_ranks
@@ -29,14 +27,14 @@ from netc.cost import (
     Measured,
     MeasuredExchange,
     MeasuredLaunch,
+    MeasuredPlan,
     at_devices,
     at_precision,
     cluster_toml,
     measured_json,
     read_cluster,
-    setting,
 )
-from netc.errors import DeviceError, Diagnostic, NetError, UsageError
+from netc.errors import DeviceError, Diagnostic, UsageError
 from netc.ir.clock import simulate
 from netc.ir.program import Bundle
 from netc.passes.pipeline import Options, lower_training
@@ -70,27 +68,14 @@ SLOW_LINK = 0.5
 """A link that has less than this part of what its kind has is worth a word."""
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """A network on some devices by a strategy, measured."""
-
-    asked: Request
-    strategy: str
-    setting: str
-    seconds: float
-    """Of a usual step."""
-    launches: dict[str, list[MeasuredLaunch]]
-    """By their texts, as often as they are in a step."""
-
-    @property
-    def devices(self) -> int:
-        """How many."""
-        return self.asked.options.mesh.size
+Row = tuple[Configuration, float, float]
+"""What was measured, seconds of its step predicted, and how far that is off, as a part."""
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure exchanges, then steps and their launches; fit, write, and show what that predicts."""
-    options.networks = list(dict.fromkeys(options.networks or NETWORKS))
+    named = list(dict.fromkeys(options.networks))
+    options.networks = named or list(NETWORKS)
     _check_output(options.output)
     most = options.devices or _devices_here()
     target = choose_backend(options.backend, most, options.precision or "fp32", options.share_gpus)
@@ -99,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
         _mend(own_cluster(target.name))
     for name in options.networks:
         # What is no network is told before anything is measured.
-        _asked(options, name, 1, "single")
+        asked_for(options, name, 1, "single")
     exchanges = _exchanges(options, target.name, most)
     if not is_first():
         return 0
@@ -109,11 +94,21 @@ def run(options: argparse.Namespace) -> int:
         for name in options.networks
         for devices in counts
         for strategy in (STRATEGIES if devices > 1 else ("single",))
-        for each in _measured(options, name, devices, strategy)
+        for each in measured(options, name, devices, strategy)
     ]
     if not found:
         raise DeviceError(Diagnostic("E076", "nothing could be measured."))
-    return _keep(options, target.name, found, exchanges)
+    path = Path(options.output) if options.output else own_cluster(target.name)
+    before = _before(path, target.name)
+    cluster, _ = _learned(options, target.name, found, exchanges, before)
+    # Devices that share a GPU take turns: of their steps nothing can be told.
+    for name in named if not options.share_gpus else ():
+        for devices in counts[1:]:
+            found += best_plans(options, name, devices, cluster)
+    cluster, rows = _learned(options, target.name, found, exchanges, before)
+    _write(path, cluster)
+    _show(options, path, cluster, rows)
+    return 0
 
 
 def _check_output(output: str | None) -> None:
@@ -142,11 +137,6 @@ def _devices_here() -> int:
     return cuda.found()[0] or os.cpu_count() or 1
 
 
-def _asked(options: argparse.Namespace, network: str, devices: int, strategy: str) -> Request:
-    given = {"network": network, "devices": devices, "strategy": strategy}
-    return request(argparse.Namespace(**{**vars(options), **given}))
-
-
 def _exchanges(
     options: argparse.Namespace, target: str, most: int
 ) -> tuple[MeasuredExchange, ...]:  # fmt: skip
@@ -161,7 +151,7 @@ def _exchanges(
 
     sizes = [most] if target == "cuda" else [n for n in range(2, most + 1) if most % n == 0]
     for devices in sizes:
-        bundle, _ = build(_asked(options, options.networks[0], devices, "data"), options)
+        bundle, _ = build(asked_for(options, options.networks[0], devices, "data"), options)
         choice = choose(options, bundle)
         on_ranks(bundle, choice, partial(work, choice))
     return tuple(found)
@@ -197,86 +187,15 @@ def _usual(backend: Backend, program: Any) -> float:
     return median(executable.measure(REPEATS).steps)
 
 
-def _measured(
-    options: argparse.Namespace, network: str, devices: int, strategy: str
-) -> Iterator[Configuration]:
-    """One configuration; none where it cannot be carried out."""
-    try:
-        asked = _asked(options, network, devices, strategy)
-        bundle, _ = build(asked, options)
-    except NetError as problem:
-        _skipped(options, network, devices, strategy, problem.diagnostics[0].message)
-        return
-    facts = bundle.facts
-    where = setting(
-        facts.target, facts.precision, facts.kernels, facts.threads or facts.blas_threads, devices
-    )
-    lines, code = _profiled(options, network, devices, strategy)
-    result = next((line for line in lines if line["event"] == "result"), None)
-    if code or result is None:
-        said = next((d["message"] for e in lines for d in e.get("diagnostics", ())), f"exit {code}")
-        _skipped(options, network, devices, strategy, said)
-        return
-    launches: dict[str, list[MeasuredLaunch]] = defaultdict(list)
-    for line in lines:
-        if line["event"] == "launch":
-            one = MeasuredLaunch(line["seconds"], line["flops"], line["moved_bytes"])
-            launches[line["call"]].append(one)
-    found = Configuration(asked, strategy, where, result["step_seconds"], launches)
-    if options.json:
-        json_line(
-            event="measured",
-            network=network,
-            devices=devices,
-            strategy=strategy,
-            step_seconds=found.seconds,
-            launches=sum(map(len, launches.values())),
-        )
-    else:
-        what = f"{_name(found)}, {devices} device{'s' * (devices > 1)}, {strategy}"
-        print(f"measured  {what}: {seconds_text(found.seconds)} a step", flush=True)
-    yield found
-
-
-def _skipped(
-    options: argparse.Namespace, network: str, devices: int, strategy: str, why: str
-) -> None:
-    if options.json:
-        json_line(event="skipped", network=network, devices=devices, strategy=strategy, reason=why)
-    else:
-        note(f"{network} on {devices} by '{strategy}' is not measured: {why.rstrip('.')}.")
-
-
-def _profiled(
-    options: argparse.Namespace, network: str, devices: int, strategy: str
-) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
-    """What `netc profile` says, in a process of its own, which gives everything back."""
-    words = ["profile", network, "--devices", str(devices), "--strategy", strategy]
-    words += ["--batch", str(options.batch), "--steps", str(options.steps), "--json", "--launches"]
-    for name in ("precision", "kernels", "backend"):
-        if (value := getattr(options, name)) is not None:
-            words += [f"--{name}", value]
-    words += ["--share-gpus"] if options.share_gpus and devices > 1 else []
-    for each in options.define:
-        words += ["-D", each]
-    command = [sys.executable, "-m", "netc.cli.main", *words]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
-    lines = done.stdout.decode(errors="replace").splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")], done.returncode
-
-
-def _keep(
+def _learned(
     options: argparse.Namespace,
     target: str,
     found: Sequence[Configuration],
     exchanges: tuple[MeasuredExchange, ...],
-) -> int:
-    """Fit, write both files, and show."""
-    path = Path(options.output) if options.output else own_cluster(target)
-    before = _before(path, target)
-    cluster = _fitted(options, target, found, _merged(before, exchanges), before)
-    # Devices that share a GPU take turns: their launches are true, their steps are not.
-    true = [each for each in found if not (options.share_gpus and each.devices > 1)]
+    before: Cluster | None,
+) -> tuple[Cluster, list[Row]]:
+    """The machine by all that was measured, and what it predicts of the steps that were."""
+    cluster, true = _fitted(options, target, found, exchanges, before), _true(options, found)
     steps = [MeasuredStep(_program(each, cluster), each.seconds) for each in true]
     exchanging = any(each.devices > 1 for each in true)
     keeps = before.while_exchanging if before and not exchanging else fit_keeps(steps)
@@ -286,10 +205,15 @@ def _keep(
     if before and set(before.launches) - {each.setting for each in true}:
         # Of what was measured before, and is not anew, nothing better is known.
         error = max(error, before.error)
-    cluster = replace(cluster, while_exchanging=keeps, error=error)
-    _write(path, cluster)
-    _show(options, path, cluster, list(zip(true, predicted, off, strict=True)))
-    return 0
+    learned = replace(cluster, while_exchanging=keeps, error=error)
+    return learned, list(zip(true, predicted, off, strict=True))
+
+
+def _true(
+    options: argparse.Namespace, found: Sequence[Configuration]
+) -> list[Configuration]:  # fmt: skip
+    """Those whose steps hold: devices that share a GPU take turns."""
+    return [each for each in found if not (options.share_gpus and each.devices > 1)]
 
 
 def _before(path: Path, target: str) -> Cluster | None:
@@ -315,7 +239,7 @@ def _fitted(
     before: Cluster | None,
 ) -> Cluster:
     """The machine: its rates, its links, and what was measured."""
-    name = machine_name(target)
+    name, exchanges = machine_name(target), _merged(before, exchanges)
     said = before.source if before else ""
     earlier = said.removeprefix(_BY).split(", ") if said.startswith(_BY) else []
     kind = shipped_kind(name) if target == "cuda" else shipped_kind("")
@@ -331,8 +255,9 @@ def _fitted(
     cluster = Cluster(
         name, rates, bandwidth, float(memory_bytes(target)), launch,
         Links((level, *kind.links.levels[1:]), kind.links.algorithms, exchanges),
-        f"{_BY}{', '.join(dict.fromkeys((*earlier, *map(_name, found))))}",
+        f"{_BY}{', '.join(dict.fromkeys((*earlier, *(each.name for each in found))))}",
         cores=cores, machine=name, launches=tables,
+        plans=_plans(before, _true(options, found)),
     )  # fmt: skip
     seen = {each.setting: at_devices(cluster, each.devices) for each in found}
     own = [(seen[where], tables[where].launches) for where in seen]
@@ -366,6 +291,19 @@ def _warn_of_slow(options: argparse.Namespace, measured: float, usual: float) ->
         )
 
 
+def _plans(
+    before: Cluster | None, found: Sequence[Configuration]
+) -> dict[str, tuple[MeasuredPlan, ...]]:  # fmt: skip
+    """By task the plans that were measured; what was measured anew is as it is now."""
+    plans = dict(before.plans) if before else {}
+    for each in found:
+        same = (each.plan.mesh, each.plan.scheme, dict(each.plan.splits))
+        old = plans.get(each.task, ())
+        kept = (p for p in old if (p.mesh, p.scheme, dict(p.splits)) != same)
+        plans[each.task] = (*kept, each.plan)
+    return plans
+
+
 def _tables(found: Sequence[Configuration]) -> dict[str, dict[str, MeasuredLaunch]]:
     """By setting and text the usual seconds of every launch."""
     every: dict[str, dict[str, list[MeasuredLaunch]]] = defaultdict(lambda: defaultdict(list))
@@ -388,16 +326,12 @@ def _program(each: Configuration, cluster: Cluster) -> Any:
     return lower_training(each.asked.network, replace(asked, cluster=seen)).program
 
 
-def _name(each: Configuration) -> str:
-    return f"{each.asked.network.name} {each.asked.options.batch}"
-
-
 def _write(path: Path, cluster: Cluster) -> None:
-    measured = path.with_suffix(".json")
-    content = Measured(cluster.launches, cluster.links.measured)
+    beside = path.with_suffix(".json")
+    content = Measured(cluster.launches, cluster.links.measured, cluster.plans)
     try:
-        write_whole(measured, measured_json(content).encode())
-        write_whole(path, cluster_toml(cluster, measured.name).encode())
+        write_whole(beside, measured_json(content).encode())
+        write_whole(path, cluster_toml(cluster, beside.name).encode())
     except OSError as error:
         raise unwritable(path, error) from None
 
@@ -406,7 +340,7 @@ def _show(
     options: argparse.Namespace,
     path: Path,
     cluster: Cluster,
-    rows: Sequence[tuple[Configuration, float, float]],
+    rows: Sequence[Row],
 ) -> None:
     if options.json:
         for each, predicted, off in rows:
@@ -429,7 +363,7 @@ def _show(
         )
         return
     shown = (
-        (_name(each), str(each.devices), each.strategy, seconds_text(each.seconds),
+        (each.name, str(each.devices), each.strategy, seconds_text(each.seconds),
          seconds_text(predicted), f"{100 * off:+.1f} %")
         for each, predicted, off in rows
     )  # fmt: skip

@@ -28,7 +28,7 @@ from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin
 from netc.passes.compile_cost import CompileCost
 from netc.passes.pipeline import NO_RECIPE, Compiled, Options, compile_network
-from netc.planner.auto import chosen_options
+from netc.planner.auto import Found, chosen_options
 from netc.planner.compare import LARGEST_BATCH
 from netc.planner.fit import largest_batch
 from netc.report import MemoryUse, layer_facts, memory_use
@@ -112,17 +112,22 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
         chosen = chosen_options(chosen, found.best)
         if options.json and not quiet:
             tell(found)
-        for text in () if options.json or quiet else (*notes(found), *_rough(chosen.cluster)):
+        for text in () if options.json or quiet else (*notes(found), *_rough(chosen, found)):
             note(text)
     return Request(network, chosen, options.strategy or DEFAULT_STRATEGY, parameters)
 
 
-def _rough(cluster: Cluster) -> tuple[str, ...]:
-    """What there is to say of a choice by prices that nobody measured."""
-    if cluster.machine or cluster.name != LOCAL:
-        return ()
-    return ("prices of this machine are rough defaults, and so is the choice: 'netc calibrate' "
-            "measures it.",)  # fmt: skip
+def _rough(chosen: Options, found: Found) -> tuple[str, ...]:
+    """What there is to say of a choice by prices that nobody measured, or that decide nothing."""
+    cluster = chosen.cluster
+    if not cluster.machine and cluster.name == LOCAL:
+        return ("prices of this machine are rough defaults, and so is the choice: 'netc calibrate' "
+                "measures it.",)  # fmt: skip
+    undecided = found.best is not found.candidates[0] and found.candidates[0].fits is not False
+    if undecided and is_here(cluster, chosen.target.name):
+        asked = f"--batch {chosen.batch} --devices {chosen.mesh.size}"
+        return (f"'netc calibrate NET {asked}' measures which is the fastest.",)
+    return ()
 
 
 def _seen(options: argparse.Namespace, cluster: Cluster, mesh: Mesh) -> Cluster:

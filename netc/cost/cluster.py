@@ -9,7 +9,13 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
-from netc.cost.measured import LaunchTable, Measured, MeasuredExchange, parse_measured
+from netc.cost.measured import (
+    LaunchTable,
+    Measured,
+    MeasuredExchange,
+    MeasuredPlan,
+    parse_measured,
+)
 from netc.errors import ERROR_LIMIT, Diagnostic, UsageError, clip, did_you_mean
 from netc.numbers import (
     BELOW_ONE,
@@ -113,6 +119,8 @@ class Cluster:
     """The name of the machine that it was measured on; empty where it was not measured."""
     launches: Mapping[str, LaunchTable] = field(default_factory=dict)
     """Launches that were measured, by setting (`netc.cost.launch.setting`)."""
+    plans: Mapping[str, tuple[MeasuredPlan, ...]] = field(default_factory=dict)
+    """Whole steps that were measured, by what they compute (`netc.passes.pipeline.task`)."""
 
     def flops(self, dtype: str) -> float:
         """The peak rate for a data type; that of f32 where none is stated."""
@@ -182,6 +190,7 @@ def _cluster(name: str, content: Mapping[str, Any], measured: Measured) -> Clust
         {dtype: float(rate) for dtype, rate in content["flops_per_second"].items()},
         links=Links(tuple(links), algorithms, measured.exchanges),
         launches=measured.launches,
+        plans=measured.plans,
         machine=content.get("machine", ""),
         source=content["source"],
         reached={

@@ -14,9 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 from netc.ir.comm import Comm
 from netc.ir.kernels import KernelCall
+from netc.ir.plan import Split
 
 VERSION = 1
 """Of files of measurements."""
@@ -128,12 +130,29 @@ class MeasuredExchange:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredPlan:
+    """What a step by a plan took."""
+
+    name: str
+    """The strategy, or where it comes from that was searched for."""
+    seconds: float
+    mesh: tuple[int, ...]
+    """Devices along each axis."""
+    scheme: str
+    """Empty where nothing is exchanged in rounds."""
+    splits: tuple[tuple[str, Split], ...]
+    """Of every layer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """All that was measured on a machine."""
 
     launches: Mapping[str, LaunchTable] = field(default_factory=dict)
     """By setting (`netc.cost.launch.setting`)."""
     exchanges: tuple[MeasuredExchange, ...] = ()
+    plans: Mapping[str, tuple[MeasuredPlan, ...]] = field(default_factory=dict)
+    """Whole steps, by what they compute (`netc.passes.pipeline.task`)."""
 
 
 def measured_json(measured: Measured) -> str:
@@ -146,8 +165,18 @@ def measured_json(measured: Measured) -> str:
         for setting, table in sorted(measured.launches.items())
     }
     exchanges = [[each.kind, each.size, list(each.points)] for each in measured.exchanges]
-    content = {"netc_measured": VERSION, "exchanges": exchanges, "launches": launches}
+    content = {
+        "netc_measured": VERSION,
+        "exchanges": exchanges,
+        "launches": launches,
+        "plans": {task: [*map(_plan_json, own)] for task, own in sorted(measured.plans.items())},
+    }
     return json.dumps(content, indent=0) + "\n"
+
+
+def _plan_json(plan: MeasuredPlan) -> list[Any]:
+    splits = {layer: ",".join(split) for layer, split in plan.splits}
+    return [plan.name, plan.seconds, list(plan.mesh), plan.scheme, splits]
 
 
 def parse_measured(text: str) -> Measured:
@@ -163,9 +192,25 @@ def parse_measured(text: str) -> Measured:
         exchanges = tuple(_exchange(*each) for each in content["exchanges"])
         if len({(each.kind, each.size) for each in exchanges}) < len(exchanges):
             raise ValueError("an exchange is there twice")
+        plans = {
+            task: tuple(_plan(*each) for each in own)
+            for task, own in content.get("plans", {}).items()
+        }
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise ValueError("it is no file of measurements") from None
-    return Measured(launches, exchanges)
+    return Measured(launches, exchanges, plans)
+
+
+def _plan(
+    name: str, seconds: float, mesh: Sequence[int], scheme: str, splits: Mapping[str, str]
+) -> MeasuredPlan:
+    shape = tuple(map(int, mesh))
+    made = tuple((layer, tuple(split.split(","))) for layer, split in splits.items())
+    if not 0 < float(seconds) < math.inf:
+        raise ValueError("a step takes seconds")
+    if min(shape, default=0) < 1 or any(len(split) != len(shape) for _, split in made):
+        raise ValueError("a plan splits every layer on every axis of its devices")
+    return MeasuredPlan(str(name), float(seconds), shape, str(scheme), made)
 
 
 def _launch(seconds: float, flops: int, nbytes: int) -> MeasuredLaunch:

@@ -59,7 +59,7 @@ class Options:
     strategy: str = "hybrid"
     pins: tuple[Pin, ...] = ()
     scheme: str | None = None
-    """a, b or c; None takes b where it can be honoured, else a, and says so."""
+    """a, b or c; None takes the usual one (`usual_scheme`)."""
     fc_update: str = "step"
     precision: str = "fp32"
     optimizer: Chosen = field(default_factory=lambda: choose_optimizer("sgd"))
@@ -70,6 +70,13 @@ class Options:
     """More values to put out of a training step, such as "conv1.weight.grad"."""
     apart: bool = False
     """Whether every device is a class of its own, also where it is equal to others."""
+
+    @property
+    def setting(self) -> str:
+        """What the times of launches depend on besides the launch (`netc.cost.launch.setting`)."""
+        target = self.target
+        threads = target.threads or target.blas_threads
+        return setting(target.name, self.precision, target.kernels, threads, self.mesh.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,12 +256,8 @@ def _in_memory(c: Compilation, program: str) -> Program:
 
 
 def _with_kernels(c: Compilation, program: str) -> Program:
-    options, target = c.options, c.options.target
-    here = setting(
-        target.name, options.precision, target.kernels, target.threads or target.blas_threads,
-        options.mesh.size,
-    )  # fmt: skip
-    return assign_kernels(c.values[program], target, options.cluster, here)
+    options = c.options
+    return assign_kernels(c.values[program], options.target, options.cluster, options.setting)
 
 
 def _plain(run: Callable[[Any], Any]) -> Callable[[Compilation, str], Any]:
@@ -383,6 +386,15 @@ def _facts(network: Network, options: Options, graph: Graph, scheme: str) -> Fac
 
 def _call(call: Call) -> facts.RecipeCall:
     return facts.RecipeCall(call.name, call.args, dict(call.kwargs))
+
+
+def task(network: Network, options: Options) -> str:
+    """What a step computes, and on what, whatever its plan: what measured plans are kept under."""
+    rule = options.optimizer
+    told = ", ".join((rule.optimizer.word, *(f"{name} {value}" for name, value in rule.options)))
+    rounds = ", fc-update round" if options.fc_update == "round" else ""
+    step = f"{network.name} {_digest(network)}, batch {options.batch}, {told}{rounds}"
+    return f"{step}: {options.setting}, {options.mesh.size} devices"
 
 
 def _digest(network: Network) -> str:

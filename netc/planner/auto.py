@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from netc.errors import Diagnostic, PlanError
 from netc.ir.clock import simulate
 from netc.ir.graph import Graph
 from netc.ir.plan import Split
 from netc.ir.program import Program
-from netc.ir.types import Mesh
+from netc.ir.types import Mesh, named_mesh
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin, choose_splits
 from netc.passes.compile_cost import CompileCost
 from netc.passes.differentiate import differentiate
-from netc.passes.pipeline import Options, lower_training, usual_scheme
+from netc.passes.pipeline import Options, lower_training, task, usual_scheme
 from netc.passes.plan_memory import peak_bytes
 from netc.passes.split_rounds import has_boundary
 from netc.planner.prices import ALL_LABELS, Priced, choices_of, price
@@ -68,14 +69,16 @@ class Candidate:
     scheme: str
     """The exchange scheme; empty where there is nothing to exchange in rounds."""
     seconds: float = 0.0
-    """Of a step, by the clock."""
+    """Of a step: as it was measured on this machine, else by the clock."""
+    measured: bool = False
+    """Whether a step of it was measured."""
     fits: bool | None = None
     """Whether its device that needs most memory has it; None where nobody asked."""
 
     @property
     def key(self) -> object:
         """What makes it another plan."""
-        return self.mesh, tuple(self.splits.items()), self.scheme
+        return self.mesh, tuple(sorted(self.splits.items())), self.scheme
 
     @property
     def found(self) -> bool:
@@ -108,7 +111,7 @@ class Found:
     """Why the best one is taken, in words."""
 
 
-@dataclass(slots=True)
+@dataclass
 class _Planner:
     network: Network
     options: Options
@@ -121,6 +124,15 @@ class _Planner:
     """By plan the bytes of the device that needs most."""
     refused: list[tuple[Candidate, PlanError]] = field(default_factory=list)
     tables: dict[Mesh, Priced] = field(default_factory=dict)
+
+    @cached_property
+    def measured(self) -> tuple[Candidate, ...]:
+        """The plans of this task that were measured on this machine."""
+        known = self.options.cluster.plans.get(task(self.network, self.options), ())
+        return tuple(
+            Candidate(p.name, named_mesh(p.mesh), dict(p.splits), p.scheme, p.seconds, True)
+            for p in known
+        )
 
     @property
     def memory_bytes(self) -> float:
@@ -156,7 +168,7 @@ class _Planner:
         first, *grids = self.meshes
         priced = self._tables(graph, first)
         found = self._searched(graph, first, priced)
-        for candidate in (*self._fixed(graph, first, priced), *found):
+        for candidate in (*self._fixed(graph, first, priced), *found, *self._allowed()):
             self._price(candidate)
         tried = []
         for mesh in grids:
@@ -165,6 +177,15 @@ class _Planner:
             tried.append((min(s.seconds for s in self.searches if s.mesh == mesh), own))
         for candidate in min(tried, key=lambda each: each[0])[1] if tried else ():
             self._price(candidate)
+
+    def _allowed(self) -> Iterator[Candidate]:
+        """Plans that were measured, where nothing was asked that they may not do."""
+        if not self.options.pins and self.labels == ALL_LABELS:
+            yield from (
+                plan
+                for plan in self.measured
+                if plan.mesh in self.meshes and self.options.scheme in (None, plan.scheme)
+            )
 
     def _tables(self, graph: Graph, mesh: Mesh) -> Priced:
         self.tables[mesh] = price(graph, mesh, self.options.cluster, self._choices(graph, mesh))
@@ -248,8 +269,9 @@ class _Planner:
             # What no choice of splits tells, such as rounds that a layer forbids: no candidate.
             self.refused.append((candidate, problem))
             return
-        seconds = simulate(compiled.program).seconds
-        self.seen[candidate.key] = replace(candidate, seconds=seconds)
+        took = next((p.seconds for p in self.measured if p.key == candidate.key), None)
+        seconds = simulate(compiled.program).seconds if took is None else took
+        self.seen[candidate.key] = replace(candidate, seconds=seconds, measured=took is not None)
         self.programs[candidate.key] = compiled.program
 
     def _afford(self, cost: CompileCost) -> None:
@@ -335,20 +357,36 @@ def pinned(graph: Graph, mesh: Mesh, pins: Sequence[Pin]) -> dict[str, Split]:
 
 
 def _best(fits: Sequence[Candidate], error: float) -> tuple[Candidate, str]:
-    """The fastest, unless a fixed strategy is as fast within what prices may be off."""
+    """The fastest, unless one that is sure, fixed or measured, is as fast within what prices may be
+    off.
+    """
     fastest = fits[0]
     fixed = next((c for c in fits if not c.found), None)
-    if fixed is None:
+    sure = next((c for c in fits if not c.found or c.measured), None)
+    if sure is None:
         return fastest, "no fixed strategy is possible, or fits the memory"
-    if fastest is fixed:
-        return fixed, "no plan that was searched for is faster"
-    gain = 1 - fastest.seconds / fixed.seconds
+    if fastest is sure and fastest.found:
+        return fastest, f"it was measured{_beside(fastest, fixed)}"
+    if fastest is sure:
+        return sure, "no plan that was searched for is faster"
+    gain = 1 - fastest.seconds / sure.seconds
     if gain > error:
-        return fastest, f"{100 * gain:.1f} % faster than '{fixed.name}', the best fixed strategy"
-    return fixed, (
+        return fastest, f"{100 * gain:.1f} % faster than {_called(sure)}"
+    return sure, (
         f"what the search found is {100 * gain:.1f} % faster, within the {100 * error:.0f} % that "
         "prices may be off"
     )
+
+
+def _called(sure: Candidate) -> str:
+    best = "the best plan that was measured" if sure.found else "the best fixed strategy"
+    return f"'{sure.name}', {best}"
+
+
+def _beside(fastest: Candidate, fixed: Candidate | None) -> str:
+    if fixed is None:
+        return ""
+    return f" {100 * (1 - fastest.seconds / fixed.seconds):.1f} % faster than '{fixed.name}'"
 
 
 def _room(nbytes: float) -> str:

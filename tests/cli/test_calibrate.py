@@ -57,6 +57,25 @@ def test_the_machine_is_measured_kept_and_planned_for(
     assert f"predicted on '{machine.machine}'" in capsys.readouterr().out
 
 
+def test_the_best_plans_are_measured_and_the_fastest_is_taken(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["calibrate", DIGITS, *ASKED, "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    steps = {
+        line["strategy"]: line["measured_seconds"]
+        for line in lines
+        if line["event"] == "configuration" and line["devices"] == 2
+    }
+    assert any(name.startswith("search (") for name in steps)
+    assert main(["compile", DIGITS, *ASKED[:4], "--strategy", "auto", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    plans = [line for line in lines if line["event"] == "candidate" and line["measured"]]
+    assert {plan["step_seconds"] for plan in plans} == set(steps.values())
+    (taken,) = (line for line in lines if line["event"] == "candidate" and line["chosen"])
+    assert taken["measured"] and taken["step_seconds"] == min(steps.values())
+
+
 def test_a_file_of_ones_own_is_added_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "box.toml"
     for batch in ("8", "16"):

@@ -18,6 +18,7 @@ from netc.cost import (
     Measured,
     MeasuredExchange,
     MeasuredLaunch,
+    MeasuredPlan,
     at_devices,
     cluster_toml,
     exchange_price,
@@ -145,15 +146,16 @@ def test_measurements_over_inner_links_are_not_those_of_outer_ones() -> None:
 
 def test_files_are_read_back(tmp_path: Path) -> None:
     known = MeasuredExchange("reduce", 2, ((1000, 1e-3), (100_000, 5e-3)))
+    plan = MeasuredPlan("data", 0.5, (2, 2), "a", (("conv1", ("n", "k")), ("fc1", ("n", "n"))))
     machine = replace(
         MACHINE,
         launches={HERE: table((8, 16), 1.3)},
         links=Links((LinkLevel("a", 2, 1e9, 1e-5), LinkLevel("b", None, 1e8, 1e-4, 2e8)),
                     ("direct", "ring"), (known,)),
         reached=fit_reached([(MACHINE, table((8, 16), 1.3).launches)]),
-        while_exchanging=0.0, error=0.125,
+        while_exchanging=0.0, error=0.125, plans={"digits 8": (plan, replace(plan, scheme=""))},
     )  # fmt: skip
-    measured = Measured(machine.launches, machine.links.measured)
+    measured = Measured(machine.launches, machine.links.measured, machine.plans)
     assert parse_measured(measured_json(measured)) == measured
     (tmp_path / "m.json").write_text(measured_json(measured))
     (tmp_path / "m.toml").write_text(cluster_toml(machine, "m.json"))
@@ -183,6 +185,17 @@ def _plain(cluster: Cluster) -> dict[str, object]:
             '{"netc_measured": 1, "launches": {}, "exchanges": '
             '[["send",2,[[1, 1], [2, 1]]], ["send", 2, [[1, 1], [2, 1]]]]}',
             "twice",
+        ),
+        (
+            '{"netc_measured": 1, "launches": {}, "exchanges": [], '
+            '"plans": {"a": [["data", 0, [2], "a", {}]]}}',
+            "a step takes seconds",
+        ),
+        ('{"netc_measured": 1, "launches": {}, "exchanges": [], "plans": {"a": [1]}}', "no file"),
+        (
+            '{"netc_measured": 1, "launches": {}, "exchanges": [], '
+            '"plans": {"a": [["data", 1, [2], "a", {"fc1": "n,k"}]]}}',
+            "on every axis",
         ),
         ("[" * 100_000, "measurements"),
     ],

@@ -11,7 +11,15 @@ import pytest
 from harness import CLUSTER, options
 from networks import Maker
 
-from netc.cost import LinkLevel, Links, exchange_price, launch_seconds, moved_bytes, traffic
+from netc.cost import (
+    LinkLevel,
+    Links,
+    MeasuredPlan,
+    exchange_price,
+    launch_seconds,
+    moved_bytes,
+    traffic,
+)
 from netc.ir.comm import Comm
 from netc.ir.graph import Graph
 from netc.ir.optimizers import choose_optimizer
@@ -21,8 +29,9 @@ from netc.passes.build_graph import build_graph
 from netc.passes.differentiate import differentiate
 from netc.passes.insert_comm import insert_comm
 from netc.passes.note_places import note_places
+from netc.passes.pipeline import task
 from netc.passes.split_groups import split_groups
-from netc.planner.auto import find_plan
+from netc.planner.auto import Found, find_plan
 from netc.planner.prices import Priced, choices_of, price
 from netc.strategies.search import minimize, total
 from netc.syntax.network import Network
@@ -132,6 +141,30 @@ def test_the_optimum_of_a_network_equals_exhaustive_search() -> None:
         priced = price(graph, mesh, CLUSTER, choices_of(graph, mesh, labels))
         found = minimize([len(own) for own in priced.choices], priced.tables())
         assert found.cost == pytest.approx(brute(priced), rel=1e-12)
+
+
+def test_plans_that_were_measured_decide() -> None:
+    """The fastest of them is taken, unless something else gains more than prices may be off."""
+    network = residual()
+    chosen = replace(options(network, 4, 16), precision="fp32", fetch=())
+
+    def asked(*took: float, error: float) -> Found:
+        plans = tuple(
+            MeasuredPlan(each.name, seconds, each.mesh.shape, each.scheme, (*each.splits.items(),))
+            for each, seconds in zip(ranked, took, strict=False)
+        )
+        cluster = replace(chosen.cluster, plans={task(network, chosen): plans}, error=error)
+        return find_plan(network, replace(chosen, cluster=cluster), [line_mesh(4), GRID])
+
+    ranked = find_plan(network, chosen, [line_mesh(4), GRID]).candidates
+    best = asked(3e-9, 1e-9, 2e-9, error=0.05).best
+    assert best == replace(ranked[1], seconds=1e-9, measured=True, fits=True)
+    # What is not measured is sure only beyond the error.
+    slower = 1.5 * ranked[0].seconds
+    sure = asked(slower, slower, slower, error=0.9)
+    assert sure.best.measured or not sure.best.found
+    bold = asked(*[100 * slower] * (len(ranked) - 1), error=0.5).best
+    assert bold.key == ranked[-1].key and not bold.measured
 
 
 def test_the_plan_found_is_no_slower_than_any_fixed_one_and_always_the_same() -> None:
