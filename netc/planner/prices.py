@@ -127,6 +127,7 @@ class _Pricing:
         self.layers = tuple(choices)
         self.number = {layer: i for i, layer in enumerate(self.layers)}
         self.choices = tuple(tuple(own) for own in choices.values())
+        self.places: dict[str, tuple[tuple[int, ...], int]] = {}
         self.wanted: dict[object, tuple[tuple[int, ...], int]] = {}
         spaces = {own: i for i, own in enumerate(dict.fromkeys(self.choices))}
         self.alike = {name: spaces[self.choices[i]] for name, i in self.number.items()}
@@ -161,6 +162,11 @@ class _Pricing:
 
     def _places(self, node: Node) -> tuple[tuple[int, ...], int]:
         """By operand what a node wants, and what it gives: placements by choice, by number."""
+        if node.name not in self.places:
+            self.places[node.name] = self._placed(node)
+        return self.places[node.name]
+
+    def _placed(self, node: Node) -> tuple[tuple[int, ...], int]:
         own = self.choices[self.number[node.layer]]
         key = (node.op, self.graph.operand_types(node), node.type, self.alike[node.layer])
         if key not in self.wanted:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from math import prod
 
 import numpy as np
@@ -54,9 +55,16 @@ def minimize(
     left = {i: [t for t in given if i in t.variables] for i in range(len(sizes))}
     order: list[tuple[int, list[CostTable]]] = []
     bound, exact = 0.0, True
+    joint = {i: _joint(own, sizes) for i, own in left.items()}
+    # What changed since it was pushed is there anew; the older entry is passed over.
+    heap = [(size, i) for i, size in joint.items()]
+    heapify(heap)
     while left:
-        variable = min(left, key=lambda i: (_joint(left[i], sizes), i))
+        size, variable = heappop(heap)
+        if joint.get(variable) != size:
+            continue
         own = left.pop(variable)
+        del joint[variable]
         order.append((variable, own))
         groups = _groups(own, sizes, largest)
         exact = exact and len(groups) <= 1
@@ -66,10 +74,12 @@ def minimize(
                 bound += float(made.costs)
             for other in made.variables:
                 left[other].append(made)
-        for table in own:
-            for other in table.variables:
-                if other in left:
-                    left[other] = [t for t in left[other] if t is not table]
+        gone = set(map(id, own))
+        for other in _scope(own):
+            if other in left:
+                left[other] = [t for t in left[other] if id(t) not in gone]
+                joint[other] = _joint(left[other], sizes)
+                heappush(heap, (joint[other], other))
     choices = _decode(order, len(sizes))
     if not exact:
         choices = _improved(choices, given, sizes)
