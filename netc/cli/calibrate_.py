@@ -23,7 +23,6 @@ from netc.cli.session import choose, on_ranks
 from netc.cost import (
     Cluster,
     LaunchTable,
-    Links,
     Measured,
     MeasuredExchange,
     MeasuredLaunch,
@@ -254,7 +253,7 @@ def _fitted(
         tables[where] = LaunchTable({**old, **launches})
     cluster = Cluster(
         name, rates, bandwidth, float(memory_bytes(target)), launch,
-        Links((level, *kind.links.levels[1:]), kind.links.algorithms, exchanges),
+        replace(kind.links, levels=(level, *kind.links.levels[1:]), measured=exchanges),
         f"{_BY}{', '.join(dict.fromkeys((*earlier, *(each.name for each in found))))}",
         cores=cores, machine=name, launches=tables,
         plans=_plans(before, _true(options, found)),

@@ -10,14 +10,7 @@ from netc.cost.cluster import (
     cluster_toml,
     read_cluster,
 )
-from netc.cost.exchange import (
-    ExchangePrice,
-    exchange_price,
-    moved_bytes,
-    node_traffic,
-    plan_traffic,
-    traffic,
-)
+from netc.cost.exchange import exchange_price, exchange_ways, most_ways
 from netc.cost.launch import (
     kernel_kind,
     kind_of,
@@ -36,6 +29,9 @@ from netc.cost.measured import (
     launch_text,
     measured_json,
 )
+from netc.cost.moved import even_moved, moved_bytes, node_traffic, plan_traffic, traffic
+from netc.cost.nccl import Nccl
+from netc.cost.price import ExchangePrice
 
 __all__ = [
     "Cluster",
@@ -47,11 +43,14 @@ __all__ = [
     "MeasuredExchange",
     "MeasuredLaunch",
     "MeasuredPlan",
+    "Nccl",
     "Reached",
     "at_devices",
     "at_precision",
     "cluster_toml",
+    "even_moved",
     "exchange_price",
+    "exchange_ways",
     "kernel_and_dtype",
     "kernel_kind",
     "kind_of",
@@ -60,6 +59,7 @@ __all__ = [
     "like_measured",
     "local_flops",
     "measured_json",
+    "most_ways",
     "moved_bytes",
     "node_traffic",
     "plan_traffic",

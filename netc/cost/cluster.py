@@ -16,6 +16,7 @@ from netc.cost.measured import (
     MeasuredPlan,
     parse_measured,
 )
+from netc.cost.nccl import ARCHITECTURES, CPUS, Nccl
 from netc.errors import ERROR_LIMIT, Diagnostic, UsageError, clip, did_you_mean
 from netc.numbers import (
     BELOW_ONE,
@@ -24,6 +25,7 @@ from netc.numbers import (
     FACTOR,
     FRACTION,
     MEASURE,
+    NATURAL,
     NON_NEGATIVE,
     POSITIVE,
     Number,
@@ -35,8 +37,10 @@ VERSION = 2
 KINDS_OF_KERNELS = ("conv", "fc", "other")
 """Kernels by what they reach of a machine's rates: convolutions and their gradients, products of
 fully connected layers and theirs, all others."""
-ALGORITHMS = ("direct", "ring", "tree", "doubling", "halving")
+ALGORITHMS = ("direct", "ring", "tree", "doubling", "halving", "nccl", "cuda")
 """How an exchange may go (`netc.cost.exchange`)."""
+OF_NCCL = ("nccl", "cuda")
+"""Those that need to know what NCCL goes by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,9 @@ class Links:
     """The ways that an exchange may go; the fastest is taken."""
     measured: tuple[MeasuredExchange, ...] = ()
     """Exchanges over the innermost links that were measured: they take what they took."""
+    nccl: Nccl | None = None
+    """What NCCL goes by, where exchanges are its; those that the innermost links join are a node's.
+    """
 
     @property
     def devices(self) -> int | None:
@@ -188,7 +195,7 @@ def _cluster(name: str, content: Mapping[str, Any], measured: Measured) -> Clust
     return Cluster(
         name,
         {dtype: float(rate) for dtype, rate in content["flops_per_second"].items()},
-        links=Links(tuple(links), algorithms, measured.exchanges),
+        links=Links(tuple(links), algorithms, measured.exchanges, _nccl_of(content)),
         launches=measured.launches,
         plans=measured.plans,
         machine=content.get("machine", ""),
@@ -199,6 +206,10 @@ def _cluster(name: str, content: Mapping[str, Any], measured: Measured) -> Clust
         },
         **numbers,
     )
+
+
+def _nccl_of(content: Mapping[str, Any]) -> Nccl | None:
+    return Nccl(**content["nccl"]) if "nccl" in content else None
 
 
 def _real(value: int | float | None) -> float | None:
@@ -213,7 +224,7 @@ def _problems(file: Toml) -> Iterator[Diagnostic]:
         yield Diagnostic("E055", message, file.span("netc_cluster"), help=_REMEDY)
         return
     wanted = ("netc_cluster", "source", *_NUMBERS, *_TABLES)
-    known = (*wanted, *_OPTIONAL, "algorithms", "reached", "machine", "measured")
+    known = (*wanted, *_OPTIONAL, "algorithms", "nccl", "reached", "machine", "measured")
     yield from _missing(file, (), wanted)
     for key, value in file.content.items():
         if key not in known:
@@ -224,6 +235,7 @@ def _problems(file: Toml) -> Iterator[Diagnostic]:
             yield Diagnostic("E055", f"'{key}' must be text.", file.span(key))
         elif key in _PARTS:
             yield from _PARTS[key](file, value)
+    yield from _nccl_and_algorithms(file)
 
 
 def _missing(file: Toml, table: tuple[str, ...], wanted: Iterable[str]) -> Iterator[Diagnostic]:
@@ -287,8 +299,40 @@ def _algorithms(file: Toml, value: Any) -> Iterator[Diagnostic]:
         yield Diagnostic("E055", message, file.span("algorithms"), help=hint)
 
 
+def _nccl(file: Toml, value: Any) -> Iterator[Diagnostic]:
+    if not isinstance(value, dict):
+        hint = "keys are: architecture, nvlinks, cpu."
+        yield Diagnostic("E055", "'nccl' must be a table.", file.span("nccl"), help=hint)
+        return
+    yield from _missing(file, ("nccl",), ("architecture",))
+    words = {"architecture": ARCHITECTURES, "cpu": CPUS}
+    for key, each in value.items():
+        if key == "nvlinks":
+            yield from _number(file, ("nccl", key), each, NATURAL)
+        elif key not in words:
+            yield _unknown(file, ("nccl", key), (*words, "nvlinks"))
+        elif each not in words[key]:
+            message = f"'nccl.{key}' must be one of {', '.join(words[key])}."
+            yield Diagnostic("E055", message, file.span("nccl", key))
+
+
+def _nccl_and_algorithms(file: Toml) -> Iterator[Diagnostic]:
+    """Ways that are NCCL's need its table, and others have no use for it."""
+    ways = file.content.get("algorithms", ())
+    needs = isinstance(ways, list) and any(way in OF_NCCL for way in ways)
+    if needs and "nccl" not in file.content:
+        message = "'algorithms' names ways of NCCL, and the file does not say what NCCL goes by."
+        hint = 'add [nccl] with the GPUs\' architecture, such as "hopper", and their nvlinks.'
+        yield Diagnostic("E055", message, file.span("algorithms"), help=hint)
+    elif "nccl" in file.content and not needs:
+        hint = f"add one of {', '.join(OF_NCCL)} to 'algorithms', or leave [nccl] out."
+        message = "no way of exchange uses [nccl]."
+        yield Diagnostic("E055", message, file.span("nccl"), help=hint)
+
+
 _PARTS = {
     "flops_per_second": _flops, "reached": _reached, "links": _links, "algorithms": _algorithms,
+    "nccl": _nccl,
 }  # fmt: skip
 
 
@@ -321,6 +365,9 @@ def cluster_toml(cluster: Cluster, measured: str) -> str:
         if (value := getattr(cluster, key)) is not None:
             lines.append(f"{key} = {_figure(value)}")
     lines.append(f"algorithms = {json.dumps(list(cluster.links.algorithms))}")
+    if (nccl := cluster.links.nccl) is not None:
+        lines += ["", "[nccl]", f"architecture = {json.dumps(nccl.architecture)}"]
+        lines += [f"nvlinks = {nccl.nvlinks}", f"cpu = {json.dumps(nccl.cpu)}"]
     lines += ["", "[flops_per_second]"]
     lines += [f"{dtype} = {_figure(rate)}" for dtype, rate in cluster.flops_per_second.items()]
     for link in cluster.links.levels:

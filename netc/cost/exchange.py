@@ -9,38 +9,30 @@ alpha-beta model; Thakur, Rabenseifner and Gropp 2005 for the algorithms):
 - tree: log2 K steps of n bytes; twice that for an all-reduce.
 - doubling: log2 K steps with the device whose number differs in one bit.
 - halving: Rabenseifner's all-reduce, halving then doubling; of a broadcast, scatter then gather.
+
+Two ways are those of GPUs (docs/adr/0022-nccl.md):
+
+- nccl: NCCL's own collectives, by the algorithm and protocol that it takes (`netc.cost.nccl`); of
+  kinds that it has no collective for, its messages.
+- cuda: as netc's cuda backend exchanges (`netc.ir.carriers`): direct between GPUs that the
+  innermost links join, except large sums; these, and all that goes farther, by NCCL.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, lru_cache
-from math import ceil, log2
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache, partial
+from math import ceil, log, log2
 from types import MappingProxyType
 
-from netc.cost.cluster import Links
-from netc.ir.comm import Comm
-from netc.ir.graph import Node
-from netc.ir.plan import Plan
-from netc.ir.traffic import Traffic, exchanged, summed
-from netc.ir.types import ITEM_BYTES, Mesh, Placements, TensorType, local_block
-
-Moved = tuple[tuple[int, int], ...]
-"""Bytes (sent, received) of every device."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangePrice:
-    """What an exchange takes where nothing else uses its links."""
-
-    seconds: float
-    algorithm: str
-    """The fastest one."""
-    ports: tuple[tuple[float, float], ...]
-    """By device, the part of these seconds in which it sends, and in which it receives."""
-    shared: tuple[tuple[str, float], ...]
-    """By link that devices share, the part in which the busiest one is in use."""
+from netc.cost.by_nccl import by_nccl
+from netc.cost.cluster import OF_NCCL, Links
+from netc.cost.moved import Moved, even_moved, whole_bytes
+from netc.cost.nccl import COLLECTIVES, PROTOCOLS
+from netc.cost.price import ExchangePrice, priced
+from netc.ir.carriers import NCCL_COLLECTIVES, is_large
+from netc.ir.types import ITEM_BYTES, Mesh, line_mesh
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,43 +45,99 @@ class _Step:
     times: int = 1
 
 
-@lru_cache(65536)
 def exchange_price(
-    links: Links, mesh: Mesh, axes: tuple[int, ...], kind: str, moved: Moved
+    links: Links,
+    mesh: Mesh,
+    axes: tuple[int, ...],
+    kind: str,
+    moved: Moved,
+    large: bool = False,
 ) -> ExchangePrice:
-    """The fastest of the algorithms that there are, for all groups of devices along axes at once.
+    """The fastest of the ways that there are, for all groups of devices along axes at once.
 
-    `moved` is what each device sends and receives where everything goes directly. What was measured
-    takes what it took.
+    `moved` is what each device sends and receives where everything goes directly; `large` says that
+    the cuda backend calls it that (`netc.ir.carriers`). What was measured takes what it took.
     """
-    direct = _direct(links, mesh, axes, kind, moved)
-    if (found := _measured(links, mesh, axes, kind, moved)) is not None:
-        # The links are in use for as long as their bytes take, of more or less time.
-        part = direct.seconds / max(found, direct.seconds)
-        ports = tuple((out * part, into * part) for out, into in direct.ports)
-        return ExchangePrice(found, "measured", ports, direct.shared)
-    ways = [direct]
-    ways += (
-        _stepwise(links, mesh, axes, name, steps)
-        for name, steps in _algorithms(kind, mesh.group_size(axes), moved)
-        if name in links.algorithms
-    )
-    ways = [way for way in ways if way.algorithm in links.algorithms] or ways[:1]
+    ways = exchange_ways(links, mesh, axes, kind, moved, large)
     return min(ways, key=lambda way: way.seconds)
 
 
-def _measured(
-    links: Links, mesh: Mesh, axes: tuple[int, ...], kind: str, moved: Moved
-) -> float | None:
-    """Seconds of an exchange over the innermost links, if any of its kind were measured."""
-    known = (kind, mesh.group_size(axes))
-    found = next((each for each in links.measured if (each.kind, each.size) == known), None)
-    nbytes = max(max(pair) for pair in moved)
-    if found is None or not nbytes:
-        return None
-    if any(any(parts[1:]) for parts in _reach(links, mesh, axes, kind == "halo_exchange")):
-        return None
-    return found.seconds(nbytes)
+@lru_cache(65536)
+def exchange_ways(
+    links: Links,
+    mesh: Mesh,
+    axes: tuple[int, ...],
+    kind: str,
+    moved: Moved,
+    large: bool = False,
+) -> tuple[ExchangePrice, ...]:
+    """Every way that an exchange may go, as many for each number of bytes above none; arguments as
+    of `exchange_price`. All are off by what was measured of the kind.
+    """
+    ways = tuple(_ways(links, mesh, axes, kind, moved, large))
+    nbytes, size = max(max(pair) for pair in moved), mesh.group_size(axes)
+    known = [
+        each
+        for each in links.measured
+        if each.kind == kind and each.size <= (links.levels[0].devices or each.size)
+    ]
+    if not known or not nbytes or _farthest(links, mesh, axes, kind):
+        return ways
+    nearest = min(known, key=lambda each: abs(log(each.size / size)))
+    off = nearest.off(nbytes, partial(_unmeasured, links, kind, nearest.size))
+    return tuple(_taking(way, off, nearest.has(size, nbytes)) for way in ways)
+
+
+def _taking(way: ExchangePrice, off: float, measured: bool) -> ExchangePrice:
+    """A way that takes a multiple of its seconds: links are in use for as long as their bytes take,
+    of more or less time.
+    """
+    part = 1 / max(off, 1.0)
+    ports = tuple((out * part, into * part) for out, into in way.ports)
+    shared = tuple((name, each * part) for name, each in way.shared)
+    name = "measured" if measured else way.algorithm
+    return ExchangePrice(way.seconds * off, name, ports, shared)
+
+
+@lru_cache(4096)
+def _unmeasured(links: Links, kind: str, size: int, nbytes: int) -> float:
+    """Seconds by the links alone where the busiest of some neighbours moves so many bytes, as
+    `netc calibrate` measures them: numbers of four bytes.
+    """
+    mesh = line_mesh(size)
+    moved = even_moved(mesh, (0,), kind, nbytes)
+    large = is_large(kind, round(whole_bytes(kind, size, moved) / ITEM_BYTES["f32"]))
+    return exchange_price(replace(links, measured=()), mesh, (0,), kind, moved, large).seconds
+
+
+def most_ways(links: Links) -> int:
+    """How many ways `exchange_ways` tells at most."""
+    of_nccl = 2 * len(PROTOCOLS)
+    return sum(of_nccl if each in OF_NCCL else 1 for each in links.algorithms)
+
+
+def _ways(
+    links: Links, mesh: Mesh, axes: tuple[int, ...], kind: str, moved: Moved, large: bool
+) -> list[ExchangePrice]:
+    size, found = mesh.group_size(axes), list[ExchangePrice]()
+    direct = _direct(links, mesh, axes, kind, moved)
+    steps = dict(_algorithms(kind, size, moved))
+    for name in links.algorithms:
+        near = name == "cuda" and not large and not _farthest(links, mesh, axes, kind)
+        if name in OF_NCCL and not near and size > 1 and any(map(any, moved)):
+            own = NCCL_COLLECTIVES if name == "cuda" else COLLECTIVES
+            found += by_nccl(links, mesh, axes, kind, moved, None if kind in own else direct)
+        elif name in steps:
+            found.append(_stepwise(links, mesh, axes, name, steps[name]))
+        elif name == "direct" or name in OF_NCCL:
+            found.append(direct)
+    return found or [direct]
+
+
+def _farthest(links: Links, mesh: Mesh, axes: tuple[int, ...], kind: str) -> int:
+    """The outermost level of links that joins some of those that exchange."""
+    reach = _reach(links, mesh, axes, kind == "halo_exchange")
+    return max((max(_used(parts), default=0) for parts in reach), default=0)
 
 
 def _direct(
@@ -108,7 +156,7 @@ def _direct(
     farthest = max((max(_used(reach[d]), default=0) for d in active), default=0)
     phases = 2 if kind == "all_reduce" else 1
     latency = phases * links.levels[farthest].latency_seconds
-    return _priced("direct", latency, ports, shared)
+    return priced("direct", latency, ports, shared)
 
 
 def _per_byte(links: Links, reach: Sequence[float]) -> Iterator[float]:
@@ -118,17 +166,6 @@ def _per_byte(links: Links, reach: Sequence[float]) -> Iterator[float]:
 
 def _used(reach: Sequence[float]) -> Iterator[int]:
     return (level for level, part in enumerate(reach) if part)
-
-
-def _priced(
-    algorithm: str, latency: float, ports: Iterable[Iterable[float]], shared: Mapping[str, float]
-) -> ExchangePrice:
-    busy = [tuple(pair) for pair in ports]
-    longest = max(max(map(max, busy), default=0.0), *shared.values(), 0.0)
-    seconds = latency + longest
-    parts = tuple((out / seconds, into / seconds) for out, into in busy)
-    used = tuple((name, each / seconds) for name, each in shared.items() if each)
-    return ExchangePrice(seconds, algorithm, parts, used)
 
 
 @cache
@@ -189,14 +226,12 @@ def _shared(
 
 def _algorithms(kind: str, size: int, moved: Moved) -> Iterator[tuple[str, list[_Step]]]:
     """The algorithms in steps that there are for a kind of collective in groups of that size."""
-    sent = max((out for out, _ in moved), default=0)
-    received = max((into for _, into in moved), default=0)
-    if size == 1 or not (sent or received):
+    whole = whole_bytes(kind, size, moved)
+    if not whole:
         return
-    rounds, share = ceil(log2(size)), size / (size - 1)
+    rounds = ceil(log2(size))
     match kind:
         case "all_reduce":
-            whole = sent * share / 2
             extra = 0 if size == 2**rounds else 2
             yield "ring", [_Step(("shift", 1), whole / size, 2 * (size - 1))]
             yield "tree", [_Step(("shift", 2**r), whole, 2) for r in range(rounds)]
@@ -204,11 +239,9 @@ def _algorithms(kind: str, size: int, moved: Moved) -> Iterator[tuple[str, list[
             yield "doubling", [_Step(("flip", r), whole) for r in range(rounds)] + odd
             yield "halving", [*_halving(whole, size, 2), *odd]
         case "all_gather" | "reduce_scatter":
-            whole = max(sent, received) * share
             yield "ring", [_Step(("shift", 1), whole / size, size - 1)]
             yield ("doubling" if kind == "all_gather" else "halving"), _halving(whole, size, 1)
         case "broadcast" | "reduce":
-            whole = received if kind == "broadcast" else sent
             yield "tree", [_Step(("shift", 2**r), whole) for r in range(rounds)]
             gather = _Step(("shift", 1), whole / size, size - 1)
             yield "halving", [*_halving(whole, size, 1), gather]
@@ -232,7 +265,7 @@ def _stepwise(
         port += step.times * step.nbytes * slowest
         for link, load in loads.items():
             shared[link] = shared.get(link, 0.0) + step.times * step.nbytes * load
-    return _priced(name, latency, [(port, port)] * mesh.size, shared)
+    return priced(name, latency, [(port, port)] * mesh.size, shared)
 
 
 @cache
@@ -252,38 +285,3 @@ def _pattern(
             crossing[device] = (1, 1)
     per_byte = max(sum(_per_byte(links, each)) for each in reach)
     return farthest, per_byte, MappingProxyType(_shared(links, crossing, reach))
-
-
-@lru_cache(4096)
-def traffic(
-    op: Comm, type_: TensorType, source: Placements, target: Placements, mesh: Mesh
-) -> Traffic:
-    """Bytes every device sends and receives when `op` moves a tensor (`netc.ir.traffic`)."""
-    result = dict.fromkeys(range(mesh.size), (0, 0))
-    item = ITEM_BYTES[type_.dtype]
-    for group in [] if op.on_device else mesh.groups(op.axes):
-        held = [local_block(type_, source, mesh, d) for d in group]
-        wanted = [local_block(type_, target, mesh, d) for d in group]
-        moved = exchanged(op.kernel, held, wanted)
-        for device, (sent, received) in zip(group, moved, strict=True):
-            result[device] = sent * item, received * item
-    return MappingProxyType(result)
-
-
-def moved_bytes(traffics: Sequence[Traffic], mesh: Mesh) -> Moved:
-    """What every device sends and receives in all of them together."""
-    total = summed(traffics)
-    return tuple(total[device] for device in range(mesh.size))
-
-
-def node_traffic(plan: Plan, node: Node) -> Traffic:
-    """The traffic of a communication node of a plan."""
-    assert isinstance(node.op, Comm)
-    source, target = plan.placement[node.inputs[0]], plan.placement[node.name]
-    return traffic(node.op, node.type, source, target, plan.mesh)
-
-
-def plan_traffic(plan: Plan) -> dict[str, Traffic]:
-    """The traffic of every communication node of a plan."""
-    nodes = (node for node in plan.graph.nodes if isinstance(node.op, Comm))
-    return {node.name: node_traffic(plan, node) for node in nodes}

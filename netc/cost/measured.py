@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -113,20 +114,24 @@ class MeasuredExchange:
     points: tuple[tuple[int, float], ...]
     """Bytes that the busiest device sends or receives, and seconds; ascending, two or more."""
 
-    def seconds(self, nbytes: int) -> float:
-        """Between two sizes on a straight line through their logarithms; beyond the largest as many
-        bytes a second as between the last two, below the smallest as long as that.
+    def has(self, size: int, nbytes: int) -> bool:
+        """Whether groups of that size were measured, with fewer bytes and with more."""
+        return size == self.size and self.points[0][0] <= nbytes <= self.points[-1][0]
+
+    def off(self, nbytes: int, model: Callable[[int], float]) -> float:
+        """By what a model's seconds are to be multiplied, by what they are off at the sizes that
+        were measured: between two of them on a straight line through logarithms, elsewhere as at
+        the nearest one.
         """
-        (least, first), *_ = self.points
-        if nbytes <= least:
-            return first
-        for (x0, y0), (x1, y1) in pairwise(self.points):
-            if nbytes <= x1:
-                part = math.log(nbytes / x0) / math.log(x1 / x0)
-                return y0 * math.exp(part * math.log(y1 / y0))
-        (x0, y0), (x1, y1) = self.points[-2:]
-        per_byte = max(y1 - y0, 0.0) / (x1 - x0) or y1 / x1
-        return y1 + (nbytes - x1) * per_byte
+        sizes = [x for x, _ in self.points]
+        place = bisect_left(sizes, nbytes)
+        if place in (0, len(sizes)):
+            x, y = self.points[min(place, len(sizes) - 1)]
+            return y / model(x)
+        (x0, y0), (x1, y1) = self.points[place - 1 : place + 1]
+        first, second = math.log(y0 / model(x0)), math.log(y1 / model(x1))
+        part = math.log(nbytes / x0) / math.log(x1 / x0)
+        return math.exp(first + part * (second - first))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import replace
+from math import prod
 
 from netc.cost import (
     Cluster,
@@ -27,6 +28,7 @@ from netc.cost import (
     moved_bytes,
     node_traffic,
 )
+from netc.ir.carriers import is_large
 from netc.ir.classes import ClassBlocks, DeviceClass, class_numbers
 from netc.ir.comm import AllReduce, Broadcast, Comm
 from netc.ir.graph import Node
@@ -35,7 +37,7 @@ from netc.ir.ops.base import Site
 from netc.ir.plan import Plan
 from netc.ir.program import Buffer, Collective, Instruction, Launch, Part, Port, Program, View
 from netc.ir.step import Attributes, Step
-from netc.ir.types import ITEM_BYTES, Index, TensorPart, difference
+from netc.ir.types import ITEM_BYTES, Index, TensorPart, difference, local_block
 
 BUCKET_BYTES = 8 * 2**20
 """Weight gradients are exchanged together up to this size."""
@@ -350,7 +352,11 @@ class _Lowering:
         """What moving several tensors at once takes."""
         mesh = self.plan.mesh
         moved = moved_bytes([node_traffic(self.plan, node) for node in nodes], mesh)
-        return exchange_price(self.cluster.links, mesh, op.axes, op.kernel, moved)
+        # The first device has the largest blocks.
+        blocks = (local_block(n.type, self.plan.placement[n.name], mesh, 0) for n in nodes)
+        elements = sum(prod(block.shape) for block in blocks if block is not None)
+        large = is_large(op.kernel, elements)
+        return exchange_price(self.cluster.links, mesh, op.axes, op.kernel, moved, large)
 
 
 def _stream(plan: Plan, node: Node) -> str:

@@ -2,12 +2,12 @@
 
 Which steps lead from one placement to another depends on the placements alone, so that is worked
 out once; what they cost for a tensor follows from the sizes of the first device's blocks. Exchanges
-are priced by lines, seconds of nothing and of a byte, one for each algorithm.
+are priced by lines, seconds of nothing and of a byte, one for each way they may go; those that the
+cuda backend calls large, by lines of their own.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from math import prod
 from typing import Generic, TypeVar
@@ -15,8 +15,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.cost import Cluster, Links, exchange_price
-from netc.ir.collectives import KINDS
+from netc.cost import Cluster, Links, even_moved, exchange_ways, most_ways
+from netc.ir.carriers import LARGE_ELEMENTS, is_large
 from netc.ir.comm import Comm, redistribute
 from netc.ir.types import ITEM_BYTES, Halo, Mesh, Placements, Replicate, TensorType, local_block
 from netc.strategies.search import Costs
@@ -73,12 +73,13 @@ class Ways:
         self.matrices: dict[object, NDArray[np.intp]] = {}
         self.placed: Numbered[Placements] = Numbered((Replicate(),) * len(mesh.shape))
         self.sizes: dict[TensorType, dict[int, float]] = {}
-        lines = len(cluster.links.algorithms)
+        lines = most_ways(cluster.links)
         self.ends: NDArray[np.intp] = np.zeros((1024, MOST_STEPS, 2), np.intp)
         """By way and step the placements before and after, by number."""
         self.factors: Costs = np.zeros((1024, MOST_STEPS, 3))
         """How many times the elements of each the busiest device moves; the least seconds."""
-        self.lines: Costs = np.zeros((1024, MOST_STEPS, lines, 2))
+        self.lines: Costs = np.zeros((1024, MOST_STEPS, 2, lines, 2))
+        """By way, step, and whether the exchange is large."""
         self.depth = 1
         """The most steps of any way."""
 
@@ -95,9 +96,11 @@ class Ways:
         factors, lines = self.factors[:, : self.depth], self.lines[:, : self.depth]
         elements = self._elements(type_, ends[ways])
         # Dimensions: source, target, step; and before or after, or line.
-        busiest = (elements[ends[ways]] * factors[ways][..., :2]).sum(-1)
-        nbytes = np.maximum(busiest, 0.0) * ITEM_BYTES[type_.dtype]
-        by_line = lines[ways][..., 0] + nbytes[..., None] * lines[ways][..., 1]
+        held = elements[ends[ways]]
+        nbytes = np.maximum((held * factors[ways][..., :2]).sum(-1), 0.0) * ITEM_BYTES[type_.dtype]
+        large = (held[..., 0] > LARGE_ELEMENTS)[..., None, None]
+        own = np.where(large, lines[ways][..., 1, :, :], lines[ways][..., 0, :, :])
+        by_line = own[..., 0] + nbytes[..., None] * own[..., 1]
         each = np.maximum(by_line.min(-1), factors[ways][..., 2])
         result: Costs = np.where(nbytes > 0, each, 0.0).sum(-1)
         return result
@@ -133,12 +136,14 @@ class Ways:
                 before = after
         return self.known[key]
 
-    def _rates(self, op: Comm) -> tuple[float, tuple[Line, ...]]:
-        """The least seconds of a step, and its lines."""
+    def _rates(self, op: Comm) -> tuple[float, tuple[tuple[Line, ...], ...]]:
+        """The least seconds of a step, and its lines: of small ones and of large ones."""
         if op.on_device:
             rate = 1 / self.cluster.memory_bytes_per_second
-            return self.cluster.launch_seconds, ((0.0, rate),) * self.lines.shape[2]
-        return 0.0, lines_of(self.cluster.links, self.mesh, op.axes, op.kernel)
+            return self.cluster.launch_seconds, (((0.0, rate),) * self.lines.shape[3],) * 2
+        kinds = (False, is_large(op.kernel, LARGE_ELEMENTS + 1))
+        links, mesh = self.cluster.links, self.mesh
+        return 0.0, tuple(lines_of(links, mesh, op.axes, op.kernel, large) for large in kinds)
 
 
 def _times(op: Comm, mesh: Mesh) -> tuple[float, float]:
@@ -162,31 +167,15 @@ def _times(op: Comm, mesh: Mesh) -> tuple[float, float]:
 
 
 @lru_cache(4096)
-def lines_of(links: Links, mesh: Mesh, axes: tuple[int, ...], kind: str) -> tuple[Line, ...]:
-    """By algorithm, what an exchange along axes costs."""
-    found = []
-    for algorithm in links.algorithms:
-        one = replace(links, algorithms=(algorithm,))
-        first, second = (
-            exchange_price(one, mesh, axes, kind, _moved(mesh, axes, kind, nbytes)).seconds
-            for nbytes in (_SAMPLE_BYTES, 2 * _SAMPLE_BYTES)
+def lines_of(
+    links: Links, mesh: Mesh, axes: tuple[int, ...], kind: str, large: bool
+) -> tuple[Line, ...]:
+    """By way, what an exchange along axes costs; as many for each kind, the last ones alike."""
+    first, second = (
+        [each.seconds for each in exchange_ways(links, mesh, axes, kind, moved, large)]
+        for moved in (
+            even_moved(mesh, axes, kind, nbytes) for nbytes in (_SAMPLE_BYTES, 2 * _SAMPLE_BYTES)
         )
-        found.append((2 * first - second, (second - first) / _SAMPLE_BYTES))
-    return tuple(found)
-
-
-def _moved(
-    mesh: Mesh, axes: tuple[int, ...], kind: str, nbytes: int
-) -> tuple[tuple[int, int], ...]:
-    """What every device moves where the busiest of each group moves so many bytes."""
-    known, found = KINDS[kind], [(nbytes, nbytes)] * mesh.size
-    if "root" not in (known.givers, known.takers):
-        return tuple(found)
-    for group in mesh.groups(axes):
-        for place, device in enumerate(group):
-            share = nbytes if place == 0 else nbytes // max(len(group) - 1, 1)
-            if kind == "send":
-                share = nbytes if place < 2 else 0
-            gives = (place == 0) == (known.givers == "root")
-            found[device] = (share, 0) if gives else (0, share)
-    return tuple(found)
+    )
+    found = [(2 * a - b, (b - a) / _SAMPLE_BYTES) for a, b in zip(first, second, strict=True)]
+    return (*found, *found[-1:] * (most_ways(links) - len(found)))

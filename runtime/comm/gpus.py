@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
+from netc.ir.carriers import is_large
 from netc.ir.program import GroupCollective, View
 from netc_kernels.cuda.tensor import Tensor
 from netc_runtime.comm.nccl import NcclCollective, NcclGroups
 from netc_runtime.comm.reach import Reach, ReachCollective
 from netc_runtime.launch.ranks import Ranks
-
-LARGE_ELEMENTS = 2**18
-"""Sums over all GPUs of more elements are NCCL's."""
 
 
 class GpuGroups:
@@ -51,7 +49,5 @@ class GpuGroups:
 
 
 def _is_large(collective: GroupCollective) -> bool:
-    if collective.kind != "all_reduce":
-        return False
     views = (view for part in collective.parts for view in part.targets[:1] if view is not None)
-    return sum(prod(view.shape) for view in views) > LARGE_ELEMENTS
+    return is_large(collective.kind, sum(prod(view.shape) for view in views))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
+from netc.ir.carriers import NCCL_COLLECTIVES
 from netc.ir.program import GroupCollective, Part, View
 from netc_kernels.cuda.source import stream_of
 from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
@@ -79,6 +80,7 @@ class NcclCollective:
         """Giver, taker and bytes of what this rank gets."""
         whole = {"all_reduce": self._all_reduce, "reduce": self._reduce,
                  "broadcast": self._broadcast}  # fmt: skip
+        assert whole.keys() == NCCL_COLLECTIVES
         make = whole.get(collective.kind, self._messages)
         for part in collective.parts:
             make(part, open_)

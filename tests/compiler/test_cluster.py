@@ -7,18 +7,24 @@ from pathlib import Path
 import pytest
 
 import netc_clusters
-from netc.cost import Cluster, read_cluster
+from netc.cost import Cluster, Nccl, read_cluster
 from netc.errors import UsageError
 
 SHIPPED = sorted(Path(netc_clusters.__file__).parent.glob("*.toml"))
-GOOD = """netc_cluster = 2
+NCCL = """[nccl]
+architecture = "ampere"
+nvlinks = 12
+cpu = "amd"
+"""
+GOOD = f"""netc_cluster = 2
 source = "made up"
 memory_bytes = 1e9
 memory_bytes_per_second = 1e9
 launch_seconds = 1e-6
 while_exchanging = 0.9
-algorithms = ["direct", "ring"]
+algorithms = ["direct", "ring", "nccl"]
 
+{NCCL}
 [flops_per_second]
 f32 = 1e12
 f64 = 1e11
@@ -57,7 +63,8 @@ def test_everything_in_a_file_is_read(tmp_path: Path) -> None:
     inner, outer = cluster.links.levels
     assert (inner.name, inner.devices, inner.shared_bytes_per_second) == ("inner", 4, None)
     assert (outer.devices, outer.shared_bytes_per_second) == (8, 2e9)
-    assert cluster.links.algorithms == ("direct", "ring")
+    assert cluster.links.algorithms == ("direct", "ring", "nccl")
+    assert cluster.links.nccl == Nccl("ampere", 12, "amd")
     assert cluster.reached["conv"].half_flops == 1e6
     assert cluster.while_exchanging == 0.9
     assert [cluster.links.level(0, other) for other in (1, 3, 4, 7)] == [0, 0, 1, 1]
@@ -71,19 +78,26 @@ def test_everything_in_a_file_is_read(tmp_path: Path) -> None:
         ("netc_cluster = 2", "netc_cluster = true", "is not of version 2", 1),
         ("memory_bytes = 1e9\n", "", "has no 'memory_bytes'", None),
         ("source = \"made up\"", "source = 1", "'source' must be text", 2),
-        ("f64 = 1e11", "f46 = 1e11", "must name f32 and f64", 9),
+        ("f64 = 1e11", "f46 = 1e11", "must name f32 and f64", 14),
         ("while_exchanging = 0.9", "while_exchanging = 1.5", "from 0 to 1", 6),
-        ("\"direct\", \"ring\"", "\"rings\"", "ways that exchanges", 7),
-        ("[reached.conv]", "[reached.convolution]", "unknown key 'convolution'", 13),
-        ("flops = 0.5", "flops = 0", "'reached.conv.flops' must be", 14),
-        ("devices = 4\n", "", "'links.inner' must say how many 'devices'", 17),
-        ("devices = 8", "devices = 6", "several groups of 4 devices", 23),
-        ("devices = 8", "devices = 4", "several groups of 4 devices", 23),
-        ("devices = 8", "devices = 0", "'links.outer.devices' must be", 23),
-        ("latency_seconds = 1e-6\n\n", "\n", "'[links.inner]' has no 'latency_seconds'", 17),
-        ("bytes_per_second = 1e9\nlat", "bytes_per_second = nan\nlat", "must be a number", 19),
-        ("[links.inner]", "[link.inner]", "unknown key 'link'", 17),
-        ("while_exchanging = 0.9", "links = 3", "cannot read", 17),
+        ("\"direct\", \"ring\", \"nccl\"", "\"rings\"", "ways that exchanges", 7),
+        ("\"ring\", \"nccl\"", "\"ring\"", "no way of exchange uses [nccl]", 9),
+        (NCCL, "", "does not say what NCCL goes by", 7),
+        ("architecture = \"ampere\"\n", "", "'[nccl]' has no 'architecture'", 9),
+        ("\"ampere\"", "\"kepler\"", "one of volta, ampere, hopper, blackwell", 10),
+        ("nvlinks = 12", "nvlinks = -1", "'nccl.nvlinks' must be a whole number, 0", 11),
+        ("cpu = \"amd\"", "cpu = [1]", "'nccl.cpu' must be one of intel, amd", 12),
+        ("cpu = \"amd\"", "cpus = 2", "unknown key 'cpus'", 12),
+        ("[reached.conv]", "[reached.convolution]", "unknown key 'convolution'", 18),
+        ("flops = 0.5", "flops = 0", "'reached.conv.flops' must be", 19),
+        ("devices = 4\n", "", "'links.inner' must say how many 'devices'", 22),
+        ("devices = 8", "devices = 6", "several groups of 4 devices", 28),
+        ("devices = 8", "devices = 4", "several groups of 4 devices", 28),
+        ("devices = 8", "devices = 0", "'links.outer.devices' must be", 28),
+        ("latency_seconds = 1e-6\n\n", "\n", "'[links.inner]' has no 'latency_seconds'", 22),
+        ("bytes_per_second = 1e9\nlat", "bytes_per_second = nan\nlat", "must be a number", 24),
+        ("[links.inner]", "[link.inner]", "unknown key 'link'", 22),
+        ("while_exchanging = 0.9", "links = 3", "cannot read", 22),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_its_place(

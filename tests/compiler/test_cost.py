@@ -8,7 +8,7 @@ from math import log2
 import pytest
 
 from netc.cost import LinkLevel, Links, exchange_price
-from netc.cost.exchange import Moved
+from netc.cost.moved import Moved
 from netc.ir.types import line_mesh
 
 ALPHA, RATE = 1e-5, 1e9

@@ -19,6 +19,7 @@ from netc.cost import (
     MeasuredExchange,
     MeasuredLaunch,
     MeasuredPlan,
+    Nccl,
     at_devices,
     cluster_toml,
     exchange_price,
@@ -115,24 +116,59 @@ def test_texts_tell_apart_what_takes_other_times() -> None:
     assert len(texts) == 8
 
 
-def test_an_exchange_lies_between_those_that_were_measured() -> None:
+def test_an_exchange_is_off_as_those_that_were_measured() -> None:
+    """At sizes that were measured it takes that; elsewhere the model, as far off as there."""
     one = MeasuredExchange("all_reduce", 2, ((1000, 1e-4), (100_000, 1e-3), (200_000, 2e-3)))
-    for nbytes, seconds in ((1, 1e-4), (1000, 1e-4), (100_000, 1e-3), (400_000, 4e-3)):
-        assert one.seconds(nbytes) == pytest.approx(seconds)
-    sizes = [one.seconds(int(n)) for n in np.geomspace(500, 1e7, 200)]
+
+    def model(nbytes: int) -> float:
+        return 2e-5 + nbytes / 4e8
+
+    for nbytes, seconds in one.points:
+        assert model(nbytes) * one.off(nbytes, model) == pytest.approx(seconds)
+    for nbytes, nearest in ((1, 1000), (999, 1000), (400_000, 200_000), (10**9, 200_000)):
+        assert one.off(nbytes, model) == pytest.approx(one.off(nearest, model))
+    sizes = [model(int(n)) * one.off(int(n), model) for n in np.geomspace(500, 1e7, 200)]
     assert sizes == sorted(sizes)
 
 
-def test_a_measured_exchange_is_priced_so_and_others_by_the_link() -> None:
+def test_a_measured_exchange_is_priced_so_and_other_kinds_by_the_link() -> None:
     mesh, moved = line_mesh(2), ((100_000, 100_000), (100_000, 100_000))
     known = MeasuredExchange("all_gather", 2, ((1000, 1e-3), (100_000, 5e-3)))
     links = replace(MACHINE.links, measured=(known,))
     found = exchange_price(links, mesh, (0,), "all_gather", moved)
     assert found.algorithm == "measured" and found.seconds == pytest.approx(5e-3)
     assert found.ports[0][0] == pytest.approx(100_000 / 1e9 / 5e-3, rel=1e-9)
-    for kind, devices in (("all_reduce", 2), ("all_gather", 4)):
-        priced = exchange_price(links, line_mesh(devices), (0,), kind, moved * (devices // 2))
-        assert priced.algorithm == "direct"
+    assert exchange_price(links, mesh, (0,), "all_reduce", moved).algorithm == "direct"
+    assert exchange_price(links, mesh, (0,), "all_reduce", moved) == exchange_price(
+        MACHINE.links, mesh, (0,), "all_reduce", moved
+    )
+
+
+@pytest.mark.parametrize("algorithms", [("direct",), ("ring", "tree"), ("nccl",), ("cuda",)])
+def test_groups_of_other_sizes_are_off_as_the_nearest_that_was_measured(
+    algorithms: tuple[str, ...],
+) -> None:
+    """One rule for all ways: the model of a machine that is wrong by a factor is put right."""
+    bare = replace(MACHINE.links, algorithms=algorithms, nccl=Nccl("hopper", 18))
+    sizes, known = (1000, 10**6, 10**8), []
+    for devices, off in ((2, 1.7), (8, 3.0)):
+        mesh = line_mesh(devices)
+        points = tuple(
+            (n, off * exchange_price(bare, mesh, (0,), "all_gather", ((n, n),) * devices).seconds)
+            for n in sizes
+        )
+        known.append(MeasuredExchange("all_gather", devices, points))
+    links = replace(bare, measured=tuple(known))
+    for devices, off in ((2, 1.7), (3, 1.7), (6, 3.0), (16, 3.0)):
+        for nbytes in (100, 30_000, 10**7, 10**9):
+            moved = ((nbytes, nbytes),) * devices
+            plain, found = (
+                exchange_price(each, line_mesh(devices), (0,), "all_gather", moved)
+                for each in (bare, links)
+            )
+            assert found.seconds == pytest.approx(off * plain.seconds, rel=1e-9)
+            inside = devices == 2 and 1000 <= nbytes <= 10**8
+            assert found.algorithm == ("measured" if inside else plain.algorithm)
 
 
 def test_measurements_over_inner_links_are_not_those_of_outer_ones() -> None:
@@ -151,7 +187,7 @@ def test_files_are_read_back(tmp_path: Path) -> None:
         MACHINE,
         launches={HERE: table((8, 16), 1.3)},
         links=Links((LinkLevel("a", 2, 1e9, 1e-5), LinkLevel("b", None, 1e8, 1e-4, 2e8)),
-                    ("direct", "ring"), (known,)),
+                    ("direct", "ring", "nccl"), (known,), Nccl("hopper", 18, "amd")),
         reached=fit_reached([(MACHINE, table((8, 16), 1.3).launches)]),
         while_exchanging=0.0, error=0.125, plans={"digits 8": (plan, replace(plan, scheme=""))},
     )  # fmt: skip
