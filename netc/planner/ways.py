@@ -24,7 +24,8 @@ from netc.strategies.search import Costs
 T = TypeVar("T")
 MOST_STEPS = 9
 """Of a redistribution on a mesh of three axes."""
-_SAMPLE_BYTES = 2**20
+_SAMPLES = (2**10, 2**21)
+"""Bytes through which lines are drawn: latencies are right, and long exchanges nearly so."""
 Line = tuple[float, float]
 """Seconds of nothing, and of each byte of the busiest device."""
 
@@ -171,11 +172,11 @@ def lines_of(
     links: Links, mesh: Mesh, axes: tuple[int, ...], kind: str, large: bool
 ) -> tuple[Line, ...]:
     """By way, what an exchange along axes costs; as many for each kind, the last ones alike."""
+    less, more = _SAMPLES
     first, second = (
-        [each.seconds for each in exchange_ways(links, mesh, axes, kind, moved, large)]
-        for moved in (
-            even_moved(mesh, axes, kind, nbytes) for nbytes in (_SAMPLE_BYTES, 2 * _SAMPLE_BYTES)
-        )
+        exchange_ways(links, mesh, axes, kind, even_moved(mesh, axes, kind, nbytes), large)
+        for nbytes in _SAMPLES
     )
-    found = [(2 * a - b, (b - a) / _SAMPLE_BYTES) for a, b in zip(first, second, strict=True)]
+    slopes = [(b.seconds - a.seconds) / (more - less) for a, b in zip(first, second, strict=True)]
+    found = [(a.seconds - less * slope, slope) for a, slope in zip(first, slopes, strict=True)]
     return (*found, *found[-1:] * (most_ways(links) - len(found)))

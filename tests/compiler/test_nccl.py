@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import pytest
+from harness import options
+from networks import Maker
 
 import netc_clusters
 from netc.cost import LinkLevel, Links, Nccl, exchange_price, exchange_ways, read_cluster
@@ -23,14 +26,18 @@ from netc.cost.nccl import (
 )
 from netc.cost.price import ExchangePrice
 from netc.ir.carriers import LARGE_ELEMENTS, is_large
-from netc.ir.types import line_mesh, named_mesh
+from netc.ir.program import Collective, GroupCollective, Program
+from netc.ir.types import ITEM_BYTES, line_mesh, named_mesh
+from netc.passes.pipeline import lower_training
+from netc_runtime.comm.gpus import _is_large
 
 HOPPER = Nccl("hopper", 18)
 NODE = LinkLevel("nvlink", 8, 396e9, 10e-6)
 NDR = LinkLevel("network", None, 50e9, 20e-6)
 ONE = Links((replace(NODE, devices=None),), ("nccl",), nccl=HOPPER)
 SEVERAL = Links((NODE, NDR), ("nccl",), nccl=HOPPER)
-H100 = read_cluster(Path(netc_clusters.__file__).parent / "h100.toml").links
+H100_MACHINE = read_cluster(Path(netc_clusters.__file__).parent / "h100.toml")
+H100 = H100_MACHINE.links
 
 
 def moved(kind: str, devices: int, whole: int) -> Moved:
@@ -229,3 +236,35 @@ def test_published_measurements_are_met_as_the_page_says(
     found = [each for each in ways if links is not HDR or "ring" in each.algorithm]
     least = min(each.seconds for each in found)
     assert abs(least / seconds - 1) <= error
+
+
+def test_programs_carry_the_price_of_who_carries_the_exchange() -> None:
+    """What the runtime takes for large is priced as NCCL's, bucket by bucket."""
+    net = Maker(4, 16, 16)
+    network = net.loss(
+        net.fc(net.relu(net.fc(net.flatten(net.relu(net.conv("image", 8))), 300)), 8)
+    )
+    chosen = replace(options(network, 2, 8, strategy="data"), cluster=H100_MACHINE)
+    program = lower_training(network, chosen).program
+    seen = set()
+    for each in program.instructions:
+        if not isinstance(each, Collective) or each.kind != "all_reduce":
+            continue
+        (group,) = (program.in_group(each, devices) for devices in program.groups(each))
+        found = [
+            price("all_reduce", 2, nbytes(program, group), H100, large).seconds
+            for large in (False, True)
+        ]
+        assert each.seconds == pytest.approx(found[_is_large(group)], rel=1e-6)
+        seen.add(_is_large(group))
+    assert seen == {False, True}
+
+
+def nbytes(program: Program, group: GroupCollective) -> int:
+    """Of what is reduced, on a device."""
+    return sum(
+        prod(view.shape) * ITEM_BYTES[program.buffer[view.buffer].dtype]
+        for part in group.parts
+        for view in part.targets[:1]
+        if view is not None
+    )

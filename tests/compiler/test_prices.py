@@ -15,6 +15,7 @@ from netc.cost import (
     LinkLevel,
     Links,
     MeasuredPlan,
+    Nccl,
     exchange_price,
     launch_seconds,
     moved_bytes,
@@ -42,7 +43,11 @@ HALVES = Links(
     (LinkLevel("in", 2, 4e9, 1e-5), LinkLevel("out", None, 1e9, 3e-5, 1.5e9)),
     ("direct", "ring", "doubling"),
 )
-MACHINES = (CLUSTER, replace(CLUSTER, links=HALVES))
+GPUS = Links(
+    (LinkLevel("nvlink", 2, 4e11, 1e-5), LinkLevel("network", None, 5e10, 3e-5, 1e11)),
+    ("cuda", "nccl"), nccl=Nccl("hopper", 18),
+)  # fmt: skip
+MACHINES = (CLUSTER, replace(CLUSTER, links=HALVES), replace(CLUSTER, links=GPUS))
 
 
 def residual() -> Network:
