@@ -16,7 +16,9 @@ from netc_runtime.choose import choose_backend
 def prepare(case: Case) -> Callable[[], object]:
     asked = ["run", case.network, "--backend", "cpu", "--json"]
     asked += ["--batch", str(case.batch), "--devices", case.mode]
-    bundle = load_bundle(parser().parse_args(asked), training=not case.forward)
+    given = parser().parse_args(asked)
+    given.goal = "inference" if case.forward else "training"
+    bundle = load_bundle(given)
     backend = choose_backend("cpu", int(case.mode))
     session = open_session(backend, bundle, None, training=not case.forward)
     session.initialize(0)

@@ -21,6 +21,7 @@ from netc.errors import Diagnostic, PlanError, UsageError, clip, did_you_mean
 from netc.interchange.names import torch_names
 from netc.ir.optimizers import Chosen, choose_optimizer
 from netc.ir.program import Bundle
+from netc.ir.programs import EVAL, TRAIN
 from netc.ir.types import Mesh, line_mesh, named_mesh
 from netc.numbers import DEVICES, MOST_DEVICES
 from netc.passes.assign_formats import Target
@@ -42,6 +43,8 @@ from netc_runtime.measure.tuning import load_times
 from netc_runtime.memory import available_bytes
 
 DEFAULT_BATCH = 128
+INFERENCE = "inference"
+"""In place of training, what is planned for."""
 DEFAULT_STRATEGY = "hybrid"
 SMALL_STEP = 50_000_000
 """Multiply-adds forward, below which NumPy's kernels take some milliseconds."""
@@ -99,6 +102,7 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
         pins=(*_file_pins(file), *map(_pin, options.pin)),
         scheme=options.scheme or (file.scheme if file else None) or None,
         fc_update=options.fc_update or (file.fc_update if file else None) or "step",
+        goal=EVAL if options.goal == INFERENCE else TRAIN,
         precision=options.precision or "fp32",
         optimizer=_optimizer(recipe.optimizer or NO_RECIPE),
         afford=partial(_afford, quiet=options.json),
@@ -226,12 +230,8 @@ def build(
     asked: Request,
     options: argparse.Namespace,
     observer: CompileProgress | None = None,
-    training: bool = True,
 ) -> tuple[Bundle, Compiled]:
-    """Compile, refuse what does not fit the machine, and write the strategy if asked to.
-
-    Without `training`, evaluation has to fit only.
-    """
+    """Compile, refuse what does not fit the machine, and write the strategy if asked to."""
     watched = observer or CompileProgress()
     try:
         bundle, compiled = compile_network(asked.network, asked.options, watched)
@@ -242,7 +242,7 @@ def build(
         bundle.facts, strategy=asked.strategy, parameters=asked.parameters, torch_names=names
     )
     bundle = replace(bundle, facts=facts)
-    check_memory(memory_use(bundle.train if training else bundle.eval), asked.options)
+    check_memory(memory_use(compiled.program), asked.options)
     if getattr(options, "save_strategy", None):
         save_strategy(Path(options.save_strategy), asked, compiled)
     return bundle, compiled

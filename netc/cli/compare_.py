@@ -12,6 +12,7 @@ from netc.cli.common import DEFAULT_STRATEGY, Request, request
 from netc.cli.output import bytes_text, count, json_line, note, seconds_text, table
 from netc.errors import Diagnostic, NetError, UsageError, clip, did_you_mean
 from netc.export.speedups import SpeedupLine, check_speedups, draw_speedups, write_speedups
+from netc.ir.programs import TRAIN
 from netc.numbers import DEVICES
 from netc.planner.compare import (
     LARGEST_BATCH,
@@ -181,8 +182,9 @@ def _show(
 ) -> None:
     chosen, best = one.options, _best(rows)
     scaling = "the batch grows with the devices" if options.weak else "the same batch on all"
-    print(f"{one.network.name} on '{chosen.cluster.name}', {chosen.precision}: predicted steps, "
-          f"{scaling}\n")  # fmt: skip
+    goal = "" if chosen.goal == TRAIN else " of inference"
+    print(f"{one.network.name} on '{chosen.cluster.name}', {chosen.precision}: predicted steps"
+          f"{goal}, {scaling}\n")  # fmt: skip
     header = ("devices", "batch", "plan", "step", "images/s", "speedup", "not computing", "sent",
               "memory", "")  # fmt: skip
     shown = (

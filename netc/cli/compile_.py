@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from netc.cli.common import Request, build, request, unwritable
+from netc.cli.common import INFERENCE, Request, build, request, unwritable
 from netc.cli.files import load_network, spare
 from netc.cli.output import bytes_text, count, json_line, note, seconds_text, shape_text, table
 from netc.cli.passes import Printer
 from netc.errors import Diagnostic, UsageError, did_you_mean
 from netc.ir.clock import simulate
 from netc.ir.program import Bundle, Program
-from netc.ir.programs import PROGRAMS
+from netc.ir.programs import EVAL, TRAIN
 from netc.ir.text import bundle_text, graph_text, plan_text, program_text
 from netc.passes.pipeline import PASSES, Compiled
 from netc.report import LayerCost, layer_costs, memory_use, sent_bytes
@@ -21,8 +21,10 @@ from netc.syntax import network_text
 
 def run(options: argparse.Namespace) -> int:
     """Compile and show."""
+    planned = EVAL if options.goal == INFERENCE else TRAIN
+    options.program = options.program or planned
     _check_passes(options.print_after, options.program)
-    _check_shown(options)
+    _check_shown(options, planned)
     spare(options.output, options.network, options.strategy, options.cluster)
     if options.emit == "network":
         print(network_text(load_network(options)), end="")
@@ -49,14 +51,14 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_shown(options: argparse.Namespace) -> None:
+def _check_shown(options: argparse.Namespace, planned: str) -> None:
     """Refuse what would be silently left out."""
     problems = []
     if options.emit == "network" and (options.output or options.save_strategy):
         problems.append("'--emit network' compiles nothing that a file could be written of.")
-    if options.emit in ("graph", "plan") and options.program != PROGRAMS[0]:
+    if options.emit in ("graph", "plan") and options.program != planned:
         problems.append(
-            f"'--emit {options.emit}' prints training's: '--print-after PASS --program "
+            f"'--emit {options.emit}' prints {options.goal}'s: '--print-after PASS --program "
             f"{options.program}' prints values of others."
         )
     if options.time_passes and (options.emit or options.json):
@@ -130,9 +132,10 @@ def heading(asked: Request, compiled: Compiled) -> str:
     scheme = f", scheme {compiled.scheme}" if compiled.scheme else ""
     rounds = ", weights updated every round" if chosen.fc_update == "round" else ""
     mesh = shape_text(chosen.mesh.shape)
+    goal = "" if chosen.goal == TRAIN else ", inference"
     return (
         f"{asked.network.name}: {mesh} devices, strategy {asked.strategy}{scheme}{rounds}"
-        f", batch {chosen.batch}, {chosen.precision}\n"
+        f", batch {chosen.batch}, {chosen.precision}{goal}\n"
     )
 
 
@@ -146,7 +149,7 @@ def footing(asked: Request, compiled: Compiled) -> str:
     return "\n".join(
         [
             f"sent      {_each(sent)} a step",
-            f"memory    {_each([u.peak for u in uses])}: weights and optimizer "
+            f"memory    {_each([u.peak for u in uses])}: {_kept(asked)} "
             f"{bytes_text(worst.persistent)}, inputs {bytes_text(worst.inputs)}, "
             f"activations {bytes_text(worst.temporary)}",
             f"step      {seconds_text(line.seconds)} predicted on '{asked.options.cluster.name}', "
@@ -154,6 +157,10 @@ def footing(asked: Request, compiled: Compiled) -> str:
             f"program   {_size(compiled.program)}",
         ]
     )
+
+
+def _kept(asked: Request) -> str:
+    return "weights and optimizer" if asked.options.goal == TRAIN else "weights"
 
 
 def _each(numbers: list[int]) -> str:

@@ -35,7 +35,7 @@ TOP = 5
 
 def run(options: argparse.Namespace) -> int:
     """Compile if need be, and go through the held-out images once."""
-    bundle = load_bundle(options, training=False)
+    bundle = load_bundle(options)
     choice = choose(options, bundle)
     return on_ranks(bundle, choice, partial(_run, options, choice))
 

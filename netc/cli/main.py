@@ -124,7 +124,8 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, about in VERBS.items():
         sub = verbs.add_parser(verb, help=about, description=about[0].upper() + about[1:] + ".")
-        sub.set_defaults(runs=verb in RUNNING)
+        goal = "inference" if verb in ("eval", "predict") else "training"
+        sub.set_defaults(runs=verb in RUNNING, goal=goal)
         sub.add_argument("--json", action="store_true", help="one JSON object a line, nothing else")
         if verb not in ("import", "doctor", "calibrate"):
             _network(sub, verb)
@@ -224,6 +225,10 @@ def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
     )
     if verb not in RUNNING:
         group.add_argument(
+            "--goal", choices=("training", "inference"), default="training",
+            help="whose step is planned for (default: %(default)s)",
+        )  # fmt: skip
+        group.add_argument(
             "--backend", choices=("cpu", "cuda"), help="what to compile for (default cpu)"
         )
     if verb not in ("compare", "diff"):
@@ -285,8 +290,8 @@ def _compile(sub: argparse.ArgumentParser) -> None:
         help=f"print the result of {from_passes}",
     )  # fmt: skip
     sub.add_argument(
-        "--program", choices=PROGRAMS, default=PROGRAMS[0],
-        help="whose values --emit and --print-after print (default: %(default)s)",
+        "--program", choices=PROGRAMS,
+        help="whose values --emit and --print-after print (default: the one that is planned for)",
     )  # fmt: skip
     sub.add_argument(
         "--time-passes", action="store_true", help="print what each pass and its verifier took",

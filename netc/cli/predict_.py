@@ -38,7 +38,7 @@ Array = NDArray[Any]
 
 def run(options: argparse.Namespace) -> int:
     """Compile if need be, for no more images than there are, and name what the pictures show."""
-    bundle = load_bundle(options, training=False, images=len(options.images))
+    bundle = load_bundle(options, images=len(options.images))
     choice = choose(options, bundle)
     return on_ranks(bundle, choice, partial(_run, options, choice))
 

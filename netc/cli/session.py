@@ -35,13 +35,8 @@ BUNDLE_HEAD = "netc bundle "
 EXIT_INTERRUPTED = 130
 
 
-def load_bundle(
-    options: argparse.Namespace, training: bool = True, images: int | None = None
-) -> Bundle:
-    """A compiled program as it is, or a network compiled now.
-
-    Without `training` only evaluation has to fit the machine; `images` bounds the batch.
-    """
+def load_bundle(options: argparse.Namespace, images: int | None = None) -> Bundle:
+    """A compiled program as it is, or a network compiled now; `images` bounds the batch."""
     path = Path(options.network)
     notes: tuple[str, ...] = ()
     if path.is_file() and _is_compiled(path):
@@ -50,8 +45,8 @@ def load_bundle(
         # Imported here: a compiled program needs no compiler.
         from netc.cli.common import build, request
 
-        bundle, compiled = build(request(options, images), options, training=training)
-        notes = compiled.notes if training else ()
+        bundle, compiled = build(request(options, images), options)
+        notes = compiled.notes
     lacking = cpu.available()
     if lacking and bundle.facts.kernels == "fast":
         notes += (f"{lacking}, so NumPy's kernels run, which are several times slower.",)

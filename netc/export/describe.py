@@ -89,7 +89,7 @@ class PlanFacts:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """All layers and exchanges of a training plan."""
+    """All layers and exchanges of a plan."""
 
     layers: tuple[LayerFacts, ...]
     """In topological order, inputs first; flattenings that the compiler inserted are among them."""
@@ -105,7 +105,7 @@ class Description:
 
 
 def describe(plan: Plan, network: Network) -> Description:
-    """The layers of `network` with what `plan`, its training plan, makes of them."""
+    """The layers of `network` with what `plan` makes of them."""
     return _Reader(plan, network).description()
 
 
@@ -146,9 +146,21 @@ class _Reader:
             Layer(spec.name, "input", NamedValues(), (), spec.span) for spec in self.network.inputs
         )
         known = [*inputs, *self._with_flattenings()]
-        layers = tuple(self._layer(layer) for layer in known if layer.name in self.results)
+        layers = tuple(self._layer(layer) for layer in self._present(known))
         batch = self.plan.graph["labels"].type.shape[0]
         return Description(layers, tuple(self._exchanges()), batch)
+
+    def _present(self, layers: Iterable[Layer]) -> Iterator[Layer]:
+        """Those that the plan has: inference leaves some out, and what follows them reads what they
+        would.
+        """
+        stands: dict[str, str] = {}
+        for layer in layers:
+            inputs = tuple(stands.get(name, name) for name in layer.inputs)
+            if layer.name in self.results:
+                yield replace(layer, inputs=inputs)
+            else:
+                (stands[layer.name],) = inputs
 
     def _compute(self, node: Node) -> None:
         """Count a node of the forward pass for the layers it belongs to."""

@@ -79,6 +79,11 @@ class Graph:
         """Layers in order of first appearance."""
         return tuple(self.by_layer)
 
+    @cached_property
+    def trains(self) -> bool:
+        """Whether anything but forward values is computed."""
+        return any(node.phase != "forward" for node in self.nodes)
+
     def operand_types(self, node: Node) -> tuple[TensorType, ...]:
         """Global types of a node's operands."""
         return tuple(self.index[name].type for name in node.inputs)

@@ -61,6 +61,8 @@ class Options:
     scheme: str | None = None
     """a, b or c; None takes the usual one (`usual_scheme`)."""
     fc_update: str = "step"
+    goal: str = TRAIN
+    """The program whose step is planned for: training's, or "eval" for inference."""
     precision: str = "fp32"
     optimizer: Chosen = field(default_factory=lambda: choose_optimizer("sgd"))
     target: Target = field(default_factory=lambda: Target("cpu"))
@@ -81,11 +83,12 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The values on the way to a program, and what there is to say about them."""
+    """The values on the way to the program that is planned for, and what there is to say."""
 
     graph: Graph
-    """The training graph before rounds were made of it."""
+    """Its graph before rounds were made of it."""
     splits: Mapping[str, Split]
+    """Of all layers, those that only training has among them where it is compiled."""
     plan: Plan
     program: Program
     scheme: str
@@ -209,15 +212,23 @@ def _differentiated(c: Compilation, program: str) -> Graph:
 
 
 def _chosen(c: Compilation, program: str) -> SplitGraph:
-    """The training program's choice is the others' too."""
+    """The training program's choice is the others' too, where it is compiled."""
     graph, options = c.values[program], c.options
-    if program != TRAIN:
+    if program != TRAIN and TRAIN in c.programs:
         trained: Mapping[str, Split] = c.last(TRAIN, "Splits").splits
-        splits = {layer: trained[layer] for layer in graph.layers if layer in trained}
-        return SplitGraph(graph, splits, "a", "step")
-    splits = choose_splits(graph, options.mesh, options.strategy, options.pins)
+        return SplitGraph(graph, _restricted(trained, graph), "", "step")
+    # Strategies and pins are of training's layers, of which others have some.
+    layers = graph
+    if program != TRAIN:
+        layers = build_graph(c.network, options.batch, options.precision, TRAIN)
+    chosen = choose_splits(layers, options.mesh, options.strategy, options.pins)
+    splits = _restricted(chosen, graph)
     scheme, notes = _scheme(graph, splits, options)
     return SplitGraph(graph, splits, scheme, options.fc_update, notes)
+
+
+def _restricted(splits: Mapping[str, Split], graph: Graph) -> dict[str, Split]:
+    return {layer: splits[layer] for layer in graph.layers if layer in splits}
 
 
 def _with_splits(
@@ -246,7 +257,7 @@ def _communicating(c: Compilation, program: str) -> Plan:
 
 def _on_streams(c: Compilation, program: str) -> Program:
     plan, name = c.values[program], f"{c.network.name}.{program}"
-    if program == TRAIN:
+    if program == c.options.goal:
         c.options.afford(compile_cost(plan, len(c.classes)))
     return assign_streams(plan, c.options.cluster, name, c.classes)
 
@@ -334,7 +345,7 @@ PASSES = (
 def compile_network(
     network: Network, options: Options, observer: Observer | None = None
 ) -> tuple[Bundle, Compiled]:
-    """All programs of a network, with the values behind the training program.
+    """All programs of a network, with the values behind the one that is planned for.
 
     Raises NetError for what the user has to change.
     """
@@ -342,8 +353,8 @@ def compile_network(
     run_passes(compilation, PASSES, observer or Observer())
     init, train, evaluate = (compilation.values[program] for program in (INIT, TRAIN, EVAL))
     compiled = _compiled(compilation)
-    graph = compilation.last(EVAL, "Graph")
-    bundle = Bundle(init, train, evaluate, _facts(network, options, graph, compiled.scheme))
+    graph, scheme = compilation.last(EVAL, "Graph"), compilation.last(TRAIN, "Splits").scheme
+    bundle = Bundle(init, train, evaluate, _facts(network, options, graph, scheme))
     verify_state(bundle)
     return bundle, compiled
 
@@ -394,7 +405,8 @@ def task(network: Network, options: Options) -> str:
     told = ", ".join((rule.optimizer.word, *(f"{name} {value}" for name, value in rule.options)))
     rounds = ", fc-update round" if options.fc_update == "round" else ""
     step = f"{network.name} {_digest(network)}, batch {options.batch}, {told}{rounds}"
-    return f"{step}: {options.setting}, {options.mesh.size} devices"
+    goal = "" if options.goal == TRAIN else ", inference"
+    return f"{step}{goal}: {options.setting}, {options.mesh.size} devices"
 
 
 def _digest(network: Network) -> str:
@@ -406,18 +418,20 @@ def _digest(network: Network) -> str:
 def lower_training(
     network: Network, options: Options, observer: Observer | None = None, verified: bool = True
 ) -> Compiled:
-    """The training program of a network, up to insert-waits; without `verified` only to be priced:
+    """The program that is planned for, up to insert-waits; without `verified` only to be priced:
     whoever runs it compiles it again.
     """
-    compilation = Compilation(network, options, (TRAIN,))
+    compilation = Compilation(network, options, (options.goal,))
     run_passes(compilation, PASSES[:-1], observer or Observer(), verified)
     return _compiled(compilation)
 
 
 def _compiled(c: Compilation) -> Compiled:
-    chosen: SplitGraph = c.last(TRAIN, "Splits")
-    graph, plan, program = (c.last(TRAIN, form) for form in ("Graph", "Plan", "Program"))
-    return Compiled(graph, chosen.splits, plan, program, chosen.scheme, chosen.notes)
+    goal = c.options.goal
+    chosen: SplitGraph = c.last(goal, "Splits")
+    splits = c.last(TRAIN, "Splits").splits if TRAIN in c.programs else chosen.splits
+    graph, plan, program = (c.last(goal, form) for form in ("Graph", "Plan", "Program"))
+    return Compiled(graph, splits, plan, program, chosen.scheme, chosen.notes)
 
 
 def _fetched(graph: Graph, names: Sequence[str]) -> tuple[str, ...]:
@@ -439,6 +453,8 @@ def _scheme(
     graph: Graph, splits: Mapping[str, Split], options: Options
 ) -> tuple[str, tuple[str, ...]]:
     """The scheme in force, with a note where there is nothing to exchange by the one asked for."""
+    if not graph.trains:
+        return "", ()
     if options.mesh.size == 1 or not has_boundary(graph, splits):
         if options.fc_update == "round":
             message = "'--fc-update round' needs layers split by the batch that feed others."

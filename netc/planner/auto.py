@@ -17,6 +17,7 @@ from netc.ir.clock import simulate
 from netc.ir.graph import Graph
 from netc.ir.plan import Split
 from netc.ir.program import Program
+from netc.ir.programs import TRAIN
 from netc.ir.types import Mesh, named_mesh
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin, choose_splits
@@ -27,7 +28,7 @@ from netc.passes.plan_memory import peak_bytes
 from netc.passes.split_rounds import has_boundary
 from netc.planner.prices import ALL_LABELS, Priced, choices_of, price
 from netc.strategies.fixed import FIXED
-from netc.strategies.labels import layer_letters
+from netc.strategies.labels import SCALARS, layer_letters
 from netc.strategies.search import Optimum, minimize, total
 from netc.syntax import Network
 
@@ -126,6 +127,11 @@ class _Planner:
     tables: dict[Mesh, Priced] = field(default_factory=dict)
 
     @cached_property
+    def whole(self) -> Graph:
+        """The training graph, which has all layers."""
+        return differentiate(self._built(TRAIN), self.options.optimizer)
+
+    @cached_property
     def measured(self) -> tuple[Candidate, ...]:
         """The plans of this task that were measured on this machine."""
         known = self.options.cluster.plans.get(task(self.network, self.options), ())
@@ -141,12 +147,11 @@ class _Planner:
 
     def run(self) -> Found:
         """Everything."""
-        made = build_graph(self.network, self.options.batch, self.options.precision)
-        graph = differentiate(made, self.options.optimizer)
+        graph = self.whole if self.options.goal == TRAIN else self._built(self.options.goal)
         mesh, pins = self.options.mesh, self.options.pins
-        is_pinned = len(pinned(graph, mesh, pins)) == len(layer_letters(graph))
+        is_pinned = len(pinned(self.whole, mesh, pins)) == len(layer_letters(self.whole))
         if mesh.size == 1 or is_pinned:
-            splits = choose_splits(graph, mesh, "data", pins)
+            splits = choose_splits(self.whole, mesh, "data", pins)
             name = "as pinned" if is_pinned else "data"
             self._price(Candidate(name, mesh, splits, self._scheme(graph, splits)))
             nothing = "pins leave nothing to choose" if is_pinned else "one device splits nothing"
@@ -162,6 +167,9 @@ class _Planner:
                 if any(map(self._fits, self._ranked())):
                     break
         return self._choose()
+
+    def _built(self, program: str) -> Graph:
+        return build_graph(self.network, self.options.batch, self.options.precision, program)
 
     def _consider(self, graph: Graph) -> None:
         """Price the fixed strategies, and what the searches on a line and the best grid found."""
@@ -196,7 +204,7 @@ class _Planner:
         best = min(search.seconds for search in self.searches if search.mesh == mesh)
         tables = priced.tables(hidden=1.0)
         for name in BASES:
-            splits = choose_splits(graph, mesh, name, self.options.pins)
+            splits = choose_splits(self.whole, mesh, name, self.options.pins)
             known = priced.has(splits)
             if not known and self.labels != ALL_LABELS:
                 continue
@@ -210,15 +218,22 @@ class _Planner:
     def _searched(self, graph: Graph, mesh: Mesh, priced: Priced) -> list[Candidate]:
         """The optima of the additive model, and others that fit the memory."""
         sizes, found = [len(own) for own in priced.choices], []
-        for hidden, words in HIDDEN.items():
+        for hidden, name in self._hidden().items():
             best = minimize(sizes, priced.tables(hidden))
             self.searches.append(Search(mesh, hidden, best.cost, best.bound))
-            name = f"search ({words})"
             found.append(self._candidate(graph, priced, name, mesh, best))
             if _memory(priced, best) > self.memory_bytes:
                 lean = _lean(priced, hidden, self.memory_bytes)
                 found.append(self._candidate(graph, priced, f"{name}, less memory", mesh, lean))
         return found
+
+    def _hidden(self) -> dict[float, str]:
+        """By part of the gradients' exchange that hides what a search is called; inference has no
+        gradients.
+        """
+        if self.options.goal != TRAIN:
+            return {0.0: "search"}
+        return {hidden: f"search ({words})" for hidden, words in HIDDEN.items()}
 
     def _search_leaner(self, graph: Graph, attempt: int) -> None:
         """Price plans of less memory than the fastest: the model knows less than the program."""
@@ -228,29 +243,28 @@ class _Planner:
         known = priced.has(fastest.splits)
         model = _memory_of(priced, fastest.splits) if known else float(needs)
         room = self.memory_bytes - max(needs - model, 0.0)
-        for hidden, words in HIDDEN.items():
+        for hidden, name in self._hidden().items():
             lean = _lean(priced, hidden, max(room, 0.0) * _LESS**attempt)
-            name = f"search ({words}), less memory"
-            self._price(self._candidate(graph, priced, name, mesh, lean))
+            self._price(self._candidate(graph, priced, f"{name}, less memory", mesh, lean))
 
     def _candidate(
         self, graph: Graph, priced: Priced, name: str, mesh: Mesh, best: Optimum
     ) -> Candidate:
-        splits = priced.splits(best.choices)
+        splits = self._completed(priced.splits(best.choices))
         return Candidate(name, mesh, splits, self._scheme(graph, splits))
 
     def _choices(self, graph: Graph, mesh: Mesh) -> dict[str, Sequence[Split]]:
         """The splits that pins leave to every layer."""
         choices: dict[str, Sequence[Split]] = dict(choices_of(graph, mesh, self.labels))
         if self.options.pins:
-            for layer, split in pinned(graph, mesh, self.options.pins).items():
-                choices[layer] = (split,)
+            decided = pinned(self.whole, mesh, self.options.pins)
+            choices.update((layer, (decided[layer],)) for layer in choices if layer in decided)
         return choices
 
     def _scheme(self, graph: Graph, splits: Mapping[str, Split]) -> str:
         """The scheme asked for where there is something to exchange in rounds, else a."""
         usual = self.options.scheme or usual_scheme(self.options.fc_update)
-        return usual if has_boundary(graph, splits) else ""
+        return usual if graph.trains and has_boundary(graph, splits) else ""
 
     def _with_rounds(self, candidate: Candidate) -> Iterator[Candidate]:
         """A candidate with the schemes that work in rounds; some may be refused."""
@@ -306,6 +320,14 @@ class _Planner:
         if best is not tried[0] and not tried[0].fits:
             reason += "; what is faster does not fit the memory"
         return Found(best, (*tried, *ranked[len(tried) :]), tuple(self.searches), reason)
+
+    def _completed(self, splits: dict[str, Split]) -> dict[str, Split]:
+        """With layers that only training has, such as dropout, split as what they read."""
+        for layer, nodes in self.whole.by_layer.items():
+            if layer not in splits and layer != SCALARS:
+                read = (self.whole[name].layer for node in nodes for name in node.inputs)
+                splits[layer] = next(splits[source] for source in read if source in splits)
+        return splits
 
     def _fits(self, candidate: Candidate) -> bool:
         return self._peak(candidate) <= self.memory_bytes

@@ -98,7 +98,7 @@ def choices_of(graph: Graph, mesh: Mesh, labels: str = ALL_LABELS) -> dict[str, 
 def price(
     graph: Graph, mesh: Mesh, cluster: Cluster, choices: Mapping[str, Sequence[Split]]
 ) -> Priced:
-    """What every choice costs in a training graph, before rounds are made of it.
+    """What every choice costs in a graph, before rounds are made of it.
 
     The gradient of pooling is that of noted places wherever a layer may be split by height or
     width (`netc.passes.note_places`).
@@ -235,8 +235,8 @@ class _Pricing:
         _, gives = self._places(node)
         item = ITEM_BYTES[node.type.dtype]
         sizes = (first_block(node.type, places, self.mesh) for places in self.known[gives])
-        # Weights have gradients of their size.
-        times = 2 if isinstance(node.op, Parameter) else 1
+        # In training, weights have gradients of their size.
+        times = 2 if isinstance(node.op, Parameter) and self.graph.trains else 1
         return np.array([prod(size) * item * times if size else 0 for size in sizes], float)
 
     def _exchanges(self, node: Node) -> Iterator[tuple[bool, tuple[int, ...], Costs]]:
