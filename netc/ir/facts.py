@@ -22,6 +22,8 @@ TARGETS = {
     "cuda": (("fp32", "tf32", "bf16"), ("auto", "native", "vendor")),
 }
 """The precisions and the kinds of kernels of each target."""
+REPLICATED, SHARDED = UPDATES = ("replicated", "sharded")
+"""How devices that have the same weights update them: each all of them, or each a shard."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
 """A word of the language, which also names files."""
 
@@ -167,6 +169,8 @@ class Facts:
     """Threads of fast CPU kernels, on each device; 0 where others run."""
     torch_names: Mapping[str, str] = field(metadata=_fact(_names))
     """Weights and running statistics by name, and what torchvision calls them."""
+    updates: str = field(metadata=_fact(_word(*UPDATES)))
+    """How devices that have the same weights update them: each all of them, or each a shard."""
 
 
 def plain_facts(facts: Facts) -> dict[str, Any]:

@@ -29,11 +29,13 @@ class Node:
     type: TensorType
     """Global type of the result."""
     layer: str
-    """The layer whose split applies."""
+    """The layer that it is of, whose split applies where it has none of its own."""
     phase: str = "forward"
     """forward, backward or update."""
     rows: tuple[tuple[int, int], ...] = ()
     """Global batch rows, as (start, count), behind dimension 0 in a round; empty: all of them."""
+    split: tuple[str, ...] = ()
+    """Its own split, a label for each mesh axis; empty: its layer's."""
     span: Span | None = field(default=None, compare=False)
     """Where the layer stands in the source."""
 

@@ -16,9 +16,9 @@ from netc.ir.facts import Facts
 from netc.ir.step import Step
 from netc.ir.types import Affine, Index, Mesh, index_at
 
-STREAMS = ("compute", "exchange", "return", "inner", "gradient")
+STREAMS = ("compute", "exchange", "return", "inner", "gradient", "weights")
 """Kinds of stream: computation; the boundary of a round forward and backward; exchanges inside
-the model-split layers and all others; weight gradients."""
+the model-split layers and all others; weight gradients; weights that are updated in shards."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ DEVICES = 4096
 _DEVICE = re.compile("[0-9]{1,4}")
 _NODE = re.compile(
     r"  (?P<name>\S+): (?P<type>\S+) = (?P<op>\S+)\((?P<inputs>[^)]*)\) "
-    r"layer=(?P<layer>\S+) phase=(?P<phase>\S+)(?: rows=(?P<rows>\S+))?"
+    r"layer=(?P<layer>\S+) phase=(?P<phase>\S+)(?: rows=(?P<rows>\S+))?(?: split=(?P<split>\S+))?"
     r"(?: placed=(?P<placed>\S+))?(?: format=(?P<format>\S+))?(?: at .*)?"
 )
 
@@ -50,10 +50,11 @@ def graph_text(graph: Graph) -> str:
 
 def _node_text(node: Node, extra: str = "") -> str:
     rows = f" rows={dumps(node.rows)}" if node.rows else ""
+    split = f" split={','.join(node.split)}" if node.split else ""
     at = f" at {node.span.origin}" if node.span else ""
     return (
         f"  {node.name}: {node.type} = {op_text(node.op)}({', '.join(node.inputs)}) "
-        f"layer={node.layer} phase={node.phase}{rows}{extra}{at}"
+        f"layer={node.layer} phase={node.phase}{rows}{split}{extra}{at}"
     )
 
 
@@ -84,6 +85,7 @@ def _parse_node(found: dict[str, str]) -> Node:
         found["layer"],
         found["phase"],
         loads(found["rows"]) if found["rows"] else (),
+        tuple(found["split"].split(",")) if found["split"] else (),
     )
 
 

@@ -124,16 +124,18 @@ def _verify_round(plan: Plan, node: Node) -> None:
 
 def _verify_split(plan: Plan, node: Node) -> None:
     if not isinstance(node.op, Fused):
-        _verify_op(plan, node, node.op, effective_split(plan, node.layer), node.inputs)
+        _verify_op(plan, node, node.op, effective_split(plan, node.layer, node.split), node.inputs)
         return
     for link in node.op.links:
         names = tuple(node.name if a < 0 else node.inputs[a] for a in link.args)
         _verify_op(plan, node, link.op, effective_split(plan, link.layer), names)
 
 
-def effective_split(plan: Plan, layer: str) -> Split:
-    """The split that applies to a layer's nodes; that of scalars has none: it is everywhere."""
-    return along_axes(plan.split.get(layer, ("r",) * len(plan.mesh.shape)), plan.mesh)
+def effective_split(plan: Plan, layer: str, own: Split = ()) -> Split:
+    """The split that applies to a layer's nodes, but for those that have their own; the layer of
+    scalars has none: it is everywhere.
+    """
+    return along_axes(own or plan.split.get(layer, ("r",) * len(plan.mesh.shape)), plan.mesh)
 
 
 def _verify_op(plan: Plan, node: Node, op: Op, split: Split, names: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ updates come last. Exchanges go to streams of their own, so that waits alone dec
     exchange    slice 0 | slice 1           | slice 2            |
     return                                  | gradients of 0     | gradients of 1
     gradient                                                        buckets of weight gradients
+    weights   buckets of weights that are kept in shards
 
 A round's slice takes the bytes of the slice two rounds before it: two buffers are enough.
 """
@@ -30,9 +31,19 @@ from netc.cost import (
 )
 from netc.ir.carriers import is_large
 from netc.ir.classes import ClassBlocks, DeviceClass, class_numbers
-from netc.ir.comm import AllReduce, Broadcast, Comm
+from netc.ir.comm import AllGather, AllReduce, Broadcast, Comm, ReduceScatter
 from netc.ir.graph import Node
-from netc.ir.ops import Flatten, Parameter, RoundMerge, RoundSlice, SourceOp, State, Unflatten
+from netc.ir.ops import (
+    Cast,
+    Flatten,
+    Parameter,
+    RoundMerge,
+    RoundSlice,
+    SourceOp,
+    State,
+    Unflatten,
+    Update,
+)
 from netc.ir.ops.base import Site
 from netc.ir.plan import Plan
 from netc.ir.program import Buffer, Collective, Instruction, Launch, Part, Port, Program, View
@@ -66,7 +77,7 @@ def schedule(plan: Plan) -> list[Node]:
             after[source].append(name)
 
     def entry(node: Node) -> tuple[int, int]:
-        return (0 if isinstance(node.op, Comm | SourceOp) or node.op.view else 1, index[node.name])
+        return (0 if _is_soon(plan, node) else 1, index[node.name])
 
     ready = [entry(n) for n in nodes if not missing[n.name]]
     heapq.heapify(ready)
@@ -80,6 +91,14 @@ def schedule(plan: Plan) -> list[Node]:
                 heapq.heappush(ready, entry(nodes[index[name]]))
     assert len(order) == len(nodes), "the plan's dependences have a cycle"
     return order
+
+
+def _is_soon(plan: Plan, node: Node) -> bool:
+    """Whether a node goes before what computes: also a weight that is cast to be sent."""
+    if isinstance(node.op, Comm | SourceOp) or node.op.view:
+        return True
+    users = plan.graph.users[node.name] if isinstance(node.op, Cast) else ()
+    return bool(users) and all(isinstance(plan.graph[user].op, Comm) for user in users)
 
 
 def _readers(plan: Plan, name: str) -> Iterator[str]:
@@ -133,6 +152,8 @@ class _Lowering:
         self.instructions: list[Instruction] = []
         self.steps: dict[tuple[Step, ...], tuple[Step, ...]] = {}
         self.bucket: list[Node] = []
+        self.gathered = 0
+        """Bytes of weights that were gathered so far."""
         self.blocks = ClassBlocks(plan, classes)
         self.slots = {node.name: slot for node, slot in _slots(plan)}
         self.groups: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
@@ -141,7 +162,7 @@ class _Lowering:
     def run(self) -> Program:
         """The program."""
         for node in schedule(self.plan):
-            if self.bucket and self._reads_bucket(node):
+            if self.bucket and self._ends_bucket(node):
                 self._flush()
             self._lower(node)
         if self.bucket:
@@ -268,8 +289,14 @@ class _Lowering:
             self._emit([node])
             return
         self.bucket.append(node)
-        if sum(n.type.nbytes for n in self.bucket) >= BUCKET_BYTES:
+        if sum(n.type.nbytes for n in self.bucket) >= self._room(node):
             self._flush()
+
+    def _room(self, node: Node) -> int:
+        """Bytes at which a bucket is full. The step waits for its first weights, so buckets of
+        weights begin small, and grow to as much as went before.
+        """
+        return BUCKET_BYTES if node.phase == "update" else min(self.gathered, BUCKET_BYTES)
 
     def _target(self, node: Node, class_: int) -> None:
         """Where the blocks go; the root of a broadcast has it already."""
@@ -284,16 +311,30 @@ class _Lowering:
         return isinstance(op, Broadcast) and self.classes[class_].first[op.axis] == op.root
 
     def _bucketed(self, node: Node) -> bool:
-        return isinstance(node.op, AllReduce) and node.phase == "update" and node.op.op == "sum"
+        """Whether a node is one of many: a gradient's sum, or a weight that is kept in shards."""
+        op, stream = node.op, _stream(self.plan, node)
+        sums = isinstance(op, AllReduce | ReduceScatter) and op.op == "sum"
+        return (sums and stream == "gradient") or stream == "weights"
 
-    def _reads_bucket(self, node: Node) -> bool:
-        waiting = {n.name for n in self.bucket}
-        axes = {n.op.axes for n in self.bucket if isinstance(n.op, Comm)}
-        other_axis = self._bucketed(node) and isinstance(node.op, Comm) and node.op.axes not in axes
-        return other_axis or bool(waiting & set(node.inputs))
+    def _ends_bucket(self, node: Node) -> bool:
+        """Whether the bucket goes before a node: one that reads of it, that is exchanged otherwise,
+        or computes while weights wait to be sent.
+        """
+        if {n.name for n in self.bucket} & set(node.inputs):
+            return True
+        if isinstance(node.op, Comm) and self._bucketed(node):
+            return self._way(node) != self._way(self.bucket[0])
+        return _stream(self.plan, self.bucket[0]) == "weights" and not _is_soon(self.plan, node)
+
+    def _way(self, node: Node) -> tuple[str, str, tuple[int, ...]]:
+        """What is alike in all of a bucket."""
+        assert isinstance(node.op, Comm)
+        return _stream(self.plan, node), node.op.kernel, node.op.axes
 
     def _flush(self) -> None:
         nodes, self.bucket = self.bucket, []
+        if _stream(self.plan, nodes[0]) == "weights":
+            self.gathered += sum(node.type.nbytes for node in nodes)
         self._emit(nodes)
 
     def _emit(self, nodes: list[Node]) -> None:
@@ -364,8 +405,18 @@ def _stream(plan: Plan, node: Node) -> str:
     users = [plan.graph[name] for name in plan.graph.users[node.name]]
     if node.phase == "update":
         return "gradient"
+    if isinstance(node.op, AllGather) and _is_weight(plan, node):
+        return "weights"
     if isinstance(plan.graph[node.inputs[0]].op, RoundSlice):
         return "exchange"
     if any(isinstance(user.op, RoundMerge) for user in users):
         return "return"
     return "inner"
+
+
+def _is_weight(plan: Plan, node: Node) -> bool:
+    """Whether a communication node moves a weight, or what was cast of one."""
+    source = plan.graph[node.inputs[0]]
+    if isinstance(source.op, Comm):
+        return _is_weight(plan, source)
+    return isinstance(source.op, Parameter | Cast | Update)

@@ -42,10 +42,10 @@ class _Inserter:
         self.everywhere: Split = ("r",) * len(mesh.shape)
 
     def split(self, node: Node) -> Split:
-        """The split of a node's layer; an axis of one device splits nothing."""
+        """A node's own split or its layer's; an axis of one device splits nothing."""
         if node.layer == SCALARS:
             return self.everywhere
-        return along_axes(self.splits[node.layer], self.mesh)
+        return along_axes(node.split or self.splits[node.layer], self.mesh)
 
     def place(self, node: Node) -> None:
         """Add a node where its layer's split puts it."""
@@ -77,8 +77,9 @@ class _Inserter:
                 fresh = self.out.fresh(f"{name}.{operation.kernel}")
                 value = self.out.nodes[name]
                 node = replace(
-                    user, name=fresh, op=operation, inputs=(name,), type=value.type, rows=value.rows
-                )
+                    user, name=fresh, op=operation, inputs=(name,), type=value.type,
+                    rows=value.rows, split=(),
+                )  # fmt: skip
                 self._add(node, (name,), after)
                 self.converted[key] = fresh
             name = self.converted[key]

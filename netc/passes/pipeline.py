@@ -13,7 +13,7 @@ from netc.cost import Cluster, setting
 from netc.errors import Diagnostic, PlanError, UsageError
 from netc.ir import facts
 from netc.ir.classes import DeviceClass, device_classes
-from netc.ir.facts import Facts, Setting
+from netc.ir.facts import REPLICATED, SHARDED, Facts, Setting
 from netc.ir.graph import Graph
 from netc.ir.optimizers import Chosen, choose_optimizer
 from netc.ir.plan import Plan, Split
@@ -39,6 +39,7 @@ from netc.passes.insert_comm import insert_comm
 from netc.passes.insert_waits import insert_waits
 from netc.passes.note_places import note_places
 from netc.passes.plan_memory import Layout, persistent_layout, plan_memory
+from netc.passes.shard_updates import place_weights, shard_updates
 from netc.passes.split_groups import split_groups
 from netc.passes.split_rounds import has_boundary, split_rounds
 from netc.syntax import Call, NamedValues, Network, Recipe, network_text
@@ -63,6 +64,8 @@ class Options:
     fc_update: str = "step"
     goal: str = TRAIN
     """The program whose step is planned for: training's, or "eval" for inference."""
+    updates: str | None = None
+    """One of `UPDATES`; None is replicated, and leaves a search free."""
     precision: str = "fp32"
     optimizer: Chosen = field(default_factory=lambda: choose_optimizer("sgd"))
     target: Target = field(default_factory=lambda: Target("cpu"))
@@ -250,6 +253,31 @@ def _in_rounds(c: Compilation, program: str) -> SplitGraph:
     return replace(chosen, graph=graph)
 
 
+def _in_shards(c: Compilation, program: str) -> SplitGraph:
+    """The training program's weights are the others' too."""
+    chosen: SplitGraph = c.values[program]
+    if c.options.updates != SHARDED:
+        return chosen
+    if program != TRAIN:
+        return replace(chosen, graph=place_weights(chosen.graph, _trained(c)))
+    graph, notes = shard_updates(chosen.graph, chosen.splits, c.options.mesh), chosen.notes
+    if graph is chosen.graph:
+        notes += ("sharded updates have nothing to do: no gradients of weights are summed over "
+                  "devices, or none of them is for updates alone.",)  # fmt: skip
+    return replace(chosen, graph=graph, notes=notes)
+
+
+def _trained(c: Compilation) -> Graph:
+    """The training graph with the splits of its weights, also where it is not compiled."""
+    if TRAIN in c.programs:
+        graph: Graph = c.last(TRAIN, "Splits").graph
+        return graph
+    options = c.options
+    made = build_graph(c.network, options.batch, options.precision, TRAIN)
+    splits = choose_splits(made, options.mesh, options.strategy, options.pins)
+    return shard_updates(differentiate(made, options.optimizer), splits, options.mesh)
+
+
 def _communicating(c: Compilation, program: str) -> Plan:
     chosen: SplitGraph = c.values[program]
     return insert_comm(chosen.graph, chosen.splits, c.options.mesh)
@@ -321,6 +349,7 @@ PASSES = (
          split_graph_text),
     Pass("split-rounds", "Splits", "Splits", _in_rounds, _splits, split_graph_text,
          (TRAIN,)),
+    Pass("shard-updates", "Splits", "Splits", _in_shards, _splits, split_graph_text),
     Pass("insert-comm", "Splits", "Plan", _communicating, _plan, plan_text),
     Pass("fuse", "Plan", "Plan", _plain(fuse), _plan, plan_text),
     Pass("assign-formats", "Plan", "Plan", _for_target(assign_formats), _plan, plan_text),
@@ -392,6 +421,7 @@ def _facts(network: Network, options: Options, graph: Graph, scheme: str) -> Fac
         text=_digest(network),
         threads=target.threads,
         torch_names={},
+        updates=options.updates or REPLICATED,
     )
 
 

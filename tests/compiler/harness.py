@@ -73,7 +73,7 @@ def compile_case(case: Case, apart: bool = False) -> tuple[Bundle, Compiled]:
     """A case as it is, or with another scheme where its own is refused."""
     chosen = options(
         case.network, case.mesh, case.batch, pins=case.pins, scheme=case.scheme,
-        target=case.target, optimizer=case.optimizer, apart=apart,
+        target=case.target, optimizer=case.optimizer, updates=case.updates, apart=apart,
     )  # fmt: skip
     try:
         return compiled(case.network, chosen)

@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from networks import Maker
 
+from netc.ir.facts import UPDATES
 from netc.ir.kernels import KernelCall, KernelChoice
 from netc.ir.ops import ACTIVATIONS
 from netc.ir.optimizers import OPTIMIZERS as REGISTERED
@@ -94,6 +95,7 @@ class Case:
     target: Target
     seed: int
     optimizer: Chosen
+    updates: str
 
     @property
     def pins(self) -> tuple[Pin, ...]:
@@ -112,6 +114,7 @@ class Case:
             for x in self.network.layers
         ]
         head = f"mesh={self.mesh.shape} batch={self.batch} scheme={self.scheme} seed={self.seed}"
+        head += f" updates={self.updates}"
         head += f" {self.target.image_format} {self.target.choose.__name__} {self.optimizer}"
         return "\n".join([head, *shapes, *layers, f"other splits: {splits}"])
 
@@ -224,8 +227,8 @@ def free_cases(draw: Any, meshes: Sequence[Mesh] = LINES) -> Case:
         (layer, ",".join(_label(d, own, extent) for extent in mesh.shape))
         for layer, own in letters.items()
     )
-    target, seed = d.choice(TARGETS), d.number(0, 2**31)
-    return Case(network, mesh, batch, splits, None, target, seed, d.choice(OPTIMIZERS))
+    target, seed, optimizer = d.choice(TARGETS), d.number(0, 2**31), d.choice(OPTIMIZERS)
+    return Case(network, mesh, batch, splits, None, target, seed, optimizer, d.choice(UPDATES))
 
 
 @st.composite
@@ -244,8 +247,8 @@ def round_cases(draw: Any) -> Case:
     behind = [_label(d, own.replace("n", ""), devices) for own in list(letters.values())[boundary:]]
     splits = tuple(zip(letters, [*inputs, *before, *behind], strict=True))
     mesh, seed = line_mesh(devices), d.number(0, 2**31)
-    target, optimizer = d.choice(TARGETS), d.choice(OPTIMIZERS)
-    return Case(network, mesh, batch, splits, scheme, target, seed, optimizer)
+    target, optimizer, updates = d.choice(TARGETS), d.choice(OPTIMIZERS), d.choice(UPDATES)
+    return Case(network, mesh, batch, splits, scheme, target, seed, optimizer, updates)
 
 
 def _label(d: Draw, letters: str, extent: int) -> str:
