@@ -78,8 +78,8 @@ def tell(found: Found) -> None:
                   seconds=each.seconds, bound=each.bound, gap=gap)  # fmt: skip
     for plan in found.candidates:
         json_line(event="candidate", name=plan.name, mesh=list(plan.mesh.shape), scheme=plan.scheme,
-                  step_seconds=plan.seconds, measured=plan.measured, fits=plan.fits,
-                  chosen=plan is found.best,
+                  updates=plan.updates, step_seconds=plan.seconds, measured=plan.measured,
+                  fits=plan.fits, chosen=plan is found.best,
                   splits={layer: list(split) for layer, split in plan.splits.items()})  # fmt: skip
     json_line(event="auto", name=found.best.name, reason=found.reason,
               step_seconds=found.best.seconds)  # fmt: skip
@@ -90,4 +90,5 @@ def title(candidate: Candidate) -> str:
     shape = candidate.mesh.shape
     grid = f" on {'x'.join(map(str, shape))}" if len(shape) > 1 else ""
     scheme = f", scheme {candidate.scheme}" if candidate.scheme not in ("", "a") else ""
-    return f"{candidate.name}{scheme}{grid}"
+    updates = f" with {candidate.updates} updates" if candidate.updates else ""
+    return f"{candidate.name}{scheme}{grid}{updates}"

@@ -14,6 +14,7 @@ from functools import cached_property
 
 from netc.errors import Diagnostic, PlanError
 from netc.ir.clock import simulate
+from netc.ir.facts import SHARDED
 from netc.ir.graph import Graph
 from netc.ir.plan import Split
 from netc.ir.program import Program
@@ -58,6 +59,9 @@ LEANER = 3
 SCHEMES_OF_BEST = 2
 """So many of the best candidates on a line of devices are tried with rounds too."""
 
+UPDATES_OF_BEST = 2
+"""So many of the best candidates, and a fixed strategy, are tried with sharded updates too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -69,6 +73,8 @@ class Candidate:
     splits: Mapping[str, Split]
     scheme: str
     """The exchange scheme; empty where there is nothing to exchange in rounds."""
+    updates: str | None = None
+    """How devices that have the same weights update them; None is as asked for, or replicated."""
     seconds: float = 0.0
     """Of a step: as it was measured on this machine, else by the clock."""
     measured: bool = False
@@ -79,12 +85,12 @@ class Candidate:
     @property
     def key(self) -> object:
         """What makes it another plan."""
-        return self.mesh, tuple(sorted(self.splits.items())), self.scheme
+        return self.mesh, tuple(sorted(self.splits.items())), self.scheme, self.updates
 
     @property
     def found(self) -> bool:
-        """Whether it was searched for."""
-        return self.name not in BASES
+        """Whether it was searched for, or its updates are sharded unasked."""
+        return self.name not in BASES or self.updates == SHARDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +167,14 @@ class _Planner:
         for candidate in line[:SCHEMES_OF_BEST]:
             for other in self._with_rounds(candidate):
                 self._price(other)
+        self._price_sharded(self._ranked())
         if self.seen and not self._fits(self._ranked()[0]):
             for attempt in range(LEANER):
                 self._search_leaner(graph, attempt)
                 if any(map(self._fits, self._ranked())):
                     break
+            else:
+                self._price_sharded(sorted(self.seen.values(), key=self._peak))
         return self._choose()
 
     def _built(self, program: str) -> Graph:
@@ -273,6 +282,15 @@ class _Planner:
             return
         yield from (replace(candidate, scheme=scheme) for scheme in ("b", "c"))
 
+    def _price_sharded(self, candidates: Sequence[Candidate]) -> None:
+        """Price the first candidates, and the first fixed strategy, with sharded updates, unless
+        somebody asked for either way.
+        """
+        if self.options.updates is None:
+            fixed = [c for c in candidates if not c.found]
+            for candidate in (*candidates[:UPDATES_OF_BEST], *fixed[:1]):
+                self._price(replace(candidate, updates=SHARDED))
+
     def _price(self, candidate: Candidate) -> None:
         if candidate.key in self.seen:
             return
@@ -316,7 +334,7 @@ class _Planner:
         fits = [c for c in tried if c.fits]
         if not fits:
             raise self._too_large(tried)
-        best, reason = _best(fits, self.options.cluster.error)
+        best, reason = _best_updates(fits, self.options.cluster.error)
         if best is not tried[0] and not tried[0].fits:
             reason += "; what is faster does not fit the memory"
         return Found(best, (*tried, *ranked[len(tried) :]), tuple(self.searches), reason)
@@ -368,7 +386,7 @@ def chosen_options(options: Options, candidate: Candidate) -> Options:
     pins = tuple(Pin(layer, ",".join(split)) for layer, split in candidate.splits.items())
     return replace(
         options, mesh=candidate.mesh, pins=pins, strategy="data",
-        scheme=candidate.scheme or options.scheme,
+        scheme=candidate.scheme or options.scheme, updates=candidate.updates or options.updates,
     )  # fmt: skip
 
 
@@ -409,6 +427,22 @@ def _beside(fastest: Candidate, fixed: Candidate | None) -> str:
     if fixed is None:
         return ""
     return f" {100 * (1 - fastest.seconds / fixed.seconds):.1f} % faster than '{fixed.name}'"
+
+
+def _best_updates(fits: Sequence[Candidate], error: float) -> tuple[Candidate, str]:
+    """The best plan, with sharded updates only where that gains more than prices may be off, or
+    where no other fits.
+    """
+    sharded = next((c for c in fits if c.updates == SHARDED), None)
+    others = [c for c in fits if c.updates != SHARDED]
+    if not others:
+        assert sharded is not None
+        return sharded, "plans without sharded updates do not fit the memory"
+    best, reason = _best(others, error)
+    gain = 0.0 if sharded is None else 1 - sharded.seconds / best.seconds
+    if sharded is None or gain <= error:
+        return best, reason
+    return sharded, f"{100 * gain:.1f} % faster than '{best.name}' without sharded updates"
 
 
 def _room(nbytes: float) -> str:
