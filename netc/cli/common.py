@@ -19,6 +19,7 @@ from netc.cli.predicted import LOCAL
 from netc.cost import Cluster, at_devices, at_precision
 from netc.errors import Diagnostic, PlanError, UsageError, clip, did_you_mean
 from netc.interchange.names import torch_names
+from netc.ir.facts import REPLICATED
 from netc.ir.optimizers import Chosen, choose_optimizer
 from netc.ir.program import Bundle
 from netc.ir.programs import EVAL, TRAIN
@@ -103,6 +104,7 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
         scheme=options.scheme or (file.scheme if file else None) or None,
         fc_update=options.fc_update or (file.fc_update if file else None) or "step",
         goal=EVAL if options.goal == INFERENCE else TRAIN,
+        updates=options.updates or (file.updates if file else None),
         precision=options.precision or "fp32",
         optimizer=_optimizer(recipe.optimizer or NO_RECIPE),
         afford=partial(_afford, quiet=options.json),
@@ -250,9 +252,12 @@ def build(
 
 def save_strategy(path: Path, asked: Request, compiled: Compiled) -> None:
     """Write the splits of a plan as a strategy file."""
-    mesh, update = asked.options.mesh.shape, asked.options.fc_update
+    chosen = asked.options
     try:
-        write_strategy(path, asked.network.name, mesh, compiled.splits, compiled.scheme, update)
+        write_strategy(
+            path, asked.network.name, chosen.mesh.shape, compiled.splits, compiled.scheme,
+            chosen.fc_update, chosen.updates or REPLICATED,
+        )  # fmt: skip
     except OSError as error:
         raise unwritable(path, error) from None
 

@@ -11,6 +11,7 @@ from netc.cli.output import bytes_text, count, json_line, note, seconds_text, sh
 from netc.cli.passes import Printer
 from netc.errors import Diagnostic, UsageError, did_you_mean
 from netc.ir.clock import simulate
+from netc.ir.facts import SHARDED
 from netc.ir.program import Bundle, Program
 from netc.ir.programs import EVAL, TRAIN
 from netc.ir.text import bundle_text, graph_text, plan_text, program_text
@@ -131,10 +132,11 @@ def heading(asked: Request, compiled: Compiled) -> str:
     chosen = asked.options
     scheme = f", scheme {compiled.scheme}" if compiled.scheme else ""
     rounds = ", weights updated every round" if chosen.fc_update == "round" else ""
+    updates = f", updates {SHARDED}" if chosen.updates == SHARDED else ""
     mesh = shape_text(chosen.mesh.shape)
     goal = "" if chosen.goal == TRAIN else ", inference"
     return (
-        f"{asked.network.name}: {mesh} devices, strategy {asked.strategy}{scheme}{rounds}"
+        f"{asked.network.name}: {mesh} devices, strategy {asked.strategy}{scheme}{rounds}{updates}"
         f", batch {chosen.batch}, {chosen.precision}{goal}\n"
     )
 

@@ -207,6 +207,11 @@ def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
         help="when model-split weights move (default step)",
     )  # fmt: skip
     group.add_argument(
+        "--updates", choices=("replicated", "sharded"),
+        help="whether devices with the same weights update all of them each, or a shard "
+        "(default replicated; 'auto' may take either)",
+    )  # fmt: skip
+    group.add_argument(
         "--precision", choices=("fp32", "tf32", "bf16", "fp64"),
         help="default fp32; tf32 and bf16 run on the cuda backend",
     )  # fmt: skip
@@ -407,7 +412,7 @@ def _calibrate(sub: argparse.ArgumentParser) -> None:
     # What is measured is the machine at hand, by the plans of every strategy.
     sub.set_defaults(
         runs=True, cluster=None, mesh=None, search_labels=None, pin=[], scheme=None, fc_update=None,
-        save_strategy=None, no_graph=False, memory=None,
+        updates=None, save_strategy=None, no_graph=False, memory=None,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from netc.cli.common import build, request
 from netc.cli.output import json_line, note
 from netc.export import PlanFacts, write_plan
 from netc.ir.clock import simulate
+from netc.ir.facts import REPLICATED
 from netc.report import memory_use
 
 
@@ -19,6 +20,7 @@ def run(options: argparse.Namespace) -> int:
     facts = PlanFacts(
         strategy=Path(asked.strategy).stem,
         scheme=compiled.scheme,
+        updates=asked.options.updates or REPLICATED,
         cluster=asked.options.cluster.name,
         notes=compiled.notes,
         memory_bytes=tuple(use.peak for use in memory_use(compiled.program)),

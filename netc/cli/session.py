@@ -12,6 +12,7 @@ from pathlib import Path
 
 from netc.cli.output import note
 from netc.errors import DeviceError, Diagnostic, NetError, UsageError, clip, render
+from netc.ir.facts import SHARDED
 from netc.ir.load import read_bundle
 from netc.ir.plain import TextError
 from netc.ir.program import Bundle
@@ -96,12 +97,13 @@ def _check_fixed(bundle: Bundle, options: argparse.Namespace) -> None:
         "devices": options.devices, "pin": options.pin or None, "define": options.define or None,
         "cluster": options.cluster, "save_strategy": options.save_strategy,
         "kernels": options.kernels, "search_labels": options.search_labels,
-        "memory": options.memory,
+        "memory": options.memory, "updates": options.updates,
     }  # fmt: skip
     fixed = {
         "batch": facts.batch, "strategy": facts.strategy, "scheme": facts.scheme,
         "precision": facts.precision, "fc_update": facts.fc_update, "kernels": facts.kernels,
         "mesh": "x".join(map(str, facts.mesh)), "devices": bundle.train.mesh.size,
+        "updates": facts.updates,
     }  # fmt: skip
     problems = []
     for name, value in asked.items():
@@ -250,5 +252,6 @@ def describe(bundle: Bundle, choice: BackendChoice) -> str:
     scheme = f", scheme {facts.scheme}" if facts.scheme else ""
     devices = bundle.train.mesh.size
     many = f"{devices} device{'s' * (devices > 1)}"
-    how = f"strategy {facts.strategy}{scheme}, batch {facts.batch}, {facts.precision}"
+    updates = f", updates {SHARDED}" if facts.updates == SHARDED else ""
+    how = f"strategy {facts.strategy}{scheme}{updates}, batch {facts.batch}, {facts.precision}"
     return f"network   {facts.network}: {many}, {how}\nbackend   {choice.name} ({choice.reason})"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from netc.cost import plan_traffic
 from netc.ir import ops
 from netc.ir.comm import Comm
+from netc.ir.facts import REPLICATED
 from netc.ir.graph import Node
 from netc.ir.ops.base import Op
 from netc.ir.plan import Plan, Split
@@ -17,9 +18,9 @@ from netc.ir.types import TensorPart, TensorType, local_block
 from netc.syntax.network import Layer, NamedValues, Network
 
 ROLES = ("activation", "gradient", "weights", "statistics", "places", "labels")
-"""What is exchanged: the result of a layer for the next one, its gradient on the way back, the
-gradients of a layer's weights, sums within a layer (batch norm, softmax), places of the maxima of
-a pooling, the labels."""
+"""What is exchanged: the result of a layer for the next one, its gradient on the way back, a
+layer's weights or their gradients, sums within a layer (batch norm, softmax), places of the maxima
+of a pooling, the labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,8 @@ class PlanFacts:
     """Predicted duration of a step."""
     notes: tuple[str, ...] = ()
     """Whatever else there is to say, one sentence each."""
+    updates: str = REPLICATED
+    """How devices that have the same weights update them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +246,8 @@ class _Reader:
         origin = self._origin(node.name)
         source = owner(origin)
         weight = re.sub(r"@[\d.]+$", "", origin.name).removesuffix(".grad")
-        if weight != origin.name and self._is_weight(weight):
+        weighs = isinstance(origin.op, ops.Parameter | ops.Cast | ops.Update)
+        if weighs or (weight != origin.name and self._is_weight(weight)):
             return "weights", source, (node.layer,)
         if origin.phase != "forward":
             return "gradient", source, (node.layer,)

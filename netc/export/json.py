@@ -8,6 +8,7 @@ change or drop one. Bytes are those of one step. Lists by device have one entry 
     batch        examples of a step, over all devices
     strategy     name of the strategy, or of the strategy file
     scheme       exchange scheme: "a", "b", "c", or null where nothing is exchanged in rounds
+    updates      of weights that several devices have: "replicated" or "sharded"
     cluster      name of the machine that is planned for, or null
     mesh         axes: names; shape: devices along each; devices: how many in all
     splits       layer -> one label per mesh axis: "n", "k", "c", "h", "w", "r" or "@2"
@@ -60,6 +61,7 @@ def describe_json(
         "batch": description.batch,
         "strategy": facts.strategy,
         "scheme": facts.scheme or None,
+        "updates": facts.updates,
         "cluster": facts.cluster or None,
         "mesh": {"axes": list(mesh.axes), "shape": list(mesh.shape), "devices": mesh.size},
         "splits": {layer: list(split) for layer, split in plan.splits},

@@ -18,6 +18,7 @@ from netc.export.png import png_bytes
 from netc.export.scene import Scene
 from netc.export.svg import svg_text
 from netc.export.words import amount, duration, gibibytes, plural
+from netc.ir.facts import SHARDED
 from netc.ir.plan import Plan
 from netc.syntax.network import Network
 from netc.text import json_text
@@ -83,6 +84,8 @@ def _tiles(plan: Plan, description: Description, facts: PlanFacts) -> list[Tile]
     tiles = [(plural(mesh.size, "device"), f"mesh {axes}"), (facts.strategy, "strategy")]
     if facts.scheme:
         tiles.append((facts.scheme, "exchange scheme"))
+    if facts.updates == SHARDED:
+        tiles.append((facts.updates, "updates"))
     tiles.append((plural(description.batch, "image"), "a step"))
     tiles.append((amount(description.parameters), "parameters"))
     if mesh.size > 1:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from netc.errors import ERROR_LIMIT, Diagnostic, Span, SyntaxProblem, clip, did_you_mean
+from netc.ir.facts import UPDATES
 from netc.ir.plan import Split
 from netc.numbers import DEVICES
 from netc.text import Toml, Unreadable, line_span, read_toml
@@ -29,6 +30,7 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "scheme": (lambda value: value in ("", "a", "b", "c"), "a, b or c"),
     "fc_update": (lambda value: value in ("step", "round"), "step or round"),
+    "updates": (lambda value: value in UPDATES, " or ".join(UPDATES)),
     "splits": (lambda value: isinstance(value, dict), "a table: write [splits]"),
 }
 """For every key what its value must be: a test, and the words for it."""
@@ -44,6 +46,7 @@ class StrategyFile:
     """Devices along each axis, where the file says so."""
     scheme: str | None
     fc_update: str | None
+    updates: str | None
 
 
 def read_strategy(path: Path) -> StrategyFile:
@@ -65,6 +68,7 @@ def read_strategy(path: Path) -> StrategyFile:
         None if mesh is None else tuple(mesh),
         content.get("scheme"),
         content.get("fc_update"),
+        content.get("updates"),
     )  # fmt: skip
 
 
@@ -106,7 +110,7 @@ def _mesh(values: Any) -> bool:
 
 def write_strategy(
     path: Path, network: str, mesh: tuple[int, ...], splits: Mapping[str, Split], scheme: str,
-    fc_update: str,
+    fc_update: str, updates: str,
 ) -> None:  # fmt: skip
     """Write the choices of a plan so that `read_strategy` gives them back."""
     lines = [
@@ -116,6 +120,7 @@ def write_strategy(
         f"mesh = [{', '.join(map(str, mesh))}]",
         f'scheme = "{scheme}"',
         f'fc_update = "{fc_update}"',
+        f'updates = "{updates}"',
         "",
         "[splits]",
         *(f'"{layer}" = "{",".join(split)}"' for layer, split in splits.items()),

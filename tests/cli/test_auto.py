@@ -131,3 +131,48 @@ def test_what_fits_nowhere_is_refused_with_what_it_would_need(
     assert main(["compile", DIGITS, *asked]) == 4
     said = capsys.readouterr().err
     assert "error[E052]: none of the " in said and " KiB a device, of 97.7 KiB." in said
+
+
+BY_BATCH = ("--strategy", "auto", "--search-labels", "n")
+TIGHT = ("compile", "models/alexnet_owt.net", *BY_BATCH, "--cluster", "p100", "--batch", "512",
+         "--devices", "4", "--memory", "800MiB")  # fmt: skip
+
+
+def test_updates_are_sharded_where_that_gains_more_than_prices_may_be_off(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fast = ("--cluster", "h200", "--precision", "bf16", "--devices", "8", "--batch", "128")
+    assert main(["compile", "models/vgg16.net", *BY_BATCH, *fast]) == 0
+    told = capsys.readouterr().err
+    assert "auto took 'data' with sharded updates: 17.3 % faster than 'data' without" in told
+    slow = ("--cluster", "p100", "--batch", "512", "--devices", "4")
+    assert main(["compile", "models/alexnet_owt.net", *BY_BATCH, *slow]) == 0
+    told = capsys.readouterr().err
+    assert told.startswith("note: auto took 'data': ")
+    assert "with sharded updates 52.18 ms" in told and "'data' 53.87 ms" not in told
+
+
+def test_updates_are_sharded_where_nothing_else_fits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was found is kept with its updates."""
+    file = tmp_path / "found.toml"
+    assert main([*TIGHT, "--save-strategy", str(file)]) == 0
+    shown = capsys.readouterr()
+    assert "plans without sharded updates do not fit the memory" in shown.err
+    assert "strategy auto, updates sharded, batch 512" in shown.out
+    assert 'updates = "sharded"' in file.read_text()
+    again = [
+        file if each == "auto" else each for each in TIGHT if each not in ("--search-labels", "n")
+    ]
+    assert main([*map(str, again)]) == 0
+    assert "updates sharded, batch 512" in capsys.readouterr().out
+
+
+def test_updates_that_were_asked_for_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TIGHT, "--updates", "replicated"]) == 4
+    assert "none of the" in capsys.readouterr().err
+    assert main([*TIGHT, "--updates", "sharded", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    plans = [line for line in lines if line["event"] == "candidate"]
+    assert plans and all(plan["updates"] is None for plan in plans)

@@ -31,8 +31,8 @@ def test_golden_dot(case: Make) -> None:
 def test_json_has_its_keys(case: Make) -> None:
     plan = plan_json(*case("tiny", "hybrid", (2,), "b", 8).given)
     assert list(plan) == [
-        "version", "network", "batch", "strategy", "scheme", "cluster", "mesh", "splits", "layers",
-        "exchanges", "totals", "notes",
+        "version", "network", "batch", "strategy", "scheme", "updates", "cluster", "mesh", "splits",
+        "layers", "exchanges", "totals", "notes",
     ]  # fmt: skip
     assert list(plan["layers"][0]) == [
         "name", "kind", "options", "inputs", "dtype", "shape", "split", "local_shape",

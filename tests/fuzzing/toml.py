@@ -33,6 +33,7 @@ netc_strategy = 1
 mesh = [2]
 scheme = "b"
 fc_update = "step"
+updates = "sharded"
 
 [splits]
 "image" = "n"

@@ -39,6 +39,7 @@ STRATEGIES = [
     ("hybrid", "--scheme", "b"),
     ("hybrid", "--scheme", "c", "--fc-update", "round"),
     ("spatial",),
+    ("data", "--updates", "sharded"),
 ]
 
 

@@ -100,6 +100,23 @@ def test_another_optimizer_cannot_go_on(tmp_path, capsys):
     assert "'fc1.bias.moment1' is missing" in message
 
 
+@pytest.mark.parametrize("kernels", ["reference", "fast"])
+def test_resuming_with_sharded_updates(tmp_path, kernels):
+    """To the bit: sums are made in the same order, and files hold whole tensors."""
+    common = ("--devices", 3, "--batch", 90, "--strategy", "data", "--kernels", kernels)
+
+    def run(folder, steps, updates, *options):
+        how = (*common, "--steps", steps, "--updates", updates, *options)
+        assert train(*how, "--out", tmp_path / folder) == 0
+
+    run("whole", 6, "replicated")
+    run("parts", 2, "replicated")
+    run("parts", 4, "sharded", "--resume")
+    run("parts", 6, "replicated", "--resume")
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(np.array_equal(whole[name], parts[name]) for name in whole)
+
+
 def test_resuming_under_another_strategy(tmp_path):
     assert train("--precision", "fp64", "--steps", 4, "--out", tmp_path) == 0
     other = ("--strategy", "hybrid", "--devices", 2, "--resume")
@@ -171,7 +188,8 @@ def test_a_compiled_program_runs_without_the_compiler(tmp_path):
 
 @pytest.mark.parametrize(
     "change", [("--batch", 48), ("--devices", 4), ("--strategy", "data"), ("--precision", "fp64"),
-               ("--scheme", "b"), ("--fc-update", "round"), ("-D", "classes=3"), ("--pin", "fc1=n")]
+               ("--scheme", "b"), ("--fc-update", "round"), ("-D", "classes=3"), ("--pin", "fc1=n"),
+               ("--updates", "sharded")]
 )  # fmt: skip
 def test_what_was_compiled_cannot_be_changed(tmp_path, capsys, change):
     file = tmp_path / "digits.netc"
