@@ -73,6 +73,9 @@ def layer_text(layer: LayerFacts) -> str:
 def exchange_text(exchange: ExchangeFacts) -> str:
     """What happens and to what: "all-reduce gradients"; an activation needs no word."""
     kind = exchange.kind.replace("_", "-")
+    if exchange.role == "weights" and exchange.kind == "all_gather":
+        # Gradients of weights are sums; what is gathered are the weights.
+        return f"{kind} weights"
     return f"{kind} {_SUBJECTS.get(exchange.role, '')}".rstrip()
 
 

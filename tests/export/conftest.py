@@ -12,6 +12,7 @@ import pytest
 import netc_models
 from netc.cost import Cluster, LinkLevel, Links
 from netc.export import PlanFacts
+from netc.ir.facts import REPLICATED
 from netc.ir.plan import Plan
 from netc.ir.types import Mesh
 from netc.passes.assign_formats import Target
@@ -87,17 +88,20 @@ def make_case(
     batch: int = 16,
     pins: tuple[Pin, ...] = (),
     image_format: str = "",
+    updates: str = REPLICATED,
 ) -> Case:
     net = network(name)
     axes = ("d", "e")[: len(mesh)]
     target = Target("cpu", image_format)
     options = Options(
-        Mesh(mesh, axes), batch, CLUSTER, strategy, target=target, pins=pins, scheme=scheme
-    )
+        Mesh(mesh, axes), batch, CLUSTER, strategy, target=target, pins=pins, scheme=scheme,
+        updates=updates,
+    )  # fmt: skip
     compiled = lower_training(net, options)
     facts = PlanFacts(
-        strategy, compiled.scheme, "test", (2**20,) * compiled.plan.mesh.size, 0.5, compiled.notes
-    )
+        strategy, compiled.scheme, "test", (2**20,) * compiled.plan.mesh.size, 0.5, compiled.notes,
+        updates,
+    )  # fmt: skip
     return Case(compiled.plan, net, facts)
 
 

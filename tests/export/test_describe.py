@@ -9,6 +9,8 @@ import pytest
 
 from netc.cost import plan_traffic
 from netc.export.describe import describe, most_sent, total_traffic
+from netc.export.words import exchange_text
+from netc.export.write import plan_dot
 from netc.passes.choose_splits import Pin
 
 Make = Callable[..., Any]
@@ -111,6 +113,16 @@ def test_batch_norm_s_sums_are_statistics(case: Make) -> None:
         "unit1.bn1.weight.grad.all_reduce": "weights",
         "unit1.bn1.bias.grad.all_reduce": "weights",
     }
+
+
+def test_sharded_weights_are_gathered_and_their_gradients_scattered(case: Make) -> None:
+    given = case("tiny", "data", (2,), updates="sharded")
+    moved = [e for e in describe(given.plan, given.network).exchanges if e.role == "weights"]
+    assert {exchange_text(each) for each in moved} == {
+        "all-gather weights", "reduce-scatter gradients",
+    }  # fmt: skip
+    assert all(each.targets == (each.source,) for each in moved)
+    assert "sharded (updates)" in plan_dot(*given.given)
 
 
 def test_traffic_adds_up() -> None:
