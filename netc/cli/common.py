@@ -19,7 +19,7 @@ from netc.cli.predicted import LOCAL
 from netc.cost import Cluster, at_devices, at_precision
 from netc.errors import Diagnostic, PlanError, UsageError, clip, did_you_mean
 from netc.interchange.names import torch_names
-from netc.ir.facts import REPLICATED
+from netc.ir.facts import REPLICATED, SHARDED
 from netc.ir.optimizers import Chosen, choose_optimizer
 from netc.ir.program import Bundle
 from netc.ir.programs import EVAL, TRAIN
@@ -280,7 +280,10 @@ def check_memory(uses: list[MemoryUse], options: Options) -> None:
     message = f"the plan does not fit: device {worst} peaks at {gib(use.peak)} of {gib(limit)} GiB"
     room, moving = limit - use.persistent, use.inputs + use.temporary
     fits = math.floor(options.batch * room / moving) if room > 0 else 0
-    if fits:
+    if options.updates == SHARDED:
+        # Gathered weights are no activations: how much is left for those is not told by this.
+        advice = "'--batch auto' finds the largest batch that fits, if any; or use more devices."
+    elif fits:
         advice = f"a batch of about {fits} fits; or use more devices."
     elif room > 0:
         advice = (
@@ -288,8 +291,10 @@ def check_memory(uses: list[MemoryUse], options: Options) -> None:
             "and a small '--batch'."
         )
     else:
+        share = "take '--updates sharded', " if options.mesh.size > 1 else ""
         advice = (
-            "the weights alone are too large: split the largest layers by k, or use more devices."
+            f"the weights alone are too large: {share}split the largest layers by k, or use more "
+            "devices."
         )
     raise PlanError(Diagnostic("E052", f"{message} ({shown}).", help=advice))
 

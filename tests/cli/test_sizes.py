@@ -91,3 +91,17 @@ def test_a_search_is_told_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert chosen["step_seconds"] == auto["step_seconds"] == rows[-1]["step_seconds"]
     layers = {row["layer"]: row["split"] for row in rows if row["event"] == "layer"}
     assert layers.items() <= chosen["splits"].items()
+
+
+def test_what_does_not_fit_is_told_of_sharded_updates(capsys: pytest.CaptureFixture[str]) -> None:
+    """As a remedy, and where it is not enough; no batch is guessed where weights are gathered."""
+    asked = ["compile", "models/alexnet_owt.net", "--strategy", "data", "--devices", "4",
+             "--cluster", "p100", "--batch", "64"]  # fmt: skip
+    assert main([*asked, "--memory", "460MiB"]) == 4
+    assert "take '--updates sharded', split the largest" in capsys.readouterr().err
+    assert main([*asked, "--memory", "600MiB"]) == 4
+    capsys.readouterr()
+    assert main([*asked, "--memory", "600MiB", "--updates", "sharded"]) == 0
+    capsys.readouterr()
+    assert main([*asked, "--memory", "400MiB", "--updates", "sharded"]) == 4
+    assert "'--batch auto' finds the largest batch that fits" in capsys.readouterr().err
