@@ -167,14 +167,13 @@ class _Planner:
         for candidate in line[:SCHEMES_OF_BEST]:
             for other in self._with_rounds(candidate):
                 self._price(other)
-        self._price_sharded(self._ranked())
         if self.seen and not self._fits(self._ranked()[0]):
             for attempt in range(LEANER):
                 self._search_leaner(graph, attempt)
                 if any(map(self._fits, self._ranked())):
                     break
-            else:
-                self._price_sharded(sorted(self.seen.values(), key=self._peak))
+        if self.options.updates is None:
+            self._price_sharded()
         return self._choose()
 
     def _built(self, program: str) -> Graph:
@@ -282,13 +281,16 @@ class _Planner:
             return
         yield from (replace(candidate, scheme=scheme) for scheme in ("b", "c"))
 
-    def _price_sharded(self, candidates: Sequence[Candidate]) -> None:
-        """Price the first candidates, and the first fixed strategy, with sharded updates, unless
-        somebody asked for either way.
+    def _price_sharded(self) -> None:
+        """Price the best candidates and the best fixed strategy with sharded updates; the leanest
+        too where none fits.
         """
-        if self.options.updates is None:
-            fixed = [c for c in candidates if not c.found]
-            for candidate in (*candidates[:UPDATES_OF_BEST], *fixed[:1]):
+        orders = [self._ranked()]
+        if not any(map(self._fits, orders[0])):
+            orders.append(sorted(orders[0], key=self._peak))
+        for order in orders:
+            fixed = [each for each in order if not each.found]
+            for candidate in (*order[:UPDATES_OF_BEST], *fixed[:1]):
                 self._price(replace(candidate, updates=SHARDED))
 
     def _price(self, candidate: Candidate) -> None:
