@@ -6,6 +6,7 @@ import argparse
 
 from netc.cli.output import json_line, seconds_text
 from netc.errors import Diagnostic, UsageError, clip
+from netc.ir.facts import SHARDED
 from netc.ir.types import Mesh, line_mesh, named_mesh
 from netc.passes.pipeline import Options
 from netc.planner.auto import Candidate, Found, find_plan
@@ -90,5 +91,5 @@ def title(candidate: Candidate) -> str:
     shape = candidate.mesh.shape
     grid = f" on {'x'.join(map(str, shape))}" if len(shape) > 1 else ""
     scheme = f", scheme {candidate.scheme}" if candidate.scheme not in ("", "a") else ""
-    updates = f" with {candidate.updates} updates" if candidate.updates else ""
+    updates = f" with {candidate.updates} updates" if candidate.updates == SHARDED else ""
     return f"{candidate.name}{scheme}{grid}{updates}"

@@ -18,6 +18,7 @@ from netc.cli.common import Request, build, request, save_strategy
 from netc.cli.output import json_line, note, seconds_text
 from netc.cost import Cluster, MeasuredLaunch, MeasuredPlan, at_devices, at_precision
 from netc.errors import NetError, PlanError
+from netc.ir.facts import REPLICATED, SHARDED
 from netc.ir.types import named_mesh
 from netc.passes.pipeline import Compiled, lower_training, task
 from netc.planner.auto import Candidate, chosen_options, find_plan
@@ -45,7 +46,10 @@ class Configuration:
     def strategy(self) -> str:
         """The plan in words."""
         plan = self.plan
-        return title(Candidate(plan.name, named_mesh(plan.mesh), dict(plan.splits), plan.scheme))
+        how = plan.updates if plan.updates == SHARDED else None
+        return title(
+            Candidate(plan.name, named_mesh(plan.mesh), dict(plan.splits), plan.scheme, how)
+        )
 
     @property
     def task(self) -> str:
@@ -143,7 +147,8 @@ def _profiled(
             one = MeasuredLaunch(line["seconds"], line["flops"], line["moved_bytes"])
             launches[line["call"]].append(one)
     splits, shape = tuple(compiled.splits.items()), asked.options.mesh.shape
-    plan = MeasuredPlan(name, result["step_seconds"], shape, compiled.scheme, splits)
+    updates = asked.options.updates or REPLICATED
+    plan = MeasuredPlan(name, result["step_seconds"], shape, compiled.scheme, updates, splits)
     found = Configuration(asked, launches, plan)
     _tell(options, network, found)
     yield found

@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import Any
 
 from netc.ir.comm import Comm
+from netc.ir.facts import UPDATES
 from netc.ir.kernels import KernelCall
 from netc.ir.plan import Split
 
@@ -145,6 +146,8 @@ class MeasuredPlan:
     """Devices along each axis."""
     scheme: str
     """Empty where nothing is exchanged in rounds."""
+    updates: str
+    """How devices that have the same weights update them (`netc.ir.facts.UPDATES`)."""
     splits: tuple[tuple[str, Split], ...]
     """Of every layer."""
 
@@ -181,7 +184,7 @@ def measured_json(measured: Measured) -> str:
 
 def _plan_json(plan: MeasuredPlan) -> list[Any]:
     splits = {layer: ",".join(split) for layer, split in plan.splits}
-    return [plan.name, plan.seconds, list(plan.mesh), plan.scheme, splits]
+    return [plan.name, plan.seconds, list(plan.mesh), plan.scheme, plan.updates, splits]
 
 
 def parse_measured(text: str) -> Measured:
@@ -207,7 +210,12 @@ def parse_measured(text: str) -> Measured:
 
 
 def _plan(
-    name: str, seconds: float, mesh: Sequence[int], scheme: str, splits: Mapping[str, str]
+    name: str,
+    seconds: float,
+    mesh: Sequence[int],
+    scheme: str,
+    updates: str,
+    splits: Mapping[str, str],
 ) -> MeasuredPlan:
     shape = tuple(map(int, mesh))
     made = tuple((layer, tuple(split.split(","))) for layer, split in splits.items())
@@ -215,7 +223,9 @@ def _plan(
         raise ValueError("a step takes seconds")
     if min(shape, default=0) < 1 or any(len(split) != len(shape) for _, split in made):
         raise ValueError("a plan splits every layer on every axis of its devices")
-    return MeasuredPlan(str(name), float(seconds), shape, str(scheme), made)
+    if updates not in UPDATES:
+        raise ValueError(f"'{updates}' is no way to update")
+    return MeasuredPlan(str(name), float(seconds), shape, str(scheme), updates, made)
 
 
 def _launch(seconds: float, flops: int, nbytes: int) -> MeasuredLaunch:

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from statistics import median
 
 from netc.errors import Diagnostic, PlanError
 from netc.ir.clock import simulate
-from netc.ir.facts import SHARDED
+from netc.ir.facts import REPLICATED, SHARDED
 from netc.ir.graph import Graph
 from netc.ir.plan import Split
 from netc.ir.program import Program
@@ -76,7 +77,8 @@ class Candidate:
     updates: str | None = None
     """How devices that have the same weights update them; None is as asked for, or replicated."""
     seconds: float = 0.0
-    """Of a step: as it was measured on this machine, else by the clock."""
+    """Of a step: as it was measured on this machine, else by the clock, corrected by what that is
+    off where plans of the same task were measured."""
     measured: bool = False
     """Whether a step of it was measured."""
     fits: bool | None = None
@@ -127,6 +129,8 @@ class _Planner:
     searches: list[Search] = field(default_factory=list)
     seen: dict[object, Candidate] = field(default_factory=dict)
     programs: dict[object, Program] = field(default_factory=dict)
+    off: list[float] = field(default_factory=list)
+    """Of plans that were measured, seconds over those by the clock."""
     peaks: dict[object, int] = field(default_factory=dict)
     """By plan the bytes of the device that needs most."""
     refused: list[tuple[Candidate, PlanError]] = field(default_factory=list)
@@ -140,11 +144,15 @@ class _Planner:
     @cached_property
     def measured(self) -> tuple[Candidate, ...]:
         """The plans of this task that were measured on this machine."""
+        asked = self.options.updates or REPLICATED
         known = self.options.cluster.plans.get(task(self.network, self.options), ())
         return tuple(
-            Candidate(p.name, named_mesh(p.mesh), dict(p.splits), p.scheme, p.seconds, True)
-            for p in known
-        )
+            Candidate(
+                plan.name, named_mesh(plan.mesh), dict(plan.splits), plan.scheme,
+                None if plan.updates == asked else plan.updates, plan.seconds, measured=True,
+            )
+            for plan in known
+        )  # fmt: skip
 
     @property
     def memory_bytes(self) -> float:
@@ -172,7 +180,7 @@ class _Planner:
                 self._search_leaner(graph, attempt)
                 if any(map(self._fits, self._ranked())):
                     break
-        if self.options.updates is None:
+        if self.options.updates is None and graph.trains:
             self._price_sharded()
         return self._choose()
 
@@ -200,7 +208,9 @@ class _Planner:
             yield from (
                 plan
                 for plan in self.measured
-                if plan.mesh in self.meshes and self.options.scheme in (None, plan.scheme)
+                if plan.mesh in self.meshes
+                and self.options.scheme in (None, plan.scheme)
+                and (plan.updates is None or self.options.updates is None)
             )
 
     def _tables(self, graph: Graph, mesh: Mesh) -> Priced:
@@ -304,7 +314,10 @@ class _Planner:
             self.refused.append((candidate, problem))
             return
         took = next((p.seconds for p in self.measured if p.key == candidate.key), None)
-        seconds = simulate(compiled.program).seconds if took is None else took
+        predicted = simulate(compiled.program).seconds
+        if took is not None:
+            self.off.append(took / predicted)
+        seconds = predicted if took is None else took
         self.seen[candidate.key] = replace(candidate, seconds=seconds, measured=took is not None)
         self.programs[candidate.key] = compiled.program
 
@@ -320,7 +333,11 @@ class _Planner:
 
     def _ranked(self) -> list[Candidate]:
         """Candidates from the fastest on; of equal ones, the fixed and the earlier first."""
-        return sorted(self.seen.values(), key=lambda each: (each.seconds, each.found))
+        off = median(self.off or (1.0,))
+        seen = (
+            c if c.measured else replace(c, seconds=c.seconds * off) for c in self.seen.values()
+        )
+        return sorted(seen, key=lambda each: (each.seconds, each.found))
 
     def _choose(self) -> Found:
         """The fastest that fits; a searched plan only if it gains more than prices may be off."""
@@ -442,7 +459,8 @@ def _best_updates(fits: Sequence[Candidate], error: float) -> tuple[Candidate, s
         return sharded, "plans without sharded updates do not fit the memory"
     best, reason = _best(others, error)
     gain = 0.0 if sharded is None else 1 - sharded.seconds / best.seconds
-    if sharded is None or gain <= error:
+    sure = sharded is not None and sharded.measured and best.measured
+    if sharded is None or gain <= (0.0 if sure else error):
         return best, reason
     return sharded, f"{100 * gain:.1f} % faster than '{best.name}' without sharded updates"
 

@@ -182,7 +182,9 @@ def test_measurements_over_inner_links_are_not_those_of_outer_ones() -> None:
 
 def test_files_are_read_back(tmp_path: Path) -> None:
     known = MeasuredExchange("reduce", 2, ((1000, 1e-3), (100_000, 5e-3)))
-    plan = MeasuredPlan("data", 0.5, (2, 2), "a", (("conv1", ("n", "k")), ("fc1", ("n", "n"))))
+    plan = MeasuredPlan(
+        "data", 0.5, (2, 2), "a", "sharded", (("conv1", ("n", "k")), ("fc1", ("n", "n")))
+    )
     machine = replace(
         MACHINE,
         launches={HERE: table((8, 16), 1.3)},
@@ -224,13 +226,13 @@ def _plain(cluster: Cluster) -> dict[str, object]:
         ),
         (
             '{"netc_measured": 1, "launches": {}, "exchanges": [], '
-            '"plans": {"a": [["data", 0, [2], "a", {}]]}}',
+            '"plans": {"a": [["data", 0, [2], "a", "sharded", {}]]}}',
             "a step takes seconds",
         ),
         ('{"netc_measured": 1, "launches": {}, "exchanges": [], "plans": {"a": [1]}}', "no file"),
         (
             '{"netc_measured": 1, "launches": {}, "exchanges": [], '
-            '"plans": {"a": [["data", 1, [2], "a", {"fc1": "n,k"}]]}}',
+            '"plans": {"a": [["data", 1, [2], "a", "sharded", {"fc1": "n,k"}]]}}',
             "on every axis",
         ),
         ("[" * 100_000, "measurements"),

@@ -22,6 +22,7 @@ from netc.cost import (
     traffic,
 )
 from netc.ir.comm import Comm
+from netc.ir.facts import REPLICATED
 from netc.ir.graph import Graph
 from netc.ir.optimizers import choose_optimizer
 from netc.ir.plan import Plan, Split
@@ -153,23 +154,36 @@ def test_plans_that_were_measured_decide() -> None:
     network = residual()
     chosen = replace(options(network, 4, 16), precision="fp32", fetch=())
 
-    def asked(*took: float, error: float) -> Found:
+    def asked(*took: float | None, error: float) -> Found:
         plans = tuple(
-            MeasuredPlan(each.name, seconds, each.mesh.shape, each.scheme, (*each.splits.items(),))
+            MeasuredPlan(
+                each.name,
+                seconds,
+                each.mesh.shape,
+                each.scheme,
+                each.updates or REPLICATED,
+                (*each.splits.items(),),
+            )
             for each, seconds in zip(ranked, took, strict=False)
+            if seconds is not None
         )
         cluster = replace(chosen.cluster, plans={task(network, chosen): plans}, error=error)
         return find_plan(network, replace(chosen, cluster=cluster), [line_mesh(4), GRID])
 
     ranked = find_plan(network, chosen, [line_mesh(4), GRID]).candidates
     best = asked(3e-9, 1e-9, 2e-9, error=0.05).best
-    assert best == replace(ranked[1], seconds=1e-9, measured=True, fits=True)
+    assert best.measured and best.seconds == 1e-9 and best.splits == ranked[1].splits
     # What is not measured is sure only beyond the error.
     slower = 1.5 * ranked[0].seconds
     sure = asked(slower, slower, slower, error=0.9)
     assert sure.best.measured or not sure.best.found
-    bold = asked(*[100 * slower] * (len(ranked) - 1), error=0.5).best
-    assert bold.key == ranked[-1].key and not bold.measured
+    assert ranked[0].found
+    others = [None, *(each.seconds for each in ranked[1:])]
+    assert asked(*others, error=0.5).best.measured
+    assert asked(*others, error=1e-9).best.key == ranked[0].key
+    # All were measured to take ten times as long as predicted: so would the one that was not.
+    tenfold = [None, *(10 * each.seconds for each in ranked[1:])]
+    assert asked(*tenfold, error=1e-9).best.seconds == pytest.approx(10 * ranked[0].seconds)
 
 
 def test_the_plan_found_is_no_slower_than_any_fixed_one_and_always_the_same() -> None:
