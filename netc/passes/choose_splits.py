@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -37,10 +37,10 @@ def choose_splits(graph: Graph, mesh: Mesh, strategy: str, pins: Sequence[Pin] =
     problems: list[Diagnostic] = []
     pinned: dict[str, Pin] = {}
     for pin in pins:
-        layers = _matching(pin.pattern, splits)
+        layers = matching(pin.pattern, splits)
         split = parse_split(pin.split, len(mesh.shape))
         if not layers:
-            problems.append(_unmatched(pin, splits))
+            problems.append(unmatched(pin, splits))
         elif split is None:
             problems.append(_unreadable(pin, len(mesh.shape)))
         else:
@@ -54,7 +54,7 @@ def choose_splits(graph: Graph, mesh: Mesh, strategy: str, pins: Sequence[Pin] =
     return splits
 
 
-def _matching(pattern: str, splits: Splits) -> list[str]:
+def matching(pattern: str, splits: Collection[str]) -> list[str]:
     """The one layer of this name, or all that the pattern matches, also inside blocks."""
     if pattern in splits:
         return [pattern]
@@ -65,7 +65,8 @@ def _matching(pattern: str, splits: Splits) -> list[str]:
     ]
 
 
-def _unmatched(pin: Pin, splits: Splits) -> Diagnostic:
+def unmatched(pin: Pin, splits: Collection[str]) -> Diagnostic:
+    """What is wrong with a pattern that no layer matches."""
     hint = did_you_mean(pin.pattern, splits) + "'netc summary' lists the layers."
     return Diagnostic("E042", f"no layer matches '{pin.pattern}'.", pin.span, help=hint)
 

@@ -39,6 +39,7 @@ from netc.passes.insert_comm import insert_comm
 from netc.passes.insert_waits import insert_waits
 from netc.passes.note_places import note_places
 from netc.passes.plan_memory import Layout, persistent_layout, plan_memory
+from netc.passes.recompute import named_layers, recompute, recomputed_layers, repeated_region
 from netc.passes.shard_updates import place_weights, shard_updates
 from netc.passes.split_groups import split_groups
 from netc.passes.split_rounds import has_boundary, split_rounds
@@ -66,6 +67,9 @@ class Options:
     """The program whose step is planned for: training's, or "eval" for inference."""
     updates: str | None = None
     """One of `UPDATES`; None is replicated, and leaves a search free."""
+    recompute: tuple[str, ...] = ()
+    """Layers, by name or pattern, whose values the backward pass computes again; or one word of
+    `netc.planner.recompute`, which that makes layers of."""
     precision: str = "fp32"
     optimizer: Chosen = field(default_factory=lambda: choose_optimizer("sgd"))
     target: Target = field(default_factory=lambda: Target("cpu"))
@@ -97,6 +101,8 @@ class Compiled:
     scheme: str
     """The exchange scheme in force; empty where nothing is exchanged in rounds."""
     notes: tuple[str, ...] = ()
+    recomputed: tuple[str, ...] = ()
+    """Layers of which the backward pass computes something again, in the graph's order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +252,13 @@ def _with_splits(
     return made
 
 
+def _recomputing(c: Compilation, program: str) -> SplitGraph:
+    chosen: SplitGraph = c.values[program]
+    layers = named_layers(chosen.graph, c.options.recompute)
+    region = repeated_region(chosen.graph, chosen.splits, chosen.scheme)
+    return replace(chosen, graph=recompute(chosen.graph, layers, region))
+
+
 def _in_rounds(c: Compilation, program: str) -> SplitGraph:
     chosen: SplitGraph = c.values[program]
     scheme, mesh = chosen.scheme or "a", c.options.mesh
@@ -347,6 +360,7 @@ PASSES = (
          split_graph_text, (TRAIN,)),
     Pass("split-groups", "Splits", "Splits", _with_splits(split_groups), _splits,
          split_graph_text),
+    Pass("recompute", "Splits", "Splits", _recomputing, _splits, split_graph_text, (TRAIN,)),
     Pass("split-rounds", "Splits", "Splits", _in_rounds, _splits, split_graph_text,
          (TRAIN,)),
     Pass("shard-updates", "Splits", "Splits", _in_shards, _splits, split_graph_text),
@@ -461,7 +475,18 @@ def _compiled(c: Compilation) -> Compiled:
     chosen: SplitGraph = c.last(goal, "Splits")
     splits = c.last(TRAIN, "Splits").splits if TRAIN in c.programs else chosen.splits
     graph, plan, program = (c.last(goal, form) for form in ("Graph", "Plan", "Program"))
-    return Compiled(graph, splits, plan, program, chosen.scheme, chosen.notes)
+    again = recomputed_layers(chosen.graph)
+    asked = c.options.recompute and goal == TRAIN
+    notes = chosen.notes + (_recomputed_note(again) if asked else ())
+    return Compiled(graph, splits, plan, program, chosen.scheme, notes, again)
+
+
+def _recomputed_note(layers: Sequence[str]) -> tuple[str, ...]:
+    if layers:
+        many = f"{len(layers)} layers are" if len(layers) > 1 else f"'{layers[0]}' is"
+        return (f"{many} computed again for the backward pass.",)
+    why = "what was named is not kept for the backward pass, or for one round only"
+    return (f"nothing is computed again: {why}.",)
 
 
 def _fetched(graph: Graph, names: Sequence[str]) -> tuple[str, ...]:

@@ -84,6 +84,16 @@ def compile_case(case: Case, apart: bool = False) -> tuple[Bundle, Compiled]:
     return compiled(case.network, replace(chosen, scheme=None))
 
 
+def case_options(case: Case) -> Options:
+    """How a case is compiled, with another scheme where its own is refused."""
+    chosen = options(
+        case.network, case.mesh, case.batch, pins=case.pins, scheme=case.scheme,
+        target=case.target, optimizer=case.optimizer,
+    )  # fmt: skip
+    _, made = compile_case(case)
+    return replace(chosen, scheme=case.scheme if case.scheme == made.scheme else None)
+
+
 def total_traffic(
     plan: Plan, wanted: Callable[[Node], bool] = lambda node: True
 ) -> list[tuple[int, int]]:
