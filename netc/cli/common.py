@@ -33,6 +33,7 @@ from netc.passes.pipeline import NO_RECIPE, Compiled, Options, compile_network
 from netc.planner.auto import Found, chosen_options
 from netc.planner.compare import LARGEST_BATCH
 from netc.planner.fit import largest_batch
+from netc.planner.recompute import ALL, NONE, WORDS, resolved
 from netc.report import MemoryUse, layer_facts, memory_use
 from netc.strategies.file import MESH_AXES, StrategyFile, read_strategy, write_strategy
 from netc.strategies.fixed import FIXED
@@ -105,6 +106,7 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
         fc_update=options.fc_update or (file.fc_update if file else None) or "step",
         goal=EVAL if options.goal == INFERENCE else TRAIN,
         updates=options.updates or (file.updates if file else None),
+        recompute=_recompute(options.recompute, file),
         precision=options.precision or "fp32",
         optimizer=_optimizer(recipe.optimizer or NO_RECIPE),
         afford=partial(_afford, quiet=options.json),
@@ -120,6 +122,7 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
             tell(found)
         for text in () if options.json or quiet else (*notes(found), *_rough(chosen, found)):
             note(text)
+    chosen = _recomputing(network, chosen, options.json or quiet)
     return Request(network, chosen, options.strategy or DEFAULT_STRATEGY, parameters)
 
 
@@ -140,6 +143,27 @@ def _seen(options: argparse.Namespace, cluster: Cluster, mesh: Mesh) -> Cluster:
     """The machine as so many devices see it, in a precision, with the memory that they may use."""
     seen = at_precision(at_devices(cluster, mesh.size), options.precision or "fp32")
     return seen if options.memory is None else replace(seen, memory_bytes=options.memory)
+
+
+def _recompute(text: str | None, file: StrategyFile | None) -> tuple[str, ...]:
+    """The layers of `--recompute relu*,bn*`, or its word; else those of the strategy file."""
+    given = (file.recompute if file else ()) if text is None else text.split(",")
+    layers = tuple(part.strip() for part in given)
+    if not all(layers) or (len(layers) > 1 and not WORDS.isdisjoint(layers)):
+        message = f"'--recompute {clip(','.join(layers))}' is not of the form relu*,bn*."
+        hint = "or it is one word: none, all or auto."
+        raise UsageError(Diagnostic("E051", message, help=hint))
+    return layers
+
+
+def _recomputing(network: Network, chosen: Options, quiet: bool) -> Options:
+    """The same with layers where a word says which to compute again."""
+    found = resolved(network, chosen)
+    if chosen.recompute and not found.recompute and chosen.recompute != (NONE,) and not quiet:
+        room = f"the plan fits {gib(chosen.cluster.memory_bytes)} GiB"
+        why = "none of it would lower the peak" if chosen.recompute == (ALL,) else room
+        note(f"nothing is computed again: {why}.")
+    return found
 
 
 def _largest(options: argparse.Namespace, network: Network, chosen: Options) -> Options:
@@ -257,6 +281,7 @@ def save_strategy(path: Path, asked: Request, compiled: Compiled) -> None:
         write_strategy(
             path, asked.network.name, chosen.mesh.shape, compiled.splits, compiled.scheme,
             chosen.fc_update, chosen.updates or REPLICATED,
+            chosen.recompute,
         )  # fmt: skip
     except OSError as error:
         raise unwritable(path, error) from None

@@ -21,6 +21,7 @@ from netc.planner.compare import (
     priced,
     priced_schemes,
 )
+from netc.planner.recompute import WORDS
 from netc.strategies.fixed import FIXED
 
 COUNTS = (1, 2, 4, 8)
@@ -62,13 +63,18 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _asked(options: argparse.Namespace, devices: int, strategy: str, times: int) -> Request:
-    """What `netc compile` would be asked; of a search nothing is said."""
+    """What `netc compile` would be asked, but that every scheme is to have layers of its own
+    computed again where a word asks for some; of a search nothing is said.
+    """
     given = {"devices": devices, "strategy": strategy, "json": True}
+    word = () if options.recompute not in WORDS else (options.recompute,)
+    given |= {"recompute": None} if word else {}
     asked = request(argparse.Namespace(**{**vars(options), **given}), quiet=True)
-    if times == 1:
-        return asked
-    given["batch"] = times * asked.options.batch
-    return request(argparse.Namespace(**{**vars(options), **given}), quiet=True)
+    if times > 1:
+        given["batch"] = times * asked.options.batch
+        asked = request(argparse.Namespace(**{**vars(options), **given}), quiet=True)
+    chosen = asked.options
+    return replace(asked, options=replace(chosen, recompute=word or chosen.recompute))
 
 
 def _plans(options: argparse.Namespace, devices: int, strategy: str) -> list[ComparedPlan]:

@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
         json_line(
             event="result", network=asked.network.name, scheme=compiled.scheme,
             notes=list(compiled.notes), cluster=cluster.name,
+            recomputed=list(compiled.recomputed),
             sent_bytes=[s for s, _ in sent_bytes(compiled.plan)],
             memory_bytes=[u.peak for u in memory_use(compiled.program)],
             step_seconds=simulate(compiled.program).seconds,

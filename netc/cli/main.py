@@ -212,6 +212,12 @@ def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
         "(default replicated; 'auto' may take either)",
     )  # fmt: skip
     group.add_argument(
+        "--recompute", metavar="L,L",
+        help="layers, or patterns of them, whose values are not kept for the backward pass but "
+        "computed again; 'auto': as few as make the plan fit; 'all': what needs least memory; "
+        "default none",
+    )  # fmt: skip
+    group.add_argument(
         "--precision", choices=("fp32", "tf32", "bf16", "fp64"),
         help="default fp32; tf32 and bf16 run on the cuda backend",
     )  # fmt: skip
@@ -412,7 +418,7 @@ def _calibrate(sub: argparse.ArgumentParser) -> None:
     # What is measured is the machine at hand, by the plans of every strategy.
     sub.set_defaults(
         runs=True, cluster=None, mesh=None, search_labels=None, pin=[], scheme=None, fc_update=None,
-        updates=None, save_strategy=None, no_graph=False, memory=None,
+        updates=None, save_strategy=None, no_graph=False, memory=None, recompute=None,
     )  # fmt: skip
 
 

@@ -97,7 +97,7 @@ def _check_fixed(bundle: Bundle, options: argparse.Namespace) -> None:
         "devices": options.devices, "pin": options.pin or None, "define": options.define or None,
         "cluster": options.cluster, "save_strategy": options.save_strategy,
         "kernels": options.kernels, "search_labels": options.search_labels,
-        "memory": options.memory, "updates": options.updates,
+        "memory": options.memory, "updates": options.updates, "recompute": options.recompute,
     }  # fmt: skip
     fixed = {
         "batch": facts.batch, "strategy": facts.strategy, "scheme": facts.scheme,

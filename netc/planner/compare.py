@@ -9,6 +9,7 @@ from netc.errors import PlanError
 from netc.ir.clock import simulate
 from netc.passes.pipeline import Compiled, Options, lower_training
 from netc.passes.plan_memory import peak_bytes
+from netc.planner.recompute import resolved
 from netc.report import sent_bytes
 from netc.syntax import Network
 
@@ -51,6 +52,7 @@ class ComparedPlan:
 
 def priced(network: Network, options: Options, strategy: str) -> ComparedPlan:
     """One plan. Raises PlanError where it cannot be carried out."""
+    options = resolved(network, options, must_fit=False)
     compiled = lower_training(network, replace(options, afford=lambda cost: None), verified=False)
     return described(compiled, options, strategy)
 

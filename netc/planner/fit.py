@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from netc.passes.pipeline import Options, lower_training
-from netc.passes.plan_memory import peak_bytes
+from netc.passes.pipeline import Options
 from netc.planner.compare import LARGEST_BATCH
+from netc.planner.recompute import fits
 from netc.syntax import Network
 
 
@@ -16,18 +16,16 @@ def largest_batch(network: Network, options: Options) -> int:
     """
     each = options.mesh.size
 
-    def fits(images: int) -> bool:
-        chosen = replace(options, batch=images * each, afford=lambda cost: None)
-        program = lower_training(network, chosen, verified=False).program
-        return peak_bytes(program, options.target.alignment_bytes) <= options.cluster.memory_bytes
+    def held(images: int) -> bool:
+        return fits(network, replace(options, batch=images * each))
 
-    if not fits(1):
+    if not held(1):
         return 0
     low, high = 1, 2
-    while high * each <= LARGEST_BATCH and fits(high):
+    while high * each <= LARGEST_BATCH and held(high):
         low, high = high, 2 * high
     high = min(high, LARGEST_BATCH // each + 1)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
+        low, high = (middle, high) if held(middle) else (low, middle)
     return low * each

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import prod
@@ -31,6 +31,10 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "scheme": (lambda value: value in ("", "a", "b", "c"), "a, b or c"),
     "fc_update": (lambda value: value in ("step", "round"), "step or round"),
     "updates": (lambda value: value in UPDATES, " or ".join(UPDATES)),
+    "recompute": (
+        lambda value: isinstance(value, list) and all(type(each) is str for each in value),
+        "a list of layers, or patterns of them",
+    ),
     "splits": (lambda value: isinstance(value, dict), "a table: write [splits]"),
 }
 """For every key what its value must be: a test, and the words for it."""
@@ -47,6 +51,8 @@ class StrategyFile:
     scheme: str | None
     fc_update: str | None
     updates: str | None
+    recompute: tuple[str, ...] = ()
+    """Layers, by name or pattern, whose values the backward pass computes again."""
 
 
 def read_strategy(path: Path) -> StrategyFile:
@@ -69,6 +75,7 @@ def read_strategy(path: Path) -> StrategyFile:
         content.get("scheme"),
         content.get("fc_update"),
         content.get("updates"),
+        tuple(content.get("recompute", ())),
     )  # fmt: skip
 
 
@@ -110,9 +117,10 @@ def _mesh(values: Any) -> bool:
 
 def write_strategy(
     path: Path, network: str, mesh: tuple[int, ...], splits: Mapping[str, Split], scheme: str,
-    fc_update: str, updates: str,
+    fc_update: str, updates: str, recompute: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Write the choices of a plan so that `read_strategy` gives them back."""
+    again = ", ".join(f'"{layer}"' for layer in recompute)
     lines = [
         f"# How {network} is split. Splits: n batch, k output channels, c input channels,",
         "# h height, w width, r computed everywhere, @0 on device 0 only.",
@@ -121,6 +129,7 @@ def write_strategy(
         f'scheme = "{scheme}"',
         f'fc_update = "{fc_update}"',
         f'updates = "{updates}"',
+        *([f"recompute = [{again}]"] if recompute else []),
         "",
         "[splits]",
         *(f'"{layer}" = "{",".join(split)}"' for layer, split in splits.items()),

@@ -47,6 +47,10 @@ def test_the_largest_batch_fits_and_one_image_more_does_not(
         (["--memory", "16"], 2, "must be a size such as 16GiB"),
         (["--memory", "1e3GiB"], 2, "must be a size such as 16GiB"),
         (["--memory", "100kB"], 4, "the plan does not fit"),
+        (["--memory", "100kB", "--recompute", "auto"], 4, "not fit, whatever is computed again"),
+        (["--recompute", "all,relu1"], 2, "'--recompute all,relu1' is not of the form relu*,bn*."),
+        (["--recompute", "relu1,"], 2, "'--recompute relu1,' is not of the form relu*,bn*."),
+        (["--recompute", "rleu1"], 4, "no layer matches 'rleu1'."),
     ],
 )
 def test_what_is_wrong_is_told(
@@ -105,3 +109,25 @@ def test_what_does_not_fit_is_told_of_sharded_updates(capsys: pytest.CaptureFixt
     capsys.readouterr()
     assert main([*asked, "--memory", "400MiB", "--updates", "sharded"]) == 4
     assert "'--batch auto' finds the largest batch that fits" in capsys.readouterr().err
+
+
+def peak(capsys: pytest.CaptureFixture[str], *arguments: str) -> int:
+    lines = said(capsys, "explain", DIGITS, "--batch", "64", *arguments)
+    return int(max(lines[-1]["memory_bytes"]))
+
+
+def test_less_memory_is_needed_where_some_is_computed_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(tmp_path / "again.toml")
+    kept = peak(capsys)
+    least = peak(capsys, "--recompute", "all", "--save-strategy", file)
+    assert least < kept
+    assert peak(capsys, "--strategy", file) == least
+    assert peak(capsys, "--strategy", file, "--recompute", "none") == kept
+    between = (kept + least) // 2000
+    assert peak(capsys, "--recompute", "auto", "--memory", f"{between}kB") <= 1000 * between
+    assert peak(capsys, "--recompute", "auto") == kept
+    asked = ["compile", DIGITS, "--batch", "auto", "--memory", "3MB"]
+    more = said(capsys, *asked, "--recompute", "auto")[-1]["batch"]
+    assert more > said(capsys, *asked)[-1]["batch"]

@@ -39,19 +39,21 @@ def test_a_strategy_file_gives_back_the_plan(
     graph = build_graph(case.network, case.batch)
     splits = choose_splits(graph, case.mesh, "hybrid", case.pins)
     path = tmp_path_factory.mktemp("strategy") / "s.toml"
-    write_strategy(path, "net", case.mesh.shape, splits, "b", "round", case.updates)
+    again = tuple(splits)[case.seed % 3 :: 2]
+    write_strategy(path, "net", case.mesh.shape, splits, "b", "round", case.updates, again)
     file = read_strategy(path)
     pins = tuple(Pin(*line) for line in file.splits)
     assert choose_splits(graph, case.mesh, "single", pins) == splits
     assert (file.mesh, file.scheme, file.fc_update) == (case.mesh.shape, "b", "round")
     assert file.updates == case.updates
+    assert file.recompute == again
 
 
 SPLITS = "\n[splits]\nfc1 = 'k'"
 DEVICES = "a whole number, 1 to 1,024"
 MESH = f"'mesh' must be devices along one to 3 axes, such as [2, 2]: {DEVICES} in all."
 MEASURE = "a number from 1e-15 to 1e24"
-KEYS = "keys are: netc_strategy, devices, mesh, scheme, fc_update, updates, splits."
+KEYS = "keys are: netc_strategy, devices, mesh, scheme, fc_update, updates, recompute, splits."
 
 
 @pytest.mark.parametrize(
@@ -77,6 +79,8 @@ KEYS = "keys are: netc_strategy, devices, mesh, scheme, fc_update, updates, spli
         (f"\nscheme = 'd'{SPLITS}", ["2: 'scheme' must be a, b or c."]),
         (f"fc_update = 1{SPLITS}", ["1: 'fc_update' must be step or round."]),
         (f"updates = 'zero'{SPLITS}", ["1: 'updates' must be replicated or sharded."]),
+        (f"recompute = 'relu1'{SPLITS}",
+         ["1: 'recompute' must be a list of layers, or patterns of them."]),
         (
             f"netc_strategy = 2{SPLITS}",
             ["1: 'netc_strategy' must be 1, the version of its format."],
