@@ -67,7 +67,9 @@ def notes(found: Found) -> tuple[str, ...]:
         for c in listed
     )
     how = "measured" if best.measured else "predicted"
-    said = f"auto took '{title(best)}': {found.reason}; {how} {seconds_text(best.seconds)} a step"
+    again = f", with {len(best.recompute)} layers computed again" if best.recompute else ""
+    said = f"auto took '{title(best)}'{again}: {found.reason}; "
+    said += f"{how} {seconds_text(best.seconds)} a step"
     return (f"{said}, beside {beside}." if listed else f"{said}.",)
 
 
@@ -81,6 +83,7 @@ def tell(found: Found) -> None:
         json_line(event="candidate", name=plan.name, mesh=list(plan.mesh.shape), scheme=plan.scheme,
                   updates=plan.updates, step_seconds=plan.seconds, measured=plan.measured,
                   fits=plan.fits, chosen=plan is found.best,
+                  recompute=list(plan.recompute),
                   splits={layer: list(split) for layer, split in plan.splits.items()})  # fmt: skip
     json_line(event="auto", name=found.best.name, reason=found.reason,
               step_seconds=found.best.seconds)  # fmt: skip

@@ -29,6 +29,7 @@ from netc.passes.pipeline import Options, lower_training, task, usual_scheme
 from netc.passes.plan_memory import peak_bytes
 from netc.passes.split_rounds import has_boundary
 from netc.planner.prices import ALL_LABELS, Priced, choices_of, price
+from netc.planner.recompute import NONE, WORDS, fitting
 from netc.strategies.fixed import FIXED
 from netc.strategies.labels import SCALARS, layer_letters
 from netc.strategies.search import Optimum, minimize, total
@@ -57,6 +58,9 @@ MOST_SECONDS = 60.0
 """A plan whose program takes longer to make, about, is no candidate."""
 LEANER = 3
 """So often plans of less memory are searched for, where the fastest do not fit."""
+RECOMPUTED = 2
+"""So many of the fastest candidates, and the leanest, are tried with values computed again, where
+none fits."""
 SCHEMES_OF_BEST = 2
 """So many of the best candidates on a line of devices are tried with rounds too."""
 
@@ -83,6 +87,8 @@ class Candidate:
     """Whether a step of it was measured."""
     fits: bool | None = None
     """Whether its device that needs most memory has it; None where nobody asked."""
+    recompute: tuple[str, ...] = ()
+    """Layers computed again for the backward pass, where it would not fit otherwise."""
 
     @property
     def key(self) -> object:
@@ -126,6 +132,8 @@ class _Planner:
     options: Options
     meshes: Sequence[Mesh]
     labels: str
+    again: bool
+    """Whether some of a step may be computed again, where nothing fits otherwise."""
     searches: list[Search] = field(default_factory=list)
     seen: dict[object, Candidate] = field(default_factory=dict)
     programs: dict[object, Program] = field(default_factory=dict)
@@ -352,7 +360,7 @@ class _Planner:
                 break
         fits = [c for c in tried if c.fits]
         if not fits:
-            raise self._too_large(tried)
+            return self._recomputing(tried)
         best, reason = _best_updates(fits, self.options.cluster.error)
         if best is not tried[0] and not tried[0].fits:
             reason += "; what is faster does not fit the memory"
@@ -365,6 +373,25 @@ class _Planner:
                 read = (self.whole[name].layer for node in nodes for name in node.inputs)
                 splits[layer] = next(splits[source] for source in read if source in splits)
         return splits
+
+    def _recomputing(self, candidates: Sequence[Candidate]) -> Found:
+        """The fastest that fits once values are computed again, of the first candidates and the
+        leanest; raises PlanError where none does.
+        """
+        some = (*candidates[:RECOMPUTED], min(candidates, key=self._peak)) if self.again else ()
+        tried = []
+        for candidate in {each.key: each for each in some}.values():
+            made = fitting(self.network, chosen_options(self.options, candidate))
+            self.peaks[candidate.key] = made.peak_bytes
+            if made.peak_bytes <= self.memory_bytes:
+                tried.append(
+                    replace(candidate, seconds=made.seconds, fits=True, recompute=made.layers)
+                )
+        if not tried:
+            raise self._too_large(candidates)
+        best = min(tried, key=lambda each: each.seconds)
+        rest = (c for c in candidates if c.key != best.key)
+        return Found(best, (best, *rest), tuple(self.searches), "nothing fits as it is")
 
     def _fits(self, candidate: Candidate) -> bool:
         return self._peak(candidate) <= self.memory_bytes
@@ -381,7 +408,7 @@ class _Planner:
         need, have = _room(self._peak(least)), _room(self.memory_bytes)
         message = (
             f"none of the {len(candidates)} plans tried fits: the leanest, '{least.name}', needs "
-            f"{need} a device, of {have}."
+            f"{need} a device, of {have}{', whatever is computed again' * self.again}."
         )
         smaller = ["a smaller batch"] if self.options.batch > 1 else []
         hint = f"take {', or '.join([*smaller, 'more devices'])}"
@@ -397,7 +424,10 @@ def find_plan(
     `labels` are those that layers may be split by. Raises PlanError where nothing fits the memory,
     and where pins ask for what layers lack.
     """
-    return _Planner(network, options, meshes, labels).run()
+    given = options.recompute
+    plain = options if WORDS.isdisjoint(given) else replace(options, recompute=())
+    again = not plain.recompute and given != (NONE,)
+    return _Planner(network, plain, meshes, labels, again).run()
 
 
 def chosen_options(options: Options, candidate: Candidate) -> Options:
@@ -406,6 +436,7 @@ def chosen_options(options: Options, candidate: Candidate) -> Options:
     return replace(
         options, mesh=candidate.mesh, pins=pins, strategy="data",
         scheme=candidate.scheme or options.scheme, updates=candidate.updates or options.updates,
+        recompute=candidate.recompute or options.recompute,
     )  # fmt: skip
 
 

@@ -130,7 +130,10 @@ def test_what_fits_nowhere_is_refused_with_what_it_would_need(
     asked = ["--strategy", "auto", "--cluster", str(tmp_path / "small.toml"), "--devices", "4"]
     assert main(["compile", DIGITS, *asked]) == 4
     said = capsys.readouterr().err
-    assert "error[E052]: none of the " in said and " KiB a device, of 97.7 KiB." in said
+    assert "error[E052]: none of the " in said
+    assert " KiB a device, of 97.7 KiB, whatever is computed again." in said
+    assert main(["compile", DIGITS, *asked, "--recompute", "none"]) == 4
+    assert " KiB a device, of 97.7 KiB." in capsys.readouterr().err
 
 
 BY_BATCH = ("--strategy", "auto", "--search-labels", "n")
@@ -170,9 +173,19 @@ def test_updates_are_sharded_where_nothing_else_fits(
 
 
 def test_updates_that_were_asked_for_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*TIGHT, "--updates", "replicated"]) == 4
+    assert main([*TIGHT, "--updates", "replicated", "--recompute", "none"]) == 4
     assert "none of the" in capsys.readouterr().err
     assert main([*TIGHT, "--updates", "sharded", "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     plans = [line for line in lines if line["event"] == "candidate"]
     assert plans and all(plan["updates"] is None for plan in plans)
+
+
+def test_where_nothing_fits_some_is_computed_again(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["compile", DIGITS, *ASKED, "--devices", "2", "--memory", "1200kB"]
+    assert main([*asked, "--recompute", "none"]) == 4
+    capsys.readouterr()
+    assert main(asked) == 0
+    shown = capsys.readouterr()
+    assert " layers computed again: nothing fits as it is; predicted " in shown.err
+    assert " computed again for the backward pass." in shown.err
