@@ -450,7 +450,8 @@ def task(network: Network, options: Options) -> str:
     rounds = ", fc-update round" if options.fc_update == "round" else ""
     step = f"{network.name} {_digest(network)}, batch {options.batch}, {told}{rounds}"
     goal = "" if options.goal == TRAIN else ", inference"
-    return f"{step}{goal}: {options.setting}, {options.mesh.size} devices"
+    again = "".join(f", {layer} again" for layer in options.recompute)
+    return f"{step}{again}{goal}: {options.setting}, {options.mesh.size} devices"
 
 
 def _digest(network: Network) -> str:
