@@ -77,3 +77,11 @@ class NamedNumber:
     kind: Number
     default: float | None = None
     """None where it must be given."""
+
+
+def memory_text(nbytes: float) -> str:
+    """Memory in the largest binary unit of which there is one: "4.66 GiB", "97.7 KiB"."""
+    for factor, unit in ((2**30, "GiB"), (2**20, "MiB")):
+        if nbytes >= factor:
+            return f"{nbytes / factor:,.2f} {unit}"
+    return f"{nbytes / 2**10:,.1f} KiB"

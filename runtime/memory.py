@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.program import Program
+from netc.numbers import memory_text
 
 
 def check_memory(
@@ -24,18 +25,16 @@ def check_memory(
         if buffer.kind in sizes:
             sizes[buffer.kind] += buffer.nbytes
     rest = worst.arena_bytes[class_] - sum(sizes.values())
-    parts = f"weights and state {_gib(sizes['persistent'])}, inputs {_gib(sizes['input'])}"
+    shares = (("weights and state", sizes["persistent"]), ("inputs", sizes["input"]),
+              ("activations", rest))  # fmt: skip
+    parts = ", ".join(f"{name} {memory_text(size)}" for name, size in shares)
+    many = f"{len(devices)} device{'s' * (len(devices) > 1)}"
     message = (
-        f"{len(devices)} device{'s' * (len(devices) > 1)} of this process need {_gib(needed)} "
-        f"together, {where} has {_gib(free)} free (device {devices[0]}: {parts}, "
-        f"activations {_gib(rest)})."
+        f"{many} of this process need {memory_text(needed)} together, {where} has "
+        f"{memory_text(free)} free (device {devices[0]}: {parts})."
     )
     hint = "take a smaller batch or more devices, or '--backend null' to predict without memory."
     raise DeviceError(Diagnostic("E072", message, help=hint))
-
-
-def _gib(nbytes: int) -> str:
-    return f"{nbytes / 2**30:.1f} GiB"
 
 
 def available_bytes() -> int:

@@ -15,23 +15,24 @@ from netc.cli.files import defines, load_network, spare
 from netc.cli.machine import is_here, load_cluster
 from netc.cli.output import count, note
 from netc.cli.passes import CompileProgress
-from netc.cli.predicted import LOCAL
+from netc.cli.predicted import LOCAL, is_priced
 from netc.cost import Cluster, at_devices, at_precision
 from netc.errors import Diagnostic, PlanError, UsageError, clip, did_you_mean
 from netc.interchange.names import torch_names
+from netc.ir.clock import simulate
 from netc.ir.facts import REPLICATED, SHARDED
 from netc.ir.optimizers import Chosen, choose_optimizer
 from netc.ir.program import Bundle
 from netc.ir.programs import EVAL, TRAIN
 from netc.ir.types import Mesh, line_mesh, named_mesh
-from netc.numbers import DEVICES, MOST_DEVICES
+from netc.numbers import DEVICES, MOST_DEVICES, memory_text
 from netc.passes.assign_formats import Target
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin
 from netc.passes.compile_cost import CompileCost
 from netc.passes.pipeline import NO_RECIPE, Compiled, Options, compile_network
 from netc.planner.auto import Found, chosen_options
-from netc.planner.compare import LARGEST_BATCH
+from netc.planner.compare import LARGEST_BATCH, faster
 from netc.planner.fit import largest_batch
 from netc.planner.recompute import ALL, NONE, WORDS, resolved
 from netc.report import MemoryUse, layer_facts, memory_use
@@ -160,7 +161,7 @@ def _recomputing(network: Network, chosen: Options, quiet: bool) -> Options:
     """The same with layers where a word says which to compute again."""
     found = resolved(network, chosen)
     if chosen.recompute and not found.recompute and chosen.recompute != (NONE,) and not quiet:
-        room = f"the plan fits {gib(chosen.cluster.memory_bytes)} GiB"
+        room = f"the plan fits {memory_text(chosen.cluster.memory_bytes)}"
         why = "none of it would lower the peak" if chosen.recompute == (ALL,) else room
         note(f"nothing is computed again: {why}.")
     return found
@@ -169,15 +170,15 @@ def _recomputing(network: Network, chosen: Options, quiet: bool) -> Options:
 def _largest(options: argparse.Namespace, network: Network, chosen: Options) -> Options:
     """The same with the largest batch that fits."""
     batch = largest_batch(network, chosen)
-    room = gib(chosen.cluster.memory_bytes)
+    room = memory_text(chosen.cluster.memory_bytes)
     if not batch:
-        message = f"not even one image a device fits {room} GiB."
+        message = f"not even one image a device fits {room}."
         hint = "take more devices, or a strategy that splits what is largest."
         raise PlanError(Diagnostic("E052", message, help=hint))
     if not options.json:
         most = batch + chosen.mesh.size > LARGEST_BATCH
         why = "the most that is tried" if most else "the largest, by whole images a device"
-        note(f"batch {count(batch)}: {why}, that fits {room} GiB.")
+        note(f"batch {count(batch)}: {why}, that fits {room}.")
     return replace(chosen, batch=batch)
 
 
@@ -274,6 +275,23 @@ def build(
     return bundle, compiled
 
 
+def advice(asked: Request, compiled: Compiled, options: argparse.Namespace) -> tuple[str, ...]:
+    """A word on a faster plan, where a fixed strategy was taken unasked or by its name, and prices
+    are those of a measured machine or one that was named.
+    """
+    chosen = asked.options
+    priced = is_priced(chosen.target.name, options.cluster)
+    if chosen.mesh.size == 1 or asked.strategy not in FIXED or not priced:
+        return ()
+    plan = faster(asked.network, chosen, compiled)
+    if plan is None:
+        return ()
+    now = simulate(compiled.program).seconds
+    asks = f"--strategy {plan.strategy}" + (f" --scheme {plan.scheme}" if plan.scheme else "")
+    gain = 100 * (1 - plan.seconds / now)
+    return (f"'{asks}' is predicted to take {gain:.1f} % less time; 'netc compare' shows all.",)
+
+
 def save_strategy(path: Path, asked: Request, compiled: Compiled) -> None:
     """Write the splits of a plan as a strategy file."""
     chosen = asked.options
@@ -301,8 +319,9 @@ def check_memory(uses: list[MemoryUse], options: Options) -> None:
         return
     parts = (("weights and state", use.persistent), ("inputs", use.inputs),
              ("activations", use.temporary))  # fmt: skip
-    shown = ", ".join(f"{name} {gib(size)}" for name, size in parts)
-    message = f"the plan does not fit: device {worst} peaks at {gib(use.peak)} of {gib(limit)} GiB"
+    shown = ", ".join(f"{name} {memory_text(size)}" for name, size in parts)
+    sizes = f"{memory_text(use.peak)} of {memory_text(limit)}"
+    message = f"the plan does not fit: device {worst} peaks at {sizes}"
     room, moving = limit - use.persistent, use.inputs + use.temporary
     fits = math.floor(options.batch * room / moving) if room > 0 else 0
     if options.updates == SHARDED:
@@ -330,17 +349,13 @@ def _afford(cost: CompileCost, quiet: bool) -> None:
     classes = f"{cost.classes} classes of devices" if cost.classes > 1 else "equal devices"
     many = f"{count(cost.instructions)} instructions for {classes}"
     if cost.memory_bytes > room:
-        message = f"compiling {many} takes about {gib(cost.memory_bytes)} GiB, of {gib(room)} free."
+        need, have = memory_text(cost.memory_bytes), memory_text(room)
+        message = f"compiling {many} takes about {need}, of {have} free."
         hint = "take fewer devices, '--scheme a' (which has no rounds), or a shorter network."
         raise PlanError(Diagnostic("E053", message, help=hint))
     if cost.seconds >= TOLD_SECONDS and not quiet:
-        minutes = f"{count(cost.seconds / 60)} minutes and {gib(cost.memory_bytes)} GiB"
+        minutes = f"{count(cost.seconds / 60)} minutes and {memory_text(cost.memory_bytes)}"
         note(f"compiling about {many} takes some {minutes}.")
-
-
-def gib(number: float) -> str:
-    """Bytes in GiB, for tables of memory."""
-    return f"{number / 2**30:.2f}"
 
 
 def _strategy_file(name: str | None) -> StrategyFile | None:

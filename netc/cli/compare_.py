@@ -16,6 +16,7 @@ from netc.ir.programs import TRAIN
 from netc.numbers import DEVICES
 from netc.planner.compare import (
     LARGEST_BATCH,
+    WORTH_TELLING,
     ComparedPlan,
     crossover,
     priced,
@@ -26,8 +27,6 @@ from netc.strategies.fixed import FIXED
 
 COUNTS = (1, 2, 4, 8)
 """Devices, where none are named, as far as the machine has them."""
-NOTED = 0.03
-"""A plan that is faster by more than that is worth a word."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -220,7 +219,7 @@ def _notes(
     for devices, (plan, _) in best.items():
         usual = [p for p, _ in rows if p.devices == devices and p.strategy == DEFAULT_STRATEGY]
         default = min(usual, key=lambda p: p.seconds, default=None)
-        if default is not None and plan.seconds < default.seconds * (1 - NOTED):
+        if default is not None and plan.seconds < default.seconds * (1 - WORTH_TELLING):
             gain = 100 * (1 - plan.seconds / default.seconds)
             found.append(
                 f"on {devices} devices '{plan.name}' is predicted to take {gain:.1f} % less time "

@@ -11,6 +11,7 @@ from importlib import metadata
 
 from netc import __version__
 from netc.cli.output import json_line, table
+from netc.numbers import memory_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def _guard(look: Callable[[], str]) -> str:
 def _memory() -> str:
     from netc_runtime.memory import available_bytes
 
-    return f"{available_bytes() / 2**30:.1f} GiB"
+    return memory_text(available_bytes())
 
 
 def _blas() -> str:

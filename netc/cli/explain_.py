@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from fnmatch import fnmatch
 
-from netc.cli.common import Request, build, request
+from netc.cli.common import Request, advice, build, request
 from netc.cli.compile_ import footing, heading
 from netc.cli.kernels import rows
 from netc.cli.output import bytes_text, json_line, note, scaled, seconds_text, table
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
             json_line(event="layer", **asdict(cost))
         json_line(
             event="result", network=asked.network.name, scheme=compiled.scheme,
-            notes=list(compiled.notes), cluster=cluster.name,
+            notes=[*compiled.notes, *advice(asked, compiled, options)], cluster=cluster.name,
             recomputed=list(compiled.recomputed),
             sent_bytes=[s for s, _ in sent_bytes(compiled.plan)],
             memory_bytes=[u.peak for u in memory_use(compiled.program)],
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         "\nA step on the device where each figure is largest; fused layers run with the one before."
     )
     print(footing(asked, compiled))
-    for text in compiled.notes:
+    for text in (*compiled.notes, *advice(asked, compiled, options)):
         note(text)
     return 0
 

@@ -44,10 +44,13 @@ def load_bundle(options: argparse.Namespace, images: int | None = None) -> Bundl
         bundle = _compiled(path, options)
     else:
         # Imported here: a compiled program needs no compiler.
-        from netc.cli.common import build, request
+        from netc.cli.common import advice, build, request
 
-        bundle, compiled = build(request(options, images), options)
+        asked = request(options, images)
+        bundle, compiled = build(asked, options)
         notes = compiled.notes
+        if options.verb == "run" and not options.json:
+            notes += advice(asked, compiled, options)
     lacking = cpu.available()
     if lacking and bundle.facts.kernels == "fast":
         notes += (f"{lacking}, so NumPy's kernels run, which are several times slower.",)

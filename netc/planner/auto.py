@@ -21,6 +21,7 @@ from netc.ir.plan import Split
 from netc.ir.program import Program
 from netc.ir.programs import TRAIN
 from netc.ir.types import Mesh, named_mesh
+from netc.numbers import memory_text
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin, choose_splits
 from netc.passes.compile_cost import CompileCost
@@ -405,7 +406,7 @@ class _Planner:
 
     def _too_large(self, candidates: Sequence[Candidate]) -> PlanError:
         least = min(candidates, key=self._peak)
-        need, have = _room(self._peak(least)), _room(self.memory_bytes)
+        need, have = memory_text(self._peak(least)), memory_text(self.memory_bytes)
         message = (
             f"none of the {len(candidates)} plans tried fits: the leanest, '{least.name}', needs "
             f"{need} a device, of {have}{', whatever is computed again' * self.again}."
@@ -494,14 +495,6 @@ def _best_updates(fits: Sequence[Candidate], error: float) -> tuple[Candidate, s
     if sharded is None or gain <= (0.0 if sure else error):
         return best, reason
     return sharded, f"{100 * gain:.1f} % faster than '{best.name}' without sharded updates"
-
-
-def _room(nbytes: float) -> str:
-    """Bytes in a binary unit."""
-    for factor, unit in ((2**30, "GiB"), (2**20, "MiB")):
-        if nbytes >= factor:
-            return f"{nbytes / factor:,.2f} {unit}"
-    return f"{nbytes / 2**10:,.1f} KiB"
 
 
 def _memory_of(priced: Priced, splits: Mapping[str, Split]) -> float:

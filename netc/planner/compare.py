@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from netc.errors import PlanError
+from netc.errors import Diagnostic, PlanError
 from netc.ir.clock import simulate
+from netc.passes.compile_cost import CompileCost
 from netc.passes.pipeline import Compiled, Options, lower_training
 from netc.passes.plan_memory import peak_bytes
 from netc.planner.recompute import resolved
 from netc.report import sent_bytes
+from netc.strategies.fixed import FIXED
 from netc.syntax import Network
 
 SCHEMES = ("a", "b", "c")
+STRATEGIES = tuple(name for name in FIXED if name != "single")
+"""Of several devices."""
+WORTH_TELLING = 0.03
+"""A plan that is faster by more than that is worth a word."""
+QUICK_SECONDS = 1.0
+"""In which a plan can be made, about, that is looked at unasked."""
 LARGEST_BATCH = 2**16
 """Up to which it is looked for the batch at which another strategy is better."""
 
@@ -66,6 +75,31 @@ def described(compiled: Compiled, options: Options, strategy: str) -> ComparedPl
         line.exposed_seconds, max(sent for sent, _ in sent_bytes(compiled.plan)), peak,
         peak <= options.cluster.memory_bytes,
     )  # fmt: skip
+
+
+def faster(network: Network, options: Options, compiled: Compiled) -> ComparedPlan | None:
+    """The plan of another fixed strategy, or of another scheme, whose predicted step is shortest,
+    where it is by more than `WORTH_TELLING` shorter than that of `compiled` and fits. Plans that
+    take long to make are left out.
+    """
+    others = [replace(options, strategy=name, scheme="a") for name in STRATEGIES]
+    if compiled.scheme:
+        own = [scheme for scheme in SCHEMES if scheme != compiled.scheme]
+        others += [replace(options, scheme=scheme) for scheme in own]
+    found = []
+    for other in others:
+        with suppress(PlanError):
+            quick = replace(other, afford=_be_quick)
+            lowered = lower_training(network, quick, verified=False)
+            found.append(described(lowered, other, other.strategy))
+    seconds = simulate(compiled.program).seconds * (1 - WORTH_TELLING)
+    fits = (plan for plan in found if plan.fits and plan.seconds < seconds)
+    return min(fits, key=lambda plan: plan.seconds, default=None)
+
+
+def _be_quick(cost: CompileCost) -> None:
+    if cost.seconds > QUICK_SECONDS:
+        raise PlanError(Diagnostic("E053", "this takes longer than a word is worth."))
 
 
 def crossover(

@@ -14,6 +14,7 @@ from functools import cached_property
 
 from netc.errors import Diagnostic, PlanError
 from netc.ir.clock import simulate
+from netc.numbers import memory_text
 from netc.passes.pipeline import Compiled, Options, lower_training
 from netc.passes.plan_memory import peak_bytes
 from netc.planner.memory_trace import MemoryTrace
@@ -77,9 +78,9 @@ def fitting(network: Network, options: Options) -> Recomputed:
 
 def _too_large(kept: Recomputed, least: Recomputed, options: Options) -> PlanError:
     sizes = (kept.peak_bytes, least.peak_bytes, options.cluster.memory_bytes)
-    before, after, have = (f"{size / 2**30:.2f}" for size in sizes)
+    before, after, have = map(memory_text, sizes)
     message = (
-        f"the plan does not fit, whatever is computed again: it needs {before} GiB a device, and "
+        f"the plan does not fit, whatever is computed again: it needs {before} a device, and "
         f"{after} at least, of {have}."
     )
     hint = "take a smaller batch, or more devices."

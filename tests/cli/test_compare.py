@@ -129,3 +129,27 @@ def test_what_is_wrong_is_told(
     given = ASKED[:2] if "--batch" in arguments or "--crossover" in arguments else ASKED
     assert main(["compare", DIGITS, *given, *arguments]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_faster_plan_is_worth_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where one is in the comparison; on one device and by an own choice nothing is said."""
+    asked = ["--cluster", "p100", "--batch", "256", "--devices", "8"]
+    plain = ["explain", "models/alexnet_owt.net", *asked]
+    rows = {}
+    for strategy in ("data", "hybrid"):
+        assert main([*plain, "--strategy", strategy]) == 0
+        rows[strategy] = capsys.readouterr().err
+    strategies = ["--strategies", "data,model,hybrid,spatial"]
+    assert main(["compare", "models/alexnet_owt.net", *asked, *strategies, "--json"]) == 0
+    plans = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    steps = {(p["strategy"], p["scheme"]): p["seconds"] for p in plans if p["event"] == "plan"}
+    (name, scheme), best = min(steps.items(), key=lambda each: each[1])
+    gain = 100 * (1 - best / steps["data", ""])
+    assert gain > 3 and name == "hybrid"
+    told = f"'--strategy hybrid --scheme {scheme}' is predicted to take {gain:.1f} % less time"
+    assert told in rows["data"] and not rows["hybrid"]
+    assert main([*plain, "--strategy", "hybrid", "--scheme", "b"]) == 0
+    gain = 100 * (1 - best / steps["hybrid", "b"])
+    assert f"is predicted to take {gain:.1f} % less time" in capsys.readouterr().err
+    assert main([*plain[:-1], "1", "--strategy", "data"]) == 0
+    assert not capsys.readouterr().err
