@@ -15,6 +15,7 @@ import argparse
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import netc_clusters
@@ -30,7 +31,7 @@ from netc.planner.prices import choices_of, price
 from netc.planner.why import Alternative, alternatives
 from netc.strategies.labels import layer_kind
 from netc.strategies.search import minimize
-from netc.syntax import Network, parse_file
+from netc.syntax import Network, parse_file, parse_text
 
 NETWORKS = ("alexnet", "alexnet_owt", "vgg16", "resnet18", "googlenet")
 BATCHES = (32, 256, 2048)
@@ -45,6 +46,13 @@ SHOWN = {
     "resnet18": ("maxpool1", "avgpool1", "softmax_loss1"),
 }
 """Layers whose alternatives are priced on the page."""
+KERNELS = (1, 3, 5, 7, 11)
+"""Sizes of the convolutions, and of the pooling, of networks that are alike else."""
+CHANGING = ("alexnet_owt", "vgg16")
+"""Networks whose batches of change are looked for."""
+LEAST, MOST = 2**5, 2**14
+"""Images, between which they are."""
+VIEWS = ("flatten", "input")
 Link = tuple[str, float]
 
 
@@ -56,6 +64,7 @@ class Case:
     batch: int
     devices: int
     link: str
+    """In words; its bytes a second are in `LINKS`."""
     graph: Graph
     splits: Mapping[str, Split]
 
@@ -73,17 +82,66 @@ def network(name: str) -> Network:
     return parse_file(Path(netc_models.__file__).parent / f"{name}.net")
 
 
-def training_graph(name: str, batch: int) -> Graph:
+def of_kernels(size: int) -> Network:
+    """Four convolutions with pooling, normalization and dense layers, all windows of one size."""
+    conv = f"conv {size}x{size} {{}} pad={size // 2} | bn | relu"
+    pool = f"maxpool {size}x{size} /2 pad={size // 2}"
+    lines = [f"net kernels{size}", "input image 3x64x64", conv.format(64), pool, conv.format(128),
+             conv.format(128), pool, conv.format(256), pool, "fc 1024 | relu | dropout 0.5",
+             "fc 1000", "softmax_loss"]  # fmt: skip
+    return parse_text("\n".join(lines) + "\n")
+
+
+def training_graph(network: Network, batch: int) -> Graph:
     """A training graph."""
-    return differentiate(build_graph(network(name), batch, "fp32"), choose_optimizer("sgd"))
+    return differentiate(build_graph(network, batch, "fp32"), choose_optimizer("sgd"))
 
 
-def found(name: str, batch: int, devices: int, link: str) -> Case:
+def found(of: Network, batch: int, devices: int, link: str) -> Case:
     """The cheapest plan of the additive model."""
-    graph, mesh = training_graph(name, batch), line_mesh(devices)
+    graph, mesh, name = training_graph(of, batch), line_mesh(devices), of.name
     priced = price(graph, mesh, machine(LINKS[link]), choices_of(graph, mesh))
     best = minimize([len(own) for own in priced.choices], priced.tables(HIDDEN))
     return Case(name, batch, devices, link, graph, priced.splits(best.choices))
+
+
+Change = tuple[int, str, str]
+"""The largest batch of the split before, that split, and the one after."""
+
+
+def changes(name: str, devices: int, link: str) -> Iterator[tuple[str, Change]]:
+    """The layers whose split changes with the batch, with what changes. Looked for at powers of
+    two, and by halving between them.
+    """
+    known: dict[int, Mapping[str, Split]] = {}
+
+    def plan(batch: int) -> Mapping[str, Split]:
+        if batch not in known:
+            known[batch] = found(network(name), batch, devices, link).splits
+        return known[batch]
+
+    batches = [2**n for n in range(LEAST.bit_length() - 1, MOST.bit_length())]
+    for layer in plan(LEAST):
+        # What computes nothing costs nothing, however it is split.
+        nothing = layer_kind(training_graph(network(name), LEAST), layer) in VIEWS
+        for low, high in () if nothing else pairwise(batches):
+            before, after = plan(low)[layer], plan(high)[layer]
+            while before != after and high - low > devices:
+                middle = (low + high) // 2 // devices * devices
+                low, high = (middle, high) if plan(middle)[layer] == before else (low, middle)
+            if before != plan(high)[layer]:
+                yield layer, (low, ",".join(before), ",".join(plan(high)[layer]))
+
+
+def change_rows() -> Iterator[Sequence[str]]:
+    """A row for each change; layers that change alike are one."""
+    for name in CHANGING:
+        for link in LINKS:
+            alike: dict[Change, list[str]] = defaultdict(list)
+            for layer, change in changes(name, 4, link):
+                alike[change].append(layer)
+            for (batch, before, after), layers in sorted(alike.items()):
+                yield name, link, ", ".join(layers), before, f"{batch:,}", after
 
 
 def neighbours(graph: Graph, layer: str) -> tuple[str | None, str | None]:
@@ -202,7 +260,28 @@ them, or as neither. Where both are split alike there is nothing to decide.
     for of, words in (("batch", "batch"), ("devices", "devices"), ("link", "link")):
         yield from table((words, "n", "k", "h", "w", "r", "one device"), letters(cases, of))
         yield ""
-    yield """\
+    yield f"""\
+The size of windows: {len(KERNELS) * len(BATCHES) * len(LINKS)} plans, with the same batches and
+links on 4 devices, of a network of four convolutions with batch norm, pooled three times, and two
+dense layers.
+"""
+    sizes = [
+        replace(found(of_kernels(size), batch, 4, link), network=f"{size}x{size}")
+        for size in KERNELS
+        for batch in BATCHES
+        for link in LINKS
+    ]
+    yield from table(("windows", "n", "k", "h", "w", "r", "one device"), letters(sizes, "network"))
+    yield f"""
+Windows of one pixel have no borders: a split by height then costs what one by samples does.
+
+## From which batch on
+
+On 4 devices, the layers whose split changes with the batch, of {LEAST} to {MOST:,} images: up to
+which batch each has the split before. All others are split alike throughout.
+"""
+    yield from table(("network", "link", "layers", "up to it", "batch", "beyond"), change_rows())
+    yield """
 ## What else would cost
 
 For two networks on 4 devices with PCI Express and 256 images: a layer's split between those of the
@@ -228,9 +307,11 @@ plans are alike. Where they differ, the change goes where the values are fewest:
 layer, which stays as the layer before it; an activation or a dropout is as large before as
 behind, and stays with either. Behind a dense layer that leaves sums in parts, and for the loss,
 everywhere (`r`) is taken: what is there is small, and whoever comes next has it. Height and width
-are never taken at these sizes: their borders cost what a split by samples does not. The smaller
-the batch and the faster the links, the more layers are split by channels; the slower the links,
-the more is done everywhere.
+are never taken at these sizes, but where windows have one pixel: their borders cost what a split by
+samples does not. The smaller the batch, the larger the windows and the faster the links, the more
+layers are split by channels; the slower the links, the more is done everywhere. From some thousand
+images on, exchanging weights costs less than exchanging images, and dense layers are split by
+samples as well.
 """
 
 
@@ -240,7 +321,7 @@ def main() -> None:
     options.add_argument("-o", "--output", type=Path, default=Path("docs/layers-between.md"))
     path = options.parse_args().output
     cases = [
-        found(name, batch, devices, link)
+        found(network(name), batch, devices, link)
         for name in NETWORKS
         for batch in BATCHES
         for devices in DEVICES
