@@ -52,6 +52,17 @@ def test_bytes_are_those_of_the_figure(name: str, strategy: str, gpus: int) -> N
     assert papers.gibibytes(name, strategy, gpus) == pytest.approx(published, rel=0.01)
 
 
+@pytest.mark.parametrize("name", ["alexnet", "vgg16"])
+def test_images_a_second_are_ordered_as_in_figure_7(name: str) -> None:
+    """Data, hybrid, layer-wise; one GPU's rate goes in, and `data` on 16 comes out, with overlap."""
+    published = papers.RATES[name]["data"]
+    one = papers.IMAGES / papers._one_gpu(name, papers.as_fast(name))
+    assert one == pytest.approx(published[0], rel=0.01)
+    order = [papers.images_a_second(name, each, 16)[1] for each in ("data", "hybrid", "layer-wise")]
+    assert order == sorted(order)
+    assert order[0] == pytest.approx(published[-1], rel=0.07)
+
+
 def test_layers_are_split_as_in_table_5() -> None:
     """By samples in four blocks, by channels in dense layers; the last block has a price."""
     priced, best = papers.searched("nkhw")
