@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from netc.ir.program import Collective, Instruction, Launch, Program
@@ -96,7 +96,7 @@ class _Clock:
             if isinstance(each, Collective):
                 who = each.axes, each.classes
                 if who not in meets:
-                    meets[who] = _together(self.program, *who)
+                    meets[who] = meeting_classes(self.program, each)
                 self.groups.update(((number, c), group) for c, group in meets[who].items())
         for class_, stream in list(self.queues):
             self._begin_next(class_, stream)
@@ -220,15 +220,15 @@ def _load_of(
     yield from (links[link] for link, _ in collective.shared)
 
 
-def _together(
-    program: Program, axes: tuple[int, ...], classes: Iterable[int]
-) -> dict[int, tuple[int, ...]]:
-    """By class, the classes of the devices that differ from its devices along some axes only."""
+def meeting_classes(program: Program, collective: Collective) -> dict[int, tuple[int, ...]]:
+    """By class, the classes that do a collective together with it: those of the devices that differ
+    from its devices along the collective's axes only.
+    """
     mesh, found = program.mesh, dict[int, tuple[int, ...]]()
-    taking = set(classes)
+    taking = set(collective.classes)
     for class_ in taking:
         first = mesh.device(program.classes[class_].first)
-        met = {program.class_of[d] for d in mesh.group(first, axes)} & taking
+        met = {program.class_of[d] for d in mesh.group(first, collective.axes)} & taking
         for known in {found.get(other, (other,)) for other in met}:
             met |= set(known)
         found.update(dict.fromkeys(met, tuple(sorted(met))))

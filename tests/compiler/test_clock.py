@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from harness import compile_case, compiled, options, tiny
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from random_networks import GRIDS, Case, cases, free_cases, round_cases
 
 from netc.ir.clock import Timeline, simulate
+from netc.ir.critical import critical_path
 from netc.ir.program import Collective, Launch, Program
 
 CLOSE = 1e-9
@@ -50,10 +52,26 @@ def check_links(program: Program, line: Timeline) -> None:
                 assert inside <= max(end - start, 0.0) * (1 + CLOSE) + CLOSE
 
 
+def check_path(program: Program, line: Timeline) -> None:
+    """From the start to the end without a gap; each needs the one before, itself or another that
+    does the same exchange.
+    """
+    path = critical_path(program, line)
+    assert line.starts[path[0]] == 0.0 and line.ends[path[-1]] == line.seconds
+    for before, after in pairwise(path):
+        assert line.ends[before] == line.starts[after]
+        (number, class_), each = before, program.instructions[after[0]]
+        assert class_ == after[1] or isinstance(each, Collective)
+        assert class_ in each.classes
+        assert number in each.waits or program.instructions[number].stream == each.stream
+        assert number < after[0]
+
+
 @cases(60)
 @given(st.one_of(free_cases(), free_cases(GRIDS), round_cases()))
 def test_order_and_links_are_kept(case: Case) -> None:
     program = compile_case(case)[0].train
+    check_path(program, simulate(program))
     for overlap in (True, False):
         line = simulate(program, overlap)
         check_order(program, line, overlap)
