@@ -74,9 +74,10 @@ def normalized(text: str) -> str:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def json_text(value: Any, indent: int | None = None) -> str:
+def json_text(value: Any, indent: int | None = None, compact: bool = False) -> str:
     """Return `value` as strict JSON, which has no numbers that are not finite: they are null."""
-    return json.dumps(_finite(value), allow_nan=False, indent=indent)
+    separators = (",", ":") if compact else None
+    return json.dumps(_finite(value), allow_nan=False, indent=indent, separators=separators)
 
 
 def _finite(value: Any) -> Any:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from netc.cli.common import Request, request
+from netc.cli.files import spare
 from netc.cli.output import bytes_text, json_line, seconds_text, shape_text, table
-from netc.passes.pipeline import lower_training
+from netc.cli.plan_ import page_facts, plan_facts
+from netc.export.page import PlanCase
+from netc.export.write import check_diff, write_diff
+from netc.passes.pipeline import Compiled, lower_training
+from netc.passes.plan_memory import plan_alone
 from netc.planner.compare import ComparedPlan, described
 from netc.report import LayerCost, layer_costs
 
@@ -20,22 +26,30 @@ class Side:
     asked: Request
     plan: ComparedPlan
     layers: dict[str, LayerCost]
+    compiled: Compiled
 
 
 def run(options: argparse.Namespace) -> int:
-    """Price both, and show where they differ."""
+    """Price both, show where they differ, and write FILE.html if asked to."""
+    path = Path(options.output) if options.output is not None else None
+    if path is not None:
+        spare(options.output, options.network, options.cluster, options.first, options.second)
+        check_diff(path)
     first, second = (_side(options, name) for name in (options.first, options.second))
     differing = [
         layer
         for layer, one in first.layers.items()
         if layer in second.layers and one.split != second.layers[layer].split
     ]
+    if path is not None:
+        write_diff(path, _case(first), _case(second))
     if options.json:
         for layer in differing:
             json_line(event="layer", layer=layer, first=asdict(first.layers[layer]),
                       second=asdict(second.layers[layer]))  # fmt: skip
         json_line(event="result", network=first.asked.network.name, differing=len(differing),
-                  first=asdict(first.plan), second=asdict(second.plan))  # fmt: skip
+                  first=asdict(first.plan), second=asdict(second.plan),
+                  **({"written": str(path)} if path is not None else {}))  # fmt: skip
         return 0
     where = first.asked.options
     print(
@@ -48,7 +62,18 @@ def run(options: argparse.Namespace) -> int:
         print()
     header = ("plan", "devices", "step", "not computing", "sent", "memory")
     print(table(header, (_whole(side) for side in (first, second))))
+    if path is not None:
+        print(f"\nwrote {path}")
     return 0
+
+
+def _case(side: Side) -> PlanCase:
+    """A plan as pages take it."""
+    asked, compiled = side.asked, side.compiled
+    program = plan_alone(compiled.program, asked.options.target.alignment_bytes)
+    facts = plan_facts(asked, compiled, program)
+    facts = page_facts(facts, asked.network, asked.options, compiled, program)
+    return PlanCase(compiled.plan, asked.network, facts)
 
 
 def _side(options: argparse.Namespace, name: str) -> Side:
@@ -57,7 +82,8 @@ def _side(options: argparse.Namespace, name: str) -> Side:
     costs = layer_costs(
         asked.network, compiled.graph, compiled.plan, compiled.program, asked.options.cluster
     )
-    return Side(asked, described(compiled, asked.options, name), {c.layer: c for c in costs})
+    plan = described(compiled, asked.options, name)
+    return Side(asked, plan, {c.layer: c for c in costs}, compiled)
 
 
 def _rows(first: Side, second: Side, layers: list[str]) -> Iterator[tuple[str, ...]]:

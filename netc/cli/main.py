@@ -35,7 +35,7 @@ VERBS = {
     "compare": "predict strategies, schemes and numbers of devices beside each other",
     "diff": "two plans of a network, where they differ and what each costs",
     "explain": "what every layer of a plan costs, and what bounds it",
-    "plan": "draw the plan as a picture",
+    "plan": "draw the plan as a picture, or as a page to look around in",
     "run": "train a network, or a compiled program",
     "eval": "loss and accuracy of trained weights over the held-out images",
     "predict": "the most likely classes of pictures",
@@ -142,6 +142,10 @@ def parser() -> argparse.ArgumentParser:
     _compile(verbs.choices["compile"])
     _compare(verbs.choices["compare"])
     verbs.choices["diff"].set_defaults(save_strategy=None, strategy=None)
+    verbs.choices["diff"].add_argument(
+        "-o", "--output", type=file_name, metavar="FILE.html",
+        help="both plans beside each other, as a page",
+    )  # fmt: skip
     verbs.choices["explain"].add_argument(
         "--layer", metavar="PATTERN",
         help="price the splits that these layers could have, and say what their exchanges hide "
@@ -159,7 +163,7 @@ def parser() -> argparse.ArgumentParser:
         type=file_name,
         required=True,
         metavar="FILE",
-        help="FILE.svg, .pdf, .png, .dot or .json",
+        help="FILE.html, .svg, .pdf, .png, .dot or .json",
     )
     return top
 

@@ -1,32 +1,32 @@
-"""`netc plan`: the plan as a picture, or as data for other programs."""
+"""`netc plan`: the plan as a page, as a picture, or as data for other programs."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from netc.cli.common import build, request
+from netc.cli.common import Request, build, request
 from netc.cli.output import json_line, note
 from netc.export import PlanFacts, write_plan
+from netc.export.write import PAGE
 from netc.ir.clock import simulate
 from netc.ir.facts import REPLICATED
-from netc.report import memory_use
+from netc.ir.program import Program
+from netc.passes.pipeline import Compiled, Options
+from netc.planner.why import alternatives
+from netc.report import layer_costs, memory_use
+from netc.syntax import Network
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compile, and write FILE.svg, .pdf, .png, .dot or .json."""
+    """Compile, and write FILE.html, .svg, .pdf, .png, .dot or .json."""
     asked = request(options)
     _, compiled = build(asked, options)
-    facts = PlanFacts(
-        strategy=Path(asked.strategy).stem,
-        scheme=compiled.scheme,
-        updates=asked.options.updates or REPLICATED,
-        cluster=asked.options.cluster.name,
-        notes=compiled.notes,
-        memory_bytes=tuple(use.peak for use in memory_use(compiled.program)),
-        step_seconds=simulate(compiled.program).seconds,
-    )
     path = Path(options.output)
+    facts = plan_facts(asked, compiled, compiled.program)
+    if path.suffix.lower() == PAGE:
+        facts = page_facts(facts, asked.network, asked.options, compiled, compiled.program)
     write_plan(path, compiled.plan, asked.network, facts)
     if options.json:
         json_line(event="result", written=str(path), bytes=path.stat().st_size)
@@ -35,3 +35,31 @@ def run(options: argparse.Namespace) -> int:
         for text in compiled.notes:
             note(text)
     return 0
+
+
+def plan_facts(asked: Request, compiled: Compiled, program: Program) -> PlanFacts:
+    """What every picture says; `program` is the one planned for, with its memory planned."""
+    return PlanFacts(
+        strategy=Path(asked.strategy).stem,
+        scheme=compiled.scheme,
+        updates=asked.options.updates or REPLICATED,
+        cluster=asked.options.cluster.name,
+        notes=compiled.notes,
+        memory_bytes=tuple(use.peak for use in memory_use(program)),
+        step_seconds=simulate(program).seconds,
+    )
+
+
+def page_facts(
+    facts: PlanFacts, network: Network, options: Options, compiled: Compiled, program: Program
+) -> PlanFacts:
+    """The same with what only a page shows."""
+    cluster = options.cluster
+    costs = layer_costs(network, compiled.graph, compiled.plan, program, cluster)
+    others = alternatives(compiled.graph, options.mesh, cluster, compiled.splits)
+    return replace(
+        facts,
+        program=program,
+        costs={cost.layer: asdict(cost) for cost in costs},
+        alternatives={layer: [asdict(each) for each in own] for layer, own in others.items()},
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from netc.export.describe import Description, ExchangeFacts, LayerFacts, most_sent, total_traffic
 from netc.export.fold import Run, find_runs
@@ -13,11 +13,42 @@ from netc.ir.ops import ACTIVATIONS
 
 _JOINED = ("bn", "lrn", *ACTIVATIONS, "dropout")
 """Kinds that are drawn with their producer."""
+WAYS = {"activation": "forward", "gradient": "backward"}
+"""Where exchanges go that stand between two cards, by role."""
 
 
 def build_picture(description: Description, devices: int, scheme: str = "") -> Picture:
     """What there is to draw of a plan for `devices` devices, under the exchange scheme `scheme`."""
     return _Builder(description, devices, scheme).build()
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A connection between cards, by their numbers."""
+
+    source: int
+    targets: tuple[int, ...]
+    exchanges: tuple[ExchangeFacts, ...]
+    """What is exchanged on it, forward and backward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfolded:
+    """All cards of a plan, in topological order, and which of them a picture draws once."""
+
+    cards: tuple[Card, ...]
+    inside: tuple[tuple[ExchangeFacts, ...], ...]
+    """By card, what is exchanged inside it."""
+    ways: tuple[Way, ...]
+    runs: tuple[Run, ...]
+    """Equal stretches of cards."""
+    rounds: str
+    """What the part that is run in rounds is called; empty where there is none."""
+
+
+def build_unfolded(description: Description, devices: int, scheme: str = "") -> Unfolded:
+    """What `build_picture` draws, before equal stretches are drawn once."""
+    return _Builder(description, devices, scheme).unfolded()
 
 
 class _Builder:
@@ -33,11 +64,18 @@ class _Builder:
         self.badges: dict[int, list[ExchangeFacts]] = {i: [] for i in range(len(self.members))}
         self.links = self._links()
         self.cards = [self._card(i) for i in range(len(self.members))]
+        signatures = [self._signature(i) for i in range(len(self.cards))]
+        self.runs = find_runs(signatures, self._closed)
+
+    def unfolded(self) -> Unfolded:
+        ways = tuple(Way(source, tuple(to), tuple(moved)) for source, to, moved in self.links)
+        inside = tuple(tuple(self.badges[i]) for i in range(len(self.cards)))
+        rounds = max(layer.rounds for layer in self.description.layers)
+        title = self._rounds_title(rounds) if rounds > 1 else ""
+        return Unfolded(tuple(self.cards), inside, ways, self.runs, title)
 
     def build(self) -> Picture:
-        signatures = [self._signature(i) for i in range(len(self.cards))]
-        runs = find_runs(signatures, self._closed)
-        shown, items = self._fold(runs, 0, len(self.cards))
+        shown, items = self._fold(self.runs, 0, len(self.cards))
         return Picture(self._in_rounds(items), tuple(self._shown_links(shown)))
 
     def _join(self) -> list[list[LayerFacts]]:
@@ -199,14 +237,17 @@ class _Builder:
         inside = [item for item in items if cards_of([item])[0].layers[0].rounds > 1]
         if not inside:
             return tuple(items)
-        rounds = cards_of(inside)[0].layers[0].rounds
-        most, uneven = divmod(self.description.batch, rounds)
-        examples = f"up to {plural(most + 1, 'image')}" if uneven else plural(most, "image")
-        title = f"scheme {self.scheme}: " if self.scheme else ""
-        frame = Frame(f"{title}{rounds} rounds of {examples}", tuple(inside))
+        title = self._rounds_title(cards_of(inside)[0].layers[0].rounds)
+        frame = Frame(title, tuple(inside))
         position = items.index(inside[0])
         outside = [item for item in items if item not in inside]
         return (*outside[:position], frame, *outside[position:])
+
+    def _rounds_title(self, rounds: int) -> str:
+        most, uneven = divmod(self.description.batch, rounds)
+        examples = f"up to {plural(most + 1, 'image')}" if uneven else plural(most, "image")
+        title = f"scheme {self.scheme}: " if self.scheme else ""
+        return f"{title}{rounds} rounds of {examples}"
 
 
 def _bundle(
@@ -225,7 +266,7 @@ def _badges(exchanges: Iterable[ExchangeFacts]) -> tuple[Badge, ...]:
     """One badge for all exchanges of a kind that move something."""
     groups: dict[tuple[str, str], list[ExchangeFacts]] = {}
     for exchange in exchanges:
-        way = {"activation": "forward", "gradient": "backward"}.get(exchange.role, "")
+        way = WAYS.get(exchange.role, "")
         groups.setdefault((way, exchange_text(exchange)), []).append(exchange)
     badges = []
     for (way, text), group in groups.items():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from netc.cost import plan_traffic
 from netc.ir import ops
@@ -13,6 +14,7 @@ from netc.ir.facts import REPLICATED
 from netc.ir.graph import Node
 from netc.ir.ops.base import Op
 from netc.ir.plan import Plan, Split
+from netc.ir.program import Program
 from netc.ir.traffic import Traffic, summed
 from netc.ir.types import TensorPart, TensorType, local_block
 from netc.syntax.network import Layer, NamedValues, Network
@@ -88,6 +90,12 @@ class PlanFacts:
     """Whatever else there is to say, one sentence each."""
     updates: str = REPLICATED
     """How devices that have the same weights update them."""
+    program: Program | None = None
+    """What the plan became, with memory planned: a page shows its clock and its memory."""
+    costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By layer the figures of `netc.report.LayerCost`, for pages."""
+    alternatives: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """By layer the splits that it could have, as `netc.planner.why.Alternative`, for pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +118,22 @@ class Description:
 def describe(plan: Plan, network: Network) -> Description:
     """The layers of `network` with what `plan` makes of them."""
     return _Reader(plan, network).description()
+
+
+Rows = tuple[tuple[int, int], ...]
+"""The examples of a node, as `Node.rows`."""
+
+
+def round_numbers(plan: Plan) -> dict[Rows, int]:
+    """The numbers of rounds, from 0 up, by the examples that they run."""
+    rows = {node.rows for node in plan.graph.nodes if node.rows}
+    return {each: number for number, each in enumerate(sorted(rows))}
+
+
+def layers_of(node: Node) -> tuple[str, ...]:
+    """The layers that a node, which may be fused, computes something of, in order."""
+    own = (link.layer for link in node.op.links) if isinstance(node.op, ops.Fused) else ()
+    return tuple(dict.fromkeys((node.layer, *own)))
 
 
 def total_traffic(exchanges: Iterable[ExchangeFacts]) -> Traffic:
@@ -231,10 +255,10 @@ class _Reader:
 
     def _exchanges(self) -> Iterator[ExchangeFacts]:
         traffic = plan_traffic(self.plan)
-        rounds: dict[object, int] = {}
+        rounds = round_numbers(self.plan)
         for node in self.plan.graph.nodes:
             if isinstance(node.op, Comm) and not node.op.on_device:
-                index = rounds.setdefault(node.rows, len(rounds)) if node.rows else None
+                index = rounds.get(node.rows)
                 role, source, targets = self._route(node)
                 yield ExchangeFacts(
                     node.name, node.op.kernel, node.op.axes, role, source, targets, index,

@@ -8,17 +8,16 @@ from typing import Any, TypeVar
 
 from netc.errors import Diagnostic, UsageError, did_you_mean
 from netc.export.build import build_picture
-from netc.export.describe import Description, PlanFacts, describe, most_sent, total_traffic
+from netc.export.describe import PlanFacts, describe
 from netc.export.dot import dot_text
 from netc.export.draw import draw_picture
 from netc.export.json import describe_json
-from netc.export.legend import Tile
+from netc.export.page import PlanCase, diff_html, page_html
 from netc.export.pdf import pdf_bytes
 from netc.export.png import png_bytes
 from netc.export.scene import Scene
 from netc.export.svg import svg_text
-from netc.export.words import amount, duration, gibibytes, plural
-from netc.ir.facts import SHARDED
+from netc.export.tiles import tiles_of
 from netc.ir.plan import Plan
 from netc.syntax.network import Network
 from netc.text import json_text
@@ -28,12 +27,24 @@ W = TypeVar("W", bound=Callable[..., bytes])
 
 
 def write_plan(path: Path, plan: Plan, network: Network, facts: PlanFacts) -> None:
-    """Write a training plan of `network` to `path` as SVG, PDF, PNG, DOT or JSON.
+    """Write a training plan of `network` to `path` as a page, SVG, PDF, PNG, DOT or JSON.
 
     The same plan gives the same bytes. Raises UsageError (E056) for another suffix, and where the
     file cannot be written.
     """
     put(path, writer_of(path, WRITERS, "a plan")(plan, network, facts))
+
+
+def check_diff(path: Path) -> None:
+    """Raise UsageError (E056) where a difference cannot be written with this suffix."""
+    writer_of(path, DIFFS, "a difference")
+
+
+def write_diff(path: Path, first: PlanCase, second: PlanCase) -> None:
+    """Write two training plans of one network beside each other, as a page; raises as
+    `write_plan`.
+    """
+    put(path, writer_of(path, DIFFS, "a difference")(first, second))
 
 
 def writer_of(path: Path, writers: Mapping[str, W], what: str) -> W:
@@ -60,7 +71,7 @@ def plan_dot(plan: Plan, network: Network, facts: PlanFacts) -> str:
     """The picture of a training plan in Graphviz's language."""
     description = describe(plan, network)
     picture = build_picture(description, plan.mesh.size, facts.scheme)
-    tiles = _tiles(plan, description, facts)
+    tiles = tiles_of(plan, description, facts)
     header = ", ".join(f"{figure} ({meaning})" for figure, meaning in tiles)
     return dot_text(picture, network.name, header)
 
@@ -69,7 +80,7 @@ def plan_scene(plan: Plan, network: Network, facts: PlanFacts) -> Scene:
     """The picture of a training plan as shapes."""
     description = describe(plan, network)
     picture = build_picture(description, plan.mesh.size, facts.scheme)
-    return draw_picture(picture, network.name, _tiles(plan, description, facts), facts.notes)
+    return draw_picture(picture, network.name, tiles_of(plan, description, facts), facts.notes)
 
 
 def plan_json(plan: Plan, network: Network, facts: PlanFacts) -> dict[str, Any]:
@@ -77,38 +88,22 @@ def plan_json(plan: Plan, network: Network, facts: PlanFacts) -> dict[str, Any]:
     return describe_json(describe(plan, network), plan, network, facts)
 
 
-def _tiles(plan: Plan, description: Description, facts: PlanFacts) -> list[Tile]:
-    """The figures of the header."""
-    mesh = plan.mesh
-    axes = ", ".join(f"{name}={n}" for name, n in zip(mesh.axes, mesh.shape, strict=True))
-    tiles = [(plural(mesh.size, "device"), f"mesh {axes}"), (facts.strategy, "strategy")]
-    if facts.scheme:
-        tiles.append((facts.scheme, "exchange scheme"))
-    if facts.updates == SHARDED:
-        tiles.append((facts.updates, "updates"))
-    tiles.append((plural(description.batch, "image"), "a step"))
-    tiles.append((amount(description.parameters), "parameters"))
-    if mesh.size > 1:
-        moved = most_sent(total_traffic(description.exchanges))
-        tiles.append((amount(moved, "B"), "sent a step by a device"))
-    if facts.memory_bytes:
-        tiles.append((gibibytes(max(facts.memory_bytes)), "memory a device"))
-    if facts.step_seconds is not None:
-        tiles.append((duration(facts.step_seconds), "predicted a step"))
-    if facts.cluster:
-        tiles.append((facts.cluster, "machine"))
-    return tiles
-
-
 def _reason(path: Path) -> str:
     return f"'{path.suffix}' is not a known kind of file" if path.suffix else "it has no suffix"
 
 
+PAGE = ".html"
+"""The suffix of pages, which show more than pictures."""
 WRITERS: dict[str, Writer] = {
     ".svg": lambda *plan: svg_text(plan_scene(*plan)).encode(),
     ".pdf": lambda *plan: pdf_bytes(plan_scene(*plan)),
     ".png": lambda *plan: png_bytes(plan_scene(*plan)),
     ".dot": lambda *plan: plan_dot(*plan).encode(),
     ".json": lambda *plan: f"{json_text(plan_json(*plan), indent=2)}\n".encode(),
+    PAGE: lambda *plan: page_html(*plan).encode(),
 }
 """How a plan is written, by suffix."""
+DIFFS: dict[str, Callable[[PlanCase, PlanCase], bytes]] = {
+    PAGE: lambda first, second: diff_html(first, second).encode()
+}
+"""How two plans are written, by suffix."""

@@ -58,10 +58,14 @@ def persistent_layout(programs: Sequence[Program], alignment: int = 64) -> Layou
     return Layout(offsets, tuple(ends))
 
 
+def plan_alone(program: Program, alignment: int = 64) -> Program:
+    """The program with the offset of every buffer, as if it were the only one of its bundle."""
+    return plan_memory(program, persistent_layout([program], alignment), alignment)
+
+
 def peak_bytes(program: Program, alignment: int = 64) -> int:
     """Memory of the device that needs most, for this program alone."""
-    layout = persistent_layout([program], alignment)
-    return max(plan_memory(program, layout, alignment).arena_bytes)
+    return max(plan_alone(program, alignment).arena_bytes)
 
 
 def plan_memory(program: Program, layout: Layout, alignment: int = 64) -> Program:

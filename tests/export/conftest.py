@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 import netc_models
+from netc.cli.plan_ import page_facts
 from netc.cost import Cluster, LinkLevel, Links
 from netc.export import PlanFacts
 from netc.ir.facts import REPLICATED
@@ -17,7 +18,8 @@ from netc.ir.plan import Plan
 from netc.ir.types import Mesh
 from netc.passes.assign_formats import Target
 from netc.passes.choose_splits import Pin
-from netc.passes.pipeline import Options, lower_training
+from netc.passes.pipeline import Compiled, Options, lower_training
+from netc.passes.plan_memory import plan_alone
 from netc.syntax import Network, parse_file, parse_text
 
 LINKS = Links((LinkLevel("wire", None, 1e9, 1e-5),))
@@ -66,6 +68,8 @@ class Case:
     plan: Plan
     network: Network
     facts: PlanFacts
+    options: Options
+    compiled: Compiled
 
     @property
     def given(self) -> tuple[Plan, Network, PlanFacts]:
@@ -102,9 +106,23 @@ def make_case(
         strategy, compiled.scheme, "test", (2**20,) * compiled.plan.mesh.size, 0.5, compiled.notes,
         updates,
     )  # fmt: skip
-    return Case(compiled.plan, net, facts)
+    return Case(compiled.plan, net, facts, options, compiled)
+
+
+@cache
+def page_case(name: str, strategy: str = "hybrid", scheme: str | None = None) -> Case:
+    """A plan for four devices with all that a page shows."""
+    made = make_case(name, strategy, (4,), scheme)
+    program = plan_alone(made.compiled.program)
+    facts = page_facts(made.facts, made.network, made.options, made.compiled, program)
+    return replace(made, facts=facts)
 
 
 @pytest.fixture(scope="session")
 def case() -> Callable[..., Case]:
     return make_case
+
+
+@pytest.fixture(scope="session")
+def whole_case() -> Callable[..., Case]:
+    return page_case

@@ -66,7 +66,7 @@ def test_json_file_is_the_dict(case: Make, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("suffix", "magic"),
     [("svg", b"<svg "), ("pdf", b"%PDF-1.4\n"), ("PNG", b"\x89PNG"), ("dot", b"digraph "),
-     ("json", b"{\n")],
+     ("json", b"{\n"), ("html", b"<!DOCTYPE html>\n")],
 )  # fmt: skip
 def test_the_suffix_says_what_is_written(
     case: Make, tmp_path: Path, suffix: str, magic: bytes
@@ -82,7 +82,7 @@ def test_an_unknown_suffix(case: Make, tmp_path: Path, name: str) -> None:
         write_plan(tmp_path / name, *case("tiny").given)
     (problem,) = caught.value.diagnostics
     assert problem.code == "E056"
-    assert problem.help.endswith("a plan is written as .svg, .pdf, .png, .dot, .json.")
+    assert problem.help.endswith("a plan is written as .svg, .pdf, .png, .dot, .json, .html.")
     assert not list(tmp_path.iterdir())
 
 

@@ -1,0 +1,105 @@
+"""The page itself: one file that asks for no other."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+from importlib import resources
+
+from netc.export.describe import PlanFacts
+from netc.export.page.data import PlanCase, page_data
+from netc.export.style import EXCHANGE, on, tints
+from netc.export.words import MEANINGS
+from netc.ir.plan import Plan
+from netc.syntax.network import Network
+from netc.text import json_text
+
+SCRIPTS = (
+    "dom", "words", "plan", "fold", "layered", "layout", "cards", "graph", "panel", "source",
+    "clock", "memory", "diff", "keys", "app",
+)  # fmt: skip
+"""The files of the page's script, in order."""
+
+
+def page_html(plan: Plan, network: Network, facts: PlanFacts) -> str:
+    """A training plan as a page. The same plan gives the same text."""
+    return _page([PlanCase(plan, network, facts)], f"{network.name}: {facts.strategy}")
+
+
+def diff_html(first: PlanCase, second: PlanCase) -> str:
+    """Two training plans of one network beside each other, as a page."""
+    names = f"{first.facts.strategy} and {second.facts.strategy}"
+    return _page([first, second], f"{first.network.name}: {names}")
+
+
+def _page(cases: list[PlanCase], title: str) -> str:
+    script, style = _script(), f"{_colors()}{_asset('page.css')}"
+    return "\n".join(
+        (
+            "<!DOCTYPE html>",
+            '<html lang="en">',
+            "<head>",
+            '<meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_policy(script, style)}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{html.escape(title)}</title>",
+            '<link rel="icon" href="data:,">',
+            f"<style>{style}</style>",
+            "</head>",
+            "<body>",
+            "<noscript>This page draws a plan with JavaScript.</noscript>",
+            f'<script type="application/json" id="data">{_data(cases)}</script>',
+            f"<script>{script}</script>",
+            "</body>",
+            "</html>",
+            "",
+        )
+    )
+
+
+def _data(cases: list[PlanCase]) -> str:
+    """JSON in which nothing looks like an element, whatever names and texts there are."""
+    text = json_text(page_data(cases), compact=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _policy(script: str, style: str) -> str:
+    """Nothing is loaded, and nothing runs but the page's own script."""
+    parts = {"script-src": _hash(script), "style-src": _hash(style), "img-src": "data:"}
+    allowed = "; ".join(f"{name} {value}" for name, value in parts.items())
+    return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
+
+
+def _hash(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
+
+
+def _script() -> str:
+    parts = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}\nstart();\n}})();\n'
+
+
+def _asset(name: str) -> str:
+    return resources.files("netc.export.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def _colors() -> str:
+    """The colours of pictures, as rules of the style sheet."""
+    return "".join((f":root {{ --exchange: {EXCHANGE[0]}; }}\n", *map(_split_rules, MEANINGS)))
+
+
+def _split_rules(letter: str) -> str:
+    """What is split so: a tone for cards and bands, and a colour of text on it."""
+    name, strong = css_name(letter), tints(letter)[0]
+    return (
+        f".split-{name} {{ --tone: {strong}; }}\n"
+        f"svg .on-{name} {{ fill: {on(strong)}; }}\n"
+        f".chip-{name} {{ background: {strong}; color: {on(strong)}; }}\n"
+    )
+
+
+def css_name(letter: str) -> str:
+    """A split's letter in names of style sheets, which know no "@"."""
+    return "one" if letter == "@" else letter

@@ -1,0 +1,324 @@
+"""The page of a plan says all that there is of it, in one file that is safe to open."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import netc_models
+from netc.cli.main import main
+from netc.cost import plan_traffic
+from netc.errors import Source, UsageError
+from netc.export.describe import describe
+from netc.export.page import PlanCase, diff_html, page_html
+from netc.export.page.blocks import leaves
+from netc.export.page.data import page_data
+from netc.export.write import check_diff
+from netc.ir.program import Launch, in_place_pairs
+
+Make = Callable[..., Any]
+MODELS = sorted(path.stem for path in Path(netc_models.__file__).parent.glob("*.net"))
+SHORT = ("alexnet", "cifar", "digits", "googlenet", "lenet", "resnet18", "vgg16")
+LARGEST_BYTES = 4_000_000
+"""Of a page of any shipped network."""
+
+
+@pytest.fixture(params=[(name, s) for name in MODELS for s in ("data", "hybrid")], ids=str)
+def made(
+    request: pytest.FixtureRequest, whole_case: Make, pytestconfig: pytest.Config
+) -> Any:  # fmt: skip
+    name, strategy = request.param
+    if name not in SHORT and not pytestconfig.getoption("--full"):
+        pytest.skip("all models run with --full")
+    return whole_case(name, strategy)
+
+
+def data_of(case: Any) -> dict[str, Any]:
+    found: dict[str, Any] = page_data([PlanCase(*case.given)])
+    return found
+
+
+def test_every_shipped_plan_is_whole_on_its_page(made: Any) -> None:
+    data = data_of(made)
+    (plan,) = data["plans"]
+    check_layers(made, data, plan)
+    check_cards(plan)
+    check_exchanges(made, plan)
+    check_clock(made, plan)
+    check_memory(made, plan)
+    assert len(page_html(*made.given)) < LARGEST_BYTES
+
+
+def check_layers(made: Any, data: dict[str, Any], plan: dict[str, Any]) -> None:
+    """Every layer is there, with its line of the file, its price, and what else it could have."""
+    facts = describe(made.plan, made.network).layers
+    assert [layer["name"] for layer in plan["plan"]["layers"]] == [layer.name for layer in facts]
+    written = {layer.name: layer for layer in made.network.layers}
+    for fact, extra in zip(facts, plan["layers"], strict=True):
+        if fact.name in written:
+            source, line = extra["place"]
+            text = data["sources"][source]["text"].splitlines()[line - 1]
+            assert written[fact.name].kind in text
+        if fact.kind != "input":
+            assert extra["costs"]["layer"] == fact.name and extra["values"]
+            (taken,) = (each for each in extra["alternatives"] if each["chosen"])
+            assert tuple(taken["split"]) == fact.split
+            alone = extra["seconds"] is None and extra["runs_with"] is None
+            assert alone == (fact.kind == "flatten")
+    sums = [sum(extra["seconds"].values()) for extra in plan["layers"] if extra["seconds"]]
+    assert sum(sums) == pytest.approx(_launch_seconds(made), rel=1e-4)
+
+
+def _launch_seconds(made: Any) -> float:
+    """The launches of every layer and phase, on the device where they take longest."""
+    longest: dict[tuple[str, str], dict[int, float]] = {}
+    for each in made.facts.program.instructions:
+        if isinstance(each, Launch):
+            own = longest.setdefault((each.layer, each.phase), {})
+            own[each.class_] = own.get(each.class_, 0.0) + each.seconds
+    return sum(max(own.values()) for own in longest.values())
+
+
+def check_cards(plan: dict[str, Any]) -> None:
+    """Every layer is in one card; every card folds in one place, in its order."""
+    layers = [layer for card in plan["cards"] for layer in card["layers"]]
+    assert sorted(layers) == list(range(len(plan["layers"])))
+    folded = [card for item in plan["folding"] for card in leaves(item)]
+    assert folded == list(range(len(plan["cards"])))
+    for group in groups(plan["folding"]):
+        assert len(leaves(group)) > 1
+        if group["kind"] == "run":
+            assert len(group["items"]) == group["count"] > 1
+            assert len({json.dumps(shape_of(item)) for item in group["items"]}) == 1
+
+
+def groups(items: list[Any]) -> Iterator[dict[str, Any]]:
+    for item in items:
+        if not isinstance(item, int):
+            yield item
+            yield from groups(item["items"])
+
+
+def shape_of(item: Any) -> Any:
+    """How an item folds, without numbers and names."""
+    return 0 if isinstance(item, int) else [item["kind"], *map(shape_of, item["items"])]
+
+
+def check_exchanges(made: Any, plan: dict[str, Any]) -> None:
+    """Every exchange is drawn in one place, has its bytes, and is carried out on the clock."""
+    moved = plan_traffic(made.plan)
+    known = [each.name for each in describe(made.plan, made.network).exchanges]
+    assert [each["name"] for each in plan["plan"]["exchanges"]] == known
+    sent = {e["name"]: sum(e["sent_bytes"]) for e in plan["plan"]["exchanges"]}
+    assert sent == {n: sum(out for out, _ in moved[n].values()) for n in known}
+    assert sum(sent.values()) == sum(out for each in moved.values() for out, _ in each.values())
+    drawn = [n for card in plan["cards"] for n in card["inside"]]
+    drawn += [n for way in plan["ways"] for n in way["exchanges"]]
+    assert sorted(drawn) == list(range(len(known)))
+    timed = {n for row in plan["clock"]["instructions"] for n in row[6]}
+    assert timed == set(range(len(known)))
+
+
+def check_clock(made: Any, plan: dict[str, Any]) -> None:
+    """Every instruction is there on all its classes; the critical path has no gap."""
+    program, clock = made.facts.program, plan["clock"]
+    assert len(clock["instructions"]) == len(program.instructions)
+    times: dict[tuple[int, int], list[int]] = {}
+    for number, (row, each) in enumerate(
+        zip(clock["instructions"], program.instructions, strict=True)
+    ):
+        assert tuple(row[7][::3]) == each.classes
+        times |= {(number, c): pair for c, *pair in zip(*[iter(row[7])] * 3, strict=True)}
+    path = list(zip(*[iter(clock["critical"])] * 2, strict=True))
+    assert times[path[0]][0] == 0 and times[path[-1]][1] == clock["nanoseconds"]
+    assert all(times[a][1] == times[b][0] for a, b in pairwise(path))
+
+
+def check_memory(made: Any, plan: dict[str, Any]) -> None:
+    """Nothing has bytes of another while both are used, and the arena is no larger than needed."""
+    program = made.facts.program
+    for class_, own in enumerate(plan["memory"]["classes"]):
+        assert own["bytes"] == program.arena_bytes[class_]
+        assert own["bytes"] == max(row[3] + row[4] for row in own["rows"])
+        names = {b.storage for b in program.buffers_of[class_]}
+        assert {plan["memory"]["names"][row[0]] for row in own["rows"]} == names
+        lives = sorted(own["rows"], key=lambda row: (row[5], row[6]))
+        here: list[list[int]] = []
+        for row in lives:
+            here = [other for other in here if other[6] > row[5]]
+            for other in here:
+                assert other[3] + other[4] <= row[3] or row[3] + row[4] <= other[3], (row, other)
+            here.append(row)
+
+
+def test_bytes_are_handed_over_on_some_page(whole_case: Make) -> None:
+    """Else the law of memory would say nothing of results that take their operand's place."""
+    program = whole_case("alexnet").facts.program
+    pairs = [p for i in program.instructions for p in in_place_pairs(program, i, i.classes[0])]
+    assert any(old.offset == new.offset and old.storage != new.storage for old, new in pairs)
+
+
+# One file that is safe to open
+
+
+class Parsed(HTMLParser):
+    """The elements of a page, with what is in them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, str] = {}
+        """By element, all that is in those of that name."""
+        self.inside = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self.inside = "data" if "id" in dict(attrs) else tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = ""
+
+    def handle_data(self, data: str) -> None:
+        self.texts[self.inside] = self.texts.get(self.inside, "") + data
+
+
+TAGS = ["html", "head", "meta", "meta", "meta", "title", "link", "style", "body", "noscript",
+        "script", "script"]  # fmt: skip
+HOSTILE = "</script><script>alert(1)</script><!--<img src=x onerror=alert(1)>&amp;\u2028'\""
+
+
+def hostile(case: Any) -> tuple[Any, ...]:
+    """A plan whose names, notes and source are full of HTML."""
+    network = replace(
+        case.network, name=HOSTILE, source=Source(f"{HOSTILE}.net", f"# {HOSTILE}\nconv\n")
+    )
+    facts = replace(case.facts, strategy=HOSTILE, cluster=HOSTILE, notes=(HOSTILE,))
+    return case.plan, network, facts
+
+
+def data_in(page: str) -> Any:
+    """What the page's script reads."""
+    found = re.findall(r'<script type="application/json" id="data">([^<]*)</script>', page)
+    assert len(found) == 1
+    return json.loads(found[0])
+
+
+def test_hostile_names_stay_text(whole_case: Make) -> None:
+    given = hostile(whole_case("tiny"))
+    page = page_html(*given)
+    parsed = Parsed(page)
+    assert [tag for tag, _ in parsed.elements] == TAGS
+    assert page.count("</script>") == 2 and "<!--" not in page and "alert(1)<" not in page
+    assert parsed.texts["title"] == f"{HOSTILE}: {HOSTILE}"
+    assert data_in(page) == json.loads(json.dumps(page_data([PlanCase(*given)])))
+    assert data_in(page)["title"] == HOSTILE
+
+
+@pytest.mark.parametrize("name", ["alexnet", "blocks"])
+def test_nothing_is_loaded_from_elsewhere(whole_case: Make, name: str) -> None:
+    page = page_html(*whole_case(name).given)
+    parsed = Parsed(page)
+    asked = [v for _, attrs in parsed.elements for k, v in attrs.items() if k in ("src", "href")]
+    assert asked == ["data:,"]
+    script, style = parsed.texts["script"], parsed.texts["style"]
+    assert set(re.findall(r"\w+://[^\s\"')]*", script + style)) == {"http://www.w3.org/2000/svg"}
+    for word in ("fetch(", "XMLHttpRequest", "import(", "innerHTML", "eval(", "url(//", "@import"):
+        assert word not in script + style, word
+
+
+def test_only_the_page_s_own_script_may_run(case: Make) -> None:
+    parsed = Parsed(page_html(*case("tiny").given))
+    (policy,) = (a["content"] for _, a in parsed.elements if "http-equiv" in a)
+    assert policy is not None
+    allowed = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert allowed["default-src"] == "'none'"
+    for name in ("script", "style"):
+        digest = base64.b64encode(hashlib.sha256(parsed.texts[name].encode()).digest()).decode()
+        assert allowed[f"{name}-src"] == f"'sha256-{digest}'"
+
+
+# Sizes, and what is shared
+
+
+def test_vgg_is_less_than_a_megabyte(whole_case: Make) -> None:
+    assert len(page_html(*whole_case("vgg16", "hybrid", "b").given).encode()) < 1_000_000
+
+
+def test_the_page_has_what_json_has(whole_case: Make) -> None:
+    from netc.export import plan_json
+
+    made = whole_case("blocks")
+    (plan,) = data_of(made)["plans"]
+    assert plan["plan"] == plan_json(*made.given)
+
+
+def test_without_a_program_there_is_no_clock(case: Make) -> None:
+    (plan,) = data_of(case("tiny"))["plans"]
+    assert plan["clock"] is plan["memory"] is None
+    assert plan["layers"] and plan["cards"]
+
+
+def test_rounds_are_told_apart(whole_case: Make) -> None:
+    (plan,) = data_of(whole_case("alexnet", "hybrid", "b"))["plans"]
+    assert plan["rounds"] == 4
+    assert {e["round"] for e in plan["plan"]["exchanges"]} == {None, 0, 1, 2, 3}
+    assert {row[4] for row in plan["clock"]["instructions"]} == {-1, 0, 1, 2, 3}
+    (rounds,) = (item for item in plan["folding"] if not isinstance(item, int))
+    assert rounds["kind"] == "rounds" and "4 rounds of 4 images" in rounds["title"]
+
+
+def test_a_run_of_units_folds_inside_its_block(whole_case: Make) -> None:
+    (plan,) = data_of(whole_case("blocks", "data"))["plans"]
+    found = [(g["kind"], g.get("name", g.get("title"))) for g in groups(plan["folding"])]
+    assert ("run", "unit1 to unit3") in found and ("block", "unit2") in found
+    assert ("block", "inception1") in found and ("run", "conv3 to conv4") in found
+
+
+# Two plans
+
+
+def test_two_plans_share_their_source(whole_case: Make) -> None:
+    first, second = whole_case("lenet", "data"), whole_case("lenet", "hybrid")
+    page = diff_html(PlanCase(*first.given), PlanCase(*second.given))
+    data = data_in(page)
+    assert [plan["name"] for plan in data["plans"]] == ["data", "hybrid"]
+    assert [source["name"] for source in data["sources"]] == ["lenet.net"]
+    assert Parsed(page).texts["title"] == "lenet: data and hybrid"
+    twice = data_in(diff_html(PlanCase(*first.given), PlanCase(*first.given)))
+    assert [plan["name"] for plan in twice["plans"]] == ["data (1)", "data (2)"]
+
+
+def test_the_verbs_write_pages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    asked = ["--devices", "4", "--batch", "8", "--kernels", "reference"]
+    plan, both = tmp_path / "plan.html", tmp_path / "both.html"
+    assert main(["plan", "models/lenet.net", *asked, "--strategy", "model", "-o", str(plan)]) == 0
+    words = ["diff", "models/lenet.net", "data", "model", *asked]
+    assert main([*words, "-o", str(both)]) == 0
+    assert capsys.readouterr().out.endswith(f"wrote {both}\n")
+    (alone,), (_, second) = (data_in(p.read_text())["plans"] for p in (plan, both))
+    # Of the bundle, memory has state at other places: evaluation reads it too.
+    assert {k: v for k, v in alone.items() if k not in ("memory", "plan", "tiles")} == {
+        k: v for k, v in second.items() if k not in ("memory", "plan", "tiles")
+    }
+
+
+def test_a_difference_is_written_as_a_page_only() -> None:
+    with pytest.raises(UsageError) as caught:
+        check_diff(Path("both.svg"))
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "E056" and problem.help == "a difference is written as .html."
