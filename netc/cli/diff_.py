@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         if layer in second.layers and one.split != second.layers[layer].split
     ]
     if path is not None:
-        write_diff(path, _case(first), _case(second))
+        write_diff(path, *(_case(side, options.alternatives) for side in (first, second)))
     if options.json:
         for layer in differing:
             json_line(event="layer", layer=layer, first=asdict(first.layers[layer]),
@@ -67,12 +67,12 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _case(side: Side) -> PlanCase:
+def _case(side: Side, long: bool) -> PlanCase:
     """A plan as pages take it."""
     asked, compiled = side.asked, side.compiled
     program = plan_alone(compiled.program, asked.options.target.alignment_bytes)
     facts = plan_facts(asked, compiled, program)
-    facts = page_facts(facts, asked.network, asked.options, compiled, program)
+    facts = page_facts(facts, asked, compiled, program, long)
     return PlanCase(compiled.plan, asked.network, facts)
 
 

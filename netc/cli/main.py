@@ -146,6 +146,11 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--output", type=file_name, metavar="FILE.html",
         help="both plans beside each other, as a page",
     )  # fmt: skip
+    for verb in ("diff", "plan"):
+        verbs.choices[verb].add_argument(
+            "--alternatives", action="store_true",
+            help="price other splits for a page also where that takes long",
+        )  # fmt: skip
     verbs.choices["explain"].add_argument(
         "--layer", metavar="PATTERN",
         help="price the splits that these layers could have, and say what their exchanges hide "

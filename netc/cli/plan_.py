@@ -13,10 +13,14 @@ from netc.export.write import PAGE
 from netc.ir.clock import simulate
 from netc.ir.facts import REPLICATED
 from netc.ir.program import Program
-from netc.passes.pipeline import Compiled, Options
-from netc.planner.why import alternatives
+from netc.passes.pipeline import Compiled
+from netc.planner.why import CHEAP_PAIRS, alternatives, pairs
 from netc.report import layer_costs, memory_use
-from netc.syntax import Network
+
+LEFT_OUT = (
+    "what other splits would cost is left out, which takes long to price here: "
+    "'--alternatives' adds it."
+)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -26,13 +30,13 @@ def run(options: argparse.Namespace) -> int:
     path = Path(options.output)
     facts = plan_facts(asked, compiled, compiled.program)
     if path.suffix.lower() == PAGE:
-        facts = page_facts(facts, asked.network, asked.options, compiled, compiled.program)
+        facts = page_facts(facts, asked, compiled, compiled.program, options.alternatives)
     write_plan(path, compiled.plan, asked.network, facts)
     if options.json:
         json_line(event="result", written=str(path), bytes=path.stat().st_size)
     else:
         print(f"wrote {path}")
-        for text in compiled.notes:
+        for text in facts.notes:
             note(text)
     return 0
 
@@ -51,15 +55,16 @@ def plan_facts(asked: Request, compiled: Compiled, program: Program) -> PlanFact
 
 
 def page_facts(
-    facts: PlanFacts, network: Network, options: Options, compiled: Compiled, program: Program
+    facts: PlanFacts, asked: Request, compiled: Compiled, program: Program, long: bool = False
 ) -> PlanFacts:
-    """The same with what only a page shows."""
-    cluster = options.cluster
-    costs = layer_costs(network, compiled.graph, compiled.plan, program, cluster)
-    others = alternatives(compiled.graph, options.mesh, cluster, compiled.splits)
-    return replace(
-        facts,
-        program=program,
-        costs={cost.layer: asdict(cost) for cost in costs},
-        alternatives={layer: [asdict(each) for each in own] for layer, own in others.items()},
-    )
+    """The same with what only a page shows; other splits are priced where that takes some seconds,
+    or `long`.
+    """
+    mesh, cluster = asked.options.mesh, asked.options.cluster
+    costs = layer_costs(asked.network, compiled.graph, compiled.plan, program, cluster)
+    found = replace(facts, program=program, costs={cost.layer: asdict(cost) for cost in costs})
+    if not long and pairs(compiled.graph, mesh) > CHEAP_PAIRS:
+        return replace(found, notes=(*facts.notes, LEFT_OUT))
+    others = alternatives(compiled.graph, mesh, cluster, compiled.splits)
+    rows = {layer: [asdict(each) for each in own] for layer, own in others.items()}
+    return replace(found, alternatives=rows)

@@ -55,6 +55,17 @@ class TimedExchange:
     """The layers that are computed meanwhile, in order."""
 
 
+CHEAP_PAIRS = 10**6
+"""Up to so many `pairs` alternatives are priced in some seconds; three axes have ten times that."""
+
+
+def pairs(graph: Graph, mesh: Mesh) -> int:
+    """The pairs of splits that each layer may have, of all layers: pricing alternatives takes time
+    in proportion.
+    """
+    return sum(len(own) ** 2 for own in choices_of(graph, mesh).values())
+
+
 def alternatives(
     graph: Graph, mesh: Mesh, cluster: Cluster, splits: Mapping[str, Split]
 ) -> dict[str, list[Alternative]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import netc_models
+from netc.cli.common import Request
 from netc.cli.plan_ import page_facts
 from netc.cost import Cluster, LinkLevel, Links
 from netc.export import PlanFacts
@@ -114,7 +115,8 @@ def page_case(name: str, strategy: str = "hybrid", scheme: str | None = None) ->
     """A plan for four devices with all that a page shows."""
     made = make_case(name, strategy, (4,), scheme)
     program = plan_alone(made.compiled.program)
-    facts = page_facts(made.facts, made.network, made.options, made.compiled, program)
+    asked = Request(made.network, made.options, strategy, ())
+    facts = page_facts(made.facts, asked, made.compiled, program)
     return replace(made, facts=facts)
 
 

@@ -54,7 +54,7 @@ def test_bytes_are_those_of_the_figure(name: str, strategy: str, gpus: int) -> N
 
 @pytest.mark.parametrize("name", ["alexnet", "vgg16"])
 def test_images_a_second_are_ordered_as_in_figure_7(name: str) -> None:
-    """Data, hybrid, layer-wise; one GPU's rate goes in, and `data` on 16 comes out, with overlap."""
+    """Data, hybrid, layer-wise, with overlap; of one GPU's rate comes that of `data` on 16."""
     published = papers.RATES[name]["data"]
     one = papers.IMAGES / papers._one_gpu(name, papers.as_fast(name))
     assert one == pytest.approx(published[0], rel=0.01)

@@ -14,10 +14,15 @@ function findDifferences(page) {
   for (const layer of first.plan.layers) {
     const number = second.numbers.get(layer.name);
     const other = number === undefined ? null : second.plan.layers[number];
-    if (!other || other.split.join() !== layer.split.join() || other.rounds !== layer.rounds) page.differing.add(layer.name);
+    if (!other || other.split.join() !== layer.split.join() || other.rounds !== layer.rounds)
+      page.differing.add(layer.name);
   }
-  for (const layer of second.plan.layers) if (!first.numbers.has(layer.name)) page.differing.add(layer.name);
-  const keys = page.plans.map((plan) => new Set(plan.exchanges.filter((each) => mostSent(plan, [each.number])).map(exchangeKey)));
+  for (const layer of second.plan.layers)
+    if (!first.numbers.has(layer.name)) page.differing.add(layer.name);
+  const keys = page.plans.map(
+    (plan) =>
+      new Set(plan.exchanges.filter((each) => mostSent(plan, [each.number])).map(exchangeKey)),
+  );
   for (const key of keys[0]) if (!keys[1].has(key)) page.differingExchanges.add(key);
   for (const key of keys[1]) if (!keys[0].has(key)) page.differingExchanges.add(key);
 }
@@ -27,33 +32,65 @@ function showDifferences(page) {
   const [first, second] = page.plans;
   const names = [...page.differing];
   const rows = names.map((name) => {
-    const sides = page.plans.map((plan) => plan.numbers.get(name)).map((number, i) => (number === undefined ? null : [page.plans[i], number]));
-    const pair = (cell) => el("td", {}, sides.map((side) => el("div", {}, side ? cell(...side) : "-")));
-    return el("tr", {}, el("td", {}, layerLink(page, ...sides.find(Boolean))),
+    const sides = page.plans
+      .map((plan) => plan.numbers.get(name))
+      .map((number, i) => (number === undefined ? null : [page.plans[i], number]));
+    const pair = (cell) =>
+      el(
+        "td",
+        {},
+        sides.map((side) => el("div", {}, side ? cell(...side) : "-")),
+      );
+    return el(
+      "tr",
+      {},
+      el("td", {}, layerLink(page, ...sides.find(Boolean))),
       pair((plan, n) => chips(plan.plan.layers[n].split)),
       pair((plan, n) => bytes(plan.layers[n].costs?.sent_bytes)),
       pair((plan, n) => duration(plan.layers[n].costs?.seconds)),
-      pair((plan, n) => duration(plan.layers[n].costs?.exchange_seconds)));
+      pair((plan, n) => duration(plan.layers[n].costs?.exchange_seconds)),
+    );
   });
   const all = Math.max(first.plan.layers.length, second.plan.layers.length);
   const header = ["layer", "split", "sent", "compute", "exchange"];
   page.differencesTab.replaceChildren(
     el("h2", {}, `${names.length} of ${plural(all, "layer")} differ`),
-    el("p", { class: "faint" }, `Above ${first.name}, below ${second.name}; press d for the next one.`),
-    table(header, rows, "differences"), wholeTable(page));
+    el(
+      "p",
+      { class: "faint" },
+      `Above ${first.name}, below ${second.name}; press d for the next one.`,
+    ),
+    table(header, rows, "differences"),
+    wholeTable(page),
+  );
 }
 
 function wholeTable(page) {
-  const row = (label, cell) => el("tr", {}, el("th", { scope: "row" }, label), page.plans.map((plan) => el("td", {}, cell(plan))));
+  const row = (label, cell) =>
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, label),
+      page.plans.map((plan) => el("td", {}, cell(plan))),
+    );
   const most = (list) => (list ? Math.max(...list) : 0);
-  return section("A step", table(["", ...page.plans.map((plan) => plan.name)], [
-    row("takes", (plan) => duration(plan.plan.totals.step_seconds)),
-    row("not computing", (plan) => (plan.clock ? nanoseconds(plan.clock.exposed) : "-")),
-    row("sent by a device", (plan) => bytes(most(plan.plan.totals.sent_bytes))),
-    row("memory", (plan) => (plan.plan.totals.memory_bytes ? gibibytes(most(plan.plan.totals.memory_bytes)) : "-")),
-    row("scheme", (plan) => plan.plan.scheme ?? "-"),
-    row("exchanges", (plan) => String(plan.exchanges.length)),
-  ], "figures"));
+  return section(
+    "A step",
+    table(
+      ["", ...page.plans.map((plan) => plan.name)],
+      [
+        row("takes", (plan) => duration(plan.plan.totals.step_seconds)),
+        row("not computing", (plan) => (plan.clock ? nanoseconds(plan.clock.exposed) : "-")),
+        row("sent by a device", (plan) => bytes(most(plan.plan.totals.sent_bytes))),
+        row("memory", (plan) =>
+          plan.plan.totals.memory_bytes ? gibibytes(most(plan.plan.totals.memory_bytes)) : "-",
+        ),
+        row("scheme", (plan) => plan.plan.scheme ?? "-"),
+        row("exchanges", (plan) => String(plan.exchanges.length)),
+      ],
+      "figures",
+    ),
+  );
 }
 
 /** Choose the next layer that differs. */

@@ -15,7 +15,8 @@ function svg(name, properties = {}, ...children) {
 function filled(element, properties, children) {
   for (const [name, value] of Object.entries(properties)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
+    else if (value !== null && value !== false)
+      element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...children.flat().filter((child) => child !== null && child !== false));
   return element;
@@ -23,9 +24,20 @@ function filled(element, properties, children) {
 
 /** A table; cells are texts or elements, rows may be elements. */
 function table(header, rows, className = "") {
-  const head = el("tr", {}, header.map((text) => el("th", { scope: "col" }, text)));
+  const head = el(
+    "tr",
+    {},
+    header.map((text) => el("th", { scope: "col" }, text)),
+  );
   const body = rows.map((row) =>
-    row instanceof Element ? row : el("tr", {}, row.map((cell) => el("td", {}, cell))));
+    row instanceof Element
+      ? row
+      : el(
+          "tr",
+          {},
+          row.map((cell) => el("td", {}, cell)),
+        ),
+  );
   return el("table", { class: className }, el("thead", {}, head), el("tbody", {}, body));
 }
 

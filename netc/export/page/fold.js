@@ -26,7 +26,8 @@ function setAll(plan, opens) {
 /** The tree of what is shown, its leaves, and for every card the leaf that shows it.
  *
  * A leaf is {card, count} or {group, cards} for a closed block; a frame is {group, items, count}.
- * `scope` is the name of the block around a leaf, `copies` are cards that an equal one is drawn for.
+ * `scope` is the name of the block around a leaf, `copies` are cards that an equal one is drawn
+ * for.
  */
 function shownItems(plan) {
   const shown = { leaves: [], leafOf: new Map(), copies: new Set() };
@@ -35,7 +36,8 @@ function shownItems(plan) {
 }
 
 function shownItem(item, shown, scope) {
-  if (typeof item === "number") return addLeaf({ kind: "card", card: item, count: 1, scope }, [item], shown);
+  if (typeof item === "number")
+    return addLeaf({ kind: "card", card: item, count: 1, scope }, [item], shown);
   if (item.kind === "run" && !item.open) return foldedRun(item, shown, scope);
   if (!item.open) {
     const cards = leavesOf(item);

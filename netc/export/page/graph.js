@@ -2,15 +2,35 @@
 
 const ZOOMS = [0.02, 4];
 const FAR = 0.42; // Below this zoom texts are left out.
+const TINY = 0.13; // Below, so are names, where there are many shapes.
 const MANY_SHOWN = 600; // Above, what is out of sight is taken out of the document.
 
 /** The graph of a plan in `box`; `page` is told what is pointed at and chosen. */
 function makeGraph(plan, box, page) {
   const camera = svg("g", {});
   const shapes = svg("g", {});
-  const surface = svg("svg", { class: "graph", role: "group", "aria-label": `graph of ${plan.name}` },
-    svg("defs", {}, svg("marker", { id: "head", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" },
-      svg("path", { class: "head", d: "M0 0.8L8 4L0 7.2Z" }))), camera);
+  const surface = svg(
+    "svg",
+    { class: "graph", role: "group", "aria-label": `graph of ${plan.name}` },
+    svg(
+      "defs",
+      {},
+      svg(
+        "marker",
+        {
+          id: "head",
+          viewBox: "0 0 8 8",
+          refX: 7,
+          refY: 4,
+          markerWidth: 7,
+          markerHeight: 7,
+          orient: "auto",
+        },
+        svg("path", { class: "head", d: "M0 0.8L8 4L0 7.2Z" }),
+      ),
+    ),
+    camera,
+  );
   camera.append(shapes);
   box.append(surface);
   const graph = { plan, box, surface, camera, shapes, page, x: 0, y: 0, zoom: 1, drawn: [] };
@@ -55,12 +75,27 @@ function aspectOf({ box }) {
 function drawables(graph, ways) {
   const { plan, layout, shown } = graph;
   const frames = framesIn(shown.items);
-  const edges = layout.edges.map((edge) => ({ box: edgeBox(edge.points), make: () => drawEdge(edge) }));
+  const edges = layout.edges.map((edge) => ({
+    box: edgeBox(edge.points),
+    make: (level) => drawEdge(edge, level),
+  }));
   const grounds = frames.map((frame) => ({ box: frame, make: () => frameGround(frame) }));
-  const titles = frames.map((frame) => ({ box: frame, make: () => placed(drawFrame(frame), frame), frame }));
-  const leaves = shown.leaves.map((leaf) => ({ box: leaf, make: () => placed(drawLeaf(plan, leaf), leaf), leaf }));
+  const titles = frames.map((frame) => ({
+    box: frame,
+    make: () => placed(drawFrame(frame), frame),
+    frame,
+  }));
+  const leaves = shown.leaves.map((leaf) => ({
+    box: leaf,
+    make: (level) => placed(drawLeaf(plan, leaf, level), leaf),
+    leaf,
+  }));
   const nodes = ways.map((way) => way.node).filter(Boolean);
-  const badges = nodes.map((node) => ({ box: node, make: () => placed(drawWay(plan, node), node), way: node }));
+  const badges = nodes.map((node) => ({
+    box: node,
+    make: () => placed(drawWay(plan, node), node),
+    way: node,
+  }));
   return [...grounds, ...edges, ...titles, ...leaves, ...badges];
 }
 
@@ -76,7 +111,10 @@ function edgeBox(points) {
 }
 
 function placed(element, { x, y }) {
-  element.setAttribute("transform", `translate(${Math.round(x * 10) / 10} ${Math.round(y * 10) / 10})`);
+  element.setAttribute(
+    "transform",
+    `translate(${Math.round(x * 10) / 10} ${Math.round(y * 10) / 10})`,
+  );
   return element;
 }
 
@@ -84,19 +122,33 @@ function frameGround({ x, y, width, height, group }) {
   return svg("rect", { class: `frame-ground ${group.kind}`, x, y, width, height, rx: 8 });
 }
 
-function drawEdge(edge) {
-  return svg("path", { class: "edge", d: pathOf(edge), "marker-end": edge.arrow ? "url(#head)" : null });
+function drawEdge(edge, level) {
+  const head = edge.arrow && level === "whole" ? "url(#head)" : null;
+  return svg("path", { class: "edge", d: pathOf(edge), "marker-end": head });
+}
+
+/** How much of each shape is drawn: of thousands that are far away, names or mere boxes. */
+function levelOf({ drawn, zoom }) {
+  if (drawn.length < MANY_SHOWN || zoom >= FAR) return "whole";
+  return zoom < TINY ? "box" : "name";
 }
 
 /** Put what is in sight into the document, in its order, and take out the rest. */
 function showView(graph, all = false) {
   const { camera, surface, shapes, drawn } = graph;
+  const level = all ? "whole" : levelOf(graph);
+  if (graph.level !== level) {
+    graph.level = level;
+    shapes.replaceChildren();
+    for (const each of drawn) each.element = null;
+  }
   camera.setAttribute("transform", `translate(${graph.x} ${graph.y}) scale(${graph.zoom})`);
   surface.classList.toggle("far", graph.zoom < FAR && !all);
+  const sight = windowOf(graph); // Asked once: the answer costs a layout after every change.
   const few = all || drawn.length < MANY_SHOWN;
   let next = shapes.firstChild;
   for (const each of drawn) {
-    const wanted = few || inSight(graph, each.box) || each.element === document.activeElement;
+    const wanted = few || isInside(sight, each.box) || each.element === document.activeElement;
     if (!wanted) {
       if (each.element) {
         if (next === each.element) next = next.nextSibling;
@@ -107,7 +159,7 @@ function showView(graph, all = false) {
     }
     if (each.element) next = each.element.nextSibling;
     else {
-      each.element = each.make();
+      each.element = each.make(level);
       each.element.drawable = each;
       shapes.insertBefore(each.element, next);
     }
@@ -115,161 +167,53 @@ function showView(graph, all = false) {
   markGraph(graph);
 }
 
-function inSight({ x, y, zoom, box }, { x: left, y: top, width, height }) {
+/** What the window shows of the graph, and some more around it. */
+function windowOf({ x, y, zoom, box }) {
   const margin = 200;
-  const [x0, y0] = [left * zoom + x, top * zoom + y];
-  return x0 < box.clientWidth + margin && x0 + width * zoom > -margin &&
-    y0 < box.clientHeight + margin && y0 + height * zoom > -margin;
+  const { clientWidth, clientHeight } = box;
+  return {
+    left: (-margin - x) / zoom,
+    top: (-margin - y) / zoom,
+    right: (clientWidth + margin - x) / zoom,
+    bottom: (clientHeight + margin - y) / zoom,
+  };
 }
 
-/** The whole graph in the window. */
-function fitGraph(graph) {
-  const { clientWidth: width, clientHeight: height } = graph.box;
-  const { layout } = graph;
-  const zoom = Math.min((width - 40) / layout.width, (height - 40) / layout.height, 1.2);
-  graph.zoom = Math.max(ZOOMS[0], zoom);
-  graph.x = (width - layout.width * graph.zoom) / 2;
-  graph.y = Math.max(20, (height - layout.height * graph.zoom) / 2);
-  showView(graph);
-}
-
-/** Zoom by a factor around a point of the window, its middle by default. */
-function zoomGraph(graph, factor, at = null) {
-  const [px, py] = at ?? [graph.box.clientWidth / 2, graph.box.clientHeight / 2];
-  const zoom = Math.min(ZOOMS[1], Math.max(ZOOMS[0], graph.zoom * factor));
-  graph.x = px - ((px - graph.x) * zoom) / graph.zoom;
-  graph.y = py - ((py - graph.y) * zoom) / graph.zoom;
-  graph.zoom = zoom;
-  showView(graph);
-}
-
-function panGraph(graph, dx, dy) {
-  graph.x += dx;
-  graph.y += dy;
-  showView(graph);
-}
-
-/** Move a layer into the window if it is not there, large enough to be read. */
-function bringIntoView(graph, layer) {
-  const number = graph.plan.numbers.get(layer);
-  if (number === undefined) return;
-  const { x, y, width, height } = graph.shown.leafOf.get(graph.plan.cardOf.get(number));
-  if (graph.zoom < 0.5) zoomGraph(graph, 0.8 / graph.zoom);
-  const { clientWidth, clientHeight } = graph.box;
-  const [left, top] = [x * graph.zoom + graph.x, y * graph.zoom + graph.y];
-  const inside = left > 20 && top > 20 && left + width * graph.zoom < clientWidth - 20 && top + height * graph.zoom < clientHeight - 20;
-  if (!inside) {
-    graph.x = clientWidth / 2 - (x + width / 2) * graph.zoom;
-    graph.y = clientHeight / 2 - (y + height / 2) * graph.zoom;
-  }
-  showView(graph);
+function isInside({ left, top, right, bottom }, { x, y, width, height }) {
+  return x < right && x + width > left && y < bottom && y + height > top;
 }
 
 /** Mark what is chosen, pointed at, found and different. */
 function markGraph(graph) {
-  const { plan, page } = graph;
-  for (const { element, leaf, way } of graph.drawn) {
-    if (!element) continue;
-    if (leaf) {
-      const names = leaf.shownCards.flatMap((card) => card.layers).map((n) => plan.plan.layers[n].name);
-      const has = (set) => names.some((name) => set.has(name));
-      element.classList.toggle("chosen", names.includes(page.chosen));
-      element.classList.toggle("pointed", has(page.pointed));
-      element.classList.toggle("found", has(page.found));
-      element.classList.toggle("dim", page.found.size > 0 && !has(page.found));
-      element.classList.toggle("differs", has(page.differing));
-    } else if (way) {
-      const own = way.badges.flatMap((badge) => badge.exchanges);
-      element.classList.toggle("pointed", own.some((number) => page.pointedExchanges.has(plan.exchanges[number].name)));
-      element.classList.toggle("differs", own.some((number) => page.differingExchanges.has(exchangeKey(plan.exchanges[number]))));
-    }
+  for (const each of graph.drawn) {
+    if (!each.element || !(each.leaf || each.way)) continue;
+    const marks = each.leaf ? leafMarks(graph, each.leaf) : wayMarks(graph, each.way);
+    const text = Object.keys(marks)
+      .filter((mark) => marks[mark])
+      .join(" ");
+    if (each.marks === text && each.marked === each.element) continue;
+    for (const [mark, set] of Object.entries(marks)) each.element.classList.toggle(mark, set);
+    Object.assign(each, { marks: text, marked: each.element });
   }
 }
 
-function listen(graph) {
-  const { surface, page } = graph;
-  surface.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    const { left, top } = surface.getBoundingClientRect();
-    zoomGraph(graph, Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0016)), [event.clientX - left, event.clientY - top]);
-  }, { passive: false });
-  surface.addEventListener("pointerdown", (event) => {
-    page.current = graph.plan;
-    if (event.button === 0) dragGraph(graph, event);
-  });
-  for (const type of ["pointerover", "focusin"]) {
-    surface.addEventListener(type, (event) => pointAtDrawn(graph, drawableOf(event.target)));
-  }
-  surface.addEventListener("pointerleave", () => page.pointAt(graph.plan, []));
-  surface.addEventListener("click", (event) => {
-    if (!graph.dragged) press(graph, event.target);
-  });
-  surface.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" && event.key !== " ") return;
-    event.preventDefault();
-    press(graph, event.target);
-  });
-}
-
-function dragGraph(graph, down) {
-  graph.dragged = false;
-  let [x, y] = [down.clientX, down.clientY];
-  const move = (event) => {
-    const [dx, dy] = [event.clientX - x, event.clientY - y];
-    if (!graph.dragged && Math.hypot(dx, dy) < 4) return;
-    graph.dragged = true;
-    [x, y] = [event.clientX, event.clientY];
-    panGraph(graph, dx, dy);
+function leafMarks({ plan, page }, leaf) {
+  leaf.names ??= layersIn(plan, leaf).map((number) => plan.plan.layers[number].name);
+  const has = (set) => set.size > 0 && leaf.names.some((name) => set.has(name));
+  const found = has(page.found);
+  return {
+    chosen: page.chosen !== null && leaf.names.includes(page.chosen),
+    pointed: has(page.pointed),
+    found,
+    dim: page.found.size > 0 && !found,
+    differs: has(page.differing),
   };
-  const up = () => {
-    window.removeEventListener("pointermove", move);
-    window.removeEventListener("pointerup", up);
+}
+
+function wayMarks({ plan, page }, way) {
+  const own = way.badges.flatMap((badge) => badge.exchanges).map((n) => plan.exchanges[n]);
+  return {
+    pointed: own.some((each) => page.pointedExchanges.has(each.name)),
+    differs: own.some((each) => page.differingExchanges.has(exchangeKey(each))),
   };
-  window.addEventListener("pointermove", move);
-  window.addEventListener("pointerup", up);
-}
-
-function drawableOf(target) {
-  for (let element = target; element && element !== document; element = element.parentNode) {
-    if (element.drawable) return element.drawable;
-  }
-  return null;
-}
-
-function pointAtDrawn(graph, drawable) {
-  const { plan, page } = graph;
-  if (drawable?.leaf) page.pointAt(plan, layersIn(plan, drawable.leaf));
-  else if (drawable?.way) page.pointAt(plan, [], drawable.way.badges.flatMap((badge) => badge.exchanges));
-  else page.pointAt(plan, []);
-}
-
-function layersIn(plan, leaf) {
-  return leaf.shownCards.flatMap((card) => card.layers);
-}
-
-function press(graph, target) {
-  const { plan, page } = graph;
-  const drawable = drawableOf(target);
-  if (!drawable) page.choose(plan, null);
-  else if (drawable.frame) {
-    if (target.closest(".handle")) foldGroup(graph, drawable.frame.group);
-  } else if (drawable.leaf) {
-    if (drawable.leaf.group && (target.closest(".fold") || drawable.leaf.kind === "closed")) foldGroup(graph, drawable.leaf.group);
-    else page.choose(plan, layersIn(plan, drawable.leaf)[0]);
-  } else if (drawable.way) page.chooseExchanges(plan, drawable.way.badges.flatMap((badge) => badge.exchanges));
-}
-
-/** Open or close a group. */
-function foldGroup(graph, group) {
-  group.open = !group.open;
-  redrawGraph(graph, leavesOf(group)[0]);
-}
-
-/** Open everything around a card. */
-function unfoldAround(graph, card) {
-  const around = groupsAround(graph.plan.folding, card);
-  const hidden = around.some((group) => !group.open && (group.kind !== "run" || graph.shown.copies.has(card)));
-  if (!hidden) return;
-  for (const group of around) if (group.kind !== "run" || graph.shown.copies.has(card)) group.open = true;
-  redrawGraph(graph);
 }

@@ -16,8 +16,8 @@ from netc.syntax.network import Network
 from netc.text import json_text
 
 SCRIPTS = (
-    "dom", "words", "plan", "fold", "layered", "layout", "cards", "graph", "panel", "source",
-    "clock", "memory", "diff", "keys", "app",
+    "dom", "words", "plan", "fold", "layered", "layout", "cards", "graph", "moves", "panel",
+    "overview", "source", "clock", "lanes", "memory", "diff", "keys", "choices", "frame", "app",
 )  # fmt: skip
 """The files of the page's script, in order."""
 

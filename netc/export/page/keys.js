@@ -20,37 +20,56 @@ const KEYS = [
 function pressKey(page, event) {
   const graph = page.graphOf(page.current);
   const clock = page.clocks.find((each) => each.canvas === document.activeElement);
-  const act = (clock && clockKey(clock, event.key)) || graphKey(page, graph, event.key) || pageKey(page, graph, event.key);
+  const act =
+    (clock && clockKey(clock, event.key)) ||
+    graphKey(page, graph, event.key) ||
+    pageKey(page, graph, event.key);
   if (act) act();
   return Boolean(act);
 }
 
 function clockKey(clock, key) {
   return {
-    "+": () => zoomClock(clock, 1.5), "=": () => zoomClock(clock, 1.5), "-": () => zoomClock(clock, 1 / 1.5),
+    "+": () => zoomClock(clock, 1.5),
+    "=": () => zoomClock(clock, 1.5),
+    "-": () => zoomClock(clock, 1 / 1.5),
     0: () => showTimes(clock, 0, clock.page.longestStep),
-    ArrowLeft: () => panClock(clock, -0.15), ArrowRight: () => panClock(clock, 0.15),
+    ArrowLeft: () => panClock(clock, -0.15),
+    ArrowRight: () => panClock(clock, 0.15),
   }[key];
 }
 
 function graphKey(page, graph, key) {
   return {
-    "+": () => zoomGraph(graph, 1.25), "=": () => zoomGraph(graph, 1.25), "-": () => zoomGraph(graph, 0.8), 0: () => fitGraph(graph),
-    ArrowLeft: () => panGraph(graph, 80, 0), ArrowRight: () => panGraph(graph, -80, 0),
-    ArrowUp: () => panGraph(graph, 0, 80), ArrowDown: () => panGraph(graph, 0, -80),
-    f: () => foldChosen(page, graph), F: () => page.foldAll(),
+    "+": () => zoomGraph(graph, 1.25),
+    "=": () => zoomGraph(graph, 1.25),
+    "-": () => zoomGraph(graph, 0.8),
+    0: () => fitGraph(graph),
+    ArrowLeft: () => panGraph(graph, 80, 0),
+    ArrowRight: () => panGraph(graph, -80, 0),
+    ArrowUp: () => panGraph(graph, 0, 80),
+    ArrowDown: () => panGraph(graph, 0, -80),
+    f: () => foldChosen(page, graph),
+    F: () => page.foldAll(),
   }[key];
 }
 
 function pageKey(page, graph, key) {
   const clock = page.clocks.find((each) => each.plan === page.current) ?? page.clocks[0];
   return {
-    "/": () => page.search.focus(), "?": () => page.help.showModal(),
-    j: () => nextLayer(page, 1), k: () => nextLayer(page, -1),
-    "]": clock && (() => stepBar(clock, 1)), "[": clock && (() => stepBar(clock, -1)),
-    1: () => page.togglePhase("forward"), 2: () => page.togglePhase("backward"), 3: () => page.togglePhase("update"),
+    "/": () => page.search.focus(),
+    "?": () => page.help.showModal(),
+    j: () => nextLayer(page, 1),
+    k: () => nextLayer(page, -1),
+    "]": clock && (() => stepBar(clock, 1)),
+    "[": clock && (() => stepBar(clock, -1)),
+    1: () => page.togglePhase("forward"),
+    2: () => page.togglePhase("backward"),
+    3: () => page.togglePhase("update"),
     c: () => page.toggleCritical(),
-    l: () => page.showTab("details"), m: page.clocks.length ? () => page.showTab("memory") : undefined, s: () => page.showTab("source"),
+    l: () => page.showTab("details"),
+    m: page.clocks.length ? () => page.showTab("memory") : undefined,
+    s: () => page.showTab("source"),
     d: page.plans.length > 1 ? () => nextDifference(page) : undefined,
     t: () => page.toggleTheme(),
     Escape: () => page.choose(page.current, null),
@@ -77,6 +96,12 @@ function foldChosen(page, graph) {
 
 function helpDialog() {
   const rows = KEYS.map(([key, text]) => [el("kbd", {}, key), text]);
-  const dialog = el("dialog", { "aria-label": "keys" }, el("h2", {}, "Keys"), table(["", ""], rows), button("close", "close", () => dialog.close()));
+  const dialog = el(
+    "dialog",
+    { "aria-label": "keys" },
+    el("h2", {}, "Keys"),
+    table(["", ""], rows),
+    button("close", "close", () => dialog.close()),
+  );
   return dialog;
 }

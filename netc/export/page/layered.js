@@ -71,7 +71,9 @@ function orderRanks(ranks) {
 }
 
 function wishedPosition(node, down) {
-  const ends = down ? node.above.map((p) => [p.from, p.fromX]) : node.below.map((p) => [p.to, p.toX]);
+  const ends = down
+    ? node.above.map((p) => [p.from, p.fromX])
+    : node.below.map((p) => [p.to, p.toX]);
   if (!ends.length) return node.position;
   const sum = ends.reduce((s, [other, x]) => s + other.position + x / (other.width + 1), 0);
   return sum / ends.length - 0.5;

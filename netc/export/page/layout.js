@@ -70,7 +70,7 @@ function connect(root, links) {
 let nodeKeys = 0;
 
 function keyOf(node) {
-  node.key ??= (nodeKeys += 1);
+  node.key ??= nodeKeys += 1;
   return node.key;
 }
 
@@ -237,7 +237,8 @@ function routeEdges(group, columns, size) {
 }
 
 function shiftDown(group, by) {
-  for (const node of [...group.items, ...group.entries.values(), ...group.exits.values()]) node.y += by;
+  for (const node of [...group.items, ...group.entries.values(), ...group.exits.values()])
+    node.y += by;
   for (const edge of group.edges) for (const point of edge.points) point[1] += by;
 }
 

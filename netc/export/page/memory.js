@@ -16,7 +16,9 @@ function usageOf(storages) {
     change(end, -size);
   }
   let used = 0;
-  return [...changes].sort(([a], [b]) => a - b).map(([time, by]) => ({ time, bytes: (used += by) }));
+  return [...changes]
+    .sort(([a], [b]) => a - b)
+    .map(([time, by]) => ({ time, bytes: (used += by) }));
 }
 
 /** What is in use at a time, the largest first. */
@@ -77,7 +79,7 @@ function drawUsage(clock, pen, storages, top, scale) {
   pen.lineWidth = 1.2;
   pen.beginPath();
   let y = top + MEMORY;
-  for (const point of usageOf(storages)) {
+  for (const point of (storages.usage ??= usageOf(storages))) {
     const x = xOf(clock, point.time);
     pen.lineTo(x, y);
     y = top + MEMORY - point.bytes * scale;
@@ -88,7 +90,7 @@ function drawUsage(clock, pen, storages, top, scale) {
 
 function drawPeak(clock, pen, top) {
   const peak = clock.peaks[memoryClass(clock)];
-  const x = xOf(clock, peak.time);
+  const x = Math.round(xOf(clock, peak.time)) + 0.5;
   if (x < LABELS || x > clock.width) return;
   pen.strokeStyle = clock.colors.ink;
   pen.setLineDash([3, 3]);
@@ -107,13 +109,18 @@ function storageAt(clock, x, y) {
   const number = memoryClass(clock);
   const time = timeAt(clock, x);
   const place = ((top + MEMORY - y) * plan.memory.classes[number].bytes) / MEMORY;
-  return plan.storages[number].find(({ start, end, offset, size }) =>
-    start <= time && time <= end && offset <= place && place < offset + size) ?? null;
+  return (
+    plan.storages[number].find(
+      ({ start, end, offset, size }) =>
+        start <= time && time <= end && offset <= place && place < offset + size,
+    ) ?? null
+  );
 }
 
 function storageText(plan, storage) {
   const layer = storage.layer >= 0 ? ` of ${plan.plan.layers[storage.layer].name}` : "";
-  return `${storage.name}\n${storage.kind}${layer}, ${gibibytes(storage.size)}\nfrom ${nanoseconds(storage.start) === "-" ? "0" : nanoseconds(storage.start)} to ${nanoseconds(storage.end)}`;
+  const what = `${storage.kind}${layer}, ${gibibytes(storage.size)}`;
+  return `${storage.name}\n${what}\nfrom ${moment(storage.start)} to ${moment(storage.end)}`;
 }
 
 /** The tab that lists what is in use at the cursor, or at the peak. */
@@ -130,29 +137,49 @@ function memoryList(page, clock) {
   const found = inUse(plan.storages[number], time);
   const used = found.reduce((sum, { size }) => sum + size, 0);
   const where = clock.cursor === null ? "At the peak" : "At the cursor";
-  const rows = found.slice(0, 60).map((storage) => [
-    storage.layer >= 0 ? button(storage.name, "choose its layer", () => page.choose(plan, storage.layer, true)) : storage.name,
-    storage.kind, gibibytes(storage.size), percent(storage.size, used),
-  ]);
+  const devices = devicesText(plan.clock.classes[number].devices);
+  const arena = plan.memory.classes[number].bytes;
+  const rows = found
+    .slice(0, 60)
+    .map((storage) => [
+      storage.layer >= 0
+        ? button(storage.name, "choose its layer", () => page.choose(plan, storage.layer, true))
+        : storage.name,
+      storage.kind,
+      gibibytes(storage.size),
+      percent(storage.size, used),
+    ]);
   return [
     el("h2", {}, titled(page, plan, "Memory")),
-    el("p", {}, `${where}, ${nanoseconds(time) === "-" ? "0" : nanoseconds(time)} from the start, ${gibibytes(used)} are in use on ${devicesText(plan.clock.classes[number].devices)}; most are ${gibibytes(peak.bytes)}, in an arena of ${gibibytes(plan.memory.classes[number].bytes)}.`),
+    el(
+      "p",
+      {},
+      `${where}, ${moment(time)} from the start, ${gibibytes(used)} are in use on ${devices}; `,
+      `most are ${gibibytes(peak.bytes)}, in an arena of ${gibibytes(arena)}.`,
+    ),
     kindTable(found, used),
-    clock.cursor === null ? el("p", { class: "faint" }, "Press on the picture of memory to list another moment.")
+    clock.cursor === null
+      ? el("p", { class: "faint" }, "Press on the picture of memory to list another moment.")
       : button("at the peak", "list the peak", () => {
-        clock.cursor = null;
-        showMemory(page);
-        drawClock(clock);
-      }),
+          clock.cursor = null;
+          showMemory(page);
+          drawClock(clock);
+        }),
     table(["", "kind", "bytes", ""], rows),
-    found.length > 60 && el("p", { class: "faint" }, `and ${plural(found.length - 60, "smaller one")}`),
+    found.length > 60 &&
+      el("p", { class: "faint" }, `and ${plural(found.length - 60, "smaller one")}`),
   ].filter(Boolean);
 }
 
 function kindTable(found, used) {
   const sums = new Map();
   for (const { kind, size } of found) sums.set(kind, (sums.get(kind) ?? 0) + size);
-  const rows = [...sums].sort((a, b) => b[1] - a[1]).map(([kind, size]) =>
-    [el("span", {}, el("span", { class: `swatch ${kind}` }), ` ${kind}`), gibibytes(size), percent(size, used)]);
+  const rows = [...sums]
+    .sort((a, b) => b[1] - a[1])
+    .map(([kind, size]) => [
+      el("span", {}, el("span", { class: `swatch ${kind}` }), ` ${kind}`),
+      gibibytes(size),
+      percent(size, used),
+    ]);
   return table(["", "bytes", ""], rows);
 }

@@ -6,7 +6,8 @@ function showDetails(page) {
   const subject = page.preview ?? page.subject;
   if (!subject) details.replaceChildren(...overview(page));
   else if (subject.bar) details.replaceChildren(...barDetails(page, subject.plan, subject.bar));
-  else if (subject.exchanges) details.replaceChildren(...exchangeDetails(page, subject.plan, subject.exchanges));
+  else if (subject.exchanges)
+    details.replaceChildren(...exchangeDetails(page, subject.plan, subject.exchanges));
   else details.replaceChildren(...layerDetails(page, subject.plan, subject.layer));
 }
 
@@ -16,8 +17,13 @@ function section(title, ...content) {
 
 /** A split as coloured letters. */
 function chips(split) {
-  return el("span", { class: "chips" }, split.map((label) =>
-    el("span", { class: `chip chip-${splitName(label)}`, title: label }, label)));
+  return el(
+    "span",
+    { class: "chips" },
+    split.map((label) =>
+      el("span", { class: `chip chip-${splitName(label)}`, title: label }, label),
+    ),
+  );
 }
 
 function layerLink(page, plan, number) {
@@ -33,7 +39,12 @@ function layerDetails(page, plan, number) {
   const sides = page.plans.filter((each) => each.numbers.has(layer.name));
   return [
     el("h2", {}, layer.name),
-    el("p", { class: "faint" }, extra.text, sides.length < page.plans.length ? ` (in plan ${plan.name} only)` : ""),
+    el(
+      "p",
+      { class: "faint" },
+      extra.text,
+      sides.length < page.plans.length ? ` (in plan ${plan.name} only)` : "",
+    ),
     cardMates(page, plan, number),
     figures(page, sides, layer.name),
     ...sides.map((each) => exchangesOf(page, each, each.numbers.get(layer.name))),
@@ -47,8 +58,16 @@ function layerDetails(page, plan, number) {
 function cardMates(page, plan, number) {
   const others = plan.cards[plan.cardOf.get(number)].layers;
   if (others.length < 2) return null;
-  return el("p", { class: "mates" }, "drawn together: ", others.map((other) =>
-    other === number ? el("b", {}, plan.plan.layers[other].name) : layerLink(page, plan, other)).flatMap((e) => [e, " "]));
+  return el(
+    "p",
+    { class: "mates" },
+    "drawn together: ",
+    others
+      .map((other) =>
+        other === number ? el("b", {}, plan.plan.layers[other].name) : layerLink(page, plan, other),
+      )
+      .flatMap((e) => [e, " "]),
+  );
 }
 
 /** One row for each figure, one column for each plan; what differs is marked. */
@@ -59,9 +78,18 @@ function figures(page, sides, name) {
     const cells = columns.map((column) => column.get(label) ?? "-");
     const texts = cells.map((cell) => (cell instanceof Element ? cell.textContent : cell));
     const differs = texts.some((text) => text !== texts[0]);
-    return el("tr", { class: differs ? "differs" : null }, el("th", { scope: "row" }, label), cells.map((cell) => el("td", {}, cell)));
+    return el(
+      "tr",
+      { class: differs ? "differs" : null },
+      el("th", { scope: "row" }, label),
+      cells.map((cell) => el("td", {}, cell)),
+    );
   });
-  return table(["", ...(sides.length > 1 ? sides.map((plan) => plan.name) : [""])], rows, "figures");
+  return table(
+    ["", ...(sides.length > 1 ? sides.map((plan) => plan.name) : [""])],
+    rows,
+    "figures",
+  );
 }
 
 function figuresOf(page, plan, number) {
@@ -71,12 +99,21 @@ function figuresOf(page, plan, number) {
   const meanings = layer.split.map((label) => page.meanings.get(label[0]));
   found.set("split", el("span", {}, chips(layer.split), ` ${meanings.join("; ")}`));
   found.set("result", `${layer.dtype} ${shapeText(layer.shape)}`);
-  found.set("on a device", shapeText(layer.local_shape) + (layer.rounds > 1 ? `, ${layer.rounds} rounds` : ""));
+  found.set(
+    "on a device",
+    shapeText(layer.local_shape) + (layer.rounds > 1 ? `, ${layer.rounds} rounds` : ""),
+  );
   if (layer.parameters) {
-    const held = layer.local_parameters === layer.parameters ? "" : `, ${amount(layer.local_parameters)} a device`;
+    const held =
+      layer.local_parameters === layer.parameters
+        ? ""
+        : `, ${amount(layer.local_parameters)} a device`;
     found.set("parameters", `${amount(layer.parameters)}${held}`);
   }
-  found.set("FLOPs forward", layer.forward_flops ? `${amount(layer.forward_flops)} on all devices` : "-");
+  found.set(
+    "FLOPs forward",
+    layer.forward_flops ? `${amount(layer.forward_flops)} on all devices` : "-",
+  );
   if (costs) addCosts(found, costs);
   if (seconds) for (const [phase, own] of Object.entries(seconds)) found.set(phase, duration(own));
   if (host !== null) found.set("computed", el("span", {}, "with ", layerLink(page, plan, host)));
@@ -97,7 +134,9 @@ function addCosts(found, costs) {
 
 function exchangesOf(page, plan, number) {
   const numbers = plan.moved[number];
-  return numbers.length ? section(titled(page, plan, "Exchanges"), exchangeTable(page, plan, numbers)) : null;
+  return numbers.length
+    ? section(titled(page, plan, "Exchanges"), exchangeTable(page, plan, numbers))
+    : null;
 }
 
 function titled(page, plan, title) {
@@ -109,10 +148,17 @@ function exchangeTable(page, plan, numbers) {
     const each = plan.exchanges[number];
     const round = each.round === null ? "" : `, round ${each.round + 1}`;
     const ends = `${each.from} \u2192 ${each.to.join(", ")}`;
-    const choose = button(each.text, `show ${each.name} on the clock`, () => page.chooseExchanges(plan, [number]));
+    const choose = button(each.text, `show ${each.name} on the clock`, () =>
+      page.chooseExchanges(plan, [number]),
+    );
     const differs = page.differingExchanges.has(exchangeKey(each));
-    return el("tr", { class: differs ? "differs" : null }, el("td", {}, choose, el("div", { class: "faint" }, `${each.phase}${round}: ${ends}`)),
-      el("td", {}, bytes(mostSent(plan, [number]))), el("td", {}, exchangeSeconds(each)));
+    return el(
+      "tr",
+      { class: differs ? "differs" : null },
+      el("td", {}, choose, el("div", { class: "faint" }, `${each.phase}${round}: ${ends}`)),
+      el("td", {}, bytes(mostSent(plan, [number]))),
+      el("td", {}, exchangeSeconds(each)),
+    );
   });
   return table(["", "sent by a device", "takes"], rows, "exchanges");
 }
@@ -132,36 +178,74 @@ function alternativesOf(page, plan, number) {
   const taken = all.find((each) => each.chosen);
   const rows = all.map((each) => {
     const more = seconds(each) - seconds(taken);
-    const beside = each === taken ? "taken" : more === 0 ? "the same" : `${more > 0 ? "+" : "\u2212"}${duration(Math.abs(more))}`;
-    return el("tr", { class: each === taken ? "taken" : null }, el("td", {}, chips(each.split)),
-      [each.compute_seconds, each.exchange_seconds, each.update_seconds, seconds(each)].map((s) => el("td", {}, duration(s))), el("td", {}, beside), el("td", {}, bytes(each.memory_bytes)));
+    const beside =
+      each === taken
+        ? "taken"
+        : more === 0
+          ? "the same"
+          : `${more > 0 ? "+" : "\u2212"}${duration(Math.abs(more))}`;
+    return el(
+      "tr",
+      { class: each === taken ? "taken" : null },
+      el("td", {}, chips(each.split)),
+      [each.compute_seconds, each.exchange_seconds, each.update_seconds, seconds(each)].map((s) =>
+        el("td", {}, duration(s)),
+      ),
+      el("td", {}, beside),
+      el("td", {}, bytes(each.memory_bytes)),
+    );
   });
-  return section(titled(page, plan, "What each split would cost"),
+  return section(
+    titled(page, plan, "What each split would cost"),
     el("p", { class: "faint" }, "Of a device, all other layers as they are, nothing hidden."),
-    table(["", "compute", "exchange", "gradients", "all", "", "memory"], rows, "alternatives"));
+    table(["", "compute", "exchange", "gradients", "all", "", "memory"], rows, "alternatives"),
+  );
 }
 
 function optionsOf(layer) {
   const options = Object.entries(layer.options);
   if (!options.length) return null;
-  const texts = options.map(([name, value]) => `${name}=${Array.isArray(value) ? value.join("x") : value}`);
+  const texts = options.map(
+    ([name, value]) => `${name}=${Array.isArray(value) ? value.join("x") : value}`,
+  );
   return section("Options", el("p", {}, texts.join("  ")));
 }
 
 function valuesOf(page, plan, number) {
   const { values } = plan.layers[number];
   if (!values.length) return null;
-  const body = table(["value", "type", "placed", "phase"], values.map(([name, phase, type, placed]) => [name, type, placed, phase]), "values");
-  return el("details", {}, el("summary", {}, titled(page, plan, `${plural(values.length, "value")} and where they are`)),
-    el("p", { class: "faint" }, "S0: a part each, cut along dimension 0. R: all on every device. P: to be added up. @1: on device 1 only. H: with its neighbours' edges."), body);
+  const body = table(
+    ["value", "type", "placed", "phase"],
+    values.map(([name, phase, type, placed]) => [name, type, placed, phase]),
+    "values",
+  );
+  return el(
+    "details",
+    {},
+    el("summary", {}, titled(page, plan, `${plural(values.length, "value")} and where they are`)),
+    el(
+      "p",
+      { class: "faint" },
+      "S0: a part each, cut along dimension 0. R: all on every device. P: to be added up. ",
+      "@1: on device 1 only. H: with the edges of its neighbours.",
+    ),
+    body,
+  );
 }
 
 function placeOf(page, { place, trail }) {
   if (!place) return null;
   const [source, line] = place;
   const where = `${page.data.sources[source].name}:${line}`;
-  return section("Written at", el("p", {}, button(where, "show the line", () => page.showTab("source")),
-    el("span", { class: "faint" }, trail.map((note) => ` ${note}`).join(";"))));
+  return section(
+    "Written at",
+    el(
+      "p",
+      {},
+      button(where, "show the line", () => page.showTab("source")),
+      el("span", { class: "faint" }, trail.map((note) => ` ${note}`).join(";")),
+    ),
+  );
 }
 
 // Exchanges and instructions
@@ -171,15 +255,28 @@ function exchangeDetails(page, plan, numbers) {
   const ends = [...new Set([each.from, ...each.to])].filter((name) => plan.numbers.has(name));
   return [
     el("h2", {}, numbers.length > 1 ? plural(numbers.length, "exchange") : each.text),
-    numbers.length === 1 && el("p", { class: "faint" }, `${each.kind} of ${each.role} along ${each.axes.join(", ")}, ${each.name}`),
-    el("p", {}, ends.flatMap((name) => [layerLink(page, plan, plan.numbers.get(name)), " "])),
+    numbers.length === 1 &&
+      el(
+        "p",
+        { class: "faint" },
+        `${each.kind} of ${each.role} along ${each.axes.join(", ")}, ${each.name}`,
+      ),
+    el(
+      "p",
+      {},
+      ends.flatMap((name) => [layerLink(page, plan, plan.numbers.get(name)), " "]),
+    ),
     exchangeTable(page, plan, numbers),
     numbers.length === 1 && perDevice(plan, each),
   ].filter(Boolean);
 }
 
 function perDevice(plan, exchange) {
-  const rows = exchange.sent_bytes.map((sent, device) => [`device ${device}`, bytes(sent), bytes(exchange.received_bytes[device])]);
+  const rows = exchange.sent_bytes.map((sent, device) => [
+    `device ${device}`,
+    bytes(sent),
+    bytes(exchange.received_bytes[device]),
+  ]);
   return rows.length <= 64 ? section("By device", table(["", "sent", "received"], rows)) : null;
 }
 
@@ -188,58 +285,25 @@ function barDetails(page, plan, bar) {
     ["phase", bar.phase + (bar.round >= 0 ? `, round ${bar.round + 1}` : "")],
     ["on", devicesText(plan.clock.classes[bar.class_].devices)],
     ["stream", plan.legend.streams[bar.stream]],
-    ["from, to", `${nanoseconds(bar.start) === "-" ? "0" : nanoseconds(bar.start)}, ${nanoseconds(bar.end)}`],
+    ["from, to", `${moment(bar.start)}, ${moment(bar.end)}`],
     ["takes", nanoseconds(bar.end - bar.start)],
     ["alone", nanoseconds(bar.alone)],
     ["critical", bar.critical ? "the step waits for it" : "no"],
   ];
   return [
     el("h2", {}, bar.word),
-    el("p", {}, bar.layers.flatMap((number) => [layerLink(page, plan, number), " "])),
-    table(["", ""], rows.map(([label, text]) => el("tr", {}, el("th", { scope: "row" }, label), el("td", {}, text))), "figures"),
+    el(
+      "p",
+      {},
+      bar.layers.flatMap((number) => [layerLink(page, plan, number), " "]),
+    ),
+    table(
+      ["", ""],
+      rows.map(([label, text]) =>
+        el("tr", {}, el("th", { scope: "row" }, label), el("td", {}, text)),
+      ),
+      "figures",
+    ),
     bar.exchanges.length > 0 && exchangeTable(page, plan, bar.exchanges),
   ].filter(Boolean);
-}
-
-// The whole plan
-
-function overview(page) {
-  return [
-    ...page.plans.flatMap((plan) => [
-      page.plans.length > 1 && el("h2", {}, plan.name),
-      ...plan.plan.notes.map((note) => el("p", { class: "note" }, note)),
-    ]).filter(Boolean),
-    el("p", { class: "faint hint" }, "Point at a card or at an instruction, or press ? for the keys."),
-    legendOf(page),
-    ...page.plans.map((plan) => longestOf(page, plan)),
-    ...page.plans.map((plan) => largestOf(page, plan)),
-  ].filter(Boolean);
-}
-
-function legendOf(page) {
-  const used = new Set(page.plans.flatMap((plan) => plan.cards.flatMap((card) => card.split.map((label) => label[0]))));
-  const splits = page.data.legend.splits.filter(([label]) => used.has(label));
-  const entry = (sign, text) => el("div", { class: "entry" }, sign, " ", text);
-  return section("Legend",
-    ...splits.map(([label, meaning]) => entry(chips([label]), meaning)),
-    ...page.data.legend.phases.map((phase) => entry(el("span", { class: `swatch ${phase}` }), `${phase}: computation`)),
-    entry(el("span", { class: "swatch moving" }), "exchange; bytes that a device sends in a step"),
-    page.plans.length > 1 && entry(el("span", { class: "swatch differing" }), "differs between the plans"));
-}
-
-function longestOf(page, plan) {
-  const seconds = (number) => Object.values(plan.layers[number].seconds ?? {}).reduce((a, b) => a + b, 0);
-  const all = [...plan.layers.keys()].map((number) => [number, seconds(number)]).filter(([, s]) => s);
-  if (!all.length) return null;
-  const whole = all.reduce((sum, [, s]) => sum + s, 0);
-  all.sort((a, b) => b[1] - a[1] || a[0] - b[0]);
-  const rows = all.slice(0, 8).map(([number, s]) => [layerLink(page, plan, number), duration(s), percent(s, whole)]);
-  return section(titled(page, plan, "Layers that take longest"), table(["", "computes", ""], rows));
-}
-
-function largestOf(page, plan) {
-  const all = plan.exchanges.map((each) => [each.number, mostSent(plan, [each.number])]).filter(([, sent]) => sent);
-  if (!all.length) return null;
-  all.sort((a, b) => b[1] - a[1] || a[0] - b[0]);
-  return section(titled(page, plan, "Largest exchanges"), exchangeTable(page, plan, all.slice(0, 8).map(([number]) => number)));
 }

@@ -33,8 +33,18 @@ function readBars(plan) {
     for (let i = 0; i < times.length; i += 3) {
       const [class_, start, end] = times.slice(i, i + 3);
       bars.push({
-        number, word: words[word], phase: plan.legend.phases[phase], stream, layers, round, alone,
-        exchanges, class_, start, end, critical: marked.has(`${number} ${class_}`),
+        number,
+        word: words[word],
+        phase: plan.legend.phases[phase],
+        stream,
+        layers,
+        round,
+        alone,
+        exchanges,
+        class_,
+        start,
+        end,
+        critical: marked.has(`${number} ${class_}`),
         moves: plan.legend.streams[stream] !== "compute",
       });
     }
@@ -44,7 +54,13 @@ function readBars(plan) {
 
 function readStorages(plan, { rows }) {
   return rows.map(([name, layer, kind, offset, size, start, end]) => ({
-    name: plan.memory.names[name], layer, kind: plan.legend.memory[kind], offset, size, start, end,
+    name: plan.memory.names[name],
+    layer,
+    kind: plan.legend.memory[kind],
+    offset,
+    size,
+    start,
+    end,
   }));
 }
 
@@ -74,14 +90,20 @@ function badgesOf(plan, numbers, shows) {
   const groups = new Map();
   for (const number of numbers) {
     const each = plan.exchanges[number];
-    if (!shows.phases.has(each.phase) || (shows.round !== null && each.round !== null && each.round !== shows.round)) continue;
+    if (
+      !shows.phases.has(each.phase) ||
+      (shows.round !== null && each.round !== null && each.round !== shows.round)
+    )
+      continue;
     const key = `${each.way} ${each.text}`;
     if (!groups.has(key)) groups.set(key, { way: each.way, text: each.text, exchanges: [] });
     groups.get(key).exchanges.push(number);
   }
   for (const badge of groups.values()) {
     badge.bytes = mostSent(plan, badge.exchanges);
-    const rounds = new Set(badge.exchanges.map((n) => plan.exchanges[n].round).filter((r) => r !== null));
+    const rounds = new Set(
+      badge.exchanges.map((n) => plan.exchanges[n].round).filter((r) => r !== null),
+    );
     if (rounds.size > 1) badge.text = `${badge.text}, ${rounds.size} rounds`;
   }
   return [...groups.values()].filter((badge) => badge.bytes);

@@ -5,13 +5,20 @@ function makeSource(page) {
   page.lines = page.data.sources.map(() => []);
   const layers = layersByLine(page);
   return page.data.sources.map((source, number) => {
-    const body = el("pre", { class: "source" }, source.text.replace(/\n$/, "").split("\n").map((text, i) => {
-      const line = el("code", {}, el("span", { class: "number" }, String(i + 1)), `${text}\n`);
-      const own = layers.get(`${number} ${i + 1}`);
-      if (own) makeChoice(page, line, own);
-      page.lines[number].push(line);
-      return line;
-    }));
+    const body = el(
+      "pre",
+      { class: "source" },
+      source.text
+        .replace(/\n$/, "")
+        .split("\n")
+        .map((text, i) => {
+          const line = el("code", {}, el("span", { class: "number" }, String(i + 1)), `${text}\n`);
+          const own = layers.get(`${number} ${i + 1}`);
+          if (own) makeChoice(page, line, own);
+          page.lines[number].push(line);
+          return line;
+        }),
+    );
     return el("div", {}, el("h3", {}, source.name), body);
   });
 }

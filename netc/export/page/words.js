@@ -29,6 +29,11 @@ function nanoseconds(value) {
   return duration(value / 1e9);
 }
 
+/** A moment of the step, in nanoseconds from its start. */
+function moment(value) {
+  return value ? nanoseconds(value) : "0";
+}
+
 /** Memory: "3.21 GiB", "18.4 MiB". */
 function gibibytes(value) {
   if (value >= 2 ** 30) return `${digits(value / 2 ** 30, 3)} GiB`;
