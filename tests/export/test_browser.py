@@ -312,6 +312,12 @@ def test_memory_lists_the_peak_and_any_moment(vgg: Any) -> None:
     box = vgg.locator("canvas").bounding_box()
     vgg.mouse.click(box["x"] + 140, box["y"] + box["height"] - 14)
     assert "At the cursor" in content.inner_text()
+    vgg.keyboard.press("]")
+    vgg.keyboard.press("]")
+    vgg.keyboard.press("x")
+    vgg.mouse.move(5, 5)
+    assert "At the cursor" in content.inner_text()
+    assert "stage5.relu1" not in content.inner_text(), "nothing is known of that yet"
 
 
 def test_source_lines(vgg: Any) -> None:

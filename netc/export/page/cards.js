@@ -112,7 +112,7 @@ function band(split, place, height) {
     svg(
       "text",
       {
-        class: `letter on-${splitName(split)} far-too`,
+        class: `letter split-${splitName(split)} far-too`,
         x: x + BAND / 2,
         y: height / 2 + size * 0.35,
         "font-size": size,

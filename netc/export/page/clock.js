@@ -201,7 +201,7 @@ function drawBar(clock, pen, bar, x, y, width) {
   const hidden =
     !page.shows.phases.has(bar.phase) ||
     (page.shows.round !== null && bar.round >= 0 && bar.round !== page.shows.round);
-  pen.globalAlpha = hidden ? 0.12 : anythingStands(page) && !stands ? 0.4 : 1;
+  pen.globalAlpha = hidden ? 0.12 : anythingStands(page) && !stands ? 0.5 : 1;
   pen.fillStyle = bar.moves ? colors.exchange : colors[bar.phase];
   pen.fillRect(x, y + 2, width > 3 ? width - 0.7 : width, LANE - 5);
   if (stands) {
@@ -209,18 +209,20 @@ function drawBar(clock, pen, bar, x, y, width) {
     pen.lineWidth = page.chosenBar === bar ? 2.5 : 1.5;
     pen.strokeRect(x + 0.5, y + 2.5, Math.max(width - 1.5, 0.5), LANE - 6);
   }
-  if (width > 34) {
-    const name = bar.layers.length ? plan.plan.layers[bar.layers[0]].name : "";
-    pen.fillStyle = bar.phase === "backward" && !bar.moves ? "#ffffff" : "#10151c";
-    pen.font = `10px ${FONT}`;
-    pen.textAlign = "left";
-    pen.fillText(
-      lastPart(bar.moves ? `${bar.word.replaceAll("_", "-")} ${name}` : name, width - 8, pen.font),
-      x + 4,
-      y + 13,
-    );
-  }
+  drawBarName(clock, pen, bar, Math.max(x, LABELS), y, x + width);
   pen.globalAlpha = 1;
+}
+
+/** The name of what a bar computes, or of how it exchanges, between two places. */
+function drawBarName({ plan }, pen, bar, x, y, end) {
+  const room = end - x - 8;
+  if (room < 26) return;
+  const name = bar.layers.length ? plan.plan.layers[bar.layers[0]].name : "";
+  pen.fillStyle = bar.phase === "backward" && !bar.moves ? "#ffffff" : "#10151c";
+  pen.font = `10px ${FONT}`;
+  pen.textAlign = "left";
+  const text = bar.moves ? `${wordOf(bar)} ${name}` : name;
+  pen.fillText(lastPart(text, room, pen.font), x + 4, y + 13);
 }
 
 /** A layer's name, without the blocks it is in where there is no room for them. */

@@ -51,7 +51,9 @@ function showDifferences(page) {
       pair((plan, n) => duration(plan.layers[n].costs?.exchange_seconds)),
     );
   });
-  const all = Math.max(first.plan.layers.length, second.plan.layers.length);
+  const [all] = page.plans.map(
+    (plan) => plan.plan.layers.filter(({ kind }) => kind !== "input").length,
+  );
   const header = ["layer", "split", "sent", "compute", "exchange"];
   page.differencesTab.replaceChildren(
     el("h2", {}, `${names.length} of ${plural(all, "layer")} differ`),

@@ -50,17 +50,39 @@ function shownItem(item, shown, scope) {
 /** The first of equal stretches, for all of them. */
 function foldedRun(run, shown, scope) {
   const [first, ...others] = run.items;
-  const inner = typeof first === "number" ? [first] : first.items;
-  const items = inner.map((each) => shownItem(each, shown, first.name ?? scope));
   const cards = leavesOf(first);
+  const found = { group: run, count: run.count, scope };
+  if (first.open === false) addLeaf(Object.assign(found, { kind: "closed", cards }), cards, shown);
+  else {
+    const inner = first.kind === "block" ? first.items : [first];
+    found.items = inner.map((each) => shownItem(each, shown, first.name ?? scope));
+  }
   for (const other of others) {
     leavesOf(other).forEach((card, i) => {
       shown.leafOf.set(card, shown.leafOf.get(cards[i]));
       shown.copies.add(card);
     });
   }
-  if (typeof first === "number") return Object.assign(items[0], { group: run, count: run.count });
-  return { kind: "frame", group: run, items, count: run.count, scope };
+  if (typeof first === "number")
+    return Object.assign(found.items[0], { group: run, count: run.count });
+  return found.items ? { kind: "frame", ...found } : found;
+}
+
+/** The next state of a group: a block is open or closed; a run of blocks is closed, shown once, or
+ * shown whole.
+ */
+function nextFold(group) {
+  const [first] = group.items;
+  const blocks = group.items.filter((item) => item.kind === "block");
+  if (group.kind !== "run" || !blocks.length) group.open = !group.open;
+  else if (group.open) {
+    group.open = false;
+    for (const block of blocks) block.open = false;
+  } else if (!first.open) first.open = true;
+  else {
+    group.open = true;
+    for (const block of blocks) block.open = true;
+  }
 }
 
 function addLeaf(leaf, cards, shown) {

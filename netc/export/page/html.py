@@ -6,6 +6,7 @@ import base64
 import hashlib
 import html
 from importlib import resources
+from string import Template
 
 from netc.export.describe import PlanFacts
 from netc.export.page.data import PlanCase, page_data
@@ -34,7 +35,7 @@ def diff_html(first: PlanCase, second: PlanCase) -> str:
 
 
 def _page(cases: list[PlanCase], title: str) -> str:
-    script, style = _script(), f"{_colors()}{_asset('page.css')}"
+    script, style = _script(), _style()
     return "\n".join(
         (
             "<!DOCTYPE html>",
@@ -85,19 +86,13 @@ def _asset(name: str) -> str:
     return resources.files("netc.export.page").joinpath(name).read_text(encoding="utf-8")
 
 
-def _colors() -> str:
-    """The colours of pictures, as rules of the style sheet."""
-    return "".join((f":root {{ --exchange: {EXCHANGE[0]}; }}\n", *map(_split_rules, MEANINGS)))
-
-
-def _split_rules(letter: str) -> str:
-    """What is split so: a tone for cards and bands, and a colour of text on it."""
-    name, strong = css_name(letter), tints(letter)[0]
-    return (
-        f".split-{name} {{ --tone: {strong}; }}\n"
-        f"svg .on-{name} {{ fill: {on(strong)}; }}\n"
-        f".chip-{name} {{ background: {strong}; color: {on(strong)}; }}\n"
-    )
+def _style() -> str:
+    """The style sheet, with the colours of pictures where it has their names."""
+    colors = {"exchange": EXCHANGE[0]}
+    for letter in MEANINGS:
+        strong, _ = tints(letter)
+        colors |= {css_name(letter): strong, f"on_{css_name(letter)}": on(strong)}
+    return Template(_asset("page.css")).substitute(colors)
 
 
 def css_name(letter: str) -> str:

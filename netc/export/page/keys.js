@@ -11,6 +11,7 @@ const KEYS = [
   ["F", "fold all, or unfold all"],
   ["1  2  3", "show or hide forward, backward, update"],
   ["c", "show or hide the critical path"],
+  ["x", "list memory as it is when the chosen instruction begins"],
   ["l  m  s  d", "layer, memory, source; the next difference"],
   ["t", "light, dark"],
   ["Esc", "choose nothing"],
@@ -71,9 +72,15 @@ function pageKey(page, graph, key) {
     m: page.clocks.length ? () => page.showTab("memory") : undefined,
     s: () => page.showTab("source"),
     d: page.plans.length > 1 ? () => nextDifference(page) : undefined,
+    x: page.chosenBar && clock && (() => listMemoryAt(page, clock, page.chosenBar)),
     t: () => page.toggleTheme(),
     Escape: () => page.choose(page.current, null),
   }[key];
+}
+
+function listMemoryAt(page, clock, bar) {
+  setCursor(clock, bar.start);
+  page.showTab("memory");
 }
 
 function nextLayer(page, by) {
@@ -84,13 +91,13 @@ function nextLayer(page, by) {
   page.choose(plan, next, true);
 }
 
-/** Fold the innermost open block around the chosen layer, or open a closed one. */
+/** Fold the innermost block around the chosen layer, or open what is drawn in its place. */
 function foldChosen(page, graph) {
   const number = page.chosen === null ? undefined : graph.plan.numbers.get(page.chosen);
   if (number === undefined) return;
-  const around = groupsAround(graph.plan.folding, graph.plan.cardOf.get(number));
-  const closed = around.find((group) => !group.open);
-  const group = closed ?? around[around.length - 1];
+  const card = graph.plan.cardOf.get(number);
+  const around = groupsAround(graph.plan.folding, card);
+  const group = graph.shown.leafOf.get(card).group ?? around[around.length - 1];
   if (group) foldGroup(graph, group);
 }
 

@@ -135,12 +135,18 @@ function barText(plan, bar) {
   const layers = bar.layers.map((number) => plan.plan.layers[number].name);
   const shown = layers.length > 4 ? [...layers.slice(0, 3), `${layers.length - 3} more`] : layers;
   const lines = [
-    `${bar.word.replaceAll("_", "-")} ${shown.join(", ")}`,
+    shown.join(", "),
+    wordOf(bar),
     `${phaseText(bar)}, ${nanoseconds(bar.end - bar.start)}`,
   ];
   if (bar.exchanges.length) lines.push(`${bytes(mostSent(plan, bar.exchanges))} sent by a device`);
   if (bar.critical) lines.push("the step waits for it");
   return lines.join("\n");
+}
+
+/** What an instruction does: "conv + relu", "all-reduce". */
+function wordOf({ moves, word }) {
+  return moves ? word.replaceAll("_", "-") : word;
 }
 
 /** The phase of an instruction, and its round. */

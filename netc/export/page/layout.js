@@ -6,7 +6,6 @@ const TITLE = 24; // Of a frame.
 const PADDING = 14;
 const GUTTER = 40; // Between columns.
 const TALL = 1500; // A group that is higher goes on in columns.
-const MOST_COLUMNS = 12;
 
 /** Places for a tree of leaves and frames with `ways` between leaves; `aspect` is width by height.
  *
@@ -152,7 +151,9 @@ function heightOf(ranks) {
 function bestColumns(ranks, aspect) {
   const cuts = [...ranks.keys()].filter((rank) => rank > 0 && isNarrow(ranks, rank));
   let best = [ranks];
-  for (let count = 2; count <= MOST_COLUMNS; count += 1) {
+  const box = boxOf(ranks);
+  const about = Math.sqrt((aspect * (box.bottom - box.top)) / Math.max(box.right - box.left, 1));
+  for (let count = Math.max(2, Math.floor(about / 2)); count <= 2 * about + 1; count += 1) {
     const columns = cutRanks(ranks, cuts, count);
     if (misfit(columns, aspect) < misfit(best, aspect)) best = columns;
   }
@@ -167,14 +168,16 @@ function isNarrow(ranks, rank) {
   return whole && sources.size === 1 && !source.bend && !source.port;
 }
 
+/** The ranks in about so many columns of about equal height, cut at some of `cuts`. */
 function cutRanks(ranks, cuts, count) {
   const height = heightOf(ranks);
   const chosen = [0];
-  for (let column = 1; column < count; column += 1) {
-    const wanted = (height * column) / count;
-    const later = cuts.filter((cut) => cut > chosen[chosen.length - 1]);
-    const distance = (cut) => Math.abs(ranks[cut][0].y - wanted);
-    if (later.length) chosen.push(later.reduce((a, b) => (distance(b) < distance(a) ? b : a)));
+  let at = 0;
+  for (let column = 1; column < count && at < cuts.length; column += 1) {
+    const distance = (cut) => Math.abs(ranks[cut][0].y - (height * column) / count);
+    while (at + 1 < cuts.length && distance(cuts[at + 1]) <= distance(cuts[at])) at += 1;
+    chosen.push(cuts[at]);
+    at += 1;
   }
   return chosen.map((start, i) => ranks.slice(start, chosen[i + 1] ?? ranks.length));
 }

@@ -59,10 +59,9 @@ function drawStorage(clock, pen, storage, top, scale) {
   const [x, end] = [xOf(clock, storage.start), xOf(clock, storage.end)];
   const height = storage.size * scale;
   const y = top + MEMORY - (storage.offset + storage.size) * scale;
-  if (height < 0.15) return;
   const name = storage.layer >= 0 ? plan.plan.layers[storage.layer].name : null;
   const stands = name !== null && (page.pointed.has(name) || page.chosen === name);
-  pen.globalAlpha = anythingStands(page) && !stands ? 0.35 : 1;
+  pen.globalAlpha = anythingStands(page) && !stands ? 0.45 : 1;
   pen.fillStyle = stands ? colors.accent : colors[storage.kind];
   pen.fillRect(x, y, Math.max(end - x, 0.6), height);
   if (height > 2 && end - x > 3) {

@@ -140,7 +140,7 @@ function press(graph, target) {
 /** Open or close a group. */
 function foldGroup(graph, group) {
   const focused = graph.shapes.contains(document.activeElement);
-  group.open = !group.open;
+  nextFold(group);
   redrawGraph(graph, leavesOf(group)[0]);
   if (focused) focusGroup(graph, group);
 }

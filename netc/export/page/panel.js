@@ -21,7 +21,7 @@ function chips(split) {
     "span",
     { class: "chips" },
     split.map((label) =>
-      el("span", { class: `chip chip-${splitName(label)}`, title: label }, label),
+      el("span", { class: `chip split-${splitName(label)}`, title: label }, label),
     ),
   );
 }
@@ -291,7 +291,7 @@ function barDetails(page, plan, bar) {
     ["critical", bar.critical ? "the step waits for it" : "no"],
   ];
   return [
-    el("h2", {}, bar.word),
+    el("h2", {}, wordOf(bar)),
     el(
       "p",
       {},

@@ -5,7 +5,7 @@ exposed       of it, those in which the least busy device does not compute
 classes       of equal devices: devices (their numbers), busy (nanoseconds it computes)
 words         names that instructions refer to by number
 instructions  [word, phase, stream, layers, round, alone, exchanges, times]
-              word       what it does, "conv" or "all_reduce"
+              word       what it does: "conv + relu", "bn_moments", "all_reduce"
               phase, stream   numbers, as in the page's legend
               layers     numbers of the layers that it computes, or moves values of
               round      or -1
@@ -63,7 +63,6 @@ class _Rows:
     def row(self, number: int, each: Instruction) -> list[Any]:
         """One instruction."""
         nodes = self._nodes(each)
-        word = each.name if isinstance(each, Launch) else each.kind
         layers = dict.fromkeys(layer for node in nodes for layer in layers_of(self.graph[node]))
         times = (
             (class_, nanoseconds(self.line.starts[place]), nanoseconds(self.line.ends[place]))
@@ -71,7 +70,7 @@ class _Rows:
             for place in [(number, class_)]
         )
         return [
-            self.words.setdefault(word, len(self.words)),
+            self.words.setdefault(_word(each), len(self.words)),
             PHASES.index(each.phase),
             STREAMS.index(each.stream),
             [self.layers[layer] for layer in layers if layer in self.layers],
@@ -85,6 +84,12 @@ class _Rows:
         if isinstance(each, Collective):
             return [part.node for part in each.parts]
         return [each.node]
+
+
+def _word(each: Instruction) -> str:
+    if isinstance(each, Collective):
+        return each.kind
+    return each.joined or " + ".join(step.operation for step in each.steps)
 
 
 def phase_seconds(program: Program) -> dict[str, dict[str, float]]:
