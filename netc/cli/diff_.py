@@ -10,7 +10,7 @@ from pathlib import Path
 from netc.cli.common import Request, request
 from netc.cli.files import spare
 from netc.cli.output import bytes_text, json_line, seconds_text, shape_text, table
-from netc.cli.plan_ import page_facts, plan_facts
+from netc.cli.plan_ import check_alternatives, page_facts, plan_facts
 from netc.export.page import PlanCase
 from netc.export.write import check_diff, write_diff
 from netc.passes.pipeline import Compiled, lower_training
@@ -32,6 +32,7 @@ class Side:
 def run(options: argparse.Namespace) -> int:
     """Price both, show where they differ, and write FILE.html if asked to."""
     path = Path(options.output) if options.output is not None else None
+    check_alternatives(options, path)
     if path is not None:
         spare(options.output, options.network, options.cluster, options.first, options.second)
         check_diff(path)

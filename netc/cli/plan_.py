@@ -8,6 +8,7 @@ from pathlib import Path
 
 from netc.cli.common import Request, build, request
 from netc.cli.output import json_line, note
+from netc.errors import Diagnostic, UsageError
 from netc.export import PlanFacts, write_plan
 from netc.export.write import PAGE
 from netc.ir.clock import simulate
@@ -25,9 +26,10 @@ LEFT_OUT = (
 
 def run(options: argparse.Namespace) -> int:
     """Compile, and write FILE.html, .svg, .pdf, .png, .dot or .json."""
+    path = Path(options.output)
+    check_alternatives(options, path)
     asked = request(options)
     _, compiled = build(asked, options)
-    path = Path(options.output)
     facts = plan_facts(asked, compiled, compiled.program)
     if path.suffix.lower() == PAGE:
         facts = page_facts(facts, asked, compiled, compiled.program, options.alternatives)
@@ -39,6 +41,13 @@ def run(options: argparse.Namespace) -> int:
         for text in facts.notes:
             note(text)
     return 0
+
+
+def check_alternatives(options: argparse.Namespace, path: Path | None) -> None:
+    """Refuse to price for a page where none is written."""
+    if options.alternatives and (path is None or path.suffix.lower() != PAGE):
+        message = "'--alternatives' prices other splits for a page, and none is written."
+        raise UsageError(Diagnostic("E051", message, help="write one, with '-o FILE.html'."))
 
 
 def plan_facts(asked: Request, compiled: Compiled, program: Program) -> PlanFacts:

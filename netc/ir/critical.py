@@ -16,7 +16,8 @@ def critical_path(program: Program, line: Timeline) -> tuple[Place, ...]:
     """Instructions of which each begins at the moment when the one before ends, up to the last.
 
     The clock begins an instruction when the last thing ends that it needs, so there is always such
-    a chain; of several the one of lowest numbers is taken. `line` is the program's, overlapped.
+    a chain; of several it is one that stays on a class of devices, of lowest numbers. `line` is the
+    program's, overlapped.
     """
     if not line.ends:
         return ()
@@ -24,8 +25,9 @@ def critical_path(program: Program, line: Timeline) -> tuple[Place, ...]:
     here = max(line.ends, key=lambda place: (line.ends[place], -place[0], -place[1]))
     path = [here]
     while line.starts[here] > 0.0:
-        start = line.starts[here]
-        here = min(place for place in needed[here] if line.ends[place] == start)
+        start, class_ = line.starts[here], here[1]
+        ended = (place for place in needed[here] if line.ends[place] == start)
+        here = min(ended, key=lambda place: (place[1] != class_, place))
         path.append(here)
     return tuple(reversed(path))
 

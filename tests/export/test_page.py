@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+import netc.cli.plan_
 import netc_models
 from netc.cli.main import main
+from netc.cli.plan_ import LEFT_OUT
 from netc.cost import plan_traffic
 from netc.errors import Source, UsageError
 from netc.export.describe import describe
@@ -315,6 +317,29 @@ def test_the_verbs_write_pages(
     assert {k: v for k, v in alone.items() if k not in ("memory", "plan", "tiles")} == {
         k: v for k, v in second.items() if k not in ("memory", "plan", "tiles")
     }
+
+
+def test_what_takes_long_to_price_is_left_out_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on three axes, which would take a minute."""
+    monkeypatch.setattr(netc.cli.plan_, "CHEAP_PAIRS", 10)
+    file = tmp_path / "plan.html"
+    words = ["plan", "lenet", "--devices", "2", "--kernels", "reference", "-o", str(file)]
+    for more, priced in (((), False), (("--alternatives",), True)):
+        assert main([*words, *more]) == 0
+        (plan,) = data_in(file.read_text())["plans"]
+        assert any(layer["alternatives"] for layer in plan["layers"]) is priced
+        assert (LEFT_OUT in plan["plan"]["notes"]) is not priced
+        assert (LEFT_OUT in capsys.readouterr().err) is not priced
+
+
+@pytest.mark.parametrize(
+    "verb", [["plan", "lenet", "-o", "x.svg"], ["diff", "lenet", "data", "model"]]
+)
+def test_alternatives_are_for_pages(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*verb, "--devices", "2", "--alternatives"]) != 0
+    assert "'--alternatives' prices other splits for a page" in capsys.readouterr().err
 
 
 def test_a_difference_is_written_as_a_page_only() -> None:

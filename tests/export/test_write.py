@@ -107,14 +107,14 @@ cases = importlib.util.module_from_spec(spec)
 sys.modules["cases"] = cases
 spec.loader.exec_module(cases)
 from netc.export.write import WRITERS
-given = cases.make_case("blocks", "model", (2,)).given
+given = cases.page_case("blocks", "model").given
 print(json.dumps({s: hashlib.sha256(write(*given)).hexdigest() for s, write in WRITERS.items()}))
 """
 
 
-def test_another_process_without_fonts_writes_the_same_bytes(case: Make) -> None:
+def test_another_process_without_fonts_writes_the_same_bytes(whole_case: Make) -> None:
     """Graphviz must not ask for fonts, and nothing may depend on the order of sets."""
-    given = case("blocks", "model", (2,)).given
+    given = whole_case("blocks", "model").given
     own = {s: hashlib.sha256(write(*given)).hexdigest() for s, write in WRITERS.items()}
     environment = {
         **os.environ,

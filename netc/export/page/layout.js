@@ -160,12 +160,12 @@ function bestColumns(ranks, aspect) {
   return best;
 }
 
-/** Whether all that leads over the border above a rank is one node's result. */
+/** Whether all that leads over the border above a rank is the result of one card or group. */
 function isNarrow(ranks, rank) {
   const sources = new Set(ranks[rank].flatMap((node) => node.above.map((piece) => piece.from)));
   const [source] = sources;
-  const whole = ranks[rank].every((node) => !node.bend && !node.port);
-  return whole && sources.size === 1 && !source.bend && !source.port;
+  const inside = ranks[rank].every((node) => !node.port);
+  return inside && sources.size === 1 && !source.bend && !source.port && source.kind !== "way";
 }
 
 /** The ranks in about so many columns of about equal height, cut at some of `cuts`. */
@@ -215,7 +215,9 @@ function placeColumns(columns) {
   return { width: x - GUTTER, height };
 }
 
-/** The points of every edge; over the border of a column down, up the gutter, and down. */
+/** The points of every edge. Over the border of a column it goes down, up the gutter, and down; that
+ * is its first piece, since such a border is below the edge's source.
+ */
 function routeEdges(group, columns, size) {
   const feet = columns.map((ranks) => boxOf(ranks).bottom);
   const lefts = columns.map((ranks) => boxOf(ranks).left);
@@ -228,7 +230,8 @@ function routeEdges(group, columns, size) {
     if (edge.corners) {
       const gutter = lefts[from.column + 1] - GUTTER / 2;
       const [foot, head] = [feet[from.column] + 12, -12];
-      edge.points.push([start[0], foot], [gutter, foot], [gutter, head], [end[0], head]);
+      const x = edge.bends.length ? edge.bends[0].x + 5 : end[0];
+      edge.points.push([start[0], foot], [gutter, foot], [gutter, head], [x, head]);
     }
     for (const bend of edge.bends) {
       edge.points.push([bend.x + 5, bend.y], [bend.x + 5, bend.y + bend.rankHeight]);
@@ -278,7 +281,8 @@ function settle(group, x, y, edges) {
 /** An edge as the path of an SVG: curves that leave and arrive straight, or round corners. */
 function pathOf({ points, corners }) {
   const start = `M${round(points[0])}`;
-  return start + (corners ? cornered(points) : curved(points));
+  if (!corners) return start + curved(points);
+  return start + cornered(points.slice(0, 6)) + curved(points.slice(5));
 }
 
 function curved(points) {
