@@ -56,6 +56,7 @@ def plan_facts(asked: Request, compiled: Compiled, program: Program) -> PlanFact
         strategy=Path(asked.strategy).stem,
         scheme=compiled.scheme,
         updates=asked.options.updates or REPLICATED,
+        goal=asked.options.goal,
         cluster=asked.options.cluster.name,
         notes=compiled.notes,
         memory_bytes=tuple(use.peak for use in memory_use(program)),

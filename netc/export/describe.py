@@ -15,6 +15,7 @@ from netc.ir.graph import Node
 from netc.ir.ops.base import Op
 from netc.ir.plan import Plan, Split
 from netc.ir.program import Program
+from netc.ir.programs import TRAIN
 from netc.ir.traffic import Traffic, summed
 from netc.ir.types import TensorPart, TensorType, local_block
 from netc.syntax.network import Layer, NamedValues, Network
@@ -90,6 +91,8 @@ class PlanFacts:
     """Whatever else there is to say, one sentence each."""
     updates: str = REPLICATED
     """How devices that have the same weights update them."""
+    goal: str = TRAIN
+    """Whose step it is: training's, or evaluation's ("eval")."""
     program: Program | None = None
     """What the plan became, with memory planned: a page shows its clock and its memory."""
     costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from netc.export.legend import Tile
 from netc.export.words import amount, duration, gibibytes, plural
 from netc.ir.facts import SHARDED
 from netc.ir.plan import Plan
+from netc.ir.programs import TRAIN
 
 
 def tiles_of(plan: Plan, description: Description, facts: PlanFacts) -> list[Tile]:
@@ -16,6 +17,8 @@ def tiles_of(plan: Plan, description: Description, facts: PlanFacts) -> list[Til
     tiles = [(plural(mesh.size, "device"), f"mesh {axes}"), (facts.strategy, "strategy")]
     if facts.scheme:
         tiles.append((facts.scheme, "exchange scheme"))
+    if facts.goal != TRAIN:
+        tiles.append(("inference", "planned for"))
     if facts.updates == SHARDED:
         tiles.append((facts.updates, "updates"))
     tiles.append((plural(description.batch, "image"), "a step"))

@@ -29,7 +29,7 @@ def draw() -> None:
         browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1500, "height": 900})
         file = Path(folder) / "page.html"
-        assert main(["plan", NET, *ASKED, "-o", str(file)]) == 0
+        assert main(["plan", NET, *ASKED, "--scheme", "b", "-o", str(file)]) == 0
         _open(page, file)
         page.locator('g.card[data-layer="fc6"]').click()
         _save(page, PICTURES / "vgg16-page.png")
