@@ -25,7 +25,7 @@ def search(network: Network, chosen: Options, options: argparse.Namespace) -> Fo
     """The plan found for what a command asks."""
     given = options.mesh is not None
     meshes = (chosen.mesh,) if given else tuple(meshes_of(chosen.mesh.size, chosen))
-    return find_plan(network, chosen, meshes, _labels(options.search_labels))
+    return find_plan(network, chosen, meshes, _labels(options.search_labels), not options.no_share)
 
 
 def meshes_of(devices: int, chosen: Options) -> list[Mesh]:

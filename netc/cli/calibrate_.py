@@ -296,9 +296,7 @@ def _plans(
     """By task the plans that were measured; what was measured anew is as it is now."""
     plans = dict(before.plans) if before else {}
     for each in found:
-        same = (each.plan.mesh, each.plan.scheme, dict(each.plan.splits))
-        old = plans.get(each.task, ())
-        kept = (p for p in old if (p.mesh, p.scheme, dict(p.splits)) != same)
+        kept = (plan for plan in plans.get(each.task, ()) if plan.key != each.plan.key)
         plans[each.task] = (*kept, each.plan)
     return plans
 

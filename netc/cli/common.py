@@ -88,8 +88,9 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
     if options.batch is not None and not sized:
         batch = options.batch
     searched = options.strategy == AUTO
-    if options.search_labels is not None and not searched:
-        message = "'--search-labels' says what a search may split by, and there is none."
+    if (options.search_labels is not None or options.no_share) and not searched:
+        given = "--no-share" if options.no_share else "--search-labels"
+        message = f"'{given}' says what a search may do, and there is none."
         raise UsageError(Diagnostic("E051", message, help="ask for '--strategy auto'."))
     if sized and searched:
         message = (

@@ -207,6 +207,9 @@ def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
         "--search-labels", metavar="L", help="what 'auto' may split by, such as n,k (n,k,c,h,w)"
     )
     group.add_argument(
+        "--no-share", action="store_true", help="let 'auto' split equal blocks differently"
+    )
+    group.add_argument(
         "--pin", action="append", default=[], metavar="PATTERN=SPLIT",
         help="the split of some layers: n, k, c, h, w, r (everywhere), @0 (one device)",
     )  # fmt: skip
@@ -426,8 +429,9 @@ def _calibrate(sub: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     # What is measured is the machine at hand, by the plans of every strategy.
     sub.set_defaults(
-        runs=True, cluster=None, mesh=None, search_labels=None, pin=[], scheme=None, fc_update=None,
-        updates=None, save_strategy=None, no_graph=False, memory=None, recompute=None,
+        runs=True, cluster=None, mesh=None, search_labels=None, no_share=False, pin=[],
+        scheme=None, fc_update=None, updates=None, save_strategy=None, no_graph=False, memory=None,
+        recompute=None,
     )  # fmt: skip
 
 

@@ -100,6 +100,7 @@ def _check_fixed(bundle: Bundle, options: argparse.Namespace) -> None:
         "devices": options.devices, "pin": options.pin or None, "define": options.define or None,
         "cluster": options.cluster, "save_strategy": options.save_strategy,
         "kernels": options.kernels, "search_labels": options.search_labels,
+        "no_share": options.no_share or None,
         "memory": options.memory, "updates": options.updates, "recompute": options.recompute,
     }  # fmt: skip
     fixed = {

@@ -151,6 +151,11 @@ class MeasuredPlan:
     splits: tuple[tuple[str, Split], ...]
     """Of every layer."""
 
+    @property
+    def key(self) -> object:
+        """What makes it another plan."""
+        return self.mesh, self.scheme, self.updates, tuple(sorted(self.splits))
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:

@@ -29,11 +29,12 @@ from netc.passes.differentiate import differentiate
 from netc.passes.pipeline import Options, lower_training, task, usual_scheme
 from netc.passes.plan_memory import peak_bytes
 from netc.passes.split_rounds import has_boundary
+from netc.planner.blocks import alike
 from netc.planner.prices import ALL_LABELS, Priced, choices_of, price
 from netc.planner.recompute import NONE, WORDS, fitting
 from netc.strategies.fixed import FIXED
 from netc.strategies.labels import SCALARS, layer_letters
-from netc.strategies.search import Optimum, minimize, total
+from netc.strategies.search import Optimum, minimize, shared, total
 from netc.syntax import Network
 
 HIDDEN = {
@@ -133,6 +134,8 @@ class _Planner:
     options: Options
     meshes: Sequence[Mesh]
     labels: str
+    share: bool
+    """Whether equal blocks are split alike."""
     again: bool
     """Whether some of a step may be computed again, where nothing fits otherwise."""
     searches: list[Search] = field(default_factory=list)
@@ -149,6 +152,11 @@ class _Planner:
     def whole(self) -> Graph:
         """The training graph, which has all layers."""
         return differentiate(self._built(TRAIN), self.options.optimizer)
+
+    @cached_property
+    def alike(self) -> dict[str, str]:
+        """By layer of a block that is equal to another the layer that it is split as."""
+        return alike(self.whole, self.whole.layers) if self.share else {}
 
     @cached_property
     def measured(self) -> tuple[Candidate, ...]:
@@ -244,13 +252,13 @@ class _Planner:
 
     def _searched(self, graph: Graph, mesh: Mesh, priced: Priced) -> list[Candidate]:
         """The optima of the additive model, and others that fit the memory."""
-        sizes, found = [len(own) for own in priced.choices], []
+        found = []
         for hidden, name in self._hidden().items():
-            best = minimize(sizes, priced.tables(hidden))
+            best = self._minimum(priced, hidden)
             self.searches.append(Search(mesh, hidden, best.cost, best.bound))
             found.append(self._candidate(graph, priced, name, mesh, best))
             if _memory(priced, best) > self.memory_bytes:
-                lean = _lean(priced, hidden, self.memory_bytes)
+                lean = self._lean(priced, hidden, self.memory_bytes)
                 found.append(self._candidate(graph, priced, f"{name}, less memory", mesh, lean))
         return found
 
@@ -271,8 +279,40 @@ class _Planner:
         model = _memory_of(priced, fastest.splits) if known else float(needs)
         room = self.memory_bytes - max(needs - model, 0.0)
         for hidden, name in self._hidden().items():
-            lean = _lean(priced, hidden, max(room, 0.0) * _LESS**attempt)
+            lean = self._lean(priced, hidden, max(room, 0.0) * _LESS**attempt)
             self._price(self._candidate(graph, priced, f"{name}, less memory", mesh, lean))
+
+    def _minimum(self, priced: Priced, hidden: float, seconds_per_byte: float = 0.0) -> Optimum:
+        """The best plan of the additive model, equal blocks split alike if they may be."""
+        first = self._first(priced)
+        tables = shared(priced.tables(hidden, seconds_per_byte), first)
+        best = minimize([len(own) for own in priced.choices], tables)
+        return replace(best, choices=tuple(best.choices[i] for i in first))
+
+    def _first(self, priced: Priced) -> list[int]:
+        """By layer the one whose choice it has: in blocks that are equal to others, theirs."""
+        number = {layer: i for i, layer in enumerate(priced.layers)}
+        found = list(range(len(priced.layers)))
+        for layer, other in self.alike.items():
+            i, j = number.get(layer), number.get(other)
+            if i is not None and j is not None and priced.choices[i] == priced.choices[j]:
+                found[i] = found[j]
+        return found
+
+    def _lean(self, priced: Priced, hidden: float, memory_bytes: float) -> Optimum:
+        """The best plan for the least price of memory at which it fits, or the leanest of all."""
+        low, high = _CHEAP, _DEAR
+        best = self._minimum(priced, hidden, high)
+        if _memory(priced, best) > memory_bytes:
+            return best
+        for _ in range(HALVINGS):
+            middle = (low * high) ** 0.5
+            tried = self._minimum(priced, hidden, middle)
+            if _memory(priced, tried) > memory_bytes:
+                low = middle
+            else:
+                high, best = middle, tried
+        return best
 
     def _candidate(
         self, graph: Graph, priced: Priced, name: str, mesh: Mesh, best: Optimum
@@ -418,17 +458,22 @@ class _Planner:
 
 
 def find_plan(
-    network: Network, options: Options, meshes: Sequence[Mesh], labels: str = ALL_LABELS
+    network: Network,
+    options: Options,
+    meshes: Sequence[Mesh],
+    labels: str = ALL_LABELS,
+    share: bool = True,
 ) -> Found:
     """The plan of least predicted step time on one of the meshes, under the pins of `options`.
 
-    `labels` are those that layers may be split by. Raises PlanError where nothing fits the memory,
-    and where pins ask for what layers lack.
+    `labels` are those that layers may be split by; where they `share` it, equal blocks have the
+    same splits. Raises PlanError where nothing fits the memory, and where pins ask for what layers
+    lack.
     """
     given = options.recompute
     plain = options if WORDS.isdisjoint(given) else replace(options, recompute=())
     again = not plain.recompute and given != (NONE,)
-    return _Planner(network, plain, meshes, labels, again).run()
+    return _Planner(network, plain, meshes, labels, share, again).run()
 
 
 def chosen_options(options: Options, candidate: Candidate) -> Options:
@@ -505,20 +550,3 @@ def _memory_of(priced: Priced, splits: Mapping[str, Split]) -> float:
 
 def _memory(priced: Priced, best: Optimum) -> float:
     return float(sum(own[n] for own, n in zip(priced.memory, best.choices, strict=True)))
-
-
-def _lean(priced: Priced, hidden: float, memory_bytes: float) -> Optimum:
-    """The best plan for the least price of memory at which it fits, or the leanest of all."""
-    sizes = [len(own) for own in priced.choices]
-    low, high = _CHEAP, _DEAR
-    best = minimize(sizes, priced.tables(hidden, high))
-    if _memory(priced, best) > memory_bytes:
-        return best
-    for _ in range(HALVINGS):
-        middle = (low * high) ** 0.5
-        tried = minimize(sizes, priced.tables(hidden, middle))
-        if _memory(priced, tried) > memory_bytes:
-            low = middle
-        else:
-            high, best = middle, tried
-    return best

@@ -87,6 +87,20 @@ def minimize(
     return Optimum(choices, cost, cost if exact else min(bound, cost))
 
 
+def shared(tables: Iterable[CostTable], first: Sequence[int]) -> list[CostTable]:
+    """The tables where some variables have the choice of another one, `first[i]` for variable i:
+    of those the axes are one.
+    """
+    found = []
+    for table in tables:
+        now = [first[i] for i in table.variables]
+        scope = sorted(set(now))
+        places = [scope.index(i) for i in now]
+        costs: Costs = np.einsum(table.costs, places, [*range(len(scope))])  # type: ignore[arg-type]
+        found.append(CostTable(tuple(scope), costs))
+    return found
+
+
 def total(choices: Sequence[int], tables: Iterable[CostTable]) -> float:
     """What choices cost."""
     return float(sum(t.costs[tuple(choices[i] for i in t.variables)] for t in tables))

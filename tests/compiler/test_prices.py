@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import pytest
 from harness import CLUSTER, options
 from networks import Maker
 
+import netc_models
 from netc.cost import (
     LinkLevel,
     Links,
@@ -34,11 +36,18 @@ from netc.passes.note_places import note_places
 from netc.passes.pipeline import task
 from netc.passes.split_groups import split_groups
 from netc.planner.auto import Found, find_plan
+from netc.planner.blocks import alike
 from netc.planner.prices import Priced, choices_of, price
 from netc.strategies.search import minimize, total
-from netc.syntax.network import Network
+from netc.syntax import Network, parse_file
 
 CASES = 50
+
+
+def shipped(name: str) -> Network:
+    return parse_file(Path(netc_models.__file__).parent / f"{name}.net")
+
+
 GRID = Mesh((2, 2), ("d", "e"))
 HALVES = Links(
     (LinkLevel("in", 2, 4e9, 1e-5), LinkLevel("out", None, 1e9, 3e-5, 1.5e9)),
@@ -195,3 +204,31 @@ def test_the_plan_found_is_no_slower_than_any_fixed_one_and_always_the_same() ->
     assert one.best.seconds <= min(c.seconds for c in one.candidates if not c.found)
     for search in one.searches:
         assert search.bound == search.seconds
+
+
+def test_equal_blocks_are_split_alike() -> None:
+    """In a stage of ResNet-50 all blocks but the first; nested ones as their blocks."""
+    graph = build_graph(shipped("resnet50"), 8)
+    found = alike(graph, graph.layers)
+    assert found["layer1.bottleneck3.conv2"] == "layer1.bottleneck2.conv2"
+    assert found["layer3.bottleneck6.bn3"] == "layer3.bottleneck2.bn3"
+    assert not {"layer1.bottleneck1.conv1", "layer1.bottleneck2.conv1", "conv1"} & set(found)
+    for layer, other in found.items():
+        assert other not in found
+        own, theirs = (
+            [(n.op, graph.operand_types(n), n.type) for n in graph.by_layer[x]]
+            for x in (layer, other)
+        )
+        assert own == theirs
+    network = shipped("resnet18")
+    chosen = replace(options(network, 4, 32), precision="fp32", fetch=())
+    tied, apart = (
+        find_plan(network, chosen, [line_mesh(4)], share=share) for share in (True, False)
+    )
+    graph = build_graph(network, 8)
+    pairs = alike(graph, graph.layers)
+    assert pairs
+    for plan in tied.candidates:
+        assert all(plan.splits[layer] == plan.splits[other] for layer, other in pairs.items())
+    for found_alike, free in zip(tied.searches, apart.searches, strict=True):
+        assert found_alike.seconds >= free.seconds * (1 - 1e-12)

@@ -7,7 +7,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from netc.strategies.search import CostTable, minimize, total
+from netc.strategies.search import CostTable, minimize, shared, total
 
 CASES = 2_000
 
@@ -54,3 +54,24 @@ def test_where_tables_are_too_large_the_bound_holds(largest: int) -> None:
         assert least - 1e-9 <= found.cost == total(found.choices, tables)
         exact += found.cost <= least + 1e-9
     assert exact > 150
+
+
+def test_variables_that_share_a_choice_are_one() -> None:
+    """The optimum is the best of all choices in which those that share have the same."""
+    rng = np.random.default_rng(3)
+    for case in range(CASES // 4):
+        sizes, tables = random_tables(rng)
+        first = list(range(len(sizes)))
+        for i in range(len(sizes)):
+            alike = [j for j in range(i) if sizes[j] == sizes[i] and first[j] == j]
+            if alike and rng.random() < 0.5:
+                first[i] = int(rng.choice(alike))
+        found = minimize(sizes, shared(tables, first))
+        choices = tuple(found.choices[i] for i in first)
+        tied = (
+            each for each in product(*map(range, sizes))
+            if all(each[i] == each[j] for i, j in enumerate(first))
+        )  # fmt: skip
+        least = min(total(each, tables) for each in tied)
+        assert total(choices, tables) == pytest.approx(least, rel=1e-12), case
+        assert found.cost == found.bound == pytest.approx(least, rel=1e-12)
