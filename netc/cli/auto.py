@@ -9,7 +9,8 @@ from netc.errors import Diagnostic, UsageError, clip
 from netc.ir.facts import SHARDED
 from netc.ir.types import Mesh, line_mesh, named_mesh
 from netc.passes.pipeline import Options
-from netc.planner.auto import Candidate, Found, find_plan
+from netc.planner.auto import find_plan
+from netc.planner.choice import Candidate, Found
 from netc.planner.prices import ALL_LABELS
 from netc.strategies.labels import NAMES
 from netc.syntax import Network

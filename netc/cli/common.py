@@ -31,7 +31,8 @@ from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin
 from netc.passes.compile_cost import CompileCost
 from netc.passes.pipeline import NO_RECIPE, Compiled, Options, compile_network
-from netc.planner.auto import Found, chosen_options
+from netc.planner.auto import chosen_options
+from netc.planner.choice import Found
 from netc.planner.compare import LARGEST_BATCH, faster
 from netc.planner.fit import largest_batch
 from netc.planner.recompute import ALL, NONE, WORDS, resolved

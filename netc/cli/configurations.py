@@ -21,7 +21,8 @@ from netc.errors import NetError, PlanError
 from netc.ir.facts import REPLICATED, SHARDED
 from netc.ir.types import named_mesh
 from netc.passes.pipeline import Compiled, lower_training, task
-from netc.planner.auto import Candidate, chosen_options, find_plan
+from netc.planner.auto import chosen_options, find_plan
+from netc.planner.choice import Candidate
 
 BEST_PLANS = 3
 """So many of the plans that a search ranks first are measured."""

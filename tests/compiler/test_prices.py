@@ -35,8 +35,9 @@ from netc.passes.insert_comm import insert_comm
 from netc.passes.note_places import note_places
 from netc.passes.pipeline import task
 from netc.passes.split_groups import split_groups
-from netc.planner.auto import Found, find_plan
+from netc.planner.auto import find_plan
 from netc.planner.blocks import alike
+from netc.planner.choice import Found
 from netc.planner.prices import Priced, choices_of, price
 from netc.strategies.search import minimize, total
 from netc.syntax import Network, parse_file
