@@ -31,7 +31,8 @@ from netc.ir.plan import Split
 from netc.ir.types import line_mesh, named_mesh
 from netc.passes.build_graph import build_graph
 from netc.passes.differentiate import differentiate
-from netc.passes.pipeline import Options, lower_training
+from netc.passes.options import Options
+from netc.passes.pipeline import lower_training
 from netc.planner.auto import chosen_options, find_plan
 from netc.planner.compare import crossover
 from netc.planner.prices import ALL_LABELS, Priced, choices_of, price

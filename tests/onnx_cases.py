@@ -19,7 +19,8 @@ from netc.interchange.from_onnx import from_onnx
 from netc.interchange.to_onnx import to_onnx, weights
 from netc.ir.types import line_mesh
 from netc.passes.build_graph import build_graph, same_padding
-from netc.passes.pipeline import Options, compile_network
+from netc.passes.options import Options
+from netc.passes.pipeline import compile_network
 from netc.syntax import Layer, NamedValues, Network, network_text, parse_text, verify_network
 from netc.syntax.layers import LOSS
 from netc_runtime.cpu.backend import CpuBackend

@@ -8,7 +8,7 @@ from netc.cli.output import json_line, seconds_text
 from netc.errors import Diagnostic, UsageError, clip
 from netc.ir.facts import SHARDED
 from netc.ir.types import Mesh, line_mesh, named_mesh
-from netc.passes.pipeline import Options
+from netc.passes.options import Options
 from netc.planner.auto import find_plan
 from netc.planner.choice import Candidate, Found
 from netc.planner.prices import ALL_LABELS

@@ -36,7 +36,8 @@ from netc.cost import (
 from netc.errors import DeviceError, Diagnostic, UsageError
 from netc.ir.clock import simulate
 from netc.ir.program import Bundle
-from netc.passes.pipeline import Options, lower_training
+from netc.passes.options import Options
+from netc.passes.pipeline import lower_training
 from netc.planner.calibration import MeasuredStep, fit_keeps, fit_link, fit_reached, keeping
 from netc.planner.exchanges import KINDS, exchange_program
 from netc.strategies.fixed import FIXED

@@ -30,7 +30,8 @@ from netc.passes.assign_formats import Target
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin
 from netc.passes.compile_cost import CompileCost
-from netc.passes.pipeline import NO_RECIPE, Compiled, Options, compile_network
+from netc.passes.options import NO_RECIPE, Options
+from netc.passes.pipeline import Compiled, compile_network
 from netc.planner.auto import chosen_options
 from netc.planner.choice import Found
 from netc.planner.compare import LARGEST_BATCH, faster

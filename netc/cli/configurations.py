@@ -20,7 +20,8 @@ from netc.cost import Cluster, MeasuredLaunch, MeasuredPlan, at_devices, at_prec
 from netc.errors import NetError, PlanError
 from netc.ir.facts import REPLICATED, SHARDED
 from netc.ir.types import named_mesh
-from netc.passes.pipeline import Compiled, lower_training, task
+from netc.passes.options import task
+from netc.passes.pipeline import Compiled, lower_training
 from netc.planner.auto import chosen_options, find_plan
 from netc.planner.choice import Candidate
 

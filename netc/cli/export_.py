@@ -14,7 +14,8 @@ from netc.interchange.names import torch_names
 from netc.interchange.to_onnx import to_onnx, weights
 from netc.ir.types import line_mesh
 from netc.passes.build_graph import build_graph
-from netc.passes.pipeline import Options, compile_network
+from netc.passes.options import Options
+from netc.passes.pipeline import compile_network
 from netc.syntax import Network
 from netc_runtime.choose import BackendChoice
 from netc_runtime.io import onnx_file, tensors

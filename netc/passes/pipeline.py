@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
-from netc.cost import Cluster, setting
 from netc.errors import Diagnostic, PlanError, UsageError
 from netc.ir import facts
 from netc.ir.classes import DeviceClass, device_classes
 from netc.ir.facts import REPLICATED, SHARDED, Facts, Setting
 from netc.ir.graph import Graph
-from netc.ir.optimizers import Chosen, choose_optimizer
 from netc.ir.plan import Plan, Split
 from netc.ir.program import Bundle, Program
 from netc.ir.programs import EVAL, INIT, PROGRAMS, TRAIN
@@ -27,8 +24,8 @@ from netc.passes.assign_formats import Target, assign_formats
 from netc.passes.assign_kernels import assign_kernels
 from netc.passes.assign_streams import assign_streams
 from netc.passes.build_graph import build_graph
-from netc.passes.choose_splits import Pin, choose_splits
-from netc.passes.compile_cost import CompileCost, compile_cost
+from netc.passes.choose_splits import choose_splits
+from netc.passes.compile_cost import compile_cost
 from netc.passes.differentiate import differentiate
 from netc.passes.fuse import fuse
 from netc.passes.fuse_pooling import fuse_pooling
@@ -38,54 +35,13 @@ from netc.passes.init_graph import init_plan
 from netc.passes.insert_comm import insert_comm
 from netc.passes.insert_waits import insert_waits
 from netc.passes.note_places import note_places
+from netc.passes.options import NO_RECIPE, Options, digest, usual_scheme
 from netc.passes.plan_memory import Layout, persistent_layout, plan_memory
 from netc.passes.recompute import named_layers, recompute, recomputed_layers, repeated_region
 from netc.passes.shard_updates import place_weights, shard_updates
 from netc.passes.split_groups import split_groups
 from netc.passes.split_rounds import has_boundary, split_rounds
-from netc.syntax import Call, NamedValues, Network, Recipe, network_text
-
-NO_RECIPE = Call("sgd", (), NamedValues.of(lr=0.01, momentum=0.9, decay=0.0))
-"""The optimizer of a network whose file names none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What is fixed at compile time besides the network."""
-
-    mesh: Mesh
-    batch: int
-    """Images of a step, over all devices."""
-    cluster: Cluster
-    """The machine to plan for."""
-    strategy: str = "hybrid"
-    pins: tuple[Pin, ...] = ()
-    scheme: str | None = None
-    """a, b or c; None takes the usual one (`usual_scheme`)."""
-    fc_update: str = "step"
-    goal: str = TRAIN
-    """The program whose step is planned for: training's, or "eval" for inference."""
-    updates: str | None = None
-    """One of `UPDATES`; None is replicated, and leaves a search free."""
-    recompute: tuple[str, ...] = ()
-    """Layers, by name or pattern, whose values the backward pass computes again; or one word of
-    `netc.planner.recompute`, which that makes layers of."""
-    precision: str = "fp32"
-    optimizer: Chosen = field(default_factory=lambda: choose_optimizer("sgd"))
-    target: Target = field(default_factory=lambda: Target("cpu"))
-    afford: Callable[[CompileCost], None] = lambda cost: None
-    """Called before a training plan becomes a program; raises what forbids it."""
-    fetch: tuple[str, ...] = ()
-    """More values to put out of a training step, such as "conv1.weight.grad"."""
-    apart: bool = False
-    """Whether every device is a class of its own, also where it is equal to others."""
-
-    @property
-    def setting(self) -> str:
-        """What the times of launches depend on besides the launch (`netc.cost.launch.setting`)."""
-        target = self.target
-        threads = target.threads or target.blas_threads
-        return setting(target.name, self.precision, target.kernels, threads, self.mesh.size)
+from netc.syntax import Call, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,7 +388,7 @@ def _facts(network: Network, options: Options, graph: Graph, scheme: str) -> Fac
         seed=recipe.seed,
         strategy=options.strategy,
         target=target.name,
-        text=_digest(network),
+        text=digest(network),
         threads=target.threads,
         torch_names={},
         updates=options.updates or REPLICATED,
@@ -441,23 +397,6 @@ def _facts(network: Network, options: Options, graph: Graph, scheme: str) -> Fac
 
 def _call(call: Call) -> facts.RecipeCall:
     return facts.RecipeCall(call.name, call.args, dict(call.kwargs))
-
-
-def task(network: Network, options: Options) -> str:
-    """What a step computes, and on what, whatever its plan: what measured plans are kept under."""
-    rule = options.optimizer
-    told = ", ".join((rule.optimizer.word, *(f"{name} {value}" for name, value in rule.options)))
-    rounds = ", fc-update round" if options.fc_update == "round" else ""
-    step = f"{network.name} {_digest(network)}, batch {options.batch}, {told}{rounds}"
-    goal = "" if options.goal == TRAIN else ", inference"
-    again = "".join(f", {layer} again" for layer in options.recompute)
-    return f"{step}{again}{goal}: {options.setting}, {options.mesh.size} devices"
-
-
-def _digest(network: Network) -> str:
-    """What tells networks apart: a hash of the layers as text, whatever the recipe."""
-    text = network_text(replace(network, recipe=Recipe()))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def lower_training(
@@ -521,8 +460,3 @@ def _scheme(
         where = "no layer split by the batch feeds one split otherwise"
         return "", (f"scheme {options.scheme} has nothing to do: {where}.",)
     return options.scheme or usual_scheme(options.fc_update), ()
-
-
-def usual_scheme(fc_update: str) -> str:
-    """What is taken where none is asked for: rounds only for who updates after each of them."""
-    return "b" if fc_update == "round" else "a"

@@ -26,7 +26,8 @@ from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin, choose_splits
 from netc.passes.compile_cost import CompileCost
 from netc.passes.differentiate import differentiate
-from netc.passes.pipeline import Options, lower_training, task, usual_scheme
+from netc.passes.options import Options, task, usual_scheme
+from netc.passes.pipeline import lower_training
 from netc.passes.plan_memory import peak_bytes
 from netc.passes.split_rounds import has_boundary
 from netc.planner.blocks import alike

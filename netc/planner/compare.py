@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from netc.errors import Diagnostic, PlanError
 from netc.ir.clock import simulate
 from netc.passes.compile_cost import CompileCost
-from netc.passes.pipeline import Compiled, Options, lower_training
+from netc.passes.options import Options
+from netc.passes.pipeline import Compiled, lower_training
 from netc.passes.plan_memory import peak_bytes
 from netc.planner.recompute import resolved
 from netc.report import sent_bytes

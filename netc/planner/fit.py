@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from netc.passes.pipeline import Options
+from netc.passes.options import Options
 from netc.planner.compare import LARGEST_BATCH
 from netc.planner.recompute import fits
 from netc.syntax import Network

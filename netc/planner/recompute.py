@@ -15,7 +15,8 @@ from functools import cached_property
 from netc.errors import Diagnostic, PlanError
 from netc.ir.clock import simulate
 from netc.numbers import memory_text
-from netc.passes.pipeline import Compiled, Options, lower_training
+from netc.passes.options import Options
+from netc.passes.pipeline import Compiled, lower_training
 from netc.passes.plan_memory import peak_bytes
 from netc.planner.memory_trace import MemoryTrace
 from netc.syntax import Network

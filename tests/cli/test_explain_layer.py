@@ -11,7 +11,8 @@ import pytest
 from netc.cli.main import main
 from netc.cost import read_cluster
 from netc.ir.types import line_mesh
-from netc.passes.pipeline import Options, lower_training
+from netc.passes.options import Options
+from netc.passes.pipeline import lower_training
 from netc.planner.prices import choices_of, price
 from netc.planner.why import alternatives
 from netc.strategies.search import total

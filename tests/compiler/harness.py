@@ -22,7 +22,8 @@ from netc.ir.plan import Plan
 from netc.ir.program import Bundle
 from netc.ir.types import Mesh, line_mesh
 from netc.passes.build_graph import build_graph
-from netc.passes.pipeline import Compiled, Options, compile_network
+from netc.passes.options import Options
+from netc.passes.pipeline import Compiled, compile_network
 from netc.syntax.network import Network
 from netc_runtime.backend import Backend
 from netc_runtime.cpu.backend import CpuBackend, CpuExecutable

@@ -39,7 +39,8 @@ from netc.ir.program import Collective, Launch, Program
 from netc.ir.text import bundle_text, parse_bundle
 from netc.ir.types import line_mesh, named_mesh
 from netc.ir.verify_program import verify_program
-from netc.passes.pipeline import Options, compile_network, lower_training
+from netc.passes.options import Options
+from netc.passes.pipeline import compile_network, lower_training
 from netc.planner.calibration import MeasuredStep, fit_keeps, fit_link, fit_reached, keeping
 from netc.planner.exchanges import KINDS, exchange_program
 

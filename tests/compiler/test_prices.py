@@ -33,7 +33,7 @@ from netc.passes.build_graph import build_graph
 from netc.passes.differentiate import differentiate
 from netc.passes.insert_comm import insert_comm
 from netc.passes.note_places import note_places
-from netc.passes.pipeline import task
+from netc.passes.options import task
 from netc.passes.split_groups import split_groups
 from netc.planner.auto import find_plan
 from netc.planner.blocks import alike

@@ -19,7 +19,8 @@ from netc.cost import read_cluster
 from netc.ir.clock import simulate
 from netc.ir.types import line_mesh
 from netc.passes.assign_formats import Target
-from netc.passes.pipeline import Options, lower_training
+from netc.passes.options import Options
+from netc.passes.pipeline import lower_training
 from netc.passes.plan_memory import peak_bytes
 from netc.planner.memory_trace import MemoryTrace
 from netc.planner.recompute import choose, resolved

@@ -19,7 +19,7 @@ from random_networks import GRIDS, Case, cases, free_cases, round_cases
 
 from netc.errors import PlanError
 from netc.passes.assign_formats import Target
-from netc.passes.pipeline import Options
+from netc.passes.options import Options
 from netc.syntax.network import Network
 from netc_runtime.comm.reach import OFF
 from netc_runtime.cuda.backend import CudaBackend

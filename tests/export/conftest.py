@@ -19,7 +19,8 @@ from netc.ir.plan import Plan
 from netc.ir.types import Mesh
 from netc.passes.assign_formats import Target
 from netc.passes.choose_splits import Pin
-from netc.passes.pipeline import Compiled, Options, lower_training
+from netc.passes.options import Options
+from netc.passes.pipeline import Compiled, lower_training
 from netc.passes.plan_memory import plan_alone
 from netc.syntax import Network, parse_file, parse_text
 

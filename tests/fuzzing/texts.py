@@ -17,7 +17,8 @@ from netc.errors import NetError, render
 from netc.ir.types import line_mesh
 from netc.ir.verify import verify_graph
 from netc.passes.build_graph import build_graph
-from netc.passes.pipeline import Options, compile_network
+from netc.passes.options import Options
+from netc.passes.pipeline import compile_network
 from netc.strategies.fixed import FIXED
 from netc.syntax import network_text, parse_text, verify_network
 

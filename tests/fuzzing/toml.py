@@ -15,7 +15,8 @@ from netc.ir.clock import simulate
 from netc.ir.types import Mesh
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin, choose_splits
-from netc.passes.pipeline import Options, compile_network
+from netc.passes.options import Options
+from netc.passes.pipeline import compile_network
 from netc.strategies.file import read_strategy
 from netc.syntax import parse_text
 

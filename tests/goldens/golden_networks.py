@@ -24,7 +24,8 @@ from netc.interchange.names import torch_names
 from netc.ir.program import Bundle
 from netc.ir.types import line_mesh
 from netc.passes.build_graph import build_graph
-from netc.passes.pipeline import Options, compile_network
+from netc.passes.options import Options
+from netc.passes.pipeline import compile_network
 from netc.syntax import Network, parse_file
 from netc_kernels.reference import KERNELS
 from netc_runtime.cpu.backend import CpuBackend

@@ -19,7 +19,8 @@ from netc.ir.ops import Parameter
 from netc.ir.types import Mesh, line_mesh
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin
-from netc.passes.pipeline import Options, compile_network
+from netc.passes.options import Options
+from netc.passes.pipeline import compile_network
 from netc.strategies.file import read_strategy
 from netc.syntax import Network, parse_file
 from netc_runtime.cpu.backend import CpuBackend

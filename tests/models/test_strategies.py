@@ -16,7 +16,8 @@ from netc.cost import read_cluster
 from netc.ir.ops import Parameter
 from netc.ir.types import line_mesh
 from netc.passes.build_graph import build_graph
-from netc.passes.pipeline import Options, compile_network
+from netc.passes.options import Options
+from netc.passes.pipeline import compile_network
 from netc.syntax import parse_file
 from netc_runtime.cpu.backend import CpuBackend
 from netc_runtime.session import Session

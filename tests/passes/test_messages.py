@@ -13,7 +13,8 @@ from netc.cost import read_cluster
 from netc.errors import NetError
 from netc.ir.types import line_mesh
 from netc.passes.choose_splits import Pin
-from netc.passes.pipeline import Options, compile_network
+from netc.passes.options import Options
+from netc.passes.pipeline import compile_network
 from netc.syntax import parse_text
 
 CLUSTER = read_cluster(Path(netc_clusters.__file__).parent / "local.toml")

@@ -27,7 +27,8 @@ from netc.ir.program import Bundle, Launch, Program
 from netc.ir.step import Step
 from netc.ir.types import line_mesh
 from netc.passes.assign_formats import Target
-from netc.passes.pipeline import Options, compile_network
+from netc.passes.options import Options
+from netc.passes.pipeline import compile_network
 from netc.syntax import Network, parse_text
 from netc.work import launch_flops
 from netc_kernels import cpu

@@ -21,7 +21,8 @@ from netc.ir.program import Launch, Program, View
 from netc.ir.types import ITEM_BYTES
 from netc.passes.assign_formats import Target
 from netc.passes.choose_splits import Pin
-from netc.passes.pipeline import Options, compile_network
+from netc.passes.options import Options
+from netc.passes.pipeline import compile_network
 from netc.syntax import parse_text
 from netc_kernels import cpu
 from netc_kernels.cpu.threads import Pool
