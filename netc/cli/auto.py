@@ -71,15 +71,22 @@ def notes(found: Found) -> tuple[str, ...]:
     again = f", with {len(best.recompute)} layers computed again" if best.recompute else ""
     said = f"auto took '{title(best)}'{again}: {found.reason}; "
     said += f"{how} {seconds_text(best.seconds)} a step"
-    return (f"{said}, beside {beside}." if listed else f"{said}.",)
+    said += f", beside {beside}." if listed else "."
+    lean = [each for each in found.searches if each.memory_bytes is not None]
+    if not best.found or not lean:
+        return (said,)
+    gap = max(each.gap / each.seconds for each in lean)
+    off = f"{100 * gap:.1f} %"
+    told = f"plans of less memory are within {off} of the best that fit, in the model searched."
+    return (said, told)
 
 
 def tell(found: Found) -> None:
     """The same as JSON: every search with its bound, every plan with its price, and the choice."""
     for each in found.searches:
-        gap = each.seconds - each.bound
         json_line(event="search", mesh=list(each.mesh.shape), hidden=each.hidden,
-                  seconds=each.seconds, bound=each.bound, gap=gap)  # fmt: skip
+                  seconds=each.seconds, bound=each.bound, gap=each.gap,
+                  memory_bytes=each.memory_bytes)  # fmt: skip
     for plan in found.candidates:
         json_line(event="candidate", name=plan.name, mesh=list(plan.mesh.shape), scheme=plan.scheme,
                   updates=plan.updates, step_seconds=plan.seconds, measured=plan.measured,

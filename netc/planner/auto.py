@@ -199,7 +199,7 @@ class _Planner:
             self.searches.append(Search(mesh, hidden, best.cost, best.bound))
             found.append(self._candidate(graph, priced, name, mesh, best))
             if _memory(priced, best) > self.memory_bytes:
-                lean = self._lean(priced, hidden, self.memory_bytes)
+                lean = self._lean(priced, hidden, self.memory_bytes, mesh)
                 found.append(self._candidate(graph, priced, f"{name}, less memory", mesh, lean))
         return found
 
@@ -220,7 +220,7 @@ class _Planner:
         model = _memory_of(priced, fastest.splits) if known else float(needs)
         room = self.memory_bytes - max(needs - model, 0.0)
         for hidden, name in self._hidden().items():
-            lean = self._lean(priced, hidden, max(room, 0.0) * _LESS**attempt)
+            lean = self._lean(priced, hidden, max(room, 0.0) * _LESS**attempt, mesh)
             self._price(self._candidate(graph, priced, f"{name}, less memory", mesh, lean))
 
     def _minimum(self, priced: Priced, hidden: float, seconds_per_byte: float = 0.0) -> Optimum:
@@ -240,20 +240,28 @@ class _Planner:
                 found[i] = found[j]
         return found
 
-    def _lean(self, priced: Priced, hidden: float, memory_bytes: float) -> Optimum:
-        """The best plan for the least price of memory at which it fits, or the leanest of all."""
-        low, high = _CHEAP, _DEAR
+    def _lean(self, priced: Priced, hidden: float, memory_bytes: float, mesh: Mesh) -> Optimum:
+        """The best plan for the least price of memory at which it fits, or the leanest of all.
+
+        Whatever the price, what the best plan costs with it, less the price of all the memory, is
+        a bound: no plan that fits costs less (Lagrangian relaxation, Everett 1963).
+        """
+        low, high, bound = _CHEAP, _DEAR, 0.0
         best = self._minimum(priced, hidden, high)
         if _memory(priced, best) > memory_bytes:
             return best
         for _ in range(HALVINGS):
             middle = (low * high) ** 0.5
             tried = self._minimum(priced, hidden, middle)
+            bound = max(bound, tried.bound - middle * memory_bytes)
             if _memory(priced, tried) > memory_bytes:
                 low = middle
             else:
                 high, best = middle, tried
-        return best
+        seconds = total(best.choices, priced.tables(hidden))
+        bound = min(bound, seconds)
+        self.searches.append(Search(mesh, hidden, seconds, bound, memory_bytes))
+        return Optimum(best.choices, seconds, bound)
 
     def _candidate(
         self, graph: Graph, priced: Priced, name: str, mesh: Mesh, best: Optimum

@@ -57,7 +57,15 @@ class Search:
     seconds: float
     """What the model says of its best plan."""
     bound: float
-    """No plan of the space costs less in the model."""
+    """No plan of the space costs less in the model; of those that need no more than the memory,
+    where that is told."""
+    memory_bytes: float | None = None
+    """What a device may hold by the model, where that was part of the search."""
+
+    @property
+    def gap(self) -> float:
+        """Seconds that the plan found costs more than the bound."""
+        return self.seconds - self.bound
 
 
 @dataclass(frozen=True, slots=True)

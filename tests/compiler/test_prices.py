@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from math import prod
@@ -23,6 +24,7 @@ from netc.cost import (
     moved_bytes,
     traffic,
 )
+from netc.errors import PlanError
 from netc.ir.comm import Comm
 from netc.ir.facts import REPLICATED
 from netc.ir.graph import Graph
@@ -233,3 +235,30 @@ def test_equal_blocks_are_split_alike() -> None:
         assert all(plan.splits[layer] == plan.splits[other] for layer, other in pairs.items())
     for found_alike, free in zip(tied.searches, apart.searches, strict=True):
         assert found_alike.seconds >= free.seconds * (1 - 1e-12)
+
+
+def test_where_memory_is_short_the_bound_holds() -> None:
+    """No plan that fits costs less in the model, and the one found fits there."""
+    net = Maker(4, 8, 8)
+    network = net.loss(net.fc(net.flatten(net.relu(net.conv("image", 8, pad=1))), 8))
+    chosen = replace(options(network, 2, 4), precision="fp32", fetch=())
+    graph, mesh = graph_of(network, 4), line_mesh(2)
+    priced = price(graph, mesh, chosen.cluster, choices_of(graph, mesh, "nk"))
+    tables = priced.tables()
+    every = [
+        (total(c, tables), sum(own[i] for own, i in zip(priced.memory, c, strict=True)))
+        for c in product(*(range(len(own)) for own in priced.choices))
+    ]
+    fastest = min(every)[1]
+    checked = 0
+    for part in (0.6, 0.75, 0.9):
+        cluster = replace(chosen.cluster, memory_bytes=part * fastest)
+        with suppress(PlanError):
+            found = find_plan(network, replace(chosen, cluster=cluster), [mesh], "nk")
+            for search in found.searches:
+                if search.memory_bytes is None or search.hidden:
+                    continue
+                least = min(s for s, nbytes in every if nbytes <= search.memory_bytes)
+                assert search.bound <= least * (1 + 1e-12) <= search.seconds * (1 + 1e-9)
+                checked += 1
+    assert checked
