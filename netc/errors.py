@@ -24,6 +24,10 @@ _COMPARED_WORDS = 1000
 _SHOWN_COLUMNS = 100
 _SHOWN_TRAIL = 8
 _LISTED_WORDS = 20
+FEWEST_COLUMNS = 20
+"""Narrower lines than these are not made."""
+_LABEL = re.compile(r"     = (help: )?|note: |[a-z]+(?: [a-z]+)? {2,}| +")
+"""What stands before a text, which goes on below itself."""
 _TAB = "    "
 _UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
 """Categories of Unicode: controls, halves of characters, ends of lines and of paragraphs."""
@@ -150,13 +154,16 @@ class DeviceError(NetError):
     exit_code = 6
 
 
-def render(diagnostics: Iterable[Diagnostic], *, color: bool = False) -> str:
+def render(
+    diagnostics: Iterable[Diagnostic], *, color: bool = False, columns: int | None = None
+) -> str:
     """Return `diagnostics` as text for people, a blank line between two.
 
-    With `color`, ANSI escapes mark the severity, the message and the carets.
+    With `color`, ANSI escapes mark the severity, the message and the carets; lines are folded to
+    so many `columns`.
     """
     paint = _paint if color else _leave
-    return "\n\n".join("\n".join(_lines(each, paint)) for each in diagnostics)
+    return "\n\n".join("\n".join(_lines(each, paint, columns)) for each in diagnostics)
 
 
 def is_live(stream: TextIO) -> bool:
@@ -167,6 +174,45 @@ def is_live(stream: TextIO) -> bool:
 def wants_color(stream: TextIO) -> bool:
     """Whether text on `stream` is coloured: on terminals, but for NO_COLOR (no-color.org)."""
     return is_live(stream) and not os.environ.get("NO_COLOR")
+
+
+def columns_of(stream: TextIO) -> int | None:
+    """Return how many columns lines on `stream` may have: what COLUMNS says, or the terminal has.
+
+    Return None where neither bounds them: whoever reads a file or a pipe wants all of a line.
+    """
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return max(int(given), FEWEST_COLUMNS)
+    try:
+        found = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
+    except (OSError, ValueError):
+        return None
+    return max(found, FEWEST_COLUMNS) if found else None
+
+
+def folded(text: str, columns: int | None, hang: int | None = None) -> str:
+    """Return `text` with lines of at most so many columns, parted between words.
+
+    What goes on is indented by `hang`; if it is None, as the text behind a label, such as `note: `
+    or `memory    `. A word longer than a line stays whole.
+    """
+    if columns is None:
+        return text
+    return "\n".join(_fold(line, columns, hang) for line in text.split("\n"))
+
+
+def _fold(line: str, columns: int, hang: int | None) -> str:
+    if _width(line) <= columns:
+        return line
+    from textwrap import fill
+
+    label = _LABEL.match(line)
+    indent = (label.end() if label else 0) if hang is None else hang
+    return fill(
+        line, columns, subsequent_indent=" " * min(indent, columns // 2), replace_whitespace=False,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -218,18 +264,19 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
-def _lines(diagnostic: Diagnostic, paint: _Paint) -> Iterator[str]:
+def _lines(diagnostic: Diagnostic, paint: _Paint, columns: int | None) -> Iterator[str]:
     code = f"[{diagnostic.code}]" if diagnostic.code else ""
-    heading = paint(f"{diagnostic.severity}{code}", _BOLD_RED)
-    yield heading + paint(f": {diagnostic.message}", _BOLD)
+    heading = f"{diagnostic.severity}{code}"
+    message = folded(f"{heading}: {diagnostic.message}", columns, hang=4)
+    yield paint(heading, _BOLD_RED) + paint(message[len(heading) :], _BOLD)
     span = diagnostic.span
     if span is not None:
         yield f"  --> {span.origin}"
-        yield from _excerpt(span, diagnostic.label, paint)
+        yield from _excerpt(span, diagnostic.label, paint, columns)
     trail = _short_trail(span.trail) if span is not None else ()
     help_line = (f"help: {diagnostic.help}",) if diagnostic.help else ()
     for note in (*trail, *diagnostic.notes, *help_line):
-        yield f"     = {note}"
+        yield folded(f"     = {note}", columns, hang=7)
 
 
 def _short_trail(trail: tuple[str, ...]) -> tuple[str, ...]:
@@ -240,12 +287,13 @@ def _short_trail(trail: tuple[str, ...]) -> tuple[str, ...]:
     return (*trail[:half], left_out, *trail[-half:])
 
 
-def _excerpt(span: Span, label: str, paint: _Paint) -> Iterator[str]:
+def _excerpt(span: Span, label: str, paint: _Paint, columns: int | None) -> Iterator[str]:
     line = span.source.line(span.line)
     first = span.column - 1
     last = max(first + 1, min(first + span.end - span.start, len(line)))
-    before, marked, after = _window(line, first, last)
     gutter = f"{span.line:4} | "
+    room = _SHOWN_COLUMNS if columns is None else columns - len(gutter) - 2 * len("...")
+    before, marked, after = _window(line, first, last, max(1, min(room, _SHOWN_COLUMNS)))
     yield paint(gutter, _BLUE) + before + marked + after
     blank = " " * (len(gutter) - 2) + "| "
     carets = "^" * max(1, _width(marked))
@@ -253,10 +301,10 @@ def _excerpt(span: Span, label: str, paint: _Paint) -> Iterator[str]:
     yield paint(blank, _BLUE) + " " * _width(before) + marks
 
 
-def _window(line: str, first: int, last: int) -> tuple[str, str, str]:
+def _window(line: str, first: int, last: int, room: int) -> tuple[str, str, str]:
     """Cut `line` to what is shown: before, within and after the carets."""
-    start = max(0, min(first - 30, len(line) - _SHOWN_COLUMNS))
-    end = start + _SHOWN_COLUMNS
+    start = max(0, min(first - min(30, room // 2), len(line) - room))
+    end = start + room
     before = ("..." if start else "") + line[start:first]
     after = line[last:end] + ("..." if end < len(line) else "")
     return _printable(before), _printable(line[first : min(last, end)]), _printable(after)

@@ -15,6 +15,8 @@ import tempfile
 
 # Before NumPy is loaded: devices and test workers are the threads here, not BLAS.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# What is printed is folded to so many columns, and tests want whole lines.
+os.environ.pop("COLUMNS", None)
 # What was measured on a machine decides which kernels its programs name; tests want the usual ones.
 os.environ["NETC_CACHE"] = os.path.join(tempfile.gettempdir(), "no-cache-of-netc")
 

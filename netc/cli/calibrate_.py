@@ -18,7 +18,7 @@ import numpy as np
 from netc.cli.common import CUDA_ALIGNMENT_BYTES, build, unwritable
 from netc.cli.configurations import Configuration, asked_for, best_plans, measured
 from netc.cli.machine import shipped_kind
-from netc.cli.output import json_line, note, scaled, seconds_text, table
+from netc.cli.output import json_line, note, say, scaled, seconds_text, table
 from netc.cli.session import choose, on_ranks
 from netc.cost import (
     Cluster,
@@ -368,7 +368,7 @@ def _show(
     print()
     print(table(("network", "devices", "strategy", "measured", "predicted", "off"), shown))
     link = cluster.links.levels[0]
-    print(f"\nmachine   {cluster.machine}: {scaled(cluster.flops('f32'), 'FLOP/s')} in fp32"
+    say(f"\nmachine   {cluster.machine}: {scaled(cluster.flops('f32'), 'FLOP/s')} in fp32"
           f"{' a core' if cluster.cores else ''}, "
           f"memory {scaled(cluster.memory_bytes_per_second, 'B/s')}, "
           f"links {scaled(link.bytes_per_second, 'B/s')}, "
@@ -377,5 +377,5 @@ def _show(
     if cluster.error > ROUGH:
         note("prices are that rough where little is timed, or others use the machine: more "
              "'--steps', when it is idle, make them truer.")  # fmt: skip
-    print(f"kept in   {path}: the machine that every command plans for from now on"
+    say(f"kept in   {path}: the machine that every command plans for from now on"
           if not options.output else f"wrote     {path}, for '--cluster'")  # fmt: skip

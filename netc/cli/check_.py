@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from netc.cli.files import load_network
-from netc.cli.output import count, json_line
+from netc.cli.output import count, json_line, say
 from netc.passes.build_graph import build_graph
 from netc.report import layer_facts
 
@@ -18,5 +18,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         json_line(event="result", network=network.name, layers=len(facts), parameters=parameters)
     else:
-        print(f"{network.name}: {len(facts)} layers, {count(parameters)} parameters, no errors")
+        say(f"{network.name}: {len(facts)} layers, {count(parameters)} parameters, no errors")
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from netc.cli.auto import AUTO
 from netc.cli.common import DEFAULT_STRATEGY, Request, request
-from netc.cli.output import bytes_text, count, json_line, note, seconds_text, table
+from netc.cli.output import bytes_text, count, json_line, note, say, seconds_text, table
 from netc.errors import Diagnostic, NetError, UsageError, clip, did_you_mean
 from netc.export.speedups import SpeedupLine, check_speedups, draw_speedups, write_speedups
 from netc.ir.programs import TRAIN
@@ -126,7 +126,7 @@ def _crossovers(options: argparse.Namespace, counts: Sequence[int]) -> int:
             json_line(event="crossover", network=asked.network.name, devices=devices, small=small,
                       large=large, sent_bytes=sent, seconds=took)  # fmt: skip
     if not options.json:
-        print(f"'{small}' against '{large}', exchange in scheme {options.scheme or 'a'}: the "
+        say(f"'{small}' against '{large}', exchange in scheme {options.scheme or 'a'}: the "
               "largest batch, over all devices, at which it\n")  # fmt: skip
         print(table(("devices", "sends less", "takes less time"), rows))
     return 0
@@ -188,7 +188,7 @@ def _show(
     chosen, best = one.options, _best(rows)
     scaling = "the batch grows with the devices" if options.weak else "the same batch on all"
     goal = "" if chosen.goal == TRAIN else " of inference"
-    print(f"{one.network.name} on '{chosen.cluster.name}', {chosen.precision}: predicted steps"
+    say(f"{one.network.name} on '{chosen.cluster.name}', {chosen.precision}: predicted steps"
           f"{goal}, {scaling}\n")  # fmt: skip
     header = ("devices", "batch", "plan", "step", "images/s", "speedup", "not computing", "sent",
               "memory", "")  # fmt: skip
@@ -198,9 +198,9 @@ def _show(
          bytes_text(plan.sent_bytes), bytes_text(plan.peak_bytes), _mark(plan, best))
         for plan, speedup in rows
     )  # fmt: skip
-    print(table(header, shown))
+    print(table(header, shown, spare=("not computing", "images/s", "batch", "sent")))
     if options.output is not None:
-        print(f"\nwrote {options.output}")
+        say(f"\nwrote {options.output}")
     for text in _notes(rows, best):
         note(text)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from netc.cli.common import INFERENCE, Request, build, request, unwritable
 from netc.cli.files import load_network, spare
-from netc.cli.output import bytes_text, count, json_line, note, seconds_text, shape_text, table
+from netc.cli.output import bytes_text, count, json_line, note, say, seconds_text, shape_text, table
 from netc.cli.passes import Printer
 from netc.errors import Diagnostic, UsageError, did_you_mean
 from netc.ir.clock import simulate
@@ -118,11 +118,11 @@ def _show(asked: Request, compiled: Compiled) -> None:
          bytes_text(c.sent_bytes), bytes_text(c.weight_bytes))
         for c in _costs(asked, compiled)
     ]  # fmt: skip
-    print(heading(asked, compiled))
+    say(heading(asked, compiled))
     header = ("layer", "kind", "split", "output", "on a device", "sent", "weights")
-    print(table(header, rows, left=3))
+    print(table(header, rows, left=3, spare=("kind", "on a device", "output")))
     print()
-    print(footing(asked, compiled))
+    say(footing(asked, compiled))
     for text in compiled.notes:
         note(text)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from netc.cli.auto import meshes_of, title
 from netc.cli.common import Request, build, request, save_strategy
-from netc.cli.output import json_line, note, seconds_text
+from netc.cli.output import json_line, note, say, seconds_text
 from netc.cost import Cluster, MeasuredLaunch, MeasuredPlan, at_devices, at_precision
 from netc.errors import NetError, PlanError
 from netc.ir.facts import REPLICATED, SHARDED
@@ -164,7 +164,7 @@ def _tell(options: argparse.Namespace, network: str, found: Configuration) -> No
                   step_seconds=found.seconds, launches=many)  # fmt: skip
     else:
         what = f"{found.name}, {devices} device{'s' * (devices > 1)}, {strategy}"
-        print(f"measured  {what}: {seconds_text(found.seconds)} a step", flush=True)
+        say(f"measured  {what}: {seconds_text(found.seconds)} a step")
 
 
 def _skipped(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from netc.cli.common import Request, request
 from netc.cli.files import spare
-from netc.cli.output import bytes_text, json_line, seconds_text, shape_text, table
+from netc.cli.output import bytes_text, json_line, say, seconds_text, shape_text, table
 from netc.cli.plan_ import check_alternatives, page_facts, plan_facts
 from netc.export.page import PlanCase
 from netc.export.write import check_diff, write_diff
@@ -53,18 +53,18 @@ def run(options: argparse.Namespace) -> int:
                   **({"written": str(path)} if path is not None else {}))  # fmt: skip
         return 0
     where = first.asked.options
-    print(
+    say(
         f"{first.asked.network.name} on '{where.cluster.name}', batch {where.batch}, "
         f"{where.precision}: {len(differing)} of {len(first.layers)} layers differ\n"
     )
     if differing:
         header = ("layer", "kind", "split", "sent", "compute", "exchange")
-        print(table(header, _rows(first, second, differing), left=3))
+        print(table(header, _rows(first, second, differing), left=3, spare=("kind",)))
         print()
     header = ("plan", "devices", "step", "not computing", "sent", "memory")
     print(table(header, (_whole(side) for side in (first, second))))
     if path is not None:
-        print(f"\nwrote {path}")
+        say(f"\nwrote {path}")
     return 0
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from netc import __version__
-from netc.cli.output import json_line, table
+from netc.cli.output import json_line, say, table
 from netc.numbers import memory_text
 
 
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         rows = ((f.name, f.found or "missing", "" if f.found else f.remedy) for f in findings)
         print(table(("what", "found", "remark"), rows, left=3))
-        print("\neverything that netc needs is here" if not missing else
+        say("\neverything that netc needs is here" if not missing else
               f"\nmissing: {', '.join(f.name for f in missing)}")  # fmt: skip
     return 1 if missing else 0
 

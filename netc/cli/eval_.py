@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from netc.cli.data import open_data
-from netc.cli.output import count, json_line
+from netc.cli.output import count, json_line, say
 from netc.cli.session import (
     choose,
     describe,
@@ -52,9 +52,9 @@ def _run(
         note_changes(options, bundle, file)
     with closing(restored_session(options, choice, bundle, ranks, file)) as session:
         if not options.json:
-            print(describe(bundle, choice))
-            print(f"weights   {escaped(str(file))}")
-            print(f"data      {dataset.description}", flush=True)
+            say(describe(bundle, choice))
+            say(f"weights   {escaped(str(file))}")
+            say(f"data      {dataset.description}")
         found = evaluate(session, dataset, TOP)
     if not math.isfinite(found.loss):
         hint = "the weights come from a training that exploded, or are of other images."
@@ -77,6 +77,6 @@ def _show(
                   held_out=dataset.description, seconds=found.seconds,
                   images_per_second=speed)  # fmt: skip
         return
-    print(f"test accuracy {100 * found.accuracy:.2f} % on {count(images)} held-out images, "
+    say(f"test accuracy {100 * found.accuracy:.2f} % on {count(images)} held-out images, "
           f"top {TOP} {100 * found.top_accuracy:.2f} %, loss {found.loss:.4f}, "
           f"{count(speed)} images/s")  # fmt: skip

@@ -10,13 +10,16 @@ from fnmatch import fnmatch
 from netc.cli.common import Request, advice, build, request
 from netc.cli.compile_ import footing, heading
 from netc.cli.kernels import rows
-from netc.cli.output import bytes_text, json_line, note, scaled, seconds_text, table
+from netc.cli.output import bytes_text, json_line, note, say, scaled, seconds_text, table
 from netc.errors import Diagnostic, UsageError, clip, did_you_mean
 from netc.ir.clock import simulate
 from netc.ir.program import Program
 from netc.passes.pipeline import Compiled
 from netc.planner.why import Alternative, TimedExchange, alternatives, exchanges
 from netc.report import LayerCost, layer_costs, memory_use, sent_bytes
+
+SPARE = ("kind", "activations", "weights", "FLOPs", "sent")
+"""Columns that are left out first where the terminal is narrow."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,14 +47,14 @@ def run(options: argparse.Namespace) -> int:
             step_seconds=simulate(compiled.program).seconds,
         )  # fmt: skip
         return 0
-    print(heading(asked, compiled))
+    say(heading(asked, compiled))
     header = ("layer", "kind", "split", "FLOPs", "sent", "weights", "activations", "compute",
               "exchange", "bound by")  # fmt: skip
-    print(table(header, map(_row, costs), left=3))
-    print(
+    print(table(header, map(_row, costs), left=3, spare=SPARE))
+    say(
         "\nA step on the device where each figure is largest; fused layers run with the one before."
     )
-    print(footing(asked, compiled))
+    say(footing(asked, compiled))
     for text in (*compiled.notes, *advice(asked, compiled, options)):
         note(text)
     return 0
@@ -67,7 +70,7 @@ def _layers(options: argparse.Namespace, asked: Request, compiled: Compiled) -> 
         hint = did_you_mean(options.layer, found) + "'netc summary' lists all layers."
         raise UsageError(Diagnostic("E051", message, help=hint))
     if not options.json:
-        print(heading(asked, compiled))
+        say(heading(asked, compiled))
     for layer in layers:
         timed = exchanges(compiled.plan.graph, compiled.program, layer)
         if options.json:
@@ -81,9 +84,9 @@ def _layers(options: argparse.Namespace, asked: Request, compiled: Compiled) -> 
         json_line(event="result", network=asked.network.name, cluster=chosen.cluster.name,
                   layers=layers, step_seconds=simulate(compiled.program).seconds)  # fmt: skip
         return 0
-    print("Prices are a device's, all other layers as they are, in the model that 'auto' searches: "
-          "nothing\nis hidden or joined. What hides behind what is of the whole step.")  # fmt: skip
-    print(footing(asked, compiled))
+    say("Prices are a device's, all other layers as they are, in the model that 'auto' searches: "
+          "nothing is hidden or joined. What hides behind what is of the whole step.")  # fmt: skip
+    say(footing(asked, compiled))
     return 0
 
 
@@ -103,7 +106,7 @@ def _show_layer(
         hidden = 1 - each.exposed_seconds / each.seconds if each.seconds else 1.0
         behind = f" behind {_few(each.behind)}" if each.behind else ""
         many = f" of {each.tensors} tensors" if each.tensors > 1 else ""
-        print(f"  {each.phase} {each.kind}{many}: {seconds_text(each.seconds)}, "
+        say(f"  {each.phase} {each.kind}{many}: {seconds_text(each.seconds)}, "
               f"{100 * hidden:.0f} % hidden{behind}")  # fmt: skip
     print()
 
@@ -138,8 +141,8 @@ def _kernels(options: argparse.Namespace, program: Program) -> int:
         )
         for r in found
     )
-    print(table(header, shown, left=4))
-    print("\nTimes are measured ('netc tune') or predicted from the cluster file.")
+    print(table(header, shown, left=4, spare=("workspace", "phase")))
+    say("\nTimes are measured ('netc tune') or predicted from the cluster file.")
     return 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from netc.cli.files import load_network, spare
 from netc.cli.machine import load_cluster
-from netc.cli.output import bytes_text, count, json_line
+from netc.cli.output import bytes_text, count, json_line, say
 from netc.cli.session import find_weights, open_session, teller
 from netc.errors import Diagnostic, UsageError
 from netc.interchange.names import torch_names
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     whose = "initial values" if options.weights is None else f"weights of {options.weights}"
     size = bytes_text(path.stat().st_size)
-    print(f"wrote {path}: {len(values)} tensors, {count(numbers)} numbers, {size}, {whose}")
+    say(f"wrote {path}: {len(values)} tensors, {count(numbers)} numbers, {size}, {whose}")
     return 0
 
 

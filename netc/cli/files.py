@@ -12,13 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import netc_models
+from netc.cli.compiled import is_compiled, no_network
 from netc.errors import Diagnostic, UsageError, clip, did_you_mean
 from netc.syntax import Network, parse_file
 
 
 def load_network(options: argparse.Namespace) -> Network:
-    """The network that the command names, with its -D parameters."""
-    return parse_file(find(options.network, netc_models, ".net"), defines(options.define))
+    """The network that the command names, with its -D parameters.
+
+    Raise UsageError (E057) where it is a compiled program.
+    """
+    path = find(options.network, netc_models, ".net")
+    if is_compiled(path):
+        raise UsageError(no_network(path, options.verb))
+    return parse_file(path, defines(options.define))
 
 
 def find(name: str, package: Any, suffix: str) -> Path:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from netc.cli.common import unwritable
-from netc.cli.output import count, json_line
+from netc.cli.output import count, json_line, say
 from netc.errors import Diagnostic, UsageError
 from netc.interchange.from_onnx import from_onnx
 from netc.interchange.to_onnx import PRODUCER
@@ -51,6 +51,6 @@ def _say(options: argparse.Namespace, network: Path, beside: Path, layers: int, 
     if options.json:
         json_line(event="result", written=[str(network), str(beside)], layers=layers, numbers=size)
         return
-    print(f"wrote {network}: {layers} layers")
-    print(f"wrote {beside}: {count(size)} numbers")
-    print(f"use them: netc run {network} --weights {beside} --data ...  (or eval, predict, export)")
+    say(f"wrote {network}: {layers} layers")
+    say(f"wrote {beside}: {count(size)} numbers")
+    say(f"use them: netc run {network} --weights {beside} --data ...  (or eval, predict, export)")

@@ -13,18 +13,22 @@ from functools import partial
 
 from netc import __version__
 from netc.cli.arguments import (
+    HelpAll,
     Parser,
     batch,
     count,
     devices,
     file_name,
     file_name_or_none,
+    help_columns,
     memory,
     natural,
     non_negative,
+    parsed,
 )
+from netc.cli.help import SHOWN, example_text, verbs_text
 from netc.cli.streams import OutputError, standard_streams
-from netc.errors import NetError, render, wants_color
+from netc.errors import NetError, UsageError, columns_of, render, wants_color
 from netc.ir.programs import PROGRAMS
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
@@ -73,7 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _attempt(arguments: list[str]) -> int:
     """Run one verb, and show a user's mistake; anything else is ours and keeps its traceback."""
     try:
-        options = parser().parse_args(arguments)
+        if not arguments:
+            print(parser().format_help(), end="", file=sys.stderr)
+            return UsageError.exit_code
+        options = parsed(parser(), arguments)
         code: int = importlib.import_module(f"netc.cli.{options.verb}_").run(options)
         return code
     except SystemExit as end:
@@ -94,7 +101,8 @@ def _attempt(arguments: list[str]) -> int:
 def _report(error: NetError, as_json: bool) -> None:
     """Show what was done wrongly."""
     if not as_json:
-        print(render(error.diagnostics, color=wants_color(sys.stderr)), file=sys.stderr)
+        color, columns = wants_color(sys.stderr), columns_of(sys.stderr)
+        print(render(error.diagnostics, color=color, columns=columns), file=sys.stderr)
         return
     from netc.cli.output import json_line
 
@@ -113,20 +121,27 @@ def _give_up(code: int) -> None:
     give_up(code)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The whole command line."""
     top = Parser(
         prog="netc",
-        description="Compiles convolutional networks for many devices, and runs them.",
-        epilog="A network is a path or a shipped name, such as models/vgg16.net or vgg16.",
+        usage="netc VERB [options] ...",
+        description="Compiles convolutional networks for many devices, and runs them.\n"
+        + verbs_text(VERBS, help_columns()),
+        epilog="A network is a path or a shipped name: models/vgg16.net, or vgg16.\n"
+        "'netc VERB --help' says what a verb takes, with an example.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"netc {__version__}")
-    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB", help=argparse.SUPPRESS)
     for verb, about in VERBS.items():
-        sub = verbs.add_parser(verb, help=about, description=about[0].upper() + about[1:] + ".")
+        sub = verbs.add_parser(
+            verb, description=about[0].upper() + about[1:] + ".", prog=f"netc {verb}",
+            add_help=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        sub.example = example_text(verb)
         goal = "inference" if verb in ("eval", "predict") else "training"
         sub.set_defaults(runs=verb in RUNNING, goal=goal)
-        sub.add_argument("--json", action="store_true", help="one JSON object a line, nothing else")
         if verb not in ("import", "doctor", "calibrate"):
             _network(sub, verb)
         if verb == "diff":
@@ -139,6 +154,7 @@ def parser() -> argparse.ArgumentParser:
             sub.words = partial(_words, verb)
         if verb in RUNNING:
             _running(sub, verb)
+        _general(sub)
     _compile(verbs.choices["compile"])
     _compare(verbs.choices["compare"])
     verbs.choices["diff"].set_defaults(save_strategy=None, strategy=None)
@@ -173,6 +189,15 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _general(sub: Parser) -> None:
+    """What every verb takes."""
+    group = sub.add_argument_group("general")
+    group.add_argument("--json", action="store_true", help="one JSON object a line, nothing else")
+    group.add_argument("-h", "--help", action="help", help="show this help, and exit")
+    if sub.folded:
+        group.add_argument("--help-all", action=HelpAll, nargs=0, help="the same with all options")
+
+
 def _words(verb: str) -> str:
     # Imported here: it imports the whole language.
     from netc.cli.words import words_of
@@ -191,7 +216,7 @@ def _network(sub: argparse.ArgumentParser, verb: str) -> None:
     )  # fmt: skip
 
 
-def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
+def _planning(sub: Parser, verb: str) -> None:
     group = sub.add_argument_group("plan")
     _devices_and_strategy(group, verb)
     group.add_argument(
@@ -258,6 +283,7 @@ def _planning(sub: argparse.ArgumentParser, verb: str) -> None:
         group.add_argument(
             "--save-strategy", type=file_name, metavar="FILE", help="write the chosen splits"
         )
+    sub.folded = tuple(a for a in group._group_actions if set(SHOWN).isdisjoint(a.option_strings))
 
 
 def _devices_and_strategy(group: argparse._ArgumentGroup, verb: str) -> None:

@@ -4,24 +4,89 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+from textwrap import wrap
 from typing import Any
 
+from netc.errors import columns_of, folded
 from netc.text import json_text
 
+_GAP = "  "
+_NARROWEST = 8
+"""Cells are folded to no fewer columns."""
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """Columns under their headers, the first `left` flush left, the others flush right."""
+
+def say(text: str = "") -> None:
+    """Print text for people, folded to the columns that there are."""
+    print(folded(text, columns_of(sys.stdout)), flush=True)
+
+
+def table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    left: int = 1,
+    spare: Sequence[str] = (),
+) -> str:
+    """Columns under their headers, the first `left` flush left, the others flush right.
+
+    Where that is wider than standard output, columns of `spare` are left out, in that order and
+    with a word on it; where it still is, the widest cells are folded.
+    """
     lines = [tuple(header), *(tuple(row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    shown = [
-        "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
+    room = columns_of(sys.stdout)
+    kept = list(range(len(header)))
+    widths = [max(len(line[i]) for line in lines) for i in kept]
+    whole = _total(widths)
+    if room is not None:
+        kept = _fitting(header, widths, room, spare)
+        widths = _narrowed([widths[i] for i in kept], room)
+    lefts = [i < left for i in kept]
+    folds = [_row([line[i] for i in kept], widths, lefts) for line in lines]
+    rule = "-" * max(len(line) for lines in folds for line in lines)
+    gone = [name for i, name in enumerate(header) if i not in kept]
+    text = "\n".join([*folds[0], rule, *(line for lines in folds[1:] for line in lines)])
+    if not gone:
+        return text
+    told = f"left out here: {', '.join(gone)} ({whole} columns show all, as COLUMNS={whole} does)"
+    return f"{text}\n{folded(told, room)}"
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _fitting(
+    header: Sequence[str], widths: Sequence[int], room: int, spare: Sequence[str]
+) -> list[int]:
+    """The columns that are shown: spare ones go one by one, until the others fit."""
+    kept = list(range(len(header)))
+    for name in spare:
+        if _total([widths[i] for i in kept]) <= room:
+            break
+        kept.remove(header.index(name))
+    return kept
+
+
+def _narrowed(widths: list[int], room: int) -> list[int]:
+    """The same, the widest made narrower until all fit."""
+    while _total(widths) > room and max(widths) > _NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+
+def _row(cells: Sequence[str], widths: Sequence[int], lefts: Sequence[bool]) -> list[str]:
+    """The lines of a row: more than one where a cell is folded."""
+    parts = [
+        [cell] if len(cell) <= width else wrap(cell, width)
+        for cell, width in zip(cells, widths, strict=True)
     ]
-    rule = "-" * max(len(line) for line in shown)
-    return "\n".join([shown[0], rule, *shown[1:]])
+    return [
+        _GAP.join(
+            cell.ljust(width) if is_left else cell.rjust(width)
+            for cell, width, is_left in zip(line, widths, lefts, strict=True)
+        ).rstrip()
+        for line in zip_longest(*parts, fillvalue="")
+    ]
 
 
 def count(number: float) -> str:
@@ -67,4 +132,4 @@ def note(text: str) -> None:
     from netc_runtime.choose import is_first
 
     if is_first():
-        print(f"note: {text}", file=sys.stderr)
+        print(folded(f"note: {text}", columns_of(sys.stderr)), file=sys.stderr)

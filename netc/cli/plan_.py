@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from netc.cli.common import Request, build, request
-from netc.cli.output import json_line, note
+from netc.cli.output import json_line, note, say
 from netc.errors import Diagnostic, UsageError
 from netc.export import PlanFacts, write_plan
 from netc.export.write import PAGE
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         json_line(event="result", written=str(path), bytes=path.stat().st_size)
     else:
-        print(f"wrote {path}")
+        say(f"wrote {path}")
         for text in facts.notes:
             note(text)
     return 0

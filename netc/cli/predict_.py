@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.cli.data import class_names, data_call
-from netc.cli.output import json_line
+from netc.cli.output import json_line, say
 from netc.cli.session import (
     choose,
     find_weights,
@@ -56,8 +56,8 @@ def _run(
         found = _probabilities(session, prepared, pixels, file)
     if not options.json:
         assumed = "" if call else ", as no data set is named"
-        print(f"weights   {escaped(str(file))}")
-        print(f"pictures  {prepared.description}{assumed}")
+        say(f"weights   {escaped(str(file))}")
+        say(f"pictures  {prepared.description}{assumed}")
     for image, probabilities in zip(options.images, found, strict=True):
         _show(options, image, probabilities, names)
     return 0
@@ -95,6 +95,6 @@ def _show(
         ]
         json_line(event="prediction", image=escaped(image), classes=classes)
         return
-    print(f"\n{escaped(image)}")
+    say(f"\n{escaped(image)}")
     for k in best:
-        print(f"{100 * probabilities[k]:7.2f} %  {names[k]}")
+        say(f"{100 * probabilities[k]:7.2f} %  {names[k]}")

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from netc.cli.output import bytes_text, count, json_line, scaled, seconds_text, table
+from netc.cli.output import bytes_text, count, json_line, say, scaled, seconds_text, table
 from netc.cli.parts import StepPart, parts, passes
 from netc.cli.predicted import outcome
 from netc.cli.session import choose, describe, load_bundle, on_ranks, open_session
@@ -54,9 +54,13 @@ def _run(
     if options.json:
         _json(options, profile, found, about)
     else:
-        print(describe(bundle, choice))
+        say(describe(bundle, choice))
         _show(options, profile, found)
     return 0
+
+
+SPARE = ("bytes", "FLOP", "B/s", "FLOP/s")
+"""Columns that are left out first where the terminal is narrow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ def _json(
 def _show(options: argparse.Namespace, profile: Profile, found: Iterable[StepPart]) -> None:
     roof = profile.ceilings
     product, copy = scaled(roof.flops_per_second, "FLOP/s"), scaled(roof.bytes_per_second, "B/s")
-    print(f"ceilings  {product} in a matrix product, {copy} in a copy, "
+    say(f"ceilings  {product} in a matrix product, {copy} in a copy, "
           f"{seconds_text(roof.launch_seconds)} a launch\n")  # fmt: skip
     names = ("layer", "pass", *(("kernels",) if options.launches else ()))
     figures = ("time", "of step", "FLOP", "bytes", "FLOP/s", "B/s", "bound by", "of it")
@@ -132,7 +136,7 @@ def _show(options: argparse.Namespace, profile: Profile, found: Iterable[StepPar
         (p.layer, p.phase, *((p.kernels,) if options.launches else ()), *_row(p, profile.seconds))
         for p in found
     )
-    print(table((*names, *figures), shown, left=len(names)))
+    print(table((*names, *figures), shown, left=len(names), spare=SPARE))
     print()
     sums = [(p.phase, *_row(p, profile.seconds)) for p in profile.passes]
     other, blank = profile.other_seconds, ("-",) * 6
@@ -143,15 +147,15 @@ def _show(options: argparse.Namespace, profile: Profile, found: Iterable[StepPar
         share = _percent(waited / profile.seconds)
         sums.append(("of it, waiting", seconds_text(waited), share, *blank))
     sums.append(("step", seconds_text(profile.seconds), "100 %", *blank))
-    print(table(("", *figures), sums))
+    print(table(("", *figures), sums, spare=SPARE))
     devices = profile.bundle.train.mesh.size
     whose = f", launches are the first device's of {devices}" if devices > 1 else ""
     speed = count(profile.images_per_second)
-    print(f"\nmedian of {plural(options.steps, 'step')}, {speed} images/s{whose}")
+    say(f"\nmedian of {plural(options.steps, 'step')}, {speed} images/s{whose}")
     target = profile.bundle.facts.target
-    print(outcome(profile.predicted_seconds, profile.seconds, target, options.cluster))
+    say(outcome(profile.predicted_seconds, profile.seconds, target, options.cluster))
     if options.output is not None:
-        print(f"wrote {options.output}")
+        say(f"wrote {options.output}")
 
 
 def _row(part: StepPart, step_seconds: float) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from netc.cli.data import open_data
-from netc.cli.output import bytes_text, count, json_line, note, seconds_text, table
+from netc.cli.output import bytes_text, count, json_line, note, say, seconds_text, table
 from netc.cli.predicted import outcome, roughly
 from netc.cli.session import (
     changes_text,
@@ -181,12 +181,12 @@ def _announce(
                   resumed_at=trainer.start_step, changed=differs,
                   weights=None if weights is None else str(weights))  # fmt: skip
         return
-    print(describe(session.bundle, choice))
-    print(f"data      {dataset.description}")
+    say(describe(session.bundle, choice))
+    say(f"data      {dataset.description}")
     begins = "from the start" if weights is None else f"from the weights in {weights}"
     if trainer.start_step:
         begins = f"resumed at step {trainer.start_step}"
-    print(f"training  {trainer.total_steps} steps, {trainer.training.epochs} epochs, {begins}")
+    say(f"training  {trainer.total_steps} steps, {trainer.training.epochs} epochs, {begins}")
     if differs and begun is not None:
         note(changes_text(begun.file, differs))
     if trainer.start_step >= trainer.total_steps:
@@ -227,8 +227,8 @@ def _train(options: argparse.Namespace, trainer: Trainer) -> int:
         for event in trainer.run():
             if isinstance(event, StepDone):
                 steps.append(trainer.last_step.seconds)
-                more = {"learning_rate": event.learning_rate}
-                bar.update(event.step, event.epoch, event.loss, event.images_per_second, **more)
+                rate, speed = event.learning_rate, event.images_per_second
+                bar.update(event.step, event.epoch, event.loss, speed, lr=rate)
             elif isinstance(event, EpochDone):
                 _epoch(options, bar, event)
             else:
@@ -265,14 +265,14 @@ def _finish(
                   predicted_seconds=predicted)  # fmt: skip
         return
     if caught:
-        print(f"interrupted after step {event.step}; '--resume' goes on from there")
-    print(f"test accuracy {100 * event.test_accuracy:.2f} % on {count(dataset.test_size)} held-out "
+        say(f"interrupted after step {event.step}; '--resume' goes on from there")
+    say(f"test accuracy {100 * event.test_accuracy:.2f} % on {count(dataset.test_size)} held-out "
           f"images, loss {event.test_loss:.4f}, after {event.seconds:.1f} s")  # fmt: skip
     if usual is not None:
         beside = outcome(predicted, usual, bundle.facts.target, options.cluster)
-        print(f"step      {seconds_text(usual)} measured, {beside}")
+        say(f"step      {seconds_text(usual)} measured, {beside}")
     if event.checkpoint is not None:
-        print(f"saved     {escaped(str(event.checkpoint))}")
+        say(f"saved     {escaped(str(event.checkpoint))}")
 
 
 def _sent(trainer: Trainer) -> list[int]:
@@ -299,7 +299,7 @@ def _dry(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice) -> 
                   strategy=facts.strategy, scheme=facts.scheme, devices=len(uses),
                   step_seconds=line.seconds, exposed_seconds=line.exposed_seconds)  # fmt: skip
         return 0
-    print(f"{describe(bundle, choice)}: nothing is run\n")
+    say(f"{describe(bundle, choice)}: nothing is run\n")
     alike: dict[MemoryUse, list[int]] = {}
     for device, use in enumerate(uses):
         alike.setdefault(use, []).append(device)
@@ -309,7 +309,7 @@ def _dry(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice) -> 
     )
     print(table(("device", "weights and state", "inputs", "activations", "in all"), rows))
     speed = count(bundle.facts.batch / line.seconds)
-    print(f"\nstep      {seconds_text(line.seconds)} predicted, {speed} images/s"
+    say(f"\nstep      {seconds_text(line.seconds)} predicted, {speed} images/s"
           f"{roughly(bundle.facts.target, options.cluster)}")  # fmt: skip
     return 0
 
@@ -336,8 +336,8 @@ def _predict(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice)
                   exposed_seconds=report.exposed_seconds, sent_bytes=sent)  # fmt: skip
         return 0
     speed = bundle.facts.batch / report.seconds
-    print(f"backend   null ({choice.reason}): nothing is computed")
-    print(f"step      {seconds_text(report.seconds)} predicted, {count(speed)} images/s, "
+    say(f"backend   null ({choice.reason}): nothing is computed")
+    say(f"step      {seconds_text(report.seconds)} predicted, {count(speed)} images/s, "
           f"{seconds_text(report.exposed_seconds)} not computing")  # fmt: skip
-    print(f"sent      {bytes_text(max(sent))} by the device that sends most")
+    say(f"sent      {bytes_text(max(sent))} by the device that sends most")
     return 0

@@ -10,6 +10,7 @@ from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
+from netc.cli.compiled import is_compiled
 from netc.cli.output import note
 from netc.errors import DeviceError, Diagnostic, NetError, UsageError, clip, render
 from netc.ir.facts import SHARDED
@@ -32,7 +33,6 @@ from netc_runtime.named import problem_of
 from netc_runtime.session import Session
 from netc_runtime.train.resume import changed
 
-BUNDLE_HEAD = "netc bundle "
 EXIT_INTERRUPTED = 130
 
 
@@ -40,7 +40,7 @@ def load_bundle(options: argparse.Namespace, images: int | None = None) -> Bundl
     """A compiled program as it is, or a network compiled now; `images` bounds the batch."""
     path = Path(options.network)
     notes: tuple[str, ...] = ()
-    if path.is_file() and _is_compiled(path):
+    if path.is_file() and is_compiled(path):
         bundle = _compiled(path, options)
     else:
         # Imported here: a compiled program needs no compiler.
@@ -59,11 +59,6 @@ def load_bundle(options: argparse.Namespace, images: int | None = None) -> Bundl
     for text in () if options.json else notes:
         note(text)
     return bundle
-
-
-def _is_compiled(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(BUNDLE_HEAD)) == BUNDLE_HEAD.encode()
 
 
 def _compiled(path: Path, options: argparse.Namespace) -> Bundle:

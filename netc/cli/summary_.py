@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from netc.cli.files import load_network
-from netc.cli.output import count, json_line, scaled, shape_text, table
+from netc.cli.output import count, json_line, say, scaled, shape_text, table
 from netc.passes.build_graph import build_graph
 from netc.report import layer_facts
 
@@ -26,7 +26,8 @@ def run(options: argparse.Namespace) -> int:
          scaled(f.multiply_adds, ""))
         for f in facts
     ]  # fmt: skip
-    print(table(("layer", "kind", "output", "parameters", "multiply-adds"), rows, left=2))
+    header = ("layer", "kind", "output", "parameters", "multiply-adds")
+    print(table(header, rows, left=2, spare=("kind",)))
     adds = scaled(work, "").strip()
-    print(f"\n{network.name}: {count(parameters)} parameters, {adds} multiply-adds an image")
+    say(f"\n{network.name}: {count(parameters)} parameters, {adds} multiply-adds an image")
     return 0

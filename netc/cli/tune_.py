@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from netc.cli.common import request
 from netc.cli.kernels import call_text
-from netc.cli.output import json_line, seconds_text
+from netc.cli.output import json_line, say, seconds_text
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.kernels import KernelCall, KernelChoice
 from netc.passes.pipeline import compile_network
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         json_line(event="result", calls=len(times), table=str(path))
     else:
-        print(f"kept {len(times)} times in {path}; every command chooses by them")
+        say(f"kept {len(times)} times in {path}; every command chooses by them")
     return 0
 
 
@@ -54,4 +54,4 @@ def _show(options: argparse.Namespace, call: KernelCall, found: dict[str, float]
         return
     best = min(found, key=lambda variant: found[variant])
     shown = "  ".join(f"{name} {seconds_text(s)}" for name, s in sorted(found.items()))
-    print(f"{call_text(call):44}  {best:9}  {shown}", flush=True)
+    say(f"{call_text(call):44}  {best:9}  {shown}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from textwrap import fill
 
+from netc.cli.arguments import help_columns
+from netc.errors import folded
 from netc.ir.optimizers import OPTIMIZERS
 from netc.ir.schedules import SCHEDULES
 from netc.strategies.fixed import AUTO_ABOUT, FIXED
@@ -28,8 +29,8 @@ def words_of(verb: str) -> str:
 def _listed(title: str, words: Mapping[str, str]) -> str:
     """Words with what is said about them, one a line, or all on one where nothing is."""
     if not any(words.values()):
-        return f"\n{title}:\n  {', '.join(words)}\n"
+        return f"\n{title}:\n{folded('  ' + ', '.join(words), help_columns())}\n"
     width = max(map(len, words))
     whole = (f"  {word:{width}}  {about.replace('`', '')}" for word, about in words.items())
-    lines = (fill(line, 100, subsequent_indent=" " * (width + 4)) for line in whole)
+    lines = (folded(line, help_columns(), hang=width + 4) for line in whole)
     return "\n".join((f"\n{title}:", *lines, ""))

@@ -1,4 +1,4 @@
-"""How far a training is: one live line in a terminal, occasional lines elsewhere."""
+"""How far a training is: a live display in a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Protocol, TextIO
 
-from netc.errors import is_live
+from netc.errors import columns_of, folded, is_live
 
 
 class Progress:
@@ -101,7 +101,7 @@ class _Lines:
             self._print_waiting()
 
     def note(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        print(folded(text, columns_of(self._stream)), file=self._stream, flush=True)
 
     def close(self) -> None:
         if self._waiting:
@@ -116,12 +116,10 @@ class _Live:
     def __init__(self, stream: TextIO, total_steps: int) -> None:
         # Imported here: it is slow to import, and needed in a terminal only.
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
 
-        text = TextColumn("{task.description}", markup=False)
-        console = Console(file=stream, highlight=False, markup=False)
-        self._bar = Bar(text, BarColumn(20), TimeRemainingColumn(), console=console)
+        from netc_runtime.train.bar import Bar
+
+        self._bar = Bar(Console(file=stream, highlight=False, markup=False))
         self._total_steps = total_steps
         self._bar.start()
 

@@ -113,7 +113,7 @@ def test_plan_that_does_not_fit_is_refused_with_advice(capsys):
         (["compile", DIGITS, "--mesh", "2x٢"], 2, "'--mesh 2x٢' is not of the form"),
         (["check", "x" * 300], 2, "error[E051]: NET: must be a path"),
         (["check", DIGITS, "--bacth", "3"], 2, "error[E051]: unrecognized arguments: --bacth 3."),
-        (["chek", DIGITS], 2, "error[E051]: VERB: invalid choice: 'chek'"),
+        (["chek", DIGITS], 2, "no verb 'chek'.\n     = help: did you mean 'check'?"),
         (["check", DIGITS, "-D", 'classes="'], 2, "error[E026]"),
         (["check", DIGITS, "-D", "classes=\udcff"], 2, "error[E026]"),
         (["compile", DIGITS, "--mesh", "2by2"], 2, "'--mesh 2by2' is not of the form"),

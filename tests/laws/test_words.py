@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from netc.cli.arguments import verbs_of
 from netc.cli.main import VERBS, WORDY, parser
 from netc.ir.optimizers import OPTIMIZERS
 from netc.ir.schedules import SCHEDULES
@@ -22,8 +23,7 @@ SPLITS = (ROOT / "docs" / "splits.md").read_text()
 
 
 def help_of(verb: str) -> str:
-    (action,) = (a for a in parser()._subparsers._group_actions if a.choices)  # type: ignore[union-attr]
-    return str(action.choices[verb].format_help())  # type: ignore[index]
+    return " ".join(verbs_of(parser())[verb].format_help(whole=True).split())
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -70,8 +70,7 @@ def test_an_optimizer_is_listed(word: str) -> None:
     about = OPTIMIZERS[word].about
     assert f"| `{word}` | {about} |" in TRAINING
     assert all(f"`{each.name}`" in REFERENCE for each in OPTIMIZERS[word].arguments)
-    listed = " ".join(help_of("run").split())
-    assert f"{word} {about.replace('`', '')}" in listed
+    assert f"{word} {about.replace('`', '')}" in help_of("run")
 
 
 @pytest.mark.parametrize("word", OPTIMIZERS)
