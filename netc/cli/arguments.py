@@ -38,6 +38,7 @@ class Parser(argparse.ArgumentParser):
             formatter.add_text(text)
         for group in sorted(self._action_groups, key=_place):
             shown = [a for a in group._group_actions if whole or a not in self.folded]
+            shown = [a for a in shown if not isinstance(a, argparse._SubParsersAction)]
             formatter.start_section(group.title)
             formatter.add_arguments(sorted(shown, key=lambda action: not action.required))
             formatter.end_section()
@@ -68,7 +69,9 @@ class Parser(argparse.ArgumentParser):
         if isinstance(action, argparse._SubParsersAction):
             message, hint = f"there is no verb '{said}'.", _lists(self.prog)
         else:
-            message = f"{'/'.join(action.option_strings)}: there is no choice '{said}'."
+            message = (
+                f"{'/'.join(action.option_strings) or action.metavar}: there is no choice '{said}'."
+            )
             hint = f"choices are: {', '.join(known)}."
         hint = did_you_mean(str(value), known) + hint
         raise UsageError(Diagnostic("E051", message, help=hint))

@@ -27,7 +27,7 @@ class Finding:
 
 
 REQUIRED = ("numpy", "lark", "networkx", "safetensors", "pillow", "rich", "pygraphviz",
-            "threadpoolctl")  # fmt: skip
+            "shtab", "threadpoolctl")  # fmt: skip
 OPTIONAL = {
     "numba": "without it NumPy's kernels run, several times slower: pip install numba",
     "mpi4py": "only for processes in place of threads: pip install 'netc[mpi]'",

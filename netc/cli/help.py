@@ -9,7 +9,7 @@ GROUPS = {
     "plan": ("compile", "explain", "compare", "diff", "plan"),
     "run": ("run", "eval", "predict", "profile"),
     "exchange with other tools": ("export", "import"),
-    "this machine": ("tune", "calibrate", "doctor"),
+    "this machine": ("tune", "calibrate", "doctor", "completion"),
 }
 """Verbs, by what they are for."""
 
@@ -40,6 +40,11 @@ EXAMPLES = {
     "tune": ("netc tune alexnet --batch 16",),
     "calibrate": ("netc calibrate vgg16 --batch 8",),
     "doctor": ("netc doctor",),
+    "completion": (
+        "netc completion bash > ~/.local/share/bash-completion/completions/netc",
+        "netc completion zsh > ~/.zfunc/_netc    # a folder of fpath",
+        "netc completion fish > ~/.config/fish/completions/netc.fish",
+    ),
 }
 """Calls that can be copied, by verb."""
 

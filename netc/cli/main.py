@@ -49,6 +49,7 @@ VERBS = {
     "tune": "time the kernels that a plan could use, and choose by them from then on",
     "calibrate": "measure this machine, and predict by that from then on",
     "doctor": "versions, devices, and what is missing",
+    "completion": "a script by which a shell completes verbs, options and names",
 }
 """Verbs and what they do; each lives in a module `netc.cli.<verb>_` with a function `run`."""
 RUNNING = ("run", "eval", "predict", "profile")
@@ -133,16 +134,16 @@ def parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"netc {__version__}")
-    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB", help=argparse.SUPPRESS)
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, about in VERBS.items():
         sub = verbs.add_parser(
-            verb, description=about[0].upper() + about[1:] + ".", prog=f"netc {verb}",
+            verb, help=about, description=about[0].upper() + about[1:] + ".", prog=f"netc {verb}",
             add_help=False, formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         sub.example = example_text(verb)
         goal = "inference" if verb in ("eval", "predict") else "training"
         sub.set_defaults(runs=verb in RUNNING, goal=goal)
-        if verb not in ("import", "doctor", "calibrate"):
+        if verb not in ("import", "doctor", "calibrate", "completion"):
             _network(sub, verb)
         if verb == "diff":
             for place in ("first", "second"):
@@ -178,6 +179,9 @@ def parser() -> Parser:
     _export(verbs.choices["export"])
     _import(verbs.choices["import"])
     _calibrate(verbs.choices["calibrate"])
+    verbs.choices["completion"].add_argument(
+        "shell", choices=("bash", "zsh", "fish"), metavar="SHELL", help="bash, zsh or fish"
+    )
     verbs.choices["plan"].add_argument(
         "-o",
         "--output",
