@@ -73,7 +73,7 @@ def _case(side: Side, long: bool) -> PlanCase:
     asked, compiled = side.asked, side.compiled
     program = plan_alone(compiled.program, asked.options.target.alignment_bytes)
     facts = plan_facts(asked, compiled, program)
-    facts = page_facts(facts, asked, compiled, program, long)
+    facts = page_facts(facts, asked, compiled, long)
     return PlanCase(compiled.plan, asked.network, facts)
 
 

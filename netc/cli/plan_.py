@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     _, compiled = build(asked, options)
     facts = plan_facts(asked, compiled, compiled.program)
     if path.suffix.lower() == PAGE:
-        facts = page_facts(facts, asked, compiled, compiled.program, options.alternatives)
+        facts = page_facts(facts, asked, compiled, options.alternatives)
     write_plan(path, compiled.plan, asked.network, facts)
     if options.json:
         json_line(event="result", written=str(path), bytes=path.stat().st_size)
@@ -52,29 +52,31 @@ def check_alternatives(options: argparse.Namespace, path: Path | None) -> None:
 
 def plan_facts(asked: Request, compiled: Compiled, program: Program) -> PlanFacts:
     """What every picture says; `program` is the one planned for, with its memory planned."""
+    cluster = asked.options.cluster
+    costs = layer_costs(asked.network, compiled.graph, compiled.plan, program, cluster)
     return PlanFacts(
         strategy=Path(asked.strategy).stem,
         scheme=compiled.scheme,
         updates=asked.options.updates or REPLICATED,
         goal=asked.options.goal,
-        cluster=asked.options.cluster.name,
+        cluster=cluster.name,
         notes=compiled.notes,
         memory_bytes=tuple(use.peak for use in memory_use(program)),
         step_seconds=simulate(program).seconds,
+        program=program,
+        costs={cost.layer: asdict(cost) for cost in costs},
     )
 
 
 def page_facts(
-    facts: PlanFacts, asked: Request, compiled: Compiled, program: Program, long: bool = False
+    facts: PlanFacts, asked: Request, compiled: Compiled, long: bool = False
 ) -> PlanFacts:
-    """The same with what only a page shows; other splits are priced where that takes some seconds,
-    or `long`.
+    """The same with what only a page shows: other splits, which are priced where that takes some
+    seconds, or `long`.
     """
     mesh, cluster = asked.options.mesh, asked.options.cluster
-    costs = layer_costs(asked.network, compiled.graph, compiled.plan, program, cluster)
-    found = replace(facts, program=program, costs={cost.layer: asdict(cost) for cost in costs})
     if not long and pairs(compiled.graph, mesh) > CHEAP_PAIRS:
-        return replace(found, notes=(*facts.notes, LEFT_OUT))
+        return replace(facts, notes=(*facts.notes, LEFT_OUT))
     others = alternatives(compiled.graph, mesh, cluster, compiled.splits)
     rows = {layer: [asdict(each) for each in own] for layer, own in others.items()}
-    return replace(found, alternatives=rows)
+    return replace(facts, alternatives=rows)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from netc.export.describe import Description, ExchangeFacts, LayerFacts, most_sent, total_traffic
+from netc.export.detail import brief_lines, more_lines, scopes_of
+from netc.export.figures import Figures
 from netc.export.fold import Run, find_runs
 from netc.export.picture import Badge, Card, Frame, Item, Picture, PictureLink, cards_of
 from netc.export.words import exchange_text, from_to, layer_text, plural, shape_text
@@ -17,9 +19,11 @@ WAYS = {"activation": "forward", "gradient": "backward"}
 """Where exchanges go that stand between two cards, by role."""
 
 
-def build_picture(description: Description, devices: int, scheme: str = "") -> Picture:
+def build_picture(
+    description: Description, devices: int, scheme: str = "", figures: Figures | None = None
+) -> Picture:
     """What there is to draw of a plan for `devices` devices, under the exchange scheme `scheme`."""
-    return _Builder(description, devices, scheme).build()
+    return _Builder(description, devices, scheme, figures or Figures()).build()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +52,15 @@ class Unfolded:
 
 def build_unfolded(description: Description, devices: int, scheme: str = "") -> Unfolded:
     """What `build_picture` draws, before equal stretches are drawn once."""
-    return _Builder(description, devices, scheme).unfolded()
+    return _Builder(description, devices, scheme, Figures()).unfolded()
 
 
 class _Builder:
-    def __init__(self, description: Description, devices: int, scheme: str) -> None:
+    def __init__(
+        self, description: Description, devices: int, scheme: str, figures: Figures
+    ) -> None:
         self.description, self.devices, self.scheme = description, devices, scheme
+        self.figures = figures
         self.readers: dict[str, list[str]] = {layer.name: [] for layer in description.layers}
         for layer in description.layers:
             for name in layer.inputs:
@@ -63,6 +70,7 @@ class _Builder:
         self.after = self._after()
         self.badges: dict[int, list[ExchangeFacts]] = {i: [] for i in range(len(self.members))}
         self.links = self._links()
+        self.scopes = scopes_of(group[0].name for group in self.members)
         self.cards = [self._card(i) for i in range(len(self.members))]
         signatures = [self._signature(i) for i in range(len(self.cards))]
         self.runs = find_runs(signatures, self._closed)
@@ -152,8 +160,14 @@ class _Builder:
 
     def _card(self, index: int) -> Card:
         layers = tuple(self.members[index])
-        lines, badges = tuple(self._lines(layers)), _badges(self.badges[index])
-        return Card(layers, badges, lines, title=layers[0].name)
+        badges = self._timed(self.badges[index])
+        return Card(
+            layers, badges, tuple(self._lines(layers)), tuple(more_lines(layers, self.figures)),
+            tuple(brief_lines(layers, self.scopes)), title=layers[0].name,
+        )  # fmt: skip
+
+    def _timed(self, exchanges: Iterable[ExchangeFacts]) -> tuple[Badge, ...]:
+        return _badges(exchanges, self.figures.exchanges)
 
     def _lines(self, layers: tuple[LayerFacts, ...]) -> Iterator[str]:
         yield " + ".join(layer_text(layer) for layer in layers)
@@ -180,7 +194,7 @@ class _Builder:
             for source, targets, exchanges in self.links
             if index in targets
         )
-        return layers, card.badges, inputs
+        return layers, _badges(self.badges[index]), inputs
 
     def _closed(self, start: int, period: int, count: int) -> bool:
         """Whether stretches take up where the one before ended, and give only their last result."""
@@ -223,14 +237,15 @@ class _Builder:
 
     def _shown_links(self, shown: list[int]) -> Iterable[PictureLink]:
         """Links between what is drawn; those between equal stretches go."""
-        seen: dict[PictureLink, None] = {}
+        seen: dict[object, PictureLink] = {}
         for source, targets, exchanges in self.links:
             drawn = shown[source]
             ahead = sorted({shown[t] for t in targets if shown[t] > drawn})
             if ahead:
                 names = tuple(self.cards[t].name for t in ahead)
-                seen[PictureLink(self.cards[drawn].name, names, _badges(exchanges))] = None
-        return seen
+                key = self.cards[drawn].name, names, _badges(exchanges)
+                seen.setdefault(key, PictureLink(*key[:2], self._timed(exchanges)))
+        return seen.values()
 
     def _in_rounds(self, items: list[Item]) -> tuple[Item, ...]:
         """Everything that is run in rounds in a frame of its own."""
@@ -262,7 +277,9 @@ def _bundle(
     bundles.append((set(targets), [exchange]))
 
 
-def _badges(exchanges: Iterable[ExchangeFacts]) -> tuple[Badge, ...]:
+def _badges(
+    exchanges: Iterable[ExchangeFacts], seconds: Mapping[str, float] | None = None
+) -> tuple[Badge, ...]:
     """One badge for all exchanges of a kind that move something."""
     groups: dict[tuple[str, str], list[ExchangeFacts]] = {}
     for exchange in exchanges:
@@ -272,7 +289,9 @@ def _badges(exchanges: Iterable[ExchangeFacts]) -> tuple[Badge, ...]:
     for (way, text), group in groups.items():
         nbytes = most_sent(total_traffic(group))
         rounds = len({e.round for e in group if e.round is not None})
-        badges.append(Badge(f"{text}, {rounds} rounds" if rounds > 1 else text, nbytes, way))
+        known = [seconds[e.name] for e in group if e.name in seconds] if seconds else []
+        text = f"{text}, {rounds} rounds" if rounds > 1 else text
+        badges.append(Badge(text, nbytes, way, sum(known) if known else None))
     return tuple(badge for badge in badges if badge.nbytes)
 
 

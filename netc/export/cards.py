@@ -6,19 +6,20 @@ import math
 from collections.abc import Iterator
 
 from netc.export.picture import Badge, Card, PictureLink
-from netc.export.scene import Box, Panel, Shape, Text, shortened, text_width
+from netc.export.scene import Box, Panel, Shape, Text, shortened, text_width, wrapped
 from netc.export.style import EXCHANGE, FAINT, INK, NAME, PAD, SMALL, TEXT, on, tints
-from netc.export.words import amount
 
 _LINE = 13.0
 """From one line of a card to the next."""
 _BADGE = 15.0
 """Height of a badge."""
-_BAND = 20.0
+_BAND = 18.0
 """Width of the band with a split's letter."""
 _WIDEST = 230.0
-"""Longest line of a card; a longer one is cut."""
-_STEP = 40.0
+"""Longest line of a card; a longer one goes on below."""
+_LONGEST = 320.0
+"""Longest title, and longest word; what is longer is cut."""
+_STEP = 5.0
 """Cards are as wide as a multiple of this, so that most in a column are alike."""
 _NEXT = 3.0
 """How far cards stand out behind one that is drawn for several."""
@@ -31,11 +32,12 @@ def _count(card: Card) -> str:
 
 
 def _lines(card: Card) -> tuple[str, ...]:
-    return tuple(shortened(line, _WIDEST, TEXT) for line in card.lines)
+    parts = (part for line in card.lines for part in wrapped(line, _WIDEST, TEXT))
+    return tuple(shortened(part, _LONGEST, TEXT) for part in parts)
 
 
 def _title(card: Card) -> str:
-    return shortened(card.title, _WIDEST, NAME, True)
+    return shortened(card.title, _LONGEST, NAME, True)
 
 
 def card_size(card: Card) -> tuple[float, float]:
@@ -43,11 +45,19 @@ def card_size(card: Card) -> tuple[float, float]:
     first = text_width(_title(card), NAME, True)
     if card.count > 1:
         first += text_width(_count(card), NAME, True) + 14
+    own, beside = _placed_badges(card)
     widths = [first, *(text_width(line, TEXT) for line in _lines(card))]
-    widths += [_badge_width(badge) for badge in card.badges]
-    height = _LINE * (1 + len(card.lines)) + (_BADGE + 3) * len(card.badges) + 10
+    widths[-1] += sum(_badge_width(badge) + 8 for badge in beside)
+    widths += [_badge_width(badge) for badge in own]
+    height = _LINE * (1 + len(_lines(card))) + (_BADGE + 3) * len(own) + 10
     width = max(widths) + _bands(card) + 2 * PAD
     return math.ceil(width / _STEP) * _STEP, height
+
+
+def _placed_badges(card: Card) -> tuple[list[Badge], list[Badge]]:
+    """Those on lines of their own, and the one without a text, behind the last line."""
+    own = [badge for badge in card.badges if badge.text]
+    return own, [badge for badge in card.badges if not badge.text]
 
 
 def _bands(card: Card) -> float:
@@ -55,9 +65,10 @@ def _bands(card: Card) -> float:
 
 
 def _badge_width(badge: Badge) -> float:
-    figure = text_width(amount(badge.nbytes, "B"), SMALL, True)
+    figure = text_width(badge.figures, SMALL, True)
     way = _WAY if badge.way else 0.0
-    return way + text_width(badge.text, SMALL) + 14 + figure + 14
+    text = text_width(badge.text, SMALL) + 14 if badge.text else 0.0
+    return way + text + figure + 14
 
 
 def draw_card(card: Card, box: Box) -> Iterator[Shape]:
@@ -76,8 +87,12 @@ def draw_card(card: Card, box: Box) -> Iterator[Shape]:
     for line in _lines(card):
         y += _LINE
         yield Text(x, y, line, TEXT, color=INK)
+    own, beside = _placed_badges(card)
+    for badge in beside:
+        width = _badge_width(badge)
+        yield from _badge(badge, Box(box.right - PAD - width, y - 11, width, _BADGE))
     y += 6
-    for badge in card.badges:
+    for badge in own:
         yield from _badge(badge, Box(x, y, box.right - PAD - x, _BADGE))
         y += _BADGE + 3
 
@@ -105,8 +120,9 @@ def _badge_text(badge: Badge, box: Box) -> Iterator[Shape]:
     if badge.way:
         yield Text(x, y, badge.way, SMALL, color=FAINT)
         x += _WAY
-    yield Text(x, y, badge.text, SMALL, color=INK)
-    yield Text(box.right - 7, y, amount(badge.nbytes, "B"), SMALL, True, INK, "end")
+    if badge.text:
+        yield Text(x, y, badge.text, SMALL, color=INK)
+    yield Text(box.right - 7, y, badge.figures, SMALL, True, INK, "end")
 
 
 def way_size(link: PictureLink) -> tuple[float, float]:

@@ -63,6 +63,8 @@ class ExchangeFacts:
     """Mesh axes whose groups take part."""
     role: str
     """One of `ROLES`."""
+    phase: str
+    """When: forward, backward or update."""
     source: str
     """The layer that computes what is moved."""
     targets: tuple[str, ...]
@@ -94,9 +96,9 @@ class PlanFacts:
     goal: str = TRAIN
     """Whose step it is: training's, or evaluation's ("eval")."""
     program: Program | None = None
-    """What the plan became, with memory planned: a page shows its clock and its memory."""
+    """What the plan became, with memory planned: its clock and its memory are shown."""
     costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By layer the figures of `netc.report.LayerCost`, for pages."""
+    """By layer the figures of `netc.report.LayerCost`."""
     alternatives: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """By layer the splits that it could have, as `netc.planner.why.Alternative`, for pages."""
 
@@ -264,8 +266,8 @@ class _Reader:
                 index = rounds.get(node.rows)
                 role, source, targets = self._route(node)
                 yield ExchangeFacts(
-                    node.name, node.op.kernel, node.op.axes, role, source, targets, index,
-                    traffic[node.name],
+                    node.name, node.op.kernel, node.op.axes, role, node.phase, source, targets,
+                    index, traffic[node.name],
                 )  # fmt: skip
 
     def _route(self, node: Node) -> tuple[str, str, tuple[str, ...]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from netc.export.picture import Badge, Card, Frame, Item, Picture, PictureLink, cards_of
 from netc.export.style import EXCHANGE, FRAME, tints
-from netc.export.words import MEANINGS, amount, letter, split_text
+from netc.export.words import MEANINGS, letter, split_text
 
 Attributes = Mapping[str, str]
 Look = Callable[[Card | Frame | PictureLink], Attributes]
@@ -82,7 +82,7 @@ def _label(item: Card | Frame | PictureLink) -> Attributes:
 
 
 def _badge(badge: Badge) -> str:
-    return f"{badge.text}, {amount(badge.nbytes, 'B')}"
+    return f"{badge.text}, {badge.figures}"
 
 
 def _list(attributes: Attributes) -> str:

@@ -1,118 +1,48 @@
-"""Where everything stands: Graphviz places cards of fixed sizes, long chains go on in columns."""
+"""Where everything stands: Graphviz places pieces, which go on below each other and in columns."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
-from netc.export.dot import Attributes, digraph
-from netc.export.picture import Card, Frame, Item, Picture, PictureLink, cards_of
+from netc.export.graphviz import Sizes, place_piece
+from netc.export.paper import Gaps, Page, Piece, best_columns
+from netc.export.picture import Item, Picture, PictureLink, cards_of
+from netc.export.placed import Arrow, PictureLayout
 from netc.export.scene import Box, Point, straight
 
-Sizes = Mapping[str, tuple[float, float]]
-"""Width and height of cards, and of the badges of links, by name."""
-
-_SHAPE = 1.5
-"""Width over height that columns aim at, as slides have it."""
-_TITLE = 14.0
-"""Height of a frame's title."""
-_GUTTER = 46.0
-"""Between columns."""
-_COLUMNS = 8
-"""More are never tried."""
-_BLOCK = 120.0
-"""So much lower or higher a column had better end than inside a block."""
+_GAPS = Gaps(30.0, 4.0)
+_BLOCK = 60.0
+"""A column had better be so much wider than end inside a block."""
+_OVERHANG = 1.0
+"""So far a piece may stand out of its column, for straight edges: Graphviz rounds."""
+_BEND = 14.0
+"""More room between pieces where an edge does not go straight down."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrow:
-    """The way of an edge."""
+def place(picture: Picture, sizes: Sizes, page: Page) -> PictureLayout:
+    """Places for a picture, in the columns with which `page` prints largest.
 
-    points: tuple[Point, ...]
-    """As in `Curve`."""
-    tip: Point | None
-    """Where its head ends, if it has one."""
-
-
-@dataclass(frozen=True, slots=True)
-class PictureLayout:
-    """Places of everything in a picture."""
-
-    boxes: Mapping[str, Box]
-    """Cards, and the badges of links, by name."""
-    frames: tuple[tuple[Frame, Box], ...]
-    """Outer ones first."""
-    arrows: tuple[Arrow, ...]
-    width: float
-    height: float
-    entry: Point | None = None
-    """Where the result of a card elsewhere comes in."""
-
-    def moved(self, dx: float, dy: float) -> PictureLayout:
-        """The same elsewhere."""
-
-        def shift(point: Point) -> Point:
-            return point[0] + dx, point[1] + dy
-
-        return replace(
-            self,
-            boxes={name: box.moved(dx, dy) for name, box in self.boxes.items()},
-            frames=tuple((frame, box.moved(dx, dy)) for frame, box in self.frames),
-            arrows=tuple(
-                Arrow(tuple(map(shift, arrow.points)), shift(arrow.tip) if arrow.tip else None)
-                for arrow in self.arrows
-            ),
-            height=self.height + dy,
-            entry=shift(self.entry) if self.entry else None,
-        )
+    What one card's result alone leads into is a piece, and is placed by itself.
+    """
+    cuts = [0, *(i for i in range(1, len(picture.items)) if _narrow(picture, i))]
+    bounds = pairwise([*cuts, len(picture.items)])
+    laid = [place_piece(_part(picture, a, b), sizes) for a, b in bounds]
+    pieces = [
+        Piece(each.width, each.height, _dear(picture, cut))
+        for each, cut in zip(laid, cuts, strict=True)
+    ]
+    begins = best_columns(pieces, page, _GAPS)
+    sources = [_source(picture, cut) for cut in cuts]
+    columns = [_stack(laid[a:b], sources[a:b]) for a, b in pairwise([*begins, len(laid)])]
+    return _beside(columns, [sources[begin] for begin in begins])
 
 
-def place(picture: Picture, sizes: Sizes) -> PictureLayout:
-    """Places for a picture, in as many columns as make it about as wide as a slide."""
-    whole = _place(picture, sizes)
-    possible = [i for i in range(1, len(picture.items)) if _narrow(picture, i)]
-    choices = (_cut(picture, whole, possible, n) for n in range(1, _COLUMNS + 1))
-    parts = min(choices, key=lambda parts: _misfit(parts, whole))
-    if len(parts) == 1:
-        return whole
-    return _beside(picture, [_place(part, sizes) for part in parts], parts)
-
-
-def _misfit(parts: list[Picture], whole: PictureLayout) -> float:
-    """How far from `_SHAPE` the picture would be in these columns."""
-    extents = [_extent(part, whole) for part in parts]
-    width = sum(box.width for box in extents) + _GUTTER * (len(parts) - 1)
-    height = max(box.height for box in extents)
-    return abs(math.log(width / height / _SHAPE))
-
-
-def _extent(part: Picture, whole: PictureLayout) -> Box:
-    boxes = [whole.boxes[card.name] for card in part.cards]
-    left, top = min(b.x for b in boxes), min(b.y for b in boxes)
-    right, bottom = max(b.right for b in boxes), max(b.bottom for b in boxes)
-    return Box(left, top, right - left, bottom - top)
-
-
-def _cut(
-    picture: Picture, whole: PictureLayout, possible: list[int], columns: int
-) -> list[Picture]:
-    """The picture in at most so many parts of about equal height, cut at `possible` items."""
-    bottoms = [_extent(Picture((item,), ()), whole).bottom for item in picture.items]
-    cuts: list[int] = []
-    for column in range(1, columns):
-        wanted = whole.height * column / columns
-        later = [i for i in possible if not cuts or i > cuts[-1]]
-        if later:
-            cuts.append(min(later, key=lambda i: abs(bottoms[i - 1] - wanted) + _tie(picture, i)))
-    bounds = [0, *cuts, len(picture.items)]
-    return [_part(picture, a, b) for a, b in pairwise(bounds)]
-
-
-def _tie(picture: Picture, cut: int) -> float:
-    """What a cut inside a block counts as, in distance."""
+def _dear(picture: Picture, cut: int) -> float:
+    """What a cut inside a block counts as, in width."""
+    if not cut:
+        return 0.0
     before, after = (cards_of(picture.items[i : i + 1])[0].name for i in (cut - 1, cut))
     scope = before.rpartition(".")[0]
     return _BLOCK if scope and scope == after.rpartition(".")[0] else 0.0
@@ -130,6 +60,11 @@ def _crossing(picture: Picture, before: set[str]) -> list[PictureLink]:
     ]  # fmt: skip
 
 
+def _source(picture: Picture, cut: int) -> str:
+    """The card whose result leads over a cut; none does so over the first."""
+    return _crossing(picture, _names(picture.items[:cut]))[0].source if cut else ""
+
+
 def _narrow(picture: Picture, cut: int) -> bool:
     """Whether all that leads over the cut in front of an item is one card's result."""
     before = _names(picture.items[:cut])
@@ -145,97 +80,61 @@ def _part(picture: Picture, start: int, stop: int) -> Picture:
     return Picture(items, tuple(link for link in picture.links if inside.issuperset(link.targets)))
 
 
-def _place(picture: Picture, sizes: Sizes) -> PictureLayout:
-    """Ask Graphviz; a card that stands elsewhere is a point, for the links from it."""
-    import pygraphviz
-
-    def look(item: Card | Frame | PictureLink) -> Attributes:
-        if isinstance(item, Frame):
-            return {"label": _ROOM, "labeljust": "l", "margin": "10"}
-        width, height = sizes[item.name]
-        return {"width": f"{width / 72:.4f}", "height": f"{height / 72:.4f}"}
-
-    text = digraph(picture, "plan", look, _DEFAULTS)
-    graph = pygraphviz.AGraph(string=text)
-    graph.layout("dot")
-    return _read(picture, graph, sizes)
-
-
-# Graphviz measures no text: it would ask for fonts, and find others on every machine.
-_ROOM = (
-    f'<<TABLE BORDER="0" CELLBORDER="0" FIXEDSIZE="TRUE" WIDTH="120" HEIGHT="{_TITLE:.0f}">'
-    "<TR><TD></TD></TR></TABLE>>"
-)
-_DEFAULTS = {
-    "graph": {"ranksep": "0.24", "nodesep": "0.22", "pad": "0"},
-    "node": {"shape": "box", "fixedsize": "true", "label": "", "width": "0.01", "height": "0.01"},
-    "edge": {"arrowsize": "0.5"},
-}
+def _stack(pieces: list[PictureLayout], sources: list[str]) -> PictureLayout:
+    """A column: one piece below the other, as far as possible below what leads into it."""
+    width, whole = max(piece.width for piece in pieces), PictureLayout({}, (), (), 0.0, 0.0)
+    left, right = 0.0, width
+    for piece, name in zip(pieces, sources, strict=True):
+        x, y, source = (width - piece.width) / 2, whole.height, whole.boxes.get(name)
+        joint: tuple[Arrow, ...] = ()
+        if source is not None and piece.entry is not None:
+            wanted = source.middle - piece.entry[0]
+            x = min(max(wanted, -_OVERHANG), width - piece.width + _OVERHANG)
+            y += _GAPS.below + (_BEND if abs(wanted - x) > 0.01 else 0.0)
+            joint = (_joint(source, whole.height, (piece.entry[0] + x, piece.entry[1] + y)),)
+        whole = _both(whole, piece.moved(x, y), joint)
+        whole = replace(whole, height=y + piece.height)
+        left, right = min(left, x), max(right, x + piece.width)
+    return replace(whole.moved(-left, 0.0), width=right - left)
 
 
-def _read(picture: Picture, graph: Any, sizes: Sizes) -> PictureLayout:
-    left, bottom, right, top = _numbers(graph.graph_attr["bb"])
-
-    def flip(text: str) -> Point:
-        x, y = _numbers(text)
-        return x - left, top - y
-
-    known = _names(picture.items) | {link.name for link in picture.links}
-    boxes, entry = {}, None
-    for node in graph.nodes():
-        x, y = flip(node.attr["pos"])
-        if str(node) in known:
-            width, height = sizes[str(node)]
-            boxes[str(node)] = Box(x - width / 2, y - height / 2, width, height)
-        else:
-            entry = (x, y)
-    arrows = []
-    for edge in graph.edges():
-        words = edge.attr["pos"].split()
-        tip = next((flip(word[2:]) for word in words if word.startswith("e,")), None)
-        arrows.append(Arrow(tuple(flip(w) for w in words if w[0] not in "es"), tip))
-    frames = []
-    for frame, cluster in _clusters(picture.items, graph):
-        x0, y0, x1, y1 = _numbers(cluster.graph_attr["bb"])
-        frames.append((frame, Box(x0 - left, top - y1, x1 - x0, y1 - y0)))
-    return PictureLayout(boxes, tuple(frames), tuple(arrows), right - left, top - bottom, entry)
+def _both(first: PictureLayout, second: PictureLayout, between: tuple[Arrow, ...]) -> PictureLayout:
+    """What two layouts have, and the arrows between them; where the first is entered."""
+    return replace(
+        first,
+        boxes={**first.boxes, **second.boxes},
+        frames=(*first.frames, *second.frames),
+        arrows=(*first.arrows, *between, *second.arrows),
+        entry=first.entry if first.boxes else second.entry,
+    )
 
 
-def _clusters(items: Iterable[Item], graph: Any) -> Iterable[tuple[Frame, Any]]:
-    """Frames with Graphviz's clusters, outer ones first."""
-    frames = [item for item in items if isinstance(item, Frame)]
-    for frame, cluster in zip(frames, graph.subgraphs(), strict=True):
-        yield frame, cluster
-        yield from _clusters(frame.items, cluster)
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(map(float, text.split(",")))
-
-
-def _beside(picture: Picture, layouts: list[PictureLayout], parts: list[Picture]) -> PictureLayout:
+def _beside(columns: list[PictureLayout], sources: list[str]) -> PictureLayout:
     """Columns from left to right, and the edges from the foot of one to the head of the next."""
-    x, placed, gutters = 0.0, [], []
-    for layout in layouts:
-        tops = (box.y for box in (*layout.boxes.values(), *(box for _, box in layout.frames)))
-        placed.append(layout.moved(x, -min(tops)))
-        x += layout.width + _GUTTER
-        gutters.append(x - _GUTTER / 2)
-    height = max(layout.height for layout in placed)
-    boxes = {name: box for layout in placed for name, box in layout.boxes.items()}
-    arrows = [arrow for layout in placed for arrow in layout.arrows]
-    for i, layout in enumerate(placed[1:]):
-        before = _names(item for part in parts[: i + 1] for item in part.items)
-        source = boxes[_crossing(picture, before)[0].source]
-        arrows.append(_over(source, gutters[i], placed[i].height, layout))
-    frames = tuple(pair for layout in placed for pair in layout.frames)
-    return PictureLayout(boxes, frames, tuple(arrows), x - _GUTTER, height)
+    whole = columns[0]
+    for column, name in zip(columns[1:], sources[1:], strict=True):
+        x, foot = whole.width + _GAPS.beside, columns[columns.index(column) - 1].height
+        moved = column.moved(x, 0.0)
+        assert moved.entry is not None, "something leads into every column but the first"
+        over = _over(whole.boxes[name], x - _GAPS.beside / 2, foot, moved.entry)
+        whole = replace(
+            _both(whole, moved, (over,)),
+            width=x + column.width, height=max(whole.height, column.height),
+        )  # fmt: skip
+    return whole
 
 
-def _over(source: Box, gutter: float, foot: float, layout: PictureLayout) -> Arrow:
+def _joint(source: Box, foot: float, entry: Point) -> Arrow:
+    """From a card down into the piece below."""
+    start, low = (source.middle, source.bottom), (source.middle, foot)
+    half = (entry[1] - foot) / 2
+    bend = ((low[0], foot + half), (entry[0], entry[1] - half), entry)
+    return Arrow((*straight(start, low), *bend), starts=True)
+
+
+def _over(source: Box, gutter: float, foot: float, entry: Point) -> Arrow:
     """From the last card of a column down, up the gutter, and down into the next column."""
-    assert layout.entry is not None
-    x, y = layout.entry
-    low, high = foot + 12.0, y - 2.0
+    x, y = entry
+    low, high = foot + 12.0, y - 14.0
     points = ((source.middle, source.bottom), (source.middle, low), (gutter, low), (gutter, high))
-    return Arrow(straight(*points, (x, high), (x, y + 1.0)), None)
+    return Arrow(straight(*points, (x, high), (x, y + 1.0)), starts=True)

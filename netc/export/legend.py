@@ -43,7 +43,7 @@ class Flow:
         for note in notes:
             for line in wrapped(note, self.width, TEXT):
                 self.y += 13.0
-                yield Text(0, self.y + 4, line, TEXT, color=INK)
+                yield Text(0, self.y + 4, shortened(line, self.width, TEXT), TEXT, color=INK)
 
     def legend(self, picture: Picture) -> Iterator[Shape]:
         """What the colours and badges mean, as far as they occur."""
@@ -53,7 +53,7 @@ class Flow:
                 yield from self._swatch(label, meaning)
         if any(x.badges for x in picture.links) or any(x.badges for x in picture.cards):
             strong, faint = EXCHANGE
-            x, text = self._entry("exchange; bytes a device sends in a step", 30)
+            x, text = self._entry(_exchanges(picture), 30)
             yield Panel(Box(x, self.y - 10, 25, 13), faint, strong, 6.5, 0.8)
             yield text
         if _several(picture.items):
@@ -72,6 +72,17 @@ class Flow:
         """Where a sign so wide begins, and its meaning behind it."""
         x = self._room(text_width(meaning, SMALL) + sign + 18, 20)
         return x, Text(x + sign, self.y, meaning, SMALL, color=INK)
+
+
+def _exchanges(picture: Picture) -> str:
+    """What a badge says."""
+    badges = [b for x in picture.links for b in x.badges] + [
+        b for x in picture.cards for b in x.badges
+    ]
+    timed = any(badge.seconds is not None for badge in badges)
+    figures = "bytes a device sends in a step" + (", time alone" if timed else "")
+    inside = f"; inside cards: {', '.join(picture.inside)}" if picture.inside else ""
+    return f"exchange: {figures}{inside}"
 
 
 def _several(items: Iterable[Item]) -> bool:

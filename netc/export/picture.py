@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from netc.export.describe import LayerFacts
+from netc.export.words import amount, duration
 from netc.ir.plan import Split
 
 
@@ -18,11 +19,19 @@ class Badge:
     """Exchanges of one kind at one place."""
 
     text: str
-    """Such as "all-reduce gradients"."""
+    """Such as "all-reduce gradients"; empty where the legend says it for all."""
     nbytes: int
     """Sent in a step by the device that sends the most."""
     way: str = ""
     """On an edge: forward or backward."""
+    seconds: float | None = None
+    """It takes where nothing else goes on, if that is known."""
+
+    @property
+    def figures(self) -> str:
+        """Its bytes, and its time: "14.16 MB, 1.2 ms"."""
+        nbytes = amount(self.nbytes, "B")
+        return nbytes if self.seconds is None else f"{nbytes}, {duration(self.seconds)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,10 @@ class Card:
     badges: tuple[Badge, ...]
     lines: tuple[str, ...]
     """What is done, and the shapes."""
+    more: tuple[str, ...] = ()
+    """Work, time and memory, for where there is room."""
+    brief: tuple[str, ...] = ()
+    """A short title and fewer lines, for where there is none."""
     count: int = 1
     """So many alike follow each other."""
     title: str = ""
@@ -82,6 +95,8 @@ class Picture:
 
     items: tuple[Item, ...]
     links: tuple[PictureLink, ...]
+    inside: tuple[str, ...] = ()
+    """What is exchanged inside cards, where their badges do not say it."""
 
     @property
     def cards(self) -> tuple[Card, ...]:

@@ -9,7 +9,7 @@ from functools import cache
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
-from netc.export.scene import DASHES, Curve, Panel, Point, Polygon, Scene, Shape, Text
+from netc.export.scene import DASHES, Curve, Panel, Point, Polygon, Scene, Shape, Text, flat
 
 if TYPE_CHECKING:
     from PIL import ImageDraw, ImageFont
@@ -20,8 +20,6 @@ _FINER = 2
 """Everything is drawn so many times larger and then reduced, for smooth edges."""
 _PIXELS = 48e6
 """Most pixels before the reduction; a larger scene gets fewer for a point."""
-_PIECES = 12
-"""Straight lines for one piece of a curve."""
 
 
 def png_bytes(scene: Scene) -> bytes:
@@ -62,7 +60,7 @@ class _Pen:
             case Text():
                 self._text(shape)
             case Curve():
-                self._line(_flat(shape.points), shape.stroke, shape.line)
+                self._line(flat(shape.points), shape.stroke, shape.line)
             case Polygon():
                 self.image.polygon(self._points(shape.points), fill=shape.fill)
 
@@ -86,7 +84,7 @@ class _Pen:
 
     def _dashes(self, panel: Panel) -> None:
         assert panel.stroke is not None
-        for dash in _dashed(_flat(panel.outline)):
+        for dash in _dashed(flat(panel.outline)):
             self._line(dash, panel.stroke, panel.line)
 
     def _text(self, text: Text) -> None:
@@ -98,21 +96,6 @@ class _Pen:
         place = (text.left * self.scale, text.y * self.scale)
         weight = text.size * self.scale / 40 if text.bold else 0.0
         self.image.text(place, text.text, text.color, _font(size), anchor="ls", stroke_width=weight)
-
-
-def _flat(points: tuple[Point, ...]) -> tuple[Point, ...]:
-    """Bezier pieces as straight lines."""
-    result = [points[0]]
-    for i in range(1, len(points), 3):
-        piece = (points[i - 1], *points[i : i + 3])
-        result += [_bezier(piece, step / _PIECES) for step in range(1, _PIECES + 1)]
-    return tuple(result)
-
-
-def _bezier(points: tuple[Point, ...], t: float) -> Point:
-    weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
-    x = sum(w * p[0] for w, p in zip(weights, points, strict=True))
-    return x, sum(w * p[1] for w, p in zip(weights, points, strict=True))
 
 
 def _dashed(points: tuple[Point, ...]) -> list[tuple[Point, ...]]:

@@ -13,6 +13,8 @@ Point = tuple[float, float]
 DASHES = (5.0, 3.0)
 """Length of a dash, and of the gap behind it."""
 
+_PIECES = 12
+"""Straight lines for one piece of a curve."""
 _ROUND = 0.5523
 """How far the control points of a Bezier curve are out for a quarter of a circle of radius one."""
 _WAYS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
@@ -45,9 +47,20 @@ class Box:
         """Halfway from left to right."""
         return self.x + self.width / 2
 
+    def holds(self, x: float, y: float) -> bool:
+        """Whether a point is inside."""
+        return self.x <= x <= self.right and self.y <= y <= self.bottom
+
     def moved(self, dx: float, dy: float) -> Box:
         """The same rectangle elsewhere."""
         return Box(self.x + dx, self.y + dy, self.width, self.height)
+
+
+def around(*boxes: Box) -> Box:
+    """The least rectangle that holds these."""
+    x, y = min(box.x for box in boxes), min(box.y for box in boxes)
+    right, bottom = max(box.right for box in boxes), max(box.bottom for box in boxes)
+    return Box(x, y, right - x, bottom - y)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +176,21 @@ def straight(*points: Point) -> tuple[Point, ...]:
     return tuple(result)
 
 
+def flat(points: tuple[Point, ...]) -> tuple[Point, ...]:
+    """The points of a curve as those of straight lines."""
+    result = [points[0]]
+    for i in range(1, len(points), 3):
+        piece = (points[i - 1], *points[i : i + 3])
+        result += [_bezier(piece, step / _PIECES) for step in range(1, _PIECES + 1)]
+    return tuple(result)
+
+
+def _bezier(points: tuple[Point, ...], t: float) -> Point:
+    weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
+    x = sum(w * p[0] for w, p in zip(weights, points, strict=True))
+    return x, sum(w * p[1] for w, p in zip(weights, points, strict=True))
+
+
 def text_width(text: str, size: float, bold: bool = False) -> float:
     """How long `text` is in Helvetica."""
     widths = _BOLD if bold else _PLAIN
@@ -178,16 +206,16 @@ def shortened(text: str, limit: float, size: float, bold: bool = False) -> str:
     return f"{text}..."
 
 
-def wrapped(text: str, limit: float, size: float) -> list[str]:
-    """`text` in lines no longer than `limit`."""
+def wrapped(text: str, limit: float, size: float, bold: bool = False) -> list[str]:
+    """`text` in lines no longer than `limit`, but for single words."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".lstrip()
-        if lines[-1] and text_width(longer, size) > limit:
+        if lines[-1] and text_width(longer, size, bold) > limit:
             lines.append(word)
         else:
             lines[-1] = longer
-    return [shortened(line, limit, size) for line in lines]
+    return lines
 
 
 _WIDE = 1000

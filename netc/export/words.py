@@ -70,6 +70,13 @@ def layer_text(layer: LayerFacts) -> str:
     return f"{layer.kind} {words}".rstrip()
 
 
+def brief_text(layer: LayerFacts) -> str:
+    """Kind and main options beside a shape: "conv 3x3, stride 2"."""
+    if layer.kind == "conv":
+        return f"conv {', '.join(_conv_words(layer.options))}"
+    return layer_text(layer)
+
+
 def exchange_text(exchange: ExchangeFacts) -> str:
     """What happens and to what: "all-reduce gradients"; an activation needs no word."""
     kind = exchange.kind.replace("_", "-")
@@ -101,12 +108,18 @@ def _stride(value: Value) -> str:
 
 
 def _conv(options: NamedValues) -> str:
-    words = [_pair(options["size"]), f"{options['filters']} filters"]
+    size, *rest = _conv_words(options)
+    return ", ".join((size, f"{options['filters']} filters", *rest))
+
+
+def _conv_words(options: NamedValues) -> list[str]:
+    """All but the number of filters, which the result's shape says as well."""
+    words = [_pair(options["size"])]
     if options["stride"] != (1, 1):
         words.append(f"stride {_stride(options['stride'])}")
     if options["groups"] != 1:
         words.append(f"{options['groups']} groups")
-    return ", ".join(words)
+    return words
 
 
 def _pool(options: NamedValues) -> str:

@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 
 from netc.errors import Diagnostic, UsageError, did_you_mean
 from netc.export.build import build_picture
-from netc.export.describe import PlanFacts, describe
+from netc.export.describe import Description, PlanFacts, describe
 from netc.export.dot import dot_text
 from netc.export.draw import draw_picture
+from netc.export.figures import Figures, exchange_seconds
 from netc.export.json import describe_json
 from netc.export.page import PlanCase, diff_html, page_html
+from netc.export.page.times import phase_seconds
 from netc.export.pdf import pdf_bytes
 from netc.export.png import png_bytes
 from netc.export.scene import Scene
@@ -70,7 +72,8 @@ def put(path: Path, content: bytes) -> None:
 def plan_dot(plan: Plan, network: Network, facts: PlanFacts) -> str:
     """The picture of a training plan in Graphviz's language."""
     description = describe(plan, network)
-    picture = build_picture(description, plan.mesh.size, facts.scheme)
+    figures = figures_of(description, facts)
+    picture = build_picture(description, plan.mesh.size, facts.scheme, figures)
     tiles = tiles_of(plan, description, facts)
     header = ", ".join(f"{figure} ({meaning})" for figure, meaning in tiles)
     return dot_text(picture, network.name, header)
@@ -79,8 +82,17 @@ def plan_dot(plan: Plan, network: Network, facts: PlanFacts) -> str:
 def plan_scene(plan: Plan, network: Network, facts: PlanFacts) -> Scene:
     """The picture of a training plan as shapes."""
     description = describe(plan, network)
-    picture = build_picture(description, plan.mesh.size, facts.scheme)
+    figures = figures_of(description, facts)
+    picture = build_picture(description, plan.mesh.size, facts.scheme, figures)
     return draw_picture(picture, network.name, tiles_of(plan, description, facts), facts.notes)
+
+
+def figures_of(description: Description, facts: PlanFacts) -> Figures:
+    """What layers and exchanges take, as far as a plan's facts say it."""
+    if facts.program is None:
+        return Figures()
+    seconds = exchange_seconds(description, facts.program)
+    return Figures(seconds, facts.costs, phase_seconds(facts.program))
 
 
 def plan_json(plan: Plan, network: Network, facts: PlanFacts) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 import netc_models
 from netc.cli.common import Request
-from netc.cli.plan_ import page_facts
+from netc.cli.plan_ import page_facts, plan_facts
 from netc.cost import Cluster, LinkLevel, Links
 from netc.export import PlanFacts
 from netc.ir.facts import REPLICATED
@@ -115,10 +115,16 @@ def make_case(
 def page_case(name: str, strategy: str = "hybrid", scheme: str | None = None) -> Case:
     """A plan for four devices with all that a page shows."""
     made = make_case(name, strategy, (4,), scheme)
-    program = plan_alone(made.compiled.program)
+    made = timed(made)
     asked = Request(made.network, made.options, strategy, ())
-    facts = page_facts(made.facts, asked, made.compiled, program)
-    return replace(made, facts=facts)
+    return replace(made, facts=page_facts(made.facts, asked, made.compiled))
+
+
+def timed(case: Case) -> Case:
+    """The same with what pictures say of times and memory."""
+    program = plan_alone(case.compiled.program)
+    asked = Request(case.network, case.options, case.facts.strategy, ())
+    return replace(case, facts=plan_facts(asked, case.compiled, program))
 
 
 @pytest.fixture(scope="session")

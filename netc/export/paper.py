@@ -1,0 +1,134 @@
+"""What fits on paper: how large a drawing is in print, and the columns that print largest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+A3 = (1190.55, 841.89)
+"""Width and height of the sheet that drawings are laid out for, in points."""
+LEGIBLE = 5.0
+"""Least size of a text on paper, in points; footnotes have some six."""
+MARGIN = 30.0
+"""Around a drawing."""
+LEAST = 640.0
+"""Least width of what is drawn, for its header."""
+_ALIKE = 0.94
+"""Columns that are printed so much smaller are as good if they are more even."""
+_HALVINGS = 24
+"""Steps of the search for the largest print: to a part in a million."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page, whose header and legend are known."""
+
+    besides: float
+    """Height of all that stands above and below."""
+
+    def scale(self, width: float, height: float) -> float:
+        """How large a drawing of this size is on the sheet, in parts of its own size."""
+        wide, high = max(width, LEAST) + 2 * MARGIN, height + self.besides + 2 * MARGIN
+        return min(A3[0] / wide, A3[1] / high)
+
+    def room(self, scale: float) -> tuple[float, float]:
+        """Width and height that a drawing of this scale may have; nothing where none may."""
+        width, height = A3[0] / scale - 2 * MARGIN, A3[1] / scale - 2 * MARGIN - self.besides
+        return (width, height) if width >= LEAST else (0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What is not broken: a column is some of them, one below the other."""
+
+    width: float
+    height: float
+    dear: float = 0.0
+    """Width that a break in front of it counts as."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Between pieces."""
+
+    beside: float
+    below: float
+
+
+def best_columns(pieces: Sequence[Piece], page: Page, gaps: Gaps) -> list[int]:
+    """The numbers of the pieces with which columns begin: the most even ones that are printed
+    about as large as any.
+    """
+    best = _largest(pieces, page, gaps)
+    least = _ALIKE * _scale(pieces, best, page, gaps)
+    for count in range(1, len(best) + 2):
+        even = _even(pieces, count, gaps)
+        if even is not None and _scale(pieces, even, page, gaps) >= least:
+            return even
+    return best
+
+
+def _scale(pieces: Sequence[Piece], begins: list[int], page: Page, gaps: Gaps) -> float:
+    columns = [pieces[a:b] for a, b in pairwise([*begins, len(pieces)])]
+    widths = [max(piece.width for piece in column) + gaps.beside for column in columns]
+    heights = [sum(piece.height + gaps.below for piece in column) for column in columns]
+    return page.scale(sum(widths) - gaps.beside, max(heights) - gaps.below)
+
+
+def _largest(pieces: Sequence[Piece], page: Page, gaps: Gaps) -> list[int]:
+    """Columns that are printed largest."""
+    low, high = 1e-4, 2.0
+    best = [0]
+    for _ in range(_HALVINGS):
+        scale = math.sqrt(low * high)
+        width, height = page.room(scale)
+        found = _narrowest(pieces, height, gaps)
+        if found is not None and found[0] <= width:
+            low, best = scale, found[1]
+        else:
+            high = scale
+    return best
+
+
+def _even(pieces: Sequence[Piece], count: int, gaps: Gaps) -> list[int] | None:
+    """So many columns whose squares of heights are least together, by dynamic programming."""
+    best: list[tuple[float, list[int]] | None] = [(0.0, []), *([None] * len(pieces))]
+    for _ in range(count):
+        after: list[tuple[float, list[int]] | None] = [None] * len(best)
+        for end in range(1, len(best)):
+            high, dear = 0.0, 0.0
+            for start in range(end - 1, -1, -1):
+                high, before = high + pieces[start].height + gaps.below, best[start]
+                dear = pieces[start].dear
+                if before is None:
+                    continue
+                total, known = before[0] + high**2 + high * dear, after[end]
+                if known is None or total < known[0]:
+                    after[end] = total, [*before[1], start]
+        best = after
+    last = best[-1]
+    return last[1] if last is not None else None
+
+
+def _narrowest(pieces: Sequence[Piece], room: float, gaps: Gaps) -> tuple[float, list[int]] | None:
+    """Width and begins of the columns up to a height that are narrowest together, and of those the
+    most even; nothing where a piece alone is higher. By dynamic programming over their ends.
+    """
+    best: list[tuple[float, float, list[int]] | None] = [(-gaps.beside, 0.0, [])]
+    for end in range(1, len(pieces) + 1):
+        best.append(None)
+        wide, high = 0.0, -gaps.below
+        for start in range(end - 1, -1, -1):
+            piece, before, known = pieces[start], best[start], best[end]
+            wide, high = max(wide, piece.width), high + piece.height + gaps.below
+            if high > room:
+                break
+            if before is None:
+                continue
+            width, even = before[0] + wide + gaps.beside + piece.dear, before[1] + high**2
+            if known is None or (width, even) < known[:2]:
+                best[end] = width, even, [*before[2], start]
+    last = best[-1]
+    return (last[0], last[2]) if last is not None else None

@@ -1,0 +1,243 @@
+"""Laws of the drawing: whatever the network and however it is split, a picture can be read.
+
+Four networks by default, each strategy and number of devices for some targets; all with `--full`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations, pairwise, product
+from pathlib import Path
+
+import pytest
+
+import netc_models
+from netc.cli.common import request
+from netc.cli.main import parser
+from netc.cli.plan_ import plan_facts
+from netc.export.build import build_picture
+from netc.export.describe import Description, describe
+from netc.export.draw import arrange, draw_picture, page_of
+from netc.export.picture import Frame, Item, Picture, cards_of
+from netc.export.placed import PictureLayout
+from netc.export.scene import Box, Curve, Panel, Point, Scene, Text, around, flat
+from netc.export.tiles import tiles_of
+from netc.export.write import figures_of
+from netc.passes.pipeline import lower_training
+from netc.passes.plan_memory import plan_alone
+from netc.strategies.fixed import FIXED
+
+MODELS = sorted(path.stem for path in Path(netc_models.__file__).parent.glob("*.net"))
+SHORT = ("alexnet", "googlenet", "resnet50", "vgg16")
+TARGETS = {
+    "fast": ["--kernels", "fast"],
+    "reference": ["--kernels", "reference"],
+    "cuda": ["--backend", "cuda"],
+}
+CASES = [
+    (strategy, devices, target) for strategy, devices, target in product(FIXED, (2, 4, 8), TARGETS)
+]
+USUAL = [each for number, each in enumerate(CASES) if number % 5 == 0]
+"""Every strategy, number of devices and target is among them."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture with everything that led to it."""
+
+    description: Description
+    picture: Picture
+    layout: PictureLayout
+    scene: Scene
+
+
+@cache
+def drawn(name: str, strategy: str, devices: int, target: str) -> Drawn:
+    many = ["--devices", str(devices)] if strategy != "single" else []
+    words = ["plan", name, *many, "--strategy", strategy, "--batch", "32", *TARGETS[target]]
+    options = parser().parse_args([*words, "--cluster", "h100", "-o", "plan.svg"])
+    asked = request(options)
+    compiled = lower_training(asked.network, asked.options, verified=False)
+    facts = plan_facts(asked, compiled, plan_alone(compiled.program))
+    plan, network = compiled.plan, asked.network
+    description = describe(plan, network)
+    figures = figures_of(description, facts)
+    picture = build_picture(description, plan.mesh.size, facts.scheme, figures)
+    header = network.name, tiles_of(plan, description, facts), facts.notes
+    shown, layout = arrange(picture, page_of(picture, *header))
+    return Drawn(description, shown, layout, draw_picture(picture, *header))
+
+
+@pytest.fixture(
+    params=product(MODELS, CASES), ids=lambda each: "-".join(map(str, (each[0], *each[1])))
+)
+def made(request: pytest.FixtureRequest) -> Drawn:
+    name, case = request.param
+    usual = name in SHORT and case in USUAL
+    if not usual and not request.config.getoption("--full"):
+        pytest.skip("all models and combinations are drawn with --full")
+    return drawn(name, *case)
+
+
+def test_a_picture_can_be_read(made: Drawn) -> None:
+    assert list(problems(made)) == []
+
+
+def problems(made: Drawn) -> Iterator[str]:
+    """What is wrong with a picture."""
+    yield from lost(made)
+    yield from overlapping(made)
+    yield from crossing(made)
+    yield from outside(made)
+    yield from cut(made)
+    ratio = made.scene.width / made.scene.height
+    if not 0.5 <= ratio <= 2.2:
+        yield f"{ratio:.2f} times as wide as high"
+
+
+def lost(made: Drawn) -> Iterator[str]:
+    """Layers that are on no way of drawn lines from an input to the loss."""
+    places = [*made.layout.boxes.items()]
+    lines = [
+        (end_of(each.points[0], places), end_of(each.points[-1], places))
+        for each in made.layout.arrows
+    ]
+    cards = made.picture.cards
+    inputs = {card.name for card in cards if card.layers[0].kind == "input"}
+    loss = {card.name for card in cards if card.layers[-1].kind == "softmax_loss"}
+    forward = reached(lines, inputs)
+    backward = reached([(b, a) for a, b in lines], loss)
+    for card in cards:
+        if card.name not in forward & backward:
+            yield f"'{card.name}' is on no way from an input to the loss"
+    known = [layer.name for layer in made.description.layers]
+    drawn = sum(shown(item) for item in made.picture.items)
+    if drawn != len(known):
+        yield f"{drawn} layers are drawn of {len(known)}"
+
+
+def shown(item: Item) -> int:
+    """How many layers an item stands for."""
+    if isinstance(item, Frame):
+        return item.count * sum(shown(each) for each in item.items)
+    return item.count * len(item.layers)
+
+
+def end_of(point: Point, places: list[tuple[str, Box]]) -> str:
+    """What an arrow touches: a box, or the place where others go on, which is added to `places`."""
+    for name, box in places:
+        if grown(box, 2.0).holds(*point):
+            return name
+    places.append((f"place {len(places)}", Box(*point, 0.0, 0.0)))
+    return places[-1][0]
+
+
+def reached(lines: list[tuple[str, str]], start: set[str]) -> set[str]:
+    onward: dict[str, list[str]] = {}
+    for source, target in lines:
+        onward.setdefault(source, []).append(target)
+    found: set[str] = set(start)
+    waiting: list[str] = list(start)
+    while waiting:
+        new = [target for target in onward.get(waiting.pop(), ()) if target not in found]
+        found.update(new)
+        waiting += new
+    return found
+
+
+def grown(box: Box, by: float) -> Box:
+    return Box(box.x - by, box.y - by, box.width + 2 * by, box.height + 2 * by)
+
+
+def apart(a: Box, b: Box, slack: float = 0.01) -> bool:
+    return (
+        a.right <= b.x + slack or b.right <= a.x + slack
+        or a.bottom <= b.y + slack or b.bottom <= a.y + slack
+    )  # fmt: skip
+
+
+def inside(inner: Box, outer: Box, slack: float = 0.01) -> bool:
+    room = grown(outer, slack)
+    return room.holds(inner.x, inner.y) and room.holds(inner.right, inner.bottom)
+
+
+def overlapping(made: Drawn) -> Iterator[str]:
+    """Shapes that cover others: cards, badges and frames; and texts."""
+    for (a, first), (b, second) in combinations(made.layout.boxes.items(), 2):
+        if not apart(first, second):
+            yield f"'{a}' and '{b}' overlap"
+    for frame, around_ in made.layout.frames:
+        names = {card.name for card in cards_of(frame.items)}
+        for name, box in made.layout.boxes.items():
+            good = inside(box, around_) if name in names else " > " in name or apart(box, around_)
+            if not good:
+                yield f"'{name}' and the frame '{frame.title}'"
+    for one, other in combinations([box_of(text) for text in texts(made.scene)], 2):
+        if not apart(one, other, 1.0):
+            yield f"texts overlap at {one.x:.0f}, {one.y:.0f}"
+
+
+def texts(scene: Scene) -> list[Text]:
+    return [shape for shape in scene.shapes if isinstance(shape, Text)]
+
+
+def box_of(text: Text) -> Box:
+    return Box(text.left, text.y - 0.75 * text.size, text.width, text.size)
+
+
+def crossing(made: Drawn) -> Iterator[str]:
+    """Lines that go through a card, a badge or a text."""
+    boxes = [(f"'{name}'", grown(box, -1.0)) for name, box in made.layout.boxes.items()]
+    for arrow in made.layout.arrows:
+        yield from crossed(arrow.points, boxes)
+    words = [(f"the text '{text.text}'", grown(box_of(text), -0.5)) for text in texts(made.scene)]
+    for shape in made.scene.shapes:
+        if isinstance(shape, Curve):
+            yield from crossed(shape.points, words)
+
+
+def crossed(points: tuple[Point, ...], boxes: list[tuple[str, Box]]) -> Iterator[str]:
+    hull = around(*(Box(*point, 0.0, 0.0) for point in points))
+    near = [(name, box) for name, box in boxes if not apart(hull, box)]
+    on = fine(points) if near else []
+    for name, box in near:
+        if any(box.holds(*point) for point in on):
+            yield f"a line crosses {name}"
+
+
+def fine(points: tuple[Point, ...]) -> list[Point]:
+    """Points of a line that are no more than 2 apart."""
+    found = []
+    for (x0, y0), (x1, y1) in pairwise(flat(points)):
+        steps = int(max(abs(x1 - x0), abs(y1 - y0)) / 2) + 1
+        found += [
+            (x0 + (x1 - x0) * i / steps, y0 + (y1 - y0) * i / steps) for i in range(steps + 1)
+        ]
+    return found
+
+
+def outside(made: Drawn) -> Iterator[str]:
+    """Shapes that leave the page, and texts that leave their card."""
+    page = Box(0, 0, made.scene.width, made.scene.height)
+    panels = [shape for shape in made.scene.shapes if isinstance(shape, Panel) and shape.stroke]
+    for shape in made.scene.shapes:
+        if isinstance(shape, Text):
+            own = box_of(shape)
+            if not inside(own, page):
+                yield f"'{shape.text}' leaves the page"
+            middle = own.middle, own.y + own.height / 2
+            holders = [panel.box for panel in panels if panel.box.holds(*middle)]
+            if holders and not inside(own, holders[-1]):
+                yield f"'{shape.text}' leaves its card"
+        elif isinstance(shape, Panel):
+            if not inside(grown(shape.box, shape.line / 2), page):
+                yield f"a box leaves the page at {shape.box}"
+        elif not all(page.holds(*point) for point in shape.points):
+            yield "a line leaves the page"
+
+
+def cut(made: Drawn) -> Iterator[str]:
+    """Texts that are not whole."""
+    yield from (f"'{text.text}' is cut" for text in texts(made.scene) if "..." in text.text)
