@@ -35,12 +35,12 @@ class NotUtf8(Unreadable):
     """A file in another encoding."""
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, limit: int = FILE_LIMIT_BYTES) -> str:
     """Return the text of the file at `path`, all lines ended alike, without a byte order mark.
 
     Raise `Unreadable`, also for what is no regular file: reading a pipe could wait for ever.
     """
-    data = read_bytes(path)
+    data = read_bytes(path, limit)
     try:
         return normalized(data.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -50,17 +50,17 @@ def read_text(path: Path) -> str:
         raise NotUtf8(f"it is not UTF-8: {where}", help=remedy) from None
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return what is in the regular file at `path`; raise `Unreadable`."""
+def read_bytes(path: Path, limit: int = FILE_LIMIT_BYTES) -> bytes:
+    """Return what is in the regular file at `path`, at most `limit` bytes; raise `Unreadable`."""
     try:
         with open(path, "rb", opener=_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise Unreadable("it is no regular file")
-            data = file.read(FILE_LIMIT_BYTES + 1)
+            data = file.read(limit + 1)
     except (OSError, ValueError) as error:
         raise Unreadable(getattr(error, "strerror", None) or "not a path") from None
-    if len(data) > FILE_LIMIT_BYTES:
-        raise Unreadable(f"it is longer than {FILE_LIMIT_BYTES >> 20} MiB")
+    if len(data) > limit:
+        raise Unreadable(f"it is longer than {limit >> 20} MiB")
     return data
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -12,6 +13,35 @@ from netc.ir.program import Port, Program
 from netc.ir.traffic import Traffic
 
 Array = NDArray[Any]
+
+
+Place = tuple[int, int]
+"""An instruction's number, and a device that does it."""
+
+
+@dataclass(slots=True)
+class StepTimes:
+    """When the instructions of one run came to be done, in nanoseconds of this process's
+    `time.perf_counter_ns`, on the devices of this process.
+    """
+
+    begun: int = 0
+    """Of the run."""
+    starts: dict[Place, int] = field(default_factory=dict)
+    """When all that an instruction waits for on its device had ended. An exchange may then wait for
+    other devices."""
+    ends: dict[Place, int] = field(default_factory=dict)
+    exact: int = 0
+    """How far times may be off, all together: those of a GPU are by its own clock."""
+
+    def begin(self, number: int, device: int) -> None:
+        """An instruction is gone on with; the first time counts."""
+        if (number, device) not in self.starts:
+            self.starts[number, device] = time.perf_counter_ns()
+
+    def end(self, number: int, device: int) -> None:
+        """An instruction has ended on a device."""
+        self.ends[number, device] = time.perf_counter_ns()
 
 
 @dataclass(slots=True)
@@ -25,6 +55,8 @@ class StepReport:
     it is not measured."""
     traffic: Traffic = field(default_factory=dict)
     """Bytes that really left each device for others, and came to it from them."""
+    times: StepTimes | None = None
+    """Of the instructions, where they were asked for."""
 
     def sent(self, device: int) -> int:
         """Bytes that left a device."""
@@ -68,8 +100,10 @@ class Executable(Protocol):
         """Take the next value of an input, while the program may run; `start` puts it in place."""
         ...
 
-    def start(self) -> None:
-        """Begin to execute all instructions once; it may be over only when `finish` returns."""
+    def start(self, traced: bool = False) -> None:
+        """Begin to execute all instructions once; it may be over only when `finish` returns. A
+        `traced` run says when each of them began and ended, and computes the same.
+        """
         ...
 
     def finish(self) -> StepReport:

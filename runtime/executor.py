@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.program import STREAMS, DeviceInstruction, DeviceProgram, Launch
+from netc_runtime.backend import StepTimes
 from netc_runtime.watch.pause import Pause
 from netc_runtime.watch.words import StreamKey
 
@@ -64,16 +65,19 @@ class Executor:
         """What the last run's launches took, by device and instruction."""
         self.changed = threading.Condition()
         self.version = 0
+        self.times: StepTimes | None = None
+        """What takes the times of the run that is under way, if it is traced."""
         self.failure: BaseException | None = None
         self.pause = Pause()
         self.pool: ThreadPoolExecutor | None = None
 
-    def run(self) -> float:
-        """All devices at once, a thread each; the seconds it took.
+    def run(self, times: StepTimes | None = None) -> float:
+        """All devices at once, a thread each; the seconds it took. `times` takes those of all
+        instructions.
 
         Raises DeviceError naming device, instruction and layer where one failed.
         """
-        self._restart()
+        self._restart(times)
         start = time.perf_counter()
         if len(self.devices) == 1:
             self._device(self.devices[0])
@@ -109,9 +113,9 @@ class Executor:
             position -= 1
         return lane.numbers[position] + 1 if position >= 0 else 0
 
-    def run_interleaved(self, seed: int) -> None:
+    def run_interleaved(self, seed: int, times: StepTimes | None = None) -> None:
         """All devices in one thread, in a random order that the waits allow."""
-        self._restart()
+        self._restart(times)
         choose = random.Random(seed)
         lanes = [lane for d in self.devices for lane in self.lanes[d]]
         while open_ := [lane for lane in lanes if lane.position < len(lane.numbers)]:
@@ -121,14 +125,16 @@ class Executor:
                 went_on = self._try(open_.pop(choose.randrange(len(open_))))
             assert went_on or self.version != seen, "the program cannot go on"
 
-    def _restart(self) -> None:
+    def _restart(self, times: StepTimes | None) -> None:
         """The join that begins a step."""
-        self.failure = None
+        self.failure, self.times = None, times
         for device in self.devices:
             self.done[device] = bytearray(self.length)
             self.seconds[device] = {}
             for lane in self.lanes[device]:
                 lane.position = 0
+        if times is not None:
+            times.begun = time.perf_counter_ns()
 
     def _device(self, device: int) -> None:
         """One device until all its streams have ended, or another failed."""
@@ -164,15 +170,20 @@ class Executor:
         for wait in lane.waits[position]:
             if not done[wait]:
                 return False
+        number, times = lane.numbers[position], self.times
+        if times is not None:
+            times.begin(number, lane.device)
         start = time.perf_counter()
         if not lane.tasks[position]():
             return False
+        if times is not None:
+            times.end(number, lane.device)
         if lane.computes:
-            self.seconds[lane.device][lane.numbers[position]] = time.perf_counter() - start
-        done[lane.numbers[position]] = 1
+            self.seconds[lane.device][number] = time.perf_counter() - start
+        done[number] = 1
         lane.position = position + 1
         if self.ended is not None:
-            self.ended(lane.numbers[position], lane.device)
+            self.ended(number, lane.device)
         return True
 
     def notify(self) -> None:

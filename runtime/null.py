@@ -56,8 +56,9 @@ class NullExecutable:
     def stage(self, port: Port, value: Array) -> None:
         """Nothing is kept."""
 
-    def start(self) -> None:
+    def start(self, traced: bool = False) -> None:
         """Nothing goes on by itself."""
+        assert not traced, "what is predicted needs no run"
 
     def finish(self) -> StepReport:
         """Advance the clock through one step."""

@@ -71,11 +71,15 @@ class Session:
         assert self.train is not self.eval, "a session that does not train"
         self._stage(self.train, {"labels": labels, self.image.name: images})
 
-    def begin(self, *, step: int, seed: int, learning_rate: float) -> None:
-        """Start a training step with the batch that was staged."""
+    def begin(
+        self, *, step: int, seed: int, learning_rate: float, traced: bool = False
+    ) -> None:  # fmt: skip
+        """Start a training step with the batch that was staged; with `traced`, `last` has its
+        times.
+        """
         numbers = {"seed": seed, "step": step, "lr": learning_rate}
         self._stage(self.train, {name: np.asarray(value) for name, value in numbers.items()})
-        self.train.start()
+        self.train.start(traced)
 
     def results(self) -> dict[str, Array]:
         """Wait for the step that was begun; its results by name, "loss" among them."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from netc.cli.help import LAST
@@ -172,3 +174,12 @@ def file_name(text: str) -> str:
 def file_name_or_none(text: str) -> str:
     """Return a name, or the empty text for none."""
     return text and file_name(text)
+
+
+def spare(output: str | None, *read: str | Path | None) -> None:
+    """Raise UsageError (E051) where an output would replace a file that the command reads."""
+    for each in read:
+        with contextlib.suppress(OSError):
+            if output is not None and each is not None and os.path.samefile(output, each):
+                message = f"'{output}' is read by this command, which would replace it."
+                raise UsageError(Diagnostic("E051", message, help="name another file."))

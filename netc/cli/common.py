@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from netc.cli.arguments import AUTO_BATCH
+from netc.cli.arguments import AUTO_BATCH, spare
 from netc.cli.auto import AUTO, notes, search, tell
-from netc.cli.files import defines, load_network, spare
+from netc.cli.files import defines, load_network
 from netc.cli.machine import is_here, load_cluster
 from netc.cli.output import count, note
 from netc.cli.passes import CompileProgress

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from netc.cli.arguments import spare
 from netc.cli.common import INFERENCE, Request, build, request, unwritable
-from netc.cli.files import load_network, spare
+from netc.cli.files import load_network
 from netc.cli.output import bytes_text, count, json_line, note, say, seconds_text, shape_text, table
 from netc.cli.passes import Printer
 from netc.errors import Diagnostic, UsageError, did_you_mean

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from netc.cli.arguments import spare
 from netc.cli.common import Request, request
-from netc.cli.files import spare
 from netc.cli.output import bytes_text, json_line, say, seconds_text, shape_text, table
 from netc.cli.plan_ import check_alternatives, page_facts, plan_facts
 from netc.export.page import PlanCase

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from netc.cli.files import load_network, spare
+from netc.cli.arguments import spare
+from netc.cli.files import load_network
 from netc.cli.machine import load_cluster
 from netc.cli.output import bytes_text, count, json_line, say
 from netc.cli.session import find_weights, open_session, teller

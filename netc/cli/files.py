@@ -6,8 +6,6 @@ Verbs that only read a network import this module alone, which needs nothing tha
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +41,6 @@ def find(name: str, package: Any, suffix: str) -> Path:
     message = f"there is no file '{name}', and netc ships nothing of that name."
     hint = did_you_mean(name, known) + f"shipped are: {', '.join(known)}."
     raise UsageError(Diagnostic("E051", message, help=hint))
-
-
-def spare(output: str | None, *read: str | Path | None) -> None:
-    """Raise UsageError (E051) where an output would replace a file that the command reads."""
-    for each in read:
-        with contextlib.suppress(OSError):
-            if output is not None and each is not None and os.path.samefile(output, each):
-                message = f"'{output}' is read by this command, which would replace it."
-                raise UsageError(Diagnostic("E051", message, help="name another file."))
 
 
 def defines(items: list[str]) -> dict[str, str]:

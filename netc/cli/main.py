@@ -44,6 +44,7 @@ VERBS = {
     "eval": "loss and accuracy of trained weights over the held-out images",
     "predict": "the most likely classes of pictures",
     "profile": "measure every layer of a training step, and what bounds it",
+    "trace": "what a trace of a run says: who waits for whom, where predictions are off",
     "export": "write a network with its weights as ONNX, or the weights as safetensors",
     "import": "read a network with its weights from ONNX",
     "tune": "time the kernels that a plan could use, and choose by them from then on",
@@ -143,7 +144,7 @@ def parser() -> Parser:
         sub.example = example_text(verb)
         goal = "inference" if verb in ("eval", "predict") else "training"
         sub.set_defaults(runs=verb in RUNNING, goal=goal)
-        if verb not in ("import", "doctor", "calibrate", "completion"):
+        if verb not in ("import", "doctor", "calibrate", "completion", "trace"):
             _network(sub, verb)
         if verb == "diff":
             for place in ("first", "second"):
@@ -182,6 +183,7 @@ def parser() -> Parser:
     verbs.choices["completion"].add_argument(
         "shell", choices=("bash", "zsh", "fish"), metavar="SHELL", help="bash, zsh or fish"
     )
+    _trace(verbs.choices["trace"])
     verbs.choices["plan"].add_argument(
         "-o",
         "--output",
@@ -493,6 +495,22 @@ def _run(sub: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="show what every device would hold, and run nothing"
     )
     group.add_argument("--plain", action="store_true", help="lines in place of a live display")
+    group.add_argument(
+        "--trace", type=file_name, metavar="FILE.json",
+        help="write when every instruction of a step ran, measured and predicted, for Perfetto or "
+        "'netc trace'",
+    )  # fmt: skip
+    group.add_argument(
+        "--trace-steps", type=count, metavar="N", help="how many steps are traced (default 1)"
+    )
+
+
+def _trace(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("file", type=file_name, metavar="FILE.json", help="of 'netc run --trace'")
+    sub.add_argument(
+        "--top", type=count, default=10, metavar="N",
+        help="how many waits, and layers, are shown (default 10)",
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from netc.cli.session import (
     open_session,
     out_folder,
 )
+from netc.cli.tracing import StepTracer, check_trace, write_trace
 from netc.errors import Diagnostic, UsageError, escaped
 from netc.ir.clock import simulate
 from netc.ir.facts import plain_facts
@@ -77,8 +78,9 @@ def _run(
         session = held.enter_context(closing(open_session(choice, bundle, ranks)))
         trainer = Trainer(session, dataset, training, folder, ranks)
         begun = _begin(trainer, all_, start)
+        tracer = None if options.trace is None else StepTracer(options, trainer, all_)
         _announce(options, choice, trainer, begun)
-        return _train(options, trainer)
+        return _train(options, trainer, tracer)
 
 
 def _agreed(
@@ -93,6 +95,7 @@ def _agreed(
         "learning rate": training.rate,
         "seed": training.seed,
         "way to begin": ways or "from the start",
+        "number of traced steps": 0 if options.trace is None else options.trace_steps or 1,
         **facts_of(dataset),
     }
 
@@ -147,6 +150,7 @@ def _check(options: argparse.Namespace) -> None:
         problems.append("'--allow-missing' and '--allow-unexpected' need '--weights'.")
     if problems:
         raise UsageError(*(Diagnostic("E051", problem) for problem in problems))
+    check_trace(options)
 
 
 def _training(options: argparse.Namespace, bundle: Bundle) -> Training:
@@ -216,7 +220,7 @@ def _interruptible(trainer: Trainer, caught: list[int]) -> Iterator[None]:
             signal.signal(each, old)
 
 
-def _train(options: argparse.Namespace, trainer: Trainer) -> int:
+def _train(options: argparse.Namespace, trainer: Trainer, tracer: StepTracer | None) -> int:
     caught: list[int] = []
     steps: list[float] = []
     quiet = options.json
@@ -227,13 +231,16 @@ def _train(options: argparse.Namespace, trainer: Trainer) -> int:
         for event in trainer.run():
             if isinstance(event, StepDone):
                 steps.append(trainer.last_step.seconds)
+                if tracer is not None:
+                    tracer.take(event.step)
                 rate, speed = event.learning_rate, event.images_per_second
                 bar.update(event.step, event.epoch, event.loss, speed, lr=rate)
             elif isinstance(event, EpochDone):
                 _epoch(options, bar, event)
             else:
                 finished = event
-    _finish(options, trainer, finished, caught, steps)
+    traced = "" if tracer is None or tracer.ranks.rank else tracer.tell()
+    _finish(options, trainer, finished, caught, steps, traced)
     return EXIT_SIGNALS[signal.Signals(caught[0])] if caught else 0
 
 
@@ -251,8 +258,11 @@ def _finish(
     event: Finished,
     caught: list[int],
     steps: list[float],
+    traced: str,
 ) -> None:
-    """`steps` are the seconds of each; the first of them make ready what the others use."""
+    """`steps` are the seconds of each; the first of them make ready what the others use. `traced`
+    says what was traced, if anything was.
+    """
     dataset, bundle = trainer.dataset, trainer.session.bundle
     usual = median(steps[FIRST_STEPS:]) if len(steps) > FIRST_STEPS else None
     predicted = simulate(bundle.train).seconds
@@ -262,7 +272,8 @@ def _finish(
                   held_out=dataset.description,
                   exposed_seconds=trainer.last_step.exposed_seconds,
                   sent_bytes=_sent(trainer), step_seconds=usual,
-                  predicted_seconds=predicted)  # fmt: skip
+                  predicted_seconds=predicted,
+                  trace=options.trace if traced else None)  # fmt: skip
         return
     if caught:
         say(f"interrupted after step {event.step}; '--resume' goes on from there")
@@ -273,6 +284,8 @@ def _finish(
         say(f"step      {seconds_text(usual)} measured, {beside}")
     if event.checkpoint is not None:
         say(f"saved     {escaped(str(event.checkpoint))}")
+    if traced:
+        say(f"trace     {traced}")
 
 
 def _sent(trainer: Trainer) -> list[int]:
@@ -327,17 +340,22 @@ def _devices(numbers: Sequence[int]) -> str:
 
 def _predict(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice) -> int:
     """The null backend: one step by the cost model, nothing is trained."""
+    if options.trace is not None:
+        write_trace(options, bundle, choice.name)
     report = open_backend(choice, bundle).load(bundle.train).run()
     assert report.exposed_seconds is not None, "the null backend knows"
     devices = bundle.train.mesh.size
     sent = [report.sent(d) for d in range(devices)]
     if options.json:
         json_line(event="result", backend="null", test_accuracy=None, step_seconds=report.seconds,
-                  exposed_seconds=report.exposed_seconds, sent_bytes=sent)  # fmt: skip
+                  exposed_seconds=report.exposed_seconds, sent_bytes=sent,
+                  trace=options.trace)  # fmt: skip
         return 0
     speed = bundle.facts.batch / report.seconds
     say(f"backend   null ({choice.reason}): nothing is computed")
     say(f"step      {seconds_text(report.seconds)} predicted, {count(speed)} images/s, "
           f"{seconds_text(report.exposed_seconds)} not computing")  # fmt: skip
     say(f"sent      {bytes_text(max(sent))} by the device that sends most")
+    if options.trace is not None:
+        say(f"trace     the predicted step in {escaped(options.trace)}")
     return 0

@@ -228,6 +228,13 @@ class GroupCollective:
 DeviceInstruction = Launch | GroupCollective
 
 
+def word_of(instruction: Launch | Collective | GroupCollective) -> str:
+    """What an instruction does: "conv + relu", "bn_moments", "all_reduce"."""
+    if isinstance(instruction, Launch):
+        return instruction.joined or " + ".join(step.operation for step in instruction.steps)
+    return instruction.kind
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
     """A global tensor that the runtime fills or fetches, and its local blocks."""

@@ -110,11 +110,16 @@ def program_traffic(program: Program) -> Traffic:
     """The traffic of a run of a program, of the devices that have some."""
     collectives = (i for i in program.instructions if isinstance(i, Collective))
     groups = (program.in_group(c, group) for c in collectives for group in program.groups(c))
-    total = summed(_group_traffic(program, group, part) for group in groups for part in group.parts)
+    total = summed(group_traffic(program, group) for group in groups)
     return {device: moved for device, moved in total.items() if any(moved)}
 
 
-def _group_traffic(program: Program, collective: GroupCollective, part: Part) -> Traffic:
+def group_traffic(program: Program, collective: GroupCollective) -> Traffic:
+    """The traffic of one group's exchange."""
+    return summed(_part_traffic(program, collective, part) for part in collective.parts)
+
+
+def _part_traffic(program: Program, collective: GroupCollective, part: Part) -> Traffic:
     item = _item_bytes(program, part)
     moved = exchanged(collective.kind, part.sources, part.targets)
     pairs = zip(collective.devices, moved, strict=True)

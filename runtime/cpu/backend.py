@@ -23,7 +23,7 @@ from netc.ir.program import (
 )
 from netc.ir.types import ITEM_BYTES
 from netc_kernels.cpu.threads import Pool
-from netc_runtime.backend import StepReport, Timing
+from netc_runtime.backend import StepReport, StepTimes, Timing
 from netc_runtime.comm.inprocess import Counter, Rendezvous
 from netc_runtime.comm.mpi import MpiCollective
 from netc_runtime.cpu.bind import bind
@@ -120,8 +120,8 @@ class CpuExecutable:
         self.exchanges = any(isinstance(i, Collective) for i in program.instructions)
         self.executor = Executor(own, self._task, ended, polls)
 
-    def run(self) -> StepReport:
-        """Execute all instructions once, a thread each device."""
+    def run(self, times: StepTimes | None = None) -> StepReport:
+        """Execute all instructions once, a thread each device; `times` takes their times."""
         lacking = unfilled(self.program, self.filled)
         assert not lacking, f"nobody wrote {lacking}"
         if self.poisoner:
@@ -129,22 +129,23 @@ class CpuExecutable:
         self.backend.runs += 1
         self.backend.under_way = self
         try:
-            seconds = self.executor.run()
+            seconds = self.executor.run(times)
         finally:
             self.backend.under_way = None
         busy = min(sum(each.values()) for each in self.executor.seconds.values())
-        return StepReport(seconds, seconds - busy if self.exchanges else 0.0, self.traffic.take())
+        exposed = seconds - busy if self.exchanges else 0.0
+        return StepReport(seconds, exposed, self.traffic.take(), times)
 
     def stage(self, port: Port, value: Array) -> None:
         """Keep the next value of an input until `start`."""
         self.staged[port.name] = (port, value)
 
-    def start(self) -> None:
+    def start(self, traced: bool = False) -> None:
         """Execute all instructions once; it is over when this returns."""
         for port, value in self.staged.values():
             self.write(port, value)
         self.staged = {}
-        self.report = self.run()
+        self.report = self.run(StepTimes() if traced else None)
 
     def finish(self) -> StepReport:
         """What the last run took."""
@@ -161,12 +162,12 @@ class CpuExecutable:
         rests = (whole - sum(each.values()) for whole, each in zip(steps, launches, strict=True))
         return Timing(tuple(steps), usual, median(rests) if self.exchanges else 0.0)
 
-    def run_interleaved(self, seed: int) -> StepReport:
+    def run_interleaved(self, seed: int, times: StepTimes | None = None) -> StepReport:
         """Execute all instructions once, in one of the orders that the waits allow."""
         if self.poisoner:
             self.poisoner.restart()
-        self.executor.run_interleaved(seed)
-        return StepReport(traffic=self.traffic.take())
+        self.executor.run_interleaved(seed, times)
+        return StepReport(traffic=self.traffic.take(), times=times)
 
     def open(self, device: int, view: View) -> Array:
         """The array behind a device's view."""

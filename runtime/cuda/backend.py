@@ -41,9 +41,10 @@ from netc_runtime.backend import StepReport, Timing
 from netc_runtime.comm.device_copies import SharedGpu
 from netc_runtime.comm.inprocess import Counter
 from netc_runtime.comm.reach import PAGE_BYTES
+from netc_runtime.cuda.clocks import Clock, StepClock, WaitClock
 from netc_runtime.cuda.kernels import LaunchBinder, Plans, Start
 from netc_runtime.cuda.ports import PortWriter, is_finite, read
-from netc_runtime.cuda.timing import LaunchClock, WaitClock
+from netc_runtime.cuda.timing import LaunchClock
 from netc_runtime.cuda.words import CudaWords
 from netc_runtime.launch.ranks import Ranks
 from netc_runtime.ports import is_everywhere, own_views, region, unfilled
@@ -153,7 +154,7 @@ class CudaBackend:
         cupy.cuda.runtime.deviceSynchronize()
         for executable in self.loaded:
             # A graph that holds collectives must go before their communicators.
-            executable.recorded = None
+            executable.recorded = executable.traced = None
             executable.writer.close()
         if self.collectives is not None:
             self.collectives.close()
@@ -204,6 +205,8 @@ class CudaExecutable:
         self.origin = backend.stream(backend.devices[0], "compute")
         self.runs = 0
         self.recorded: Any = None
+        self.traced: tuple[StepClock, Any] | None = None
+        """The clock of a traced run that is under way, and its graph."""
         self.filled: set[str] = set()
         self.writer = PortWriter(self.origin)
 
@@ -249,17 +252,17 @@ class CudaExecutable:
         self.start()
         return self.finish()
 
-    def start(self) -> None:
+    def start(self, traced: bool = False) -> None:
         """Execute all instructions once, without waiting for them."""
         try:
             with explained("run"):
-                self._begin()
+                self._begin(traced)
         except BaseException:
             # Nobody is to wait for what has not begun.
             self.backend.under_way = None
             raise
 
-    def _begin(self) -> None:
+    def _begin(self, traced: bool) -> None:
         lacking = unfilled(self.program, self.filled)
         assert not lacking, f"nobody wrote {lacking}"
         backend = self.backend
@@ -273,11 +276,25 @@ class CudaExecutable:
         self.runs += 1
         self.writer.place()
         self.began = time.perf_counter()
-        if self.recorded is not None:
+        if traced:
+            self._trace()
+        elif self.recorded is not None:
             self.recorded.launch(self.origin)
         else:
             self._issue()
         backend.under_way = self
+
+    def _trace(self) -> None:
+        """Start a run as it usually is, with the clock read around every instruction."""
+        places = ((item.number, device) for item in self.items for device in item.waits)
+        clock = StepClock(places, self.origin)
+        graph = self._record(clock) if self.recorded is not None else None
+        self.traced = clock, graph
+        clock.begun = time.perf_counter_ns()
+        if graph is None:
+            self._issue(clock=clock)
+        else:
+            graph.launch(self.origin)
 
     def finish(self) -> StepReport:
         """Wait for what `start` began."""
@@ -287,7 +304,9 @@ class CudaExecutable:
         finally:
             self.backend.under_way = None
         seconds = time.perf_counter() - self.began
-        return StepReport(seconds, None, dict(self.moved))
+        traced, self.traced = self.traced, None
+        times = None if traced is None else traced[0].times()
+        return StepReport(seconds, None, dict(self.moved), times)
 
     def measure(self, repeats: int) -> Timing:
         """Execute all instructions `repeats` times, again with the clock read around waits for
@@ -379,8 +398,8 @@ class CudaExecutable:
         made = backend.collectives.collective
         return made
 
-    def _record(self, clock: WaitClock | None = None) -> Any:
-        """The step as a CUDA graph, with the clock read around waits if asked."""
+    def _record(self, clock: Clock | None = None) -> Any:
+        """The step as a CUDA graph, with a clock read in it if asked."""
         import cupy
 
         self.origin.begin_capture(cupy.cuda.runtime.streamCaptureModeThreadLocal)
@@ -403,7 +422,7 @@ class CudaExecutable:
                 work[place] = clock.timed(item.number, work[place], self.origin)
         return work
 
-    def _issue(self, work: Sequence[Start] | None = None, clock: WaitClock | None = None) -> None:
+    def _issue(self, work: Sequence[Start] | None = None, clock: Clock | None = None) -> None:
         """Start every instruction, or `work` for it, on its stream, after what it waits for."""
         import cupy
 
@@ -421,18 +440,18 @@ class CudaExecutable:
             self.origin.wait_event(join)
         self.words.end(self.origin.ptr)
 
-    def _start(self, item: _Item, start: Start, clock: WaitClock | None) -> None:
+    def _start(self, item: _Item, start: Start, clock: Clock | None) -> None:
         import cupy
 
         number, here = item.number, list(item.waits)
         streams = [self.backend.stream(d, item.instruction.stream) for d in here]
         for device, stream in zip(here, streams, strict=True):
             if clock is not None:
-                clock.begin(number, stream.ptr)
+                clock.mark("came", number, device, stream.ptr)
             for wait in item.waits[device]:
                 stream.wait_event(self.events[wait, device])
             if clock is not None:
-                clock.end(number, stream.ptr)
+                clock.mark("begun", number, device, stream.ptr)
             self.words.mark(number, device, stream.ptr)
         lead = streams[0]
         for stream in streams[1:]:
@@ -445,6 +464,8 @@ class CudaExecutable:
             ended.record(lead)
             stream.wait_event(ended)
         for device, stream in zip(here, streams, strict=True):
+            if clock is not None:
+                clock.mark("ended", number, device, stream.ptr)
             if (number, device) in self.events:
                 self.events[number, device].record(stream)
 

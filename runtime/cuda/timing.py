@@ -8,13 +8,10 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from netc.errors import DeviceError
 from netc.ir.kernels import KernelCall
-from netc.ir.program import Collective, Launch, Program
 from netc.ir.step import NONE, Step
-from netc_kernels.cuda import native, table
+from netc_kernels.cuda import table
 from netc_kernels.cuda.clock import elapsed
 from netc_kernels.cuda.conv import vendor
 from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
@@ -74,47 +71,6 @@ class LaunchClock:
             self.seconds[number] = alone(start, stream, self.repeats, self.graph)
 
         return run
-
-
-class WaitClock:
-    """Reads the GPU's clock where a device's computing begins and ends to wait for exchanges."""
-
-    def __init__(self, program: Program, device: int, stream: Any) -> None:
-        import cupy
-
-        numbers = [
-            number
-            for number, each in enumerate(program.instructions)
-            if isinstance(each, Launch)
-            and each.class_ == program.class_of[device]
-            and any(isinstance(program.instructions[w], Collective) for w in each.waits)
-        ]
-        self.waits = {number: place for place, number in enumerate(numbers)}
-        """By the waiting launch's number, where its pair of times is."""
-        self.memory = cupy.cuda.alloc_pinned_memory(ITEM_BYTES["i64"] * 2 * max(len(numbers), 1))
-        self.times = np.frombuffer(self.memory, np.int64, 2 * len(numbers))
-        if self.waits:
-            # A kernel must be loaded before it is recorded.
-            self.begin(numbers[0], stream.ptr)
-            stream.synchronize()
-
-    def begin(self, number: int, stream: int) -> None:
-        """Have a stream say when it has come to a launch that waits for exchanges."""
-        self._stamp(number, 0, stream)
-
-    def end(self, number: int, stream: int) -> None:
-        """Have a stream say when the launch need wait no more."""
-        self._stamp(number, 1, stream)
-
-    def seconds(self) -> float:
-        """All that was waited in the last run."""
-        return float((self.times[1::2] - self.times[::2]).sum()) / 1e9
-
-    def _stamp(self, number: int, side: int, stream: int) -> None:
-        if number in self.waits:
-            place = 2 * self.waits[number] + side
-            pointer = self.times.ctypes.data + ITEM_BYTES["i64"] * place
-            native.KERNELS["stamp"](Tensor(pointer, (), "i64"), stream=stream)
 
 
 def gpu_ceilings(precision: str) -> Ceilings:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,8 @@ from netc_runtime.watch.words import HOST_SECONDS, Report, WatchedProgram
 Array = NDArray[Any]
 SHARED_BYTES = 2**28
 """Of a tensor at a time from one process to the others: MPI counts bytes in 31 bits."""
+CLOCK_MEETINGS = 50
+"""At which clocks are compared; the closest count."""
 TOLD_SECONDS = 3.0
 """How long the first process may take to say why another one fails."""
 
@@ -76,6 +81,23 @@ class Ranks:
         else:
             seconds = max(stall_seconds(), HOST_SECONDS)
             watch_alone(self.rank, look, programs, self.abort, seconds)
+
+    def clocks_ahead(self) -> list[tuple[int, int]]:
+        """By rank how many nanoseconds its `time.perf_counter_ns` is ahead of the first one's, at
+        least and at most. Processes of one machine have one clock where it says so.
+
+        Nobody leaves a meeting before all have come. So each came, by any clock, before any other
+        left, which bounds what is between their clocks from both sides.
+        """
+        mine = []
+        for _ in range(CLOCK_MEETINGS):
+            came = time.perf_counter_ns()
+            self.allgather(None)
+            mine.append((came, time.perf_counter_ns()))
+        every = self.allgather((_clock_name(), mine))
+        (name, first), *others = every
+        ahead = ((0, 0) if name and own == name else _ahead(first, each) for own, each in others)
+        return [(0, 0), *ahead]
 
     def any(self, flag: bool) -> bool:
         """True on all ranks if it is on one."""
@@ -151,6 +173,26 @@ class Alone(Ranks):
     def allgather(self, value: Any) -> list[Any]:
         """What this process gives."""
         return [value]
+
+
+def _clock_name() -> tuple[str, ...]:
+    """What processes share whose `time.perf_counter_ns` is one clock; empty where nothing says so:
+    on Linux it is that of the running system, moved for those of a name space of time.
+    """
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        how = time.get_clock_info("perf_counter").implementation
+        return boot, how, os.readlink("/proc/self/ns/time")
+    return ()
+
+
+def _ahead(first: list[tuple[int, int]], other: list[tuple[int, int]]) -> tuple[int, int]:
+    """How far a clock is ahead of the first one's, at least and at most: both at meetings, when
+    they came and when they left.
+    """
+    least = max(came - left for (_, left), (came, _) in zip(first, other, strict=True))
+    most = min(left - came for (came, _), (_, left) in zip(first, other, strict=True))
+    return least, most
 
 
 def _digest(bundle: Bundle) -> str:

@@ -91,6 +91,8 @@ class Trainer:
         self.staged = -1
         """The step whose batch the session has."""
         self.last_step = StepReport()
+        self.traced = range(0)
+        """The steps, as numbers of those before them, whose reports have times."""
 
     @property
     def total_steps(self) -> int:
@@ -248,7 +250,9 @@ class Trainer:
         self._prepare(step + 1, batches)
         place = step + self.ahead
         rate = self._rate(place)
-        self.session.begin(step=step, seed=self.training.seed, learning_rate=rate)
+        self.session.begin(
+            step=step, seed=self.training.seed, learning_rate=rate, traced=step in self.traced
+        )
         if step + 1 < self.total_steps:
             self._attempt(self._stage, step + 1, batches)
             self._prepare(step + 2, batches)

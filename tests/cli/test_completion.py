@@ -150,7 +150,8 @@ zpty -d shell
 @pytest.mark.parametrize(
     ("line", "shown"),
     [("netc expl", "explain"), ("netc check google", "googlenet"),
-     ("netc run x --resu", "--resume"), ("netc explain x --strategy hyb", "hybrid"), ("netc check min", "mine.net")],
+     ("netc run x --resu", "--resume"), ("netc explain x --strategy hyb", "hybrid"),
+     ("netc check min", "mine.net")],
 )  # fmt: skip
 def test_zsh_completes(line: str, shown: str, folder: Path) -> None:
     zsh = needs("zsh")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import numpy as np
 from harness import Run, tiny
 from networks import Maker
@@ -9,6 +12,7 @@ from networks import Maker
 from netc.passes.assign_formats import Target
 from netc.syntax.network import Network
 from netc_runtime.cuda.kernels import CudaKernels
+from netc_runtime.launch.ranks import Ranks
 
 
 def target(precision: str, kernels: str = "auto") -> Target:
@@ -56,6 +60,21 @@ def check_near(one: Run, other: Run, tolerance: float, steps: int = 9) -> None:
     }
     worst = sorted(found, key=lambda name: -found[name])[:5]
     assert found[worst[0]] < tolerance, {name: found[name] for name in worst}
+
+
+class Threads(Ranks):
+    """Processes of a run that are threads."""
+
+    def __init__(self, rank: int, board: list[Any], barrier: threading.Barrier) -> None:
+        self.rank, self.size = rank, len(board)
+        self.board, self.barrier = board, barrier
+
+    def allgather(self, value: Any) -> list[Any]:
+        self.board[self.rank] = value
+        self.barrier.wait(25)
+        found = list(self.board)
+        self.barrier.wait(25)
+        return found
 
 
 NETWORKS = {"tiny": tiny, "residual": residual, "normalized": normalized}

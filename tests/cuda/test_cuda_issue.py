@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from cuda_cases import check_near, normalized, residual, target
+from cuda_cases import Threads, check_near, normalized, residual, target
 from harness import Run, compiled, options, tiny, train
 from hypothesis import given
 from hypothesis.strategies import booleans
@@ -23,7 +23,6 @@ from netc.passes.options import Options
 from netc.syntax.network import Network
 from netc_runtime.comm.reach import OFF
 from netc_runtime.cuda.backend import CudaBackend
-from netc_runtime.launch.ranks import Ranks
 
 
 def pretend(network: Network, asked: Any, precision: str, seed: int) -> Run:
@@ -31,21 +30,6 @@ def pretend(network: Network, asked: Any, precision: str, seed: int) -> Run:
     with pretended(seed):
         backend = CudaBackend([bundle.init, bundle.train, bundle.eval], precision)
         return train(network, bundle, seed, backend=backend)
-
-
-class Threads(Ranks):
-    """Processes of a run that are threads."""
-
-    def __init__(self, rank: int, board: list[Any], barrier: threading.Barrier) -> None:
-        self.rank, self.size = rank, len(board)
-        self.board, self.barrier = board, barrier
-
-    def allgather(self, value: Any) -> list[Any]:
-        self.board[self.rank] = value
-        self.barrier.wait(25)
-        found = list(self.board)
-        self.barrier.wait(25)
-        return found
 
 
 def in_processes(network: Network, asked: Any, precision: str, seed: int) -> list[Run]:

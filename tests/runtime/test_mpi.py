@@ -16,6 +16,7 @@ from saved import newest
 
 import netc_models
 from netc.cli.main import main
+from netc.trace.read import read_trace
 from netc_runtime.io.checkpoint import load
 from netc_runtime.launch.mpi import wait_until_read
 
@@ -102,3 +103,19 @@ def test_evaluation_and_prediction_by_processes(tmp_path, capsys):
         ]
         assert len(untimed) == 2
         assert untimed[0] == untimed[1]
+
+
+def test_one_trace_of_all_processes(tmp_path):
+    """On one clock: no exchange ends before all have come to it, as exactly as is said."""
+    out, file = tmp_path / "out", tmp_path / "t.json"
+    done = mpirun(3, "--devices", 3, "--batch", 90, "--steps", 6, "--json", "--strategy", "hybrid",
+                  "--trace", file, "--trace-steps", 2, "--out", out)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    trace = read_trace(file)
+    assert [step.step for step in trace.steps] == [4, 5] and trace.exact < 1_000_000
+    spans = {(s.step, s.device, s.number): s for s in trace.spans if s.measured}
+    assert {device for _, device, _ in spans} == {0, 1, 2}
+    for (step, _, number), span in spans.items():
+        for device in span.devices:
+            assert spans[step, device, number].start <= span.end + 2 * trace.exact
+    assert any(span.devices for span in spans.values())

@@ -174,7 +174,7 @@ def test_a_compiled_program_runs_without_the_compiler(tmp_path):
     script = (
         "import sys; from netc.cli.main import main; "
         f"code = main(['run', {str(file)!r}, '--steps', '3', '--json', '--out', "
-        f"{str(tmp_path)!r}]); "
+        f"{str(tmp_path)!r}, '--trace', {str(tmp_path / 't.json')!r}]); "
         "loaded = [m for m in sys.modules if m.startswith(('netc.passes', 'netc.syntax', "
         "'netc.strategies', 'netc.cost', 'lark', 'networkx'))]; print(loaded); sys.exit(code)"
     )
@@ -183,6 +183,7 @@ def test_a_compiled_program_runs_without_the_compiler(tmp_path):
     )
     *_, result, loaded = done.stdout.splitlines()
     assert json.loads(result)["step"] == 3
+    assert json.loads(result)["trace"] == str(tmp_path / "t.json")
     assert loaded == "[]"
 
 

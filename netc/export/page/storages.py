@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from netc.export.describe import Description
-from netc.export.page.times import nanoseconds
 from netc.ir.clock import Timeline
 from netc.ir.plan import Plan
 from netc.ir.program import Buffer, Program, accesses, in_place_pairs
+from netc.trace.spans import nanoseconds
 
 KINDS = ("persistent", "input", "temporary", "output")
 """State that lives from step to step; what the runtime writes before a step; what lives inside a

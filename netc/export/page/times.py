@@ -24,14 +24,10 @@ from netc.export.describe import Description, layers_of, round_numbers
 from netc.ir.clock import Timeline
 from netc.ir.critical import critical_path
 from netc.ir.plan import Plan
-from netc.ir.program import STREAMS, Collective, Instruction, Launch, Program
+from netc.ir.program import STREAMS, Collective, Instruction, Launch, Program, word_of
+from netc.trace.spans import nanoseconds
 
 PHASES = ("forward", "backward", "update")
-
-
-def nanoseconds(seconds: float) -> int:
-    """Whole nanoseconds."""
-    return round(seconds * 1e9)
 
 
 def clock_rows(
@@ -70,7 +66,7 @@ class _Rows:
             for place in [(number, class_)]
         )
         return [
-            self.words.setdefault(_word(each), len(self.words)),
+            self.words.setdefault(word_of(each), len(self.words)),
             PHASES.index(each.phase),
             STREAMS.index(each.stream),
             [self.layers[layer] for layer in layers if layer in self.layers],
@@ -84,12 +80,6 @@ class _Rows:
         if isinstance(each, Collective):
             return [part.node for part in each.parts]
         return [each.node]
-
-
-def _word(each: Instruction) -> str:
-    if isinstance(each, Collective):
-        return each.kind
-    return each.joined or " + ".join(step.operation for step in each.steps)
 
 
 def phase_seconds(program: Program) -> dict[str, dict[str, float]]:

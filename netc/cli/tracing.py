@@ -1,0 +1,140 @@
+"""Steps of a training that are traced, and the file that is made of them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from netc.cli.arguments import spare
+from netc.cli.output import note
+from netc.cli.predicted import LOCAL, is_priced
+from netc.errors import DataError, Diagnostic, UsageError, escaped
+from netc.ir.program import Bundle
+from netc.trace.spans import StepSpans
+from netc.trace.write import trace_text
+from netc_kernels.files import write_whole
+from netc_runtime.backend import Place, StepTimes
+from netc_runtime.io.problems import unwritable
+from netc_runtime.launch.ranks import Ranks
+from netc_runtime.train.trainer import Trainer
+
+ROUGH = "this machine, by rough defaults"
+"""Whose prices are taken where nothing was measured."""
+WARM_UP = 3
+"""Steps before the first that is traced, where there are so many."""
+
+
+def check_trace(options: argparse.Namespace) -> None:
+    """Refuse, before anything is computed, what could not be traced.
+
+    Raises UsageError (E051, E056).
+    """
+    if options.trace is None:
+        if options.trace_steps is not None:
+            hint = "write one, with '--trace FILE.json'."
+            raise UsageError(Diagnostic("E051", "'--trace-steps' needs a trace.", help=hint))
+        return
+    if options.dry_run:
+        message = "'--dry-run' runs nothing that could be traced."
+        hint = "'--backend null' writes the predicted step."
+        raise UsageError(Diagnostic("E051", message, help=hint))
+    path = Path(options.trace)
+    spare(options.trace, options.network, options.cluster, options.weights, options.resume)
+    if path.is_dir() or not path.parent.is_dir():
+        why = "it is a folder" if path.is_dir() else f"there is no folder '{path.parent}'"
+        message = f"cannot write '{escaped(str(path))}': {escaped(why)}."
+        raise UsageError(Diagnostic("E056", message, help="name a file in a folder that exists."))
+
+
+class StepTracer:
+    """Traces some steps of a training, and writes what all processes measured."""
+
+    def __init__(self, options: argparse.Namespace, trainer: Trainer, ranks: Ranks) -> None:
+        """Choose the steps; raises UsageError (E051) where fewer are left than are to be traced."""
+        self.options, self.path = options, Path(options.trace)
+        self.trainer, self.ranks = trainer, ranks
+        count, left = options.trace_steps or 1, trainer.total_steps - trainer.start_step
+        if left < count:
+            message = f"steps to trace: {count}, steps that are left to do: {left}."
+            hint = "train longer, with '--steps' or '--epochs'."
+            raise UsageError(Diagnostic("E051", message, help=hint))
+        first = trainer.start_step + min(WARM_UP, left - count)
+        trainer.traced = range(first, first + count)
+        self.times: list[StepTimes] = []
+        self.written = False
+
+    @property
+    def numbers(self) -> range:
+        """The steps that are traced, as they are counted in what is shown."""
+        return range(self.trainer.traced.start + 1, self.trainer.traced.stop + 1)
+
+    def take(self, step: int) -> None:
+        """A step is done, in all processes. What cannot be written ends the training, after it
+        was saved.
+        """
+        if step not in self.numbers:
+            return
+        times = self.trainer.last_step.times
+        assert times is not None, "the step was traced"
+        self.times.append(times)
+        if step == self.numbers[-1]:
+            self._gather()
+
+    def _gather(self) -> None:
+        """All that was measured, on one clock, in one file."""
+        bounds = self.ranks.clocks_ahead()
+        gathered = self.ranks.allgather(self.times)
+        self.times = []
+        if self.ranks.rank:
+            return
+        ahead = [(least + most) // 2 for least, most in bounds]
+        exact = max(
+            (most - least) // 2 + max(each.exact for each in times)
+            for (least, most), times in zip(bounds, gathered, strict=True)
+        )
+        steps = [
+            _merged(number, [times[place] for times in gathered], ahead)
+            for place, number in enumerate(self.numbers)
+        ]
+        bundle, backend = self.trainer.session.bundle, self.trainer.session.backend
+        try:
+            write_trace(self.options, bundle, backend.name, steps, exact)
+            self.written = True
+        except DataError as error:
+            self.trainer.failure = self.trainer.failure or error
+
+    def tell(self) -> str:
+        """What was written, in words; says where the training ended before."""
+        if not self.written:
+            note(f"no trace was written: the training ended before step {self.numbers[-1]}.")
+            return ""
+        shown = " to ".join(dict.fromkeys(str(self.numbers[i]) for i in (0, -1)))
+        return f"step{'s' * (len(self.numbers) > 1)} {shown} in {escaped(str(self.path))}"
+
+
+def _merged(step: int, times: list[StepTimes], ahead: list[int]) -> StepSpans:
+    """One step as all processes saw it, on the first one's clock."""
+    spans: dict[Place, tuple[int, int]] = {}
+    for own, by in zip(times, ahead, strict=True):
+        spans |= {place: (own.starts[place] - by, end - by) for place, end in own.ends.items()}
+    begun = min(own.begun - by for own, by in zip(times, ahead, strict=True))
+    return StepSpans(step, begun, spans)
+
+
+def write_trace(
+    options: argparse.Namespace,
+    bundle: Bundle,
+    backend: str,
+    steps: Sequence[StepSpans] = (),
+    exact: int = 0,
+) -> None:
+    """Write a trace, whole; raises DataError (E069) where the file cannot be written."""
+    facts, path = bundle.facts, Path(options.trace)
+    named = options.cluster or LOCAL
+    prices = named if is_priced(facts.target, options.cluster) else ROUGH
+    text = trace_text(bundle.train, facts, backend, prices, steps, exact)
+    try:
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise unwritable(path, error) from None

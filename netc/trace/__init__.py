@@ -1,0 +1,1 @@
+"""Traces: when every instruction of a training step ran on every device, measured and predicted."""
