@@ -192,6 +192,10 @@ def parser() -> Parser:
         metavar="FILE",
         help="FILE.html, .svg, .pdf, .png, .dot or .json",
     )
+    verbs.choices["plan"].add_argument(
+        "--trace", type=file_name, metavar="FILE.json",
+        help="draw a step that 'netc run --trace' measured below the predicted one, on a page",
+    )  # fmt: skip
     return top
 
 

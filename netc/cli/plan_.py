@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from netc.cli.arguments import spare
 from netc.cli.common import Request, build, request
 from netc.cli.output import json_line, note, say
 from netc.errors import Diagnostic, UsageError
@@ -17,6 +18,9 @@ from netc.ir.program import Program
 from netc.passes.pipeline import Compiled
 from netc.planner.why import CHEAP_PAIRS, alternatives, pairs
 from netc.report import layer_costs, memory_use
+from netc.trace.read import read_trace
+from netc.trace.same import check_same
+from netc.trace.spans import StepTrace
 
 LEFT_OUT = (
     "what other splits would cost is left out, which takes long to price here: "
@@ -28,9 +32,13 @@ def run(options: argparse.Namespace) -> int:
     """Compile, and write FILE.html, .svg, .pdf, .png, .dot or .json."""
     path = Path(options.output)
     check_alternatives(options, path)
+    trace = _trace(options, path)
     asked = request(options)
     _, compiled = build(asked, options)
     facts = plan_facts(asked, compiled, compiled.program)
+    if trace is not None:
+        check_same(trace, compiled.program)
+        facts = replace(facts, trace=trace)
     if path.suffix.lower() == PAGE:
         facts = page_facts(facts, asked, compiled, options.alternatives)
     write_plan(path, compiled.plan, asked.network, facts)
@@ -41,6 +49,17 @@ def run(options: argparse.Namespace) -> int:
         for text in facts.notes:
             note(text)
     return 0
+
+
+def _trace(options: argparse.Namespace, path: Path) -> StepTrace | None:
+    """The step that was measured; refused where no page is drawn."""
+    if options.trace is None:
+        return None
+    if path.suffix.lower() != PAGE:
+        message = "'--trace' draws what was measured on a page, and none is written."
+        raise UsageError(Diagnostic("E051", message, help="write one, with '-o FILE.html'."))
+    spare(options.output, options.network, options.trace)
+    return read_trace(Path(options.trace))
 
 
 def check_alternatives(options: argparse.Namespace, path: Path | None) -> None:

@@ -19,6 +19,7 @@ from netc.ir.programs import TRAIN
 from netc.ir.traffic import Traffic, summed
 from netc.ir.types import TensorPart, TensorType, local_block
 from netc.syntax.network import Layer, NamedValues, Network
+from netc.trace.spans import StepTrace
 
 ROLES = ("activation", "gradient", "weights", "statistics", "places", "labels")
 """What is exchanged: the result of a layer for the next one, its gradient on the way back, a
@@ -101,6 +102,8 @@ class PlanFacts:
     """By layer the figures of `netc.report.LayerCost`."""
     alternatives: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """By layer the splits that it could have, as `netc.planner.why.Alternative`, for pages."""
+    trace: StepTrace | None = None
+    """A step of the program that was measured, for pages."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,37 @@ def test_what_is_said_of_a_trace(
     assert capsys.readouterr().out == (HAND / f"{name}.{style}").read_text()
 
 
+def test_a_page_takes_the_trace_of_its_plan_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, page = traced(tmp_path, "--steps", "4"), tmp_path / "plan.html"
+    asked = ["plan", *PLAN, "--trace", str(file)]
+    assert main([*asked, "-o", str(page)]) == 0
+    assert '"measured":{"step":4,' in page.read_text()
+    capsys.readouterr()
+    alone = tmp_path / "n.json"
+    assert main(["run", *PLAN, "--backend", "null", "--trace", str(alone)]) == 0
+    wrong = [
+        ([*asked, "-o", "p.svg"], 2, "error[E051]: '--trace' draws what was measured on a page"),
+        ([*asked, "-o", str(file)], 2, "error[E051]"),
+        ([*asked, "--strategy", "data", "-o", str(page)], 5, "the trace is not of this plan: inst"),
+        ([*asked, "--devices", "3", "-o", str(page)], 5, "it is of 2 devices, the plan of 3"),
+        ([*asked[:-1], str(alone), "-o", str(page)], 5, "nothing was measured in it"),
+    ]
+    for arguments, code, said in wrong:
+        assert main(arguments) == code
+        assert said in capsys.readouterr().err
+    # A trace of one instruction less, or of one that waits for another.
+    content = strict(file)
+    first = next(e for e in content["traceEvents"] if e["ph"] == "X")
+    for change in ({"kind": "relu"}, {"phase": "update"}, {"layer": "?"}):
+        text = changed(json.dumps(content), ("traceEvents", content["traceEvents"].index(first)),
+                       {**first, "args": {**first["args"], **change}})  # fmt: skip
+        file.write_text(text)
+        assert main([*asked, "-o", str(page)]) == 5
+        assert "error[E085]: the trace is not of this plan: " in capsys.readouterr().err
+
+
 def changed(text: str, keys: tuple[Any, ...], value: Any) -> str:
     content = place = json.loads(text)
     for key in keys[:-1]:

@@ -14,8 +14,10 @@ from netc.cli.common import Request
 from netc.cli.plan_ import page_facts, plan_facts
 from netc.cost import Cluster, LinkLevel, Links
 from netc.export import PlanFacts
+from netc.ir.clock import simulate
 from netc.ir.facts import REPLICATED
 from netc.ir.plan import Plan
+from netc.ir.program import word_of
 from netc.ir.types import Mesh
 from netc.passes.assign_formats import Target
 from netc.passes.choose_splits import Pin
@@ -23,6 +25,14 @@ from netc.passes.options import Options
 from netc.passes.pipeline import Compiled, lower_training
 from netc.passes.plan_memory import plan_alone
 from netc.syntax import Network, parse_file, parse_text
+from netc.trace.spans import (
+    StepTrace,
+    TracedStep,
+    TraceSpan,
+    last_end,
+    nanoseconds,
+    predicted_spans,
+)
 
 LINKS = Links((LinkLevel("wire", None, 1e9, 1e-5),))
 CLUSTER = Cluster("test", {"f32": 1e12, "f64": 1e12}, 1e11, 1e10, 1e-5, LINKS, "made up")
@@ -125,6 +135,30 @@ def timed(case: Case) -> Case:
     program = plan_alone(case.compiled.program)
     asked = Request(case.network, case.options, case.facts.strategy, ())
     return replace(case, facts=plan_facts(asked, case.compiled, program))
+
+
+@cache
+def traced_case(name: str, strategy: str = "hybrid", scheme: str | None = None) -> Case:
+    """A plan with a step that is said to have been run twice as slowly as predicted."""
+    made = page_case(name, strategy, scheme)
+    program = made.facts.program
+    assert program is not None
+    line = simulate(program)
+    spans = {place: (2 * a, 2 * b) for place, (a, b) in predicted_spans(program, line).items()}
+    whole = program.mesh.size, 0, (TracedStep(4, 0, nanoseconds(line.seconds), last_end(spans)),)
+    measured = (
+        TraceSpan(4, True, device, number, *spans[number, device], each.stream, each.layer,
+                  each.phase, word_of(each), each.waits, getattr(each, "devices", ()))
+        for device in range(program.mesh.size)
+        for number, each in program.of(device).instructions.items()
+    )  # fmt: skip
+    trace = StepTrace(name, strategy, "", 16, "fp32", "cpu", "test", *whole, tuple(measured))
+    return replace(made, facts=replace(made.facts, trace=trace))
+
+
+@pytest.fixture(scope="session")
+def traced() -> Callable[..., Case]:
+    return traced_case
 
 
 @pytest.fixture(scope="session")

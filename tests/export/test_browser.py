@@ -277,6 +277,24 @@ def test_clock_and_graph_are_linked(vgg: Any) -> None:
     assert figure(vgg, "from, to") == first
 
 
+def test_a_measured_step_lies_below_the_predicted_one(opened: Make, traced: Make) -> None:
+    page = opened(page_html(*traced("digits").given))
+    assert ", measured " in page.locator(".clock-head span").inner_text()
+    x, y = bars(page)
+    page.mouse.click(x, y)
+    takes, on = figure(page, "takes"), figure(page, "on")
+    assert figure(page, "alone") == takes
+    page.mouse.click(x, y + 20)
+    predicted, took = figure(page, "predicted"), figure(page, "took")
+    assert took != predicted and figure(page, "stream") == "compute"
+    (number,) = re.findall(r"\d+$", figure(page, "on"))
+    assert number == "0" and on != figure(page, "on")
+    choice = page.get_by_label("device as it was measured")
+    choice.select_option("2")
+    page.mouse.click(x, y + 20)
+    assert figure(page, "on").endswith("2") and figure(page, "predicted") == predicted
+
+
 def test_the_clock_zooms(vgg: Any) -> None:
     def there() -> str:
         """What is at one place of the window."""

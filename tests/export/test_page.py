@@ -146,6 +146,29 @@ def check_clock(made: Any, plan: dict[str, Any]) -> None:
     assert all(times[a][1] == times[b][0] for a, b in pairwise(path))
 
 
+def test_a_measured_step_is_on_its_page(traced: Make, whole_case: Make) -> None:
+    """Every instruction on every device, and all else as without it."""
+    made = traced("vgg16", scheme="b")
+    (plan,) = data_of(made)["plans"]
+    measured = plan["clock"].pop("measured")
+    rows = list(zip(*[iter(measured["times"])] * 4, strict=True))
+    predicted = {
+        (number, class_): (start, end)
+        for number, row in enumerate(plan["clock"]["instructions"])
+        for class_, start, end in zip(*[iter(row[7])] * 3, strict=True)
+    }
+    program = made.facts.program
+    assert len({(number, device) for number, device, *_ in rows}) == len(rows)
+    assert len(rows) == sum(len(program.numbers[c]) for c in program.class_of)
+    for number, device, start, end in rows:
+        a, b = predicted[number, program.class_of[device]]
+        assert (start, end) == (2 * a, 2 * b)
+    assert (measured["step"], measured["nanoseconds"]) == (4, 2 * plan["clock"]["nanoseconds"])
+    (other,) = data_of(whole_case("vgg16", "hybrid", "b"))["plans"]
+    assert other["clock"].pop("measured") is None
+    assert plan == other
+
+
 def check_memory(made: Any, plan: dict[str, Any]) -> None:
     """Nothing has bytes of another while both are used, and the arena is no larger than needed."""
     program = made.facts.program

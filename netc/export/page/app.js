@@ -42,9 +42,14 @@ function makePage(data) {
     pointedExchanges: new Set(),
     chosenExchanges: new Set(),
     found: new Set(),
-    longestStep: Math.max(1, ...plans.map((plan) => plan.clock?.nanoseconds ?? 0)),
+    longestStep: Math.max(1, ...plans.map(longestOf)),
   };
   return Object.assign(page, choosing(page), showing(page));
+}
+
+/** Nanoseconds of a plan's step, predicted or measured, whichever is longer. */
+function longestOf({ clock }) {
+  return clock ? Math.max(clock.nanoseconds, clock.measured?.nanoseconds ?? 0) : 0;
 }
 
 function listenToPage(page) {

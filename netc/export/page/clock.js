@@ -24,16 +24,19 @@ function makeClock(plan, box, page) {
     from: 0,
     to: plan.clock.nanoseconds,
     class_: null,
+    device: null,
     cursor: null,
   };
   clock.peaks = plan.storages.map((storages) => peakOf(storages));
   if (lanesOf(clock).length > FEW_LANES) clock.class_ = 0;
+  clock.classes = classChoice(clock);
   const head = el(
     "div",
     { class: "clock-head" },
     page.plans.length > 1 && el("b", {}, plan.name),
     el("span", {}, stepText(plan)),
-    classChoice(clock),
+    clock.classes,
+    deviceChoice(clock),
     button("\u2212", "zoom out", () => zoomClock(clock, 1 / 1.5)),
     button("+", "zoom in", () => zoomClock(clock, 1.5)),
     button("all", "the whole step", () => showTimes(clock, 0, page.longestStep)),
@@ -49,7 +52,9 @@ function stepText(plan) {
   const path = plan.bars.filter((bar) => bar.critical);
   const moving = path.filter((bar) => bar.moves).reduce((sum, bar) => sum + bar.end - bar.start, 0);
   const parts = `${percent(all - moving, all)} computation, ${percent(moving, all)} exchange`;
-  return `step ${moment(all)}; not computing ${moment(exposed)}; critical path: ${parts}`;
+  const { measured } = plan.clock;
+  const took = measured ? `, measured ${moment(measured.nanoseconds)} (step ${measured.step})` : "";
+  return `step ${moment(all)}${took}; not computing ${moment(exposed)}; critical path: ${parts}`;
 }
 
 function classChoice(clock) {
@@ -76,14 +81,46 @@ function classChoice(clock) {
   );
 }
 
-/** Class and stream of every lane that is shown. */
+/** Which device is drawn as it was measured, in place of the first of its class. */
+function deviceChoice(clock) {
+  const { classes, measured } = clock.plan.clock;
+  if (!measured || classes.every((own) => own.devices.length < 2)) return null;
+  const devices = classes.flatMap((own) => own.devices).sort((a, b) => a - b);
+  return el(
+    "select",
+    {
+      "aria-label": "device as it was measured",
+      onchange: (event) => {
+        clock.device = Number(event.target.value);
+        if (clock.class_ !== null) {
+          clock.class_ = classes.findIndex((own) => own.devices.includes(clock.device));
+          clock.classes.value = clock.class_;
+          showMemory(clock.page);
+        }
+        clock.lanes = null;
+        drawClock(clock);
+      },
+    },
+    devices.map((device) => el("option", { value: device }, `measured: device ${device}`)),
+  );
+}
+
+/** Whether a device is the one of its class that is drawn as it was measured. */
+function isDrawn(clock, { device, class_ }) {
+  const { devices } = clock.plan.clock.classes[class_];
+  return device === (devices.includes(clock.device) ? clock.device : devices[0]);
+}
+
+/** Class and stream of every lane that is shown, measured ones behind the predicted ones. */
 function lanesOf(clock) {
   const { plan } = clock;
   const found = new Map();
-  for (const bar of plan.bars) {
+  for (const bar of [...plan.bars, ...plan.measured.filter((each) => isDrawn(clock, each))]) {
     if (clock.class_ !== null && bar.class_ !== clock.class_) continue;
-    const key = bar.class_ * plan.legend.streams.length + bar.stream;
-    if (!found.has(key)) found.set(key, { class_: bar.class_, stream: bar.stream, bars: [], key });
+    const measured = bar.device !== undefined;
+    const key = bar.class_ * plan.legend.streams.length + bar.stream + (measured ? 0.5 : 0);
+    const { class_, stream, device } = bar;
+    if (!found.has(key)) found.set(key, { class_, stream, device, bars: [], key });
     found.get(key).bars.push(bar);
   }
   const lanes = [...found.values()].sort((a, b) => a.key - b.key);
@@ -162,13 +199,7 @@ function drawLane(clock, pen, lane, y) {
   pen.fillStyle = colors.faint;
   pen.textAlign = "left";
   pen.font = `11px ${FONT}`;
-  const devices =
-    plan.clock.classes.length > 1 ? `${devicesText(plan.clock.classes[lane.class_].devices)} ` : "";
-  pen.fillText(
-    shortened(devices + plan.legend.streams[lane.stream], LABELS - 8, `11px ${FONT}`),
-    4,
-    y + 14,
-  );
+  pen.fillText(shortened(laneName(plan, lane), LABELS - 8, `11px ${FONT}`), 4, y + 14);
   pen.save();
   pen.beginPath();
   pen.rect(LABELS, y, clock.width - LABELS - 6, LANE);
@@ -184,9 +215,18 @@ function drawLane(clock, pen, lane, y) {
   pen.restore();
 }
 
-/** Whether a bar is chosen or pointed at. */
+function laneName(plan, { class_, stream, device }) {
+  const name = plan.legend.streams[stream];
+  const { devices } = plan.clock.classes[class_];
+  if (device !== undefined) return `${devices.length > 1 ? `${device} ` : ""}${name}, measured`;
+  return plan.clock.classes.length > 1 ? `${devicesText(devices)} ${name}` : name;
+}
+
+/** Whether a bar is chosen or pointed at, or the same one as it was predicted or measured. */
 function barStands({ plan, page }, bar) {
-  if (page.chosenBar === bar || page.pointedBar === bar) return true;
+  for (const other of [page.chosenBar, page.pointedBar]) {
+    if (other && (other === bar || other === bar.predicted || other.predicted === bar)) return true;
+  }
   if (bar.exchanges.some((number) => page.pointedExchanges.has(plan.exchanges[number].name)))
     return true;
   return bar.layers.some((number) => {

@@ -114,7 +114,9 @@ def _plan(case: PlanCase, name: str, sources: Sequence[Source]) -> dict[str, Any
         **_cards(whole, description),
         "folding": folding(whole),
         "rounds": max(1, len(round_numbers(plan))),
-        "clock": clock_rows(plan, program, line, description) if program and line else None,
+        "clock": clock_rows(plan, program, line, description, facts.trace)
+        if program and line
+        else None,
         "memory": storage_rows(plan, program, line, description) if program and line else None,
     }
 

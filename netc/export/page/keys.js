@@ -79,7 +79,7 @@ function pageKey(page, graph, key) {
 }
 
 function listMemoryAt(page, clock, bar) {
-  setCursor(clock, bar.start);
+  setCursor(clock, (bar.predicted ?? bar).start);
   page.showTab("memory");
 }
 

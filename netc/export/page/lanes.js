@@ -140,8 +140,15 @@ function barText(plan, bar) {
     `${phaseText(bar)}, ${nanoseconds(bar.end - bar.start)}`,
   ];
   if (bar.exchanges.length) lines.push(`${bytes(mostSent(plan, bar.exchanges))} sent by a device`);
+  if (bar.predicted)
+    lines.push(`measured on device ${bar.device}; predicted: ${predictedText(bar)}`);
   if (bar.critical) lines.push("the step waits for it");
   return lines.join("\n");
+}
+
+/** What a measured instruction was predicted to take. */
+function predictedText({ predicted }) {
+  return nanoseconds(predicted.end - predicted.start);
 }
 
 /** What an instruction does: "conv + relu", "all-reduce". */

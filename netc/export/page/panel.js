@@ -283,12 +283,16 @@ function perDevice(plan, exchange) {
 function barDetails(page, plan, bar) {
   const rows = [
     ["phase", bar.phase + (bar.round >= 0 ? `, round ${bar.round + 1}` : "")],
-    ["on", devicesText(plan.clock.classes[bar.class_].devices)],
+    ["on", devicesText(bar.predicted ? [bar.device] : plan.clock.classes[bar.class_].devices)],
     ["stream", plan.legend.streams[bar.stream]],
     ["from, to", `${moment(bar.start)}, ${moment(bar.end)}`],
-    ["takes", nanoseconds(bar.end - bar.start)],
-    ["alone", nanoseconds(bar.alone)],
-    ["critical", bar.critical ? "the step waits for it" : "no"],
+    [bar.predicted ? "took" : "takes", nanoseconds(bar.end - bar.start)],
+    ...(bar.predicted
+      ? [["predicted", predictedText(bar)]]
+      : [
+          ["alone", nanoseconds(bar.alone)],
+          ["critical", bar.critical ? "the step waits for it" : "no"],
+        ]),
   ];
   return [
     el("h2", {}, wordOf(bar)),

@@ -13,6 +13,7 @@ function readPlan(plan, legend) {
     for (const layer of ends) if (layer !== undefined) plan.moved[layer].push(number);
   });
   plan.bars = plan.clock ? readBars(plan) : [];
+  plan.measured = plan.clock?.measured ? readMeasured(plan) : [];
   plan.barsOf = plan.plan.layers.map(() => []);
   for (const bar of plan.bars) {
     for (const layer of bar.layers) plan.barsOf[layer].push(bar);
@@ -49,6 +50,20 @@ function readBars(plan) {
       });
     }
   });
+  return bars;
+}
+
+/** Every instruction on every device, in the step that was measured. */
+function readMeasured(plan) {
+  const { classes, measured } = plan.clock;
+  const classOf = new Map(classes.flatMap((own, i) => own.devices.map((device) => [device, i])));
+  const known = new Map(plan.bars.map((bar) => [`${bar.number} ${bar.class_}`, bar]));
+  const bars = [];
+  for (let i = 0; i < measured.times.length; i += 4) {
+    const [number, device, start, end] = measured.times.slice(i, i + 4);
+    const predicted = known.get(`${number} ${classOf.get(device)}`);
+    bars.push({ ...predicted, predicted, device, start, end, critical: false });
+  }
   return bars;
 }
 

@@ -13,6 +13,10 @@ instructions  [word, phase, stream, layers, round, alone, exchanges, times]
               exchanges  numbers of the exchanges of the plan that it carries out
               times      class, start, end; and so on for every class that takes part
 critical      instruction, class; and so on: each begins when the one before ends
+measured      null, or a step that was run:
+              step         how many the training had done after it
+              nanoseconds  of the step
+              times        instruction, device, start, end; and so on
 """
 
 from __future__ import annotations
@@ -25,15 +29,21 @@ from netc.ir.clock import Timeline
 from netc.ir.critical import critical_path
 from netc.ir.plan import Plan
 from netc.ir.program import STREAMS, Collective, Instruction, Launch, Program, word_of
-from netc.trace.spans import nanoseconds
+from netc.trace.spans import StepTrace, nanoseconds
 
 PHASES = ("forward", "backward", "update")
 
 
 def clock_rows(
-    plan: Plan, program: Program, line: Timeline, description: Description
+    plan: Plan,
+    program: Program,
+    line: Timeline,
+    description: Description,
+    trace: StepTrace | None = None,
 ) -> dict[str, Any]:
-    """The clock of a program of `plan`; keys and rows are told above."""
+    """The clock of a program of `plan`, and the first step of a trace; keys and rows are told
+    above.
+    """
     rows = _Rows(plan, line, description)
     instructions = [rows.row(n, each) for n, each in enumerate(program.instructions)]
     return {
@@ -46,6 +56,18 @@ def clock_rows(
         "words": list(rows.words),
         "instructions": instructions,
         "critical": [number for place in critical_path(program, line) for number in place],
+        "measured": None if trace is None else _measured(trace),
+    }
+
+
+def _measured(trace: StepTrace) -> dict[str, Any]:
+    step = trace.steps[0]
+    own = (span for span in trace.spans if span.measured and span.step == step.step)
+    times = ((s.number, s.device, s.start - step.begun, s.end - step.begun) for s in own)
+    return {
+        "step": step.step,
+        "nanoseconds": step.measured,
+        "times": [figure for time in times for figure in time],
     }
 
 
