@@ -268,6 +268,8 @@ class CudaExecutable:
         backend = self.backend
         if backend.graph and self.runs == EAGER_RUNS:
             self.recorded = self._record()
+        if traced:
+            self._prepare_trace()
         if backend.under_way is None:
             self.words.clear()
         backend.runs += 1
@@ -276,21 +278,23 @@ class CudaExecutable:
         self.runs += 1
         self.writer.place()
         self.began = time.perf_counter()
-        if traced:
-            self._trace()
+        if self.traced is not None:
+            self._trace(*self.traced)
         elif self.recorded is not None:
             self.recorded.launch(self.origin)
         else:
             self._issue()
         backend.under_way = self
 
-    def _trace(self) -> None:
-        """Start a run as it usually is, with the clock read around every instruction."""
+    def _prepare_trace(self) -> None:
+        """A run as it usually is, with the clock read around every instruction."""
         places = ((item.number, device) for item in self.items for device in item.waits)
         clock = StepClock(places, self.origin)
         graph = self._record(clock) if self.recorded is not None else None
         self.traced = clock, graph
-        clock.begun = time.perf_counter_ns()
+
+    def _trace(self, clock: StepClock, graph: Any) -> None:
+        clock.start(self.origin)
         if graph is None:
             self._issue(clock=clock)
         else:

@@ -92,15 +92,18 @@ class StepClock:
     """Reads the clock where every instruction begins and ends, on every device of a process."""
 
     def __init__(self, places: Iterable[Place], stream: Any) -> None:
-        """For a run that is to begin; the stream is that at which runs begin and end."""
+        """For a run that is to come; the stream is that at which runs begin and end."""
         self.places = list(places)
         moments: tuple[Moment, ...] = ("begun", "ended")
         self.stamps = Stamps(((m, *place) for m in moments for place in self.places), stream)
-        gaps = [self._beside_host(stream) for _ in range(ALIGNMENTS)]
-        width, self.ahead = min(gaps)
+        self.begun, self.ahead, self.exact = 0, 0, 0
+        """When the run is started, by the host's clock; how far that is ahead, and how exactly."""
+
+    def start(self, stream: Any) -> None:
+        """The run is started now; the GPU's clock is read beside the host's."""
+        width, self.ahead = min(self._beside_host(stream) for _ in range(ALIGNMENTS))
         self.exact = -(-width // 2)
-        self.begun = 0
-        """When the run was started, by the host's clock."""
+        self.begun = time.perf_counter_ns()
 
     def _beside_host(self, stream: Any) -> tuple[int, int]:
         """How long the GPU's time was asked for, and how far the host's is ahead of it."""
