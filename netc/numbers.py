@@ -80,8 +80,8 @@ class NamedNumber:
 
 
 def memory_text(nbytes: float) -> str:
-    """Memory in the largest binary unit of which there is one: "4.66 GiB", "97.7 KiB"."""
-    for factor, unit in ((2**30, "GiB"), (2**20, "MiB")):
+    """Bytes with four digits and a decimal prefix, as everywhere: "5.004 GB", "97.7 kB"."""
+    for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if nbytes >= factor:
-            return f"{nbytes / factor:,.2f} {unit}"
-    return f"{nbytes / 2**10:,.1f} KiB"
+            return f"{nbytes / factor:.4g} {unit}"
+    return f"{nbytes:.4g} B"

@@ -62,16 +62,17 @@ def notes(found: Found) -> tuple[str, ...]:
     others = [c for c in found.candidates if c is not best]
     fixed = [c for c in others if not c.found]
     listed = (*others[:1], *(c for c in fixed if c is not others[0]))[:SHOWN]
+    plain = all(c.seconds == c.predicted for c in found.candidates)
+    how = (lambda c: seconds_text(c.seconds)) if plain else _how
     beside = ", ".join(
-        f"'{title(c)}' {seconds_text(c.seconds)}{' (does not fit)' * (c.fits is False)}"
-        f"{' measured' * (c.measured and not best.measured)}"
-        for c in listed
+        f"'{title(c)}' {how(c)}{' (does not fit)' * (c.fits is False)}" for c in listed
     )
-    how = "measured" if best.measured else "predicted"
     again = f", with {len(best.recompute)} layers computed again" if best.recompute else ""
     said = f"auto took '{title(best)}'{again}: {found.reason}; "
-    said += f"{how} {seconds_text(best.seconds)} a step"
+    said += f"{_how(best)} a step"
     said += f", beside {beside}." if listed else "."
+    if not plain:
+        said += " Likely is as much off as predictions were of what was measured."
     lean = [each for each in found.searches if each.memory_bytes is not None]
     if not best.found or not lean:
         return (said,)
@@ -79,6 +80,15 @@ def notes(found: Found) -> tuple[str, ...]:
     off = f"{100 * gap:.1f} %"
     told = f"plans of less memory are within {off} of the best that fit, in the model searched."
     return (said, told)
+
+
+def _how(plan: Candidate) -> str:
+    """What a step takes, and how that is known."""
+    if plan.measured:
+        return f"measured {seconds_text(plan.seconds)}"
+    if plan.seconds == plan.predicted:
+        return f"predicted {seconds_text(plan.predicted)}"
+    return f"predicted {seconds_text(plan.predicted)} and likely {seconds_text(plan.seconds)}"
 
 
 def tell(found: Found) -> None:
@@ -89,7 +99,8 @@ def tell(found: Found) -> None:
                   memory_bytes=each.memory_bytes)  # fmt: skip
     for plan in found.candidates:
         json_line(event="candidate", name=plan.name, mesh=list(plan.mesh.shape), scheme=plan.scheme,
-                  updates=plan.updates, step_seconds=plan.seconds, measured=plan.measured,
+                  updates=plan.updates, step_seconds=plan.seconds,
+                  predicted_seconds=plan.predicted, measured=plan.measured,
                   fits=plan.fits, chosen=plan is found.best,
                   recompute=list(plan.recompute),
                   splits={layer: list(split) for layer, split in plan.splits.items()})  # fmt: skip

@@ -9,6 +9,7 @@ from textwrap import wrap
 from typing import Any
 
 from netc.errors import columns_of, folded
+from netc.numbers import memory_text
 from netc.text import json_text
 
 _GAP = "  "
@@ -103,8 +104,8 @@ def scaled(number: float, unit: str) -> str:
 
 
 def bytes_text(number: float) -> str:
-    """Bytes with a decimal prefix."""
-    return scaled(number, "B")
+    """Bytes with a decimal prefix; a dash where there are none."""
+    return memory_text(number) if number else "-"
 
 
 def seconds_text(number: float) -> str:

@@ -50,7 +50,8 @@ class Reached:
     flops: float = 1.0
     """Part of the peak that long ones reach; above 1 where they spare arithmetic."""
     half_flops: float = 0.0
-    """Operations at which a kernel reaches half of that: shorter ones do not fill the device."""
+    """Operations at which a kernel reaches half of that, at the device's fastest rate: shorter ones
+    do not fill the device."""
     bytes: float = 1.0
     """Part of the memory's bandwidth."""
 
@@ -128,6 +129,11 @@ class Cluster:
     """Launches that were measured, by setting (`netc.cost.launch.setting`)."""
     plans: Mapping[str, tuple[MeasuredPlan, ...]] = field(default_factory=dict)
     """Whole steps that were measured, by what they compute (`netc.passes.pipeline.task`)."""
+
+    @property
+    def fastest(self) -> float:
+        """The highest of the rates."""
+        return max(self.flops_per_second.values())
 
     def flops(self, dtype: str) -> float:
         """The peak rate for a data type; that of f32 where none is stated."""

@@ -40,10 +40,11 @@ def launch_seconds(cluster: Cluster, kind: str, dtype: str, flops: int, nbytes: 
     """The larger of computing and moving (a roofline), and never below a launch.
 
     A kernel of F operations reaches F / (F + half) of what long ones of its kind reach of the peak.
+    What short ones lose is time, the same in any data type: half is counted at the fastest rate.
     """
     reached = cluster.reached.get(kind, _EVERYTHING)
-    work = (flops + reached.half_flops) if flops else 0
-    computing = work / (cluster.flops(dtype) * reached.flops)
+    lost = reached.half_flops / cluster.fastest if flops else 0.0
+    computing = (flops / cluster.flops(dtype) + lost) / reached.flops
     moving = nbytes / (cluster.memory_bytes_per_second * reached.bytes)
     return max(computing, moving, cluster.launch_seconds)
 

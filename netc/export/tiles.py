@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netc.export.describe import Description, PlanFacts, most_sent, total_traffic
 from netc.export.legend import Tile
-from netc.export.words import amount, duration, gibibytes, plural
+from netc.export.words import amount, duration, plural
 from netc.ir.facts import SHARDED
 from netc.ir.plan import Plan
 from netc.ir.programs import TRAIN
@@ -27,7 +27,7 @@ def tiles_of(plan: Plan, description: Description, facts: PlanFacts) -> list[Til
         moved = most_sent(total_traffic(description.exchanges))
         tiles.append((amount(moved, "B"), "sent a step by a device"))
     if facts.memory_bytes:
-        tiles.append((gibibytes(max(facts.memory_bytes)), "memory a device"))
+        tiles.append((amount(max(facts.memory_bytes), "B"), "memory a device"))
     if facts.step_seconds is not None:
         tiles.append((duration(facts.step_seconds), "predicted a step"))
     if facts.cluster:

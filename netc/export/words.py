@@ -47,13 +47,6 @@ def amount(value: float, unit: str = "") -> str:
 _PREFIXES = ("", "k", "M", "G", "T")
 
 
-def gibibytes(nbytes: int) -> str:
-    """Memory: "3.21 GiB", "18.4 MiB"."""
-    if nbytes >= 2**30:
-        return f"{nbytes / 2**30:.3g} GiB"
-    return f"{nbytes / 2**20:.3g} MiB"
-
-
 def duration(seconds: float) -> str:
     """A time with three digits: "41.2 ms"."""
     scale, unit = next((s for s in _TIMES if seconds >= s[0]), _TIMES[-1])

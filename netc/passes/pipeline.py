@@ -188,7 +188,7 @@ def _chosen(c: Compilation, program: str) -> SplitGraph:
         layers = build_graph(c.network, options.batch, options.precision, TRAIN)
     chosen = choose_splits(layers, options.mesh, options.strategy, options.pins)
     splits = _restricted(chosen, graph)
-    scheme, notes = _scheme(graph, splits, options)
+    scheme, notes = scheme_of(graph, splits, options)
     return SplitGraph(graph, splits, scheme, options.fc_update, notes)
 
 
@@ -444,7 +444,7 @@ def _fetched(graph: Graph, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name not in graph.outputs))
 
 
-def _scheme(
+def scheme_of(
     graph: Graph, splits: Mapping[str, Split], options: Options
 ) -> tuple[str, tuple[str, ...]]:
     """The scheme in force, with a note where there is nothing to exchange by the one asked for."""

@@ -27,7 +27,7 @@ from netc.passes.choose_splits import Pin, choose_splits
 from netc.passes.compile_cost import CompileCost
 from netc.passes.differentiate import differentiate
 from netc.passes.options import Options, task, usual_scheme
-from netc.passes.pipeline import lower_training
+from netc.passes.pipeline import lower_training, scheme_of
 from netc.passes.plan_memory import peak_bytes
 from netc.passes.split_rounds import has_boundary
 from netc.planner.blocks import alike
@@ -306,6 +306,9 @@ class _Planner:
             return
         try:
             options = replace(chosen_options(self.options, candidate), afford=self._afford)
+            if options.goal != TRAIN and options.fc_update == "round":
+                # The plan is for training too, which refuses rounds where there is no boundary.
+                scheme_of(self.whole, candidate.splits, options)
             compiled = lower_training(self.network, options, verified=False)
         except PlanError as problem:
             # What no choice of splits tells, such as rounds that a layer forbids: no candidate.
@@ -316,7 +319,9 @@ class _Planner:
         if took is not None:
             self.off.append(took / predicted)
         seconds = predicted if took is None else took
-        self.seen[candidate.key] = replace(candidate, seconds=seconds, measured=took is not None)
+        self.seen[candidate.key] = replace(
+            candidate, seconds=seconds, predicted=predicted, measured=took is not None
+        )
         self.programs[candidate.key] = compiled.program
 
     def _afford(self, cost: CompileCost) -> None:
@@ -333,7 +338,7 @@ class _Planner:
         """Candidates from the fastest on; of equal ones, the fixed and the earlier first."""
         off = median(self.off or (1.0,))
         seen = (
-            c if c.measured else replace(c, seconds=c.seconds * off) for c in self.seen.values()
+            c if c.measured else replace(c, seconds=c.predicted * off) for c in self.seen.values()
         )
         return sorted(seen, key=lambda each: (each.seconds, each.found))
 
@@ -375,7 +380,13 @@ class _Planner:
             self.peaks[candidate.key] = made.peak_bytes
             if made.peak_bytes <= self.memory_bytes:
                 tried.append(
-                    replace(candidate, seconds=made.seconds, fits=True, recompute=made.layers)
+                    replace(
+                        candidate,
+                        seconds=made.seconds,
+                        predicted=made.seconds,
+                        fits=True,
+                        recompute=made.layers,
+                    )
                 )
         if not tried:
             raise self._too_large(candidates)

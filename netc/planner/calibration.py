@@ -55,18 +55,19 @@ def fit_reached(measured: Iterable[tuple[Cluster, Launches]]) -> dict[str, Reach
         for text, each in launches.items():
             kernel, dtype = kernel_and_dtype(text)
             moving = each.nbytes / cluster.memory_bytes_per_second
-            row = each.seconds, each.flops, cluster.flops(dtype), moving, cluster.launch_seconds
+            rates = cluster.flops(dtype), cluster.fastest
+            row = each.seconds, each.flops, *rates, moving, cluster.launch_seconds
             kinds.setdefault(kind_of(kernel), []).append(row)
     return {kind: _fit(np.array(rows)) for kind, rows in sorted(kinds.items())}
 
 
 def _fit(rows: NDArray[np.float64]) -> Reached:
     """The best of a grid of parts of the arithmetic, shortness and memory."""
-    seconds, flops, rates, moving, launching = rows.T
+    seconds, flops, rates, fastest, moving, launching = rows.T
     best, least = Reached(), np.inf
     least_moving = np.maximum(moving[None, :] / _PARTS[:, None], launching)
     for half in _HALVES if flops.any() else _HALVES[:1]:
-        work = np.where(flops > 0, flops + half, 0.0) / rates
+        work = np.where(flops > 0, flops / rates + half / fastest, 0.0)
         for part in _RATES if flops.any() else _RATES[-1:]:
             foreseen = np.maximum(work / part, least_moving)
             errors = np.abs(foreseen - seconds).sum(axis=1)

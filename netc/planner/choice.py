@@ -29,6 +29,8 @@ class Candidate:
     seconds: float = 0.0
     """Of a step: as it was measured on this machine, else by the clock, corrected by what that is
     off where plans of the same task were measured."""
+    predicted: float = 0.0
+    """Of a step, by the clock."""
     measured: bool = False
     """Whether a step of it was measured."""
     fits: bool | None = None

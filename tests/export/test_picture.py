@@ -14,7 +14,7 @@ from netc.export.build import build_picture
 from netc.export.describe import describe
 from netc.export.fold import Run, find_runs
 from netc.export.picture import Card, Frame, Item, Picture
-from netc.export.words import amount, from_to, gibibytes, layer_text
+from netc.export.words import amount, from_to, layer_text
 from netc.passes.choose_splits import Pin
 from netc.strategies.fixed import FIXED
 
@@ -171,7 +171,6 @@ def test_amounts(value: int, text: str) -> None:
 
 
 def test_words(case: Make) -> None:
-    assert gibibytes(3 * 2**29) == "1.5 GiB"
     assert from_to("stage1.unit2.conv1", "stage1.unit4.conv1") == "stage1.unit2 to unit4"
     assert from_to("conv1", "conv3") == "conv1 to conv3"
     given = case("alexnet", "data", (2,))

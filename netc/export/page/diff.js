@@ -85,7 +85,7 @@ function wholeTable(page) {
         row("not computing", (plan) => (plan.clock ? nanoseconds(plan.clock.exposed) : "-")),
         row("sent by a device", (plan) => bytes(most(plan.plan.totals.sent_bytes))),
         row("memory", (plan) =>
-          plan.plan.totals.memory_bytes ? gibibytes(most(plan.plan.totals.memory_bytes)) : "-",
+          plan.plan.totals.memory_bytes ? bytes(most(plan.plan.totals.memory_bytes)) : "-",
         ),
         row("scheme", (plan) => plan.plan.scheme ?? "-"),
         row("exchanges", (plan) => String(plan.exchanges.length)),

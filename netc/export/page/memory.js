@@ -39,7 +39,7 @@ function drawMemory(clock, pen) {
   pen.fillStyle = colors.faint;
   pen.font = `11px ${FONT}`;
   pen.textAlign = "left";
-  const labels = ["memory", `${devicesText(plan.clock.classes[number].devices)}`, gibibytes(whole)];
+  const labels = ["memory", `${devicesText(plan.clock.classes[number].devices)}`, bytes(whole)];
   labels.forEach((text, i) => pen.fillText(text, 4, top + 12 + 14 * i));
   pen.save();
   pen.beginPath();
@@ -118,7 +118,7 @@ function storageAt(clock, x, y) {
 
 function storageText(plan, storage) {
   const layer = storage.layer >= 0 ? ` of ${plan.plan.layers[storage.layer].name}` : "";
-  const what = `${storage.kind}${layer}, ${gibibytes(storage.size)}`;
+  const what = `${storage.kind}${layer}, ${bytes(storage.size)}`;
   return `${storage.name}\n${what}\nfrom ${moment(storage.start)} to ${moment(storage.end)}`;
 }
 
@@ -145,7 +145,7 @@ function memoryList(page, clock) {
         ? button(storage.name, "choose its layer", () => page.choose(plan, storage.layer, true))
         : storage.name,
       storage.kind,
-      gibibytes(storage.size),
+      bytes(storage.size),
       percent(storage.size, used),
     ]);
   return [
@@ -153,8 +153,8 @@ function memoryList(page, clock) {
     el(
       "p",
       {},
-      `${where}, ${moment(time)} from the start, ${gibibytes(used)} are in use on ${devices}; `,
-      `most are ${gibibytes(peak.bytes)}, in an arena of ${gibibytes(arena)}.`,
+      `${where}, ${moment(time)} from the start, ${bytes(used)} are in use on ${devices}; `,
+      `most are ${bytes(peak.bytes)}, in an arena of ${bytes(arena)}.`,
     ),
     kindTable(found, used),
     clock.cursor === null
@@ -177,7 +177,7 @@ function kindTable(found, used) {
     .sort((a, b) => b[1] - a[1])
     .map(([kind, size]) => [
       el("span", {}, el("span", { class: `swatch ${kind}` }), ` ${kind}`),
-      gibibytes(size),
+      bytes(size),
       percent(size, used),
     ]);
   return table(["", "bytes", ""], rows);

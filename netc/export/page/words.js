@@ -21,7 +21,7 @@ function bytes(value) {
 function duration(seconds) {
   if (!seconds) return "-";
   if (seconds >= 1) return `${digits(seconds, 3)} s`;
-  return seconds >= 1e-3 ? `${digits(seconds * 1e3, 3)} ms` : `${digits(seconds * 1e6, 3)} \u00b5s`;
+  return seconds >= 1e-3 ? `${digits(seconds * 1e3, 3)} ms` : `${digits(seconds * 1e6, 3)} us`;
 }
 
 /** A time that is counted in nanoseconds. */
@@ -32,13 +32,6 @@ function nanoseconds(value) {
 /** A moment of the step, in nanoseconds from its start. */
 function moment(value) {
   return value ? nanoseconds(value) : "0";
-}
-
-/** Memory: "3.21 GiB", "18.4 MiB". */
-function gibibytes(value) {
-  if (value >= 2 ** 30) return `${digits(value / 2 ** 30, 3)} GiB`;
-  if (value >= 2 ** 20) return `${digits(value / 2 ** 20, 3)} MiB`;
-  return value >= 2 ** 10 ? `${digits(value / 2 ** 10, 3)} KiB` : `${value} B`;
 }
 
 function digits(value, count) {
