@@ -70,6 +70,7 @@ def names() -> Mapping[str, Names]:
         "crossover": Names("_netc_fixed", tuple(FIXED)),
         "batch": Names("_netc_batch", (AUTO,)),
         "recompute": Names("_netc_recompute", ("all", "auto", "none")),
+        "files": Names("_netc_net_files", (), (".net",)),
         "model": Names("_netc_onnx_files", (), (".onnx",)),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from netc.errors import folded
 
 GROUPS = {
-    "look at networks": ("check", "summary"),
+    "look at networks": ("check", "summary", "fmt"),
     "plan": ("compile", "explain", "compare", "diff", "plan"),
     "run": ("run", "eval", "predict", "profile", "trace"),
     "exchange with other tools": ("export", "import"),
@@ -16,6 +16,7 @@ GROUPS = {
 EXAMPLES = {
     "check": ("netc check models/vgg16.net -D bn=true",),
     "summary": ("netc summary resnet50",),
+    "fmt": ("netc fmt mine.net blocks/*.net", "netc fmt --check models/*.net"),
     "compile": (
         "netc compile vgg16 --devices 4 --batch 128",
         "netc compile digits --devices 2 -o digits.netc && netc run digits.netc",

@@ -27,6 +27,7 @@ from netc.cli.arguments import (
     parsed,
 )
 from netc.cli.help import SHOWN, example_text, verbs_text
+from netc.cli.other_options import ADDED
 from netc.cli.streams import OutputError, standard_streams
 from netc.errors import NetError, UsageError, columns_of, render, wants_color
 from netc.ir.programs import PROGRAMS
@@ -34,6 +35,7 @@ from netc.ir.programs import PROGRAMS
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 VERBS = {
     "check": "parse a network and infer all shapes",
+    "fmt": "write networks in the canonical layout",
     "summary": "layers, parameters and multiply-adds of a network",
     "compile": "split a network over devices and compile it",
     "compare": "predict strategies, schemes and numbers of devices beside each other",
@@ -144,7 +146,7 @@ def parser() -> Parser:
         sub.example = example_text(verb)
         goal = "inference" if verb in ("eval", "predict") else "training"
         sub.set_defaults(runs=verb in RUNNING, goal=goal)
-        if verb not in ("import", "doctor", "calibrate", "completion", "trace"):
+        if verb not in (*ADDED, "doctor"):
             _network(sub, verb)
         if verb == "diff":
             for place in ("first", "second"):
@@ -178,12 +180,8 @@ def parser() -> Parser:
     _predict(verbs.choices["predict"])
     _profile(verbs.choices["profile"])
     _export(verbs.choices["export"])
-    _import(verbs.choices["import"])
-    _calibrate(verbs.choices["calibrate"])
-    verbs.choices["completion"].add_argument(
-        "shell", choices=("bash", "zsh", "fish"), metavar="SHELL", help="bash, zsh or fish"
-    )
-    _trace(verbs.choices["trace"])
+    for verb, add in ADDED.items():
+        add(verbs.choices[verb])
     verbs.choices["plan"].add_argument(
         "-o",
         "--output",
@@ -435,51 +433,6 @@ def _export(sub: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=natural, metavar="N", help="of initial values")
 
 
-def _calibrate(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "networks", type=file_name, nargs="*", metavar="NET",
-        help="what to measure: paths or shipped names (default alexnet and resnet18)",
-    )  # fmt: skip
-    group = sub.add_argument_group("measuring")
-    group.add_argument(
-        "--devices", type=devices, metavar="N",
-        help="at most so many, besides 1, 2, 4, ... (default: the GPUs, or cores, that are here)",
-    )  # fmt: skip
-    group.add_argument(
-        "--batch", type=count, metavar="N", help="images of a step (default 8, on GPUs 128)"
-    )
-    group.add_argument("--steps", type=count, default=5, metavar="N", help="to time (default 5)")
-    group.add_argument("--precision", choices=("fp32", "tf32", "bf16"), help="default fp32")
-    group.add_argument("--kernels", metavar="K", help="as of the other verbs")
-    group.add_argument("--backend", choices=("cpu", "cuda"), help="default: what is there")
-    group.add_argument(
-        "--share-gpus", action="store_true", help="put all devices on one GPU: launches only"
-    )
-    group.add_argument(
-        "-D", dest="define", action="append", default=[], metavar="NAME=VALUE",
-        help="set a parameter of the networks",
-    )  # fmt: skip
-    group.add_argument(
-        "-o", "--output", type=file_name, metavar="FILE.toml",
-        help="a cluster file (default: this machine's own, which is then the one to plan for)",
-    )  # fmt: skip
-    # What is measured is the machine at hand, by the plans of every strategy.
-    sub.set_defaults(
-        runs=True, cluster=None, mesh=None, search_labels=None, no_share=False, pin=[],
-        scheme=None, fc_update=None, updates=None, save_strategy=None, no_graph=False, memory=None,
-        recompute=None,
-    )  # fmt: skip
-
-
-def _import(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("model", type=file_name, metavar="FILE.onnx", help="a path")
-    sub.add_argument(
-        "-o", "--output", type=file_name, required=True, metavar="X.net",
-        help="the network; the weights go into X.safetensors",
-    )  # fmt: skip
-    sub.add_argument("--replace", action="store_true", help="write over files that are there")
-
-
 def _run(sub: argparse.ArgumentParser) -> None:
     group = sub.add_argument_group("training")
     group.add_argument("--epochs", type=count, metavar="N", help="passes over the data")
@@ -507,14 +460,6 @@ def _run(sub: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--trace-steps", type=count, metavar="N", help="how many steps are traced (default 1)"
     )
-
-
-def _trace(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("file", type=file_name, metavar="FILE.json", help="of 'netc run --trace'")
-    sub.add_argument(
-        "--top", type=count, default=10, metavar="N",
-        help="how many waits, and layers, are shown (default 10)",
-    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ class Lexer(lark.lexer.Lexer):
         """Find all lexemes, and what is wrong with them."""
         source, problems = reading.source, reading.problems
         problems += _check_lines(source)
-        lexemes = [] if problems else self._scan(source, problems)
+        lexemes = [] if problems else self._scan(source, problems, self._ignored)
         if not lexemes:
             raise SyntaxProblem(*problems)
         problems += _check_names(source, lexemes)
@@ -91,7 +91,13 @@ class Lexer(lark.lexer.Lexer):
         reading.bad_lines = frozenset(each.span.line for each in problems if each.span)
         reading.lexemes = lay_out(source.text, lexemes)
 
-    def _scan(self, source: Source, problems: list[Diagnostic]) -> list[Lexeme]:
+    def commented(self, source: Source) -> list[Lexeme]:
+        """Return all lexemes of a source that is right, and its comments."""
+        return self._scan(source, [], self._ignored - {"COMMENT"})
+
+    def _scan(
+        self, source: Source, problems: list[Diagnostic], ignored: frozenset[str]
+    ) -> list[Lexeme]:
         """Return all lexemes; where they are too many, none: the tree takes more room than they.
 
         Calls, layers and bodies are counted by their first words; a name before `:=` is none.
@@ -105,7 +111,7 @@ class Lexer(lark.lexer.Lexer):
             if kind == _UNKNOWN:
                 at = _end_of_unknown(source, match.start())
                 problems.append(_unknown(source, match.start(), at))
-            elif kind not in self._ignored:
+            elif kind not in ignored:
                 size += (kind == "NAME" and before in _BEGINS) - (kind == "_DEFINE")
                 before = kind
                 kind = self._words.get(text, kind) if kind == "NAME" else kind

@@ -88,6 +88,7 @@ CASES = [
     (("plan", "vgg16", "--cluster", ""), CLUSTERS | TOML),
     (("predict", "vgg16", ""), EVERYTHING),
     (("calibrate", "vgg16", "vgg11", ""), NETWORKS | NETS),
+    (("fmt", "x.net", ""), {"mine.net", "two words.net", "inner"}),
     (("import", ""), {"mine.onnx", "inner"}),
     (("run", "vgg16", "--out", ""), {"inner"}),
     (("run", "vgg16", "--batch", ""), {"auto"}),
@@ -149,10 +150,14 @@ zpty -d shell
 
 @pytest.mark.parametrize(
     ("line", "shown"),
-    [("netc expl", "explain"), ("netc check google", "googlenet"),
-     ("netc run x --resu", "--resume"), ("netc explain x --strategy hyb", "hybrid"),
-     ("netc check min", "mine.net")],
-)  # fmt: skip
+    [
+        ("netc expl", "explain"),
+        ("netc check google", "googlenet"),
+        ("netc run x --resu", "--resume"),
+        ("netc explain x --strategy hyb", "hybrid"),
+        ("netc check min", "mine.net"),
+    ],
+)
 def test_zsh_completes(line: str, shown: str, folder: Path) -> None:
     zsh = needs("zsh")
     (folder / "_netc").write_text(text("zsh"))
