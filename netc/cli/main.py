@@ -183,6 +183,10 @@ def parser() -> Parser:
     for verb, add in ADDED.items():
         add(verbs.choices[verb])
     verbs.choices["plan"].add_argument(
+        "--phases", action="store_true",
+        help="draw the forward and the backward pass as two lanes, in a picture",
+    )  # fmt: skip
+    verbs.choices["plan"].add_argument(
         "-o",
         "--output",
         type=file_name,

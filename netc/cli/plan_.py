@@ -11,7 +11,7 @@ from netc.cli.common import Request, build, request
 from netc.cli.output import json_line, note, say
 from netc.errors import Diagnostic, UsageError
 from netc.export import PlanFacts, write_plan
-from netc.export.write import PAGE
+from netc.export.write import DRAWN, PAGE
 from netc.ir.clock import simulate
 from netc.ir.facts import REPLICATED
 from netc.ir.program import Program
@@ -32,10 +32,11 @@ def run(options: argparse.Namespace) -> int:
     """Compile, and write FILE.html, .svg, .pdf, .png, .dot or .json."""
     path = Path(options.output)
     check_alternatives(options, path)
+    _check_phases(options, path)
     trace = _trace(options, path)
     asked = request(options)
     _, compiled = build(asked, options)
-    facts = plan_facts(asked, compiled, compiled.program)
+    facts = replace(plan_facts(asked, compiled, compiled.program), phases=options.phases)
     if trace is not None:
         check_same(trace, compiled.program)
         facts = replace(facts, trace=trace)
@@ -67,6 +68,18 @@ def check_alternatives(options: argparse.Namespace, path: Path | None) -> None:
     if options.alternatives and (path is None or path.suffix.lower() != PAGE):
         message = "'--alternatives' prices other splits for a page, and none is written."
         raise UsageError(Diagnostic("E051", message, help="write one, with '-o FILE.html'."))
+
+
+def _check_phases(options: argparse.Namespace, path: Path) -> None:
+    """Refuse lanes where they are not drawn, and where there is one only."""
+    if not options.phases:
+        return
+    if path.suffix.lower() not in DRAWN:
+        message = "'--phases' draws forward and backward pass as two lanes, in a picture only."
+        raise UsageError(Diagnostic("E051", message, help=f"write {', '.join(DRAWN)}."))
+    if options.goal == "inference":
+        message = "'--phases' draws the backward pass, and inference has none."
+        raise UsageError(Diagnostic("E051", message, help="leave out '--goal' or '--phases'."))
 
 
 def plan_facts(asked: Request, compiled: Compiled, program: Program) -> PlanFacts:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from netc.export.describe import Description, ExchangeFacts, LayerFacts, most_sent, total_traffic
-from netc.export.detail import brief_lines, more_lines, scopes_of
+from netc.export.detail import brief_lines, more_lines, phase_lines, scopes_of
 from netc.export.figures import Figures
 from netc.export.fold import Run, find_runs
 from netc.export.picture import Badge, Card, Frame, Item, Picture, PictureLink, cards_of
@@ -163,7 +163,8 @@ class _Builder:
         badges = self._timed(self.badges[index])
         return Card(
             layers, badges, tuple(self._lines(layers)), tuple(more_lines(layers, self.figures)),
-            tuple(brief_lines(layers, self.scopes)), title=layers[0].name,
+            tuple(brief_lines(layers, self.scopes)), times=phase_lines(layers, self.figures),
+            title=layers[0].name,
         )  # fmt: skip
 
     def _timed(self, exchanges: Iterable[ExchangeFacts]) -> tuple[Badge, ...]:
@@ -281,17 +282,17 @@ def _badges(
     exchanges: Iterable[ExchangeFacts], seconds: Mapping[str, float] | None = None
 ) -> tuple[Badge, ...]:
     """One badge for all exchanges of a kind that move something."""
-    groups: dict[tuple[str, str], list[ExchangeFacts]] = {}
+    groups: dict[tuple[str, str, str], list[ExchangeFacts]] = {}
     for exchange in exchanges:
-        way = WAYS.get(exchange.role, "")
-        groups.setdefault((way, exchange_text(exchange)), []).append(exchange)
+        key = WAYS.get(exchange.role, ""), exchange_text(exchange), exchange.phase
+        groups.setdefault(key, []).append(exchange)
     badges = []
-    for (way, text), group in groups.items():
+    for (way, text, phase), group in groups.items():
         nbytes = most_sent(total_traffic(group))
         rounds = len({e.round for e in group if e.round is not None})
         known = [seconds[e.name] for e in group if e.name in seconds] if seconds else []
         text = f"{text}, {rounds} rounds" if rounds > 1 else text
-        badges.append(Badge(text, nbytes, way, sum(known) if known else None))
+        badges.append(Badge(text, nbytes, way, sum(known) if known else None, phase))
     return tuple(badge for badge in badges if badge.nbytes)
 
 

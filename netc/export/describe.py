@@ -96,6 +96,8 @@ class PlanFacts:
     """How devices that have the same weights update them."""
     goal: str = TRAIN
     """Whose step it is: training's, or evaluation's ("eval")."""
+    phases: bool = False
+    """Whether forward and backward pass are drawn as two lanes."""
     program: Program | None = None
     """What the plan became, with memory planned: its clock and its memory are shown."""
     costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -26,6 +26,47 @@ def more_lines(layers: Sequence[LayerFacts], figures: Figures) -> Iterator[str]:
         yield f"{', '.join(parts)} a device"
 
 
+def phase_lines(
+    layers: Sequence[LayerFacts], figures: Figures
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a card's layers take forward, and backward with the update."""
+    rows = [figures.phases[layer.name] for layer in layers if layer.name in figures.phases]
+    sums = {phase: sum(row[phase] for row in rows) for phase in ("forward", "backward", "update")}
+    texts = {phase: f"{phase} {duration(time)}" for phase, time in sums.items() if time}
+    forward = tuple(text for phase, text in texts.items() if phase == "forward")
+    return forward, tuple(text for phase, text in texts.items() if phase != "forward")
+
+
+def lanes(picture: Picture) -> Iterator[tuple[Picture, Picture]]:
+    """The forward and the backward pass of a picture, from what says most to what says least."""
+    for change in (_same, _brief):
+        yield _lane_of(picture, 0, change), _lane_of(picture, 1, change)
+
+
+def _lane_of(picture: Picture, lane: int, change: Callable[[Card], Card]) -> Picture:
+    way = ("forward", "backward")[lane]
+    links = tuple(
+        replace(link, badges=tuple(badge for badge in link.badges if badge.way == way))
+        for link in picture.links
+    )
+    inside = tuple(badge.text for card in picture.cards for badge in card.badges)
+    inside = tuple(dict.fromkeys(inside)) if change is _brief else ()
+    changed = _changed(picture, lambda card: change(_lane(card, lane)))
+    return replace(changed, links=links, inside=inside)
+
+
+def _same(card: Card) -> Card:
+    return card
+
+
+def _lane(card: Card, lane: int) -> Card:
+    """What a card says of the forward (0) or of the backward pass (1)."""
+    times = card.times[lane]
+    badges = tuple(each for each in card.badges if (each.phase == "forward") == (lane == 0))
+    lines, brief = (card.lines, card.brief) if lane == 0 else ((), card.brief[:1])
+    return replace(card, lines=lines + times, brief=brief + times, badges=badges)
+
+
 def brief_lines(layers: Sequence[LayerFacts], scopes: Mapping[str, int]) -> Iterator[str]:
     """A title, what is done, and the shape; `scopes` counts the cards in every block."""
     name = layers[0].name

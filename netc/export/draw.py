@@ -92,11 +92,11 @@ def sizes_of(picture: Picture) -> dict[str, tuple[float, float]]:
 
 def _body(picture: Picture, layout: PictureLayout) -> Iterator[Shape]:
     for _, box in layout.frames:
-        yield Panel(box, _GROUND, FRAME, 8, 1, True)
+        yield frame_panel(box)
     for arrow in layout.arrows:
-        yield from _arrow(arrow)
+        yield from draw_arrow(arrow)
     for frame, box in layout.frames:
-        yield from _frame_title(frame, box, layout.arrows)
+        yield from frame_title(frame, box, layout.arrows)
     for card in picture.cards:
         yield from draw_card(card, layout.boxes[card.name])
     for link in picture.links:
@@ -104,18 +104,26 @@ def _body(picture: Picture, layout: PictureLayout) -> Iterator[Shape]:
             yield from draw_way(link, layout.boxes[link.name])
 
 
-def _frame_title(frame: Frame, box: Box, arrows: Iterable[Arrow]) -> Iterator[Shape]:
-    """Where no arrow leads in, or else over it."""
+def frame_panel(box: Box) -> Panel:
+    """What stands behind the cards of a frame."""
+    return Panel(box, _GROUND, FRAME, 8, 1, True)
+
+
+def frame_title(
+    frame: Frame, box: Box, arrows: Iterable[Arrow], foot: bool = False
+) -> Iterator[Shape]:
+    """At its head or foot, where no arrow leads in, or else over it."""
     lines = [shortened(line, box.width - 2 * PAD, TEXT, True) for line in title_lines(frame)]
     wide = max(text_width(line, TEXT, True) for line in lines)
-    strip = Box(box.x, box.y + 4, box.width, TITLE * len(lines) + 2)
+    high = TITLE * len(lines) + 2
+    strip = Box(box.x, box.bottom - high - 4 if foot else box.y + 4, box.width, high)
     crossed = sorted(x for arrow in arrows for x in _within(arrow, strip))
     places = [box.x + PAD, *(x + 5 for x in crossed if x + 5 + wide < box.right - 4)]
     free = (x for x in places if not any(x - 4 < each < x + wide + 4 for each in crossed))
     x = next(free, places[0])
     yield Panel(Box(x - 2, strip.y + 2, wide + 4, strip.height - 2), _GROUND)
     for number, line in enumerate(lines):
-        yield Text(x, box.y + 15 + number * TITLE, line, TEXT, True, FAINT)
+        yield Text(x, strip.y + 11 + number * TITLE, line, TEXT, True, FAINT)
 
 
 def _within(arrow: Arrow, strip: Box) -> list[float]:
@@ -123,7 +131,8 @@ def _within(arrow: Arrow, strip: Box) -> list[float]:
     return [x for x, y in flat(arrow.points) if strip.holds(x, y)]
 
 
-def _arrow(arrow: Arrow) -> Iterator[Shape]:
+def draw_arrow(arrow: Arrow) -> Iterator[Shape]:
+    """A line, and its head if it has one."""
     if not arrow.ends:
         yield Curve(arrow.points, EDGE, 1.2)
         return

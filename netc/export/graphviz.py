@@ -23,13 +23,17 @@ _LONGEST = 130.0
 """Longest line of a frame's title, where it can be broken."""
 
 
-def place_piece(picture: Picture, sizes: Sizes) -> PictureLayout:
-    """Ask Graphviz; a card that stands elsewhere is a point, for the links from it."""
+def place_piece(picture: Picture, sizes: Sizes, titled: bool = True) -> PictureLayout:
+    """Ask Graphviz; a card that stands elsewhere is a point, for the links from it. Without
+    `titled` frames have room for a title on each side.
+    """
     import pygraphviz
 
     def look(item: Card | Frame | PictureLink) -> Attributes:
         if isinstance(item, Frame):
-            return {"label": _room(item), "labeljust": "l", "margin": "10"}
+            margin = 10 + (0 if titled else TITLE * len(title_lines(item)))
+            label = _room(item) if titled else ""
+            return {"label": label, "labeljust": "l", "margin": f"{margin:.0f}"}
         width, height = sizes[item.name]
         return {"width": f"{width / 72:.4f}", "height": f"{height / 72:.4f}"}
 
@@ -82,7 +86,8 @@ def _read(picture: Picture, graph: Any, sizes: Sizes) -> PictureLayout:
     arrows = []
     for edge in graph.edges():
         points, starts, ends = _way(edge.attr["pos"], flip)
-        arrows.append(Arrow(points, starts and str(edge[0]) in cards, ends))
+        source = str(edge[0])
+        arrows.append(Arrow(points, starts and source in cards, ends, source))
     frames = []
     for frame, cluster in _clusters(picture.items, graph):
         x0, y0, x1, y1 = _numbers(cluster.graph_attr["bb"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -12,11 +12,15 @@ from netc.export.picture import Item, Picture, PictureLink, cards_of
 from netc.export.placed import Arrow, PictureLayout
 from netc.export.scene import Box, Point, straight
 
-_GAPS = Gaps(30.0, 4.0)
+_GAPS, _LANE_GAPS = Gaps(30.0, 4.0), Gaps(54.0, 16.0)
+AISLE = 34.0
+"""Between a lane and its mirror image."""
 _BLOCK = 60.0
 """A column had better be so much wider than end inside a block."""
 _OVERHANG = 1.0
 """So far a piece may stand out of its column, for straight edges: Graphviz rounds."""
+_HEAD = 6.5
+"""Room for an arrow's head."""
 _BEND = 14.0
 """More room between pieces where an edge does not go straight down."""
 
@@ -26,17 +30,51 @@ def place(picture: Picture, sizes: Sizes, page: Page) -> PictureLayout:
 
     What one card's result alone leads into is a piece, and is placed by itself.
     """
+    columns, sources = _columns(picture, sizes, page, lambda width: width)
+    return _beside(columns, sources, _GAPS.beside)
+
+
+def place_lanes(picture: Picture, sizes: Sizes, page: Page) -> PictureLayout:
+    """Places for a picture with its mirror image beside it, both turned to go from left to right;
+    the mirrored boxes are named by `back`. `page` is turned.
+    """
+    turned = {name: (height, width) for name, (width, height) in sizes.items()}
+    columns, sources = _columns(picture, turned, page, lambda width: 2 * width + AISLE)
+    both = [_with_back(column) for column in columns]
+    return _beside(both, sources, _LANE_GAPS.beside).turned()
+
+
+def back(name: str) -> str:
+    """What the mirror image of a box is called."""
+    return f"{name} <"
+
+
+def _with_back(column: PictureLayout) -> PictureLayout:
+    """A column and its mirror image, whose arrows lead back."""
+    other = column.mirrored(column.width + AISLE / 2)
+    boxes = {back(name): box for name, box in other.boxes.items()}
+    arrows = tuple(replace(arrow, source=back(arrow.source)) for arrow in other.arrows)
+    whole = _both(column, replace(other, boxes=boxes, arrows=arrows), ())
+    return replace(whole, width=2 * column.width + AISLE, back=other.entry)
+
+
+def _columns(
+    picture: Picture, sizes: Sizes, page: Page, wide: Callable[[float], float]
+) -> tuple[list[PictureLayout], list[str]]:
+    """Columns, with the cards whose results lead into them; `wide` is what a width comes to."""
     cuts = [0, *(i for i in range(1, len(picture.items)) if _narrow(picture, i))]
     bounds = pairwise([*cuts, len(picture.items)])
-    laid = [place_piece(_part(picture, a, b), sizes) for a, b in bounds]
+    laid = [place_piece(_part(picture, a, b), sizes, not page.turned) for a, b in bounds]
     pieces = [
-        Piece(each.width, each.height, _dear(picture, cut))
+        Piece(wide(each.width), each.height, _dear(picture, cut))
         for each, cut in zip(laid, cuts, strict=True)
     ]
-    begins = best_columns(pieces, page, _GAPS)
+    gaps = _LANE_GAPS if page.turned else _GAPS
+    begins = best_columns(pieces, page, gaps)
     sources = [_source(picture, cut) for cut in cuts]
-    columns = [_stack(laid[a:b], sources[a:b]) for a, b in pairwise([*begins, len(laid)])]
-    return _beside(columns, [sources[begin] for begin in begins])
+    bounds = pairwise([*begins, len(laid)])
+    columns = [_stack(laid[a:b], sources[a:b], gaps.below) for a, b in bounds]
+    return columns, [sources[begin] for begin in begins]
 
 
 def _dear(picture: Picture, cut: int) -> float:
@@ -80,7 +118,7 @@ def _part(picture: Picture, start: int, stop: int) -> Picture:
     return Picture(items, tuple(link for link in picture.links if inside.issuperset(link.targets)))
 
 
-def _stack(pieces: list[PictureLayout], sources: list[str]) -> PictureLayout:
+def _stack(pieces: list[PictureLayout], sources: list[str], below: float) -> PictureLayout:
     """A column: one piece below the other, as far as possible below what leads into it."""
     width, whole = max(piece.width for piece in pieces), PictureLayout({}, (), (), 0.0, 0.0)
     left, right = 0.0, width
@@ -90,8 +128,8 @@ def _stack(pieces: list[PictureLayout], sources: list[str]) -> PictureLayout:
         if source is not None and piece.entry is not None:
             wanted = source.middle - piece.entry[0]
             x = min(max(wanted, -_OVERHANG), width - piece.width + _OVERHANG)
-            y += _GAPS.below + (_BEND if abs(wanted - x) > 0.01 else 0.0)
-            joint = (_joint(source, whole.height, (piece.entry[0] + x, piece.entry[1] + y)),)
+            y += below + (_BEND if abs(wanted - x) > 0.01 else 0.0)
+            joint = (_joint(source, whole.height, (piece.entry[0] + x, piece.entry[1] + y), name),)
         whole = _both(whole, piece.moved(x, y), joint)
         whole = replace(whole, height=y + piece.height)
         left, right = min(left, x), max(right, x + piece.width)
@@ -109,32 +147,53 @@ def _both(first: PictureLayout, second: PictureLayout, between: tuple[Arrow, ...
     )
 
 
-def _beside(columns: list[PictureLayout], sources: list[str]) -> PictureLayout:
+def _beside(columns: list[PictureLayout], sources: list[str], gap: float) -> PictureLayout:
     """Columns from left to right, and the edges from the foot of one to the head of the next."""
-    whole = columns[0]
+    whole, foot = columns[0], columns[0].height
     for column, name in zip(columns[1:], sources[1:], strict=True):
-        x, foot = whole.width + _GAPS.beside, columns[columns.index(column) - 1].height
+        x = whole.width + gap
         moved = column.moved(x, 0.0)
-        assert moved.entry is not None, "something leads into every column but the first"
-        over = _over(whole.boxes[name], x - _GAPS.beside / 2, foot, moved.entry)
+        overs = tuple(_overs(whole, name, x - gap / 2, foot, moved))
         whole = replace(
-            _both(whole, moved, (over,)),
+            _both(whole, moved, overs),
             width=x + column.width, height=max(whole.height, column.height),
         )  # fmt: skip
+        foot = column.height
     return whole
 
 
-def _joint(source: Box, foot: float, entry: Point) -> Arrow:
+def _overs(
+    whole: PictureLayout, name: str, gutter: float, foot: float, column: PictureLayout
+) -> Iterator[Arrow]:
+    """The edges into a column: where it has a mirror image, that is left around the outside."""
+    assert column.entry is not None, "something leads into every column but the first"
+    aside = 6.0 if column.back else 0.0
+    low = foot + 12.0 + aside
+    yield _over(whole.boxes[name], gutter + aside, low, column.entry, 14.0, name)
+    if column.back:
+        other = whole.boxes[back(name)]
+        way = _over(other, gutter - aside, foot + 8.0, column.back, 24.0, name)
+        yield replace(way.reversed(), source=back(name))
+
+
+def _joint(source: Box, foot: float, entry: Point, name: str) -> Arrow:
     """From a card down into the piece below."""
-    start, low = (source.middle, source.bottom), (source.middle, foot)
-    half = (entry[1] - foot) / 2
-    bend = ((low[0], foot + half), (entry[0], entry[1] - half), entry)
-    return Arrow((*straight(start, low), *bend), starts=True)
+    start, out = _leave(source)
+    low = (source.middle, max(foot, out[1])) if entry[1] > out[1] else start
+    half = (entry[1] - low[1]) / 2
+    bend = ((low[0], low[1] + half), (entry[0], entry[1] - half), entry)
+    first = (start, out, low) if low != start else (start,)
+    return Arrow((*straight(*first), *bend), low != start, source=name)
 
 
-def _over(source: Box, gutter: float, foot: float, entry: Point) -> Arrow:
+def _leave(source: Box) -> tuple[Point, Point]:
+    """Where an edge leaves a card, and where there was room for a head."""
+    return (source.middle, source.bottom), (source.middle, source.bottom + _HEAD)
+
+
+def _over(source: Box, gutter: float, low: float, entry: Point, above: float, name: str) -> Arrow:
     """From the last card of a column down, up the gutter, and down into the next column."""
     x, y = entry
-    low, high = foot + 12.0, y - 14.0
-    points = ((source.middle, source.bottom), (source.middle, low), (gutter, low), (gutter, high))
-    return Arrow(straight(*points, (x, high), (x, y + 1.0)), starts=True)
+    high, down = y - above, (source.middle, low)
+    points = (down, (gutter, low), (gutter, high), (x, high), (x, y + 1.0))
+    return Arrow(straight(*_leave(source), *points), starts=True, source=name)

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 A3 = (1190.55, 841.89)
 """Width and height of the sheet that drawings are laid out for, in points."""
-LEGIBLE = 5.0
-"""Least size of a text on paper, in points; footnotes have some six."""
+LEGIBLE = 4.8
+"""Least size of a text on paper, in points, for which anything is left out."""
 MARGIN = 30.0
 """Around a drawing."""
 LEAST = 640.0
@@ -27,16 +27,21 @@ class Page:
 
     besides: float
     """Height of all that stands above and below."""
+    turned: bool = False
+    """Whether what is laid out from top to bottom is then turned to go from left to right."""
 
     def scale(self, width: float, height: float) -> float:
         """How large a drawing of this size is on the sheet, in parts of its own size."""
+        width, height = (height, width) if self.turned else (width, height)
         wide, high = max(width, LEAST) + 2 * MARGIN, height + self.besides + 2 * MARGIN
         return min(A3[0] / wide, A3[1] / high)
 
     def room(self, scale: float) -> tuple[float, float]:
         """Width and height that a drawing of this scale may have; nothing where none may."""
         width, height = A3[0] / scale - 2 * MARGIN, A3[1] / scale - 2 * MARGIN - self.besides
-        return (width, height) if width >= LEAST else (0.0, 0.0)
+        if width < LEAST:
+            return 0.0, 0.0
+        return (height, width) if self.turned else (width, height)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ class Badge:
     """On an edge: forward or backward."""
     seconds: float | None = None
     """It takes where nothing else goes on, if that is known."""
+    phase: str = "forward"
+    """When it is exchanged: forward, backward or update."""
 
     @property
     def figures(self) -> str:
@@ -46,6 +48,8 @@ class Card:
     """Work, time and memory, for where there is room."""
     brief: tuple[str, ...] = ()
     """A short title and fewer lines, for where there is none."""
+    times: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    """What it takes forward, and backward with the update."""
     count: int = 1
     """So many alike follow each other."""
     title: str = ""

@@ -19,10 +19,12 @@ class Arrow:
     """Whether its first piece is the room for a head, where it is gone backward."""
     ends: bool = False
     """Whether its last piece is a head."""
+    source: str = ""
+    """The card whose result, or the badges on whose way, it leads from."""
 
     def reversed(self) -> Arrow:
         """The same from its end to its start."""
-        return Arrow(self.points[::-1], self.ends, self.starts)
+        return Arrow(self.points[::-1], self.ends, self.starts, self.source)
 
 
 Change = Callable[[Point], Point]
@@ -41,6 +43,8 @@ class PictureLayout:
     height: float
     entry: Point | None = None
     """Where the result of a card elsewhere comes in."""
+    back: Point | None = None
+    """Where, in the mirror image, its gradient goes out."""
 
     def moved(self, dx: float, dy: float) -> PictureLayout:
         """The same elsewhere."""
@@ -65,6 +69,7 @@ class PictureLayout:
                 replace(arrow, points=tuple(map(change, arrow.points))) for arrow in self.arrows
             ),
             entry=change(self.entry) if self.entry else None,
+            back=change(self.back) if self.back else None,
         )
 
 

@@ -16,6 +16,7 @@ from netc.export.json import describe_json
 from netc.export.page import PlanCase, diff_html, page_html
 from netc.export.page.times import phase_seconds
 from netc.export.pdf import pdf_bytes
+from netc.export.phases import draw_phases
 from netc.export.png import png_bytes
 from netc.export.scene import Scene
 from netc.export.svg import svg_text
@@ -84,7 +85,8 @@ def plan_scene(plan: Plan, network: Network, facts: PlanFacts) -> Scene:
     description = describe(plan, network)
     figures = figures_of(description, facts)
     picture = build_picture(description, plan.mesh.size, facts.scheme, figures)
-    return draw_picture(picture, network.name, tiles_of(plan, description, facts), facts.notes)
+    draw = draw_phases if facts.phases else draw_picture
+    return draw(picture, network.name, tiles_of(plan, description, facts), facts.notes)
 
 
 def figures_of(description: Description, facts: PlanFacts) -> Figures:
@@ -115,6 +117,8 @@ WRITERS: dict[str, Writer] = {
     PAGE: lambda *plan: page_html(*plan).encode(),
 }
 """How a plan is written, by suffix."""
+DRAWN = (".svg", ".pdf", ".png")
+"""The suffixes of pictures that are drawn here, not by Graphviz."""
 DIFFS: dict[str, Callable[[PlanCase, PlanCase], bytes]] = {
     PAGE: lambda first, second: diff_html(first, second).encode()
 }

@@ -6,8 +6,7 @@ Four networks by default, each strategy and number of devices for some targets; 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise, product
 from pathlib import Path
 
@@ -20,9 +19,13 @@ from netc.cli.plan_ import plan_facts
 from netc.export.build import build_picture
 from netc.export.describe import Description, describe
 from netc.export.draw import arrange, draw_picture, page_of
+from netc.export.layout import back
+from netc.export.paper import A3
+from netc.export.phases import arrange_phases, draw_phases
 from netc.export.picture import Frame, Item, Picture, cards_of
 from netc.export.placed import PictureLayout
 from netc.export.scene import Box, Curve, Panel, Point, Scene, Text, around, flat
+from netc.export.style import TEXT
 from netc.export.tiles import tiles_of
 from netc.export.write import figures_of
 from netc.passes.pipeline import lower_training
@@ -53,8 +56,8 @@ class Drawn:
     scene: Scene
 
 
-@cache
-def drawn(name: str, strategy: str, devices: int, target: str) -> Drawn:
+def drawn(name: str, strategy: str, devices: int, target: str) -> Iterator[Drawn]:
+    """The picture of a plan, and that of its phases."""
     many = ["--devices", str(devices)] if strategy != "single" else []
     words = ["plan", name, *many, "--strategy", strategy, "--batch", "32", *TARGETS[target]]
     options = parser().parse_args([*words, "--cluster", "h100", "-o", "plan.svg"])
@@ -66,23 +69,22 @@ def drawn(name: str, strategy: str, devices: int, target: str) -> Drawn:
     figures = figures_of(description, facts)
     picture = build_picture(description, plan.mesh.size, facts.scheme, figures)
     header = network.name, tiles_of(plan, description, facts), facts.notes
-    shown, layout = arrange(picture, page_of(picture, *header))
-    return Drawn(description, shown, layout, draw_picture(picture, *header))
+    page = page_of(picture, *header)
+    shown, layout = arrange(picture, page)
+    yield Drawn(description, shown, layout, draw_picture(picture, *header))
+    both, layout = arrange_phases(picture, replace(page, turned=True))
+    yield Drawn(description, both.whole, layout, draw_phases(picture, *header))
 
 
-@pytest.fixture(
-    params=product(MODELS, CASES), ids=lambda each: "-".join(map(str, (each[0], *each[1])))
-)
-def made(request: pytest.FixtureRequest) -> Drawn:
-    name, case = request.param
-    usual = name in SHORT and case in USUAL
-    if not usual and not request.config.getoption("--full"):
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
+def test_a_picture_can_be_read(
+    name: str, case: tuple[str, int, str], pytestconfig: pytest.Config
+) -> None:
+    if not (name in SHORT and case in USUAL) and not pytestconfig.getoption("--full"):
         pytest.skip("all models and combinations are drawn with --full")
-    return drawn(name, *case)
-
-
-def test_a_picture_can_be_read(made: Drawn) -> None:
-    assert list(problems(made)) == []
+    for made in drawn(name, *case):
+        assert list(problems(made)) == []
 
 
 def problems(made: Drawn) -> Iterator[str]:
@@ -112,10 +114,16 @@ def lost(made: Drawn) -> Iterator[str]:
     for card in cards:
         if card.name not in forward & backward:
             yield f"'{card.name}' is on no way from an input to the loss"
+    yield from (f"'{name}' is not reached" for name in boxes_of_backward(made) - forward)
     known = [layer.name for layer in made.description.layers]
     drawn = sum(shown(item) for item in made.picture.items)
     if drawn != len(known):
         yield f"{drawn} layers are drawn of {len(known)}"
+
+
+def boxes_of_backward(made: Drawn) -> set[str]:
+    own = {card.name for card in made.picture.cards} | {link.name for link in made.picture.links}
+    return {name for name in made.layout.boxes if name not in own}
 
 
 def shown(item: Item) -> int:
@@ -169,7 +177,9 @@ def overlapping(made: Drawn) -> Iterator[str]:
         if not apart(first, second):
             yield f"'{a}' and '{b}' overlap"
     for frame, around_ in made.layout.frames:
-        names = {card.name for card in cards_of(frame.items)}
+        cards = [card.name for card in cards_of(frame.items)]
+        here = inside(made.layout.boxes[cards[0]], around_)
+        names = set(cards if here else map(back, cards))
         for name, box in made.layout.boxes.items():
             good = inside(box, around_) if name in names else " > " in name or apart(box, around_)
             if not good:
@@ -241,3 +251,10 @@ def outside(made: Drawn) -> Iterator[str]:
 def cut(made: Drawn) -> Iterator[str]:
     """Texts that are not whole."""
     yield from (f"'{text.text}' is cut" for text in texts(made.scene) if "..." in text.text)
+
+
+@pytest.mark.parametrize("strategy", ["data", "hybrid"])
+def test_inception_is_legible_on_one_sheet(strategy: str) -> None:
+    made, _ = drawn("inception_v3", strategy, 4, "reference")
+    scale = min(A3[0] / made.scene.width, A3[1] / made.scene.height)
+    assert TEXT * scale > 4.9

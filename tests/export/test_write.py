@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from netc.cli.main import main
 from netc.cost import plan_traffic
 from netc.errors import UsageError
 from netc.export import plan_dot, plan_json, write_plan
@@ -74,6 +75,23 @@ def test_the_suffix_says_what_is_written(
     path = tmp_path / f"plan.{suffix}"
     write_plan(path, *case("tiny").given)
     assert path.read_bytes().startswith(magic)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason", "remedy"),
+    [
+        (["-o", "plan.html"], "in a picture only", "write .svg, .pdf, .png."),
+        (["-o", "plan.svg", "--goal", "inference"], "inference has none", "leave out '--goal'"),
+    ],
+)
+def test_phases_where_there_are_no_lanes(
+    words: list[str], reason: str, remedy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "lenet", "--phases", *words]) == 2
+    shown = capsys.readouterr().err
+    assert "E051" in shown
+    assert reason in shown
+    assert remedy in shown
 
 
 @pytest.mark.parametrize("name", ["plan.jpg", "plan", "plan.svgg"])
