@@ -284,15 +284,16 @@ def _badges(
     """One badge for all exchanges of a kind that move something."""
     groups: dict[tuple[str, str, str], list[ExchangeFacts]] = {}
     for exchange in exchanges:
-        key = WAYS.get(exchange.role, ""), exchange_text(exchange), exchange.phase
+        lane = "forward" if exchange.phase == "forward" else "backward"
+        key = WAYS.get(exchange.role, ""), exchange_text(exchange), lane
         groups.setdefault(key, []).append(exchange)
     badges = []
-    for (way, text, phase), group in groups.items():
+    for (way, text, lane), group in groups.items():
         nbytes = most_sent(total_traffic(group))
         rounds = len({e.round for e in group if e.round is not None})
         known = [seconds[e.name] for e in group if e.name in seconds] if seconds else []
         text = f"{text}, {rounds} rounds" if rounds > 1 else text
-        badges.append(Badge(text, nbytes, way, sum(known) if known else None, phase))
+        badges.append(Badge(text, nbytes, way, sum(known) if known else None, lane))
     return tuple(badge for badge in badges if badge.nbytes)
 
 

@@ -62,7 +62,7 @@ def _same(card: Card) -> Card:
 def _lane(card: Card, lane: int) -> Card:
     """What a card says of the forward (0) or of the backward pass (1)."""
     times = card.times[lane]
-    badges = tuple(each for each in card.badges if (each.phase == "forward") == (lane == 0))
+    badges = tuple(each for each in card.badges if (each.lane == "forward") == (lane == 0))
     lines, brief = (card.lines, card.brief) if lane == 0 else ((), card.brief[:1])
     return replace(card, lines=lines + times, brief=brief + times, badges=badges)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from netc.export.graphviz import Sizes, place_piece
-from netc.export.paper import Gaps, Page, Piece, best_columns
+from netc.export.paper import ColumnPiece, Gaps, Page, best_columns
 from netc.export.picture import Item, Picture, PictureLink, cards_of
 from netc.export.placed import Arrow, PictureLayout
 from netc.export.scene import Box, Point, straight
@@ -66,7 +66,7 @@ def _columns(
     bounds = pairwise([*cuts, len(picture.items)])
     laid = [place_piece(_part(picture, a, b), sizes, not page.turned) for a, b in bounds]
     pieces = [
-        Piece(wide(each.width), each.height, _dear(picture, cut))
+        ColumnPiece(wide(each.width), each.height, _dear(picture, cut))
         for each, cut in zip(laid, cuts, strict=True)
     ]
     gaps = _LANE_GAPS if page.turned else _GAPS

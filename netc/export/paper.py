@@ -45,7 +45,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ColumnPiece:
     """What is not broken: a column is some of them, one below the other."""
 
     width: float
@@ -62,7 +62,7 @@ class Gaps:
     below: float
 
 
-def best_columns(pieces: Sequence[Piece], page: Page, gaps: Gaps) -> list[int]:
+def best_columns(pieces: Sequence[ColumnPiece], page: Page, gaps: Gaps) -> list[int]:
     """The numbers of the pieces with which columns begin: the most even ones that are printed
     about as large as any.
     """
@@ -75,14 +75,14 @@ def best_columns(pieces: Sequence[Piece], page: Page, gaps: Gaps) -> list[int]:
     return best
 
 
-def _scale(pieces: Sequence[Piece], begins: list[int], page: Page, gaps: Gaps) -> float:
+def _scale(pieces: Sequence[ColumnPiece], begins: list[int], page: Page, gaps: Gaps) -> float:
     columns = [pieces[a:b] for a, b in pairwise([*begins, len(pieces)])]
     widths = [max(piece.width for piece in column) + gaps.beside for column in columns]
     heights = [sum(piece.height + gaps.below for piece in column) for column in columns]
     return page.scale(sum(widths) - gaps.beside, max(heights) - gaps.below)
 
 
-def _largest(pieces: Sequence[Piece], page: Page, gaps: Gaps) -> list[int]:
+def _largest(pieces: Sequence[ColumnPiece], page: Page, gaps: Gaps) -> list[int]:
     """Columns that are printed largest."""
     low, high = 1e-4, 2.0
     best = [0]
@@ -97,7 +97,7 @@ def _largest(pieces: Sequence[Piece], page: Page, gaps: Gaps) -> list[int]:
     return best
 
 
-def _even(pieces: Sequence[Piece], count: int, gaps: Gaps) -> list[int] | None:
+def _even(pieces: Sequence[ColumnPiece], count: int, gaps: Gaps) -> list[int] | None:
     """So many columns whose squares of heights are least together, by dynamic programming."""
     best: list[tuple[float, list[int]] | None] = [(0.0, []), *([None] * len(pieces))]
     for _ in range(count):
@@ -117,7 +117,9 @@ def _even(pieces: Sequence[Piece], count: int, gaps: Gaps) -> list[int] | None:
     return last[1] if last is not None else None
 
 
-def _narrowest(pieces: Sequence[Piece], room: float, gaps: Gaps) -> tuple[float, list[int]] | None:
+def _narrowest(
+    pieces: Sequence[ColumnPiece], room: float, gaps: Gaps
+) -> tuple[float, list[int]] | None:
     """Width and begins of the columns up to a height that are narrowest together, and of those the
     most even; nothing where a piece alone is higher. By dynamic programming over their ends.
     """

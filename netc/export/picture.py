@@ -26,8 +26,8 @@ class Badge:
     """On an edge: forward or backward."""
     seconds: float | None = None
     """It takes where nothing else goes on, if that is known."""
-    phase: str = "forward"
-    """When it is exchanged: forward, backward or update."""
+    lane: str = "forward"
+    """When it is exchanged: forward, or backward and in the update."""
 
     @property
     def figures(self) -> str:
