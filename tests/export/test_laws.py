@@ -244,8 +244,10 @@ def outside(made: Drawn) -> Iterator[str]:
         elif isinstance(shape, Panel):
             if not inside(grown(shape.box, shape.line / 2), page):
                 yield f"a box leaves the page at {shape.box}"
-        elif not all(page.holds(*point) for point in shape.points):
-            yield "a line leaves the page"
+        else:
+            points = flat(shape.points) if isinstance(shape, Curve) else shape.points
+            if not all(page.holds(*point) for point in points):
+                yield "a line leaves the page"
 
 
 def cut(made: Drawn) -> Iterator[str]:
