@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from netc.cli.output import json_line, seconds_text
+from netc.cli.passes import CompileProgress
 from netc.errors import Diagnostic, UsageError, clip
 from netc.ir.facts import SHARDED
 from netc.ir.types import Mesh, line_mesh, named_mesh
@@ -26,7 +27,14 @@ def search(network: Network, chosen: Options, options: argparse.Namespace) -> Fo
     """The plan found for what a command asks."""
     given = options.mesh is not None
     meshes = (chosen.mesh,) if given else tuple(meshes_of(chosen.mesh.size, chosen))
-    return find_plan(network, chosen, meshes, _labels(options.search_labels), not options.no_share)
+    progress = CompileProgress()
+    try:
+        return find_plan(
+            network, chosen, meshes, _labels(options.search_labels), not options.no_share,
+            progress.tell,
+        )  # fmt: skip
+    finally:
+        progress.close()
 
 
 def meshes_of(devices: int, chosen: Options) -> list[Mesh]:

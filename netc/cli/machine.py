@@ -8,6 +8,7 @@ import netc_clusters
 from netc.cli.files import find
 from netc.cli.predicted import LOCAL
 from netc.cost import Cluster, read_cluster
+from netc.errors import Diagnostic, UsageError
 from netc_runtime.measure.machine import has_target, machine_name, own_cluster
 
 
@@ -22,10 +23,20 @@ def load_cluster(named: str | None, target: str) -> Cluster:
     if has_target(target):
         own = own_cluster(target)
         if own.exists():
-            return read_cluster(own)
+            return _read_own(own)
         if target == "cuda":
             return shipped_kind(machine_name(target))
     return read_cluster(find(LOCAL, netc_clusters, ".toml"))
+
+
+def _read_own(path: Path) -> Cluster:
+    """The machine at hand as it was measured; an error of a damaged file says what to do."""
+    try:
+        return read_cluster(path)
+    except UsageError as problem:
+        message = f"what was measured of this machine cannot be read, '{path}'."
+        hint = "'netc calibrate' measures it anew, or delete the file to plan by defaults."
+        raise UsageError(*problem.diagnostics, Diagnostic("E055", message, help=hint)) from None
 
 
 def is_here(cluster: Cluster, target: str) -> bool:

@@ -29,7 +29,11 @@ class CompileProgress(Observer):
 
     def begins(self, name: str, program: str) -> None:
         """A pass begins, for a program."""
-        self.at = f"compiling: {name} of the {program} program"
+        self.tell(f"compiling: {name} of the {program} program")
+
+    def tell(self, at: str) -> None:
+        """What is done now; shown once it has taken long."""
+        self.at = at
         if time.monotonic() - self.started >= self.seconds:
             self._show()
 

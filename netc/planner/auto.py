@@ -8,7 +8,7 @@ programs, and the clock (`netc.ir.clock`) says what a step of each takes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import median
@@ -79,6 +79,8 @@ class _Planner:
     """Whether equal blocks are split alike."""
     again: bool
     """Whether some of a step may be computed again, where nothing fits otherwise."""
+    tell: Callable[[str], None]
+    """Hears what is done next."""
     searches: list[Search] = field(default_factory=list)
     seen: dict[object, Candidate] = field(default_factory=dict)
     programs: dict[object, Program] = field(default_factory=dict)
@@ -172,6 +174,7 @@ class _Planner:
             )
 
     def _tables(self, graph: Graph, mesh: Mesh) -> Priced:
+        self.tell(f"searching plans on {'x'.join(map(str, mesh.shape))} devices")
         self.tables[mesh] = price(graph, mesh, self.options.cluster, self._choices(graph, mesh))
         return self.tables[mesh]
 
@@ -304,6 +307,7 @@ class _Planner:
     def _price(self, candidate: Candidate) -> None:
         if candidate.key in self.seen:
             return
+        self.tell(f"pricing '{candidate.name}'")
         try:
             options = replace(chosen_options(self.options, candidate), afford=self._afford)
             if options.goal != TRAIN and options.fc_update == "round":
@@ -423,17 +427,18 @@ def find_plan(
     meshes: Sequence[Mesh],
     labels: str = ALL_LABELS,
     share: bool = True,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Found:
     """The plan of least predicted step time on one of the meshes, under the pins of `options`.
 
     `labels` are those that layers may be split by; where they `share` it, equal blocks have the
-    same splits. Raises PlanError where nothing fits the memory, and where pins ask for what layers
-    lack.
+    same splits; `tell` hears what is done. Raises PlanError where nothing fits the memory, and
+    where pins ask for what layers lack.
     """
     given = options.recompute
     plain = options if WORDS.isdisjoint(given) else replace(options, recompute=())
     again = not plain.recompute and given != (NONE,)
-    return _Planner(network, plain, meshes, labels, share, again).run()
+    return _Planner(network, plain, meshes, labels, share, again, tell).run()
 
 
 def chosen_options(options: Options, candidate: Candidate) -> Options:

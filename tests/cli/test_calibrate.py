@@ -103,6 +103,7 @@ def test_a_damaged_file_of_this_machine_is_made_anew(capsys: pytest.CaptureFixtu
     own.parent.mkdir(parents=True)
     own.write_text("[[")
     assert main(["compile", DIGITS]) == 2
+    assert "'netc calibrate' measures it anew, or delete the file" in capsys.readouterr().err
     assert main(["calibrate", DIGITS, "--devices", "1", *ASKED[2:]]) == 0
     assert f"'{own}' is made anew" in capsys.readouterr().err
     assert main(["compile", DIGITS]) == 0
