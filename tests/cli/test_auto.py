@@ -131,9 +131,9 @@ def test_what_fits_nowhere_is_refused_with_what_it_would_need(
     assert main(["compile", DIGITS, *asked]) == 4
     said = capsys.readouterr().err
     assert "error[E052]: none of the " in said
-    assert " KiB a device, of 97.7 KiB, whatever is computed again." in said
+    assert " kB a device, of 100 kB, whatever is computed again." in said
     assert main(["compile", DIGITS, *asked, "--recompute", "none"]) == 4
-    assert " KiB a device, of 97.7 KiB." in capsys.readouterr().err
+    assert " kB a device, of 100 kB." in capsys.readouterr().err
 
 
 BY_BATCH = ("--strategy", "auto", "--search-labels", "n")

@@ -210,7 +210,7 @@ def test_what_this_machine_cannot_compile_is_refused_before(
     assert (
         err.startswith("error[E053]: compiling ") and "instructions for 8 classes of devices" in err
     )
-    assert " KiB free." in err and "'--scheme a'" in err
+    assert "of 1 MB free." in err and "'--scheme a'" in err
 
 
 def test_what_takes_minutes_is_told_before(
