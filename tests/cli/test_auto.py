@@ -133,7 +133,7 @@ def test_what_fits_nowhere_is_refused_with_what_it_would_need(
     assert "error[E052]: none of the " in said
     assert " kB a device, of 100 kB, whatever is computed again." in said
     assert main(["compile", DIGITS, *asked, "--recompute", "none"]) == 4
-    assert " kB a device, of 100 kB." in capsys.readouterr().err
+    assert " MB a device, of 100 kB." in capsys.readouterr().err
 
 
 BY_BATCH = ("--strategy", "auto", "--search-labels", "n")
