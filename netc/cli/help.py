@@ -36,7 +36,10 @@ EXAMPLES = {
     "eval": ("netc eval digits --out runs/digits",),
     "predict": ("netc predict resnet18 cat.jpg dog.jpg --weights resnet18.safetensors",),
     "profile": ("netc profile alexnet --batch 16 -o roofline.svg",),
-    "trace": ("netc run digits --devices 2 --steps 20 --trace step.json && netc trace step.json",),
+    "trace": (
+        "netc run digits --devices 2 --steps 20 --trace step.json",
+        "netc trace step.json",
+    ),
     "export": ("netc export digits --weights runs/digits -o digits.onnx",),
     "import": ("netc import model.onnx -o model.net",),
     "tune": ("netc tune alexnet --batch 16",),

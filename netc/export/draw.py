@@ -41,7 +41,7 @@ def draw_picture(
 ) -> Scene:
     """The whole drawing: `title` and `tiles` above, `notes` below them, the legend at the foot."""
     shown, layout = arrange(picture, page_of(picture, title, tiles, notes))
-    body = Body(shown, layout.width, layout.height, list(_body(shown, layout)))
+    body = DrawnBody(shown, layout.width, layout.height, list(_body(shown, layout)))
     return framed(title, tiles, notes, body)
 
 
@@ -56,7 +56,7 @@ def arrange(picture: Picture, page: Page) -> tuple[Picture, PictureLayout]:
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class DrawnBody:
     """What stands between header and legend."""
 
     picture: Picture
@@ -65,7 +65,7 @@ class Body:
     shapes: Sequence[Shape]
 
 
-def framed(title: str, tiles: Iterable[Tile], notes: Iterable[str], body: Body) -> Scene:
+def framed(title: str, tiles: Iterable[Tile], notes: Iterable[str], body: DrawnBody) -> Scene:
     """A drawing with its header and its legend."""
     width = max(body.width, LEAST)
     top = Flow(width)
@@ -80,7 +80,7 @@ def framed(title: str, tiles: Iterable[Tile], notes: Iterable[str], body: Body) 
 
 def page_of(picture: Picture, title: str, tiles: Iterable[Tile], notes: Iterable[str]) -> Page:
     """The page of a drawing: what stands above and below is as high as where it is narrow."""
-    nothing = framed(title, tiles, notes, Body(picture, LEAST, 0.0, ()))
+    nothing = framed(title, tiles, notes, DrawnBody(picture, LEAST, 0.0, ()))
     return Page(nothing.height - 2 * MARGIN)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from netc.export.cards import draw_card, draw_way
 from netc.export.detail import lanes
 from netc.export.draw import (
-    Body,
+    DrawnBody,
     draw_arrow,
     frame_panel,
     frame_title,
@@ -35,7 +35,7 @@ def draw_phases(
     both, layout = arrange_phases(picture, page)
     body = list(both.shapes(layout))
     notes = (*notes, MEANING)
-    return framed(title, tiles, notes, Body(both.whole, layout.width, layout.height, body))
+    return framed(title, tiles, notes, DrawnBody(both.whole, layout.width, layout.height, body))
 
 
 MEANING = (
