@@ -234,7 +234,7 @@ def _train(options: argparse.Namespace, trainer: Trainer, tracer: StepTracer | N
                 if tracer is not None:
                     tracer.take(event.step)
                 rate, speed = event.learning_rate, event.images_per_second
-                bar.update(event.step, event.epoch, event.loss, speed, lr=rate)
+                bar.update(event.step, event.epoch, event.loss, speed, rate=rate)
             elif isinstance(event, EpochDone):
                 _epoch(options, bar, event)
             else:

@@ -261,12 +261,12 @@ def test_progress_loses_nothing(
     monkeypatch.setenv("COLUMNS", str(columns))
     stream = make()
     with Progress(450_000, stream=stream) as progress:
-        progress.update(99_999, 90, 12.3456, 123_456.0, lr=0.0001587)
-        progress.update(100_000, 90, 12.3456, 123_456.0, lr=0.0001587)
+        progress.update(99_999, 90, 12.3456, 123_456.0, rate=0.0001587)
+        progress.update(100_000, 90, 12.3456, 123_456.0, rate=0.0001587)
     last = re.split(r"\x1b\[2K", stream.getvalue())[-1]
     plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", last)
     assert not too_wide(plain, columns)
-    told = "step 100,000/450,000 epoch 90 loss 12.3456 123,456 images/s lr 0.0001587"
+    told = "step 100,000/450,000 epoch 90 loss 12.3456 123,456 images/s rate 0.0001587"
     assert told in " ".join(plain.split())
     if make is Terminal:
         assert re.search(r"━ -:--:--|━ \d:\d\d:\d\d", plain), "the time that is left"
