@@ -138,67 +138,45 @@ def parser() -> Parser:
     )
     top.add_argument("--version", action="version", version=f"netc {__version__}")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb, about in VERBS.items():
-        sub = verbs.add_parser(
-            verb, help=about, description=about[0].upper() + about[1:] + ".", prog=f"netc {verb}",
-            add_help=False, formatter_class=argparse.RawDescriptionHelpFormatter,
-        )  # fmt: skip
-        sub.example = example_text(verb)
-        goal = "inference" if verb in ("eval", "predict") else "training"
-        sub.set_defaults(runs=verb in RUNNING, goal=goal)
-        if verb not in (*ADDED, "doctor"):
-            _network(sub, verb)
-        if verb == "diff":
-            for place in ("first", "second"):
-                sub.add_argument(place, type=file_name, metavar="PLAN",
-                                 help=f"the {place} strategy, or its file")  # fmt: skip
-        if verb in ("compile", "compare", "diff", "explain", "plan", "tune", *RUNNING):
-            _planning(sub, verb)
-        if verb in WORDY:
-            sub.words = partial(_words, verb)
-        if verb in RUNNING:
-            _running(sub, verb)
-        _general(sub)
+    for verb in VERBS:
+        _add_verb(verbs, verb)
     _compile(verbs.choices["compile"])
     _compare(verbs.choices["compare"])
-    verbs.choices["diff"].set_defaults(save_strategy=None, strategy=None)
-    verbs.choices["diff"].add_argument(
-        "-o", "--output", type=file_name, metavar="FILE.html",
-        help="both plans beside each other, as a page",
-    )  # fmt: skip
-    for verb in ("diff", "plan"):
-        verbs.choices[verb].add_argument(
-            "--alternatives", action="store_true",
-            help="price other splits for a page also where that takes long",
-        )  # fmt: skip
-    verbs.choices["explain"].add_argument(
-        "--layer", metavar="PATTERN",
-        help="price the splits that these layers could have, and say what their exchanges hide "
-        "behind",
-    )  # fmt: skip
+    _diff(verbs.choices["diff"])
+    _plan(verbs.choices["plan"])
+    _explain(verbs.choices["explain"])
     _run(verbs.choices["run"])
     _predict(verbs.choices["predict"])
     _profile(verbs.choices["profile"])
     _export(verbs.choices["export"])
     for verb, add in ADDED.items():
         add(verbs.choices[verb])
-    verbs.choices["plan"].add_argument(
-        "--phases", action="store_true",
-        help="draw the forward and the backward pass as two lanes, in a picture",
-    )  # fmt: skip
-    verbs.choices["plan"].add_argument(
-        "-o",
-        "--output",
-        type=file_name,
-        required=True,
-        metavar="FILE",
-        help="FILE.html, .svg, .pdf, .png, .dot or .json",
-    )
-    verbs.choices["plan"].add_argument(
-        "--trace", type=file_name, metavar="FILE.json",
-        help="draw a step that 'netc run --trace' measured below the predicted one, on a page",
-    )  # fmt: skip
     return top
+
+
+def _add_verb(verbs: argparse._SubParsersAction[Parser], verb: str) -> None:
+    """A verb with what it shares with others."""
+    about = VERBS[verb]
+    sub = verbs.add_parser(
+        verb, help=about, description=about[0].upper() + about[1:] + ".", prog=f"netc {verb}",
+        add_help=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    sub.example = example_text(verb)
+    goal = "inference" if verb in ("eval", "predict") else "training"
+    sub.set_defaults(runs=verb in RUNNING, goal=goal)
+    if verb not in (*ADDED, "doctor"):
+        _network(sub, verb)
+    if verb == "diff":
+        for place in ("first", "second"):
+            sub.add_argument(place, type=file_name, metavar="PLAN",
+                             help=f"the {place} strategy, or its file")  # fmt: skip
+    if verb in ("compile", "compare", "diff", "explain", "plan", "tune", *RUNNING):
+        _planning(sub, verb)
+    if verb in WORDY:
+        sub.words = partial(_words, verb)
+    if verb in RUNNING:
+        _running(sub, verb)
+    _general(sub)
 
 
 def _general(sub: Parser) -> None:
@@ -240,36 +218,8 @@ def _planning(sub: Parser, verb: str) -> None:
         "--memory", type=memory, metavar="SIZE",
         help="of a device, such as 16GiB (default: what the machine has)",
     )  # fmt: skip
-    group.add_argument(
-        "--search-labels", metavar="L", help="what 'auto' may split by, such as n,k (n,k,c,h,w)"
-    )
-    group.add_argument(
-        "--no-share", action="store_true", help="let 'auto' split equal blocks differently"
-    )
-    group.add_argument(
-        "--pin", action="append", default=[], metavar="PATTERN=SPLIT",
-        help="the split of some layers: n, k, c, h, w, r (everywhere), @0 (one device)",
-    )  # fmt: skip
-    group.add_argument("--scheme", choices="abc", help="exchange at the boundary (default a)")
-    group.add_argument(
-        "--fc-update", choices=("step", "round"),
-        help="when model-split weights move (default step)",
-    )  # fmt: skip
-    group.add_argument(
-        "--updates", choices=("replicated", "sharded"),
-        help="whether devices with the same weights update all of them each, or a shard "
-        "(default replicated; 'auto' may take either)",
-    )  # fmt: skip
-    group.add_argument(
-        "--recompute", metavar="L,L",
-        help="layers, or patterns of them, whose values are not kept for the backward pass but "
-        "computed again; 'auto': as few as make the plan fit; 'all': what needs least memory; "
-        "default none",
-    )  # fmt: skip
-    group.add_argument(
-        "--precision", choices=("fp32", "tf32", "bf16", "fp64"),
-        help="default fp32; tf32 and bf16 run on the cuda backend",
-    )  # fmt: skip
+    _search_options(group)
+    _step_options(group)
     shows = ", and show which run" if verb == "explain" else ""
     group.add_argument(
         "--kernels", choices=("auto", "fast", "reference", "native", "vendor"),
@@ -298,6 +248,44 @@ def _planning(sub: Parser, verb: str) -> None:
     sub.folded = tuple(a for a in group._group_actions if set(SHOWN).isdisjoint(a.option_strings))
 
 
+def _search_options(group: argparse._ArgumentGroup) -> None:
+    """What is left to a search, and what is not."""
+    group.add_argument(
+        "--search-labels", metavar="L", help="what 'auto' may split by, such as n,k (n,k,c,h,w)"
+    )
+    group.add_argument(
+        "--no-share", action="store_true", help="let 'auto' split equal blocks differently"
+    )
+    group.add_argument(
+        "--pin", action="append", default=[], metavar="PATTERN=SPLIT",
+        help="the split of some layers: n, k, c, h, w, r (everywhere), @0 (one device)",
+    )  # fmt: skip
+
+
+def _step_options(group: argparse._ArgumentGroup) -> None:
+    """How a step exchanges, updates, keeps values and computes."""
+    group.add_argument("--scheme", choices="abc", help="exchange at the boundary (default a)")
+    group.add_argument(
+        "--fc-update", choices=("step", "round"),
+        help="when model-split weights move (default step)",
+    )  # fmt: skip
+    group.add_argument(
+        "--updates", choices=("replicated", "sharded"),
+        help="whether devices with the same weights update all of them each, or a shard "
+        "(default replicated; 'auto' may take either)",
+    )  # fmt: skip
+    group.add_argument(
+        "--recompute", metavar="L,L",
+        help="layers, or patterns of them, whose values are not kept for the backward pass but "
+        "computed again; 'auto': as few as make the plan fit; 'all': what needs least memory; "
+        "default none",
+    )  # fmt: skip
+    group.add_argument(
+        "--precision", choices=("fp32", "tf32", "bf16", "fp64"),
+        help="default fp32; tf32 and bf16 run on the cuda backend",
+    )  # fmt: skip
+
+
 def _devices_and_strategy(group: argparse._ArgumentGroup, verb: str) -> None:
     """One plan's, or the lists that are compared; the two of a difference are arguments."""
     if verb == "compare":
@@ -319,6 +307,50 @@ def _devices_and_strategy(group: argparse._ArgumentGroup, verb: str) -> None:
                 metavar="S",
                 help="one of those below (default hybrid), or a strategy file",
             )
+
+
+def _diff(sub: argparse.ArgumentParser) -> None:
+    sub.set_defaults(save_strategy=None, strategy=None)
+    sub.add_argument(
+        "-o", "--output", type=file_name, metavar="FILE.html",
+        help="both plans beside each other, as a page",
+    )  # fmt: skip
+    _alternatives(sub)
+
+
+def _plan(sub: argparse.ArgumentParser) -> None:
+    _alternatives(sub)
+    sub.add_argument(
+        "--phases", action="store_true",
+        help="draw the forward and the backward pass as two lanes, in a picture",
+    )  # fmt: skip
+    sub.add_argument(
+        "-o",
+        "--output",
+        type=file_name,
+        required=True,
+        metavar="FILE",
+        help="FILE.html, .svg, .pdf, .png, .dot or .json",
+    )
+    sub.add_argument(
+        "--trace", type=file_name, metavar="FILE.json",
+        help="draw a step that 'netc run --trace' measured below the predicted one, on a page",
+    )  # fmt: skip
+
+
+def _alternatives(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--alternatives", action="store_true",
+        help="price other splits for a page also where that takes long",
+    )  # fmt: skip
+
+
+def _explain(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--layer", metavar="PATTERN",
+        help="price the splits that these layers could have, and say what their exchanges hide "
+        "behind",
+    )  # fmt: skip
 
 
 def _compare(sub: argparse.ArgumentParser) -> None:
