@@ -21,6 +21,8 @@ SCRIPTS = (
     "overview", "source", "clock", "lanes", "memory", "diff", "keys", "choices", "frame", "app",
 )  # fmt: skip
 """The files of the page's script, in order."""
+STYLES = ("tones", "frame", "panel", "graph", "clock", "small")
+"""The files of its style sheet, in order; `dark` is what is otherwise in the dark."""
 
 
 def page_html(plan: Plan, network: Network, facts: PlanFacts) -> str:
@@ -88,11 +90,12 @@ def _asset(name: str) -> str:
 
 def _style() -> str:
     """The style sheet, with the colours of pictures where it has their names."""
-    colors = {"exchange": EXCHANGE[0]}
+    colors = {"exchange": EXCHANGE[0], "dark": _asset("dark.css")}
     for letter in MEANINGS:
         strong, _ = tints(letter)
         colors |= {css_name(letter): strong, f"on_{css_name(letter)}": on(strong)}
-    return Template(_asset("page.css")).substitute(colors)
+    parts = "\n".join(_asset(f"{name}.css") for name in STYLES)
+    return Template(parts).substitute(colors)
 
 
 def css_name(letter: str) -> str:
