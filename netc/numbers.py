@@ -79,9 +79,14 @@ class NamedNumber:
     """None where it must be given."""
 
 
+def prefixed(number: float, unit: str) -> str:
+    """A figure with four digits and a decimal prefix: "15.47 GFLOP", "14.2 MB"."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= factor:
+            return f"{number / factor:.4g} {prefix}{unit}"
+    return f"{number:.4g} {unit}"
+
+
 def memory_text(nbytes: float) -> str:
-    """Bytes with four digits and a decimal prefix, as everywhere: "5.004 GB", "97.7 kB"."""
-    for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if nbytes >= factor:
-            return f"{nbytes / factor:.4g} {unit}"
-    return f"{nbytes:.4g} B"
+    """Bytes in messages: "5.004 GB", "97.7 kB"."""
+    return prefixed(nbytes, "B")

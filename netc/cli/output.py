@@ -9,7 +9,7 @@ from textwrap import wrap
 from typing import Any
 
 from netc.errors import columns_of, folded
-from netc.numbers import memory_text
+from netc.numbers import prefixed
 from netc.text import json_text
 
 _GAP = "  "
@@ -96,16 +96,13 @@ def count(number: float) -> str:
 
 
 def scaled(number: float, unit: str) -> str:
-    """A figure with a decimal prefix: 15.47 GFLOP, 14.2 MB."""
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= factor:
-            return f"{number / factor:.4g} {prefix}{unit}"
-    return f"{number:.4g} {unit}" if number else "-"
+    """A figure with a decimal prefix, 15.47 GFLOP, 14.2 MB; a dash for none."""
+    return prefixed(number, unit) if number else "-"
 
 
 def bytes_text(number: float) -> str:
     """Bytes with a decimal prefix; a dash where there are none."""
-    return memory_text(number) if number else "-"
+    return scaled(number, "B")
 
 
 def seconds_text(number: float) -> str:

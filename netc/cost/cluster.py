@@ -128,7 +128,7 @@ class Cluster:
     launches: Mapping[str, LaunchTable] = field(default_factory=dict)
     """Launches that were measured, by setting (`netc.cost.launch.setting`)."""
     plans: Mapping[str, tuple[MeasuredPlan, ...]] = field(default_factory=dict)
-    """Whole steps that were measured, by what they compute (`netc.passes.pipeline.task`)."""
+    """Whole steps that were measured, by what they compute (`netc.passes.options.task`)."""
 
     @property
     def fastest(self) -> float:

@@ -165,7 +165,7 @@ class Measured:
     """By setting (`netc.cost.launch.setting`)."""
     exchanges: tuple[MeasuredExchange, ...] = ()
     plans: Mapping[str, tuple[MeasuredPlan, ...]] = field(default_factory=dict)
-    """Whole steps, by what they compute (`netc.passes.pipeline.task`)."""
+    """Whole steps, by what they compute (`netc.passes.options.task`)."""
 
 
 def measured_json(measured: Measured) -> str:
