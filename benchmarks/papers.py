@@ -32,7 +32,7 @@ from netc.ir.types import line_mesh, named_mesh
 from netc.passes.build_graph import build_graph
 from netc.passes.differentiate import differentiate
 from netc.passes.options import Options
-from netc.passes.pipeline import lower_training
+from netc.passes.pipeline import lower_network
 from netc.planner.auto import chosen_options, find_plan
 from netc.planner.compare import crossover
 from netc.planner.prices import ALL_LABELS, Priced, choices_of, price
@@ -104,7 +104,7 @@ def step_seconds(
     options = Options(line_mesh(gpus), 128 * gpus, machine("k20"), strategy)
     if gpus > 1:
         options = replace(options, scheme=scheme, fc_update=update)
-    compiled = lower_training(network("alexnet_owt"), options, verified=False)
+    compiled = lower_network(network("alexnet_owt"), options, verified=False)
     return simulate(compiled.program, overlap).seconds
 
 
@@ -124,7 +124,7 @@ def counted(node: Node) -> bool:
 def gibibytes(name: str, strategy: str, gpus: int) -> float:
     """Bytes of a step as the paper counts them."""
     options = Options(line_mesh(gpus), IMAGES * gpus, machine("p100"), strategy, scheme="a")
-    compiled = lower_training(network(name), options, verified=False)
+    compiled = lower_network(network(name), options, verified=False)
     return moved_as_papers_count(compiled.plan, counted) / 2**30
 
 
@@ -224,7 +224,7 @@ def _scaled(known: Cluster, factor: float) -> Cluster:
 
 def _one_gpu(name: str, cluster: Cluster) -> float:
     options = Options(line_mesh(1), IMAGES, cluster, "single")
-    return simulate(lower_training(network(name), options, verified=False).program).seconds
+    return simulate(lower_network(network(name), options, verified=False).program).seconds
 
 
 @cache
@@ -237,7 +237,7 @@ def images_a_second(name: str, strategy: str, gpus: int) -> tuple[float, float]:
         options = replace(options, strategy="data", updates="replicated")
         found = find_plan(network(name), options, meshes_of(gpus, options), "nkhw")
         options = chosen_options(options, found.best)
-    program = lower_training(network(name), options, verified=False).program
+    program = lower_network(network(name), options, verified=False).program
     plain, hidden = (
         IMAGES * gpus / simulate(program, overlap).seconds for overlap in (False, True)
     )

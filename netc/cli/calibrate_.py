@@ -37,10 +37,10 @@ from netc.errors import DeviceError, Diagnostic, UsageError
 from netc.ir.clock import simulate
 from netc.ir.program import Bundle
 from netc.passes.options import Options
-from netc.passes.pipeline import lower_training
+from netc.passes.pipeline import lower_network
 from netc.planner.calibration import MeasuredStep, fit_keeps, fit_link, fit_reached, keeping
+from netc.planner.compare import STRATEGIES
 from netc.planner.exchanges import KINDS, exchange_program
-from netc.strategies.fixed import FIXED
 from netc_kernels import cuda
 from netc_kernels.files import write_whole
 from netc_runtime.backend import Backend
@@ -51,8 +51,6 @@ from netc_runtime.measure.profile import device_ceilings
 
 NETWORKS = ("alexnet", "resnet18")
 """Measured where none is named."""
-STRATEGIES = tuple(name for name in FIXED if name != "single")
-"""Measured on several devices."""
 BATCH = {"cpu": 8, "cuda": 128}
 """Images of a step where nothing is said."""
 SIZES = tuple(2**n for n in (12, 15, 18, 21, 24, 26))
@@ -100,12 +98,12 @@ def run(options: argparse.Namespace) -> int:
         raise DeviceError(Diagnostic("E076", "nothing could be measured."))
     path = Path(options.output) if options.output else own_cluster(target.name)
     before = _before(path, target.name)
-    cluster, _ = _learned(options, target.name, found, exchanges, before)
-    # Devices that share a GPU take turns: of their steps nothing can be told.
-    for name in named if not options.share_gpus else ():
-        for devices in counts[1:]:
-            found += best_plans(options, name, devices, cluster)
     cluster, rows = _learned(options, target.name, found, exchanges, before)
+    # Devices that share a GPU take turns: of their steps nothing can be told.
+    several = [(name, n) for name in named for n in counts[1:] if not options.share_gpus]
+    best = [each for pair in several for each in best_plans(options, *pair, cluster)]
+    if best:
+        cluster, rows = _learned(options, target.name, [*found, *best], exchanges, before)
     _write(path, cluster)
     _show(options, path, cluster, rows)
     return 0
@@ -321,7 +319,7 @@ def _program(each: Configuration, cluster: Cluster) -> Any:
     """The program of a configuration, with the prices of the machine as it was measured."""
     asked: Options = each.asked.options
     seen = at_precision(at_devices(cluster, each.devices), asked.precision)
-    return lower_training(each.asked.network, replace(asked, cluster=seen)).program
+    return lower_network(each.asked.network, replace(asked, cluster=seen)).program
 
 
 def _write(path: Path, cluster: Cluster) -> None:

@@ -16,6 +16,7 @@ from netc.ir.programs import TRAIN
 from netc.numbers import DEVICES
 from netc.planner.compare import (
     LARGEST_BATCH,
+    STRATEGIES,
     WORTH_TELLING,
     ComparedPlan,
     crossover,
@@ -151,7 +152,7 @@ def _counts(text: str | None) -> list[int]:
 
 
 def _strategies(text: str | None) -> list[str]:
-    known = [name for name in (*FIXED, AUTO) if name != "single"]
+    known = [*STRATEGIES, AUTO]
     if text is None:
         return known
     chosen = list(dict.fromkeys(part.strip() for part in text.split(",")))

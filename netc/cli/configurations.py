@@ -21,7 +21,7 @@ from netc.errors import NetError, PlanError
 from netc.ir.facts import REPLICATED, SHARDED
 from netc.ir.types import named_mesh
 from netc.passes.options import task
-from netc.passes.pipeline import Compiled, lower_training
+from netc.passes.pipeline import Compiled, lower_network
 from netc.planner.auto import chosen_options, find_plan
 from netc.planner.choice import Candidate
 
@@ -118,7 +118,7 @@ def _measured_plan(
     options: argparse.Namespace, network: str, asked: Request, candidate: Candidate
 ) -> Iterator[Configuration]:
     """A plan, by a strategy file of it."""
-    compiled = lower_training(asked.network, asked.options)
+    compiled = lower_network(asked.network, asked.options)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "plan.toml"
         save_strategy(path, asked, compiled)

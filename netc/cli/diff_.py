@@ -13,7 +13,7 @@ from netc.cli.output import bytes_text, json_line, say, seconds_text, shape_text
 from netc.cli.plan_ import check_alternatives, page_facts, plan_facts
 from netc.export.page import PlanCase
 from netc.export.write import check_diff, write_diff
-from netc.passes.pipeline import Compiled, lower_training
+from netc.passes.pipeline import Compiled, lower_network
 from netc.passes.plan_memory import plan_alone
 from netc.planner.compare import ComparedPlan, described
 from netc.report import LayerCost, layer_costs
@@ -79,7 +79,7 @@ def _case(side: Side, long: bool) -> PlanCase:
 
 def _side(options: argparse.Namespace, name: str) -> Side:
     asked = request(argparse.Namespace(**{**vars(options), "strategy": name}), quiet=True)
-    compiled = lower_training(asked.network, asked.options)
+    compiled = lower_network(asked.network, asked.options)
     costs = layer_costs(
         asked.network, compiled.graph, compiled.plan, compiled.program, asked.options.cluster
     )

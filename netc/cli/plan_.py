@@ -56,17 +56,20 @@ def _trace(options: argparse.Namespace, path: Path) -> StepTrace | None:
     """The step that was measured; refused where no page is drawn."""
     if options.trace is None:
         return None
-    if path.suffix.lower() != PAGE:
-        message = "'--trace' draws what was measured on a page, and none is written."
-        raise UsageError(Diagnostic("E051", message, help="write one, with '-o FILE.html'."))
+    _needs_page(path, "'--trace' draws what was measured on a page")
     spare(options.output, options.network, options.trace)
     return read_trace(Path(options.trace))
 
 
 def check_alternatives(options: argparse.Namespace, path: Path | None) -> None:
     """Refuse to price for a page where none is written."""
-    if options.alternatives and (path is None or path.suffix.lower() != PAGE):
-        message = "'--alternatives' prices other splits for a page, and none is written."
+    if options.alternatives:
+        _needs_page(path, "'--alternatives' prices other splits for a page")
+
+
+def _needs_page(path: Path | None, what: str) -> None:
+    if path is None or path.suffix.lower() != PAGE:
+        message = f"{what}, and none is written."
         raise UsageError(Diagnostic("E051", message, help="write one, with '-o FILE.html'."))
 
 

@@ -399,7 +399,7 @@ def _call(call: Call) -> facts.RecipeCall:
     return facts.RecipeCall(call.name, call.args, dict(call.kwargs))
 
 
-def lower_training(
+def lower_network(
     network: Network, options: Options, observer: Observer | None = None, verified: bool = True
 ) -> Compiled:
     """The program that is planned for, up to insert-waits; without `verified` only to be priced:

@@ -27,7 +27,7 @@ from netc.passes.choose_splits import Pin, choose_splits
 from netc.passes.compile_cost import CompileCost
 from netc.passes.differentiate import differentiate
 from netc.passes.options import Options, task, usual_scheme
-from netc.passes.pipeline import lower_training, scheme_of
+from netc.passes.pipeline import lower_network, scheme_of
 from netc.passes.plan_memory import peak_bytes
 from netc.passes.split_rounds import has_boundary
 from netc.planner.blocks import alike
@@ -313,7 +313,7 @@ class _Planner:
             if options.goal != TRAIN and options.fc_update == "round":
                 # The plan is for training too, which refuses rounds where there is no boundary.
                 scheme_of(self.whole, candidate.splits, options)
-            compiled = lower_training(self.network, options, verified=False)
+            compiled = lower_network(self.network, options, verified=False)
         except PlanError as problem:
             # What no choice of splits tells, such as rounds that a layer forbids: no candidate.
             self.refused.append((candidate, problem))

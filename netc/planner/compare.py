@@ -10,7 +10,7 @@ from netc.errors import Diagnostic, PlanError
 from netc.ir.clock import simulate
 from netc.passes.compile_cost import CompileCost
 from netc.passes.options import Options
-from netc.passes.pipeline import Compiled, lower_training
+from netc.passes.pipeline import Compiled, lower_network
 from netc.passes.plan_memory import peak_bytes
 from netc.planner.recompute import resolved
 from netc.report import sent_bytes
@@ -63,7 +63,7 @@ class ComparedPlan:
 def priced(network: Network, options: Options, strategy: str) -> ComparedPlan:
     """One plan. Raises PlanError where it cannot be carried out."""
     options = resolved(network, options, must_fit=False)
-    compiled = lower_training(network, replace(options, afford=lambda cost: None), verified=False)
+    compiled = lower_network(network, replace(options, afford=lambda cost: None), verified=False)
     return described(compiled, options, strategy)
 
 
@@ -91,7 +91,7 @@ def faster(network: Network, options: Options, compiled: Compiled) -> ComparedPl
     for other in others:
         with suppress(PlanError):
             quick = replace(other, afford=_be_quick)
-            lowered = lower_training(network, quick, verified=False)
+            lowered = lower_network(network, quick, verified=False)
             found.append(described(lowered, other, other.strategy))
     seconds = simulate(compiled.program).seconds * (1 - WORTH_TELLING)
     fits = (plan for plan in found if plan.fits and plan.seconds < seconds)

@@ -16,7 +16,7 @@ from netc.errors import Diagnostic, PlanError
 from netc.ir.clock import simulate
 from netc.numbers import memory_text
 from netc.passes.options import Options
-from netc.passes.pipeline import Compiled, lower_training
+from netc.passes.pipeline import Compiled, lower_network
 from netc.passes.plan_memory import peak_bytes
 from netc.planner.memory_trace import MemoryTrace
 from netc.syntax import Network
@@ -140,7 +140,7 @@ class _Chooser:
 
     def _compiled(self, layers: tuple[str, ...]) -> Compiled:
         options = replace(self.options, recompute=layers)
-        return lower_training(self.network, options, verified=False)
+        return lower_network(self.network, options, verified=False)
 
     def _made(self, layers: tuple[str, ...], compiled: Compiled) -> Recomputed:
         program = compiled.program

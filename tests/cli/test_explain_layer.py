@@ -12,7 +12,7 @@ from netc.cli.main import main
 from netc.cost import read_cluster
 from netc.ir.types import line_mesh
 from netc.passes.options import Options
-from netc.passes.pipeline import lower_training
+from netc.passes.pipeline import lower_network
 from netc.planner.prices import choices_of, price
 from netc.planner.why import alternatives
 from netc.strategies.search import total
@@ -37,7 +37,7 @@ def explained(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[
 def test_prices_differ_as_those_of_whole_plans_do(strategy: str) -> None:
     cluster = read_cluster(Path(clusters).parent / "p100.toml")
     options = Options(line_mesh(4), 64, cluster, strategy, scheme="a")
-    compiled = lower_training(parse_file(Path(DIGITS)), options)
+    compiled = lower_network(parse_file(Path(DIGITS)), options)
     found = alternatives(compiled.graph, options.mesh, cluster, compiled.splits)
     priced = price(compiled.graph, options.mesh, cluster, choices_of(compiled.graph, options.mesh))
     tables, chosen = priced.tables(), dict(compiled.splits)

@@ -40,7 +40,7 @@ from netc.ir.text import bundle_text, parse_bundle
 from netc.ir.types import line_mesh, named_mesh
 from netc.ir.verify_program import verify_program
 from netc.passes.options import Options
-from netc.passes.pipeline import compile_network, lower_training
+from netc.passes.pipeline import compile_network, lower_network
 from netc.planner.calibration import MeasuredStep, fit_keeps, fit_link, fit_reached, keeping
 from netc.planner.exchanges import KINDS, exchange_program
 
@@ -273,7 +273,7 @@ def test_programs_that_only_exchange_are_sound(kind: str, devices: int) -> None:
 
 def _measured_machine(chosen: Options, off: float) -> tuple[Cluster, Program]:
     """A machine on which every launch of a program takes so many times what is foreseen."""
-    program = lower_training(tiny(), chosen).program
+    program = lower_network(tiny(), chosen).program
     launches = [i for i in program.instructions if isinstance(i, Launch)]
     known = {
         launch_text(calls_of(program, each), variants_of(each)): MeasuredLaunch(
@@ -290,7 +290,7 @@ def _measured_machine(chosen: Options, off: float) -> tuple[Cluster, Program]:
 def test_programs_carry_what_was_measured() -> None:
     chosen = options(tiny(), 2, 8)
     machine, before = _measured_machine(chosen, 3.0)
-    after = lower_training(tiny(), replace(chosen, cluster=machine)).program
+    after = lower_network(tiny(), replace(chosen, cluster=machine)).program
     for old, new in zip(before.instructions, after.instructions, strict=True):
         factor = 3.0 if isinstance(old, Launch) else 1.0
         assert new.seconds == pytest.approx(factor * old.seconds, rel=1e-6)
@@ -316,7 +316,7 @@ def test_rates_and_links_that_were_there_are_found() -> None:
 @pytest.mark.parametrize("keeps", [0.0, 0.5, 1.0])
 def test_what_computing_keeps_while_exchanging_is_found(keeps: float) -> None:
     chosen = options(tiny(), 2, 8)
-    program = lower_training(tiny(), chosen).program
+    program = lower_network(tiny(), chosen).program
     took = simulate(keeping(program, keeps)).seconds
     found = fit_keeps([MeasuredStep(program, took)])
     assert simulate(keeping(program, found)).seconds == pytest.approx(took, rel=0.02)
@@ -331,7 +331,7 @@ def test_a_program_whose_devices_stand_still_while_exchanging_is_read_back() -> 
 
 
 def test_computing_may_stand_still_while_exchanging() -> None:
-    program = lower_training(tiny(), options(tiny(), 2, 8)).program
+    program = lower_network(tiny(), options(tiny(), 2, 8)).program
     still, free = (simulate(keeping(program, keeps)).seconds for keeps in (0.0, 1.0))
     apart = simulate(program, overlap=False).seconds
     assert free <= still <= apart * (1 + 1e-9)

@@ -28,7 +28,7 @@ from netc.cost.price import ExchangePrice
 from netc.ir.carriers import LARGE_ELEMENTS, is_large
 from netc.ir.program import Collective, GroupCollective, Program
 from netc.ir.types import ITEM_BYTES, line_mesh, named_mesh
-from netc.passes.pipeline import lower_training
+from netc.passes.pipeline import lower_network
 from netc_runtime.comm.gpus import _is_large
 
 HOPPER = Nccl("hopper", 18)
@@ -245,7 +245,7 @@ def test_programs_carry_the_price_of_who_carries_the_exchange() -> None:
         net.fc(net.relu(net.fc(net.flatten(net.relu(net.conv("image", 8))), 300)), 8)
     )
     chosen = replace(options(network, 2, 8, strategy="data"), cluster=H100_MACHINE)
-    program = lower_training(network, chosen).program
+    program = lower_network(network, chosen).program
     seen = set()
     for each in program.instructions:
         if not isinstance(each, Collective) or each.kind != "all_reduce":

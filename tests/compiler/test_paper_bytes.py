@@ -18,7 +18,7 @@ import netc_models
 from netc.ir.ops import Parameter
 from netc.ir.plan import Plan
 from netc.ir.types import shard_bounds
-from netc.passes.pipeline import lower_training
+from netc.passes.pipeline import lower_network
 from netc.syntax import parse_file
 from netc.syntax.network import Network
 from netc_runtime.null import NullBackend
@@ -41,7 +41,7 @@ def small() -> Network:
 
 def planned(network: Network, workers: int, batch: int, scheme: str) -> Plan:
     chosen = options(network, workers, batch, strategy="hybrid", scheme=scheme, fetch=())
-    return lower_training(network, chosen).plan
+    return lower_network(network, chosen).plan
 
 
 def shares(size: int, workers: int) -> list[int]:
@@ -128,7 +128,7 @@ def without_loss(plan: Plan) -> Sums:
 def test_alexnet_on_four_workers(scheme: str) -> None:
     """The single tower, 128 examples a worker, in float32."""
     chosen = options(ALEXNET, 4, 512, strategy="hybrid", scheme=scheme, precision="fp32", fetch=())
-    plan = lower_training(ALEXNET, chosen).plan
+    plan = lower_network(ALEXNET, chosen).plan
     assert moved(plan, "flatten1") == [(14_155_776, 14_155_776)] * 4
     assert moved(plan, "flatten1.grad") == [(14_155_776, 14_155_776)] * 4
     for layer in ("dropout2", "relu7"):
@@ -145,7 +145,7 @@ def test_alexnet_on_four_workers(scheme: str) -> None:
 
 def test_alexnet_by_data_alone() -> None:
     chosen = options(ALEXNET, 4, 512, strategy="data", precision="fp32", fetch=())
-    plan = lower_training(ALEXNET, chosen).plan
+    plan = lower_network(ALEXNET, chosen).plan
     parameters = (n.type.elements for n in plan.graph.nodes if isinstance(n.op, Parameter))
     assert sum(parameters) == 61_100_840
     assert without_loss(plan) == [(366_605_040, 366_605_040)] * 4

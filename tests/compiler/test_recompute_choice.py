@@ -20,7 +20,7 @@ from netc.ir.clock import simulate
 from netc.ir.types import line_mesh
 from netc.passes.assign_formats import Target
 from netc.passes.options import Options
-from netc.passes.pipeline import lower_training
+from netc.passes.pipeline import lower_network
 from netc.passes.plan_memory import peak_bytes
 from netc.planner.memory_trace import MemoryTrace
 from netc.planner.recompute import choose, resolved
@@ -35,14 +35,14 @@ NEAR, DEAR = 1.2, 1.5
 @given(free_cases())
 def test_what_is_chosen_never_needs_more_and_fits_if_it_can(case: Case) -> None:
     chosen = replace(case_options(case), recompute=("all",), fetch=())
-    kept = lower_training(case.network, replace(chosen, recompute=()))
+    kept = lower_network(case.network, replace(chosen, recompute=()))
     align = chosen.target.alignment_bytes
     most = peak_bytes(kept.program, align)
-    least = lower_training(case.network, resolved(case.network, chosen))
+    least = lower_network(case.network, resolved(case.network, chosen))
     assert peak_bytes(least.program, align) <= most
     room = (most + peak_bytes(least.program, align)) / 2
     asked_for = replace(at_memory(chosen, room), recompute=("auto",))
-    made = lower_training(case.network, resolved(case.network, asked_for))
+    made = lower_network(case.network, resolved(case.network, asked_for))
     assert peak_bytes(made.program, align) <= room
 
 
@@ -64,10 +64,10 @@ def test_shipped_networks_fit_less_memory_for_less_than_a_forward_pass(
     name: str, devices: int, share: float
 ) -> None:
     network, chosen = shipped(name, devices)
-    kept = lower_training(network, chosen, verified=False)
+    kept = lower_network(network, chosen, verified=False)
     room = share * peak_bytes(kept.program, 256)
     made_for = resolved(network, replace(at_memory(chosen, room), recompute=("auto",)))
-    made = lower_training(network, made_for)
+    made = lower_network(network, made_for)
     assert 0.9 * room <= peak_bytes(made.program, 256) <= room
     forward = sum(i.seconds for i in kept.program.instructions if i.phase == "forward")
     more = simulate(made.program).seconds - simulate(kept.program).seconds
@@ -86,7 +86,7 @@ def test_a_choice_is_near_the_best_of_all(seed: int) -> None:
         x = net.unary("relu", net.conv(x, rng.choice([4, 8, 16]), pad=1))
         x = net.bn(x) if rng.random() < 0.5 else net.pool(x, 2)
     network = net.loss(net.fc(x, 5))
-    trace = MemoryTrace(lower_training(network, options(network, 1, 16, fetch=())))
+    trace = MemoryTrace(lower_network(network, options(network, 1, 16, fetch=())))
     free = sorted(trace.choices())
     every = [frozenset(c) for n in range(len(free) + 1) for c in combinations(free, n)]
     least, most = min(trace.walk(c).peak for c in every), trace.walk(frozenset()).peak

@@ -22,7 +22,7 @@ from netc.ir.types import Mesh
 from netc.passes.assign_formats import Target
 from netc.passes.choose_splits import Pin
 from netc.passes.options import Options
-from netc.passes.pipeline import Compiled, lower_training
+from netc.passes.pipeline import Compiled, lower_network
 from netc.passes.plan_memory import plan_alone
 from netc.syntax import Network, parse_file, parse_text
 from netc.trace.spans import (
@@ -113,7 +113,7 @@ def make_case(
         Mesh(mesh, axes), batch, CLUSTER, strategy, target=target, pins=pins, scheme=scheme,
         updates=updates,
     )  # fmt: skip
-    compiled = lower_training(net, options)
+    compiled = lower_network(net, options)
     facts = PlanFacts(
         strategy, compiled.scheme, "test", (2**20,) * compiled.plan.mesh.size, 0.5, compiled.notes,
         updates,

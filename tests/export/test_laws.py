@@ -28,7 +28,7 @@ from netc.export.scene import Box, Curve, Panel, Point, Scene, Text, around, fla
 from netc.export.style import TEXT
 from netc.export.tiles import tiles_of
 from netc.export.write import figures_of
-from netc.passes.pipeline import lower_training
+from netc.passes.pipeline import lower_network
 from netc.passes.plan_memory import plan_alone
 from netc.strategies.fixed import FIXED
 
@@ -62,7 +62,7 @@ def drawn(name: str, strategy: str, devices: int, target: str) -> Iterator[Drawn
     words = ["plan", name, *many, "--strategy", strategy, "--batch", "32", *TARGETS[target]]
     options = parser().parse_args([*words, "--cluster", "h100", "-o", "plan.svg"])
     asked = request(options)
-    compiled = lower_training(asked.network, asked.options, verified=False)
+    compiled = lower_network(asked.network, asked.options, verified=False)
     facts = plan_facts(asked, compiled, plan_alone(compiled.program))
     plan, network = compiled.plan, asked.network
     description = describe(plan, network)
