@@ -89,13 +89,16 @@ def main() -> None:
             if result is not None:
                 row["seconds"].append(result["step_seconds"])
                 row["predicted"] = result["predicted_seconds"]
-    rows = [row for row in rows if row["seconds"]]
-    for row in rows:
-        row["measured"] = statistics.median(row["seconds"])
-        row["spread"] = (max(row["seconds"]) - min(row["seconds"])) / row["measured"]
-        row["off"] = row["predicted"] / row["measured"] - 1
-    options.out.write_text(json.dumps(rows, indent=1) + "\n")
-    print(markdown(rows))
+        found = [judged(row) for row in rows if row["seconds"]]
+        options.out.write_text(json.dumps(found, indent=1) + "\n")
+    print(markdown(found))
+
+
+def judged(row: Row) -> Row:
+    """What a row's repeats come to, beside its prediction."""
+    measured = statistics.median(row["seconds"])
+    spread = (max(row["seconds"]) - min(row["seconds"])) / measured
+    return {**row, "measured": measured, "spread": spread, "off": row["predicted"] / measured - 1}
 
 
 def markdown(rows: list[Row]) -> str:
