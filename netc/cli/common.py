@@ -197,11 +197,10 @@ def _target(options: argparse.Namespace, network: Network, chosen: Options) -> T
         check_precision(name, chosen.precision)
     if name == "cuda":
         # Imported here: programs for the CPU need none of it.
-        from netc_runtime.cuda.device import known_plans
         from netc_runtime.cuda.kernels import CudaKernels
 
         kernels = _kernels(options, ("auto", "native", "vendor"), "cuda")
-        choose = CudaKernels(chosen.precision, kernels, known_plans()).choose
+        choose = CudaKernels(chosen.precision, kernels).choose
         return Target(
             "cuda", "nhwc", "nhwc", CUDA_ALIGNMENT_BYTES, choose, kernels=kernels, blas_threads=0
         )

@@ -7,7 +7,6 @@ from contextlib import suppress
 
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.program import Program
-from netc_kernels import cuda
 from netc_kernels.cuda.conv import vendor
 from netc_kernels.cuda.source import digest
 from netc_runtime.cuda.backend import CudaBackend
@@ -36,11 +35,6 @@ def open_cuda(
     free, _ = cupy.cuda.runtime.memGetInfo()
     check_memory(programs, devices, free, "the GPU")
     return CudaBackend(programs, precision, ranks, graph, KeptPlans())
-
-
-def known_plans() -> dict[str, str]:
-    """What was measured on this machine's GPU; nothing where there is none."""
-    return dict(KeptPlans()) if cuda.found()[0] else {}
 
 
 class KeptPlans(Plans):

@@ -34,15 +34,13 @@ class CudaKernels:
     parts_run = False
     """There is no kernel of what is in no memory."""
 
-    def __init__(
-        self, precision: str, kernels: str = "auto", known: Mapping[str, str] = {}
-    ) -> None:
+    def __init__(self, precision: str, kernels: str = "auto") -> None:
         """`kernels` is native (this package's own alone), vendor or auto, the faster of both.
 
-        `known` has what was found faster on the machine, by `race_key`. What is not known is named
-        "fastest": it is measured when a program that needs it is first loaded.
+        That one is named "fastest" and measured when a program that needs it is first loaded on a
+        machine: programs and what their launches are called do not depend on where they are made.
         """
-        self.precision, self.kernels, self.known = precision, kernels, known
+        self.precision, self.kernels = precision, kernels
 
     def choose(self, calls: tuple[KernelCall, ...]) -> KernelChoice | None:
         """A kernel for every step of a launch; None where no kernel is a launch of this kind."""
@@ -53,21 +51,18 @@ class CudaKernels:
             if call.kernel not in table.KERNELS:
                 return None
             absorbed = _absorbed(calls[len(names) :])
-            more = tuple(c.kernel for c in calls[len(names) + 1 :][:absorbed])
-            variant = self._variant(call, more)
+            variant = self._variant(call)
             workspace = max(workspace, self.workspace_bytes(call, variant))
             names += [variant, *[None] * absorbed]
         return KernelChoice(tuple(names), workspace)
 
-    def _variant(self, call: KernelCall, absorbed: Sequence[str]) -> str:
+    def _variant(self, call: KernelCall) -> str:
         if call.kernel not in table.PRODUCTS or self.kernels == "native" or is_empty(call):
             return "native"
         product = _product(call, self.precision)
         if not product.supported() or cuts_groups(call):
             return "native"
-        if self.kernels == "vendor":
-            return "vendor"
-        return self.known.get(race_key(_with(product, absorbed)), "fastest")
+        return "vendor" if self.kernels == "vendor" else "fastest"
 
     def has(self, calls: Sequence[KernelCall], variant: str, absorbed: int) -> bool:
         """Whether a kernel of that name does the first call, and so many after it as well."""
@@ -77,7 +72,7 @@ class CudaKernels:
             return not absorbed
         if absorbed != _absorbed(calls):
             return False
-        vendors = CudaKernels(self.precision, "vendor")._variant(calls[0], ())
+        vendors = CudaKernels(self.precision, "vendor")._variant(calls[0])
         return variant == "native" or (variant in ("vendor", "fastest") and vendors != "native")
 
     def workspace_bytes(self, call: KernelCall, variant: str) -> int:

@@ -144,10 +144,10 @@ TIGHT = ("compile", "models/alexnet_owt.net", *BY_BATCH, "--cluster", "p100", "-
 def test_updates_are_sharded_where_that_gains_more_than_prices_may_be_off(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    fast = ("--cluster", "h200", "--precision", "bf16", "--devices", "8", "--batch", "128")
+    fast = ("--cluster", "h100", "--precision", "bf16", "--devices", "8", "--batch", "128")
     assert main(["compile", "models/vgg16.net", *BY_BATCH, *fast]) == 0
     told = capsys.readouterr().err
-    assert "auto took 'data with sharded updates': 17.4 % faster than 'data' without" in told
+    assert "auto took 'data with sharded updates': 24.1 % faster than 'data' without" in told
     slow = ("--cluster", "p100", "--batch", "512", "--devices", "4")
     assert main(["compile", "models/alexnet_owt.net", *BY_BATCH, *slow]) == 0
     told = capsys.readouterr().err
