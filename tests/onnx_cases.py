@@ -104,7 +104,7 @@ def as_onnx_says(net: Network) -> Network:
 
 def _said(layer: Layer, net: Network) -> NamedValues:
     o = dict(layer.options)
-    known = {"std": None, "bias_value": 0.0}
+    known = {"std": None, "bias_value": 0.0, "smoothing": 0.0}
     o |= {name: value for name, value in known.items() if name in o}
     if o.get("pad") == "same":
         extents = _shape(net, layer.inputs[0])[2:]
@@ -122,7 +122,7 @@ def _shape(net: Network, name: str) -> tuple[int, ...]:
     """The shape of a layer's result or an input, whatever the layers behind it would need."""
     names = [layer.name for layer in net.layers]
     before = net.layers[: names.index(name) + 1] if name in names else ()
-    ends = Layer("ends", LOSS, NamedValues(), (name,))
+    ends = Layer("ends", LOSS, NamedValues.of(smoothing=0.0), (name,))
     return build_graph(replace(net, layers=(*before, ends)), 1).index[name].type.shape
 
 

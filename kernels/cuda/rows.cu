@@ -65,14 +65,29 @@ extern "C" __global__ void row_pick(float* out, const T* x, const long long* lab
     out[row] = held ? number(x[(long long)row * columns + k]) : 0.0f;
 }
 
-// (exp(x - m) / s - onehot(label)) / batch. Grid (K / 256, N). `out` may be x.
+// What the targets have of a row: `own` of the label's column, `each` of every one.
+extern "C" __global__ void row_pick_smoothed(float* out, const T* x, const long long* labels,
+                                             int columns, int first_class, float own, float each) {
+    const T* row = x + (long long)blockIdx.x * columns;
+    float sum = 0.0f;
+    for (int k = threadIdx.x; k < columns; k += THREADS) sum += number(row[k]);
+    sum = combine<THREADS>(sum, [](float a, float b) { return a + b; });
+    if (threadIdx.x) return;
+    const long long k = labels[blockIdx.x] - first_class;
+    const bool held = k >= 0 && k < columns;
+    out[blockIdx.x] = each * sum + (held ? own * number(row[k]) : 0.0f);
+}
+
+// (exp(x - m) / s - target) / batch, where a target is `own` for the label, and `each` besides.
+// Grid (K / 256, N). `out` may be x.
 extern "C" __global__ void softmax_dx(T* out, const T* x, const long long* labels, const float* m,
-                                      const float* s, int columns, int first_class, float batch) {
+                                      const float* s, int columns, int first_class, float own,
+                                      float each, float batch) {
     const int row = blockIdx.x, k = blockIdx.y * blockDim.x + threadIdx.x;
     if (k >= columns) return;
     const long long at = (long long)row * columns + k;
-    const float one = labels[row] - first_class == k ? 1.0f : 0.0f;
-    set(out[at], (expf(number(x[at]) - m[row]) / s[row] - one) / batch);
+    const float target = (labels[row] - first_class == k ? own : 0.0f) + each;
+    set(out[at], (expf(number(x[at]) - m[row]) / s[row] - target) / batch);
 }
 
 // Sum m + log s - p over the rows whose number first + i is below *count, or over all without

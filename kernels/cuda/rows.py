@@ -50,6 +50,19 @@ def row_pick(out: Tensor, x: Tensor, labels: Tensor, *, first_class: int, stream
     source.launch(kernel, (ceil_div(x.shape[0], THREADS),), (THREADS,), args, stream)
 
 
+def row_pick_smoothed(
+    out: Tensor, x: Tensor, labels: Tensor,
+    *, smoothing: float, classes: int, first_class: int, stream: int,
+) -> None:  # fmt: skip
+    """Sum what the targets have of every row, out (N,): 1 - smoothing of the label's column where
+    this shard holds it, and smoothing / classes of every column.
+    """
+    numbers = np.int32(x.shape[1]), np.int32(first_class)
+    parts = np.float32(1 - smoothing), np.float32(smoothing / classes)
+    args = (out.pointer, x.pointer, labels.pointer, *numbers, *parts)
+    _by_row("row_pick_smoothed", x, args, stream)
+
+
 def softmax_dx(
     out: Tensor, x: Tensor, labels: Tensor, m: Tensor, s: Tensor,
     *, batch: int, first_class: int, stream: int,
@@ -58,11 +71,18 @@ def softmax_dx(
 
     `batch` is the global batch. `out` may be x.
     """
-    numbers = np.int32(x.shape[1]), np.int32(first_class), np.float32(batch)
-    kernel = source.function(FILE, "softmax_dx", **macros(x, 1))
-    pointers = (block.pointer for block in (out, x, labels, m, s))
-    grid = (x.shape[0], ceil_div(x.shape[1], LOSS_THREADS))
-    source.launch(kernel, grid, (LOSS_THREADS,), (*pointers, *numbers), stream)
+    _gradient((out, x, labels, m, s), first_class, (1.0, 0.0), batch, stream)
+
+
+def softmax_dx_smoothed(
+    out: Tensor, x: Tensor, labels: Tensor, m: Tensor, s: Tensor,
+    *, batch: int, smoothing: float, classes: int, first_class: int, stream: int,
+) -> None:  # fmt: skip
+    """Compute the gradient of the mean cross-entropy with smoothed labels: (exp(x - m) / s -
+    (1 - smoothing) onehot - smoothing / classes) / batch. `out` may be x.
+    """
+    parts = 1 - smoothing, smoothing / classes
+    _gradient((out, x, labels, m, s), first_class, parts, batch, stream)
 
 
 def ce_loss(out: Tensor, m: Tensor, s: Tensor, p: Tensor, *, batch: int, stream: int) -> None:
@@ -91,6 +111,22 @@ def correct(
         pointers = (block.pointer + 8 * start for block in (argmax, labels))
         numbers = np.int32(held), np.int64(first), np.int32(start > 0)
         _at_once("correct", (out.pointer, *pointers, count.pointer, *numbers), stream)
+
+
+def _gradient(
+    blocks: tuple[Tensor, ...],
+    first_class: int,
+    parts: tuple[float, float],
+    batch: int,
+    stream: int,
+) -> None:
+    """`parts` of the target are the label's own and that of every class."""
+    x = blocks[1]
+    numbers = np.int32(x.shape[1]), np.int32(first_class), *map(np.float32, (*parts, batch))
+    kernel = source.function(FILE, "softmax_dx", **macros(x, 1))
+    grid = (x.shape[0], ceil_div(x.shape[1], LOSS_THREADS))
+    args = (*(block.pointer for block in blocks), *numbers)
+    source.launch(kernel, grid, (LOSS_THREADS,), args, stream)
 
 
 def _segments(count: int, offset: tuple[int, ...], rows: Rows) -> Iterator[tuple[int, int, int]]:

@@ -27,6 +27,17 @@ def row_pick(out: Array, x: Array, labels: Array, *, first_class: int) -> None:
     out[held] = x[held, columns]
 
 
+def row_pick_smoothed(
+    out: Array, x: Array, labels: Array, *, smoothing: float, classes: int, first_class: int
+) -> None:
+    """Sum what the targets have of every row, out (N,): 1 - smoothing of the label's column where
+    this shard holds it, and smoothing / classes of every column.
+    """
+    held, columns = _held(x, labels, first_class)
+    out[...] = (smoothing / classes) * dense(x).sum(axis=1)
+    out[held] += (1 - smoothing) * x[held, columns]
+
+
 def row_argmax(out: Array, x: Array, m: Array, *, first_class: int, classes: int) -> None:
     """Find the lowest global class whose x equals m, out (N,) int64; `classes` if none does."""
     numbers = np.arange(first_class, first_class + x.shape[1])
@@ -45,6 +56,29 @@ def softmax_dx(
     gradient /= s[:, None]
     held, columns = _held(x, labels, first_class)
     gradient[held, columns] -= 1
+    np.divide(gradient, batch, out=out)
+
+
+def softmax_dx_smoothed(
+    out: Array,
+    x: Array,
+    labels: Array,
+    m: Array,
+    s: Array,
+    *,
+    batch: int,
+    smoothing: float,
+    classes: int,
+    first_class: int,
+) -> None:
+    """Compute the gradient of the mean cross-entropy with smoothed labels: (exp(x - m) / s -
+    (1 - smoothing) onehot - smoothing / classes) / batch. `out` may be x.
+    """
+    gradient = np.exp(x - m[:, None])
+    gradient /= s[:, None]
+    gradient -= smoothing / classes
+    held, columns = _held(x, labels, first_class)
+    gradient[held, columns] -= 1 - smoothing
     np.divide(gradient, batch, out=out)
 
 

@@ -64,7 +64,7 @@ def from_onnx(model: OnnxModel, name: str) -> Imported:
     if problems:
         raise DataError(*_diagnostics(problems))
     loss = names.numbered(LOSS)
-    ends = Layer(loss, LOSS, NamedValues(), (layers.results[seen.result].layer,))
+    ends = Layer(loss, LOSS, NamedValues.of(smoothing=0.0), (layers.results[seen.result].layer,))
     network = Network(network_name(name), inputs, (*layers.layers.values(), ends))
     return Imported(network, tuple(layers.weights.values()))
 

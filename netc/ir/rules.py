@@ -93,7 +93,9 @@ def _check_dtypes(kind: type[Op], step: Applied) -> None:
 
 _INTEGERS: Mapping[str, tuple[int, ...]] = {
     "row_pick": (1,),
+    "row_pick_smoothed": (1,),
     "softmax_dx": (1,),
+    "softmax_dx_smoothed": (1,),
     "correct": (0, 1, 2),
     "ce_loss_masked": (3,),
     "dropout": (1, 2),
@@ -385,8 +387,10 @@ _LOCAL: Mapping[str, tuple[str, ...]] = {
     "lrn_dx": ("inside", "whole"),
     "dropout": ("shape", "offset", "rows"),
     "row_pick": ("first_class",),
+    "row_pick_smoothed": ("first_class",),
     "row_argmax": ("first_class",),
     "softmax_dx": ("first_class",),
+    "softmax_dx_smoothed": ("first_class",),
     "ce_loss_masked": ("offset", "rows"),
     "correct": ("offset", "rows"),
     "init_normal": ("shape", "offset"),

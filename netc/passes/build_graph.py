@@ -255,10 +255,13 @@ class _Builder:
         self.scores = x.name
         row_max = self._emit(f"{layer.name}.max", ops.RowMax(), x)
         total = self._emit(f"{layer.name}.sum_exp", ops.RowSumExp(), x, row_max)
-        pick = self._emit(f"{layer.name}.pick", ops.RowPick(), x, labels)
+        smoothing, classes = _options(layer)["smoothing"], x.type.shape[1]
+        # What is held out is judged by its labels as they are.
+        op = ops.RowPickSmoothed(smoothing, classes) if smoothing and self.training else None
+        pick = self._emit(f"{layer.name}.pick", op or ops.RowPick(), x, labels)
         if self.training:
             return self._emit("loss", ops.CeLoss(self.batch), row_max, total, pick)
-        count, classes = self.graph.nodes["count"], x.type.shape[1]
+        count = self.graph.nodes["count"]
         self._emit("loss_sum", ops.CeLossMasked(self.batch), row_max, total, pick, count)
         best = self._emit(f"{layer.name}.argmax", ops.RowArgmax(classes), x, row_max)
         return self._emit("correct", ops.Correct(summed(self.dtype)), best, labels, count)

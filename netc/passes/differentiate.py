@@ -128,6 +128,8 @@ def _loss(back: _Backward, node: Node) -> None:
     row_max, total, pick = (back.graph[name] for name in node.inputs)
     logits, labels = pick.inputs
     op = ops.SoftmaxDx(node.op.batch)
+    if isinstance(pick.op, ops.RowPickSmoothed):
+        op = ops.SoftmaxDxSmoothed(node.op.batch, pick.op.smoothing, pick.op.classes)
     back.give(node, logits, op, logits, labels, row_max.name, total.name)
 
 

@@ -23,7 +23,7 @@ class Domain:
 
 def domain_of(kind: Number) -> Domain:
     """The numbers of a kind, those of epochs written as 30ep too."""
-    return DISTANCE if kind is numbers.DISTANCE else _number(kind)
+    return {numbers.DISTANCE: DISTANCE, numbers.DURATION: DURATION}.get(kind) or _number(kind)
 
 
 def _number(kind: Number) -> Domain:
@@ -59,9 +59,12 @@ def _epochs(value: Scalar) -> Value:
     return COUNT.convert(value.number if isinstance(value, Quantity) else value)
 
 
-def _span_of_epochs(value: Scalar) -> Value:
-    number = value.number if isinstance(value, Quantity) else value
-    return number if numbers.COUNT.accepts(number) else POSITIVE.convert(number)
+def _span_of_epochs(kind: Number) -> Callable[[Scalar], Value]:
+    def convert(value: Scalar) -> Value:
+        number = value.number if isinstance(value, Quantity) else value
+        return number if numbers.COUNT.accepts(number) else _number(kind).convert(number)
+
+    return convert
 
 
 def _text(value: Scalar) -> str:
@@ -88,5 +91,6 @@ BELOW_ONE = _number(numbers.BELOW_ONE)
 FRACTION = _number(numbers.FRACTION)
 FACTOR = _number(numbers.FACTOR)
 EPOCHS = Domain("a whole number of epochs, 1 or more, such as 30ep", _epochs)
-DISTANCE = Domain(numbers.DISTANCE.description, _span_of_epochs)
+DISTANCE = Domain(numbers.DISTANCE.description, _span_of_epochs(numbers.DISTANCE))
+DURATION = Domain(numbers.DURATION.description, _span_of_epochs(numbers.DURATION))
 TEXT = Domain("a path in double quotes", _text)

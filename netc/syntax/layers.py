@@ -81,7 +81,7 @@ _SIGNATURES = (
     Signature("flatten"),
     Signature("add"),
     Signature("concat"),
-    Signature(LOSS),
+    Signature(LOSS, (Option("smoothing", BELOW_ONE, 0.0),)),
 )
 
 KINDS: dict[str, Signature] = {each.name: each for each in _SIGNATURES}

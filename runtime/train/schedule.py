@@ -25,5 +25,6 @@ def learning_rate(
     known = {word: each.factor for word, each in SCHEDULES.items()}
     factor = call("schedule", known, name, (), kwargs)
     for argument in SCHEDULES[name].arguments:
-        number(f"'{argument.name}' of '{name}'", kwargs[argument.name], argument.kind)
+        value = kwargs.get(argument.name, argument.default)
+        number(f"'{argument.name}' of '{name}'", value, argument.kind)
     return base * factor(step, steps_per_epoch, total_steps)

@@ -87,9 +87,9 @@ class Maker:
         channels = sum(self.shapes[x][0] for x in xs)
         return self.add_layer("concat", xs, (channels, *self.shapes[xs[0]][1:]))
 
-    def loss(self, x: str) -> Network:
+    def loss(self, x: str, smoothing: float = 0.0) -> Network:
         """End the network; as many classes as `x` has features."""
-        self.add_layer("softmax_loss", (x,), ())
+        self.add_layer("softmax_loss", (x,), (), smoothing=smoothing)
         return Network(self.name, (InputSpec("image", self.shapes["image"]),), tuple(self.layers))
 
 

@@ -130,7 +130,10 @@ class Plain:
     def softmax_loss(self, layer: Layer, x: Array) -> Array:
         x = x.reshape(len(x), -1)
         x = x - x.real.max(axis=1, keepdims=True)
-        return np.log(np.exp(x).sum(axis=1)) - x[np.arange(len(x)), self.labels]
+        smoothing = layer.options["smoothing"] if self.training else 0.0
+        targets = np.full(x.shape, smoothing / x.shape[1])
+        targets[np.arange(len(x)), self.labels] += 1 - smoothing
+        return np.log(np.exp(x).sum(axis=1)) - (targets * x).sum(axis=1)
 
 
 def derivative(

@@ -357,6 +357,18 @@ def losses(book: Book) -> None:
         book.call(case, "ce_loss", loss, peak, total, picked, batch=n)
         softmax = {"batch": n, "first_class": 0}
         book.call(case, "softmax_dx", x.grad, x, labels, peak, total, **softmax)
+        smoothing = {"smoothing": 0.1, "classes": k}
+        smoothed = leaf(logits)
+        loss = functional.cross_entropy(smoothed, labels, label_smoothing=0.1)
+        loss.backward()
+        targets = functional.one_hot(labels, k).double() * 0.9 + 0.1 / k
+        aims = (targets * logits).sum(1)
+        book.call(case, "row_pick_smoothed", aims, x, labels, first_class=0, **smoothing)
+        book.call(case, "ce_loss", loss, peak, total, aims, batch=n)
+        book.call(
+            case, "softmax_dx_smoothed", smoothed.grad, x, labels, peak, total,
+            **softmax, **smoothing,
+        )  # fmt: skip
         some = functional.cross_entropy(logits[:count], labels[:count], reduction="sum")
         right = (best == labels)[:count].sum().double()
         rows: dict[str, Any] = {"offset": [0], "rows": []}

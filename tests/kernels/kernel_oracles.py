@@ -256,6 +256,9 @@ def _loss_calls(of: Sizes) -> Iterator[Call]:
     yield Call("row_sum_exp", of_rows, (logits, m), {})
     yield Call("row_pick", of_rows, (logits, labels), {"first_class": 3})
     classes = {"first_class": 3, "classes": 9}
+    smoothed = {**classes, "smoothing": 0.25}
+    yield Call("row_pick_smoothed", of_rows, (logits, labels), smoothed)
+    yield Call("softmax_dx_smoothed", (n, k), (logits, labels, m, s), {**smoothed, "batch": 8})
     yield Call("row_argmax", of_rows, (logits, m), classes, integer=np.int64)
     yield Call("softmax_dx", (n, k), (logits, labels, m, s), {"batch": 8, "first_class": 3})
     yield Call("ce_loss", (), (m, s, p), {"batch": 8})

@@ -167,8 +167,12 @@ def test_softmax(device: Any, n: int, k: int, first_class: int, dtype: str) -> N
     top = np.where(np.isfinite(m), m, 1.0)
     s = device.get(device.check(rows.row_sum_exp, "row_sum_exp", (n,), x, top, **same)) + 1
     device.check(rows.row_pick, "row_pick", (n,), x, labels, told=shard, **same)
-    top[1:2] += 1
     classes = first_class + k + 5
+    smoothed = {**shard, "smoothing": 0.1, "classes": classes}
+    device.check(
+        rows.row_pick_smoothed, "row_pick_smoothed", (n,), x, labels, told=smoothed, **same
+    )
+    top[1:2] += 1
     argmax = {**shard, "classes": classes}
     device.check(rows.row_argmax, "row_argmax", (n,), x, top, out_dtype="i64", told=argmax, **same)
     told = {**shard, "batch": 8}
@@ -176,6 +180,10 @@ def test_softmax(device: Any, n: int, k: int, first_class: int, dtype: str) -> N
         device.check(
             rows.softmax_dx, "softmax_dx", (n, k), x, labels, top, s, told=told, over=over, **same
         )
+        device.check(
+            rows.softmax_dx_smoothed, "softmax_dx_smoothed", (n, k), x, labels, top, s,
+            told={**smoothed, "batch": 8}, over=over, **same,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 300])

@@ -10,7 +10,7 @@ from netc.cli.arguments import verbs_of
 from netc.cli.main import VERBS, WORDY, parser
 from netc.ir.optimizers import OPTIMIZERS
 from netc.ir.schedules import SCHEDULES
-from netc.numbers import DISTANCE
+from netc.numbers import COUNT, DISTANCE, DURATION
 from netc.strategies.fixed import FIXED
 from netc.syntax import network_text, parse_text
 from netc.syntax.layers import KINDS
@@ -54,9 +54,8 @@ def test_a_schedule_is_listed(word: str) -> None:
 
 @pytest.mark.parametrize("word", SCHEDULES)
 def test_a_schedule_is_the_same_everywhere(word: str) -> None:
-    values = {"every": "2ep"} | {
-        each.name: "0.5" for each in SCHEDULES[word].arguments if each.kind is not DISTANCE
-    }
+    kinds = {DISTANCE: "2ep", DURATION: "1.5ep", COUNT: "3"}
+    values = {each.name: kinds.get(each.kind, "0.5") for each in SCHEDULES[word].arguments}
     given = ", ".join(f"{each.name}={values[each.name]}" for each in SCHEDULES[word].arguments)
     text = f"net t\ninput i 1x2x2\nfc 2 | softmax_loss\ntrain {{ schedule {word}({given}) }}"
     call = parse_text(text).recipe.schedule

@@ -40,7 +40,7 @@ def test_a_network() -> None:
                 NamedValues.of(filters=10, bias=False, std=None, bias_value=0.0),
                 ("image",),
             ),
-            Layer("softmax_loss1", "softmax_loss", NamedValues(), ("fc1",)),
+            Layer("softmax_loss1", "softmax_loss", NamedValues.of(smoothing=0.0), ("fc1",)),
         ),
     )
 

@@ -1,5 +1,6 @@
 """Flat text and back, and what `verify_network` objects to."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from netc import numbers
 from netc.ir.optimizers import OPTIMIZERS
+from netc.ir.schedules import SCHEDULES
 from netc.syntax import (
     Call,
     InputSpec,
@@ -55,7 +57,7 @@ train {
     data digits()
     batch 8
     sgd lr=0.1 momentum=0.0 decay=0.0
-    schedule step(every=30, gamma=0.1)
+    schedule step(every=30, gamma=0.1, warmup=0.0)
     augment shift(2) flip()
 }
 """
@@ -125,20 +127,39 @@ def networks(draw: st.DrawFn) -> Network:
     if len(unread) > 1:
         layers.append(Layer(next(names), "concat", NamedValues(), tuple(unread)))
         last = layers[-1].name
-    layers.append(Layer(next(names), LOSS, NamedValues(), (last,)))
+    smoothing = draw(st.sampled_from((0.0, 0.1)))
+    layers.append(Layer(next(names), LOSS, NamedValues.of(smoothing=smoothing), (last,)))
     return Network(next(names), inputs, tuple(layers), draw(recipes))
 
 
 paths = st.text(st.characters(exclude_characters='"\n\r', exclude_categories=["Cs"]), min_size=1)
-NUMBERS = {numbers.NON_NEGATIVE: reals, numbers.POSITIVE: positive, numbers.BELOW_ONE: rates}
+NUMBERS = {
+    numbers.NON_NEGATIVE: reals,
+    numbers.POSITIVE: positive,
+    numbers.BELOW_ONE: rates,
+    numbers.COUNT: counts,
+    numbers.FRACTION: st.floats(0, 1),
+    numbers.FACTOR: st.floats(1e-30, 1),
+    numbers.DISTANCE: counts | positive,
+    numbers.DURATION: counts | positive,
+}
 
 
-def optimizers(word: str) -> st.SearchStrategy[Call]:
-    names = [each.name for each in OPTIMIZERS[word].arguments]
-    values = st.tuples(*(NUMBERS[each.kind] for each in OPTIMIZERS[word].arguments))
+def calls(word: str, arguments: Sequence[numbers.NamedNumber]) -> st.SearchStrategy[Call]:
+    """Of a word with all that it takes."""
+    names = [each.name for each in arguments]
+    values = st.tuples(*(NUMBERS[each.kind] for each in arguments))
     return values.map(
         lambda told: Call(word, (), NamedValues(tuple(zip(names, told, strict=True))))
     )
+
+
+def optimizers(word: str) -> st.SearchStrategy[Call]:
+    return calls(word, OPTIMIZERS[word].arguments)
+
+
+def schedules(word: str) -> st.SearchStrategy[Call]:
+    return calls(word, SCHEDULES[word].arguments)
 
 
 recipes = st.builds(
@@ -146,13 +167,7 @@ recipes = st.builds(
     data=st.none() | st.just(Call("digits")) | paths.map(lambda path: Call("idx", (path,))),
     batch=st.none() | counts,
     optimizer=st.none() | st.sampled_from(list(OPTIMIZERS)).flatmap(optimizers),
-    schedule=st.sampled_from([None, Call("constant")])
-    | positive.map(lambda power: Call("poly", (), NamedValues.of(power=power)))
-    | st.builds(
-        lambda every, gamma: Call("step", (), NamedValues.of(every=every, gamma=gamma)),
-        counts | positive,
-        st.floats(1e-30, 1),
-    ),
+    schedule=st.none() | st.sampled_from(list(SCHEDULES)).flatmap(schedules),
     epochs=st.none() | counts,
     augment=st.lists(st.just(Call("flip")) | counts.map(lambda n: Call("shift", (n,)))).map(tuple),
     seed=st.integers(0, 2**63 - 1),

@@ -27,7 +27,7 @@ def test_all_settings() -> None:
         data=Call("imagefolder", ("data/imagenet",)),
         batch=256,
         optimizer=Call("sgd", (), NamedValues.of(lr=0.01, momentum=0.9, decay=5e-4)),
-        schedule=Call("step", (), NamedValues.of(every=30, gamma=0.1)),
+        schedule=Call("step", (), NamedValues.of(every=30, gamma=0.1, warmup=0.0)),
         epochs=90,
         augment=(Call("shift", (2,)), Call("flip")),
         seed=7,
@@ -53,16 +53,20 @@ def test_data(text: str, call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "call"),
+    ("text", "told"),
     [
-        ("constant()", Call("constant")),
-        ("poly()", Call("poly", (), NamedValues.of(power=1.0))),
-        ("poly(2)", Call("poly", (), NamedValues.of(power=2.0))),
-        ("step(22.5ep, 0.1)", Call("step", (), NamedValues.of(every=22.5, gamma=0.1))),
-        ("step(every, gamma=0.1)", Call("step", (), NamedValues.of(every=30, gamma=0.1))),
+        ("constant()", {"warmup": 0.0}),
+        ("poly()", {"power": 1.0, "warmup": 0.0}),
+        ("poly(2, warmup=5ep)", {"power": 2.0, "warmup": 5}),
+        ("step(22.5ep, 0.1)", {"every": 22.5, "gamma": 0.1, "warmup": 0.0}),
+        ("step(every, gamma=0.1)", {"every": 30, "gamma": 0.1, "warmup": 0.0}),
+        ("cosine(warmup=0.5ep)", {"final": 0.0, "warmup": 0.5}),
+        ("dexp()", {"steps": 4, "final": 0.004, "warmup": 0.0}),
+        ("onecycle(0.25)", {"rise": 0.25, "start": 0.04, "final": 4e-6}),
     ],
 )
-def test_schedules(text: str, call: Call) -> None:
+def test_schedules(text: str, told: dict[str, float]) -> None:
+    call = Call(text.split("(")[0], (), NamedValues.of(**told))
     assert recipe(f"schedule {text}").schedule == call
 
 
@@ -89,7 +93,7 @@ def test_parameters_and_defaults() -> None:
     found = recipe("batch b\nsgd lr=0.1/b\nschedule step(every=every, gamma=0.5)", every="5ep")
     assert found.batch == 8
     assert found.optimizer == Call("sgd", (), NamedValues.of(lr=0.0125, momentum=0.0, decay=0.0))
-    assert found.schedule == Call("step", (), NamedValues.of(every=5, gamma=0.5))
+    assert found.schedule == Call("step", (), NamedValues.of(every=5, gamma=0.5, warmup=0.0))
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ from netc.ir.ops.loss import (
     RowArgmax,
     RowMax,
     RowPick,
+    RowPickSmoothed,
     RowSumExp,
     SoftmaxDx,
+    SoftmaxDxSmoothed,
 )
 from netc.ir.ops.norm import BnDgamma, BnDx, BnMean, BnNorm, BnRunning, BnVar, Lrn, LrnDx
 from netc.ir.ops.pool import (
@@ -92,12 +94,14 @@ __all__ = [
     "RowArgmax",
     "RowMax",
     "RowPick",
+    "RowPickSmoothed",
     "RowSumExp",
     "Scalar",
     "ShapeError",
     "Site",
     "SliceDim",
     "SoftmaxDx",
+    "SoftmaxDxSmoothed",
     "SourceOp",
     "State",
     "Sum",

@@ -1,7 +1,8 @@
 """Softmax with cross-entropy, in pieces that can be split by batch or by class.
 
 With m the row maximum, s the row sum of exp(x - m) and p the logit of the right class, the loss of
-a row is m + log s - p. Under a class split m, s and p are partial: three small all-reduces.
+a row is m + log s - p; with smoothed labels p is the mean of the logits that targets weigh. Under
+a class split m, s and p are partial: three small all-reduces.
 """
 
 from __future__ import annotations
@@ -63,6 +64,17 @@ class RowPick(_Row):
 
 
 @dataclass(frozen=True, slots=True)
+class RowPickSmoothed(RowPick):
+    """From (x, labels): what a row's targets pick, (1 - smoothing) x of the right class and
+    smoothing / classes of every class (Szegedy et al. 2016, section 7).
+    """
+
+    kernel: ClassVar[str] = "row_pick_smoothed"
+    smoothing: float
+    classes: int
+
+
+@dataclass(frozen=True, slots=True)
 class RowArgmax(Op):
     """From (x, m): the lowest class that reaches the maximum, `classes` where none does."""
 
@@ -117,6 +129,17 @@ class SoftmaxDx(Op):
     def local(self, site: Site) -> dict[str, Any]:
         """The first class held."""
         return _first_class(site)
+
+
+@dataclass(frozen=True, slots=True)
+class SoftmaxDxSmoothed(SoftmaxDx):
+    """From (x, labels, m, s): (exp(x - m) / s - targets) / batch, targets as RowPickSmoothed has
+    them.
+    """
+
+    kernel: ClassVar[str] = "softmax_dx_smoothed"
+    smoothing: float
+    classes: int
 
 
 def _rows(site: Site) -> dict[str, Any]:
