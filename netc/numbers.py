@@ -65,6 +65,7 @@ BELOW_ONE = Number("a number from 0 to below 1", False, lambda value: 0 <= value
 FRACTION = Number("a number from 0 to 1", False, lambda value: 0 <= value <= 1)
 FACTOR = Number("a number above 0, at most 1", False, lambda value: 0 < value <= 1)
 DISTANCE = Number("a number of epochs above 0, such as 30ep", False, lambda value: value > 0)
+RATE_FACTOR = Number("a number from 1e-6 to 1e6", False, lambda value: 1e-6 <= value <= 1e6)
 DURATION = Number("a number of epochs, 0 or more, such as 5ep", False, lambda value: value >= 0)
 MEASURE = Number("a number from 1e-15 to 1e24", False, lambda value: 1e-15 <= value <= 1e24)
 """What a machine does in a second, or holds, or how long it takes."""

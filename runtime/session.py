@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netc.ir.optimizers import rate_factor
 from netc.ir.program import Bundle, Port
 from netc_runtime.backend import Backend, Executable, StepReport
 from netc_runtime.io.problems import data_error
 from netc_runtime.ports import own_views, region
 
 Array = NDArray[Any]
-SCALARS = ("seed", "step", "lr", "count")
+SCALARS = ("seed", "step", "count")
 """Inputs that the session fills by itself, where a program has them."""
 
 
@@ -77,7 +78,10 @@ class Session:
         """Start a training step with the batch that was staged; with `traced`, `last` has its
         times.
         """
-        numbers = {"seed": seed, "step": step, "lr": learning_rate}
+        numbers: dict[str, float] = {"seed": seed, "step": step}
+        for port in self.train.program.inputs:
+            if (factor := rate_factor(port.name)) is not None:
+                numbers[port.name] = factor * learning_rate
         self._stage(self.train, {name: np.asarray(value) for name, value in numbers.items()})
         self.train.start(traced)
 
@@ -156,7 +160,7 @@ def image_inputs(bundle: Bundle) -> list[Port]:
     """The inputs of a network, which are filled with images."""
     known = (*SCALARS, "labels")
     ports = {p.name: p for program in (bundle.train, bundle.eval) for p in program.inputs}
-    return [port for name, port in ports.items() if name not in known]
+    return [p for name, p in ports.items() if name not in known and rate_factor(name) is None]
 
 
 def _only_image(bundle: Bundle) -> Port:

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from netc.cli.arguments import AUTO_BATCH, spare
 from netc.cli.auto import AUTO, notes, search, tell
@@ -21,7 +22,7 @@ from netc.errors import Diagnostic, PlanError, UsageError, clip, did_you_mean
 from netc.interchange.names import torch_names
 from netc.ir.clock import simulate
 from netc.ir.facts import REPLICATED, SHARDED
-from netc.ir.optimizers import Chosen, choose_optimizer
+from netc.ir.optimizers import Chosen, WeightRule, choose_optimizer
 from netc.ir.program import Bundle
 from netc.ir.programs import EVAL, TRAIN
 from netc.ir.types import Mesh, line_mesh, named_mesh
@@ -40,7 +41,7 @@ from netc.planner.recompute import ALL, NONE, WORDS, resolved
 from netc.report import MemoryUse, layer_facts, memory_use
 from netc.strategies.file import MESH_AXES, StrategyFile, read_strategy, write_strategy
 from netc.strategies.fixed import FIXED
-from netc.syntax import Call, Network
+from netc.syntax import Call, Network, Recipe
 from netc_kernels import cpu
 from netc_runtime.choose import CUDA_ONLY, check_precision, choose_backend
 from netc_runtime.cpu.kernels import CpuKernels
@@ -112,7 +113,7 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
         updates=options.updates or (file.updates if file else None),
         recompute=_recompute(options.recompute, file),
         precision=options.precision or "fp32",
-        optimizer=_optimizer(recipe.optimizer or NO_RECIPE),
+        optimizer=_optimizer(recipe),
         afford=partial(_afford, quiet=options.json),
     )
     chosen = replace(chosen, target=_target(options, network, chosen))
@@ -185,9 +186,16 @@ def _largest(options: argparse.Namespace, network: Network, chosen: Options) -> 
     return replace(chosen, batch=batch)
 
 
-def _optimizer(call: Call) -> Chosen:
+def _optimizer(recipe: Recipe) -> Chosen:
+    call = recipe.optimizer or NO_RECIPE
     options = {name: value for name, value in call.kwargs.items() if name != "lr"}
-    return choose_optimizer(call.name, **options)
+    rules = tuple(_rule(each) for each in recipe.weights)
+    return replace(choose_optimizer(call.name, **options), rules=rules)
+
+
+def _rule(call: Call) -> WeightRule:
+    told: dict[str, Any] = dict(call.kwargs)
+    return WeightRule(str(call.args[0]), **told, span=call.span)
 
 
 def _target(options: argparse.Namespace, network: Network, chosen: Options) -> Target:

@@ -334,6 +334,14 @@ def _run(sub: argparse.ArgumentParser) -> None:
         help="remove the training that is in --out, and begin anew",
     )
     group.add_argument(
+        "--keep", type=count, metavar="N",
+        help="so many of the newest checkpoints, besides the best (default 3)",
+    )  # fmt: skip
+    group.add_argument(
+        "--patience", type=count, metavar="N",
+        help="end after so many epochs without a better test accuracy",
+    )  # fmt: skip
+    group.add_argument(
         "--dry-run", action="store_true", help="show what every device would hold, and run nothing"
     )
     group.add_argument("--plain", action="store_true", help="lines in place of a live display")

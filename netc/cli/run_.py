@@ -39,13 +39,15 @@ from netc_runtime.io.weights import Tensors
 from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.train.datasets import Dataset, facts_of
 from netc_runtime.train.events import EpochDone, Finished, StepDone
-from netc_runtime.train.folder import Folder
+from netc_runtime.train.folder import BEST, KEPT_CHECKPOINTS, Folder
 from netc_runtime.train.progress import Progress
 from netc_runtime.train.resume import Saved, changed, read_saved
 from netc_runtime.train.trainer import Trainer, Training, steps_in_epoch
 
 FIRST_STEPS = 2
 EXIT_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+if hasattr(signal, "SIGHUP"):
+    EXIT_SIGNALS[signal.SIGHUP] = 129
 UNSHOWN_FACTS = ("parameters", "scores", "text", "torch_names")
 """Facts of a bundle that only programs want."""
 
@@ -74,13 +76,17 @@ def _run(
     with ExitStack() as held:
         start = None if all_.rank else _start(options, bundle, out)
         file = start.file if isinstance(start, Saved) else None
-        folder = None if all_.rank else held.enter_context(Folder(out, file, options.replace))
+        folder = None if all_.rank else held.enter_context(_folder(options, out, file))
         session = held.enter_context(closing(open_session(choice, bundle, ranks)))
         trainer = Trainer(session, dataset, training, folder, ranks)
         begun = _begin(trainer, all_, start)
         tracer = None if options.trace is None else StepTracer(options, trainer, all_)
         _announce(options, choice, trainer, begun)
         return _train(options, trainer, tracer)
+
+
+def _folder(options: argparse.Namespace, out: Path, resumed: Path | None) -> Folder:
+    return Folder(out, resumed, options.replace, options.keep or KEPT_CHECKPOINTS)
 
 
 def _agreed(
@@ -93,6 +99,7 @@ def _agreed(
         "number of epochs": training.epochs,
         "number of steps": training.limit,
         "learning rate": training.rate,
+        "patience": training.patience,
         "seed": training.seed,
         "way to begin": ways or "from the start",
         "number of traced steps": 0 if options.trace is None else options.trace_steps or 1,
@@ -162,6 +169,7 @@ def _training(options: argparse.Namespace, bundle: Bundle) -> Training:
         schedule=facts.schedule,
         augment=facts.augment,
         limit=options.steps,
+        patience=options.patience,
     )
 
 
@@ -275,6 +283,9 @@ def _finish(
                   predicted_seconds=predicted,
                   trace=options.trace if traced else None)  # fmt: skip
         return
+    if event.gave_up:
+        epochs = f"{options.patience} epoch{'s' * (options.patience > 1)}"
+        say(f"ended     early: nothing was better in {epochs}")
     if caught:
         say(f"interrupted after step {event.step}; '--resume' goes on from there")
     say(f"test accuracy {100 * event.test_accuracy:.2f} % on {count(dataset.test_size)} held-out "
@@ -284,6 +295,8 @@ def _finish(
         say(f"step      {seconds_text(usual)} measured, {beside}")
     if event.checkpoint is not None:
         say(f"saved     {escaped(str(event.checkpoint))}")
+        best = escaped(str(event.checkpoint.with_name(BEST)))
+        say(f"best      {100 * event.best_accuracy:.2f} % after step {event.best_step}: {best}")
     if traced:
         say(f"trace     {traced}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from netc.ir.facts import DTYPES, TARGETS, Facts
+from netc.ir.optimizers import RATE, rate_factor
 from netc.ir.plain import TextError
 from netc.ir.program import Bundle, Launch, Port, Program
 from netc.ir.programs import EVAL, INIT, TRAIN
@@ -85,7 +86,7 @@ def _check_types(program: Program, floating: set[str]) -> None:
             raise TextError(f"{program.name}: {b.name} is of {b.dtype}")
 
 
-_FILLED = {INIT: ("seed",), TRAIN: ("seed", "step", "lr", "labels"), EVAL: ("count", "labels")}
+_FILLED = {INIT: ("seed",), TRAIN: ("seed", "step", RATE, "labels"), EVAL: ("count", "labels")}
 """The inputs that the runtime fills, by program, besides images, which go with labels."""
 
 
@@ -95,8 +96,9 @@ def _check_inputs(program: Program, facts: Facts, filled: tuple[str, ...]) -> No
     known = {name: batch if name == "labels" else () for name in filled}
     found = _images(program).values()
     for port in program.inputs:
-        shape = (*batch, *port.shape[1:]) if port in found else known.get(port.name)
-        whole = port.name in known and port.name != "lr"
+        name = port.name if rate_factor(port.name) is None else RATE
+        shape = (*batch, *port.shape[1:]) if port in found else known.get(name)
+        whole = name in known and name != RATE
         if port.shape != shape or (port.dtype == "i64") != whole:
             raise TextError(f"{program.name}: no input is {_shown(port)}")
     labelled = any(port.name == "labels" for port in program.inputs)

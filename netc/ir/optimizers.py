@@ -7,8 +7,10 @@ follow.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
+from fnmatch import fnmatchcase
 
+from netc.errors import Span
 from netc.ir.ops.update import (
     AdamApply,
     AdamMoment1,
@@ -21,7 +23,8 @@ from netc.ir.ops.update import (
 )
 from netc.numbers import BELOW_ONE, NON_NEGATIVE, POSITIVE, NamedNumber
 
-WEIGHT, GRADIENT, NUMBERS = "w", "g", ("lr", "step")
+RATE = "lr"
+WEIGHT, GRADIENT, NUMBERS = "w", "g", (RATE, "step")
 Numbers = Mapping[str, float]
 """Options by name."""
 
@@ -74,15 +77,54 @@ class Optimizer:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightRule:
+    """How some weights are moved otherwise than the rest."""
+
+    pattern: str
+    """Of their names, as a shell has it: "*.bias"."""
+    decay: float | None = None
+    """In place of the optimizer's."""
+    rate: float = 1.0
+    """By which the rate is multiplied."""
+    frozen: bool = False
+    """Whether they stay as they are: no gradient is computed, or sent."""
+    span: Span | None = field(default=None, compare=False)
+    """Where it is written."""
+
+    def __str__(self) -> str:
+        decay = () if self.decay is None else (f"decay={self.decay:g}",)
+        rate = () if self.rate == 1.0 else (f"rate={self.rate:g}",)
+        return " ".join((self.pattern, *decay, *rate, *(("frozen",) if self.frozen else ())))
+
+    def matches(self, weight: str) -> bool:
+        """Whether it is for a weight."""
+        return fnmatchcase(weight, self.pattern)
+
+
+@dataclass(frozen=True, slots=True)
 class Chosen:
     """An optimizer with its options, but for the rate."""
 
     optimizer: Optimizer
     options: tuple[tuple[str, float], ...]
+    rules: tuple[WeightRule, ...] = ()
+    """For some weights; of several that match, the last counts."""
 
     def __str__(self) -> str:
         options = (f"{name}={value:g}" for name, value in self.options)
-        return " ".join((self.optimizer.word, *options))
+        return "; ".join((" ".join((self.optimizer.word, *options)), *map(str, self.rules)))
+
+    def rule(self, weight: str) -> WeightRule:
+        """What holds for a weight."""
+        found = [each for each in self.rules if each.matches(weight)]
+        return found[-1] if found else WeightRule(weight)
+
+    def under(self, rule: WeightRule) -> Chosen:
+        """With a rule's decay in place of its own."""
+        known = dict(self.options)
+        if rule.decay is not None and "decay" in known:
+            known["decay"] = rule.decay
+        return replace(self, options=tuple(known.items()))
 
     def operations(self, dims: str) -> Iterator[tuple[Move, Update]]:
         """The operations of an update of a weight with these labels, in order."""
@@ -99,6 +141,19 @@ def choose_optimizer(word: str, **options: float) -> Chosen:
     assert options.keys() <= known.keys(), f"{word} has no such option"
     told = {name: options.get(name, default) for name, default in known.items()}
     return Chosen(optimizer, tuple((n, value) for n, value in told.items() if value is not None))
+
+
+def rate_port(factor: float) -> str:
+    """The input of a program that has the rate times a factor."""
+    return RATE if factor == 1.0 else f"{RATE}.x" + f"{factor:.12f}".rstrip("0").rstrip(".")
+
+
+def rate_factor(port: str) -> float | None:
+    """The inverse: None of an input that has no rate."""
+    if port == RATE:
+        return 1.0
+    start = f"{RATE}.x"
+    return float(port.removeprefix(start)) if port.startswith(start) else None
 
 
 _MOMENTS = (

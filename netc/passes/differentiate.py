@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from netc.errors import Diagnostic, PlanError, clip, did_you_mean
 from netc.ir import ops
 from netc.ir.graph import Graph, GraphBuilder, Node
 from netc.ir.ops.base import Op
-from netc.ir.optimizers import GRADIENT, WEIGHT, Chosen
+from netc.ir.optimizers import GRADIENT, RATE, WEIGHT, Chosen, rate_port
 from netc.ir.types import TensorType
 
 
@@ -20,23 +21,37 @@ def differentiate(graph: Graph, optimizer: Chosen) -> Graph:
     """Append the backward pass of "loss" and the updates of every parameter.
 
     Gradients are named after what they belong to ("conv1.weight.grad"), updated state with
-    ".next"; the results are the loss and all new state.
+    ".next"; the results are the loss and all new state. Raises PlanError (E042) where a rule for
+    some weights matches none.
     """
-    backward = _Backward(graph)
+    _check_rules(graph, optimizer)
+    backward = _Backward(graph, optimizer)
     backward.run()
     out, parameters = backward.out, backward.parameters()
-    if parameters:
+    for factor in dict.fromkeys(optimizer.rule(weight.name).rate for weight in parameters):
         lr = TensorType(parameters[0].type.dtype, ())
-        out.add(Node("lr", ops.Scalar(), (), lr, out.nodes["seed"].layer))
+        out.add(Node(rate_port(factor), ops.Scalar(), (), lr, out.nodes["seed"].layer))
     new = [name for weight in parameters for name in _update(out, weight, optimizer)]
     return out.build(("loss", *graph.outputs[1:], *new))
+
+
+def _check_rules(graph: Graph, optimizer: Chosen) -> None:
+    weights = [node.name for node in graph.nodes if isinstance(node.op, ops.Parameter)]
+    for rule in optimizer.rules:
+        if not any(map(rule.matches, weights)):
+            hint = did_you_mean(rule.pattern, weights) + "weights are called as in checkpoints: "
+            message = f"no weight matches '{clip(rule.pattern)}'."
+            hint += f"'{weights[0]}', for one." if weights else "this network has none."
+            raise PlanError(Diagnostic("E042", message, rule.span, help=hint))
 
 
 def _update(out: GraphBuilder, weight: Node, optimizer: Chosen) -> Iterator[str]:
     """Add the update of a weight; the names of its new state, and of the weight."""
     assert isinstance(weight.op, ops.Parameter)
-    names = {WEIGHT: weight.name, GRADIENT: f"{weight.name}.grad", "lr": "lr", "step": "step"}
-    for move, op in optimizer.operations(weight.op.dims):
+    rule = optimizer.rule(weight.name)
+    names = {WEIGHT: weight.name, GRADIENT: f"{weight.name}.grad", "step": "step"}
+    names[RATE] = rate_port(rule.rate)
+    for move, op in optimizer.under(rule).operations(weight.op.dims):
         if move.makes != WEIGHT:
             names[move.makes] = _state(out, weight, move.makes)
         new = f"{names[move.makes]}.next"
@@ -55,8 +70,8 @@ def _state(out: GraphBuilder, weight: Node, role: str) -> str:
 class _Backward:
     """Walks the forward nodes in reverse, collecting each value's gradients."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, optimizer: Chosen) -> None:
+        self.graph, self.optimizer = graph, optimizer
         self.out = GraphBuilder(graph.name)
         for node in graph.nodes:
             self.out.add(node)
@@ -64,12 +79,15 @@ class _Backward:
         self.trained = self._trained()
 
     def _trained(self) -> frozenset[str]:
-        """Values that depend on a parameter."""
+        """Values that depend on a parameter that is not frozen."""
         trained: set[str] = set()
         for node in self.graph.nodes:
-            if isinstance(node.op, ops.Parameter) or trained.intersection(node.inputs):
+            if self._moves(node) or trained.intersection(node.inputs):
                 trained.add(node.name)
         return frozenset(trained)
+
+    def _moves(self, node: Node) -> bool:
+        return isinstance(node.op, ops.Parameter) and not self.optimizer.rule(node.name).frozen
 
     def parameters(self) -> list[Node]:
         """Parameters that have a gradient, in the order the gradients become ready."""
@@ -105,6 +123,13 @@ class _Backward:
             name = self.out.fresh(f"{name}.{node.name}")
         like = replace(node, phase="backward")
         self.pass_on(node, operand, self.out.emit(name, op, inputs, like).name)
+
+    def part(self, node: Node, weight: str, op: Op, *inputs: str) -> str:
+        """The gradient of a weight, which others read too, also where it is not trained."""
+        if weight in self.trained:
+            return f"{weight}.grad"
+        like = replace(node, phase="backward")
+        return self.out.emit(f"{weight}.slope", op, inputs, like).name
 
     def pass_on(self, node: Node, operand: str, gradient: str) -> None:
         """Give `operand` a gradient that exists already, in shards that end where its own do."""
@@ -186,7 +211,7 @@ def _lrn(back: _Backward, node: Node, dy: str) -> None:
 
 
 def _bn(back: _Backward, node: Node, dy: str) -> None:
-    """Through the batch statistics: gamma's and beta's gradients are part of x's."""
+    """Through the batch statistics: gamma's and beta's gradients are part of x's, frozen or not."""
     assert isinstance(node.op, ops.BnNorm)
     x, mean, var, gamma, beta = node.inputs
     statistic = back.graph[mean].op
@@ -194,8 +219,12 @@ def _bn(back: _Backward, node: Node, dy: str) -> None:
     eps = node.op.eps
     back.give(node, gamma, ops.BnDgamma(eps), x, mean, var, dy)
     back.give(node, beta, ops.BiasDb(), dy)
-    sums = (f"{gamma}.grad", f"{beta}.grad")
-    back.give(node, x, ops.BnDx(eps, statistic.count), x, mean, var, gamma, *sums, dy)
+    if x in back.trained:
+        sums = (
+            back.part(node, gamma, ops.BnDgamma(eps), x, mean, var, dy),
+            back.part(node, beta, ops.BiasDb(), dy),
+        )
+        back.give(node, x, ops.BnDx(eps, statistic.count), x, mean, var, gamma, *sums, dy)
 
 
 def _add(back: _Backward, node: Node, dy: str) -> None:

@@ -363,6 +363,8 @@ def _facts(network: Network, options: Options, graph: Graph, scheme: str) -> Fac
     recipe, target, scores = network.recipe, options.target, graph.outputs[2]
     optimizer = recipe.optimizer or NO_RECIPE
     told = dict(optimizer.kwargs)
+    if recipe.weights:
+        told["weights"] = "; ".join(map(str, options.optimizer.rules))
     schedule = recipe.schedule or Call("constant")
     channels, height, width = network.inputs[0].shape
     return Facts(

@@ -84,6 +84,8 @@ class Recipe:
     """`shift(pixels)` and `flip()`, applied in this order."""
     seed: int = 0
     """Key of every random number, 0 to 2**63 - 1."""
+    weights: tuple[Call, ...] = ()
+    """`weights "PATTERN" ...`: what moves some weights otherwise."""
     spans: tuple[tuple[str, Span], ...] = field(default=(), compare=False)
     """Where each word is written."""
 

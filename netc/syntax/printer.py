@@ -66,6 +66,9 @@ def _recipe(recipe: Recipe) -> Iterator[str]:
         signature = OPTIMIZERS[recipe.optimizer.name]
         words = (f"{name}={show(value)}" for name, value in recipe.optimizer.kwargs.items())
         yield " ".join((signature.name, *words))
+    for rule in recipe.weights:
+        told = (f"{n}={show(value)}" for n, value in rule.kwargs.items() if value is not None)
+        yield " ".join((rule.name, *map(show, rule.args), *told))
     if recipe.schedule is not None:
         yield f"schedule {_call(recipe.schedule, SCHEDULES)}"
     if recipe.epochs is not None:

@@ -10,9 +10,13 @@ from netc.ir import optimizers, schedules
 from netc.numbers import NamedNumber
 from netc.syntax import ast
 from netc.syntax.domains import (
+    BOOLEAN,
     COUNT,
     EPOCHS,
+    NAME_PATTERN,
     NATURAL,
+    NON_NEGATIVE,
+    RATE_FACTOR,
     TEXT,
     Domain,
     domain_of,
@@ -63,16 +67,28 @@ OPTIMIZERS = _words(
 )
 """How the weights are updated."""
 
+WEIGHTS = Signature(
+    "weights",
+    (
+        Option("pattern", NAME_PATTERN, required=True),
+        Option("decay", NON_NEGATIVE, None),
+        Option("rate", RATE_FACTOR, 1.0),
+        Option("frozen", BOOLEAN, False),
+    ),
+    1,
+)
+"""What moves some weights otherwise than the rest."""
+
 _CALLS = {
     "data": ("data set", DATA),
     "schedule": ("schedule", SCHEDULES),
     "augment": ("augmentation", AUGMENTATIONS),
 }
 _VALUES = {"batch": COUNT, "epochs": EPOCHS, "seed": NATURAL}
-SETTINGS = (*_CALLS, *_VALUES, *OPTIMIZERS)
+SETTINGS = (*_CALLS, *_VALUES, *OPTIMIZERS, WEIGHTS.name)
 """The first words of the lines of `train`."""
 
-_UNNAMED = frozenset(("path", "pixels"))
+_UNNAMED = frozenset(("path", "pixels", "pattern"))
 """Arguments that `Call.args` holds; all others are in `Call.kwargs`."""
 
 
@@ -90,7 +106,10 @@ def build_recipe(
     for setting in train.settings:
         try:
             field, value = _read(setting, parameters)
-            _check_new(field, setting, spans)
+            if field == WEIGHTS.name:
+                value = (*fields.get(field, ()), value)
+            else:
+                _check_new(field, setting, spans)
             fields[field], spans[field] = value, setting.span
         except SyntaxProblem as problem:
             problems += problem.diagnostics
@@ -116,6 +135,8 @@ def _read(setting: ast.Setting, parameters: Mapping[str, ast.Scalar]) -> tuple[s
         return word, _read_value(setting, _VALUES[word], parameters)
     if word in OPTIMIZERS:
         return "optimizer", _read_optimizer(setting, parameters)
+    if word == WEIGHTS.name:
+        return word, _read_weights(setting, parameters)
     message = f"'train' has no setting '{clip(word)}'."
     hint = f"{did_you_mean(word, SETTINGS)}it takes: {', '.join(sorted(SETTINGS))}."
     raise SyntaxProblem(Diagnostic("E030", message, setting.word.span, help=hint))
@@ -146,6 +167,17 @@ def _read_optimizer(setting: ast.Setting, parameters: Mapping[str, ast.Scalar]) 
     return Call(word, (), options, setting.span)
 
 
+def _read_weights(setting: ast.Setting, parameters: Mapping[str, ast.Scalar]) -> Call:
+    if len(setting.values) != 1 or isinstance(setting.values[0], ast.Call) or not setting.options:
+        message = "'weights' takes a pattern of names, and what is otherwise for them."
+        hint = "for example 'weights \"*.bias\" decay=0'."
+        raise SyntaxProblem(Diagnostic("E031", message, setting.span, help=hint))
+    pattern = setting.values[0]
+    arguments = evaluate_arguments(setting.options, parameters)
+    first = Argument(None, evaluate(pattern, parameters), pattern.span)
+    return _called(WEIGHTS, (first, *arguments), setting.span)
+
+
 def _read_calls(setting: ast.Setting, parameters: Mapping[str, ast.Scalar]) -> tuple[Call, ...]:
     word = setting.word.text
     noun, known = _CALLS[word]
@@ -173,7 +205,11 @@ def _read_call(
         message = f"there is no {noun} '{clip(word)}'."
         hint = f"{did_you_mean(word, known)}known are: {_forms(known)}."
         raise SyntaxProblem(Diagnostic("E030", message, call.name.span, help=hint))
-    bound = known[word].bind(evaluate_arguments(call.arguments, parameters), call.span)
+    return _called(known[word], evaluate_arguments(call.arguments, parameters), call.span)
+
+
+def _called(signature: Signature, arguments: Sequence[Argument], span: Span) -> Call:
+    bound = signature.bind(arguments, span)
     args = tuple(value for name, value in bound.items() if name in _UNNAMED)
     kwargs = NamedValues(tuple(each for each in bound.pairs if each[0] not in _UNNAMED))
-    return Call(word, args, kwargs, call.span)
+    return Call(signature.name, args, kwargs, span)

@@ -44,6 +44,12 @@ class Finished:
     test_accuracy: float
     seconds: float
     interrupted: bool
+    gave_up: bool
+    """Whether it ended early: so many epochs, its patience, brought nothing better."""
+    best_step: int
+    """Whose checkpoint is the best by accuracy; the first of equal ones."""
+    best_accuracy: float
+    """As a fraction, over the held-out images."""
     checkpoint: Path | None
     """The file that was saved last; None in a process that saves nothing."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,9 @@ from ..io.problems import data_error, unwritable
 from .metrics import Metrics
 
 KEPT_CHECKPOINTS = 3
+"""Where nothing else is asked for."""
+BEST = "best.safetensors"
+"""The checkpoint that was best by what is held out, whatever else is removed."""
 _METRICS, _LOCK = "metrics.jsonl", ".lock"
 
 
@@ -27,14 +31,21 @@ class Folder:
     another one where it is told to replace that.
     """
 
-    def __init__(self, path: Path, resumed: Path | None = None, replace: bool = False) -> None:
-        """Take a folder for a training that begins, or goes on from the checkpoint `resumed`.
+    def __init__(
+        self,
+        path: Path,
+        resumed: Path | None = None,
+        replace: bool = False,
+        keep: int = KEPT_CHECKPOINTS,
+    ) -> None:
+        """Take a folder for a training that begins, or goes on from the checkpoint `resumed`; of
+        checkpoints the newest are kept, so many as `keep` says, and the best one.
 
         Raises DataError: E083 where another run writes there, where the folder has another
         training (unless that is to be replaced), or later checkpoints than the resumed one; E069
         where the system refuses.
         """
-        self.path = path
+        self.path, self.keep = path, keep
         place = path
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -57,8 +68,9 @@ class Folder:
         self._own = [] if resumed is None else _up_to(found, resumed)
         self._foreign = [file for file in found if file not in self._own]
         goes_on = bool(self._own)
-        if not goes_on and _has_lines(self.path / _METRICS):
-            self._foreign.append(self.path / _METRICS)
+        if not goes_on:
+            others = (self.path / name for name in (BEST, _METRICS))
+            self._foreign += (each for each in others if _has_lines(each))
         if self._foreign and not replace:
             raise _taken(self.path, self._foreign, self._own)
         _remove(unfinished(self.path))
@@ -80,9 +92,26 @@ class Folder:
         path = self.path / checkpoint_name(step)
         save(path, tensors, meta)
         self._own = [*(file for file in self._own if file != path), path]
-        _remove(self._own[:-KEPT_CHECKPOINTS])
-        self._own = self._own[-KEPT_CHECKPOINTS:]
+        _remove(self._own[: -self.keep])
+        self._own = self._own[-self.keep :]
         return path
+
+    def keep_as_best(self, checkpoint: Path) -> Path:
+        """Let a checkpoint of this folder be the best one, under a name of its own.
+
+        Raises DataError (E069) where the system refuses.
+        """
+        best, made = self.path / BEST, self.path / f".{BEST}"
+        try:
+            made.unlink(missing_ok=True)
+            try:
+                os.link(checkpoint, made)
+            except OSError:  # a file system without links
+                shutil.copyfile(checkpoint, made)
+            os.replace(made, best)
+        except OSError as problem:
+            raise unwritable(best, problem) from problem
+        return best
 
     def close(self) -> None:
         """Let others have the folder."""
@@ -147,7 +176,7 @@ def _has_lines(path: Path) -> bool:
 
 
 def _taken(path: Path, foreign: list[Path], own: list[Path]) -> DataError:
-    newest = foreign[-1].name if foreign[-1].name != _METRICS else foreign[0].name
+    newest = foreign[-1].name if foreign[-1].name not in (BEST, _METRICS) else foreign[0].name
     if own:
         message = f"'{path}' has later checkpoints than '{own[-1].name}': '{newest}' is the newest."
         hint = (

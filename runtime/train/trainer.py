@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,6 +34,7 @@ Array = NDArray[Any]
 T = TypeVar("T")
 EXPLODED = "E075"
 SHOWN_NAMES = 3
+_BEST = "best"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,31 @@ class Training:
     augment: tuple[Spec, ...]
     limit: int | None = None
     """Stop after this many steps, whatever the epochs."""
+    patience: int | None = None
+    """Stop after this many epochs without a better accuracy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """What was best by accuracy so far, of all that was evaluated."""
+
+    step: int = 0
+    accuracy: float = -1.0
+    """As a fraction, over the held-out images."""
+
+    @property
+    def as_meta(self) -> dict[str, str]:
+        """As the text that checkpoints have."""
+        return {_BEST: json.dumps([self.step, self.accuracy])}
+
+
+def best_in(meta: Mapping[str, str]) -> Best:
+    """What a checkpoint knows of the best one."""
+    try:
+        step, accuracy = json.loads(meta[_BEST])
+        return Best(int(step), float(accuracy))
+    except (KeyError, TypeError, ValueError):
+        return Best()
 
 
 def steps_in_epoch(dataset: Dataset, batch: int) -> int:
@@ -86,6 +113,7 @@ class Trainer:
         """Steps of the schedule minus updates: another batch has another number of steps."""
         self.saved: tuple[int, Path | None] = (-1, None)
         """The step that was saved last, and its file."""
+        self.best = Best()
         self.failure: NetError | None = None
         """Why the training ends after the step that is running."""
         self.staged = -1
@@ -133,6 +161,7 @@ class Trainer:
         self.session.restore(saved.tensors)
         self.start_step = saved.position.step
         self.ahead = place - self.start_step
+        self.best = best_in(saved.meta)
         if self.folder is not None and saved.file.parent.resolve() == self.folder.path.resolve():
             self.saved = self.start_step, saved.file
 
@@ -144,7 +173,7 @@ class Trainer:
         is no number.
         """
         began = time.perf_counter()
-        step, stopping = self.start_step, False
+        step, stopping, gave_up = self.start_step, False, False
         losses: list[float] = []
         tested: tuple[float, float] | None = None
         with self._loader() as batches, ExitStack() as kept:
@@ -152,7 +181,7 @@ class Trainer:
                 # Before anything in the folder is replaced: its images may not be readable.
                 self._stage(step, batches)
             metrics = kept.enter_context(self._metrics())
-            while step < self.total_steps and not stopping:
+            while step < self.total_steps and not stopping and not gave_up:
                 done = self._step(step, batches)
                 step, tested = done.step, None
                 losses.append(done.loss)
@@ -160,16 +189,24 @@ class Trainer:
                 yield done
                 if (step + self.ahead) % self.steps_per_epoch == 0:
                     tested = self._attempt(self.evaluate)
-                    self._save(step)
+                    self._save(step, tested)
+                    gave_up = self._gives_up(step)
                     if tested is not None:
                         yield self._epoch_done(metrics, done, losses, tested)
                     losses = []
                 stopping = self.ranks.any(self.stop or self.failure is not None)
         self._give_up(step)
         tested = tested or self.evaluate()
-        seconds, path = time.perf_counter() - began, self._save(step)
+        seconds, path = time.perf_counter() - began, self._save(step, tested)
         epoch = (step + self.ahead) // self.steps_per_epoch
-        yield Finished(step, epoch, *tested, seconds, stopping, path)
+        best = self.best.step, self.best.accuracy
+        yield Finished(step, epoch, *tested, seconds, stopping, gave_up, *best, path)
+
+    def _gives_up(self, step: int) -> bool:
+        """Whether patience is at its end; the same in all processes."""
+        patience = self.training.patience
+        waited = step - self.best.step >= (patience or 0) * self.steps_per_epoch
+        return self.ranks.any(patience is not None and waited)
 
     def _attempt(self, action: Callable[..., T], *values: object) -> T | None:
         """What an action returns; where it fails, the training ends, and saves what it reached."""
@@ -282,23 +319,33 @@ class Trainer:
         self.session.stage(*self.pending.pop(step).result())
         self.staged = step
 
-    def _save(self, step: int) -> Path | None:
-        """Save the whole state, once; DataError (E075) where it is no number."""
-        if self.saved[0] == step:
-            return self.saved[1]
+    def _save(self, step: int, tested: tuple[float, float] | None = None) -> Path | None:
+        """Save the whole state, once; DataError (E075) where it is no number. What was `tested`
+        says whether it is the best so far.
+        """
+        better = tested is not None and tested[1] > self.best.accuracy
+        if better and tested is not None:
+            self.best = Best(step, tested[1])
+        if self.saved[0] != step:
+            self._write(step)
+        path = self.saved[1]
+        if better and path is not None and self.folder is not None:
+            self.folder.keep_as_best(path)
+        return path
+
+    def _write(self, step: int) -> None:
         self._check_finite(step)
         epoch, place = divmod(step + self.ahead, self.steps_per_epoch)
         position = Position(
             step, epoch, place, self.batch, self.dataset.train_size, self.network,
             self.training.seed,
         )  # fmt: skip
-        meta = position.as_meta() | classes_meta(self.dataset.classes)
+        meta = position.as_meta() | classes_meta(self.dataset.classes) | self.best.as_meta
         state = self.session.state()
         path = None
         if self.folder is not None:
             path = self.folder.save(step, state, meta | settings_meta(self.settings))
         self.saved = step, path
-        return path
 
     def _check_finite(self, step: int) -> None:
         bad = {name for names in self.ranks.allgather(self.session.not_finite()) for name in names}

@@ -18,6 +18,7 @@ from netc.cost import plan_traffic, read_cluster
 from netc.errors import PlanError
 from netc.ir.graph import Node
 from netc.ir.ops import Parameter, RowArgmax
+from netc.ir.optimizers import Chosen
 from netc.ir.plan import Plan
 from netc.ir.program import Bundle
 from netc.ir.types import Mesh, line_mesh
@@ -51,19 +52,18 @@ def classes(network: Network) -> int:
     return next(n.op.classes for n in graph.nodes if isinstance(n.op, RowArgmax))
 
 
-def gradients(network: Network) -> tuple[str, ...]:
-    """The names of all parameters' gradients."""
-    nodes = build_graph(network, 1).nodes
-    return tuple(f"{n.name}.grad" for n in nodes if isinstance(n.op, Parameter))
+def gradients(network: Network, optimizer: Chosen) -> tuple[str, ...]:
+    """The names of the gradients of all parameters that are trained."""
+    nodes = (n for n in build_graph(network, 1).nodes if isinstance(n.op, Parameter))
+    return tuple(f"{n.name}.grad" for n in nodes if not optimizer.rule(n.name).frozen)
 
 
 def options(network: Network, mesh: Mesh | int, batch: int, **changes: Any) -> Options:
     """Options in float64 that put out every gradient."""
     mesh = line_mesh(mesh) if isinstance(mesh, int) else mesh
-    plain = Options(
-        mesh, batch, CLUSTER, "single", precision="fp64", optimizer=SGD, fetch=gradients(network)
-    )
-    return replace(plain, **changes)
+    plain = Options(mesh, batch, CLUSTER, "single", precision="fp64", optimizer=SGD)
+    made = replace(plain, **changes)
+    return made if "fetch" in changes else replace(made, fetch=gradients(network, made.optimizer))
 
 
 def compiled(network: Network, chosen: Options) -> tuple[Bundle, Compiled]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 from hypothesis import settings
@@ -13,9 +13,9 @@ from networks import Maker
 
 from netc.ir.facts import UPDATES
 from netc.ir.kernels import KernelCall, KernelChoice
-from netc.ir.ops import ACTIVATIONS
+from netc.ir.ops import ACTIVATIONS, Parameter
 from netc.ir.optimizers import OPTIMIZERS as REGISTERED
-from netc.ir.optimizers import Chosen, Optimizer, choose_optimizer
+from netc.ir.optimizers import Chosen, Optimizer, WeightRule, choose_optimizer
 from netc.ir.types import Mesh, line_mesh
 from netc.passes.assign_formats import Target
 from netc.passes.build_graph import build_graph
@@ -125,6 +125,18 @@ def cases(default: int) -> settings:
     return settings(max_examples=max(1, default * asked // 300))
 
 
+def _ruled(d: Draw, network: Network) -> Chosen:
+    """An optimizer, with rules for some weights at times: some stay as they are."""
+    optimizer = d.choice(OPTIMIZERS)
+    nodes = (n for n in build_graph(network, 1).nodes if isinstance(n.op, Parameter))
+    weights = [node.name for node in nodes]
+    if not weights or d.number(0, 2):
+        return optimizer
+    others = WeightRule(d.choice(weights), decay=0.0, rate=d.choice((0.5, 1.0, 2.0)))
+    frozen = [WeightRule(name, frozen=True) for name in weights if d.number(0, 3) == 0]
+    return replace(optimizer, rules=(others, *frozen))
+
+
 @st.composite
 def networks(draw: Any) -> Network:
     """A small network of any layers, with branches; images of 4 to 8 pixels."""
@@ -227,7 +239,7 @@ def free_cases(draw: Any, meshes: Sequence[Mesh] = LINES) -> Case:
         (layer, ",".join(_label(d, own, extent) for extent in mesh.shape))
         for layer, own in letters.items()
     )
-    target, seed, optimizer = d.choice(TARGETS), d.number(0, 2**31), d.choice(OPTIMIZERS)
+    target, seed, optimizer = d.choice(TARGETS), d.number(0, 2**31), _ruled(d, network)
     return Case(network, mesh, batch, splits, None, target, seed, optimizer, d.choice(UPDATES))
 
 
@@ -247,7 +259,7 @@ def round_cases(draw: Any) -> Case:
     behind = [_label(d, own.replace("n", ""), devices) for own in list(letters.values())[boundary:]]
     splits = tuple(zip(letters, [*inputs, *before, *behind], strict=True))
     mesh, seed = line_mesh(devices), d.number(0, 2**31)
-    target, optimizer, updates = d.choice(TARGETS), d.choice(OPTIMIZERS), d.choice(UPDATES)
+    target, optimizer, updates = d.choice(TARGETS), _ruled(d, network), d.choice(UPDATES)
     return Case(network, mesh, batch, splits, scheme, target, seed, optimizer, updates)
 
 

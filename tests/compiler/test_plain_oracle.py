@@ -61,7 +61,10 @@ def check_update(
     out: Mapping[str, Array],
 ) -> None:  # fmt: skip
     for name in (k.removesuffix(".grad") for k in out if k.endswith(".grad")):
-        names = states_of(optimizer, name)
+        names, rule = states_of(optimizer, name), optimizer.rule(name)
         state = {role: before[each] for role, each in names.items()}
-        for role, value in updated(optimizer, step + 1, RATE, state, out[f"{name}.grad"]).items():
+        gradient, rate, own = out[f"{name}.grad"], RATE * rule.rate, optimizer.under(rule)
+        for role, value in updated(own, step + 1, rate, state, gradient).items():
             assert close(after[names[role]], value), names[role]
+    for name in (k for k in before if optimizer.rule(k).frozen):
+        assert np.array_equal(after[name], before[name]), name

@@ -14,7 +14,8 @@ from saved import newest
 
 import netc_models
 from netc.cli.main import main
-from netc_runtime.io.checkpoint import latest, load
+from netc_runtime.io.checkpoint import latest, load, meta_of
+from netc_runtime.train.folder import BEST
 
 DIGITS = str(Path(netc_models.__file__).parent / "digits.net")
 
@@ -142,7 +143,9 @@ def test_resuming_from_nothing_is_refused(tmp_path, capsys):
     assert "there is no checkpoint" in events(capsys)[-1]["diagnostics"][0]["message"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_an_interruption_saves_after_its_step(tmp_path, number, code):
     command = [sys.executable, "-m", "netc.cli.main", "run", DIGITS, "--epochs", "500", "--plain"]
     running = subprocess.Popen(
@@ -161,6 +164,28 @@ def test_an_interruption_saves_after_its_step(tmp_path, number, code):
     assert "interrupted after step" in out
     assert "Traceback" not in err
     assert latest(tmp_path) is not None
+
+
+def test_patience_ends_a_training_and_the_best_is_kept(tmp_path, capsys):
+    """Where nothing moves, no epoch is better than the first."""
+    still = ("--lr", 0.0, "--epochs", 9, "--patience", 2, "--out", tmp_path)
+    assert train(*still) == 0
+    result = events(capsys)[-1]
+    assert (result["epoch"], result["gave_up"], result["interrupted"]) == (3, True, False)
+    assert result["best_accuracy"] == result["test_accuracy"]
+    assert result["best_step"] == result["step"] / 3
+    assert meta_of(tmp_path / BEST)["step"] == str(result["best_step"])
+
+
+def test_a_training_that_goes_on_knows_what_was_best(tmp_path, capsys):
+    assert train("--epochs", 2, "--out", tmp_path) == 0
+    before = events(capsys)[-1]
+    assert train("--epochs", 4, "--lr", 0.0, "--out", tmp_path, "--resume") == 0
+    after = events(capsys)[-1]
+    assert (after["best_step"], after["best_accuracy"]) == (
+        before["best_step"], before["best_accuracy"]
+    )  # fmt: skip
+    assert meta_of(tmp_path / BEST)["step"] == str(before["best_step"])
 
 
 def test_a_loss_that_explodes_is_an_error(tmp_path, capsys):

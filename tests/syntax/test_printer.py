@@ -171,6 +171,20 @@ recipes = st.builds(
     epochs=st.none() | counts,
     augment=st.lists(st.just(Call("flip")) | counts.map(lambda n: Call("shift", (n,)))).map(tuple),
     seed=st.integers(0, 2**63 - 1),
+    weights=st.lists(
+        st.builds(
+            lambda pattern, decay, rate, frozen: Call(
+                "weights",
+                (pattern,),
+                NamedValues.of(decay=decay, rate=rate, frozen=frozen),
+            ),
+            paths,
+            st.none() | reals,
+            st.floats(1e-6, 1e6),
+            st.booleans(),
+        ),
+        max_size=2,
+    ).map(tuple),
 )
 
 

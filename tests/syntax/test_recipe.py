@@ -89,6 +89,15 @@ def test_rmsprop() -> None:
     )
 
 
+def test_weights() -> None:
+    found = recipe('weights "*.bias" decay=0\nweights "conv1.*" frozen=true rate=0.5').weights
+    told = {"decay": 0.0, "rate": 1.0, "frozen": False}, {"rate": 0.5, "frozen": True}
+    assert found == (
+        Call("weights", ("*.bias",), NamedValues.of(**told[0])),
+        Call("weights", ("conv1.*",), NamedValues.of(decay=None, **told[1])),
+    )
+
+
 def test_parameters_and_defaults() -> None:
     found = recipe("batch b\nsgd lr=0.1/b\nschedule step(every=every, gamma=0.5)", every="5ep")
     assert found.batch == 8
@@ -120,6 +129,12 @@ def test_parameters_and_defaults() -> None:
         ("augment flip", "E031"),
         ("schedule step(every=0ep, gamma=1)", "E014"),
         ("schedule poly(power=-1)", "E014"),
+        ("schedule cosine(warmup=-1)", "E014"),
+        ("weights", "E031"),
+        ('weights "*.bias"', "E031"),
+        ("weights 3 decay=0", "E014"),
+        ('weights "*.bias" rate=0', "E014"),
+        ('weights "*.bias" speed=2', "E012"),
         ("batch nonsense", "E011"),
         ("adagrad lr=0.1", "E030"),
     ],

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netc_runtime.io import checkpoint_name, latest
+from netc_runtime.io import checkpoint_name, latest, load
 from netc_runtime.train.folder import Folder
 
 Complains = Callable[..., Any]
@@ -38,6 +38,27 @@ def files(*steps: int) -> list[str]:
 def test_the_newest_three_are_kept(tmp_path: Path) -> None:
     trained(tmp_path / "new", 1, 2, 3, 4, 5)
     assert names(tmp_path / "new") == files(3, 4, 5)
+
+
+def test_as_many_are_kept_as_told_and_the_best(tmp_path: Path) -> None:
+    with Folder(tmp_path, keep=1) as folder, folder.begin(0):
+        for step in (1, 2, 3):
+            path = folder.save(step, {"w": np.full(2, step, np.float32)}, {})
+            if step < 3:
+                folder.keep_as_best(path)
+    assert names(tmp_path) == ["best.safetensors", *files(3)]
+    assert load(tmp_path / "best.safetensors")[0]["w"].tolist() == [2, 2]
+    assert latest(tmp_path) == tmp_path / checkpoint_name(3)
+
+
+def test_the_best_goes_with_its_training(tmp_path: Path, complains: Complains) -> None:
+    with Folder(tmp_path) as folder, folder.begin(0):
+        folder.keep_as_best(folder.save(1, STATE, {}))
+    (tmp_path / checkpoint_name(1)).unlink()
+    with complains("E083", "has a training already ('best.safetensors')"):
+        Folder(tmp_path)
+    trained(tmp_path, 4, replace=True)
+    assert names(tmp_path) == files(4)
 
 
 def test_another_training_is_refused_or_replaced(tmp_path: Path, complains: Complains) -> None:
