@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from netc.cli.arguments import help_columns
 from netc.errors import folded
+from netc.ir.augmentations import AUGMENTATIONS
 from netc.ir.optimizers import OPTIMIZERS
 from netc.ir.schedules import SCHEDULES
 from netc.strategies.fixed import AUTO_ABOUT, FIXED
@@ -22,8 +23,10 @@ def words_of(verb: str) -> str:
         return strategies
     optimizers = {word: each.about for word, each in OPTIMIZERS.items()}
     schedules = {each.form: each.about for each in SCHEDULES.values()}
-    listed = _listed("optimizers, in a train block", optimizers)
-    return strategies + listed + _listed("schedules, in a train block", schedules)
+    changes = {word: each.about for word, each in AUGMENTATIONS.items()}
+    words = {"optimizers": optimizers, "schedules": schedules, "augmentations": changes}
+    listed = (_listed(f"{kind}, in a train block", each) for kind, each in words.items())
+    return "".join((strategies, *listed))
 
 
 def _listed(title: str, words: Mapping[str, str]) -> str:

@@ -37,6 +37,7 @@ def colours() -> tuple[Colour, ...]:
     options = {option.name for kind in KINDS.values() for option in kind.options}
     options |= {option.name for kind in OPTIMIZERS.values() for option in kind.options}
     options |= {option.name for kind in SCHEDULES.values() for option in kind.options}
+    options |= {option.name for kind in AUGMENTATIONS.values() for option in kind.options}
     keywords = reserved_words() - set(OPERATOR_WORDS)
     made = (*DATA, *SCHEDULES, *AUGMENTATIONS)
     return (

@@ -81,7 +81,7 @@ class Recipe:
     epochs: int | None = None
     """Passes over the data."""
     augment: tuple[Call, ...] = ()
-    """`shift(pixels)` and `flip()`, applied in this order."""
+    """Words of `netc.syntax.recipe.AUGMENTATIONS`, applied in this order."""
     seed: int = 0
     """Key of every random number, 0 to 2**63 - 1."""
     weights: tuple[Call, ...] = ()

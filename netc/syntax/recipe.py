@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netc.errors import Diagnostic, Span, SyntaxProblem, clip, did_you_mean
-from netc.ir import optimizers, schedules
+from netc.ir import augmentations, optimizers, schedules
 from netc.numbers import NamedNumber
 from netc.syntax import ast
 from netc.syntax.domains import (
@@ -57,7 +57,14 @@ SCHEDULES = _words(
 """How the learning rate changes."""
 
 AUGMENTATIONS = _words(
-    Signature("shift", (Option("pixels", COUNT, required=True),), 1), Signature("flip")
+    *(
+        Signature(
+            word,
+            _options(each.arguments),
+            sum(argument.default is None for argument in each.arguments),
+        )
+        for word, each in augmentations.AUGMENTATIONS.items()
+    )
 )
 """What is done to the examples."""
 
@@ -187,7 +194,11 @@ def _read_calls(setting: ast.Setting, parameters: Mapping[str, ast.Scalar]) -> t
         count = "one or more, each" if word == "augment" else "one"
         message = f"'{word}' takes {count} of: {_forms(known)}."
         raise SyntaxProblem(Diagnostic("E031", message, setting.span))
-    return tuple(_read_call(each, noun, known, parameters) for each in calls)
+    read = tuple(_read_call(each, noun, known, parameters) for each in calls)
+    for position, call in enumerate(read if word == "augment" else ()):
+        if message := augmentations.misfit(position, call.name, call.kwargs):
+            raise SyntaxProblem(Diagnostic("E014", message, call.span))
+    return read
 
 
 def _forms(known: Mapping[str, Signature]) -> str:

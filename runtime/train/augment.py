@@ -1,31 +1,52 @@
 """Random order and random changes of training images, as pure functions of where they stand.
 
-Every random number is the word at a known place of the Philox stream (Salmon et al., Parallel
-Random Numbers: As Easy as 1, 2, 3, 2011) with key (seed, epoch), so results depend neither on how
-images are batched nor on how many devices there are. Only raw words are used: NumPy keeps these
-the same for ever, but not what its `permutation` makes of them (NEP 19).
+Every random number is a word of Philox at a known place (`philox`), so results depend neither on
+how images are batched nor on how many devices there are. docs/training.md says what each word does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from .calls import call, whole
+from netc.ir.augmentations import AUGMENTATIONS, misfit
+
+from ..io.problems import data_error
+from .calls import call, number
+from .datasets import Dataset
+from .philox import HALF_BITS, LOW_HALF, Draws, stream, units
+from .windows import Window, random_rectangle, random_window
 
 Spec = tuple[str, Sequence[object], Mapping[str, object]]
 """One augmentation as a recipe calls it: its name, arguments and named arguments."""
+Indices = Sequence[int] | NDArray[np.int64]
+"""Images' places in the data set."""
+Scale = tuple[Sequence[float], Sequence[float]]
+"""What became 0, and how far from it became 1: one number, or one a channel."""
 
-_Words = NDArray[np.uint64]
-_Change = Callable[[NDArray[Any], _Words], NDArray[Any]]
-"""From images and one random word an image to changed images."""
+_ATTEMPTS = 10
+"""To find a rectangle that fits, as in torchvision."""
+_GREY = (0.299, 0.587, 0.114)
+"""The parts of red, green and blue (ITU-R BT.601)."""
+_PIECE = 1 << 17
+"""Numbers that are changed at a time, so that they stay in the cache."""
 
-_FARTHEST = 1 << 16
-"""Pixels; no picture is wider, and half a word divided by so few choices favours none of them."""
-_LOW_HALF, _HALF_BITS = np.uint64(0xFFFF_FFFF), np.uint64(32)
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Images (n, C, H, W) to be changed; they themselves stay as they are."""
+
+    images: NDArray[Any]
+    draws: Draws
+    scale: Scale
+
+
+_Change = Callable[[_Batch], NDArray[Any]]
 
 
 def order(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
@@ -33,72 +54,179 @@ def order(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
 
     It ranks the first `n` words of the Philox stream of (seed, epoch); the same on every machine.
     """
-    return np.argsort(_words(seed, epoch, 0, n), kind="stable").astype(np.int64, copy=False)
+    return np.argsort(stream(seed, epoch, 0, n), kind="stable").astype(np.int64, copy=False)
+
+
+def examples(
+    dataset: Dataset,
+    indices: Indices,
+    dtype: DTypeLike,
+    seed: int,
+    epoch: int,
+    specs: Sequence[Spec],
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Training images (len(indices), C, H, W) of `dtype`, changed by `specs`, and their labels.
+
+    Raises DataError, as `Dataset.load` and `augment`.
+    """
+    rows = np.asarray(indices, np.int64)
+    images, labels = dataset.load("train", rows, dtype, _windows(rows, seed, epoch, specs))
+    return augment(images, rows, seed, epoch, specs, (dataset.mean, dataset.std)), labels
 
 
 def augment(
     images: NDArray[Any],
-    indices: Sequence[int] | NDArray[np.int64],
+    indices: Indices,
     seed: int,
     epoch: int,
     specs: Sequence[Spec],
+    scale: Scale = ((0.0,), (1.0,)),
 ) -> NDArray[Any]:
     """`images` (n, C, H, W) changed by each of `specs` in turn; `images` itself stays as it is.
 
     `indices` are the images' places in the data set: each change depends on (seed, epoch, index)
-    and the spec's position only. Known are
+    and the spec's position only. Images were normalized by `scale`, and read by the windows of
+    'resized_crop', which does nothing here.
 
-        shift(pixels)  moved by up to `pixels` each way, rows and columns apart; what enters is 0
-        crop(pad)      padded with `pad` zeros on each side, then cropped back: `shift(pad)`, under
-                       the name that papers give it
-        flip()         mirrored left to right, half of the time
-
-    Raises DataError (E060) for an unknown name or wrong arguments.
+    Raises DataError (E060) for an unknown name or wrong arguments, even where there are no images.
     """
     rows = np.asarray(indices, np.int64)
     assert len(rows) == len(images), "one index an image"
-    for position, (name, args, kwargs) in enumerate(specs):
-        change = call("augmentation", _AUGMENTATIONS, name, args, kwargs)
-        words = _words(seed, epoch, 1 + position, int(rows.max(initial=-1)) + 1)[rows]
-        images = change(images, words)
+    for position, spec in enumerate(specs):
+        change = _made(position, spec)
+        images = change(_Batch(images, Draws(seed, epoch, 1 + position, rows), scale))
     return images
 
 
-def _words(seed: int, epoch: int, purpose: int, count: int) -> _Words:
-    """The first `count` words of the stream of (seed, epoch) that is set apart for `purpose`."""
-    key = np.array([seed % 2**64, epoch], np.uint64)
-    counter = np.array([0, 0, 0, purpose], np.uint64)
-    return np.random.Philox(key=key, counter=counter).random_raw(count)
+def _windows(
+    rows: NDArray[np.int64], seed: int, epoch: int, specs: Sequence[Spec]
+) -> list[Window] | None:
+    """What is read of each picture, where that is not the usual part."""
+    first = _made(0, specs[0]) if specs else None
+    return first.windows(Draws(seed, epoch, 1, rows)) if isinstance(first, _Crop) else None
+
+
+def _made(position: int, spec: Spec) -> _Change:
+    """What a spec does; DataError (E060) where it is not known, told wrongly, or out of place."""
+    name, args, kwargs = spec
+    change = call("augmentation", CHANGES, name, args, kwargs)
+    arguments = AUGMENTATIONS[name].arguments
+    told = dict(zip((each.name for each in arguments), args, strict=False)) | dict(kwargs)
+    values = {
+        each.name: number(f"'{each.name}' of '{name}'", told[each.name], each.kind)
+        for each in arguments
+    }
+    if message := misfit(position, name, values):
+        raise data_error("E060", message)
+    return change
 
 
 def _shift(pixels: int) -> _Change:
     """Moved by up to `pixels`: the word's halves choose the rows and the columns."""
-    most = whole("the distance of 'shift' or 'crop'", pixels, 0, _FARTHEST)
 
-    def change(images: NDArray[Any], words: _Words) -> NDArray[Any]:
-        out = np.zeros_like(images)
-        choices = np.uint64(2 * most + 1)
-        down = (words >> _HALF_BITS) % choices
-        right = (words & _LOW_HALF) % choices
-        for image, moved, dy, dx in zip(images, out, down.tolist(), right.tolist(), strict=True):
-            _move(moved, image, dy - most, dx - most)
+    def change(batch: _Batch) -> NDArray[Any]:
+        out = np.zeros_like(batch.images)
+        words, choices = batch.draws.words(), np.uint64(2 * pixels + 1)
+        down = ((words >> HALF_BITS) % choices).tolist()
+        right = ((words & LOW_HALF) % choices).tolist()
+        for image, moved, dy, dx in zip(batch.images, out, down, right, strict=True):
+            _move(moved, image, dy - pixels, dx - pixels)
         return out
 
     return change
 
 
-def _crop(pad: int) -> _Change:
-    return _shift(pad)
-
-
 def _flip() -> _Change:
     """Mirrored where the word is odd."""
 
-    def change(images: NDArray[Any], words: _Words) -> NDArray[Any]:
-        odd = (words & np.uint64(1)).astype(bool)
-        return np.where(odd[:, None, None, None], images[..., ::-1], images)
+    def change(batch: _Batch) -> NDArray[Any]:
+        odd = (batch.draws.words() & np.uint64(1)).astype(bool)
+        out = batch.images.copy()
+        out[odd] = out[odd, ..., ::-1]
+        return out
 
     return change
+
+
+@dataclass(frozen=True, slots=True)
+class _Crop:
+    """Chooses what is read of a picture; what was read stays as it is."""
+
+    min: float
+    max: float
+    ratio: float
+
+    def windows(self, draws: Draws) -> list[Window]:
+        """The window of each image: its blocks from 1 on are the attempts."""
+        attempts, limits = draws.blocks(1, _ATTEMPTS), (self.min, self.max, self.ratio)
+        return [partial(random_window, words=words, limits=limits) for words in attempts]
+
+    def __call__(self, batch: _Batch) -> NDArray[Any]:
+        return batch.images
+
+
+def _jitter(brightness: float, contrast: float, saturation: float) -> _Change:
+    """Brightness, contrast and saturation times factors of the block's first three words."""
+
+    def change(batch: _Batch) -> NDArray[Any]:
+        reach = np.array([brightness, contrast, saturation])
+        factors = 1 + reach * (2 * units(batch.draws.blocks(0, 1)[:, 0, :3]) - 1)
+        out = np.empty_like(batch.images)
+        for piece in _pieces(batch.images):
+            out[piece] = _recoloured(batch.images[piece], factors[piece], batch.scale)
+        return out
+
+    return change
+
+
+def _erase(p: float, min: float, max: float, ratio: float) -> _Change:
+    """A rectangle is 0 where block 0's first word is below p; the blocks behind are attempts."""
+
+    def change(batch: _Batch) -> NDArray[Any]:
+        out = batch.images.copy()
+        height, width = out.shape[2:]
+        blocks = batch.draws.blocks(0, 1 + _ATTEMPTS)
+        for row in np.flatnonzero(units(blocks[:, 0, 0]) < p):
+            found = random_rectangle(height, width, blocks[row, 1:], (min, max, ratio))
+            if found is not None:
+                top, left, tall, wide = found
+                out[row, :, top : top + tall, left : left + wide] = 0
+        return out
+
+    return change
+
+
+def _recoloured(images: NDArray[Any], factors: NDArray[np.float64], scale: Scale) -> NDArray[Any]:
+    """Images (n, C, H, W) with their brightness, contrast and saturation times `factors` (n, 3).
+
+    Of a pixel x with grey g, in an image whose mean grey is m, factors b, c and s make
+    b (c (s x + (1 - s) g) + (1 - c) m). Nothing is cut off at black and white, and so the order of
+    the three is of no consequence, as in Torch's ResNets (S. Gross, M. Wilber, 2016).
+    """
+    n, channels, height, width = images.shape
+    parts = np.array(_GREY if channels == 3 else (1 / channels,) * channels)
+    mean, std = (np.broadcast_to(np.asarray(each, float), channels) for each in scale)
+    pixels = images.reshape(n, channels, height * width)
+    # The grey of normalized pixels, which lacks that of the mean.
+    grey = np.zeros((n, height * width), images.dtype)
+    for channel, part in enumerate((parts * std).tolist()):
+        grey += pixels[:, channel] * part
+    b, c, s = factors.T[:, :, None]
+    lacking = parts @ mean
+    means = grey.mean(axis=1)[:, None] + lacking
+    own, of_grey = b * c * s, b * c * (1 - s) / std
+    rest = b * (c * (1 - s) * lacking + (1 - c) * means) + (own - 1) * mean
+    kind = images.dtype
+    out: NDArray[Any] = pixels * own.astype(kind)[:, :, None]
+    out += of_grey.astype(kind)[:, :, None] * grey[:, None]
+    out += (rest / std).astype(kind)[:, :, None]
+    return out.reshape(images.shape)
+
+
+def _pieces(images: NDArray[Any]) -> Iterator[slice]:
+    """Images by the few."""
+    step = max(1, _PIECE * len(images) // max(1, images.size))
+    return (slice(first, first + step) for first in range(0, len(images), step))
 
 
 def _move(out: NDArray[Any], image: NDArray[Any], down: int, right: int) -> None:
@@ -115,8 +243,11 @@ def _overlap(length: int, distance: int) -> tuple[slice, slice]:
     return slice(to, to + kept), slice(start, start + kept)
 
 
-_AUGMENTATIONS: dict[str, Callable[..., _Change]] = {
+CHANGES: dict[str, Callable[..., _Change]] = {
     "shift": _shift,
-    "crop": _crop,
     "flip": _flip,
+    "resized_crop": _Crop,
+    "jitter": _jitter,
+    "erase": _erase,
 }
+"""What makes the change of each word of `AUGMENTATIONS`."""

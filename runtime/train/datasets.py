@@ -18,6 +18,7 @@ from . import imagefolder as _imagefolder
 from .calls import call
 from .images import Split
 from .pictures import Preparation, decode
+from .windows import Window
 
 
 class Dataset(Protocol):
@@ -25,7 +26,8 @@ class Dataset(Protocol):
 
     `load(split, indices, dtype)` returns images (len(indices), C, H, W) of `dtype` and labels
     (len(indices),), int64, of exactly these indices of the split, in this order; it reads no other
-    image, so each rank loads only its slice. Pixels have about zero mean and unit variance.
+    image, so each rank loads only its slice. Pixels have about zero mean and unit variance. With
+    `windows`, one an image, it has what these show of the images as they are kept, scaled.
     It raises DataError: E066 where an image cannot be read, E061 or E062 where a file of images is
     not as it was when it was opened.
     """
@@ -47,6 +49,14 @@ class Dataset(Protocol):
         """(C, H, W) of every image."""
 
     @property
+    def mean(self) -> tuple[float, ...]:
+        """The value that becomes 0, one for all channels or one a channel; in units of a byte."""
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """The distance from it that becomes 1; in units of a byte."""
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The classes' names, text on one line each; a label is an index into them."""
 
@@ -59,7 +69,11 @@ class Dataset(Protocol):
         """Number of held-out images."""
 
     def load(
-        self, split: Split, indices: Sequence[int] | NDArray[np.int64], dtype: DTypeLike
+        self,
+        split: Split,
+        indices: Sequence[int] | NDArray[np.int64],
+        dtype: DTypeLike,
+        windows: Sequence[Window] | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Images and labels of `indices`, each in range(train_size) or range(test_size)."""
 

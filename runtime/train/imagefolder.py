@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from .calls import text, whole
 from .images import Split, normalize, row_numbers
 from .listing import entries, is_folder, left_out, pictures_below
 from .pictures import Preparation, Shape, decode
+from .windows import Window, centre
 
 _MEAN = (123.675, 116.28, 103.53)
 _STD = (58.395, 57.12, 57.375)
@@ -65,6 +67,16 @@ class ImageFolder:
     """The word that names it in a recipe."""
 
     @property
+    def mean(self) -> tuple[float, ...]:
+        """The value that becomes 0, one a channel; in units of a byte."""
+        return _MEAN
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """The distance from it that becomes 1; in units of a byte."""
+        return _STD
+
+    @property
     def inputs(self) -> int:
         """How many inputs of a network it fills."""
         return 1
@@ -85,17 +97,22 @@ class ImageFolder:
         return len(self.test.labels)
 
     def load(
-        self, split: Split, indices: Sequence[int] | NDArray[np.int64], dtype: DTypeLike
+        self,
+        split: Split,
+        indices: Sequence[int] | NDArray[np.int64],
+        dtype: DTypeLike,
+        windows: Sequence[Window] | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Images (len(indices), 3, size, size), normalized, and labels of these indices.
 
+        With `windows`, one an image, what these show of the pictures, in place of the centre.
         Raises DataError (E066) where a file cannot be read. It names the other such files of the
         data set too, as far as a minute is enough to look.
         """
         part = self.train if split == "train" else self.test
         rows = row_numbers(indices, len(part.labels))
         try:
-            pixels = PICTURES.load([part.paths[row] for row in rows], self.image_shape)
+            pixels = PICTURES.load([part.paths[row] for row in rows], self.image_shape, windows)
         except DataError as problem:
             raise self._all_unread(problem) from problem
         return normalize(pixels, _MEAN, _STD, dtype), part.labels[rows]
@@ -145,7 +162,7 @@ def imagefolder(directory: str, *, size: int = 224) -> ImageFolder:
 
 def picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
     """The centre of a picture as bytes (C, H, W); DataError (E066) where it cannot be read."""
-    return decode(path, shape, _KEPT)
+    return decode(path, shape, partial(centre, proportion=shape[1] / shape[2], kept=_KEPT))
 
 
 PICTURES = Preparation("the centre of the picture, scaled as ImageNet's", picture, _MEAN, _STD)

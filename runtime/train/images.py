@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..io.problems import data_error
 from .stored import Stored
+from .windows import Window, seen
 
 Split = Literal["train", "test"]
 
@@ -77,15 +78,23 @@ class ByteImages:
         return len(self.test.labels)
 
     def load(
-        self, split: Split, indices: Sequence[int] | NDArray[np.int64], dtype: DTypeLike
+        self,
+        split: Split,
+        indices: Sequence[int] | NDArray[np.int64],
+        dtype: DTypeLike,
+        windows: Sequence[Window] | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Images (len(indices), C, H, W), normalized, and labels of these indices of the split.
 
-        Raises DataError (E061, E062) where a file is not as it was any more.
+        With `windows`, one an image, what these show of them, scaled to H and W. Raises DataError
+        (E061, E062) where a file is not as it was any more.
         """
         part = self.train if split == "train" else self.test
         rows = row_numbers(indices, len(part.labels))
-        return normalize(part.pixels(rows), self.mean, self.std, dtype), part.labels[rows]
+        pixels = part.pixels(rows)
+        if windows is not None:
+            pixels = seen(pixels, windows)
+        return normalize(pixels, self.mean, self.std, dtype), part.labels[rows]
 
 
 def row_numbers(indices: Sequence[int] | NDArray[np.int64], size: int) -> NDArray[np.int64]:

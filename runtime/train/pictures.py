@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import repeat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,7 @@ from netc.errors import DataError, Diagnostic
 
 from ..io.problems import data_error, reason
 from .modes import UndefinedError, to_bytes, upright
+from .windows import Window
 
 Shape = tuple[int, int, int]
 """(C, H, W); pictures have one channel, grey, or three: red, green and blue."""
@@ -41,14 +43,16 @@ class Preparation:
     std: tuple[float, ...]
     """The distance from it that becomes 1; in units of a byte."""
 
-    def load(self, paths: Sequence[Path], shape: Shape) -> NDArray[np.uint8]:
-        """The bytes (len(paths), C, H, W) of these files.
+    def load(
+        self, paths: Sequence[Path], shape: Shape, windows: Sequence[Window] | None = None
+    ) -> NDArray[np.uint8]:
+        """The bytes (len(paths), C, H, W) of these files; with `windows`, of what these show.
 
         Raises DataError (E066) with all files that cannot be read.
         """
         out = np.empty((len(paths), *shape), np.uint8)
         problems: list[Diagnostic] = []
-        for image, found in zip(out, self._each(paths, shape), strict=True):
+        for image, found in zip(out, self._each(paths, shape, windows), strict=True):
             if isinstance(found, DataError):
                 problems += found.diagnostics
             else:
@@ -62,15 +66,17 @@ class Preparation:
         found = [each for each in self._each(paths, shape) if isinstance(each, DataError)]
         return [problem for each in found for problem in each.diagnostics]
 
-    def _each(self, paths: Sequence[Path], shape: Shape) -> Iterator[NDArray[np.uint8] | DataError]:
-        def attempt(path: Path) -> NDArray[np.uint8] | DataError:
+    def _each(
+        self, paths: Sequence[Path], shape: Shape, windows: Sequence[Window] | None = None
+    ) -> Iterator[NDArray[np.uint8] | DataError]:
+        def attempt(path: Path, window: Window | None) -> NDArray[np.uint8] | DataError:
             try:
-                return self.read(path, shape)
+                return self.read(path, shape) if window is None else decode(path, shape, window)
             except DataError as problem:
                 return problem
 
         with ThreadPoolExecutor() as pool:
-            yield from pool.map(attempt, paths)
+            yield from pool.map(attempt, paths, windows or repeat(None))
 
 
 @cache
@@ -89,16 +95,16 @@ def readable() -> tuple[tuple[str, ...], frozenset[str]]:
     )
 
 
-def decode(path: Path, shape: Shape, kept: float | None = None) -> NDArray[np.uint8]:
+def decode(path: Path, shape: Shape, window: Window | None = None) -> NDArray[np.uint8]:
     """A picture as bytes of `shape` (C, H, W); DataError (E066) where it cannot be read.
 
-    The whole picture, upright, is stretched to height and width; or, with `kept`, that part of its
-    largest centred rectangle of their proportion is. Crop and resize are one step, so that a long,
-    thin picture takes no more memory than others. Of several frames the first is taken.
+    The whole picture, upright, is stretched to height and width; or what `window` shows of it is.
+    Crop and resize are one step, so that a long, thin picture takes no more memory than others. Of
+    several frames the first is taken.
     """
     try:
         with open(path, "rb") as file:
-            return _decoded(file, path, shape, kept)
+            return _decoded(file, path, shape, window)
     except OSError as problem:
         message = f"cannot read the image '{path}': {reason(problem)}."
         help = "check that there is a file of this name, and that you may read it"
@@ -106,7 +112,7 @@ def decode(path: Path, shape: Shape, kept: float | None = None) -> NDArray[np.ui
 
 
 def _decoded(
-    file: BinaryIO, path: Path, shape: Shape, kept: float | None
+    file: BinaryIO, path: Path, shape: Shape, window: Window | None
 ) -> NDArray[np.uint8]:  # fmt: skip
     """From an open file: Pillow maps one that it opens, and then a cut ends the process."""
     from PIL import Image
@@ -116,7 +122,7 @@ def _decoded(
         with Image.open(file, formats=readable()[0]) as picture:
             picture.load()
             colours = upright(picture, to_bytes(picture, "L" if channels == 1 else "RGB"))
-        box = None if kept is None else _centre(colours.size, (width, height), kept)
+        box = None if window is None else window(colours.height, colours.width)
         resized = colours.resize((width, height), Image.Resampling.BILINEAR, box)
         return np.asarray(resized).reshape(height, width, channels).transpose(2, 0, 1)
     except Exception as problem:  # Pillow's decoders raise nearly every kind on damaged files
@@ -138,14 +144,3 @@ def _explained(problem: Exception) -> tuple[str, str]:
     if isinstance(problem, UndefinedError):
         return why, "save it with 8 or 16 bits of grey, or 8 bits a colour, as PNG or TIFF"
     return why, "it is damaged: copy it again, or leave it out"
-
-
-def _centre(
-    size: tuple[int, int], wanted: tuple[int, int], kept: float
-) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of the rectangle that is kept, in pixels."""
-    proportion = wanted[1] / wanted[0]
-    width = min(size[0], size[1] / proportion) * kept
-    height = width * proportion
-    left, top = (size[0] - width) / 2, (size[1] - height) / 2
-    return left, top, left + width, top + height

@@ -21,7 +21,7 @@ from netc_runtime.io.checkpoint import Position, classes_meta, settings_meta
 from netc_runtime.io.problems import data_error
 from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.session import Session
-from netc_runtime.train.augment import Spec, augment, order
+from netc_runtime.train.augment import Spec, augment, examples, order
 from netc_runtime.train.datasets import Dataset
 from netc_runtime.train.evaluate import evaluate
 from netc_runtime.train.events import EpochDone, Event, Finished, StepDone
@@ -270,8 +270,9 @@ class Trainer:
         seed, (first, last) = self.training.seed, self.rows
         batch = order(seed, epoch, self.dataset.train_size)[place * self.batch :][: self.batch]
         wanted = batch[first:last]
-        images, labels = self.dataset.load("train", wanted, self.session.dtype)
-        images = augment(images, wanted, seed, epoch, self.training.augment)
+        images, labels = examples(
+            self.dataset, wanted, self.session.dtype, seed, epoch, self.training.augment
+        )
         if len(wanted) == self.batch:
             return images, labels
         whole = np.empty((self.batch, *images.shape[1:]), images.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from netc.errors import DataError, render
 from netc_runtime.train.imagefolder import imagefolder
 from netc_runtime.train.pictures import decode, readable
+from netc_runtime.train.windows import centre
 
 from ._mutate import damaged
 
@@ -33,12 +35,13 @@ def _one(rng: np.random.Generator, folder: Path) -> str:
     mode, ending = str(rng.choice(MODES)), str(rng.choice(ENDINGS))
     made, content = _picture(rng, mode, ending)
     channels = int(rng.choice((1, 3)))
+    centred = partial(centre, proportion=made.shape[0] / made.shape[1], kept=0.8)
     path = folder / f"a.{ending}"
     if whole := rng.random() < 0.3:
         path.write_bytes(content)
     else:
         path.write_bytes(damaged(rng, content, 128))
-    found = decode(path, (channels, *made.shape[:2]), None if whole else 0.8)
+    found = decode(path, (channels, *made.shape[:2]), None if whole else centred)
     assert found.shape == (channels, *made.shape[:2]) and found.dtype == np.uint8
     if whole and ending in LOSSLESS and mode in ("L", "RGB"):
         grey = mode == "L" or channels == 1

@@ -82,6 +82,10 @@ def test_every_word_has_its_colour() -> None:
         assert (inside[word], outside[word]) == (Keyword.Type, Name), word
     for word in (*DATA, *SCHEDULES, *AUGMENTATIONS):
         assert kinds(f"train {{ x {word}() }}")[word] is Name.Builtin, word
+    for word, signature in (SCHEDULES | AUGMENTATIONS).items():
+        for option in signature.options:
+            found = kinds(f"train {{ x {word}({option.name}=1) }}")
+            assert found[option.name] is Name.Attribute, option
 
 
 OPERATORS = (pygments.token.Operator.Word,)

@@ -162,6 +162,10 @@ def schedules(word: str) -> st.SearchStrategy[Call]:
     return calls(word, SCHEDULES[word].arguments)
 
 
+crops = st.floats(0.01, 1).map(
+    lambda n: Call("resized_crop", (), NamedValues.of(min=n, max=1.0, ratio=n))
+)
+changes = st.just(Call("flip")) | st.integers(1, 65_536).map(lambda n: Call("shift", (n,)))
 recipes = st.builds(
     Recipe,
     data=st.none() | st.just(Call("digits")) | paths.map(lambda path: Call("idx", (path,))),
@@ -169,7 +173,9 @@ recipes = st.builds(
     optimizer=st.none() | st.sampled_from(list(OPTIMIZERS)).flatmap(optimizers),
     schedule=st.none() | st.sampled_from(list(SCHEDULES)).flatmap(schedules),
     epochs=st.none() | counts,
-    augment=st.lists(st.just(Call("flip")) | counts.map(lambda n: Call("shift", (n,)))).map(tuple),
+    augment=st.tuples(st.lists(crops, max_size=1), st.lists(changes)).map(
+        lambda each: (*each[0], *each[1])
+    ),
     seed=st.integers(0, 2**63 - 1),
     weights=st.lists(
         st.builds(

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from netc_kernels import reference
-from netc_runtime.train.augment import augment, order
+from netc_runtime.train.augment import augment, examples, order
+from netc_runtime.train.images import ByteImages, SplitImages
 
 PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
 MASK = 2**64 - 1
@@ -79,6 +81,97 @@ def test_augmentation(seed: int, epoch: int, image: int, pixels: int) -> None:
     padded = np.pad(given_image[0, 0], pixels)
     wanted = padded[pixels - down :, pixels - right :][:height, :width]
     assert np.array_equal(found[0], wanted[:, ::-1] if second % 2 else wanted)
+
+
+KEYS = (SEEDS, EPOCHS, st.integers(0, 40))
+SIDES = st.tuples(st.integers(1, 40), st.integers(1, 40))
+SHARES = st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)).map(sorted)
+
+
+@given(*KEYS, st.integers(0, 3), st.integers(0, 11))
+def test_blocks(seed: int, epoch: int, image: int, position: int, number: int) -> None:
+    counter = (image + 1, 0, number, 1 + position)
+    wanted = list(philox(counter, (seed % 2**64, epoch)))
+    assert SHOWN["block"](seed, epoch, position, image, number) == wanted
+
+
+@given(*KEYS, SIDES, SHARES, st.floats(0.01, 1), st.sampled_from([1, 3]))
+def test_resized_crop(
+    seed: int,
+    epoch: int,
+    image: int,
+    sides: tuple[int, int],
+    shares: list[float],
+    ratio: float,
+    channels: int,
+) -> None:
+    """Pillow's weights are whole numbers too, so a pixel may differ by 1 after each pass."""
+    pixels = np.random.default_rng(image).integers(0, 256, (41, channels, *sides), np.uint8)
+    part = SplitImages((pixels,), np.zeros(41, np.int64))
+    dataset = ByteImages("", "", ("",), (0.0,), (1.0,), part, part)
+    told = {"min": shares[0], "max": shares[1], "ratio": ratio}
+    specs: Any = [("resized_crop", (), told)]
+    (found,), _ = examples(dataset, [image], np.float64, seed, epoch, specs)
+    window = SHOWN["window"](seed, epoch, image, *sides, *shares, ratio)
+    for channel, shown in zip(pixels[image], found, strict=True):
+        assert np.abs(SHOWN["scaled"](channel, *window, *sides) - shown).max() <= 2
+
+
+@given(SIDES, SIDES, st.integers(0, 9))
+def test_scaled_down_too(sides: tuple[int, int], size: tuple[int, int], seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, sides, np.uint8)
+    top, left = seed % sides[0], seed % sides[1]
+    high, wide = sides[0] - top, sides[1] - left
+    shown = Image.fromarray(pixels).resize(
+        size[::-1], Image.Resampling.BILINEAR, (left, top, left + wide, top + high)
+    )
+    wanted = SHOWN["scaled"](pixels, top, left, high, wide, *size)
+    assert np.abs(wanted - np.asarray(shown)).max() <= 2
+
+
+@given(*KEYS, st.integers(0, 2), *[st.floats(0, 1)] * 3)
+def test_jitter(
+    seed: int,
+    epoch: int,
+    image: int,
+    position: int,
+    brightness: float,
+    contrast: float,
+    saturation: float,
+) -> None:
+    pixels = np.random.default_rng(image).integers(0, 256, (3, 5, 7)).astype(float)
+    mean, std = np.array([120.0, 100.0, 90.0]), np.array([60.0, 50.0, 55.0])
+    normal = ((pixels.T - mean) / std).T
+    told = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
+    specs: Any = [("flip", (), {})] * position + [("jitter", (), told)]
+    scale: Any = (mean, std)
+    (found,) = augment(normal[None], [image], seed, epoch, specs, scale)
+    if sum(SHOWN["mirrored"](seed, epoch, place, image) for place in range(position)) % 2:
+        found = found[..., ::-1]
+    wanted = SHOWN["jittered"](
+        pixels, seed, epoch, position, image, brightness, contrast, saturation
+    )
+    assert np.allclose((found.T * std + mean).T, wanted, atol=1e-9)
+
+
+@given(*KEYS, SIDES, st.floats(0, 1), SHARES, st.floats(0.01, 1))
+def test_erase(
+    seed: int,
+    epoch: int,
+    image: int,
+    sides: tuple[int, int],
+    p: float,
+    shares: list[float],
+    ratio: float,
+) -> None:
+    told = {"p": p, "min": shares[0], "max": shares[1], "ratio": ratio}
+    (found,) = augment(np.ones((1, 2, *sides)), [image], seed, epoch, [("erase", (), told)])
+    wanted = np.ones((2, *sides))
+    gone = SHOWN["erased"](seed, epoch, 0, image, *sides, p, *shares, ratio)
+    if gone is not None:
+        top, left, high, wide = gone
+        wanted[:, top : top + high, left : left + wide] = 0
+    assert np.array_equal(found, wanted)
 
 
 def netc_sgd(rates: list[float], momentum: float, decay: float) -> Iterator[NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -21,6 +22,7 @@ from netc_runtime.train.idx import idx
 from netc_runtime.train.imagefolder import imagefolder
 from netc_runtime.train.images import normalize
 from netc_runtime.train.pictures import Shape, decode
+from netc_runtime.train.windows import centre
 
 
 def prepared(name: str | None, paths: list[Path], shape: Shape) -> NDArray[Any]:
@@ -86,9 +88,10 @@ def test_the_centre_keeps_the_proportions_of_the_network(tmp_path: Path) -> None
     pixels = np.zeros((80, 100), np.uint8)
     pixels[28:52, 26:74] = 200
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    found = decode(tmp_path / "a.png", (1, 10, 20), 0.5)
+    half, whole = (partial(centre, proportion=10 / 20, kept=kept) for kept in (0.5, 1.0))
+    found = decode(tmp_path / "a.png", (1, 10, 20), half)
     assert np.all(found[:, 1:-1, 1:-1] == 200)
-    assert np.all(decode(tmp_path / "a.png", (1, 10, 20), 1.0)[:, :2] == 0)
+    assert np.all(decode(tmp_path / "a.png", (1, 10, 20), whole)[:, :2] == 0)
 
 
 def test_grey_without_a_data_set(tmp_path: Path) -> None:
