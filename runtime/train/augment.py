@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -49,12 +49,16 @@ class _Batch:
 _Change = Callable[[_Batch], NDArray[Any]]
 
 
+@lru_cache(maxsize=1)
 def order(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
     """The order in which an epoch visits its `n` images: a permutation of range(n).
 
     It ranks the first `n` words of the Philox stream of (seed, epoch); the same on every machine.
+    It is kept for the epoch's next step, and so cannot be written to.
     """
-    return np.argsort(stream(seed, epoch, 0, n), kind="stable").astype(np.int64, copy=False)
+    ranked = np.argsort(stream(seed, epoch, 0, n), kind="stable").astype(np.int64, copy=False)
+    ranked.flags.writeable = False
+    return ranked
 
 
 def examples(
