@@ -208,7 +208,7 @@ class _Reader:
                 self.flops[layer] = self.flops.get(layer, 0) + flops
             if isinstance(op, ops.Parameter):
                 self.weights.setdefault(layer, []).append(node)
-            elif not isinstance(op, ops.State):
+            elif not isinstance(op, ops.State | ops.MaxPoolPlaces):
                 self.results.setdefault(layer, {})[node.rows] = node
 
     def _with_flattenings(self) -> Iterator[Layer]:

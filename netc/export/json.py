@@ -1,40 +1,6 @@
-"""A plan as JSON, for other programs.
+"""A plan as JSON, for other programs; `plan.schema.json` beside this file says what every key is.
 
-`version` is 1; a later version may add keys under the same number, and only another number may
-change or drop one. Bytes are those of one step. Lists by device have one entry a device.
-
-    version      1
-    network      name of the network
-    batch        examples of a step, over all devices
-    strategy     name of the strategy, or of the strategy file
-    scheme       exchange scheme: "a", "b", "c", or null where nothing is exchanged in rounds
-    updates      of weights that several devices have: "replicated" or "sharded"
-    cluster      name of the machine that is planned for, or null
-    mesh         axes: names; shape: devices along each; devices: how many in all
-    splits       layer -> one label per mesh axis: "n", "k", "c", "h", "w", "r" or "@2"
-    layers       in topological order, inputs first
-        name, kind, options, inputs
-        dtype          "f32", "bf16" or "f64"
-        shape          of the result, for the whole batch, N C H W or N K
-        split          as in `splits`
-        local_shape    of the result on the first device that holds some of it, in one round
-        parameters     trained weights; local_parameters: of the device that holds the most
-        forward_flops  floating-point operations of the forward pass, over all devices
-        rounds         how often a step runs the layer
-    exchanges    in the order of the plan
-        name           of the plan's node
-        kind           all_reduce, all_gather, all_to_all, reduce_scatter, broadcast, reduce ...
-        axes           names of the mesh axes whose groups take part
-        role           activation, gradient, weights, statistics, places or labels
-        from, to       the layer that computes what is moved; the layers that read it
-        round          number of the round, or null for once a step
-        sent_bytes, received_bytes     by device
-    totals
-        parameters
-        sent_bytes, received_bytes     by device
-        memory_bytes   by device, or null
-        step_seconds   predicted, or null
-    notes        sentences
+A later version may add keys under the same number, and only another number may change or drop one.
 """
 
 from __future__ import annotations
@@ -43,6 +9,7 @@ from typing import Any
 
 from netc.export.describe import Description, ExchangeFacts, LayerFacts, PlanFacts, total_traffic
 from netc.ir.plan import Plan
+from netc.ir.programs import TRAIN
 from netc.ir.traffic import Traffic
 from netc.ir.types import Mesh
 from netc.syntax.network import Network
@@ -58,6 +25,7 @@ def describe_json(
     return {
         "version": VERSION,
         "network": network.name,
+        "goal": "training" if facts.goal == TRAIN else "inference",
         "batch": description.batch,
         "strategy": facts.strategy,
         "scheme": facts.scheme or None,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from saved import newest
+from schemas import TRACE, against
 
 from netc.cli import tracing
 from netc.cli.main import main
@@ -43,8 +44,7 @@ def strict(path: Path) -> dict[str, Any]:
 
 def check_schema(content: dict[str, Any], measured: bool) -> None:
     """What Chrome's format asks for, and what is ours."""
-    assert set(content) == {"displayTimeUnit", "otherData", "traceEvents"}
-    assert content["otherData"]["format"] == "netc trace 1"
+    assert against(TRACE, content) == []
     kinds = defaultdict(list)
     for event in content["traceEvents"]:
         assert type(event["pid"]) is int and event["pid"] >= 1

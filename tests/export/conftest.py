@@ -18,6 +18,7 @@ from netc.ir.clock import simulate
 from netc.ir.facts import REPLICATED
 from netc.ir.plan import Plan
 from netc.ir.program import word_of
+from netc.ir.programs import TRAIN
 from netc.ir.types import Mesh
 from netc.passes.assign_formats import Target
 from netc.passes.choose_splits import Pin
@@ -105,18 +106,19 @@ def make_case(
     pins: tuple[Pin, ...] = (),
     image_format: str = "",
     updates: str = REPLICATED,
+    goal: str = TRAIN,
 ) -> Case:
     net = network(name)
     axes = ("d", "e")[: len(mesh)]
     target = Target("cpu", image_format)
     options = Options(
         Mesh(mesh, axes), batch, CLUSTER, strategy, target=target, pins=pins, scheme=scheme,
-        updates=updates,
+        updates=updates, goal=goal,
     )  # fmt: skip
     compiled = lower_network(net, options)
     facts = PlanFacts(
         strategy, compiled.scheme, "test", (2**20,) * compiled.plan.mesh.size, 0.5, compiled.notes,
-        updates,
+        updates, goal,
     )  # fmt: skip
     return Case(compiled.plan, net, facts, options, compiled)
 

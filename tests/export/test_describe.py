@@ -65,6 +65,14 @@ def test_shapes_of_a_layer_in_rounds(case: Make) -> None:
     assert fc.inputs == ("flatten1",)
 
 
+def test_places_of_maxima_are_no_result(case: Make) -> None:
+    given = case("tiny", "spatial", (2,))
+    described = describe(given.plan, given.network)
+    pool = next(x for x in described.layers if x.kind == "maxpool")
+    assert (pool.type.dtype, pool.type.shape, pool.local) == ("f32", (16, 4, 4, 4), (16, 4, 2, 4))
+    assert "u8" in {node.type.dtype for node in given.plan.graph.nodes}
+
+
 def test_a_layer_on_one_device_has_that_device_s_shape(case: Make) -> None:
     given = case("tiny", "data", (2,), pins=(Pin("fc1", "@1"),))
     fc = next(x for x in describe(given.plan, given.network).layers if x.name == "fc1")

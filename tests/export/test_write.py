@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from schemas import PLAN, against, schema
 
 from netc.cli.main import main
 from netc.cost import plan_traffic
 from netc.errors import UsageError
 from netc.export import plan_dot, plan_json, write_plan
 from netc.export.write import WRITERS
+from netc.passes.choose_splits import Pin
+from netc.strategies.fixed import FIXED
 
 Make = Callable[..., Any]
 
@@ -29,23 +34,45 @@ def test_golden_dot(case: Make) -> None:
     assert plan_dot(*case("tiny", "hybrid", (2,), "b", 8).given) == expected
 
 
-def test_json_has_its_keys(case: Make) -> None:
-    plan = plan_json(*case("tiny", "hybrid", (2,), "b", 8).given)
-    assert list(plan) == [
-        "version", "network", "batch", "strategy", "scheme", "updates", "cluster", "mesh", "splits",
-        "layers", "exchanges", "totals", "notes",
-    ]  # fmt: skip
-    assert list(plan["layers"][0]) == [
-        "name", "kind", "options", "inputs", "dtype", "shape", "split", "local_shape",
-        "parameters", "local_parameters", "forward_flops", "rounds",
-    ]  # fmt: skip
-    assert list(plan["exchanges"][0]) == [
-        "name", "kind", "axes", "role", "from", "to", "round", "sent_bytes", "received_bytes",
-    ]  # fmt: skip
-    assert list(plan["totals"]) == [
-        "parameters", "sent_bytes", "received_bytes", "memory_bytes", "step_seconds",
-    ]  # fmt: skip
-    assert (plan["version"], plan["mesh"]) == (1, {"axes": ["d"], "shape": [2], "devices": 2})
+@pytest.mark.parametrize("name", ["tiny", "blocks"])
+@pytest.mark.parametrize("strategy", FIXED)
+@pytest.mark.parametrize("mesh", [(1,), (3,), (2, 2)])
+def test_json_is_what_its_schema_says(
+    case: Make, name: str, strategy: str, mesh: tuple[int, ...]
+) -> None:
+    plan = plan_json(*case(name, strategy, mesh).given)
+    assert against(PLAN, plan) == []
+    assert list(plan) == schema(PLAN)["required"], "in this order"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"scheme": "b"}, {"scheme": "c"}, {"updates": "sharded"}, {"goal": "eval"},
+     {"pins": (Pin("fc1", "@1"),)}],
+    ids=str,
+)  # fmt: skip
+def test_json_of_special_plans_is_what_its_schema_says(case: Make, more: dict[str, Any]) -> None:
+    given = case("tiny", **more)
+    facts = (given.facts, replace(given.facts, memory_bytes=(), step_seconds=math.inf, cluster=""))
+    goal = "inference" if "goal" in more else "training"
+    for each in facts:
+        plan = json.loads(WRITERS[".json"](given.plan, given.network, each))
+        assert against(PLAN, plan) == []
+        assert plan["goal"] == goal
+
+
+def test_the_schema_refuses_what_is_missing_and_what_is_more(case: Make) -> None:
+    plan = plan_json(*case("tiny", "hybrid", (2,), "b").given)
+    places = [plan, plan["mesh"], plan["layers"][1], plan["exchanges"][0], plan["totals"]]
+    for place in places:
+        for key in list(place):
+            kept = place.pop(key)
+            assert against(PLAN, plan), key
+            place[key] = kept
+        place["more"] = 1
+        assert against(PLAN, plan)
+        del place["more"]
+    assert against(PLAN, plan) == []
 
 
 def test_json_totals_are_the_traffic(case: Make) -> None:
@@ -125,6 +152,8 @@ cases = importlib.util.module_from_spec(spec)
 sys.modules["cases"] = cases
 spec.loader.exec_module(cases)
 from netc.export.write import WRITERS
+from netc.passes.choose_splits import Pin
+from netc.strategies.fixed import FIXED
 given = cases.page_case("blocks", "model").given
 print(json.dumps({s: hashlib.sha256(write(*given)).hexdigest() for s, write in WRITERS.items()}))
 """
