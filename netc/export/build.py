@@ -168,7 +168,7 @@ class _Builder:
         )  # fmt: skip
 
     def _timed(self, exchanges: Iterable[ExchangeFacts]) -> tuple[Badge, ...]:
-        return _badges(exchanges, self.figures.exchanges)
+        return badges_of(exchanges, self.figures.exchanges)
 
     def _lines(self, layers: tuple[LayerFacts, ...]) -> Iterator[str]:
         yield " + ".join(layer_text(layer) for layer in layers)
@@ -191,11 +191,11 @@ class _Builder:
         card = self.cards[index]
         layers = tuple(replace(layer, name="", inputs=()) for layer in card.layers)
         inputs = tuple(
-            (index - source, _badges(exchanges))
+            (index - source, badges_of(exchanges))
             for source, targets, exchanges in self.links
             if index in targets
         )
-        return layers, _badges(self.badges[index]), inputs
+        return layers, badges_of(self.badges[index]), inputs
 
     def _closed(self, start: int, period: int, count: int) -> bool:
         """Whether stretches take up where the one before ended, and give only their last result."""
@@ -244,7 +244,7 @@ class _Builder:
             ahead = sorted({shown[t] for t in targets if shown[t] > drawn})
             if ahead:
                 names = tuple(self.cards[t].name for t in ahead)
-                key = self.cards[drawn].name, names, _badges(exchanges)
+                key = self.cards[drawn].name, names, badges_of(exchanges)
                 seen.setdefault(key, PictureLink(*key[:2], self._timed(exchanges)))
         return seen.values()
 
@@ -278,7 +278,7 @@ def _bundle(
     bundles.append((set(targets), [exchange]))
 
 
-def _badges(
+def badges_of(
     exchanges: Iterable[ExchangeFacts], seconds: Mapping[str, float] | None = None
 ) -> tuple[Badge, ...]:
     """One badge for all exchanges of a kind that move something."""

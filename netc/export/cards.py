@@ -90,7 +90,8 @@ def draw_card(card: Card, box: Box) -> Iterator[Shape]:
     own, beside = _placed_badges(card)
     for badge in beside:
         width = _badge_width(badge)
-        yield from _badge(badge, Box(box.right - PAD - width, y - 11, width, _BADGE))
+        # Lower than others, so that it keeps off the line above.
+        yield from _badge(badge, Box(box.right - PAD - width, y - 9.5, width, _BADGE - 1.5))
     y += 6
     for badge in own:
         yield from _badge(badge, Box(x, y, box.right - PAD - x, _BADGE))
@@ -115,7 +116,7 @@ def _badge(badge: Badge, box: Box) -> Iterator[Shape]:
 
 
 def _badge_text(badge: Badge, box: Box) -> Iterator[Shape]:
-    y = box.y + _BADGE / 2 + 3
+    y = box.y + box.height / 2 + 3
     x = box.x + 7
     if badge.way:
         yield Text(x, y, badge.way, SMALL, color=FAINT)
@@ -136,5 +137,5 @@ def draw_way(link: PictureLink, box: Box) -> Iterator[Shape]:
     strong, faint = EXCHANGE
     yield Panel(box, faint, strong, 9, 1.2)
     for i, badge in enumerate(link.badges):
-        line = Box(box.x + 3, box.y + 2.5 + i * _LINE, box.width - 6, _LINE)
+        line = Box(box.x + 3, box.y + 2.5 + i * _LINE, box.width - 6, _BADGE)
         yield from _badge_text(badge, line)

@@ -89,17 +89,25 @@ def scopes_of(names: Iterable[str]) -> Counter[str]:
 
 def levels(picture: Picture) -> Iterator[Picture]:
     """The picture from the one that says most to the one that says least."""
+    whole = together(picture)
     if any(card.more for card in picture.cards):
-        yield _changed(picture, lambda card: replace(card, lines=card.lines + card.more))
-    yield picture
+        yield _changed(whole, lambda card: replace(card, lines=card.lines + card.more))
+    yield whole
     texts = (badge.text for card in picture.cards for badge in card.badges)
     yield replace(_changed(picture, _brief), inside=tuple(dict.fromkeys(texts)))
+
+
+def together(picture: Picture) -> Picture:
+    """What is exchanged alike inside a card, forward and backward, as one."""
+    return _changed(
+        picture, lambda card: replace(card, badges=_merged(card.badges, lambda badge: badge.text))
+    )
 
 
 def _brief(card: Card) -> Card:
     title, *lines = card.brief
     title = card.title if card.count > 1 else title
-    return replace(card, title=title, lines=tuple(lines), badges=_few(card.badges))
+    return replace(card, title=title, lines=tuple(lines), badges=_merged(card.badges, lambda _: ""))
 
 
 def _changed(picture: Picture, change: Callable[[Card], Card]) -> Picture:
@@ -114,10 +122,15 @@ def _items(items: Iterable[Item], change: Callable[[Card], Card]) -> Iterator[It
             yield replace(item, items=tuple(_items(item.items, change)))
 
 
-def _few(badges: Sequence[Badge]) -> tuple[Badge, ...]:
-    """One badge for all, without a text."""
-    if not badges:
-        return ()
+def _merged(badges: Iterable[Badge], text: Callable[[Badge], str]) -> tuple[Badge, ...]:
+    """One badge for all that are given the same text."""
+    groups: dict[str, list[Badge]] = {}
+    for badge in badges:
+        groups.setdefault(text(badge), []).append(badge)
+    return tuple(_sum(name, group) for name, group in groups.items())
+
+
+def _sum(text: str, badges: Sequence[Badge]) -> Badge:
     known = [badge.seconds for badge in badges if badge.seconds is not None]
     nbytes = sum(badge.nbytes for badge in badges)
-    return (Badge("", nbytes, seconds=sum(known) if known else None),)
+    return replace(badges[0], text=text, nbytes=nbytes, seconds=sum(known) if known else None)

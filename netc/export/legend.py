@@ -56,8 +56,8 @@ class Flow:
             x, text = self._entry(_exchanges(picture), 30)
             yield Panel(Box(x, self.y - 10, 25, 13), faint, strong, 6.5, 0.8)
             yield text
-        if _several(picture.items):
-            x, text = self._entry("several alike in a row; figures are for one", 22)
+        if many := set(_repeated(picture.items)):
+            x, text = self._entry(_alike(many, picture), 22)
             yield Text(x, self.y, "3 x", TEXT, True, FAINT)
             yield text
 
@@ -85,8 +85,18 @@ def _exchanges(picture: Picture) -> str:
     return f"exchange: {figures}{inside}"
 
 
-def _several(items: Iterable[Item]) -> bool:
-    """Whether something is drawn once for several."""
-    return any(
-        item.count > 1 or (isinstance(item, Frame) and _several(item.items)) for item in items
-    )
+def _alike(many: set[str], picture: Picture) -> str:
+    """What figures of several mean that are drawn once."""
+    led = any(link.badges and many.intersection(link.targets) for link in picture.links)
+    front = ", and so is what is exchanged in front" if led else ""
+    return f"several alike in a row; figures are for one{front}"
+
+
+def _repeated(items: Iterable[Item], inside: bool = False) -> Iterator[str]:
+    """The cards that are drawn once for several."""
+    for item in items:
+        several = inside or item.count > 1
+        if isinstance(item, Frame):
+            yield from _repeated(item.items, several)
+        elif several:
+            yield item.name

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
+
+from netc.export.style import TEXT
 
 A3 = (1190.55, 841.89)
 """Width and height of the sheet that drawings are laid out for, in points."""
@@ -64,15 +66,45 @@ class Gaps:
 
 def best_columns(pieces: Sequence[ColumnPiece], page: Page, gaps: Gaps) -> list[int]:
     """The numbers of the pieces with which columns begin: the most even ones that are printed
-    about as large as any.
+    about as large as any, and legible if any are.
     """
     best = _largest(pieces, page, gaps)
-    least = _ALIKE * _scale(pieces, best, page, gaps)
-    for count in range(1, len(best) + 2):
-        even = _even(pieces, count, gaps)
+    largest = _scale(pieces, best, page, gaps)
+    least = max(_ALIKE * largest, min(largest, LEGIBLE / TEXT))
+    _, most = page.room(least)
+    for even in islice(_evens(pieces, most, gaps), len(best) + 1):
         if even is not None and _scale(pieces, even, page, gaps) >= least:
             return even
-    return best
+    return _evened(pieces, best, least, page, gaps)
+
+
+def _evened(
+    pieces: Sequence[ColumnPiece], begins: list[int], least: float, page: Page, gaps: Gaps
+) -> list[int]:
+    """The same number of columns, with breaks moved by a piece each time as long as columns become
+    more even and are printed no smaller than `least`.
+    """
+    while True:
+        moves = (
+            [*begins[:i], begins[i] + by, *begins[i + 1 :]]
+            for i in range(1, len(begins)) for by in (-1, 1)
+        )  # fmt: skip
+        good = (
+            each for each in moves
+            if all(a < b for a, b in pairwise([*each, len(pieces)]))
+            and _scale(pieces, each, page, gaps) >= least
+        )  # fmt: skip
+        found = min([begins, *good], key=lambda each: _unevenness(pieces, each, gaps))
+        if found is begins:
+            return begins
+        begins = found
+
+
+def _unevenness(pieces: Sequence[ColumnPiece], begins: list[int], gaps: Gaps) -> float:
+    """What `_evens` makes least."""
+    columns = [pieces[a:b] for a, b in pairwise([*begins, len(pieces)])]
+    heights = [sum(piece.height + gaps.below for piece in column) for column in columns]
+    return sum(h**2 + h * column[0].dear for h, column in zip(heights, columns, strict=True))
 
 
 def _scale(pieces: Sequence[ColumnPiece], begins: list[int], page: Page, gaps: Gaps) -> float:
@@ -97,24 +129,26 @@ def _largest(pieces: Sequence[ColumnPiece], page: Page, gaps: Gaps) -> list[int]
     return best
 
 
-def _even(pieces: Sequence[ColumnPiece], count: int, gaps: Gaps) -> list[int] | None:
-    """So many columns whose squares of heights are least together, by dynamic programming."""
+def _evens(pieces: Sequence[ColumnPiece], most: float, gaps: Gaps) -> Iterator[list[int] | None]:
+    """For one column, for two and so on, those no higher than `most` whose squares of heights are
+    least together; nothing where there are none. By dynamic programming over their ends.
+    """
     best: list[tuple[float, list[int]] | None] = [(0.0, []), *([None] * len(pieces))]
-    for _ in range(count):
+    while True:
         after: list[tuple[float, list[int]] | None] = [None] * len(best)
         for end in range(1, len(best)):
-            high, dear = 0.0, 0.0
+            high = 0.0
             for start in range(end - 1, -1, -1):
                 high, before = high + pieces[start].height + gaps.below, best[start]
-                dear = pieces[start].dear
+                if high - gaps.below > most:
+                    break
                 if before is None:
                     continue
-                total, known = before[0] + high**2 + high * dear, after[end]
+                total, known = before[0] + high**2 + high * pieces[start].dear, after[end]
                 if known is None or total < known[0]:
                     after[end] = total, [*before[1], start]
         best = after
-    last = best[-1]
-    return last[1] if last is not None else None
+        yield best[-1][1] if best[-1] is not None else None
 
 
 def _narrowest(

@@ -128,7 +128,9 @@ def _through(box: Box, arrows: Sequence[Arrow], name: str) -> Iterator[Arrow]:
 
 def arrange_phases(picture: Picture, page: Page) -> tuple[Lanes, PictureLayout]:
     """As much of both lanes as can be read on paper, or else the least of it, with its places."""
-    *more, least = (Lanes(*both, picture) for both in lanes(picture))
+    *more, least = (
+        Lanes(*both, replace(picture, inside=both[0].inside)) for both in lanes(picture)
+    )
     for each in more:
         layout = place_lanes(each.whole, each.sizes(), page)
         # Places are turned; the page expects them as they were laid out.

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from netc.errors import Diagnostic, UsageError, did_you_mean
 from netc.export.build import build_picture
 from netc.export.describe import Description, PlanFacts, describe
+from netc.export.detail import together
 from netc.export.dot import dot_text
 from netc.export.draw import draw_picture
 from netc.export.figures import Figures, exchange_seconds
@@ -77,7 +78,7 @@ def plan_dot(plan: Plan, network: Network, facts: PlanFacts) -> str:
     picture = build_picture(description, plan.mesh.size, facts.scheme, figures)
     tiles = tiles_of(plan, description, facts)
     header = ", ".join(f"{figure} ({meaning})" for figure, meaning in tiles)
-    return dot_text(picture, network.name, header)
+    return dot_text(together(picture), network.name, header)
 
 
 def plan_scene(plan: Plan, network: Network, facts: PlanFacts) -> Scene:

@@ -10,6 +10,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from netc.export import plan_scene
@@ -18,12 +20,21 @@ from netc.export.cards import card_size, draw_card, draw_way, way_size
 from netc.export.describe import describe
 from netc.export.draw import sizes_of
 from netc.export.layout import place
-from netc.export.paper import Page
+from netc.export.paper import (
+    LEGIBLE,
+    ColumnPiece,
+    Gaps,
+    Page,
+    _largest,
+    _scale,
+    _unevenness,
+    best_columns,
+)
 from netc.export.pdf import pdf_bytes
 from netc.export.picture import Picture, cards_of
 from netc.export.png import png_bytes
 from netc.export.scene import Box, Panel, Scene, Text, shortened, text_width, wrapped
-from netc.export.style import on, tints
+from netc.export.style import TEXT, on, tints
 from netc.export.svg import svg_text
 
 Make = Callable[..., Any]
@@ -77,6 +88,38 @@ def test_texts_stay_in_their_boxes(
             assert all(inside(box_of(text), box) for text in texts)
 
 
+PIECES = st.lists(
+    st.builds(
+        ColumnPiece, st.floats(50, 900), st.floats(20, 900), st.sampled_from([0.0, 60.0])
+    ),
+    min_size=1, max_size=7,
+)  # fmt: skip
+
+
+@given(PIECES, st.booleans())
+def test_columns_print_large_and_cannot_be_evened_by_one_piece(
+    pieces: list[ColumnPiece], turned: bool
+) -> None:
+    page, gaps, ends = Page(100.0, turned), Gaps(30.0, 4.0), range(1, len(pieces))
+
+    def scale(begins: list[int]) -> float:
+        return _scale(pieces, begins, page, gaps)
+
+    found = best_columns(pieces, page, gaps)
+    breaks = [each for count in range(len(pieces)) for each in combinations(ends, count)]
+    largest = scale(_largest(pieces, page, gaps))
+    if not any(piece.dear for piece in pieces):
+        assert largest >= max(scale([0, *each]) for each in breaks) * (1 - 1e-5)
+    least = max(0.94 * largest, min(largest, LEGIBLE / TEXT))
+    assert scale(found) >= least * (1 - 1e-5)
+    for number, own in enumerate(found[1:], 1):
+        for by in (-1, 1):
+            other = [*found[:number], own + by, *found[number + 1 :]]
+            if [0, *sorted(set(other) & set(ends))] == other and scale(other) > least:
+                now, then = (_unevenness(pieces, each, gaps) for each in (found, other))
+                assert now <= then * (1 + 1e-9)
+
+
 def test_a_long_chain_goes_on_in_columns(case: Make) -> None:
     picture, sizes = parts(case("vgg16", "data"))
     layout = place(picture, sizes, PAGE)
@@ -91,6 +134,20 @@ def test_frames_hold_their_cards_and_badges(case: Make) -> None:
     names = {card.name for card in cards_of(frame.items)}
     held = {name for name, box in layout.boxes.items() if inside(box, around)}
     assert held == names | {"fc6 > fc7", "fc7 > fc8"}
+
+
+def test_the_legend_says_what_is_meant_of_several(case: Make) -> None:
+    """Of an exchange in front of three convolutions each has its own."""
+    words = {
+        strategy: [
+            shape.text
+            for shape in plan_scene(*case("vgg16", strategy).given).shapes
+            if isinstance(shape, Text) and shape.text.startswith("several alike")
+        ]
+        for strategy in ("data", "model")
+    }
+    own = "several alike in a row; figures are for one"
+    assert words == {"data": [own], "model": [f"{own}, and so is what is exchanged in front"]}
 
 
 def test_colours_and_letters_follow_the_split(case: Make) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from netc.export.build import build_picture
 from netc.export.describe import describe
+from netc.export.detail import lanes, levels
 from netc.export.fold import Run, find_runs
 from netc.export.picture import Card, Frame, Item, Picture
 from netc.export.words import amount, from_to, layer_text
@@ -110,6 +111,23 @@ def test_badges_say_what_papers_say(case: Make) -> None:
     assert [(b.way, b.text, b.nbytes) for b in link.badges] == [
         ("forward", "broadcast, 4 rounds", 3 * share),
         ("backward", "reduce, 4 rounds", 3 * share),
+    ]
+
+
+def test_sums_forward_and_backward_are_one_badge_unless_drawn_apart(case: Make) -> None:
+    drawn = picture(case("blocks", "data"))
+    whole, *_ = levels(drawn)
+    (ahead, behind), _ = lanes(drawn)
+    badges = [
+        [(b.text, b.nbytes) for b in next(c for c in each.cards if c.name == "conv1").badges]
+        for each in (whole, ahead, behind)
+    ]
+    gradients = ("all-reduce gradients", 2 * 3 * (8 * 3 * 9 + 3 * 8) * 4 // 4)
+    sums = 2 * 3 * 8 * 4 // 4
+    assert [set(each) for each in badges] == [
+        {("all-reduce sums", 2 * sums), gradients},
+        {("all-reduce sums", sums)},
+        {("all-reduce sums", sums), gradients},
     ]
 
 
