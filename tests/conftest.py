@@ -4,8 +4,9 @@
 `pytest tests/compiler --cases 5000` runs that many random networks through the compiler instead of
 the few hundred of the default suite. `pytest tests/goldens --full` compares whole networks with
 PyTorch at full size, too, `pytest tests/models --full` splits all shipped networks by height; both
-take minutes, the first 8 GiB. A failure prints the example and how to run
-it again.
+take minutes, the first 8 GiB. `pytest tests/export --full` draws and writes all shipped networks
+under all fixed strategies, which takes an hour on one core; `-k 4-fast` takes some of them. A
+failure prints the example and how to run it again.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--full",
         action="store_true",
-        help="goldens of networks at full size, and every shipped network by height",
+        help="goldens of networks at full size; every shipped network by height, and as files",
     )
     parser.addoption("--cases", type=int, help="random networks to compile and run (default: 300)")
 

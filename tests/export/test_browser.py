@@ -15,9 +15,12 @@ from typing import Any
 import pytest
 
 import netc.export.page
+import netc_models
 from netc.errors import Source
 from netc.export.page import PlanCase, diff_html, page_html
+from netc.export.page.data import page_data
 from netc.export.words import amount, duration
+from netc.strategies.fixed import FIXED
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed ('netc[browser]')"
@@ -25,6 +28,7 @@ playwright = pytest.importorskip(
 pytestmark = pytest.mark.browser
 
 Make = Callable[..., Any]
+MODELS = sorted(path.stem for path in Path(netc_models.__file__).parent.glob("*.net"))
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 OPENS_MS = 5000
 """How long VGG-16's page may take on a busy machine; alone it takes half a second."""
@@ -116,6 +120,34 @@ def test_it_opens_soon_and_shows_every_card(vgg: Any, whole_case: Make) -> None:
         own = each.bounding_box()
         assert box["x"] <= own["x"] and own["x"] + own["width"] <= box["x"] + box["width"]
         assert box["y"] <= own["y"] and own["y"] + own["height"] <= box["y"] + box["height"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("strategy", FIXED)
+def test_unfolded_every_layer_and_exchange_is_drawn(
+    opened: Make, case: Make, name: str, strategy: str, pytestconfig: pytest.Config
+) -> None:
+    if name not in ("vgg16", "resnet18") and not pytestconfig.getoption("--full"):
+        pytest.skip("all models are opened with --full")
+    given = PlanCase(*case(name, strategy).given)
+    (plan,) = page_data([given])["plans"]
+    page = opened(page_html(given.plan, given.network, given.facts))
+    page.keyboard.press("F")
+    if page.locator("g.card.closed").count():
+        page.keyboard.press("F")
+    names = [plan["plan"]["layers"][each["layers"][0]]["name"] for each in plan["cards"]]
+    attributes = "(all, name) => all.map(each => each.getAttribute(name))"
+    drawn = page.locator("g.card").evaluate_all(attributes, "data-layer")
+    assert sorted(drawn) == sorted(names)
+    ways = page.locator("g.way").evaluate_all(attributes, "data-exchanges")
+    shown = [int(number) for way in ways for number in way.split()]
+    sent = {n for n, e in enumerate(plan["plan"]["exchanges"]) if any(e["sent_bytes"])}
+    between = [n for way in plan["ways"] for n in way["exchanges"] if n in sent]
+    assert sorted(n for n in shown if n in sent) == sorted(between)
+    for number, own in zip(names, plan["cards"], strict=True):
+        text = card(page, number).text_content()
+        words = {plan["exchanges"][n]["text"] for n in own["inside"] if n in sent}
+        assert all(word in text for word in words), number
 
 
 def test_cards_do_not_overlap(opened: Make, whole_case: Make) -> None:

@@ -1,31 +1,36 @@
-"""Laws of the drawing: whatever the network and however it is split, a picture can be read.
+"""Laws of plans that are written: whatever the network and however it is split, a picture can be
+read, and every format says all layers and all exchanges.
 
 Four networks by default, each strategy and number of devices for some targets; all with `--full`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise, product
 from pathlib import Path
 
 import pytest
+from format_laws import check_drawn, check_png, check_written
 
 import netc_models
 from netc.cli.common import request
 from netc.cli.main import parser
 from netc.cli.plan_ import plan_facts
-from netc.export.build import build_picture
+from netc.export.build import Unfolded, badges_of, build_picture, build_unfolded
 from netc.export.describe import Description, describe
+from netc.export.detail import together
 from netc.export.draw import arrange, draw_picture, page_of
 from netc.export.layout import back
+from netc.export.page import PlanCase
 from netc.export.paper import A3
 from netc.export.phases import arrange_phases, draw_phases
-from netc.export.picture import Frame, Item, Picture, cards_of
+from netc.export.picture import Badge, Frame, Item, Picture, cards_of
 from netc.export.placed import PictureLayout
 from netc.export.scene import Box, Curve, Panel, Point, Scene, Text, around, flat
-from netc.export.style import TEXT
+from netc.export.style import EXCHANGE, TEXT
 from netc.export.tiles import tiles_of
 from netc.export.write import figures_of
 from netc.passes.pipeline import lower_network
@@ -40,10 +45,14 @@ TARGETS = {
     "cuda": ["--backend", "cuda"],
 }
 CASES = [
-    (strategy, devices, target) for strategy, devices, target in product(FIXED, (2, 4, 8), TARGETS)
+    (strategy, devices, target)
+    for strategy, devices, target in product(FIXED, (1, 2, 4, 8), TARGETS)
+    if (strategy == "single") == (devices == 1)
 ]
 USUAL = [each for number, each in enumerate(CASES) if number % 5 == 0]
 """Every strategy, number of devices and target is among them."""
+Word = tuple[str, str, int]
+"""What is exchanged somewhere: its text, way and bytes."""
 
 
 @dataclass(frozen=True)
@@ -51,45 +60,70 @@ class Drawn:
     """A picture with everything that led to it."""
 
     description: Description
+    every: Unfolded
+    whole: Picture
+    """As it was built, with all that there is to say."""
+    lanes: tuple[Picture, ...]
+    """What is drawn of it: all at once, or forward and backward pass."""
     picture: Picture
+    """What has a place."""
     layout: PictureLayout
     scene: Scene
 
 
-def drawn(name: str, strategy: str, devices: int, target: str) -> Iterator[Drawn]:
-    """The picture of a plan, and that of its phases."""
+def planned(name: str, strategy: str, devices: int, target: str) -> PlanCase:
+    """A plan as `netc plan` makes it."""
     many = ["--devices", str(devices)] if strategy != "single" else []
     words = ["plan", name, *many, "--strategy", strategy, "--batch", "32", *TARGETS[target]]
     options = parser().parse_args([*words, "--cluster", "h100", "-o", "plan.svg"])
     asked = request(options)
     compiled = lower_network(asked.network, asked.options, verified=False)
     facts = plan_facts(asked, compiled, plan_alone(compiled.program))
-    plan, network = compiled.plan, asked.network
+    return PlanCase(compiled.plan, asked.network, facts)
+
+
+def drawn(case: PlanCase) -> Iterator[Drawn]:
+    """The picture of a plan, and that of its phases."""
+    plan, network, facts = case.plan, case.network, case.facts
     description = describe(plan, network)
     figures = figures_of(description, facts)
+    every = build_unfolded(description, plan.mesh.size, facts.scheme)
     picture = build_picture(description, plan.mesh.size, facts.scheme, figures)
     header = network.name, tiles_of(plan, description, facts), facts.notes
     page = page_of(picture, *header)
     shown, layout = arrange(picture, page)
-    yield Drawn(description, shown, layout, draw_picture(picture, *header))
+    scene = draw_picture(picture, *header)
+    yield Drawn(description, every, picture, (shown,), shown, layout, scene)
     both, layout = arrange_phases(picture, replace(page, turned=True))
-    yield Drawn(description, both.whole, layout, draw_phases(picture, *header))
+    lanes, scene = (both.ahead, both.behind), draw_phases(picture, *header)
+    yield Drawn(description, every, picture, lanes, both.whole, layout, scene)
 
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
-def test_a_picture_can_be_read(
-    name: str, case: tuple[str, int, str], pytestconfig: pytest.Config
+def test_a_plan_can_be_read_in_every_format(
+    name: str, case: tuple[str, int, str], tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     if not (name in SHORT and case in USUAL) and not pytestconfig.getoption("--full"):
-        pytest.skip("all models and combinations are drawn with --full")
-    for made in drawn(name, *case):
+        pytest.skip("all models and combinations are written with --full")
+    plan = planned(name, *case)
+    both = list(drawn(plan))
+    for made in both:
         assert list(problems(made)) == []
+        check_drawn(made.scene)
+    check_png(both[0].scene)
+    check_written(plan, together(both[0].whole), tmp_path)
+
+
+def test_the_usual_cases_have_all() -> None:
+    for found, all_ in zip(zip(*USUAL, strict=True), zip(*CASES, strict=True), strict=True):
+        assert set(found) == set(all_)
 
 
 def problems(made: Drawn) -> Iterator[str]:
     """What is wrong with a picture."""
     yield from lost(made)
+    yield from unsaid(made)
     yield from overlapping(made)
     yield from crossing(made)
     yield from outside(made)
@@ -101,9 +135,9 @@ def problems(made: Drawn) -> Iterator[str]:
 
 def lost(made: Drawn) -> Iterator[str]:
     """Layers that are on no way of drawn lines from an input to the loss."""
-    places = [*made.layout.boxes.items()]
+    boxes = [*made.layout.boxes.items()]
     lines = [
-        (end_of(each.points[0], places), end_of(each.points[-1], places))
+        (end_of(each.points[0], boxes), end_of(each.points[-1], boxes))
         for each in made.layout.arrows
     ]
     cards = made.picture.cards
@@ -121,6 +155,75 @@ def lost(made: Drawn) -> Iterator[str]:
         yield f"{drawn} layers are drawn of {len(known)}"
 
 
+def unsaid(made: Drawn) -> Iterator[str]:
+    """Exchanges that a picture does not say, and words of it that are not written."""
+    every = every_badge(made.every)
+    if said(made.whole) != every:
+        yield f"exchanges lack {every - said(made.whole)}, are too many {said(made.whole) - every}"
+    moved = [Counter(bytes_by_place(lane)) for lane in made.lanes]
+    if sum(moved, Counter()) != Counter(bytes_by_place(made.whole)):
+        yield "bytes are not those of all exchanges"
+    written = Counter(text.text for text in texts(made.scene))
+    named = {badge.text for _, badges in places(made.whole) for badge in badges}
+    legend = " ".join(written)
+    yield from (f"'{name}' is not written" for name in named if name not in legend)
+    wanted = Counter(words_of(made))
+    yield from (f"'{text}' is not written as often" for text in wanted - written)
+
+
+def said(picture: Picture) -> Counter[Word]:
+    """What is exchanged, as often as a picture says it: what leads to one of several alike is
+    meant for each of them.
+    """
+    times = dict(repeats(picture.items))
+    found: Counter[Word] = Counter()
+    for card in picture.cards:
+        for badge in card.badges:
+            found[badge.text, badge.way, badge.nbytes] += times[card.name]
+    for link in picture.links:
+        for badge in link.badges:
+            found[badge.text, badge.way, badge.nbytes] += max(times[t] for t in link.targets)
+    return found
+
+
+def repeats(items: Iterable[Item], times: int = 1) -> Iterator[tuple[str, int]]:
+    """Every card with how many it stands for."""
+    for item in items:
+        if isinstance(item, Frame):
+            yield from repeats(item.items, times * item.count)
+        else:
+            yield item.name, times * item.count
+
+
+def every_badge(whole: Unfolded) -> Counter[Word]:
+    """What is exchanged, before equal stretches are drawn once."""
+    groups = [*whole.inside, *(way.exchanges for way in whole.ways)]
+    badges = (badge for group in groups for badge in badges_of(group))
+    return Counter((badge.text, badge.way, badge.nbytes) for badge in badges)
+
+
+def places(picture: Picture) -> Iterator[tuple[str, tuple[Badge, ...]]]:
+    """Cards and links with what is exchanged there."""
+    yield from ((card.name, card.badges) for card in picture.cards)
+    yield from ((link.name, link.badges) for link in picture.links)
+
+
+def bytes_by_place(picture: Picture) -> dict[str, int]:
+    return {name: sum(badge.nbytes for badge in badges) for name, badges in places(picture)}
+
+
+def words_of(made: Drawn) -> Iterator[str]:
+    """Titles of cards and figures of badges that have a place."""
+    for number, lane in enumerate(made.lanes):
+        name = back if number else str
+        for card in lane.cards:
+            if name(card.name) in made.layout.boxes:
+                yield card.title
+        for place, badges in places(lane):
+            assert not badges or name(place) in made.layout.boxes
+            yield from (badge.figures for badge in badges)
+
+
 def boxes_of_backward(made: Drawn) -> set[str]:
     own = {card.name for card in made.picture.cards} | {link.name for link in made.picture.links}
     return {name for name in made.layout.boxes if name not in own}
@@ -133,13 +236,13 @@ def shown(item: Item) -> int:
     return item.count * len(item.layers)
 
 
-def end_of(point: Point, places: list[tuple[str, Box]]) -> str:
-    """What an arrow touches: a box, or the place where others go on, which is added to `places`."""
-    for name, box in places:
+def end_of(point: Point, boxes: list[tuple[str, Box]]) -> str:
+    """What an arrow touches: a box, or the place where others go on, which is added to `boxes`."""
+    for name, box in boxes:
         if grown(box, 2.0).holds(*point):
             return name
-    places.append((f"place {len(places)}", Box(*point, 0.0, 0.0)))
-    return places[-1][0]
+    boxes.append((f"place {len(boxes)}", Box(*point, 0.0, 0.0)))
+    return boxes[-1][0]
 
 
 def reached(lines: list[tuple[str, str]], start: set[str]) -> set[str]:
@@ -172,7 +275,7 @@ def inside(inner: Box, outer: Box, slack: float = 0.01) -> bool:
 
 
 def overlapping(made: Drawn) -> Iterator[str]:
-    """Shapes that cover others: cards, badges and frames; and texts."""
+    """Shapes that cover others: cards, badges and frames; and texts, also of a badge in a card."""
     for (a, first), (b, second) in combinations(made.layout.boxes.items(), 2):
         if not apart(first, second):
             yield f"'{a}' and '{b}' overlap"
@@ -187,6 +290,11 @@ def overlapping(made: Drawn) -> Iterator[str]:
     for one, other in combinations([box_of(text) for text in texts(made.scene)], 2):
         if not apart(one, other, 1.0):
             yield f"texts overlap at {one.x:.0f}, {one.y:.0f}"
+    panels = (shape for shape in made.scene.shapes if isinstance(shape, Panel))
+    badges = [panel.box for panel in panels if panel.stroke == EXCHANGE[0]]
+    for text, badge in product(texts(made.scene), badges):
+        if not apart(box_of(text), badge) and not inside(box_of(text), badge):
+            yield f"a badge covers '{text.text}'"
 
 
 def texts(scene: Scene) -> list[Text]:
@@ -257,6 +365,6 @@ def cut(made: Drawn) -> Iterator[str]:
 
 @pytest.mark.parametrize("strategy", ["data", "hybrid"])
 def test_inception_is_legible_on_one_sheet(strategy: str) -> None:
-    made, _ = drawn("inception_v3", strategy, 4, "reference")
+    made, _ = drawn(planned("inception_v3", strategy, 4, "reference"))
     scale = min(A3[0] / made.scene.width, A3[1] / made.scene.height)
     assert TEXT * scale > 4.9

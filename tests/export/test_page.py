@@ -6,27 +6,25 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from page_laws import check_page, data_in, groups
 
 import netc.cli.plan_
 import netc_models
 from netc.cli.main import main
 from netc.cli.plan_ import LEFT_OUT
-from netc.cost import plan_traffic
 from netc.errors import Source, UsageError
 from netc.export.describe import describe
 from netc.export.page import PlanCase, diff_html, page_html
-from netc.export.page.blocks import leaves
 from netc.export.page.data import page_data
 from netc.export.write import check_diff
-from netc.ir.program import Launch, in_place_pairs
+from netc.ir.program import in_place_pairs
 
 Make = Callable[..., Any]
 MODELS = sorted(path.stem for path in Path(netc_models.__file__).parent.glob("*.net"))
@@ -52,98 +50,10 @@ def data_of(case: Any) -> dict[str, Any]:
 
 def test_every_shipped_plan_is_whole_on_its_page(made: Any) -> None:
     data = data_of(made)
-    (plan,) = data["plans"]
-    check_layers(made, data, plan)
-    check_cards(plan)
-    check_exchanges(made, plan)
-    check_clock(made, plan)
-    check_memory(made, plan)
+    check_page(made, data)
+    layers = zip(describe(made.plan, made.network).layers, data["plans"][0]["layers"], strict=True)
+    assert all(extra["alternatives"] for layer, extra in layers if layer.kind != "input")
     assert len(page_html(*made.given)) < LARGEST_BYTES
-
-
-def check_layers(made: Any, data: dict[str, Any], plan: dict[str, Any]) -> None:
-    """Every layer is there, with its line of the file, its price, and what else it could have."""
-    facts = describe(made.plan, made.network).layers
-    assert [layer["name"] for layer in plan["plan"]["layers"]] == [layer.name for layer in facts]
-    written = {layer.name: layer for layer in made.network.layers}
-    for fact, extra in zip(facts, plan["layers"], strict=True):
-        if fact.name in written:
-            source, line = extra["place"]
-            text = data["sources"][source]["text"].splitlines()[line - 1]
-            assert written[fact.name].kind in text
-        if fact.kind != "input":
-            assert extra["costs"]["layer"] == fact.name and extra["values"]
-            (taken,) = (each for each in extra["alternatives"] if each["chosen"])
-            assert tuple(taken["split"]) == fact.split
-            alone = extra["seconds"] is None and extra["runs_with"] is None
-            assert alone == (fact.kind == "flatten")
-    sums = [sum(extra["seconds"].values()) for extra in plan["layers"] if extra["seconds"]]
-    assert sum(sums) == pytest.approx(_launch_seconds(made), rel=1e-4)
-
-
-def _launch_seconds(made: Any) -> float:
-    """The launches of every layer and phase, on the device where they take longest."""
-    longest: dict[tuple[str, str], dict[int, float]] = {}
-    for each in made.facts.program.instructions:
-        if isinstance(each, Launch):
-            own = longest.setdefault((each.layer, each.phase), {})
-            own[each.class_] = own.get(each.class_, 0.0) + each.seconds
-    return sum(max(own.values()) for own in longest.values())
-
-
-def check_cards(plan: dict[str, Any]) -> None:
-    """Every layer is in one card; every card folds in one place, in its order."""
-    layers = [layer for card in plan["cards"] for layer in card["layers"]]
-    assert sorted(layers) == list(range(len(plan["layers"])))
-    folded = [card for item in plan["folding"] for card in leaves(item)]
-    assert folded == list(range(len(plan["cards"])))
-    for group in groups(plan["folding"]):
-        assert len(leaves(group)) > 1
-        if group["kind"] == "run":
-            assert len(group["items"]) == group["count"] > 1
-            assert len({json.dumps(shape_of(item)) for item in group["items"]}) == 1
-
-
-def groups(items: list[Any]) -> Iterator[dict[str, Any]]:
-    for item in items:
-        if not isinstance(item, int):
-            yield item
-            yield from groups(item["items"])
-
-
-def shape_of(item: Any) -> Any:
-    """How an item folds, without numbers and names."""
-    return 0 if isinstance(item, int) else [item["kind"], *map(shape_of, item["items"])]
-
-
-def check_exchanges(made: Any, plan: dict[str, Any]) -> None:
-    """Every exchange is drawn in one place, has its bytes, and is carried out on the clock."""
-    moved = plan_traffic(made.plan)
-    known = [each.name for each in describe(made.plan, made.network).exchanges]
-    assert [each["name"] for each in plan["plan"]["exchanges"]] == known
-    sent = {e["name"]: sum(e["sent_bytes"]) for e in plan["plan"]["exchanges"]}
-    assert sent == {n: sum(out for out, _ in moved[n].values()) for n in known}
-    assert sum(sent.values()) == sum(out for each in moved.values() for out, _ in each.values())
-    drawn = [n for card in plan["cards"] for n in card["inside"]]
-    drawn += [n for way in plan["ways"] for n in way["exchanges"]]
-    assert sorted(drawn) == list(range(len(known)))
-    timed = {n for row in plan["clock"]["instructions"] for n in row[6]}
-    assert timed == set(range(len(known)))
-
-
-def check_clock(made: Any, plan: dict[str, Any]) -> None:
-    """Every instruction is there on all its classes; the critical path has no gap."""
-    program, clock = made.facts.program, plan["clock"]
-    assert len(clock["instructions"]) == len(program.instructions)
-    times: dict[tuple[int, int], list[int]] = {}
-    for number, (row, each) in enumerate(
-        zip(clock["instructions"], program.instructions, strict=True)
-    ):
-        assert tuple(row[7][::3]) == each.classes
-        times |= {(number, c): pair for c, *pair in zip(*[iter(row[7])] * 3, strict=True)}
-    path = list(zip(*[iter(clock["critical"])] * 2, strict=True))
-    assert times[path[0]][0] == 0 and times[path[-1]][1] == clock["nanoseconds"]
-    assert all(times[a][1] == times[b][0] for a, b in pairwise(path))
 
 
 def test_a_measured_step_is_on_its_page(traced: Make, whole_case: Make) -> None:
@@ -167,23 +77,6 @@ def test_a_measured_step_is_on_its_page(traced: Make, whole_case: Make) -> None:
     (other,) = data_of(whole_case("vgg16", "hybrid", "b"))["plans"]
     assert other["clock"].pop("measured") is None
     assert plan == other
-
-
-def check_memory(made: Any, plan: dict[str, Any]) -> None:
-    """Nothing has bytes of another while both are used, and the arena is no larger than needed."""
-    program = made.facts.program
-    for class_, own in enumerate(plan["memory"]["classes"]):
-        assert own["bytes"] == program.arena_bytes[class_]
-        assert own["bytes"] == max(row[3] + row[4] for row in own["rows"])
-        names = {b.storage for b in program.buffers_of[class_]}
-        assert {plan["memory"]["names"][row[0]] for row in own["rows"]} == names
-        lives = sorted(own["rows"], key=lambda row: (row[5], row[6]))
-        here: list[list[int]] = []
-        for row in lives:
-            here = [other for other in here if other[6] > row[5]]
-            for other in here:
-                assert other[3] + other[4] <= row[3] or row[3] + row[4] <= other[3], (row, other)
-            here.append(row)
 
 
 def test_bytes_are_handed_over_on_some_page(whole_case: Make) -> None:
@@ -231,13 +124,6 @@ def hostile(case: Any) -> tuple[Any, ...]:
     )
     facts = replace(case.facts, strategy=HOSTILE, cluster=HOSTILE, notes=(HOSTILE,))
     return case.plan, network, facts
-
-
-def data_in(page: str) -> Any:
-    """What the page's script reads."""
-    found = re.findall(r'<script type="application/json" id="data">([^<]*)</script>', page)
-    assert len(found) == 1
-    return json.loads(found[0])
 
 
 def test_hostile_names_stay_text(whole_case: Make) -> None:
