@@ -21,7 +21,7 @@ def svg_text(scene: Scene) -> str:
     )
     title = f"<title>{escape(scene.title)}</title>"
     ground = f'<rect width="{width}" height="{height}" fill="#ffffff"/>'
-    shapes = (_shape(shape) for shape in scene.shapes)
+    shapes = (shape_svg(shape) for shape in scene.shapes)
     return "\n".join((head, title, ground, *shapes, "</svg>", ""))
 
 
@@ -30,7 +30,8 @@ def number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def _shape(shape: Shape) -> str:
+def shape_svg(shape: Shape) -> str:
+    """A shape as an SVG element. Its colours may be a style sheet's, as "currentColor" is."""
     match shape:
         case Panel():
             return _panel(shape)

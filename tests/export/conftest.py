@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +37,7 @@ from netc.trace.spans import (
     predicted_spans,
 )
 
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 LINKS = Links((LinkLevel("wire", None, 1e9, 1e-5),))
 CLUSTER = Cluster("test", {"f32": 1e12, "f64": 1e12}, 1e11, 1e10, 1e-5, LINKS, "made up")
 
@@ -171,3 +174,48 @@ def case() -> Callable[..., Case]:
 @pytest.fixture(scope="session")
 def whole_case() -> Callable[..., Case]:
     return page_case
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A Chromium, playwright's own or the system's."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed ('netc[browser]')"
+    )
+    found = [None, *filter(None, map(shutil.which, CHROMIUMS))]
+    with playwright.sync_playwright() as started:
+        for path in found:
+            try:
+                made = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+            except playwright.Error:
+                continue
+            yield made
+            made.close()
+            return
+    pytest.skip("there is no Chromium ('playwright install chromium')")
+
+
+@pytest.fixture
+def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Opens pages; none may complain, or ask for another file."""
+    complaints: list[str] = []
+    pages = []
+
+    def open_(text: str, dark: bool = False) -> Any:
+        scheme = "dark" if dark else "light"
+        page = browser.new_page(viewport={"width": 1500, "height": 900}, color_scheme=scheme)
+        pages.append(page)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda m: complaints.append(m.text) if m.type != "log" else None)
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        page.on("request", lambda r: complaints.append(r.url) if r.url[:5] != "file:" else None)
+        file = tmp_path / f"{len(pages)}.html"
+        file.write_text(text, encoding="utf-8")
+        page.goto(file.as_uri())
+        page.wait_for_selector("html[data-ready]", timeout=30_000)
+        return page
+
+    yield open_
+    for page in pages:
+        page.close()
+    assert [text for text in complaints if not text.startswith("data:")] == []

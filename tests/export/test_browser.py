@@ -6,8 +6,7 @@ Needs `pip install 'netc[browser]'` and a Chromium: `playwright install chromium
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,58 +21,12 @@ from netc.export.page.data import page_data
 from netc.export.words import amount, duration
 from netc.strategies.fixed import FIXED
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed ('netc[browser]')"
-)
 pytestmark = pytest.mark.browser
 
 Make = Callable[..., Any]
 MODELS = sorted(path.stem for path in Path(netc_models.__file__).parent.glob("*.net"))
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 OPENS_MS = 5000
 """How long VGG-16's page may take on a busy machine; alone it takes half a second."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A Chromium, playwright's own or the system's."""
-    found = [None, *filter(None, map(shutil.which, CHROMIUMS))]
-    with playwright.sync_playwright() as started:
-        for path in found:
-            try:
-                made = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
-            except playwright.Error:
-                continue
-            yield made
-            made.close()
-            return
-    pytest.skip("there is no Chromium ('playwright install chromium')")
-
-
-@pytest.fixture
-def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Opens pages; none may complain, or ask for another file."""
-    complaints: list[str] = []
-    pages = []
-
-    def open_(text: str, dark: bool = False) -> Any:
-        scheme = "dark" if dark else "light"
-        page = browser.new_page(viewport={"width": 1500, "height": 900}, color_scheme=scheme)
-        pages.append(page)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda m: complaints.append(m.text) if m.type != "log" else None)
-        page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        page.on("request", lambda r: complaints.append(r.url) if r.url[:5] != "file:" else None)
-        file = tmp_path / f"{len(pages)}.html"
-        file.write_text(text, encoding="utf-8")
-        page.goto(file.as_uri())
-        page.wait_for_selector("html[data-ready]", timeout=30_000)
-        return page
-
-    yield open_
-    for page in pages:
-        page.close()
-    assert [text for text in complaints if not text.startswith("data:")] == []
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from page_laws import check_page, data_in, groups
+from pages import HOSTILE, Parsed
 
 import netc.cli.plan_
 import netc_models
@@ -89,32 +89,8 @@ def test_bytes_are_handed_over_on_some_page(whole_case: Make) -> None:
 # One file that is safe to open
 
 
-class Parsed(HTMLParser):
-    """The elements of a page, with what is in them."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: dict[str, str] = {}
-        """By element, all that is in those of that name."""
-        self.inside = ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        self.inside = "data" if "id" in dict(attrs) else tag
-
-    def handle_endtag(self, tag: str) -> None:
-        self.inside = ""
-
-    def handle_data(self, data: str) -> None:
-        self.texts[self.inside] = self.texts.get(self.inside, "") + data
-
-
 TAGS = ["html", "head", "meta", "meta", "meta", "title", "link", "style", "body", "noscript",
         "script", "script"]  # fmt: skip
-HOSTILE = "</script><script>alert(1)</script><!--<img src=x onerror=alert(1)>&amp;\u2028'\""
 
 
 def hostile(case: Any) -> tuple[Any, ...]:

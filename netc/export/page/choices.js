@@ -131,11 +131,7 @@ function showing(page) {
         markSource(page, page.subject.plan, page.subject.layer);
     },
     toggleTheme() {
-      const { dataset } = document.documentElement;
-      const dark = dataset.theme
-        ? dataset.theme === "dark"
-        : matchMedia("(prefers-color-scheme: dark)").matches;
-      dataset.theme = dark ? "light" : "dark";
+      toggleTheme();
       remark(page);
     },
     find(text) {

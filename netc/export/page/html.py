@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+from collections.abc import Sequence
 from importlib import resources
 from string import Template
 
@@ -17,11 +18,14 @@ from netc.syntax.network import Network
 from netc.text import json_text
 
 SCRIPTS = (
-    "dom", "words", "plan", "fold", "layered", "layout", "cards", "graph", "moves", "panel",
-    "overview", "source", "clock", "lanes", "memory", "diff", "keys", "choices", "frame", "app",
+    "dom", "theme", "words", "plan", "fold", "layered", "layout", "cards", "graph", "moves",
+    "panel", "overview", "source", "clock", "lanes", "memory", "diff", "keys", "choices", "frame",
+    "app",
 )  # fmt: skip
 """The files of the page's script, in order."""
-STYLES = ("tones", "frame", "panel", "graph", "clock", "small")
+STYLES = (
+    "tones", "base", "frame", "tables", "panel", "graph", "clock", "paper", "small",
+)  # fmt: skip
 """The files of its style sheet, in order; `dark` is what is otherwise in the dark."""
 
 
@@ -37,7 +41,15 @@ def diff_html(first: PlanCase, second: PlanCase) -> str:
 
 
 def _page(cases: list[PlanCase], title: str) -> str:
-    script, style = _script(), _style()
+    body = (
+        "<noscript>This page draws a plan with JavaScript.</noscript>",
+        f'<script type="application/json" id="data">{_data(cases)}</script>',
+    )
+    return document(title, style_sheet(STYLES), script_of(SCRIPTS), "\n".join(body))
+
+
+def document(title: str, style: str, script: str, body: str) -> str:
+    """A page of one file: `body` is markup, to which the script is added."""
     return "\n".join(
         (
             "<!DOCTYPE html>",
@@ -51,8 +63,7 @@ def _page(cases: list[PlanCase], title: str) -> str:
             f"<style>{style}</style>",
             "</head>",
             "<body>",
-            "<noscript>This page draws a plan with JavaScript.</noscript>",
-            f'<script type="application/json" id="data">{_data(cases)}</script>',
+            body,
             f"<script>{script}</script>",
             "</body>",
             "</html>",
@@ -79,8 +90,9 @@ def _hash(text: str) -> str:
     return f"'sha256-{digest}'"
 
 
-def _script() -> str:
-    parts = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
+def script_of(names: Sequence[str]) -> str:
+    """The script made of these files, of which one has the function `start`."""
+    parts = "\n".join(_asset(f"{name}.js") for name in names)
     return f'"use strict";\n(() => {{\n{parts}\nstart();\n}})();\n'
 
 
@@ -88,13 +100,13 @@ def _asset(name: str) -> str:
     return resources.files("netc.export.page").joinpath(name).read_text(encoding="utf-8")
 
 
-def _style() -> str:
-    """The style sheet, with the colours of pictures where it has their names."""
+def style_sheet(names: Sequence[str]) -> str:
+    """The style sheet made of these files, with the colours of pictures where it names them."""
     colors = {"exchange": EXCHANGE[0], "dark": _asset("dark.css")}
     for letter in MEANINGS:
         strong, _ = tints(letter)
         colors |= {css_name(letter): strong, f"on_{css_name(letter)}": on(strong)}
-    parts = "\n".join(_asset(f"{name}.css") for name in STYLES)
+    parts = "\n".join(_asset(f"{name}.css") for name in names)
     return Template(parts).substitute(colors)
 
 
