@@ -55,7 +55,7 @@ def _run(
             say(describe(bundle, choice))
             say(f"weights   {escaped(str(file))}")
             say(f"data      {dataset.description}")
-        found = evaluate(session, dataset, TOP)
+        found = evaluate(session, dataset, each=True)
     if not math.isfinite(found.loss):
         hint = "the weights come from a training that exploded, or are of other images."
         raise data_error(
@@ -69,14 +69,15 @@ def _show(
     options: argparse.Namespace, bundle: Bundle, file: Path, dataset: Dataset, found: Evaluation
 ) -> None:
     images, speed = dataset.test_size, dataset.test_size / found.seconds
-    assert found.top_accuracy is not None
+    assert found.outcomes is not None
+    top = found.outcomes.share_in(TOP)
     if options.json:
         json_line(event="result", network=bundle.facts.network, weights=escaped(str(file)),
                   test_loss=found.loss, test_accuracy=found.accuracy,
-                  top5_accuracy=found.top_accuracy, test_images=images,
+                  top5_accuracy=top, test_images=images,
                   held_out=dataset.description, seconds=found.seconds,
                   images_per_second=speed)  # fmt: skip
         return
     say(f"test accuracy {100 * found.accuracy:.2f} % on {count(images)} held-out images, "
-          f"top {TOP} {100 * found.top_accuracy:.2f} %, loss {found.loss:.4f}, "
+          f"top {TOP} {100 * top:.2f} %, loss {found.loss:.4f}, "
           f"{count(speed)} images/s")  # fmt: skip

@@ -31,6 +31,7 @@ from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.session import Session
 from netc_runtime.train.datasets import preparation
 from netc_runtime.train.images import normalize
+from netc_runtime.train.outcomes import probabilities
 from netc_runtime.train.pictures import Preparation
 
 Array = NDArray[Any]
@@ -53,13 +54,13 @@ def _run(
     pixels = prepared.load([Path(image) for image in options.images], bundle.facts.image)
     everyone.compare({"content of pictures": hashlib.sha256(pixels.tobytes()).hexdigest()})
     with closing(restored_session(options, choice, bundle, ranks, file)) as session:
-        found = _probabilities(session, prepared, pixels, file)
+        found = _predicted(session, prepared, pixels, file)
     if not options.json:
         assumed = "" if call else ", as no data set is named"
         say(f"weights   {escaped(str(file))}")
         say(f"pictures  {prepared.description}{assumed}")
-    for image, probabilities in zip(options.images, found, strict=True):
-        _show(options, image, probabilities, names)
+    for image, shares in zip(options.images, found, strict=True):
+        _show(options, image, shares, names)
     return 0
 
 
@@ -70,31 +71,25 @@ def _weights(options: argparse.Namespace, bundle: Bundle) -> tuple[Path, tuple[s
     return file, class_names(options, bundle, file)
 
 
-def _probabilities(
+def _predicted(
     session: Session, prepared: Preparation, pixels: NDArray[np.uint8], file: Path
 ) -> Array:
     """Of classes, (pictures, classes); DataError (E075) where scores are no numbers."""
     batches = [pixels[start:][: session.batch] for start in range(0, len(pixels), session.batch)]
     images = (normalize(batch, prepared.mean, prepared.std, session.dtype) for batch in batches)
-    scores = np.concatenate([session.predict(batch) for batch in images]).astype(np.float64)
+    scores = np.concatenate([session.predict(batch) for batch in images])
     if not np.isfinite(scores).all():
         hint = "they come from a training that exploded, or are of other images."
         raise data_error("E075", f"the weights in '{file}' give scores that are no numbers.", hint)
-    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
-    found: Array = shares / shares.sum(axis=1, keepdims=True)
-    return found
+    return probabilities(scores)
 
 
-def _show(
-    options: argparse.Namespace, image: str, probabilities: Array, names: tuple[str, ...]
-) -> None:
-    best = np.argsort(-probabilities, kind="stable")[: options.top].tolist()
+def _show(options: argparse.Namespace, image: str, shares: Array, names: tuple[str, ...]) -> None:
+    best = np.argsort(-shares, kind="stable")[: options.top].tolist()
     if options.json:
-        classes = [
-            {"class": names[k], "index": k, "probability": float(probabilities[k])} for k in best
-        ]
+        classes = [{"class": names[k], "index": k, "probability": float(shares[k])} for k in best]
         json_line(event="prediction", image=escaped(image), classes=classes)
         return
     say(f"\n{escaped(image)}")
     for k in best:
-        say(f"{100 * probabilities[k]:7.2f} %  {names[k]}")
+        say(f"{100 * shares[k]:7.2f} %  {names[k]}")

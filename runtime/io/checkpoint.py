@@ -1,6 +1,6 @@
 """Checkpoints: global tensors under their source names, and where in the training they were taken.
 
-A checkpoint says nothing of devices or splits, so it outlives a strategy. It is one safetensors
+Its tensors know nothing of devices or splits, so it outlives a strategy. It is one safetensors
 file, `step-00000120.safetensors`, written whole or not at all.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ FORMAT_VERSION = 2
 its weights can be read, but its training cannot go on."""
 
 _VERSION_KEY = "netc_checkpoint"
-_CLASSES_KEY, _SETTINGS_KEY = "classes", "settings"
+_CLASSES_KEY, _SETTINGS_KEY, _RUN_KEY = "classes", "settings", "run"
 _MOST_CLASSES_BYTES = 1 << 20
 """The format's header ends at 100 MB, and every reader takes it whole."""
 _NAME = re.compile(r"step-(\d{8,19})\.safetensors", re.ASCII)
@@ -99,7 +99,23 @@ def settings_meta(settings: Mapping[str, str]) -> dict[str, str]:
 
 def settings_in(meta: Mapping[str, str]) -> dict[str, str]:
     """What the training of a checkpoint was told, by name; nothing where it is not known."""
-    found = _json(meta.get(_SETTINGS_KEY, "null"))
+    return _texts(meta, _SETTINGS_KEY)
+
+
+def run_meta(run: Mapping[str, str]) -> dict[str, str]:
+    """How the run that saves was called, by name, as the text that `save` takes. It is for people,
+    and to find network and data again; resuming compares nothing of it.
+    """
+    return {_RUN_KEY: json.dumps(dict(sorted(run.items())))}
+
+
+def run_in(meta: Mapping[str, str]) -> dict[str, str]:
+    """How the run that saved a checkpoint was called, by name; nothing where it is not known."""
+    return _texts(meta, _RUN_KEY)
+
+
+def _texts(meta: Mapping[str, str], key: str) -> dict[str, str]:
+    found = _json(meta.get(key, "null"))
     known = found if isinstance(found, dict) else {}
     return {name: value for name, value in known.items() if isinstance(value, str)}
 
@@ -138,13 +154,16 @@ def save(path: Path | str, tensors: Mapping[str, NDArray[Any]], meta: Mapping[st
     _tensors.write(Path(path), tensors, {**meta, _VERSION_KEY: str(FORMAT_VERSION)})
 
 
-def load(path: Path | str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """The tensors and metadata of a checkpoint, or of any other safetensors file.
+def load(
+    path: Path | str, names: Collection[str] | None = None
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """The tensors, all or those of `names`, and metadata of a checkpoint, or of any other
+    safetensors file.
 
     Raises DataError: E061 where the file is missing, E068 where it is malformed, a pickle, or of a
     later version.
     """
-    tensors, meta = _tensors.read(Path(path))
+    tensors, meta = _tensors.read(Path(path), names)
     return tensors, _checked(meta, path)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +58,16 @@ def write(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, st
         raise unwritable(path, problem) from problem
 
 
-def read(path: Path) -> tuple[Tensors, dict[str, str]]:
-    """Every tensor of `path` by name, and its metadata; bfloat16 becomes float32.
+def read(path: Path, names: Collection[str] | None = None) -> tuple[Tensors, dict[str, str]]:
+    """The tensors of `path` by name, all or those of `names`, and its metadata; bfloat16 becomes
+    float32.
 
     Raises DataError: E061 where the file is missing or unreadable, E068 where it is cut short,
     malformed, of an element type NumPy lacks, or a pickle, which is refused.
     """
     with _opened(path) as file:
-        tensors = {name: _tensor(path, file, name) for name in file.keys()}  # noqa: SIM118
+        wanted = (name for name in file.keys() if names is None or name in names)  # noqa: SIM118
+        tensors = {name: _tensor(path, file, name) for name in wanted}
         return tensors, dict(file.metadata() or {})
 
 

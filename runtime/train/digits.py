@@ -51,7 +51,7 @@ def picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
     return ink
 
 
-PICTURES = Preparation("the whole picture, white ink on black", picture, (_MEAN,), (_STD,))
+PICTURES = Preparation("the whole picture, white ink on black", picture, (_MEAN,), (_STD,), _WHITE)
 """Any picture as one of the data set."""
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from netc_runtime.session import Session
 from netc_runtime.train.datasets import Dataset
+from netc_runtime.train.outcomes import Outcomes, joined, outcomes_of
 
 Array = NDArray[Any]
 
@@ -25,39 +26,28 @@ class Evaluation:
     """Mean over all images."""
     accuracy: float
     """The fraction of images whose class has the highest score."""
-    top_accuracy: float | None
-    """The fraction whose class is among the highest `top` scores; None where it was not asked."""
+    outcomes: Outcomes | None
+    """What it says of each, in their order; None where it was not asked."""
     seconds: float
     """With loading."""
 
 
-def evaluate(session: Session, dataset: Dataset, top: int | None = None) -> Evaluation:
+def evaluate(session: Session, dataset: Dataset, each: bool = False) -> Evaluation:
     """Go through all held-out images once; the last batch is padded and masked.
 
-    Scores are fetched only to find the `top` ones. Raises DataError (E066) as the data set does.
+    Scores are fetched only to say what the network makes of `each` image. Raises DataError (E066)
+    as the data set does.
     """
     began = time.perf_counter()
-    loss, correct, among, size = 0.0, 0.0, 0, dataset.test_size
+    loss, correct, size = 0.0, 0.0, dataset.test_size
+    parts: list[Outcomes] = []
     for images, labels, count in _batches(session, dataset):
         part, right = session.evaluate(images, labels, count)
         loss, correct = loss + part, correct + right
-        if top is not None:
-            among += int(in_top(session.scores(), labels, top)[:count].sum())
+        if each:
+            parts.append(outcomes_of(session.scores()[:count], labels[:count]))
     seconds = time.perf_counter() - began
-    top_accuracy = None if top is None else among / size
-    return Evaluation(loss / size, correct / size, top_accuracy, seconds)
-
-
-def in_top(scores: Array, labels: Array, top: int) -> NDArray[np.bool_]:
-    """Whether the class of each row is among its `top` highest scores (n, classes).
-
-    Of equal scores the lower class comes first, as in the accuracy of a program.
-    """
-    own = scores[np.arange(len(labels)), labels][:, None]
-    earlier = np.arange(scores.shape[1]) < labels[:, None]
-    ahead = (scores > own) | ((scores == own) & earlier)
-    found: NDArray[np.bool_] = ahead.sum(axis=1) < top
-    return found
+    return Evaluation(loss / size, correct / size, joined(parts) if each else None, seconds)
 
 
 def _batches(session: Session, dataset: Dataset) -> Iterator[tuple[Array, Array, int]]:

@@ -21,7 +21,7 @@ KEPT_CHECKPOINTS = 3
 """Where nothing else is asked for."""
 BEST = "best.safetensors"
 """The checkpoint that was best by what is held out, whatever else is removed."""
-_METRICS, _LOCK = "metrics.jsonl", ".lock"
+METRICS, _LOCK = "metrics.jsonl", ".lock"
 
 
 class Folder:
@@ -50,7 +50,7 @@ class Folder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             place = path / _LOCK
-            _check_regular(place, path / _METRICS)
+            _check_regular(place, path / METRICS)
             self._lock = _locked(place)
         except FileExistsError as problem:
             message = f"'{path}' is a file, not a folder."
@@ -69,7 +69,7 @@ class Folder:
         self._foreign = [file for file in found if file not in self._own]
         goes_on = bool(self._own)
         if not goes_on:
-            others = (self.path / name for name in (BEST, _METRICS))
+            others = (self.path / name for name in (BEST, METRICS))
             self._foreign += (each for each in others if _has_lines(each))
         if self._foreign and not replace:
             raise _taken(self.path, self._foreign, self._own)
@@ -82,7 +82,7 @@ class Folder:
         """
         _remove(self._foreign)
         self._foreign = []
-        return Metrics(self.path / _METRICS, step + 1 if self._own else None)
+        return Metrics(self.path / METRICS, step + 1 if self._own else None)
 
     def save(self, step: int, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> Path:
         """Write the checkpoint of a step, and remove the training's own but for the newest.
@@ -176,7 +176,7 @@ def _has_lines(path: Path) -> bool:
 
 
 def _taken(path: Path, foreign: list[Path], own: list[Path]) -> DataError:
-    newest = foreign[-1].name if foreign[-1].name not in (BEST, _METRICS) else foreign[0].name
+    newest = foreign[-1].name if foreign[-1].name not in (BEST, METRICS) else foreign[0].name
     if own:
         message = f"'{path}' has later checkpoints than '{own[-1].name}': '{newest}' is the newest."
         hint = (

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+from netc.errors import DataError
+from netc.numbers import NATURAL, REAL
 from netc.text import json_text
 
-from ..io.problems import data_error, unwritable
+from ..io.problems import data_error, unreadable, unwritable
+
+Measured = Mapping[str, float | None]
+"""What a line says, by name: `step`, and any of `epoch`, `loss`, `learning_rate`,
+`images_per_second`, `test_loss`, `test_accuracy`; None for what was not finite."""
+_NUMBERS = (
+    "epoch", "loss", "learning_rate", "images_per_second", "test_loss", "test_accuracy",
+)  # fmt: skip
 
 
 class Metrics:
@@ -85,8 +96,49 @@ def _step_of(line: bytes, path: Path, number: int) -> int:
     try:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
-        raise data_error(
-            "E068",
-            f"line {number} of '{path}' is not a line of metrics, so the file is left as it is.",
-            "take another folder with '--out', or move that file away.",
-        ) from problem
+        hint = "take another folder with '--out', or move that file away."
+        raise _no_line(path, number, "so the file is left as it is", hint) from problem
+
+
+def read_metrics(path: Path) -> list[Measured]:
+    """The lines of a metrics file, in order, also while a training writes them.
+
+    A last line that is not whole is left out. Raises DataError: E061 where the file cannot be
+    read, E068 where it is no metrics file.
+    """
+    try:
+        with open(path, "rb") as file:
+            return list(_lines(path, file))
+    except OSError as problem:
+        raise unreadable(path, problem) from problem
+
+
+def _lines(path: Path, file: Iterator[bytes]) -> Iterator[Measured]:
+    before = 0.0
+    for number, line in enumerate(file, 1):
+        if not line.endswith(b"\n"):
+            return
+        measured = _measured(line)
+        step = measured.get("step")
+        if step is None or step < before:
+            hint = "a training writes it: take the folder as it was left."
+            raise _no_line(path, number, "so nothing can be told of it", hint)
+        before = step
+        yield measured
+
+
+def _measured(line: bytes) -> Measured:
+    """What a line says; nothing where it is none."""
+    try:
+        told: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(told, dict) or not NATURAL.accepts(told.get("step")):
+        return {}
+    values = {name: told[name] for name in _NUMBERS if name in told}
+    right = all(value is None or REAL.accepts(value) for value in values.values())
+    return {"step": told["step"], **values} if right else {}
+
+
+def _no_line(path: Path, number: int, so: str, hint: str) -> DataError:
+    return data_error("E068", f"line {number} of '{path}' is not a line of metrics, {so}.", hint)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import repeat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,15 @@ class Preparation:
     """The value that becomes 0, one for all channels or one a channel; in units of a byte."""
     std: tuple[float, ...]
     """The distance from it that becomes 1; in units of a byte."""
+    white: int = 255
+    """The value of white, or of full colour; black is 0."""
+
+    def shown(self, images: NDArray[Any]) -> NDArray[np.uint8]:
+        """Images (n, C, H, W) that `images.normalize` made, as bytes to look at: 255 is white."""
+        mean, std = (np.asarray(each).reshape(-1, 1, 1) for each in (self.mean, self.std))
+        pixels = (images.astype(np.float64) * std + mean) * (255 / self.white)
+        found: NDArray[np.uint8] = np.rint(pixels).clip(0, 255).astype(np.uint8)
+        return found
 
     def load(
         self, paths: Sequence[Path], shape: Shape, windows: Sequence[Window] | None = None

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from netc.errors import DataError, Diagnostic, NetError
 from netc_runtime.backend import StepReport
-from netc_runtime.io.checkpoint import Position, classes_meta, settings_meta
+from netc_runtime.io.checkpoint import Position, classes_meta, run_meta, settings_meta
 from netc_runtime.io.problems import data_error
 from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.session import Session
@@ -27,6 +27,7 @@ from netc_runtime.train.evaluate import evaluate
 from netc_runtime.train.events import EpochDone, Event, Finished, StepDone
 from netc_runtime.train.folder import Folder
 from netc_runtime.train.metrics import Metrics
+from netc_runtime.train.outcomes import Outcomes
 from netc_runtime.train.resume import Saved, continued
 from netc_runtime.train.schedule import learning_rate
 
@@ -51,6 +52,8 @@ class Training:
     """Stop after this many steps, whatever the epochs."""
     patience: int | None = None
     """Stop after this many epochs without a better accuracy."""
+    called: Mapping[str, str] = field(default_factory=dict)
+    """By what words network and data are found again, by name: checkpoints say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,10 @@ class Trainer:
         self.staged = -1
         """The step whose batch the session has."""
         self.last_step = StepReport()
+        self.asks_each = False
+        """Whether evaluation is to say what the network makes of each image."""
+        self.outcomes: Outcomes | None = None
+        """What the last evaluation said of each, if it was asked."""
         self.traced = range(0)
         """The steps, as numbers of those before them, whose reports have times."""
 
@@ -146,6 +153,22 @@ class Trainer:
             "optimizer": _call(*facts.optimizer),
         }
         return settings | {f"-D {name}": value for name, value in facts.parameters}
+
+    @property
+    def ran(self) -> dict[str, str]:
+        """How this run was called, by name: what its checkpoints say for people."""
+        facts = self.session.bundle.facts
+        told = {
+            "devices": "x".join(map(str, facts.mesh)),
+            "strategy": facts.strategy,
+            "scheme": facts.scheme,
+            "updates": facts.updates,
+            "precision": facts.precision,
+            "kernels": facts.kernels,
+            "backend": self.session.backend.name,
+            "steps": str(self.total_steps),
+        }
+        return {**told, **self.training.called}
 
     def initialize(self, weights: Mapping[str, Array] | None = None) -> None:
         """Fresh weights and statistics, but for those given; the optimizer's state is zero."""
@@ -251,7 +274,8 @@ class Trainer:
 
         Raises DataError (E075) where the loss is no number.
         """
-        found = evaluate(self.session, self.dataset)
+        found = evaluate(self.session, self.dataset, self.asks_each)
+        self.outcomes = found.outcomes
         if not np.isfinite(found.loss):
             raise _exploded("the loss of the held-out images is not a finite number")
         return found.loss, found.accuracy
@@ -341,7 +365,8 @@ class Trainer:
             step, epoch, place, self.batch, self.dataset.train_size, self.network,
             self.training.seed,
         )  # fmt: skip
-        meta = position.as_meta() | classes_meta(self.dataset.classes) | self.best.as_meta
+        meta = position.as_meta() | classes_meta(self.dataset.classes) | run_meta(self.ran)
+        meta |= self.best.as_meta
         state = self.session.state()
         path = None
         if self.folder is not None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from netc.errors import NetError
 from netc_runtime.io.checkpoint import Position, classes_meta, save, settings_meta
 from netc_runtime.io.weights import read_weights
-from netc_runtime.train.metrics import Metrics
+from netc_runtime.train.metrics import Metrics, read_metrics
 from netc_runtime.train.resume import changed, check_classes, read_saved
 
 from ._mutate import damaged
@@ -58,6 +58,11 @@ def _metrics(rng: np.random.Generator, folder: Path) -> str:
     (folder / "m").write_bytes(damaged(rng, METRICS))
     with Metrics(folder / "m", int(rng.integers(0, 25))) as metrics:
         metrics.write(26, loss=float("nan"))
+    try:
+        steps = [line["step"] for line in read_metrics(folder / "m")]
+    except NetError as error:
+        return f"metrics-{error.diagnostics[0].code}"
+    assert steps == sorted(steps, key=lambda step: step or 0)
     return "metrics"
 
 

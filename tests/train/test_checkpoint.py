@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from netc_runtime.io import Position, checkpoint_name, checkpoints, latest, load, save
-from netc_runtime.io.checkpoint import unfinished
+from netc_runtime.io.checkpoint import run_in, run_meta, settings_in, settings_meta, unfinished
 
 Complains = Callable[..., Any]
 
@@ -50,6 +50,24 @@ def test_round_trip(tmp_path: Path) -> None:
     assert meta == {**POSITION.as_meta(), "note": 'grüezi "all"'}
     assert Position.from_meta(meta, path) == POSITION
     assert [each.name for each in path.parent.iterdir()] == ["step-00000120.safetensors"]
+
+
+def test_some_tensors_can_be_loaded(tmp_path: Path) -> None:
+    save(tmp_path / "a", tensors(), POSITION.as_meta())
+    found, meta = load(tmp_path / "a", ("mask", "unknown"))
+    assert_same(found, {"mask": tensors()["mask"]})
+    assert meta == POSITION.as_meta()
+
+
+@pytest.mark.parametrize(
+    ("write", "read"), [(run_meta, run_in), (settings_meta, settings_in)], ids=["run", "settings"]
+)
+def test_words_of_a_run_come_back(write: Any, read: Any) -> None:
+    words = {"network": "/a/ü\udcff.net", "data": "idx('x')", "lr": "0.1"}
+    assert read(write(words)) == words and write(words) == write(dict(reversed(words.items())))
+    (key,) = write(words)
+    for damaged in ("", "[1]", "null", "[" * 100_000, '{"lr": 1}'):
+        assert read({key: damaged}) == {} == read({})
 
 
 def test_the_library_reads_what_we_write(tmp_path: Path) -> None:

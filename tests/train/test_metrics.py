@@ -1,16 +1,19 @@
-"""metrics.jsonl: what is written, and what is dropped on resuming."""
+"""metrics.jsonl: what is written and read, and what is dropped on resuming."""
 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from netc_runtime.train.metrics import Metrics
+from netc_runtime.train.metrics import Metrics, read_metrics
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -71,3 +74,46 @@ def test_other_files_are_left_alone(
 def test_unwritable(tmp_path: Path, complains: Callable[..., Any]) -> None:
     with complains("E069", f"cannot write '{tmp_path}': Is a directory."):
         Metrics(tmp_path)
+
+
+VALUE = st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(0, 10**6)
+NAMES = ("epoch", "loss", "learning_rate", "images_per_second", "test_loss", "test_accuracy")
+LINES = st.lists(st.dictionaries(st.sampled_from(NAMES), VALUE), max_size=20)
+
+
+@given(LINES)
+def test_what_is_written_is_read(values: list[dict[str, float | None]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "metrics.jsonl"
+        with Metrics(path) as metrics:
+            for number, each in enumerate(values):
+                metrics.write(number // 2, **each, more="is ignored")
+        whole = read_metrics(path)
+        assert whole == [{"step": n // 2, **each} for n, each in enumerate(values)]
+        with open(path, "a") as file:
+            file.write('{"step": 40, "loss": 1.')
+        assert read_metrics(path) == whole
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["hello", "[1]", '{"loss": 1}', '{"step": -1}', '{"step": 1.5}', '{"step": true}',
+     '{"step": 1, "loss": "x"}', '{"step": 1, "loss": NaN}', '{"step": 1, "loss": 1e999}',
+     '{"step": 1, "test_loss": [1]}', "[" * 100_000, "", '{"step": ' + "9" * 5000 + "}"],
+)  # fmt: skip
+def test_what_is_no_metrics_is_refused(
+    tmp_path: Path, line: str, complains: Callable[..., Any]
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 0, "loss": 2}\n' + line + "\n")
+    with complains("E068", f"line 2 of '{path}' is not a line of metrics, so nothing can be told"):
+        read_metrics(path)
+
+
+def test_steps_that_go_back_are_refused(tmp_path: Path, complains: Callable[..., Any]) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 5}\n{"step": 5}\n{"step": 4}\n')
+    with complains("E068", f"line 3 of '{path}'"):
+        read_metrics(path)
+    with complains("E061", f"cannot read '{tmp_path / 'no'}'"):
+        read_metrics(tmp_path / "no")
