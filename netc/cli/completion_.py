@@ -20,6 +20,9 @@ from netc.strategies.fixed import FIXED
 AUTO = "auto"
 """The strategy that is searched for, and the batch that is the largest."""
 
+FOLDERS = ("out", "folder", "tensorboard")
+"""Arguments that are folders."""
+
 
 @dataclass(frozen=True, slots=True)
 class Names:
@@ -86,7 +89,7 @@ def _completed(action: argparse.Action, named: Mapping[str, Names]) -> Mapping[s
 
     if action.dest in named:
         return _functions(named[action.dest])
-    if action.dest == "out":
+    if action.dest in FOLDERS:
         return shtab.DIRECTORY
     return shtab.FILE if action.type in (file_name, file_name_or_none) else None
 

@@ -32,6 +32,7 @@ OPTIONAL = {
     "numba": "without it NumPy's kernels run, several times slower: pip install numba",
     "mpi4py": "only for processes in place of threads: pip install 'netc[mpi]'",
     "onnx": "only for ONNX files: pip install 'netc[onnx]'",
+    "tensorboardX": "only for 'netc report --tensorboard': pip install 'netc[tensorboard]'",
 }
 
 

@@ -1,4 +1,4 @@
-"""What the command line says of files: networks, shipped ones too, and outputs.
+"""What the command line says of networks: their files, and parameters.
 
 Verbs that only read a network import this module alone, which needs nothing that runs one.
 """
@@ -6,12 +6,11 @@ Verbs that only read a network import this module alone, which needs nothing tha
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
 
 import netc_models
 from netc.cli.compiled import is_compiled, no_network
-from netc.errors import Diagnostic, UsageError, clip, did_you_mean
+from netc.cli.shipped import find
+from netc.errors import Diagnostic, UsageError, clip
 from netc.syntax import Network, parse_file
 
 
@@ -24,23 +23,6 @@ def load_network(options: argparse.Namespace) -> Network:
     if is_compiled(path):
         raise UsageError(no_network(path, options.verb))
     return parse_file(path, defines(options.define))
-
-
-def find(name: str, package: Any, suffix: str) -> Path:
-    """A path as it is, or the file of that name that netc ships."""
-    path = Path(name)
-    folder = Path(package.__file__).parent
-    shipped = folder / f"{name}{suffix}"
-    is_name = not path.suffix and len(path.parts) == 1
-    # A folder is no network: it does not hide one, but is named where there is none.
-    if is_name and shipped.exists() and (path.is_dir() or not path.exists()):
-        return shipped
-    if path.exists() or not is_name:
-        return path
-    known = sorted(p.stem for p in folder.glob(f"*{suffix}"))
-    message = f"there is no file '{name}', and netc ships nothing of that name."
-    hint = did_you_mean(name, known) + f"shipped are: {', '.join(known)}."
-    raise UsageError(Diagnostic("E051", message, help=hint))
 
 
 def defines(items: list[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from netc.errors import folded
 GROUPS = {
     "look at networks": ("check", "summary", "fmt"),
     "plan": ("compile", "explain", "compare", "diff", "plan"),
-    "run": ("run", "eval", "predict", "profile", "trace"),
+    "run": ("run", "eval", "predict", "report", "profile", "trace"),
     "exchange with other tools": ("export", "import"),
     "this machine": ("tune", "calibrate", "doctor", "completion"),
 }
@@ -35,6 +35,7 @@ EXAMPLES = {
     ),
     "eval": ("netc eval digits --out runs/digits",),
     "predict": ("netc predict resnet18 cat.jpg dog.jpg --weights resnet18.safetensors",),
+    "report": ("netc run digits --epochs 5 && netc report runs/digits",),
     "profile": ("netc profile alexnet --batch 16 -o roofline.svg",),
     "trace": (
         "netc run digits --devices 2 --steps 20 --trace step.json",

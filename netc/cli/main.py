@@ -43,6 +43,7 @@ VERBS = {
     "run": "train a network, or a compiled program",
     "eval": "loss and accuracy of trained weights over the held-out images",
     "predict": "the most likely classes of pictures",
+    "report": "a page of a training: curves, confused classes, worst predictions, filters",
     "profile": "measure every layer of a training step, and what bounds it",
     "trace": "what a trace of a run says: who waits for whom, where predictions are off",
     "export": "write a network with its weights as ONNX, or the weights as safetensors",
@@ -345,6 +346,9 @@ def _run(sub: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="show what every device would hold, and run nothing"
     )
     group.add_argument("--plain", action="store_true", help="lines in place of a live display")
+    group.add_argument(
+        "--report", action="store_true", help="write a page of the training at its end"
+    )
     group.add_argument(
         "--trace", type=file_name, metavar="FILE.json",
         help="write when every instruction of a step ran, measured and predicted, for Perfetto or "

@@ -82,11 +82,48 @@ def add_trace(sub: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_report(sub: argparse.ArgumentParser) -> None:
+    """What `netc report` takes."""
+    sub.add_argument("folder", type=file_name, metavar="RUN", help="the folder of a training")
+    group = sub.add_argument_group("report")
+    group.add_argument(
+        "-o", "--output", type=file_name, metavar="FILE.html", help="default RUN/report.html"
+    )
+    group.add_argument(
+        "--tensorboard", type=file_name, metavar="DIR",
+        help="write the metrics as TensorBoard's event files into a folder, too",
+    )  # fmt: skip
+    group.add_argument(
+        "--no-evaluation", action="store_true", help="leave out what needs the held-out images"
+    )
+    group = sub.add_argument_group("evaluation")
+    group.add_argument(
+        "--network", type=file_name, metavar="NET",
+        help="network, or compiled program (default: what the training was given)",
+    )  # fmt: skip
+    group.add_argument(
+        "-D", dest="define", action="append", default=[], metavar="NAME=VALUE",
+        help="set a parameter of the network (default: as the training)",
+    )  # fmt: skip
+    group.add_argument(
+        "--data", metavar="CALL", help="data set, such as 'idx(\"folder\")' (default: the same)"
+    )
+    group.add_argument("--backend", choices=("cpu", "cuda"), help="default: what is there")
+    # It is evaluated as by `netc eval`, on one device.
+    sub.set_defaults(
+        runs=True, goal="inference", batch=None, devices=None, mesh=None, strategy=None,
+        scheme=None, fc_update=None, updates=None, pin=[], precision=None, kernels=None,
+        cluster=None, memory=None, recompute=None, search_labels=None, no_share=False,
+        save_strategy=None, share_gpus=True, no_graph=False, allow_missing=[], allow_unexpected=[],
+    )  # fmt: skip
+
+
 ADDED = {
     "import": add_import,
     "calibrate": add_calibrate,
     "fmt": add_fmt,
     "completion": add_completion,
     "trace": add_trace,
+    "report": add_report,
 }
 """By verb what adds its options."""

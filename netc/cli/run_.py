@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,8 +28,9 @@ from netc.cli.session import (
     open_session,
     out_folder,
 )
+from netc.cli.shipped import lasting
 from netc.cli.tracing import StepTracer, check_trace, write_trace
-from netc.errors import Diagnostic, UsageError, escaped
+from netc.errors import Diagnostic, NetError, UsageError, escaped
 from netc.ir.clock import simulate
 from netc.ir.facts import plain_facts
 from netc.ir.program import Bundle
@@ -79,6 +81,7 @@ def _run(
         folder = None if all_.rank else held.enter_context(_folder(options, out, file))
         session = held.enter_context(closing(open_session(choice, bundle, ranks)))
         trainer = Trainer(session, dataset, training, folder, ranks)
+        trainer.asks_each = options.report
         begun = _begin(trainer, all_, start)
         tracer = None if options.trace is None else StepTracer(options, trainer, all_)
         _announce(options, choice, trainer, begun)
@@ -102,6 +105,7 @@ def _agreed(
         "patience": training.patience,
         "seed": training.seed,
         "way to begin": ways or "from the start",
+        "page to write": options.report,
         "number of traced steps": 0 if options.trace is None else options.trace_steps or 1,
         **facts_of(dataset),
     }
@@ -155,6 +159,8 @@ def _check(options: argparse.Namespace) -> None:
         problems.append("'--resume' goes on with the training in a folder, '--replace' removes it.")
     if options.weights is None and (options.allow_missing or options.allow_unexpected):
         problems.append("'--allow-missing' and '--allow-unexpected' need '--weights'.")
+    if options.report and (options.dry_run or options.backend == "null"):
+        problems.append("'--report' tells of a training, and nothing is trained.")
     if problems:
         raise UsageError(*(Diagnostic("E051", problem) for problem in problems))
     check_trace(options)
@@ -170,7 +176,18 @@ def _training(options: argparse.Namespace, bundle: Bundle) -> Training:
         augment=facts.augment,
         limit=options.steps,
         patience=options.patience,
+        called=_called(options),
     )
+
+
+def _called(options: argparse.Namespace) -> dict[str, str]:
+    """By what words network and data are found again, and where: their paths may be relative."""
+    called = {"network": lasting(options.network)}
+    if options.data is not None:
+        called["data"] = options.data
+    with suppress(OSError):  # of a folder that was removed
+        called["directory"] = os.getcwd()
+    return called
 
 
 def _announce(
@@ -248,8 +265,38 @@ def _train(options: argparse.Namespace, trainer: Trainer, tracer: StepTracer | N
             else:
                 finished = event
     traced = "" if tracer is None or tracer.ranks.rank else tracer.tell()
-    _finish(options, trainer, finished, caught, steps, traced)
+    page, problem = None, None
+    try:
+        page = _page(trainer, finished) if options.report else None
+    except NetError as error:
+        problem = error
+    _finish(options, trainer, finished, caught, steps, traced, page)
+    if problem is not None:
+        raise problem
     return EXIT_SIGNALS[signal.Signals(caught[0])] if caught else 0
+
+
+def _page(trainer: Trainer, event: Finished) -> Path | None:
+    """Write the page of the training, in the process that has its folder; the file.
+
+    Raises DataError and UsageError as `read_told` and `write_page`.
+    """
+    if trainer.folder is None or event.checkpoint is None:
+        return None
+    # Imported here: it is needed by this option alone.
+    from netc.cli.training_facts import PAGE_NAME, judge, left_out, read_told, write_page
+
+    told, path = read_told(trainer.folder.path), trainer.folder.path / PAGE_NAME
+    measured, outcomes = (event.test_loss, event.test_accuracy), trainer.outcomes
+    assert outcomes is not None, "as asked"
+    try:
+        bundle, dataset = trainer.session.bundle, trainer.dataset
+        judged = judge(bundle, dataset, event.checkpoint, measured, outcomes)
+    except NetError as error:
+        write_page(path, told, None, (left_out(error),))
+    else:
+        write_page(path, told, judged, ())
+    return path
 
 
 def _epoch(options: argparse.Namespace, bar: Progress, event: EpochDone) -> None:
@@ -267,9 +314,10 @@ def _finish(
     caught: list[int],
     steps: list[float],
     traced: str,
+    page: Path | None,
 ) -> None:
     """`steps` are the seconds of each; the first of them make ready what the others use. `traced`
-    says what was traced, if anything was.
+    says what was traced, if anything was; `page` is the file that was written, if one was.
     """
     dataset, bundle = trainer.dataset, trainer.session.bundle
     usual = median(steps[FIRST_STEPS:]) if len(steps) > FIRST_STEPS else None
@@ -281,7 +329,8 @@ def _finish(
                   exposed_seconds=trainer.last_step.exposed_seconds,
                   sent_bytes=_sent(trainer), step_seconds=usual,
                   predicted_seconds=predicted,
-                  trace=options.trace if traced else None)  # fmt: skip
+                  trace=options.trace if traced else None,
+                  report=page and escaped(str(page)))  # fmt: skip
         return
     if event.gave_up:
         epochs = f"{options.patience} epoch{'s' * (options.patience > 1)}"
@@ -299,6 +348,8 @@ def _finish(
         say(f"best      {100 * event.best_accuracy:.2f} % after step {event.best_step}: {best}")
     if traced:
         say(f"trace     {traced}")
+    if page is not None:
+        say(f"report    {escaped(str(page))}")
 
 
 def _sent(trainer: Trainer) -> list[int]:

@@ -213,13 +213,21 @@ def changes_text(file: Path, differs: Mapping[str, tuple[str, str]]) -> str:
     return f"changed since '{file}' was saved: {', '.join(told)}."
 
 
-def note_changes(options: argparse.Namespace, bundle: Bundle, file: Path) -> None:
-    """Say where a network is no longer the one that a file's weights were trained in."""
+def changes_since(bundle: Bundle, file: Path) -> str:
+    """Where a network is no longer the one that a file's weights were trained in, in a sentence;
+    nothing where it is.
+    """
     given = {f"-D {name}": value for name, value in bundle.facts.parameters}
     differs = changed(meta_of(file), {"network": bundle.facts.text, **given})
     known = {name: pair for name, pair in differs.items() if name == "network" or name in given}
-    if known and not options.json:
-        note(changes_text(file, known))
+    return changes_text(file, known) if known else ""
+
+
+def note_changes(options: argparse.Namespace, bundle: Bundle, file: Path) -> None:
+    """Say where a network is no longer the one that a file's weights were trained in."""
+    changes = changes_since(bundle, file)
+    if changes and not options.json:
+        note(changes)
 
 
 def restored_session(

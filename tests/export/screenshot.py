@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
+from contextlib import chdir
 from pathlib import Path
 
 from PIL import Image
@@ -23,7 +24,9 @@ NET = str(ROOT / "models" / "vgg16.net")
 
 
 def draw() -> None:
-    """Write docs/pictures/vgg16-page.png, a plan with a layer chosen, and vgg16-diff.png."""
+    """Write docs/pictures/vgg16-page.png, a plan with a layer chosen, vgg16-diff.png, and
+    digits-report.png.
+    """
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as started:
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
         browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -36,6 +39,11 @@ def draw() -> None:
         assert main(["diff", NET, "data", "hybrid", *ASKED, "-o", str(file)]) == 0
         _open(page, file)
         _save(page, PICTURES / "vgg16-diff.png")
+        with chdir(folder):
+            assert main(["run", "digits", "--epochs", "5", "--report"]) == 0
+        page.set_viewport_size({"width": 1400, "height": 1500})
+        _open(page, Path(folder) / "runs" / "digits" / "report.html")
+        _save(page, PICTURES / "digits-report.png")
         browser.close()
 
 

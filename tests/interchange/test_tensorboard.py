@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from netc.cli.main import main
 from netc.errors import DataError, UsageError
 from netc.interchange.tensorboard import TAGS, check_events, write_events
 from netc_runtime.train.metrics import Metrics, read_metrics
@@ -84,3 +85,18 @@ def test_without_the_library_it_says_how_to_get_it(
         check_events(tmp_path)
     (problem,) = caught.value.diagnostics
     assert problem.code == "E097" and problem.help == "pip install 'netc[tensorboard]'"
+
+
+def test_the_verb(library: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, board = str(tmp_path / "run"), str(tmp_path / "board")
+    assert main(["run", "digits", "--steps", "3", "--out", run, "--json"]) == 0
+    options = ["--no-evaluation", "--tensorboard", board]
+    assert main(["report", run, *options]) == 0
+    (file,) = Path(board).iterdir()
+    assert capsys.readouterr().out.endswith(f"wrote {run}/report.html\nwrote {file}\n")
+    steps = [event.step for event in events(file)]
+    assert steps == [0, 1, 2, 3]
+    (tmp_path / "run" / "report.html").unlink()
+    assert main(["report", run, *options]) == 5
+    assert "error[E098]" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "report.html").exists()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -119,3 +120,14 @@ def test_one_trace_of_all_processes(tmp_path):
         for device in span.devices:
             assert spans[step, device, number].start <= span.end + 2 * trace.exact
     assert any(span.devices for span in spans.values())
+
+
+def test_the_first_rank_writes_the_page(tmp_path):
+    done = mpirun(2, "--devices", 2, "--steps", 5, "--out", tmp_path, "--report", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["report"] == str(tmp_path / "report.html")
+    cells = re.findall(r"<title>(\d) taken for (\d): (\d+), ", Path(result["report"]).read_text())
+    assert sum(int(images) for *_, images in cells) == 360
+    right = sum(int(images) for own, said, images in cells if own == said)
+    assert right / 360 == result["test_accuracy"]

@@ -1,0 +1,171 @@
+"""`netc report`: a page of a training, from what it left in its folder."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from contextlib import AbstractContextManager, chdir, closing, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+from netc.cli.arguments import file_name
+from netc.cli.compiled import is_compiled
+from netc.cli.data import open_data
+from netc.cli.output import count, json_line, note, say
+from netc.cli.session import changes_since, choose, describe, load_bundle, restored_session
+from netc.cli.training_facts import (
+    PAGE_NAME,
+    Judged,
+    Told,
+    judge,
+    left_out,
+    read_told,
+    write_page,
+)
+from netc.errors import NetError, escaped
+from netc.export.write import PAGE, writer_of
+from netc.interchange.tensorboard import check_events, write_events
+from netc_runtime.choose import is_first
+from netc_runtime.io.checkpoint import run_in, settings_in
+from netc_runtime.io.problems import data_error, folder
+from netc_runtime.train.evaluate import evaluate
+from netc_runtime.train.folder import METRICS
+from netc_runtime.train.resume import check_classes
+
+NO_RUN = "name the folder of a training: runs/NAME, or what 'netc run --out' said."
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read a folder, run its newest checkpoint on the held-out images, and write the page."""
+    if not is_first():
+        return 0
+    place = _folder(Path(options.folder))
+    path = Path(options.output or place / PAGE_NAME)
+    writer_of(path, {PAGE: lambda: b""}, "a report")
+    events = None if options.tensorboard is None else Path(options.tensorboard)
+    if events is not None:
+        check_events(events)
+    told = read_told(place)
+    if not options.json:
+        last = told.lines[-1]
+        say(f"training  {told.network}, {count(last['step'] or 0)} steps in {escaped(str(place))}")
+    judged, notes = _judge_if_possible(options, told)
+    write_page(path, told, judged, notes)
+    if events is not None:
+        events = write_events(events, told.lines, (place / METRICS).stat().st_mtime)
+    _tell(options, path, events, told, judged, notes)
+    return 0
+
+
+def _folder(path: Path) -> Path:
+    """The folder of a training; DataError (E061) where there is none of this name."""
+    default = Path("runs") / path
+    hint = f"did you mean '{default}'? {NO_RUN}" if (default / METRICS).is_file() else NO_RUN
+    return folder(path, hint)
+
+
+def _judge_if_possible(
+    options: argparse.Namespace, told: Told
+) -> tuple[Judged | None, tuple[str, ...]]:
+    """What the newest checkpoint makes of the held-out images, and notes; where that cannot be
+    said, a note why. What the command names must be there.
+    """
+    if options.no_evaluation:
+        return None, ("the held-out images are left out, as asked.",)
+    named = (options.network, options.data, options.backend, options.define)
+    try:
+        # Its folder may be relative to where the command is called, not to that other place.
+        here = replace(told, file=told.file and told.file.absolute())
+        with nullcontext() if any(named) else _where(told):
+            return _judge(options, here)
+    except NetError as error:
+        if any(named):
+            raise
+        why = left_out(error)
+        if not options.json:
+            note(f"{why} '--network' and '--data' name them." if told.file else why)
+        return None, (why,)
+
+
+def _where(told: Told) -> AbstractContextManager[None]:
+    """Be where the training was begun, as folders of data sets may be relative."""
+    place = run_in(told.meta).get("directory", "")
+    reached = os.path.isdir(place) and os.access(place, os.X_OK)
+    return chdir(place) if reached else nullcontext()
+
+
+def _judge(options: argparse.Namespace, told: Told) -> tuple[Judged, tuple[str, ...]]:
+    """As `netc eval` does it.
+
+    Raises DataError where there is no checkpoint, or the network is not known; or as the network,
+    the data set and the devices do.
+    """
+    if told.file is None:
+        assert told.problem is not None, "one of both"
+        raise told.problem
+    asked = _asked(options, told)
+    bundle = load_bundle(asked)
+    choice = choose(asked, bundle)
+    dataset = open_data(asked, bundle)
+    check_classes(told.meta, dataset.classes, told.file)
+    changes = changes_since(bundle, told.file)
+    with closing(restored_session(asked, choice, bundle, None, told.file)) as session:
+        if not options.json:
+            say(describe(bundle, choice))
+            say(f"weights   {escaped(str(told.file))}")
+            say(f"data      {dataset.description}")
+        found = evaluate(session, dataset, each=True)
+    if not math.isfinite(found.loss):
+        raise data_error("E075", f"the loss is not a finite number with '{told.file}'.")
+    assert found.outcomes is not None, "as asked"
+    measured = found.loss, found.accuracy
+    judged = judge(bundle, dataset, told.file, measured, found.outcomes)
+    return judged, (changes,) if changes else ()
+
+
+def _asked(options: argparse.Namespace, told: Told) -> argparse.Namespace:
+    """The options of an evaluation: what the command says, else what the training did."""
+    ran, settings = run_in(told.meta), settings_in(told.meta)
+    network = options.network or _named(ran.get("network", ""))
+    if not network:
+        message = f"'{told.file}' does not say which network it is of."
+        raise data_error("E068", message, "name it with '--network'.")
+    given = [f"{name[3:]}={value}" for name, value in settings.items() if name.startswith("-D ")]
+    # What a compiled program was given is fixed in it.
+    define = options.define or ([] if is_compiled(Path(network)) else given)
+    data = options.data or ran.get("data")
+    asked = {**vars(options), "network": network, "define": define, "data": data}
+    return argparse.Namespace(**asked)
+
+
+def _named(text: str) -> str:
+    """What can be the name of a file; empty for what cannot, in a damaged checkpoint."""
+    try:
+        return file_name(text)
+    except (argparse.ArgumentTypeError, ValueError):
+        return ""
+
+
+def _tell(
+    options: argparse.Namespace,
+    path: Path,
+    events: Path | None,
+    told: Told,
+    judged: Judged | None,
+    notes: tuple[str, ...],
+) -> None:
+    if options.json:
+        json_line(event="result", written=escaped(str(path)), bytes=path.stat().st_size,
+                  network=told.network, steps=told.lines[-1]["step"],
+                  checkpoint=None if told.file is None else escaped(str(told.file)),
+                  test_accuracy=None if judged is None else judged.accuracy,
+                  test_loss=None if judged is None else judged.loss,
+                  test_images=None if judged is None else judged.images,
+                  tensorboard=events and escaped(str(events)), notes=notes)  # fmt: skip
+        return
+    if judged is not None:
+        say(f"test accuracy {100 * judged.accuracy:.2f} % on {count(judged.images)} held-out "
+            f"images, loss {judged.loss:.4f}")  # fmt: skip
+    for written in filter(None, (path, events)):
+        say(f"wrote {escaped(str(written))}")
