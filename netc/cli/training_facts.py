@@ -20,7 +20,7 @@ from netc.export.write import PAGE, put
 from netc.ir.program import Bundle
 from netc_runtime.io.checkpoint import latest, load, meta_of, run_in, settings_in
 from netc_runtime.io.problems import data_error
-from netc_runtime.train.datasets import PREPARATIONS, Dataset
+from netc_runtime.train.datasets import Dataset, preparation
 from netc_runtime.train.folder import METRICS
 from netc_runtime.train.metrics import Measured, read_metrics
 from netc_runtime.train.outcomes import KEPT, Outcomes
@@ -222,7 +222,7 @@ def judge(
 
 def _images(dataset: Dataset, outcomes: Outcomes, numbers: NDArray[np.int64]) -> list[ShownImage]:
     images, _ = dataset.load("test", numbers, np.float64)
-    pixels = PREPARATIONS[dataset.name].shown(images)
+    pixels = preparation(dataset.name, dataset.image_shape).shown(images)
     return [
         ShownImage(
             int(number),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from netc.cli.arguments import help_columns
 from netc.errors import folded
 from netc.ir.augmentations import AUGMENTATIONS
+from netc.ir.datasets import DATA_SETS
 from netc.ir.optimizers import OPTIMIZERS
 from netc.ir.schedules import SCHEDULES
 from netc.strategies.fixed import AUTO_ABOUT, FIXED
@@ -19,6 +20,9 @@ def words_of(verb: str) -> str:
         return _listed("layers", dict.fromkeys(sorted((*KINDS, IDENTITY)), ""))
     fixed = {name: each.about for name, each in FIXED.items()}
     strategies = _listed("strategies", {**fixed, "auto": AUTO_ABOUT})
+    if verb in ("run", "eval"):
+        known = {each.example: each.about for each in DATA_SETS.values()}
+        strategies += _listed("data sets, for --data and in a train block", known)
     if verb != "run":
         return strategies
     optimizers = {word: each.about for word, each in OPTIMIZERS.items()}

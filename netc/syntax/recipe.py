@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netc.errors import Diagnostic, Span, SyntaxProblem, clip, did_you_mean
-from netc.ir import augmentations, optimizers, schedules
+from netc.ir import augmentations, datasets, optimizers, schedules
+from netc.ir.datasets import DataArgument
 from netc.numbers import NamedNumber
 from netc.syntax import ast
 from netc.syntax.domains import (
@@ -25,18 +26,24 @@ from netc.syntax.evaluate import evaluate
 from netc.syntax.network import Call, NamedValues, Recipe
 from netc.syntax.signature import Argument, Option, Signature, evaluate_arguments, wrong_value
 
-_PATH = (Option("path", TEXT, required=True),)
-
 
 def _words(*signatures: Signature) -> dict[str, Signature]:
     return {each.name: each for each in signatures}
 
 
+def _told(argument: DataArgument) -> Option:
+    kinds = {"path": TEXT, "truth": BOOLEAN}
+    domain = kinds[argument.kind] if isinstance(argument.kind, str) else domain_of(argument.kind)
+    return Option(argument.name, domain, required=argument.required)
+
+
 DATA = _words(
-    Signature("imagefolder", _PATH, 1),
-    Signature("digits"),
-    Signature("idx", _PATH, 1),
-    Signature("cifar10", _PATH, 1),
+    *(
+        Signature(
+            word, tuple(map(_told, each.arguments)), sum(a.kind == "path" for a in each.arguments)
+        )
+        for word, each in datasets.DATA_SETS.items()
+    )
 )
 """The data sets."""
 
@@ -216,11 +223,17 @@ def _read_call(
         message = f"there is no {noun} '{clip(word)}'."
         hint = f"{did_you_mean(word, known)}known are: {_forms(known)}."
         raise SyntaxProblem(Diagnostic("E030", message, call.name.span, help=hint))
-    return _called(known[word], evaluate_arguments(call.arguments, parameters), call.span)
+    return _called(
+        known[word], evaluate_arguments(call.arguments, parameters), call.span, told=True
+    )
 
 
-def _called(signature: Signature, arguments: Sequence[Argument], span: Span) -> Call:
-    bound = signature.bind(arguments, span)
-    args = tuple(value for name, value in bound.items() if name in _UNNAMED)
-    kwargs = NamedValues(tuple(each for each in bound.pairs if each[0] not in _UNNAMED))
+def _called(
+    signature: Signature, arguments: Sequence[Argument], span: Span, told: bool = False
+) -> Call:
+    """With `told`, without what was not given and has no default."""
+    bound = signature.bind(arguments, span).pairs
+    pairs = [each for each in bound if each[1] is not None or not told]
+    args = tuple(value for name, value in pairs if name in _UNNAMED)
+    kwargs = NamedValues(tuple(each for each in pairs if each[0] not in _UNNAMED))
     return Call(signature.name, args, kwargs, span)

@@ -35,13 +35,13 @@ _HELP = (
 )
 
 
-def cifar10(directory: str) -> ByteImages:
-    """The CIFAR-10 images in `directory`, 3x32x32; held out are those of test_batch.bin.
+def cifar10(path: str) -> ByteImages:
+    """The CIFAR-10 images in the folder `path`, 3x32x32; held out are those of test_batch.bin.
 
     Labels are read now, images when asked for. Raises DataError: E061 where a file is missing, E062
     where one is malformed or cut short, E064 where a label is out of range.
     """
-    place = folder(Path(text("the folder of 'cifar10'", directory)), _HELP)
+    place = folder(Path(text("the folder of 'cifar10'", path)), _HELP)
     names = _class_names(place / _NAMES_FILE)
     train = _part([place / f"data_batch_{number}.bin" for number in range(1, 6)])
     test = _part([place / "test_batch.bin"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,8 +18,8 @@ from . import digits as _digits
 from . import idx as _idx
 from . import imagefolder as _imagefolder
 from .calls import call
-from .images import Split
-from .pictures import Preparation, decode
+from .images import Split, Wanted
+from .pictures import Preparation, check_channels, decode, fitting
 from .windows import Window
 
 
@@ -78,19 +80,25 @@ class Dataset(Protocol):
         """Images and labels of `indices`, each in range(train_size) or range(test_size)."""
 
 
-DATASETS: dict[str, Callable[..., Dataset]] = {
-    "digits": _digits.digits,
-    "idx": _idx.idx,
-    "cifar10": _cifar.cifar10,
-    "imagefolder": _imagefolder.imagefolder,
+@dataclass(frozen=True, slots=True)
+class DataKind:
+    """How a data set of a name is made."""
+
+    make: Callable[..., Dataset]
+    """From its arguments."""
+    pictures: tuple[Preparation, ...]
+    """How a picture of any kind becomes an image like those of the data set, by channels."""
+    fitted: bool = False
+    """Whether `make` is first told what the network takes (`Wanted`)."""
+
+
+DATASETS: dict[str, DataKind] = {
+    "digits": DataKind(_digits.digits, (_digits.PICTURES,)),
+    "idx": DataKind(_idx.idx, (_idx.PICTURES,)),
+    "cifar10": DataKind(_cifar.cifar10, (_cifar.PICTURES,)),
+    "imagefolder": DataKind(_imagefolder.imagefolder, _imagefolder.PICTURES, fitted=True),
 }
-PREPARATIONS: dict[str, Preparation] = {
-    "digits": _digits.PICTURES,
-    "idx": _idx.PICTURES,
-    "cifar10": _cifar.PICTURES,
-    "imagefolder": _imagefolder.PICTURES,
-}
-"""How a picture of any kind becomes an image like those of a data set."""
+"""All data sets by name; `netc.ir.datasets` says what each takes."""
 _GREY = Preparation("the whole picture, grey from 0 to 1", decode, (0.0,), (255.0,))
 """For a network of one channel whose data set is not known."""
 
@@ -99,21 +107,24 @@ def open_dataset(
     name: str,
     args: Sequence[object],
     kwargs: Mapping[str, object],
-    image_shape: tuple[int, ...],
+    image_shape: tuple[int, int, int],
     classes: int,
     inputs: Sequence[str] = ("image",),
 ) -> Dataset:
     """The data set that a recipe's `data name(*args, **kwargs)` means, checked against a network.
 
     `image_shape` is the network's input (C, H, W), `classes` the number of its outputs, `inputs`
-    the names of all its inputs, each of which has to be filled. An
-    imagefolder without a size takes the network's height. Relative folders start at the working
+    the names of all its inputs, each of which has to be filled. Relative paths start at the working
     directory. Raises DataError, E060 to E067.
     """
-    defaults = {"size": image_shape[1]} if name == "imagefolder" else {}
-    dataset = call("data set", DATASETS, name, args, {**defaults, **kwargs})
+    wanted = Wanted(image_shape, classes)
+    known = {
+        word: partial(kind.make, wanted) if kind.fitted else kind.make
+        for word, kind in DATASETS.items()
+    }
+    dataset = call("data set", known, name, args, kwargs)
     _check_inputs(dataset, inputs)
-    _check_image_shape(dataset, tuple(image_shape))
+    _check_image_shape(dataset, image_shape)
     _check_classes(dataset, classes)
     return dataset
 
@@ -133,18 +144,21 @@ def preparation(name: str | None, image_shape: tuple[int, ...]) -> Preparation:
 
     As the data set `name` has it; None, where it is not known, takes that of an imagefolder for
     three channels and grey from 0 to 1 for one. Raises DataError: E060 for an unknown name, E067
-    where the network takes neither one channel nor three.
+    where the network takes neither one channel nor three, or other channels than the data set has.
     """
     channels = image_shape[0]
-    if channels not in (1, 3):
-        message = f"the network takes images of {channels} channels; pictures have 1 or 3."
-        raise data_error("E067", message)
-    if name is None:
-        return PREPARATIONS["imagefolder"] if channels == 3 else _GREY
-    if name not in PREPARATIONS:
-        help = did_you_mean(name, PREPARATIONS) + f"known are: {', '.join(PREPARATIONS)}"
+    check_channels(channels)
+    if name is None and channels == 1:
+        return _GREY
+    known = {word: kind.pictures for word, kind in DATASETS.items()}
+    if name is not None and name not in known:
+        help = did_you_mean(name, known) + f"known are: {', '.join(known)}"
         raise data_error("E060", f"there is no data set '{name}'.", help)
-    return PREPARATIONS[name]
+    found = fitting(known[name or "imagefolder"], channels)
+    if found is None:
+        message = f"images of data set '{name}' have three channels; the network takes {channels}."
+        raise data_error("E067", message, "name the data that the network was trained on")
+    return found
 
 
 def _check_inputs(dataset: Dataset, names: Sequence[str]) -> None:

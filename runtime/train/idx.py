@@ -41,8 +41,8 @@ _HELP = (
 _COPY_AGAIN = "the file is damaged or cut short; copy or download it again"
 
 
-def idx(directory: str, classes: int | None = None) -> ByteImages:
-    """The idx files in `directory`: train-images and -labels, t10k-images and -labels.
+def idx(path: str, classes: int | None = None) -> ByteImages:
+    """The idx files in the folder `path`: train-images and -labels, t10k-images and -labels.
 
     Images have three dimensions (n, H, W), one channel, or four (n, C, H, W). The files do not say
     how many classes there are: it is `classes`, or the highest training label and one. Images in
@@ -51,7 +51,7 @@ def idx(directory: str, classes: int | None = None) -> ByteImages:
     Raises DataError: E061 where a file is missing, E062 where one is malformed or cut short, E063
     where images and labels disagree, E064 where a label is out of range, E065 without images.
     """
-    place = folder(Path(text("the folder of 'idx'", directory)), _HELP)
+    place = folder(Path(text("the folder of 'idx'", path)), _HELP)
     train, train_labels = _part(place, "train")
     test, test_labels = _part(place, "t10k")
     _check_same_shape(place, train, test)

@@ -17,20 +17,20 @@ from numpy.typing import DTypeLike, NDArray
 from netc.errors import DataError, Diagnostic, did_you_mean, escaped
 
 from ..io.problems import data_error, folder
-from .calls import text, whole
-from .images import Split, normalize, row_numbers
+from .calls import text
+from .images import Split, Wanted, normalize, row_numbers
 from .listing import entries, is_folder, left_out, pictures_below
-from .pictures import Preparation, Shape, decode
+from .pictures import Preparation, Shape, check_channels, decode, fitting
 from .windows import Window, centre
 
 _MEAN = (123.675, 116.28, 103.53)
 _STD = (58.395, 57.12, 57.375)
 """Of ImageNet's training images, red, green and blue, in units of a byte."""
+_GREY = ((117.0,), (57.5,))
+"""The same of grey, 0.299 red + 0.587 green + 0.114 blue."""
 _KEPT = 224 / 256
-"""The part of the short side that the centre crop keeps (K. Simonyan, A. Zisserman, 2014)."""
+"""The part of each side that the centre crop keeps (K. Simonyan, A. Zisserman, 2014)."""
 _HELP = "lay the pictures out as train/<class>/*.jpg and val/<class>/*.jpg (or test/), or .png"
-_LARGEST = 1 << 16
-"""Height and width in pixels; no picture of that size is read."""
 _NAMED = 20
 """Pictures that cannot be read, of those that a message names."""
 _LOOK_SECONDS = 60.0
@@ -57,8 +57,10 @@ class ImageFolder:
     """Where it is, and what is held out, in one sentence."""
     classes: tuple[str, ...]
     """The names of the folders, sorted; a label is an index into them."""
-    size: int
-    """Height and width of the images given, in pixels."""
+    image_shape: Shape
+    """(C, H, W) of every image: one channel, grey, or three."""
+    pictures: Preparation
+    """How files become images."""
     train: Pictures
     """The training images."""
     test: Pictures
@@ -69,22 +71,17 @@ class ImageFolder:
     @property
     def mean(self) -> tuple[float, ...]:
         """The value that becomes 0, one a channel; in units of a byte."""
-        return _MEAN
+        return self.pictures.mean
 
     @property
     def std(self) -> tuple[float, ...]:
         """The distance from it that becomes 1; in units of a byte."""
-        return _STD
+        return self.pictures.std
 
     @property
     def inputs(self) -> int:
         """How many inputs of a network it fills."""
         return 1
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of every image."""
-        return 3, self.size, self.size
 
     @property
     def train_size(self) -> int:
@@ -103,7 +100,7 @@ class ImageFolder:
         dtype: DTypeLike,
         windows: Sequence[Window] | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Images (len(indices), 3, size, size), normalized, and labels of these indices.
+        """Images (len(indices), C, H, W), normalized, and labels of these indices.
 
         With `windows`, one an image, what these show of the pictures, in place of the centre.
         Raises DataError (E066) where a file cannot be read. It names the other such files of the
@@ -112,10 +109,13 @@ class ImageFolder:
         part = self.train if split == "train" else self.test
         rows = row_numbers(indices, len(part.labels))
         try:
-            pixels = PICTURES.load([part.paths[row] for row in rows], self.image_shape, windows)
+            pixels = self.pictures.load(
+                [part.paths[row] for row in rows], self.image_shape, windows
+            )
         except DataError as problem:
             raise self._all_unread(problem) from problem
-        return normalize(pixels, _MEAN, _STD, dtype), part.labels[rows]
+        scale = self.pictures.mean, self.pictures.std
+        return normalize(pixels, *scale, dtype), part.labels[rows]
 
     def _all_unread(self, problem: DataError) -> DataError:
         """`problem`, and what is wrong with other pictures of the data set."""
@@ -124,7 +124,7 @@ class ImageFolder:
         looked, until = 0, time.monotonic() + _LOOK_SECONDS
         while looked < len(paths) and (not looked or time.monotonic() < until):
             some = paths[looked : looked + _LOOK_AT_ONCE]
-            problems |= dict.fromkeys(PICTURES.problems(some, self.image_shape))
+            problems |= dict.fromkeys(self.pictures.problems(some, self.image_shape))
             looked += len(some)
         more = (
             f", of which {len(problems) - _NAMED:,} are not named here"
@@ -138,16 +138,19 @@ class ImageFolder:
         return DataError(*list(problems)[:_NAMED], Diagnostic("", text, severity="note"))
 
 
-def imagefolder(directory: str, *, size: int = 224) -> ImageFolder:
-    """The pictures in `directory`/train/<class>/ and below, held out those in val/ or test/.
+def imagefolder(wanted: Wanted, path: str) -> ImageFolder:
+    """The pictures in `path`/train/<class>/ and below, held out those in val/ or test/.
 
-    Only names are read now. Of each picture the centre square, 224/256 of its short side, is
-    resized to `size` x `size` pixels, three channels. Raises DataError: E061 where a folder is
-    missing, E064 where a held-out class is no training class or a class's name is no text, E065
-    without classes or images.
+    Only names are read now. Of each picture the largest centred rectangle of the proportions that
+    are wanted, 224/256 of it each way, is resized to the wanted height and width, grey for one
+    channel. Raises DataError: E061 where a folder is missing, E064 where a held-out class is no
+    training class or a class's name is no text, E065 without classes or images, E067 where neither
+    one channel nor three are wanted.
     """
-    place = folder(Path(text("the folder of 'imagefolder'", directory)), _HELP)
-    whole("'size'", size, 1, _LARGEST)
+    place = folder(Path(text("the folder of 'imagefolder'", path)), _HELP)
+    check_channels(wanted.image_shape[0])
+    pictures = fitting(PICTURES, wanted.image_shape[0])
+    assert pictures is not None, "there is one for grey and one for colours"
     training = folder(place / "train", _HELP)
     held_out = folder(place / ("val" if os.path.exists(place / "val") else "test"), _HELP)
     others: Counter[str] = Counter()
@@ -157,7 +160,8 @@ def imagefolder(directory: str, *, size: int = 224) -> ImageFolder:
         f"pictures in '{place}', {len(train.paths):,} training images in {len(classes):,} "
         f"class{'es' * (len(classes) > 1)}; {len(test.paths):,} held-out images: {held_out.name}"
     )
-    return ImageFolder(description + left_out(others), classes, size, train, test)
+    description += left_out(others)
+    return ImageFolder(description, classes, wanted.image_shape, pictures, train, test)
 
 
 def picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
@@ -165,8 +169,11 @@ def picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
     return decode(path, shape, partial(centre, proportion=shape[1] / shape[2], kept=_KEPT))
 
 
-PICTURES = Preparation("the centre of the picture, scaled as ImageNet's", picture, _MEAN, _STD)
-"""Any picture as one of the data set."""
+PICTURES = (
+    Preparation("the centre of the picture, scaled as ImageNet's", picture, _MEAN, _STD),
+    Preparation("the centre of the picture, grey, scaled as ImageNet's", picture, *_GREY),
+)
+"""Any picture as one of the data set, by channels."""
 
 
 def _folders(place: Path, others: Counter[str]) -> tuple[str, ...]:

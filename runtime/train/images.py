@@ -16,6 +16,16 @@ from .windows import Window, seen
 Split = Literal["train", "test"]
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a network takes, for data sets that are made to fit it."""
+
+    image_shape: tuple[int, int, int]
+    """(C, H, W) of every image."""
+    classes: int
+    """How many classes it tells apart."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SplitImages:
     """The images of one split, in one or more chunks (files), and their labels."""

@@ -88,6 +88,18 @@ class Preparation:
             yield from pool.map(attempt, paths, windows or repeat(None))
 
 
+def fitting(known: Sequence[Preparation], channels: int) -> Preparation | None:
+    """The first of these that makes images of so many channels."""
+    return next((each for each in known if len(each.mean) in (1, channels)), None)
+
+
+def check_channels(channels: int) -> None:
+    """Raise DataError (E067) where pictures cannot become images of so many channels."""
+    if channels not in (1, 3):
+        message = f"the network takes images of {channels} channels; pictures have 1 or 3."
+        raise data_error("E067", message)
+
+
 @cache
 def readable() -> tuple[tuple[str, ...], frozenset[str]]:
     """The formats that are read, as Pillow calls them, and the endings of their files' names."""

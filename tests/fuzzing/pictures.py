@@ -12,6 +12,7 @@ from PIL import Image
 
 from netc.errors import DataError, render
 from netc_runtime.train.imagefolder import imagefolder
+from netc_runtime.train.images import Wanted
 from netc_runtime.train.pictures import decode, readable
 from netc_runtime.train.windows import centre
 
@@ -81,7 +82,7 @@ def _folder(rng: np.random.Generator, folder: Path) -> str:
     if rng.random() < 0.1:
         (root / "train" / _name(rng)).mkdir(exist_ok=True)
     try:
-        dataset = imagefolder(str(root), size=int(rng.integers(1, 9)))
+        dataset = imagefolder(_wanted(rng), str(root))
         dataset.description.encode()
         assert dataset.description.isprintable()
         endings = readable()[1]
@@ -96,6 +97,12 @@ def _folder(rng: np.random.Generator, folder: Path) -> str:
             assert text.replace("\n", "").isprintable()
         raise
     return "folder"
+
+
+def _wanted(rng: np.random.Generator) -> Wanted:
+    """Grey or of colours, of any proportions."""
+    height, width = map(int, rng.integers(1, 9, 2))
+    return Wanted((int(rng.choice((1, 3))), height, width), 2)
 
 
 def _fill(rng: np.random.Generator, place: Path, depth: int) -> None:

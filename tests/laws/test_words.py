@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
 
 from netc.cli.arguments import verbs_of
 from netc.cli.main import VERBS, WORDY, parser
+from netc.ir.datasets import DATA_SETS
 from netc.ir.optimizers import OPTIMIZERS
 from netc.ir.schedules import SCHEDULES
 from netc.numbers import COUNT, DISTANCE, DURATION
 from netc.strategies.fixed import FIXED
 from netc.syntax import network_text, parse_text
 from netc.syntax.layers import KINDS
+from netc_runtime.train.datasets import DATASETS
 from netc_runtime.train.schedule import learning_rate
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +65,29 @@ def test_a_schedule_is_the_same_everywhere(word: str) -> None:
     assert call is not None
     rates = [learning_rate((word, call.kwargs), 0.1, step, 5, 50) for step in range(51)]
     assert all(0 <= rate <= 0.1 for rate in rates)
+
+
+@pytest.mark.parametrize("word", DATA_SETS)
+def test_a_data_set_is_listed(word: str) -> None:
+    known = DATA_SETS[word]
+    assert f"| `{known.example}` | {known.about} |" in TRAINING
+    for verb in ("run", "eval"):
+        assert f"{known.example} {known.about.replace('`', '')}" in help_of(verb)
+
+
+@pytest.mark.parametrize("word", DATA_SETS)
+def test_a_data_set_takes_the_same_everywhere(word: str) -> None:
+    """In the language as in the function that reads it, which has defaults for the same."""
+    known, kind = DATA_SETS[word], DATASETS[word]
+    parameters = list(inspect.signature(kind.make).parameters.values())[kind.fitted :]
+    assert [each.name for each in parameters] == [each.name for each in known.arguments]
+    for mine, argument in zip(parameters, known.arguments, strict=True):
+        assert (mine.default is mine.empty) == argument.required
+    call = parse_text(
+        f"net t\ninput i 1x2x2\nfc 2 | softmax_loss\ntrain {{ data {known.example} }}"
+    )
+    assert call.recipe.data is not None and call.recipe.data.name == word
+    assert parse_text(network_text(call)) == call
 
 
 @pytest.mark.parametrize("word", OPTIMIZERS)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from netc_runtime.train.augment import Spec, augment, examples, order
 from netc_runtime.train.imagefolder import imagefolder
+from netc_runtime.train.images import Wanted
 from netc_runtime.train.philox import Draws, stream, units
 from netc_runtime.train.windows import random_rectangle, random_window
 
@@ -172,7 +173,10 @@ def test_a_window_that_never_fits_is_the_largest_in_the_middle() -> None:
 def test_a_picture_is_cut_before_it_is_scaled(tmp_path: Path, make_folder: Any) -> None:
     """From the file, not from the centre that is read else."""
     make_folder(tmp_path)
-    dataset, told = imagefolder(str(tmp_path), size=8), {"min": 0.05, "max": 0.1, "ratio": 0.9}
+    dataset, told = (
+        imagefolder(Wanted((3, 8, 8), 2), str(tmp_path)),
+        {"min": 0.05, "max": 0.1, "ratio": 0.9},
+    )
     rows, limits = np.array([4, 1, 2]), tuple(told.values())
     images, _ = examples(dataset, rows, np.float64, 5, 2, [("resized_crop", (), told)])
     attempts = Draws(5, 2, 1, rows).blocks(1, 10)

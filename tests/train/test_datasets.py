@@ -17,10 +17,14 @@ from netc_runtime.train.datasets import Dataset, open_dataset
 from netc_runtime.train.digits import digits
 from netc_runtime.train.idx import idx
 from netc_runtime.train.imagefolder import imagefolder, picture
-from netc_runtime.train.images import Split
+from netc_runtime.train.images import Split, Wanted
 
 Builder = Callable[..., Any]
 Complains = Callable[..., Any]
+
+
+def square(size: int = 224) -> Wanted:
+    return Wanted((3, size, size), 2)
 
 
 def assert_loads_by_index(dataset: Dataset) -> None:
@@ -119,7 +123,7 @@ def test_imagefolder(tmp_path: Path, make_folder: Builder, held_out: str) -> Non
     make_folder(tmp_path, held_out=held_out)
     (tmp_path / "train" / "cat" / "notes.txt").write_text("not a picture")
     (tmp_path / "train" / ".hidden").mkdir()
-    dataset = imagefolder(str(tmp_path), size=8)
+    dataset = imagefolder(square(8), str(tmp_path))
     assert dataset.classes == ("cat", "dog") and dataset.image_shape == (3, 8, 8)
     assert (dataset.train_size, dataset.test_size) == (6, 2)
     assert dataset.description.endswith(
@@ -256,25 +260,25 @@ def test_malformed_imagefolder(tmp_path: Path, make_folder: Builder, complains: 
     make_folder(tmp_path)
     (tmp_path / "val" / "dgo").mkdir()
     with complains("E064", "no training folder 'dgo'.", "did you mean 'dog'? "):
-        imagefolder(str(tmp_path))
+        imagefolder(square(), str(tmp_path))
     (tmp_path / "val" / "dgo").rmdir()
     broken = tmp_path / "train" / "dog" / "1.png"
     broken.write_bytes(broken.read_bytes()[:300])
-    dataset = imagefolder(str(tmp_path), size=8)
+    dataset = imagefolder(square(8), str(tmp_path))
     dataset.load("train", [0, 3, 5], np.float32)
     with complains("E066", f"cannot decode the image '{broken}': "):
         dataset.load("train", [4], np.float32)
     for path in (tmp_path / "train" / "cat").iterdir():
         path.unlink()
     with complains("E065", f"'{tmp_path}/train/cat' holds no pictures.", "pictures end in .jpg"):
-        imagefolder(str(tmp_path))
+        imagefolder(square(), str(tmp_path))
     shutil.rmtree(tmp_path / "train")
     (tmp_path / "train").mkdir()
     with complains("E065", f"'{tmp_path}/train' holds no classes"):
-        imagefolder(str(tmp_path))
+        imagefolder(square(), str(tmp_path))
     shutil.rmtree(tmp_path / "val")
     with complains("E061", f"directory '{tmp_path}/test' does not exist."):
-        imagefolder(str(tmp_path))
+        imagefolder(square(), str(tmp_path))
 
 
 # --- opening by name, against a network ---
@@ -292,13 +296,29 @@ def test_open_dataset_checks_the_network(complains: Complains) -> None:
         open_dataset("digits", (), {}, (1, 8, 8), 1000)
 
 
-def test_open_imagefolder_takes_the_networks_size(
+@pytest.mark.parametrize("shape", [(3, 9, 9), (1, 9, 9), (3, 8, 16), (1, 20, 5)])
+def test_pictures_become_what_the_network_takes(
+    tmp_path: Path, make_folder: Builder, shape: tuple[int, int, int]
+) -> None:
+    """Grey is the picture's luminance; of other proportions the centre is kept."""
+    make_folder(tmp_path)
+    dataset = open_dataset("imagefolder", (str(tmp_path),), {}, shape, 2)
+    assert dataset.image_shape == shape
+    assert_loads_by_index(dataset)
+    for path in (tmp_path / "train" / "cat").iterdir():
+        Image.new("RGB", (60, 40), (200, 100, 50)).save(path)
+    images, _ = dataset.load("train", [0], np.float64)
+    grey = 0.299 * 200 + 0.587 * 100 + 0.114 * 50
+    values = [(grey - 117) / 57.5] if shape[0] == 1 else [1.307, -0.285, -0.933]
+    assert np.allclose(images[0], np.reshape(values, (-1, 1, 1)), atol=0.01)
+
+
+def test_pictures_have_one_channel_or_three(
     tmp_path: Path, make_folder: Builder, complains: Complains
 ) -> None:
     make_folder(tmp_path)
-    assert open_dataset("imagefolder", (str(tmp_path),), {}, (3, 9, 9), 2).image_shape == (3, 9, 9)
-    with complains("E067", "takes 3x9x9 images, but data set 'imagefolder' has 3x8x8."):
-        open_dataset("imagefolder", (str(tmp_path),), {"size": 8}, (3, 9, 9), 2)
+    with complains("E067", "takes images of 4 channels; pictures have 1 or 3."):
+        open_dataset("imagefolder", (str(tmp_path),), {}, (4, 9, 9), 2)
 
 
 @pytest.mark.parametrize(
@@ -306,24 +326,14 @@ def test_open_imagefolder_takes_the_networks_size(
     [
         ("digit", (), {}, "there is no data set 'digit'.\n     = help: did you mean 'digits'? "),
         ("digits", (3,), {}, "data set 'digits' has wrong arguments: too many positional"),
-        ("idx", (), {}, "missing a required argument: 'directory'."),
-        ("idx", ("a",), {"clases": 3}, "help: write idx(directory, classes=None)"),
+        ("idx", (), {}, "missing a required argument: 'path'."),
+        ("idx", ("a",), {"clases": 3}, "help: write idx(path, classes=None)"),
         ("idx", (3,), {}, "the folder of 'idx' is 3, not a text"),
-        ("imagefolder", (".",), {"size": 0}, "'size' is 0, not a whole number of at least 1."),
-        ("imagefolder", (".",), {"size": True}, "'size' is True, not a whole number"),
-        ("imagefolder", (".",), {"size": float("nan")}, "'size' is nan, not a whole number"),
-        (
-            "imagefolder",
-            (".",),
-            {"size": 10**30},
-            "'size' is 1000000000000000000000000000000, more",
-        ),
-        (
-            "imagefolder",
-            (".",),
-            {"size": 10**9999},
-            "is a number of thousands of digits, more than",
-        ),
+        ("imagefolder", (".",), {"size": 8}, "help: write imagefolder(path"),
+        ("idx", ("{idx}",), {"classes": True}, "'classes' is True, not a whole number"),
+        ("idx", ("{idx}",), {"classes": float("nan")}, "'classes' is nan, not a whole number"),
+        ("idx", ("{idx}",), {"classes": 10**30}, "is 1000000000000000000000000000000, more"),
+        ("idx", ("{idx}",), {"classes": 10**9999}, "is a number of thousands of digits, more than"),
         ("idx", ("{idx}",), {"classes": 257}, "'classes' is 257, more than 256."),
         ("idx", ("{idx}",), {"classes": 0}, "'classes' is 0, not a whole number of at least 1."),
     ],

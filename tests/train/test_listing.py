@@ -14,9 +14,14 @@ from PIL import Image
 from netc.errors import DataError, render
 from netc_runtime.train import imagefolder as module
 from netc_runtime.train.imagefolder import ImageFolder, imagefolder
+from netc_runtime.train.images import Wanted
 
 Builder = Callable[..., Any]
 Complains = Callable[..., Any]
+
+
+def square(size: int = 224) -> Wanted:
+    return Wanted((3, size, size), 2)
 
 
 def save(path: Path, grey: int = 0) -> Path:
@@ -33,7 +38,7 @@ def test_pictures_in_folders_below_a_class_are_read(tmp_path: Path, make_folder:
     make_folder(tmp_path)
     for name in ("dog/more/2.png", "dog/more/deep/1.png", "dog/mope.png", "dog/.x/a.png"):
         save(tmp_path / "train" / name)
-    dataset = imagefolder(str(tmp_path), size=4)
+    dataset = imagefolder(square(4), str(tmp_path))
     wanted = ["0.png", "1.png", "2.png", "mope.png", "more/2.png", "more/deep/1.png"]
     assert names(dataset, tmp_path)[3:] == [f"dog/{name}" for name in wanted]
     assert dataset.train.labels.tolist() == [0] * 3 + [1] * 6
@@ -48,7 +53,7 @@ def test_pictures_in_folders_below_a_class_are_read(tmp_path: Path, make_folder:
 def test_what_pillow_opens_is_read(tmp_path: Path, make_folder: Builder, ending: str) -> None:
     make_folder(tmp_path)
     save(tmp_path / "train" / "cat" / f"new.{ending}", 100)
-    dataset = imagefolder(str(tmp_path), size=4)
+    dataset = imagefolder(square(4), str(tmp_path))
     assert dataset.train_size == 7 and "left out" not in dataset.description
     pixels, _ = dataset.load("train", [3], np.float64)
     assert abs(pixels[0, 0, 0, 0] * 58.395 + 123.675 - 100) < 3
@@ -60,7 +65,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path, make_folder: Builder) -> No
                  "train/.DS_Store", "train/loose.png", "train/cat/.hidden.png"):  # fmt: skip
         (tmp_path / name).write_text("")
     os.mkfifo(tmp_path / "train" / "cat" / "pipe.png")
-    assert imagefolder(str(tmp_path)).description.endswith(
+    assert imagefolder(square(), str(tmp_path)).description.endswith(
         "; 8 other files left out: .pdf, .txt, hidden, no ending, no regular file, "
         "outside the classes' folders"
     )
@@ -75,7 +80,7 @@ def test_links_are_followed_and_end(tmp_path: Path, make_folder: Builder) -> Non
     (cat / "twice").symlink_to(far)
     (far / "up").symlink_to(cat)
     (cat / "self").symlink_to(cat / "self")
-    dataset = imagefolder(str(tmp_path))
+    dataset = imagefolder(square(), str(tmp_path))
     assert [name for name in names(dataset, tmp_path) if "cat" in name] == [
         "cat/0.png", "cat/1.png", "cat/2.png", "cat/elsewhere/z.png"
     ]  # fmt: skip
@@ -91,7 +96,7 @@ def test_folders_may_be_as_deep_as_the_system_has_them(
         place /= "d"
         place.mkdir()
     save(place / "a.png")
-    assert imagefolder(str(tmp_path)).train_size == 7
+    assert imagefolder(square(), str(tmp_path)).train_size == 7
     # From below: Python cannot remove folders so deep, which pytest tries later.
     (place / "a.png").unlink()
     while place != top:
@@ -112,13 +117,13 @@ def test_classes_are_text(
     make_folder(tmp_path)
     os.rename(tmp_path / "train" / "dog", os.fsencode(tmp_path / "train") + b"/" + name)
     with complains("E064", f"the class folder '{tmp_path}/train/{shown}' is no text of UTF-8"):
-        imagefolder(str(tmp_path))
+        imagefolder(square(), str(tmp_path))
 
 
 def test_classes_in_any_script(tmp_path: Path, make_folder: Builder) -> None:
     classes = tuple(sorted(("größe", "猫", "می\u200cروم", "a b")))
     make_folder(tmp_path, classes)
-    assert imagefolder(str(tmp_path)).classes == classes
+    assert imagefolder(square(), str(tmp_path)).classes == classes
 
 
 def test_any_name_of_a_file_can_be_shown(tmp_path: Path, make_folder: Builder) -> None:
@@ -127,7 +132,7 @@ def test_any_name_of_a_file_can_be_shown(tmp_path: Path, make_folder: Builder) -
     make_folder(root)
     (root / "train" / "cat" / os.fsdecode(b"\xfe\r.png")).write_bytes(b"no picture")
     (root / "train" / "cat" / os.fsdecode(b"a.\xfe\r")).write_bytes(b"")
-    dataset = imagefolder(str(root), size=4)
+    dataset = imagefolder(square(4), str(root))
     with pytest.raises(DataError) as caught:
         dataset.load("train", range(4), np.float32)
     told = render(caught.value.diagnostics)
@@ -156,7 +161,7 @@ def failed(dataset: ImageFolder, rows: list[int]) -> tuple[list[str], str]:
 
 def test_one_bad_picture_tells_of_all(tmp_path: Path, make_folder: Builder) -> None:
     make_folder(tmp_path)
-    dataset = imagefolder(str(tmp_path), size=4)
+    dataset = imagefolder(square(4), str(tmp_path))
     bad = (dataset.train.paths[4], dataset.train.paths[0], dataset.test.paths[1])
     spoil(bad[:2])
     bad[2].unlink()
@@ -168,7 +173,7 @@ def test_one_bad_picture_tells_of_all(tmp_path: Path, make_folder: Builder) -> N
 
 def test_of_many_bad_pictures_some_are_named(tmp_path: Path, make_folder: Builder) -> None:
     make_folder(tmp_path, tuple("abcdefghi"))
-    dataset = imagefolder(str(tmp_path), size=4)
+    dataset = imagefolder(square(4), str(tmp_path))
     spoil(dataset.train.paths)
     messages, note = failed(dataset, [26])
     assert len(messages) == 20 and f"'{dataset.train.paths[26]}'" in messages[0]
@@ -179,7 +184,7 @@ def test_the_look_at_others_is_bounded(
     tmp_path: Path, make_folder: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_folder(tmp_path)
-    dataset = imagefolder(str(tmp_path), size=4)
+    dataset = imagefolder(square(4), str(tmp_path))
     spoil(dataset.train.paths)
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.0)
     monkeypatch.setattr(module, "_LOOK_AT_ONCE", 3)

@@ -12,16 +12,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from netc.ir.datasets import DATA_SETS
 from netc_runtime.io.checkpoint import classes_in, classes_meta, meta_of, save
 from netc_runtime.train.cifar import PICTURES as CIFAR
 from netc_runtime.train.cifar import cifar10
-from netc_runtime.train.datasets import DATASETS, PREPARATIONS, Dataset, preparation
+from netc_runtime.train.datasets import DATASETS, Dataset, preparation
 from netc_runtime.train.digits import digits
 from netc_runtime.train.idx import idx
 from netc_runtime.train.imagefolder import imagefolder
-from netc_runtime.train.images import normalize
+from netc_runtime.train.images import Wanted, normalize
 from netc_runtime.train.outcomes import joined, outcomes_of
-from netc_runtime.train.pictures import Shape, decode
+from netc_runtime.train.pictures import Preparation, Shape, decode
 from netc_runtime.train.windows import centre
 
 
@@ -45,8 +46,16 @@ def assert_as_loaded(name: str, dataset: Dataset, paths: list[Path]) -> None:
     assert np.array_equal(prepared(name, paths, dataset.image_shape), images)
 
 
-def test_every_data_set_prepares_pictures() -> None:
-    assert PREPARATIONS.keys() == DATASETS.keys()
+@pytest.mark.parametrize("word", DATA_SETS)
+def test_every_data_set_prepares_pictures(word: str) -> None:
+    assert any(len(each.mean) in (1, 3) for each in DATASETS[word].pictures)
+
+
+def test_other_channels_than_the_data_has(complains: Any) -> None:
+    with complains(
+        "E067", "images of data set 'cifar10' have three channels; the network takes 1."
+    ):
+        preparation("cifar10", (1, 32, 32))
 
 
 def test_digits(tmp_path: Path) -> None:
@@ -69,7 +78,7 @@ def test_cifar(tmp_path: Path, make_cifar: Any) -> None:
 
 def test_imagefolder(tmp_path: Path, make_folder: Any) -> None:
     make_folder(tmp_path)
-    dataset = imagefolder(str(tmp_path), size=8)
+    dataset = imagefolder(Wanted((3, 8, 8), 2), str(tmp_path))
     assert_as_loaded("imagefolder", dataset, list(dataset.test.paths))
 
 
@@ -148,9 +157,11 @@ def test_names_of_classes_in_a_checkpoint(tmp_path: Path) -> None:
     assert classes_in(meta_of(file)) is None
 
 
-@pytest.mark.parametrize("name", PREPARATIONS)
-def test_what_is_shown_are_the_pixels(name: str) -> None:
-    prepared = PREPARATIONS[name]
+PREPARED = [(name, each) for name, kind in DATASETS.items() for each in kind.pictures]
+
+
+@pytest.mark.parametrize(("name", "prepared"), PREPARED)
+def test_what_is_shown_are_the_pixels(name: str, prepared: Preparation) -> None:
     channels = len(prepared.mean)
     pixels = np.arange(channels * 256).reshape(1, channels, 16, 16) % (prepared.white + 1)
     images = normalize(pixels.astype(np.uint8), prepared.mean, prepared.std, np.float32)

@@ -26,7 +26,7 @@ import numpy as np
 from netc.errors import DataError
 from netc_runtime.train.datasets import DATASETS
 name, folder, file = sys.argv[1:]
-dataset = DATASETS[name](folder)
+dataset = DATASETS[name].make(folder)
 os.truncate(file, 100)
 try:
     dataset.load("train", range(dataset.train_size), np.float32)
