@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import argparse
 import ast
+from dataclasses import replace
 from pathlib import Path
 
+from netc.cli.output import note, say
 from netc.errors import DataError, Diagnostic, UsageError, clip, escaped
+from netc.ir.datasets import DATA_SETS, SYNTHETIC
 from netc.ir.facts import RecipeCall
 from netc.ir.program import Bundle
-from netc.text import Unreadable, read_text
+from netc.text import Unreadable, json_text, read_text
 from netc_runtime.io.checkpoint import classes_in, meta_of
 from netc_runtime.io.problems import data_error, unreadable
 from netc_runtime.session import image_inputs
 from netc_runtime.train.datasets import Dataset, open_dataset
+
+MISSING = "E061"
+"""What is said of a file or folder that is not there."""
 
 
 def data_call(options: argparse.Namespace, bundle: Bundle) -> RecipeCall | None:
@@ -28,10 +34,43 @@ def open_data(options: argparse.Namespace, bundle: Bundle) -> Dataset:
     """
     call = data_call(options, bundle)
     if call is None:
-        hint = "name one with '--data', for example --data 'idx(\"folder\")', or in a train block."
-        raise data_error("E060", "the network names no data set.", hint)
+        help = f"name one in a train block, or with '--data': {_choices()}."
+        raise data_error("E060", "the network names no data set.", help)
     names = [port.name for port in image_inputs(bundle)]
-    return open_dataset(*call, bundle.facts.image, bundle.facts.classes, names)
+    try:
+        return open_dataset(*call, bundle.facts.image, bundle.facts.classes, names)
+    except DataError as error:
+        if options.data is not None or error.diagnostics[0].code != MISSING:
+            raise
+        raise _missing(error, call) from None
+
+
+def tell_data(dataset: Dataset) -> None:
+    """Say what a run reads, and loudly where that is made up."""
+    say(f"data      {dataset.description}")
+    if dataset.name == SYNTHETIC:
+        note("the images are SYNTHETIC: neither weights nor accuracy say anything of real ones.")
+
+
+def _missing(error: DataError, call: RecipeCall) -> DataError:
+    """Where what the recipe names is not there, what else may be named."""
+    first, *rest = error.diagnostics
+    where = f"the network's recipe names {_shown(call)}; paths start at the current folder."
+    help = f"{first.help}; or name other data with '--data': {_choices()}."
+    return DataError(replace(first, notes=(*first.notes, escaped(where)), help=help), *rest)
+
+
+def _choices() -> str:
+    """All data sets, as they are given to `--data`."""
+    tried = DATA_SETS[SYNTHETIC]
+    others = (f"'{each.example}'" for word, each in DATA_SETS.items() if word != SYNTHETIC)
+    return f"'{tried.example}', {tried.about}; or {', '.join(others)}"
+
+
+def _shown(call: RecipeCall) -> str:
+    """As a recipe writes it."""
+    values = [*map(json_text, call.args), *(f"{k}={json_text(v)}" for k, v in call.kwargs.items())]
+    return f"{call.name}({', '.join(values)})"
 
 
 def class_names(options: argparse.Namespace, bundle: Bundle, weights: Path) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from netc.cli.data import open_data
+from netc.cli.data import open_data, tell_data
 from netc.cli.output import count, json_line, say
 from netc.cli.session import (
     choose,
@@ -54,7 +54,7 @@ def _run(
         if not options.json:
             say(describe(bundle, choice))
             say(f"weights   {escaped(str(file))}")
-            say(f"data      {dataset.description}")
+            tell_data(dataset)
         found = evaluate(session, dataset, each=True)
     if not math.isfinite(found.loss):
         hint = "the weights come from a training that exploded, or are of other images."

@@ -13,7 +13,7 @@ from statistics import median
 from netc.cli.output import bytes_text, count, json_line, say, scaled, seconds_text, table
 from netc.cli.parts import StepPart, parts, passes
 from netc.cli.predicted import outcome
-from netc.cli.session import choose, describe, load_bundle, on_ranks, open_session
+from netc.cli.session import choose, describe, load_bundle, note_kernels, on_ranks, open_session
 from netc.export.roofline import Roof, RooflinePoint, check_roofline, draw_roofline, write_roofline
 from netc.export.scene import Scene
 from netc.export.words import plural
@@ -42,6 +42,7 @@ def _run(
         with closing(open_session(choice, bundle, ranks)) as session:
             measure_step(session, options.steps)
         return 0
+    note_kernels(options, bundle)
     # Before the programs take their memory, of which there may be little left.
     ceilings = measure_ceilings(bundle)
     with closing(open_session(choice, bundle, ranks)) as session:

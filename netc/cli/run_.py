@@ -14,7 +14,7 @@ from statistics import median
 from types import FrameType
 from typing import Any
 
-from netc.cli.data import open_data
+from netc.cli.data import open_data, tell_data
 from netc.cli.output import bytes_text, count, json_line, note, say, seconds_text, table
 from netc.cli.predicted import outcome, roughly
 from netc.cli.session import (
@@ -24,6 +24,7 @@ from netc.cli.session import (
     find_weights,
     given_weights,
     load_bundle,
+    note_kernels,
     on_ranks,
     open_session,
     out_folder,
@@ -79,6 +80,7 @@ def _run(
         start = None if all_.rank else _start(options, bundle, out)
         file = start.file if isinstance(start, Saved) else None
         folder = None if all_.rank else held.enter_context(_folder(options, out, file))
+        note_kernels(options, bundle)
         session = held.enter_context(closing(open_session(choice, bundle, ranks)))
         trainer = Trainer(session, dataset, training, folder, ranks)
         trainer.asks_each = options.report
@@ -211,7 +213,7 @@ def _announce(
                   weights=None if weights is None else str(weights))  # fmt: skip
         return
     say(describe(session.bundle, choice))
-    say(f"data      {dataset.description}")
+    tell_data(dataset)
     begins = "from the start" if weights is None else f"from the weights in {weights}"
     if trainer.start_step:
         begins = f"resumed at step {trainer.start_step}"

@@ -51,14 +51,18 @@ def load_bundle(options: argparse.Namespace, images: int | None = None) -> Bundl
         notes = compiled.notes
         if options.verb == "run" and not options.json:
             notes += advice(asked, compiled, options)
-    lacking = cpu.available()
-    if lacking and bundle.facts.kernels == "fast":
-        notes += (f"{lacking}, so NumPy's kernels run, which are several times slower.",)
-    elif bundle.facts.threads and not cpu.compiled():
-        notes += ("kernels are compiled for this machine now, once; it may take two minutes.",)
     for text in () if options.json else notes:
         note(text)
     return bundle
+
+
+def note_kernels(options: argparse.Namespace, bundle: Bundle) -> None:
+    """Say, before a session is opened, where that takes long or what runs then is slow."""
+    lacking, tell = cpu.available(), teller(options)
+    if lacking and bundle.facts.kernels == "fast":
+        tell(f"{lacking}, so NumPy's kernels run, which are several times slower.")
+    elif bundle.facts.threads and not cpu.compiled():
+        tell("kernels are compiled for this machine now, once; it may take two minutes.")
 
 
 def _compiled(path: Path, options: argparse.Namespace) -> Bundle:
@@ -241,6 +245,7 @@ def restored_session(
     everyone = ranks or Alone()
     read = {} if everyone.rank else given_weights(options, bundle, file)
     weights = everyone.share_tensors(read)
+    note_kernels(options, bundle)
     session = open_session(choice, bundle, ranks, training=False)
     if len(weights) < len(bundle.facts.torch_names):
         session.initialize(bundle.facts.seed)

@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from netc.numbers import COUNT, Number
+from netc.numbers import COUNT, NATURAL, Number
+
+SYNTHETIC = "synthetic"
+"""Data that are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,16 @@ DATA_SETS: Mapping[str, DataForm] = {
             (_PATH, DataArgument("classes", COUNT)),
         ),
         DataForm("cifar10", 'cifar10("folder")', "CIFAR-10's binary version", (_PATH,)),
+        DataForm(
+            SYNTHETIC,
+            "synthetic()",
+            "made-up images of the network's shape and classes, to try a training",
+            (
+                DataArgument("train", COUNT),
+                DataArgument("test", COUNT),
+                DataArgument("seed", NATURAL),
+            ),
+        ),
     )
 }
 """All data sets by the word of the language."""

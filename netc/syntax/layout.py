@@ -1,4 +1,4 @@
-"""The layout rules that the grammar does not know: newlines, strides, `add {`."""
+"""The layout rules that the grammar does not know: newlines, strides, `add {`, `train=`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ from netc.syntax.tokens import Lexeme
 
 
 def lay_out(text: str, lexemes: list[Lexeme]) -> list[Lexeme]:
-    """Drop separators that end nothing; tell strides from divisions, `add {` from a name."""
+    """Drop separators that end nothing; tell strides from divisions, `add {` from a name, and an
+    option `train=` in a recipe from a recipe.
+    """
     closed = _closed_parentheses(lexemes)
     laid: list[Lexeme] = []
-    inside = 0
+    inside, recipe = 0, False
     for index, lexeme in enumerate(lexemes):
         following = lexemes[min(index + 1, len(lexemes) - 1)]
         if index in closed:
             inside += 1 if lexeme.kind == "LPAR" else -1
+        if lexeme.kind in ("TRAIN", "RBRACE"):
+            recipe = lexeme.kind == "TRAIN" and (recipe or following.kind == "LBRACE")
         if lexeme.kind == "_SEP":
             _separate(laid, lexeme, inside)
         elif lexeme.kind == "DIVIDE" and not inside and _is_stride(text, lexeme):
             laid.append(lexeme._replace(kind="_STRIDE"))
+        elif recipe and lexeme.kind == "TRAIN" and following.kind == "EQUAL":
+            laid.append(lexeme._replace(kind="NAME"))
         elif lexeme.text in ("add", "concat") and following.kind == "LBRACE":
             laid.append(lexeme._replace(kind="COMBINE"))
         else:

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from netc.errors import did_you_mean
+from netc.ir.datasets import SYNTHETIC
 
 from ..io.problems import data_error
 from . import cifar as _cifar
 from . import digits as _digits
 from . import idx as _idx
 from . import imagefolder as _imagefolder
+from . import synthetic as _synthetic
 from .calls import call
 from .images import Split, Wanted
 from .pictures import Preparation, check_channels, decode, fitting
@@ -80,6 +82,11 @@ class Dataset(Protocol):
         """Images and labels of `indices`, each in range(train_size) or range(test_size)."""
 
 
+_GREY = Preparation("the whole picture, grey from 0 to 1", decode, (0.0,), (255.0,))
+_UNKNOWN = (_imagefolder.PICTURES[0], _GREY)
+"""For networks whose data set is not known: of three channels, and of one."""
+
+
 @dataclass(frozen=True, slots=True)
 class DataKind:
     """How a data set of a name is made."""
@@ -97,10 +104,9 @@ DATASETS: dict[str, DataKind] = {
     "idx": DataKind(_idx.idx, (_idx.PICTURES,)),
     "cifar10": DataKind(_cifar.cifar10, (_cifar.PICTURES,)),
     "imagefolder": DataKind(_imagefolder.imagefolder, _imagefolder.PICTURES, fitted=True),
+    SYNTHETIC: DataKind(_synthetic.synthetic, _UNKNOWN, fitted=True),
 }
 """All data sets by name; `netc.ir.datasets` says what each takes."""
-_GREY = Preparation("the whole picture, grey from 0 to 1", decode, (0.0,), (255.0,))
-"""For a network of one channel whose data set is not known."""
 
 
 def open_dataset(
@@ -148,13 +154,11 @@ def preparation(name: str | None, image_shape: tuple[int, ...]) -> Preparation:
     """
     channels = image_shape[0]
     check_channels(channels)
-    if name is None and channels == 1:
-        return _GREY
     known = {word: kind.pictures for word, kind in DATASETS.items()}
     if name is not None and name not in known:
         help = did_you_mean(name, known) + f"known are: {', '.join(known)}"
         raise data_error("E060", f"there is no data set '{name}'.", help)
-    found = fitting(known[name or "imagefolder"], channels)
+    found = fitting(_UNKNOWN if name is None else known[name], channels)
     if found is None:
         message = f"images of data set '{name}' have three channels; the network takes {channels}."
         raise data_error("E067", message, "name the data that the network was trained on")

@@ -46,6 +46,12 @@ def test_nothing_said_is_none() -> None:
         ('data idx("data/mnist")', Call("idx", ("data/mnist",))),
         ('data cifar10(path="c:\\data")', Call("cifar10", ("c:\\data",))),
         ("data idx(root)", Call("idx", ("data",))),
+        ("data idx(root, classes=b)", Call("idx", ("data",), NamedValues.of(classes=8))),
+        ("data synthetic()", Call("synthetic")),
+        (
+            "data synthetic(train=b*2, seed=0, test=3)",
+            Call("synthetic", (), NamedValues.of(train=16, test=3, seed=0)),
+        ),
     ],
 )
 def test_data(text: str, call: Call) -> None:
@@ -124,6 +130,9 @@ def test_parameters_and_defaults() -> None:
         ("data idx(3)", "E014"),
         ('data idx("")', "E014"),
         ("data digits() digits()", "E031"),
+        ("data synthetic(train=0)", "E014"),
+        ("data synthetic(3)", "E013"),
+        ("train=3", "E001"),
         ("augment", "E031"),
         ("augment shift(0)", "E014"),
         ("augment flip", "E031"),

@@ -14,6 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from netc.errors import DataError, render
+from netc_runtime.train.datasets import Dataset
+from netc_runtime.train.images import Split
 
 Complains = Callable[..., AbstractContextManager[None]]
 Builder = Callable[..., Any]
@@ -36,6 +38,28 @@ def complains() -> Complains:
         assert caught.value.exit_code == 5
 
     return expect
+
+
+@pytest.fixture(scope="session")
+def loads_by_index() -> Callable[[Dataset], None]:
+    """Asserts that any images of a data set are those of these numbers, and are as it says."""
+
+    def check(dataset: Dataset) -> None:
+        sizes: dict[Split, int] = {"train": dataset.train_size, "test": dataset.test_size}
+        for split, size in sizes.items():
+            images, labels = dataset.load(split, range(size), np.float64)
+            assert images.shape == (size, *dataset.image_shape) and images.dtype == np.float64
+            assert labels.shape == (size,) and labels.dtype == np.int64
+            assert set(labels.tolist()) <= set(range(len(dataset.classes)))
+            rows = np.random.default_rng(3).integers(0, size, min(size, 9))
+            some, their_labels = dataset.load(split, rows, np.float64)
+            assert np.array_equal(some, images[rows])
+            assert np.array_equal(their_labels, labels[rows])
+            none, no_labels = dataset.load(split, [], np.float32)
+            assert none.shape == (0, *dataset.image_shape) and none.dtype == np.float32
+            assert no_labels.shape == (0,)
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -17,40 +17,25 @@ from netc_runtime.train.datasets import Dataset, open_dataset
 from netc_runtime.train.digits import digits
 from netc_runtime.train.idx import idx
 from netc_runtime.train.imagefolder import imagefolder, picture
-from netc_runtime.train.images import Split, Wanted
+from netc_runtime.train.images import Wanted
 
 Builder = Callable[..., Any]
 Complains = Callable[..., Any]
+Check = Callable[[Dataset], None]
 
 
 def square(size: int = 224) -> Wanted:
     return Wanted((3, size, size), 2)
 
 
-def assert_loads_by_index(dataset: Dataset) -> None:
-    sizes: dict[Split, int] = {"train": dataset.train_size, "test": dataset.test_size}
-    for split, size in sizes.items():
-        images, labels = dataset.load(split, range(size), np.float64)
-        assert images.shape == (size, *dataset.image_shape) and images.dtype == np.float64
-        assert labels.shape == (size,) and labels.dtype == np.int64
-        assert set(labels.tolist()) <= set(range(len(dataset.classes)))
-        rows = np.random.default_rng(3).integers(0, size, min(size, 9))
-        some, their_labels = dataset.load(split, rows, np.float64)
-        assert np.array_equal(some, images[rows])
-        assert np.array_equal(their_labels, labels[rows])
-        none, no_labels = dataset.load(split, [], np.float32)
-        assert none.shape == (0, *dataset.image_shape) and none.dtype == np.float32
-        assert no_labels.shape == (0,)
-
-
-def test_digits_hold_out_every_fifth_image() -> None:
+def test_digits_hold_out_every_fifth_image(loads_by_index: Check) -> None:
     dataset = digits()
     assert (dataset.train_size, dataset.test_size) == (1437, 360)
     assert dataset.image_shape == (1, 8, 8) and dataset.classes == tuple("0123456789")
     assert "360 held-out images: every fifth of the 1,797, indices 0, 5, 10, ..." in (
         dataset.description
     )
-    assert_loads_by_index(dataset)
+    loads_by_index(dataset)
 
 
 def test_digits_are_those_that_were_published() -> None:
@@ -85,7 +70,9 @@ def test_digits_training_pixels_are_normalized() -> None:
 
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("shape", [(6, 5), (3, 4, 4)])
-def test_idx(tmp_path: Path, make_idx: Builder, zipped: bool, shape: tuple[int, ...]) -> None:
+def test_idx(
+    tmp_path: Path, make_idx: Builder, zipped: bool, shape: tuple[int, ...], loads_by_index: Check
+) -> None:
     raw, raw_labels = make_idx(tmp_path, zipped, shape)
     dataset = idx(str(tmp_path))
     assert dataset.classes == ("0", "1", "2")
@@ -94,7 +81,7 @@ def test_idx(tmp_path: Path, make_idx: Builder, zipped: bool, shape: tuple[int, 
     images, labels = dataset.load("train", [7, 2], np.float64)
     assert np.allclose(images * 78.57 + 33.32, raw[[7, 2]].reshape(images.shape))
     assert labels.tolist() == raw_labels[[7, 2]].tolist()
-    assert_loads_by_index(dataset)
+    loads_by_index(dataset)
 
 
 def test_idx_other_published_names(tmp_path: Path, make_idx: Builder) -> None:
@@ -104,7 +91,7 @@ def test_idx_other_published_names(tmp_path: Path, make_idx: Builder) -> None:
     assert idx(str(tmp_path), classes=5).classes == ("0", "1", "2", "3", "4")
 
 
-def test_cifar10(tmp_path: Path, make_cifar: Builder) -> None:
+def test_cifar10(tmp_path: Path, make_cifar: Builder, loads_by_index: Check) -> None:
     records = make_cifar(tmp_path)
     dataset = cifar10(str(tmp_path))
     assert dataset.classes[0] == "airplane" and len(dataset.classes) == 10
@@ -115,11 +102,13 @@ def test_cifar10(tmp_path: Path, make_cifar: Builder) -> None:
     wanted = records[[14, 0, 4], 1:].reshape(3, 3, 32, 32)
     assert np.array_equal(np.rint(images * std + mean), wanted)
     assert labels.tolist() == records[[14, 0, 4], 0].tolist()
-    assert_loads_by_index(dataset)
+    loads_by_index(dataset)
 
 
 @pytest.mark.parametrize("held_out", ["val", "test"])
-def test_imagefolder(tmp_path: Path, make_folder: Builder, held_out: str) -> None:
+def test_imagefolder(
+    tmp_path: Path, make_folder: Builder, held_out: str, loads_by_index: Check
+) -> None:
     make_folder(tmp_path, held_out=held_out)
     (tmp_path / "train" / "cat" / "notes.txt").write_text("not a picture")
     (tmp_path / "train" / ".hidden").mkdir()
@@ -130,7 +119,7 @@ def test_imagefolder(tmp_path: Path, make_folder: Builder, held_out: str) -> Non
         f"6 training images in 2 classes; 2 held-out images: {held_out}; "
         "2 other files left out: .txt, hidden"
     )
-    assert_loads_by_index(dataset)
+    loads_by_index(dataset)
 
 
 def test_decode_keeps_the_centre(tmp_path: Path) -> None:
@@ -298,13 +287,13 @@ def test_open_dataset_checks_the_network(complains: Complains) -> None:
 
 @pytest.mark.parametrize("shape", [(3, 9, 9), (1, 9, 9), (3, 8, 16), (1, 20, 5)])
 def test_pictures_become_what_the_network_takes(
-    tmp_path: Path, make_folder: Builder, shape: tuple[int, int, int]
+    tmp_path: Path, make_folder: Builder, shape: tuple[int, int, int], loads_by_index: Check
 ) -> None:
     """Grey is the picture's luminance; of other proportions the centre is kept."""
     make_folder(tmp_path)
     dataset = open_dataset("imagefolder", (str(tmp_path),), {}, shape, 2)
     assert dataset.image_shape == shape
-    assert_loads_by_index(dataset)
+    loads_by_index(dataset)
     for path in (tmp_path / "train" / "cat").iterdir():
         Image.new("RGB", (60, 40), (200, 100, 50)).save(path)
     images, _ = dataset.load("train", [0], np.float64)

@@ -16,7 +16,8 @@ from PIL import Image
 
 from netc_kernels import reference
 from netc_runtime.train.augment import augment, examples, order
-from netc_runtime.train.images import ByteImages, SplitImages
+from netc_runtime.train.datasets import open_dataset
+from netc_runtime.train.images import ByteImages, Split, SplitImages
 
 PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
 MASK = 2**64 - 1
@@ -172,6 +173,27 @@ def test_erase(
         top, left, high, wide = gone
         wanted[:, top : top + high, left : left + wide] = 0
     assert np.array_equal(found, wanted)
+
+
+@given(
+    st.integers(0, 2**63 - 1), st.sampled_from(["train", "test"]), st.integers(0, 99),
+    st.tuples(st.integers(1, 3), st.integers(1, 7), st.integers(1, 7)), st.integers(1, 9),
+)  # fmt: skip
+def test_synthetic(
+    seed: int, split: Split, image: int, shape: tuple[int, int, int], classes: int
+) -> None:
+    def random_byte(purpose: int, number: int, j: int) -> int:
+        block = philox((j // 32 + 1, 0, purpose, number), (seed, 0))
+        return block[j // 8 % 4] >> 8 * (j % 8) & 255
+
+    dataset = open_dataset("synthetic", (), {"seed": seed}, shape, classes)
+    (found,), (label,) = dataset.load(split, [image], np.float64)
+    assert label == image % classes
+    c, y, x = (side - 1 for side in shape)
+    field = 16 * c + 4 * (4 * y // shape[1]) + 4 * x // shape[2]
+    p = random_byte(0, int(label), field)
+    q = random_byte(1 + (split == "test"), image, (c * shape[1] + y) * shape[2] + x)
+    assert found[c, y, x] == (p // 2 + q // 2 - 127) / 52.25
 
 
 def netc_sgd(rates: list[float], momentum: float, decay: float) -> Iterator[NDArray[Any]]:
