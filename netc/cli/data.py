@@ -111,6 +111,12 @@ def _names_of_data(options: argparse.Namespace, bundle: Bundle) -> tuple[str, ..
         return ()
 
 
+def _value(node: ast.expr) -> object:
+    """A text, a number, or true and false as a recipe has them."""
+    words = {"true": True, "false": False}
+    return words[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node)
+
+
 def _parse(text: str) -> RecipeCall:
     """A data set as written in a recipe: name("folder", option=value)."""
     try:
@@ -118,11 +124,11 @@ def _parse(text: str) -> RecipeCall:
         if isinstance(tree, ast.Name):
             return RecipeCall(tree.id, (), {})
         if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
-            args = tuple(ast.literal_eval(a) for a in tree.args)
-            named = {k.arg: ast.literal_eval(k.value) for k in tree.keywords if k.arg}
+            args = tuple(map(_value, tree.args))
+            named = {k.arg: _value(k.value) for k in tree.keywords if k.arg}
             if len(named) == len(tree.keywords):
                 return RecipeCall(tree.func.id, args, named)
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, KeyError, TypeError, RecursionError, MemoryError):
         pass
     message = f"'--data {clip(text, 80)}' is not a data set."
     hint = "write it as in a recipe, for example --data 'idx(\"folder\")'."

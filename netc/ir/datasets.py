@@ -61,7 +61,19 @@ DATA_SETS: Mapping[str, DataForm] = {
             "MNIST's format: `train-images-idx3-ubyte`, ..., plain or `.gz`",
             (_PATH, DataArgument("classes", COUNT)),
         ),
+        DataForm(
+            "fashion",
+            "fashion()",
+            "Fashion-MNIST, of Debian's `dataset-fashion-mnist`, or in a folder that is named",
+            (DataArgument("path", "path"),),
+        ),
         DataForm("cifar10", 'cifar10("folder")', "CIFAR-10's binary version", (_PATH,)),
+        DataForm(
+            "cifar100",
+            'cifar100("folder")',
+            "CIFAR-100's binary version; with `coarse=true` its 20 coarse classes",
+            (_PATH, DataArgument("coarse", "truth")),
+        ),
         DataForm(
             SYNTHETIC,
             "synthetic()",

@@ -44,6 +44,13 @@ def whole(what: str, value: object, least: int, most: int) -> int:
     return value
 
 
+def truth(what: str, value: object) -> bool:
+    """`value`, or E060 where it is neither true nor false."""
+    if isinstance(value, bool):
+        return value
+    raise data_error("E060", f"{what} is {_shown(value)}, neither true nor false.")
+
+
 def number(what: str, value: object, kind: Number) -> float:
     """`value`, or E060 where it is no number of that kind."""
     if kind.accepts(value):

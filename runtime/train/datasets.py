@@ -102,7 +102,9 @@ class DataKind:
 DATASETS: dict[str, DataKind] = {
     "digits": DataKind(_digits.digits, (_digits.PICTURES,)),
     "idx": DataKind(_idx.idx, (_idx.PICTURES,)),
-    "cifar10": DataKind(_cifar.cifar10, (_cifar.PICTURES,)),
+    "fashion": DataKind(_idx.fashion, (_idx.FASHION_PICTURES,)),
+    "cifar10": DataKind(_cifar.cifar10, (_cifar.CIFAR10.pictures,)),
+    "cifar100": DataKind(_cifar.cifar100, (_cifar.CIFAR100.pictures,)),
     "imagefolder": DataKind(_imagefolder.imagefolder, _imagefolder.PICTURES, fitted=True),
     SYNTHETIC: DataKind(_synthetic.synthetic, _UNKNOWN, fitted=True),
 }

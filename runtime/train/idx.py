@@ -31,6 +31,18 @@ _MEAN, _STD = 33.32, 78.57
 """Of MNIST's training images; other idx data gets the same scale."""
 PICTURES = Preparation("the whole picture, white ink on black", decode, (_MEAN,), (_STD,))
 """Any picture as one of the data set."""
+FASHION = "/usr/share/datasets/fashion-mnist"
+"""Where Debian's package has it."""
+_CLOTHES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
+    "Ankle boot",
+)  # fmt: skip
+FASHION_PICTURES = Preparation("the whole picture, white on black", decode, (72.94,), (90.02,))
+"""Any picture as one of Fashion-MNIST, by the mean and deviation of its training images."""
+_FASHION_HELP = (
+    "install Debian's package dataset-fashion-mnist; or fetch the four files from "
+    'https://github.com/zalandoresearch/fashion-mnist, and name their folder: fashion("folder")'
+)
 _UNSIGNED_BYTE = 8
 _GZIP_MAGIC = b"\x1f\x8b"
 _PIECE_BYTES = 1 << 20
@@ -52,18 +64,42 @@ def idx(path: str, classes: int | None = None) -> ByteImages:
     where images and labels disagree, E064 where a label is out of range, E065 without images.
     """
     place = folder(Path(text("the folder of 'idx'", path)), _HELP)
+    asked = None if classes is None else whole("'classes'", classes, 1, 256)
+    train, test, count = _parts(place, asked)
+    names = tuple(map(str, range(count)))
+    description = _description("idx images", place, train, test)
+    return ByteImages("idx", description, names, (_MEAN,), (_STD,), train, test)
+
+
+def fashion(path: str = FASHION) -> ByteImages:
+    """Fashion-MNIST: 60,000 grey pictures of clothes, 1x28x28, ten classes; held out are 10,000.
+
+    `path` is a folder of idx files, that of Debian's package if it is not given. H. Xiao, K. Rasul,
+    R. Vollgraf, arXiv 1708.07747, 2017. Raises DataError as `idx`.
+    """
+    place = folder(Path(text("the folder of 'fashion'", path)), _FASHION_HELP)
+    train, test, _ = _parts(place, len(_CLOTHES))
+    description = _description("Fashion-MNIST", place, train, test)
+    scale = FASHION_PICTURES.mean, FASHION_PICTURES.std
+    return ByteImages("fashion", description, _CLOTHES, *scale, train, test)
+
+
+def _parts(place: Path, classes: int | None) -> tuple[SplitImages, SplitImages, int]:
+    """Both splits, checked against each other, and how many classes there are."""
     train, train_labels = _part(place, "train")
     test, test_labels = _part(place, "t10k")
     _check_same_shape(place, train, test)
-    count = int(train.labels.max()) + 1 if classes is None else whole("'classes'", classes, 1, 256)
+    count = classes or int(train.labels.max()) + 1
     check_labels(train.labels, count, train_labels)
     check_labels(test.labels, count, test_labels)
-    description = escaped(
-        f"idx images in '{place}', {len(train.labels):,} training images; "
+    return train, test, count
+
+
+def _description(what: str, place: Path, train: SplitImages, test: SplitImages) -> str:
+    return escaped(
+        f"{what} in '{place}', {len(train.labels):,} training images; "
         f"{len(test.labels):,} held-out images: t10k"
     )
-    names = tuple(map(str, range(count)))
-    return ByteImages("idx", description, names, (_MEAN,), (_STD,), train, test)
 
 
 @contextmanager

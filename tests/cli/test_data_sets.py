@@ -9,8 +9,10 @@ from unittest.mock import Mock
 
 import pytest
 
-from netc.cli.main import main
+from netc.cli.data import data_call
+from netc.cli.main import main, parser
 from netc.ir.datasets import DATA_SETS
+from netc.ir.facts import RecipeCall
 from netc_kernels import cpu
 
 NET = """
@@ -31,6 +33,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def network(data: str = "") -> str:
     Path("tiny.net").write_text(NET.format(data=data))
     return "tiny.net"
+
+
+def parsed_call(text: str) -> RecipeCall:
+    options, bundle = parser().parse_args(["run", network(), "--data", text]), Mock()
+    call = data_call(options, bundle)
+    assert call is not None
+    return call
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 5) -> str:
@@ -75,6 +84,17 @@ def test_who_names_data_hears_of_those(capsys: pytest.CaptureFixture[str]) -> No
     told = refused(capsys, "run", network(), "--data", 'idx("none")')
     assert told.startswith("error[E061]: directory 'none' does not exist.")
     assert "synthetic" not in told
+
+
+@pytest.mark.parametrize("text", ["idx(folder)", "idx(**{})", "idx(", "3", "a.b()"])
+def test_what_is_no_data_set(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told = refused(capsys, "run", network(), "--data", text, code=2)
+    assert f"error[E051]: '--data {text}' is not a data set." in told
+
+
+def test_values_are_written_as_in_a_recipe() -> None:
+    assert parsed_call('cifar100("a", coarse=true)') == ("cifar100", ("a",), {"coarse": True})
+    assert parsed_call("synthetic(train=3, seed=0)")[2] == {"train": 3, "seed": 0}
 
 
 # --- synthetic ---

@@ -114,6 +114,26 @@ def make_cifar() -> Builder:
 
 
 @pytest.fixture(scope="session")
+def make_cifar100() -> Builder:
+    """Writes a CIFAR-100 folder with 9 and 3 images; returns all training records."""
+
+    def make(place: Path) -> NDArray[np.uint8]:
+        rng = np.random.default_rng(1)
+        place.mkdir(parents=True, exist_ok=True)
+        records = rng.integers(0, 256, (12, 3074), np.uint8)
+        records[:, 0] %= 20
+        records[:, 1] %= 100
+        (place / "train.bin").write_bytes(records[:9].tobytes())
+        (place / "test.bin").write_bytes(records[9:].tobytes())
+        for kind, count in (("coarse", 20), ("fine", 100)):
+            text = "".join(f"{kind}_{number}\n" for number in range(count))
+            (place / f"{kind}_label_names.txt").write_text(text)
+        return records[:9]
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def make_folder() -> Builder:
     """Writes an imagefolder: `count` pictures a class to train on, one held out."""
 

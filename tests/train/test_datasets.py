@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from netc_runtime.train.cifar import cifar10
+from netc_runtime.train.cifar import cifar10, cifar100
 from netc_runtime.train.datasets import Dataset, open_dataset
 from netc_runtime.train.digits import digits
-from netc_runtime.train.idx import idx
+from netc_runtime.train.idx import FASHION, fashion, idx
 from netc_runtime.train.imagefolder import imagefolder, picture
 from netc_runtime.train.images import Wanted
 
 Builder = Callable[..., Any]
 Complains = Callable[..., Any]
 Check = Callable[[Dataset], None]
+FOLDERS = ["idx", "fashion", "cifar10", "cifar100", "imagefolder"]
 
 
 def square(size: int = 224) -> Wanted:
@@ -105,6 +106,47 @@ def test_cifar10(tmp_path: Path, make_cifar: Builder, loads_by_index: Check) -> 
     loads_by_index(dataset)
 
 
+@pytest.mark.parametrize(("coarse", "count"), [(False, 100), (True, 20)])
+def test_cifar100(
+    tmp_path: Path, make_cifar100: Builder, loads_by_index: Check, coarse: bool, count: int
+) -> None:
+    records = make_cifar100(tmp_path)
+    dataset = cifar100(str(tmp_path), coarse=coarse)
+    kind = "coarse" if coarse else "fine"
+    assert dataset.classes == tuple(f"{kind}_{number}" for number in range(count))
+    assert (dataset.train_size, dataset.test_size) == (9, 3)
+    assert f"9 training images in {count} classes; 3 held-out images: test.bin" in (
+        dataset.description
+    )
+    images, labels = dataset.load("train", range(9), np.float64)
+    mean, std = np.reshape(dataset.mean, (3, 1, 1)), np.reshape(dataset.std, (3, 1, 1))
+    assert np.array_equal(np.rint(images * std + mean), records[:, 2:].reshape(-1, 3, 32, 32))
+    assert labels.tolist() == records[:, 0 if coarse else 1].tolist()
+    loads_by_index(dataset)
+
+
+def test_fashion(tmp_path: Path, make_idx: Builder, loads_by_index: Check) -> None:
+    raw, raw_labels = make_idx(tmp_path, zipped=True)
+    dataset = fashion(str(tmp_path))
+    assert (len(dataset.classes), dataset.classes[0]) == (10, "T-shirt/top")
+    assert "Fashion-MNIST in '" in dataset.description
+    images, labels = dataset.load("train", [3], np.float64)
+    assert np.allclose(images[0, 0] * 90.02 + 72.94, raw[3]) and labels == raw_labels[3]
+    loads_by_index(dataset)
+
+
+@pytest.mark.skipif(not Path(FASHION).is_dir(), reason="Debian's dataset-fashion-mnist is not here")
+def test_fashion_of_debian() -> None:
+    """What its authors say of it, and the scale that makes it of mean 0 and deviation 1."""
+    dataset = fashion()
+    assert (dataset.train_size, dataset.test_size) == (60_000, 10_000)
+    assert dataset.image_shape == (1, 28, 28)
+    assert np.bincount(dataset.train.labels).tolist() == [6000] * 10
+    images, _ = dataset.load("train", range(0, 60_000, 10), np.float64)
+    assert abs(images.mean()) < 0.01 and abs(images.std() - 1) < 0.01
+    assert dataset.classes[int(dataset.load("train", [0], float)[1][0])] == "Ankle boot"
+
+
 @pytest.mark.parametrize("held_out", ["val", "test"])
 def test_imagefolder(
     tmp_path: Path, make_folder: Builder, held_out: str, loads_by_index: Check
@@ -146,7 +188,7 @@ def test_a_long_thin_picture_takes_little_memory(tmp_path: Path) -> None:
 # --- what is said of malformed data ---
 
 
-@pytest.mark.parametrize("name", ["idx", "cifar10", "imagefolder"])
+@pytest.mark.parametrize("name", FOLDERS)
 def test_missing_directory(tmp_path: Path, name: str, complains: Complains) -> None:
     with complains("E061", f"directory '{tmp_path}/none' does not exist.", "= help: "):
         open_dataset(name, (f"{tmp_path}/none",), {}, (3, 32, 32), 10)
@@ -245,6 +287,38 @@ def test_malformed_cifar(tmp_path: Path, make_cifar: Builder, complains: Complai
         cifar10(str(tmp_path))
 
 
+def test_malformed_cifar100(tmp_path: Path, make_cifar100: Builder, complains: Complains) -> None:
+    make_cifar100(tmp_path)
+    path = tmp_path / "test.bin"
+    content = path.read_bytes()
+    path.write_bytes(content[:1] + b"\x64" + content[2:])
+    assert cifar100(str(tmp_path), coarse=True).test_size == 3
+    with complains("E064", f"image 0 of '{path}' has label 100, but the 100 classes are 0 to 99."):
+        cifar100(str(tmp_path))
+    path.write_bytes(content[: 3 * 3073])
+    with complains("E062", "which are no whole number of images: an image takes 3,074."):
+        cifar100(str(tmp_path))
+    path.unlink()
+    with complains("E061", "unpack cifar-100-binary.tar.gz and name the folder", "train.bin"):
+        cifar100(str(tmp_path))
+
+
+def test_fashion_that_is_not_there(
+    tmp_path: Path, make_idx: Builder, complains: Complains, idx_bytes: Builder
+) -> None:
+    where = "install Debian's package dataset-fashion-mnist; or fetch the four files"
+    with complains("E061", f"directory '{tmp_path}/none' does not exist.", where):
+        fashion(f"{tmp_path}/none")
+    make_idx(tmp_path)
+    path = tmp_path / "train-labels-idx1-ubyte"
+    path.write_bytes(idx_bytes(np.full(11, 10, np.uint8)))
+    with complains("E064", "has label 10, but the 10 classes are 0 to 9."):
+        fashion(str(tmp_path))
+    path.unlink()
+    with complains("E061", f"no file 'train-labels-idx1-ubyte', plain or .gz, in '{tmp_path}'."):
+        fashion(str(tmp_path))
+
+
 def test_malformed_imagefolder(tmp_path: Path, make_folder: Builder, complains: Complains) -> None:
     make_folder(tmp_path)
     (tmp_path / "val" / "dgo").mkdir()
@@ -319,6 +393,7 @@ def test_pictures_have_one_channel_or_three(
         ("idx", ("a",), {"clases": 3}, "help: write idx(path, classes=None)"),
         ("idx", (3,), {}, "the folder of 'idx' is 3, not a text"),
         ("imagefolder", (".",), {"size": 8}, "help: write imagefolder(path"),
+        ("cifar100", (".",), {"coarse": 1}, "'coarse' of 'cifar100' is 1, neither true nor false."),
         ("idx", ("{idx}",), {"classes": True}, "'classes' is True, not a whole number"),
         ("idx", ("{idx}",), {"classes": float("nan")}, "'classes' is nan, not a whole number"),
         ("idx", ("{idx}",), {"classes": 10**30}, "is 1000000000000000000000000000000, more"),
@@ -343,7 +418,7 @@ def test_wrong_calls(
         open_dataset(name, args, kwargs, (1, 8, 8), 10)
 
 
-@pytest.mark.parametrize("name", ["idx", "cifar10", "imagefolder"])
+@pytest.mark.parametrize("name", FOLDERS)
 @pytest.mark.parametrize("place", ["n" * 300, "a\0b", "/dev/null/x"])
 def test_folders_that_cannot_be(name: str, place: str, complains: Complains) -> None:
     with complains("E061", "n" * 300 if "n" * 300 in place else place.replace("\0", r"\x00")):

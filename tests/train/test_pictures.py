@@ -14,11 +14,10 @@ from PIL import Image
 
 from netc.ir.datasets import DATA_SETS
 from netc_runtime.io.checkpoint import classes_in, classes_meta, meta_of, save
-from netc_runtime.train.cifar import PICTURES as CIFAR
-from netc_runtime.train.cifar import cifar10
+from netc_runtime.train.cifar import CIFAR10, cifar10, cifar100
 from netc_runtime.train.datasets import DATASETS, Dataset, preparation
 from netc_runtime.train.digits import digits
-from netc_runtime.train.idx import idx
+from netc_runtime.train.idx import fashion, idx
 from netc_runtime.train.imagefolder import imagefolder
 from netc_runtime.train.images import Wanted, normalize
 from netc_runtime.train.outcomes import joined, outcomes_of
@@ -76,6 +75,18 @@ def test_cifar(tmp_path: Path, make_cifar: Any) -> None:
     assert_as_loaded("cifar10", dataset, written(tmp_path, dataset, 1, count))
 
 
+def test_fashion(tmp_path: Path, make_idx: Any) -> None:
+    make_idx(tmp_path)
+    dataset = fashion(str(tmp_path))
+    assert_as_loaded("fashion", dataset, written(tmp_path, dataset, 1, 4))
+
+
+def test_cifar100(tmp_path: Path, make_cifar100: Any) -> None:
+    make_cifar100(tmp_path)
+    dataset = cifar100(str(tmp_path))
+    assert_as_loaded("cifar100", dataset, written(tmp_path, dataset, 1, 3))
+
+
 def test_imagefolder(tmp_path: Path, make_folder: Any) -> None:
     make_folder(tmp_path)
     dataset = imagefolder(Wanted((3, 8, 8), 2), str(tmp_path))
@@ -86,7 +97,7 @@ def test_a_picture_is_stretched_to_the_network(tmp_path: Path) -> None:
     pixels = np.repeat(np.arange(0, 240, 10, dtype=np.uint8)[:, None], 40, axis=1)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     shape = (3, 6, 8)
-    (found,) = CIFAR.load([tmp_path / "a.png"], shape)
+    (found,) = CIFAR10.pictures.load([tmp_path / "a.png"], shape)
     assert found.shape == shape
     assert np.all(np.diff(found[0, :, 0].astype(int)) > 0)
     assert np.all(found == found[:1, :, :1])
