@@ -75,6 +75,12 @@ DATA_SETS: Mapping[str, DataForm] = {
             (_PATH, DataArgument("coarse", "truth")),
         ),
         DataForm(
+            "npz",
+            'npz("file.npz")',
+            "NumPy's arrays `x_train`, `y_train`, `x_test` and `y_test` in one file",
+            (_PATH,),
+        ),
+        DataForm(
             SYNTHETIC,
             "synthetic()",
             "made-up images of the network's shape and classes, to try a training",

@@ -18,6 +18,7 @@ from . import cifar as _cifar
 from . import digits as _digits
 from . import idx as _idx
 from . import imagefolder as _imagefolder
+from . import npz as _npz
 from . import synthetic as _synthetic
 from .calls import call
 from .images import Split, Wanted
@@ -106,6 +107,7 @@ DATASETS: dict[str, DataKind] = {
     "cifar10": DataKind(_cifar.cifar10, (_cifar.CIFAR10.pictures,)),
     "cifar100": DataKind(_cifar.cifar100, (_cifar.CIFAR100.pictures,)),
     "imagefolder": DataKind(_imagefolder.imagefolder, _imagefolder.PICTURES, fitted=True),
+    "npz": DataKind(_npz.npz, (_npz.PICTURES,), fitted=True),
     SYNTHETIC: DataKind(_synthetic.synthetic, _UNKNOWN, fitted=True),
 }
 """All data sets by name; `netc.ir.datasets` says what each takes."""

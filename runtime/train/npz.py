@@ -1,0 +1,231 @@
+"""NumPy's archives: `.npz` files with the arrays x_train, y_train, x_test and y_test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from netc.errors import DataError, escaped, listed
+
+from ..io.problems import data_error, reason, unreadable
+from .calls import text
+from .images import Split, Wanted, check_labels, normalize, row_numbers
+from .pictures import Preparation, decode
+
+_HALF = 127.5
+"""Of bytes: the value that becomes 0, and the distance from it that becomes 1."""
+PICTURES = Preparation(
+    "the whole picture, from -1 (black) to 1 (white)", decode, (_HALF,), (_HALF,)
+)
+"""Any picture as one of a data set of bytes."""
+_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+_CLASSES = "classes"
+_HELP = (
+    "save x_train, y_train, x_test and y_test with numpy.savez: images (n, C, H, W), (n, H, W, C) "
+    "or (n, H, W), and labels (n,)"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArraySplit:
+    """The images of one split, and their labels."""
+
+    images: NDArray[Any] = field(repr=False)
+    """(n, C, H, W), bytes or floats."""
+    labels: NDArray[np.int64] = field(repr=False)
+    """One class index an image."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrays:
+    """A data set of arrays in memory. See `datasets.Dataset`."""
+
+    description: str
+    """Where it is, and what is held out, in one sentence."""
+    image_shape: tuple[int, int, int]
+    """(C, H, W) of every image."""
+    classes: tuple[str, ...]
+    """The classes' names; a label is an index into them."""
+    train: ArraySplit
+    """The training images."""
+    test: ArraySplit
+    """The held-out images."""
+    name: str = "npz"
+    """The word that names it in a recipe."""
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs of a network it fills."""
+        return 1
+
+    @property
+    def train_size(self) -> int:
+        """Number of training images."""
+        return len(self.train.labels)
+
+    @property
+    def test_size(self) -> int:
+        """Number of held-out images."""
+        return len(self.test.labels)
+
+    def load(
+        self, split: Split, indices: Sequence[int] | NDArray[np.int64], dtype: DTypeLike
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Images (len(indices), C, H, W), bytes from -1 to 1 and floats as they are, and labels."""
+        part = self.train if split == "train" else self.test
+        rows = row_numbers(indices, len(part.labels))
+        images = np.ascontiguousarray(part.images[rows])
+        if images.dtype == np.uint8:
+            return normalize(images, (_HALF,), (_HALF,), dtype), part.labels[rows]
+        return images.astype(dtype), part.labels[rows]
+
+
+def npz(wanted: Wanted, path: str) -> Arrays:
+    """The arrays x_train, y_train, x_test and y_test of a file, which is read into memory.
+
+    Images are of the wanted shape, channels first or last, or (n, H, W) for one channel: bytes or
+    floats. Labels are whole numbers (n,) or (n, 1); an array `classes` may name the classes.
+    Nothing that is pickled is read. Raises DataError: E061 where the file cannot be read, E062
+    where it or an array is none of these, E063 where images and labels disagree, E064 where a
+    label is out of range or a class's name is no text, E065 without images, E067 where images are
+    of another shape.
+    """
+    place = Path(text("the file of 'npz'", path))
+    arrays = _read(place)
+    classes = _class_names(place, arrays, wanted.classes)
+    train, test = (_part(place, arrays, split, wanted) for split in ("train", "test"))
+    for part, split in ((train, "train"), (test, "test")):
+        check_labels(part.labels, len(classes), f"{place}: y_{split}")
+    kind = "bytes" if train.images.dtype == np.uint8 else "floats"
+    description = escaped(
+        f"arrays of {kind} in '{place}', {len(train.labels):,} training images; "
+        f"{len(test.labels):,} held-out images: x_test"
+    )
+    return Arrays(description, wanted.image_shape, classes, train, test)
+
+
+def _read(place: Path) -> Mapping[str, NDArray[Any]]:
+    """The arrays that are wanted, by name."""
+    if os.path.exists(place) and not os.path.isfile(place):
+        raise data_error("E061", f"'{place}' is no file.", _HELP)
+    try:
+        opened = np.load(place, allow_pickle=False)
+        if isinstance(opened, np.ndarray):
+            raise data_error("E062", f"'{place}' holds one array, not several.", _HELP)
+        with opened as archive:
+            return {name: archive[name] for name in _found(place, archive.files)}
+    except OSError as problem:
+        raise unreadable(place, problem, _HELP) from problem
+    except MemoryError as problem:
+        message = f"'{place}' does not fit in memory."
+        help = "save fewer images, or bytes in place of floats"
+        raise data_error("E062", message, help) from problem
+    except DataError:
+        raise
+    except Exception as problem:  # a damaged file makes zipfile and NumPy raise nearly every kind
+        message = f"'{place}' is no archive of arrays that can be read: {_why(problem)}."
+        raise data_error("E062", message, _HELP) from problem
+
+
+def _why(problem: Exception) -> str:
+    pickled = "pickled" in str(problem) or "allow_pickle" in str(problem)
+    told = "it holds objects or is of another kind, and those are not read"
+    return told if pickled else reason(problem).rstrip(".")
+
+
+def _found(place: Path, names: Sequence[str]) -> list[str]:
+    """The names of arrays that are wanted; DataError (E062) where one is missing."""
+    missing = [name for name in _ARRAYS if name not in names]
+    if missing:
+        here = f"it has {listed(names)}" if names else "it is empty"
+        message = f"'{place}' has no array {listed(missing)}: {here}."
+        raise data_error("E062", message, _HELP)
+    return [name for name in names if name in (*_ARRAYS, _CLASSES)]
+
+
+def _class_names(
+    place: Path, arrays: Mapping[str, NDArray[Any]], count: int
+) -> tuple[str, ...]:  # fmt: skip
+    """As the file has them, or numbers."""
+    if _CLASSES not in arrays:
+        return tuple(map(str, range(count)))
+    given = arrays[_CLASSES]
+    if given.dtype.kind != "U" or given.ndim != 1:
+        message = f"'{_CLASSES}' of '{place}' is {_kind(given)}, not one text a class."
+        raise data_error("E064", message, "save it as numpy.array(['cat', 'dog'])")
+    names = tuple(map(str, given))
+    for name in names:
+        if not name or name != escaped(name):
+            message = f"'{_CLASSES}' of '{place}' has '{name}', which is no text on one line."
+            raise data_error("E064", message, "give every class a name")
+    return names
+
+
+def _part(
+    place: Path, arrays: Mapping[str, NDArray[Any]], split: Split, wanted: Wanted
+) -> ArraySplit:
+    """The checked images and labels of a split."""
+    images = _images(place, f"x_{split}", arrays[f"x_{split}"], wanted.image_shape)
+    labels = _labels(place, f"y_{split}", arrays[f"y_{split}"])
+    if len(images) != len(labels):
+        message = (
+            f"'x_{split}' of '{place}' has {len(images):,} images, but 'y_{split}' has "
+            f"{len(labels):,} labels."
+        )
+        raise data_error("E063", message, "save one label an image")
+    if not len(images):
+        raise data_error("E065", f"'x_{split}' of '{place}' holds no images.", _HELP)
+    return ArraySplit(images, labels)
+
+
+def _images(
+    place: Path, name: str, array: NDArray[Any], shape: tuple[int, int, int]
+) -> NDArray[Any]:
+    """(n, C, H, W), a view of an array of any layout that is known."""
+    channels, height, width = shape
+    if array.dtype != np.uint8 and array.dtype.kind != "f":
+        message = f"'{name}' of '{place}' is {_kind(array)}, neither bytes (uint8) nor floats."
+        raise data_error("E062", message, "save bytes from 0 to 255, or floats that are scaled")
+    found = array.shape[1:]
+    if array.ndim == 4 and found == shape:
+        images = array
+    elif array.ndim == 4 and found == (height, width, channels):
+        images = array.transpose(0, 3, 1, 2)
+    elif array.ndim == 3 and (1, *found) == shape:
+        images = array[:, None]
+    else:
+        raise _wrong_shape(place, name, array, shape)
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        message = f"'{name}' of '{place}' has numbers that are not finite."
+        raise data_error("E062", message, "take such images out")
+    return images
+
+
+def _wrong_shape(place: Path, name: str, array: NDArray[Any], shape: tuple[int, ...]) -> DataError:
+    channels, height, width = shape
+    layouts = [f"n x {channels} x {height} x {width}", f"n x {height} x {width} x {channels}"]
+    layouts += [f"n x {height} x {width}"] if channels == 1 else []
+    sides = " x ".join(map(str, array.shape)) or "one number"
+    message = f"'{name}' of '{place}' is {sides}; the network takes {' or '.join(layouts)}."
+    return data_error("E067", message, "write its images' shape in the network, or reshape it")
+
+
+def _labels(place: Path, name: str, array: NDArray[Any]) -> NDArray[np.int64]:
+    flat = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if flat.ndim != 1 or flat.dtype.kind not in "iu":
+        message = f"'{name}' of '{place}' is {_kind(array)}, not one whole number an image."
+        help = "save the classes' numbers, from 0; of one-hot labels numpy.argmax(..., axis=1)"
+        raise data_error("E062", message, help)
+    return flat.astype(np.int64)
+
+
+def _kind(array: NDArray[Any]) -> str:
+    """What it is made of: 'float64 of 60000 x 10'."""
+    sides = " x ".join(map(str, array.shape))
+    return f"{array.dtype} of {sides}" if sides else f"one {array.dtype}"
