@@ -27,10 +27,11 @@ def data_call(options: argparse.Namespace, bundle: Bundle) -> RecipeCall | None:
     return bundle.facts.data if options.data is None else _parse(options.data)
 
 
-def open_data(options: argparse.Namespace, bundle: Bundle) -> Dataset:
+def open_data(options: argparse.Namespace, bundle: Bundle, training: bool = True) -> Dataset:
     """The data set of the command or the recipe, checked against the network.
 
-    Raises DataError where there is none, or as `open_dataset`.
+    Without `training` it may lack training images. Raises DataError where there is none, or as
+    `open_dataset`.
     """
     call = data_call(options, bundle)
     if call is None:
@@ -38,7 +39,7 @@ def open_data(options: argparse.Namespace, bundle: Bundle) -> Dataset:
         raise data_error("E060", "the network names no data set.", help)
     names = [port.name for port in image_inputs(bundle)]
     try:
-        return open_dataset(*call, bundle.facts.image, bundle.facts.classes, names)
+        return open_dataset(*call, bundle.facts.image, bundle.facts.classes, names, training)
     except DataError as error:
         if options.data is not None or error.diagnostics[0].code != MISSING:
             raise
@@ -106,7 +107,7 @@ def _names_in(path: Path, count: int) -> tuple[str, ...]:
 def _names_of_data(options: argparse.Namespace, bundle: Bundle) -> tuple[str, ...]:
     """Those of the data set where it is there; nothing else is wanted of it."""
     try:
-        return open_data(options, bundle).classes
+        return open_data(options, bundle, training=False).classes
     except DataError:
         return ()
 

@@ -45,7 +45,7 @@ def _run(
 ) -> int:  # fmt: skip
     everyone, folder = ranks or Alone(), out_folder(options, bundle)
     file = everyone.share(None if everyone.rank else find_weights(options.weights, folder))
-    dataset = open_data(options, bundle)
+    dataset = open_data(options, bundle, training=False)
     everyone.compare(facts_of(dataset))
     if not everyone.rank:
         check_classes(meta_of(file), dataset.classes, file)

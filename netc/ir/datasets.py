@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from netc.numbers import COUNT, NATURAL, Number
+from netc.numbers import BELOW_ONE, COUNT, NATURAL, Number
 
 SYNTHETIC = "synthetic"
 """Data that are none."""
@@ -48,7 +48,7 @@ DATA_SETS: Mapping[str, DataForm] = {
             "imagefolder",
             'imagefolder("folder")',
             "`train/CLASS/*.jpg` and `val/CLASS/*.jpg` (or `test`), folders below a class too",
-            (_PATH,),
+            (_PATH, DataArgument("validation", BELOW_ONE), DataArgument("skip_empty", "truth")),
         ),
         DataForm(
             "digits",

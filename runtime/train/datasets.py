@@ -120,14 +120,15 @@ def open_dataset(
     image_shape: tuple[int, int, int],
     classes: int,
     inputs: Sequence[str] = ("image",),
+    training: bool = True,
 ) -> Dataset:
     """The data set that a recipe's `data name(*args, **kwargs)` means, checked against a network.
 
     `image_shape` is the network's input (C, H, W), `classes` the number of its outputs, `inputs`
-    the names of all its inputs, each of which has to be filled. Relative paths start at the working
-    directory. Raises DataError, E060 to E067.
+    the names of all its inputs, each of which has to be filled. Without `training` held-out images
+    are enough. Relative paths start at the working directory. Raises DataError, E060 to E067.
     """
-    wanted = Wanted(image_shape, classes)
+    wanted = Wanted(image_shape, classes, training)
     known = {
         word: partial(kind.make, wanted) if kind.fitted else kind.make
         for word, kind in DATASETS.items()

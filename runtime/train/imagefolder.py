@@ -1,4 +1,4 @@
-"""Folders of pictures, one folder a class: root/train/<class>/** and root/val/<class>/**."""
+"""Folders of pictures, one folder a class: train/<class>/** and val/<class>/**, or <class>/**."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from netc.errors import DataError, Diagnostic, did_you_mean, escaped
+from netc.errors import DataError, Diagnostic, escaped, listed
+from netc.numbers import BELOW_ONE
 
 from ..io.problems import data_error, folder
-from .calls import text
+from .calls import number, text, truth
+from .class_folders import LAYOUT, SPLITS, ClassFolders, Pictures, class_folders, skipped
 from .images import Split, Wanted, normalize, row_numbers
-from .listing import entries, is_folder, left_out, pictures_below
+from .listing import entries, is_folder, left_out
 from .pictures import Preparation, Shape, check_channels, decode, fitting
 from .windows import Window, centre
 
@@ -30,23 +32,16 @@ _GREY = ((117.0,), (57.5,))
 """The same of grey, 0.299 red + 0.587 green + 0.114 blue."""
 _KEPT = 224 / 256
 """The part of each side that the centre crop keeps (K. Simonyan, A. Zisserman, 2014)."""
-_HELP = "lay the pictures out as train/<class>/*.jpg and val/<class>/*.jpg (or test/), or .png"
+_BOTH = (
+    f"{LAYOUT}; of a folder that holds the classes' folders, validation=0.1 holds out a tenth: "
+    'imagefolder("folder", validation=0.1)'
+)
 _NAMED = 20
 """Pictures that cannot be read, of those that a message names."""
 _LOOK_SECONDS = 60.0
 """How long the other pictures are looked at where one cannot be read."""
 _LOOK_AT_ONCE = 256
 """Pictures handed to the threads at a time, so that a large data set takes little memory."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pictures:
-    """The files of one split, and their labels."""
-
-    paths: tuple[Path, ...] = field(repr=False)
-    """One file an image."""
-    labels: NDArray[np.int64] = field(repr=False)
-    """One class index an image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,30 +133,65 @@ class ImageFolder:
         return DataError(*list(problems)[:_NAMED], Diagnostic("", text, severity="note"))
 
 
-def imagefolder(wanted: Wanted, path: str) -> ImageFolder:
+def imagefolder(
+    wanted: Wanted, path: str, validation: float = 0.0, skip_empty: bool = False
+) -> ImageFolder:
     """The pictures in `path`/train/<class>/ and below, held out those in val/ or test/.
 
-    Only names are read now. Of each picture the largest centred rectangle of the proportions that
-    are wanted, 224/256 of it each way, is resized to the wanted height and width, grey for one
-    channel. Raises DataError: E061 where a folder is missing, E064 where a held-out class is no
-    training class or a class's name is no text, E065 without classes or images, E067 where neither
-    one channel nor three are wanted.
+    With `validation`, those in `path`/<class>/ and below, that share of each class held out, as
+    `held_out` chooses. With `skip_empty`, folders without pictures count as not there. Only names
+    are read now; where no training is wanted, train/ may be missing.
+
+    Of each picture the largest centred rectangle of the proportions that are wanted, 224/256 of it
+    each way, is resized to the wanted height and width, grey for one channel. Raises DataError:
+    E060 where `validation` is no number from 0 to below 1, E061 where a folder is missing, E064
+    where a held-out class is no training class or a class's name is no text, E065 without classes
+    or images, E067 where neither one channel nor three are wanted.
     """
-    place = folder(Path(text("the folder of 'imagefolder'", path)), _HELP)
+    place = folder(Path(text("the folder of 'imagefolder'", path)), LAYOUT)
+    share = number("'validation' of 'imagefolder'", validation, BELOW_ONE)
+    skip = truth("'skip_empty' of 'imagefolder'", skip_empty)
     check_channels(wanted.image_shape[0])
     pictures = fitting(PICTURES, wanted.image_shape[0])
     assert pictures is not None, "there is one for grey and one for colours"
-    training = folder(place / "train", _HELP)
-    held_out = folder(place / ("val" if os.path.exists(place / "val") else "test"), _HELP)
-    others: Counter[str] = Counter()
-    classes = _folders(training, Counter())
-    train, test = (_pictures(each, classes, others) for each in (training, held_out))
+    if share:
+        train, test = _one_folder(place, skip).split(share)
+        of_each = f"{100 * share:.4g} % of each class"
+    else:
+        train, test = _two_folders(place, skip, wanted.training)
+        of_each = test.place.name
+    classes = tuple(train.pictures or test.pictures)
+    training, held = train.labelled(classes), test.labelled(classes)
     description = escaped(
-        f"pictures in '{place}', {len(train.paths):,} training images in {len(classes):,} "
-        f"class{'es' * (len(classes) > 1)}; {len(test.paths):,} held-out images: {held_out.name}"
+        f"pictures in '{place}', {len(training.paths):,} training images in {len(classes):,} "
+        f"class{'es' * (len(classes) > 1)}; {len(held.paths):,} held-out images: {of_each}"
     )
-    description += left_out(others)
-    return ImageFolder(description, classes, wanted.image_shape, pictures, train, test)
+    description += left_out(train.others + test.others) + skipped(train, test)
+    return ImageFolder(description, classes, wanted.image_shape, pictures, training, held)
+
+
+def _one_folder(place: Path, skip: bool) -> ClassFolders:
+    """Training and held-out images together."""
+    names = {entry.name for entry in entries(place, LAYOUT) if is_folder(entry)}
+    if names and names <= set(SPLITS):
+        message = f"'{place}' holds {listed(f'{name}/' for name in names)}, not folders of classes."
+        help = (
+            "leave 'validation' out, or hold out of the training images alone: name 'train' itself"
+        )
+        raise data_error("E065", message, help)
+    return class_folders(place, skip)
+
+
+def _two_folders(place: Path, skip: bool, training: bool) -> tuple[ClassFolders, ClassFolders]:
+    """Training and held-out images apart; of the first, none are needed unless `training`."""
+    where, train = place / "train", ClassFolders(place, {}, Counter(), ())
+    reads = training or os.path.exists(where)
+    if reads:
+        folder(where, _BOTH)
+    held = folder(place / ("val" if os.path.exists(place / "val") else "test"), _BOTH)
+    if reads:
+        train = class_folders(where, skip)
+    return train, class_folders(held, skip, train.pictures or None)
 
 
 def picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
@@ -174,52 +204,3 @@ PICTURES = (
     Preparation("the centre of the picture, grey, scaled as ImageNet's", picture, *_GREY),
 )
 """Any picture as one of the data set, by channels."""
-
-
-def _folders(place: Path, others: Counter[str]) -> tuple[str, ...]:
-    """The names of the class folders in `place`, sorted; there is at least one.
-
-    What else is there is added to `others`.
-    """
-    names = []
-    for entry in entries(place, _HELP):
-        if entry.name.startswith("."):
-            others["hidden"] += 1
-        elif is_folder(entry):
-            names.append(_checked_name(place, entry.name))
-        else:
-            others["outside the classes' folders"] += 1
-    if names:
-        return tuple(names)
-    raise data_error("E065", f"'{place}' holds no classes: it has no folders.", _HELP)
-
-
-def _checked_name(place: Path, name: str) -> str:
-    """The name of a class, which checkpoints and other programs get as text."""
-    if name == escaped(name):
-        return name
-    message = f"the name of the class folder '{place / name}' is no text of UTF-8 on one line."
-    raise data_error("E064", message, "rename the folder, and that of the held-out images")
-
-
-def _pictures(place: Path, classes: tuple[str, ...], others: Counter[str]) -> Pictures:
-    """The pictures of every class folder in `place`, which must be of `classes`.
-
-    What is left out is added to `others`.
-    """
-    paths: list[Path] = []
-    labels: list[int] = []
-    for name in _folders(place, others):
-        if name not in classes:
-            message = f"'{place / name}' is no class: there is no training folder '{name}'."
-            raise data_error("E064", message, did_you_mean(name, classes) + _HELP)
-        found = pictures_below(place / name, _HELP)
-        if not found.pictures:
-            here = left_out(found.others).removeprefix("; ")
-            message = f"'{place / name}' holds no pictures{here and f': {here}'}."
-            help = "pictures end in .jpg, .png, .tif, or as other formats that Pillow reads"
-            raise data_error("E065", message, help)
-        others += found.others
-        paths += found.pictures
-        labels += [classes.index(name)] * len(found.pictures)
-    return Pictures(tuple(paths), np.array(labels, np.int64))

@@ -24,6 +24,8 @@ class Wanted:
     """(C, H, W) of every image."""
     classes: int
     """How many classes it tells apart."""
+    training: bool = True
+    """Whether training images are wanted; else held-out ones are enough."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,6 +17,7 @@ from ..io.problems import data_error, reason, unreadable
 from .calls import text
 from .images import Split, Wanted, check_labels, normalize, row_numbers
 from .pictures import Preparation, decode
+from .windows import Window, seen
 
 _HALF = 127.5
 """Of bytes: the value that becomes 0, and the distance from it that becomes 1."""
@@ -74,15 +75,34 @@ class Arrays:
         """Number of held-out images."""
         return len(self.test.labels)
 
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """The value that becomes 0, in units of a byte, or of floats as they are."""
+        return (_HALF,) if self.test.images.dtype == np.uint8 else (0.0,)
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """The distance from it that becomes 1, in the same units."""
+        return (_HALF,) if self.test.images.dtype == np.uint8 else (1.0,)
+
     def load(
-        self, split: Split, indices: Sequence[int] | NDArray[np.int64], dtype: DTypeLike
+        self,
+        split: Split,
+        indices: Sequence[int] | NDArray[np.int64],
+        dtype: DTypeLike,
+        windows: Sequence[Window] | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Images (len(indices), C, H, W), bytes from -1 to 1 and floats as they are, and labels."""
+        """Images (len(indices), C, H, W), bytes from -1 to 1 and floats as they are, and labels.
+
+        With `windows`, one an image, what these show of them, scaled to H and W.
+        """
         part = self.train if split == "train" else self.test
         rows = row_numbers(indices, len(part.labels))
         images = np.ascontiguousarray(part.images[rows])
-        if images.dtype == np.uint8:
-            return normalize(images, (_HALF,), (_HALF,), dtype), part.labels[rows]
+        if windows is not None:
+            images = seen(images, windows)
+        if part.images.dtype == np.uint8:
+            return normalize(images, self.mean, self.std, dtype), part.labels[rows]
         return images.astype(dtype), part.labels[rows]
 
 
@@ -90,18 +110,20 @@ def npz(wanted: Wanted, path: str) -> Arrays:
     """The arrays x_train, y_train, x_test and y_test of a file, which is read into memory.
 
     Images are of the wanted shape, channels first or last, or (n, H, W) for one channel: bytes or
-    floats. Labels are whole numbers (n,) or (n, 1); an array `classes` may name the classes.
-    Nothing that is pickled is read. Raises DataError: E061 where the file cannot be read, E062
-    where it or an array is none of these, E063 where images and labels disagree, E064 where a
-    label is out of range or a class's name is no text, E065 without images, E067 where images are
-    of another shape.
+    floats. Labels are whole numbers (n,) or (n, 1); an array `classes` may name the classes. Where
+    no training is wanted, the arrays of the test are enough. Nothing that is pickled is read.
+
+    Raises DataError: E061 where the file cannot be read, E062 where it or an array is none of
+    these, E063 where images and labels disagree, E064 where a label is out of range or a class's
+    name is no text, E065 without images, E067 where images are of another shape.
     """
     place = Path(text("the file of 'npz'", path))
-    arrays = _read(place)
+    arrays = _read(place, _ARRAYS if wanted.training else _ARRAYS[2:])
     classes = _class_names(place, arrays, wanted.classes)
-    train, test = (_part(place, arrays, split, wanted) for split in ("train", "test"))
-    for part, split in ((train, "train"), (test, "test")):
-        check_labels(part.labels, len(classes), f"{place}: y_{split}")
+    test = _part(place, arrays, "test", wanted, len(classes))
+    train = ArraySplit(test.images[:0], test.labels[:0])
+    if wanted.training:
+        train = _part(place, arrays, "train", wanted, len(classes))
     kind = "bytes" if train.images.dtype == np.uint8 else "floats"
     description = escaped(
         f"arrays of {kind} in '{place}', {len(train.labels):,} training images; "
@@ -110,8 +132,8 @@ def npz(wanted: Wanted, path: str) -> Arrays:
     return Arrays(description, wanted.image_shape, classes, train, test)
 
 
-def _read(place: Path) -> Mapping[str, NDArray[Any]]:
-    """The arrays that are wanted, by name."""
+def _read(place: Path, needed: Sequence[str]) -> Mapping[str, NDArray[Any]]:
+    """The arrays that are needed, and the classes' names where they are there."""
     if os.path.exists(place) and not os.path.isfile(place):
         raise data_error("E061", f"'{place}' is no file.", _HELP)
     try:
@@ -119,7 +141,7 @@ def _read(place: Path) -> Mapping[str, NDArray[Any]]:
         if isinstance(opened, np.ndarray):
             raise data_error("E062", f"'{place}' holds one array, not several.", _HELP)
         with opened as archive:
-            return {name: archive[name] for name in _found(place, archive.files)}
+            return {name: archive[name] for name in _found(place, archive.files, needed)}
     except OSError as problem:
         raise unreadable(place, problem, _HELP) from problem
     except MemoryError as problem:
@@ -139,14 +161,14 @@ def _why(problem: Exception) -> str:
     return told if pickled else reason(problem).rstrip(".")
 
 
-def _found(place: Path, names: Sequence[str]) -> list[str]:
-    """The names of arrays that are wanted; DataError (E062) where one is missing."""
-    missing = [name for name in _ARRAYS if name not in names]
+def _found(place: Path, names: Sequence[str], needed: Sequence[str]) -> list[str]:
+    """The names of arrays that are read; DataError (E062) where one is missing."""
+    missing = [name for name in needed if name not in names]
     if missing:
         here = f"it has {listed(names)}" if names else "it is empty"
         message = f"'{place}' has no array {listed(missing)}: {here}."
         raise data_error("E062", message, _HELP)
-    return [name for name in names if name in (*_ARRAYS, _CLASSES)]
+    return [name for name in names if name in (*needed, _CLASSES)]
 
 
 def _class_names(
@@ -168,7 +190,7 @@ def _class_names(
 
 
 def _part(
-    place: Path, arrays: Mapping[str, NDArray[Any]], split: Split, wanted: Wanted
+    place: Path, arrays: Mapping[str, NDArray[Any]], split: Split, wanted: Wanted, classes: int
 ) -> ArraySplit:
     """The checked images and labels of a split."""
     images = _images(place, f"x_{split}", arrays[f"x_{split}"], wanted.image_shape)
@@ -181,6 +203,7 @@ def _part(
         raise data_error("E063", message, "save one label an image")
     if not len(images):
         raise data_error("E065", f"'x_{split}' of '{place}' holds no images.", _HELP)
+    check_labels(labels, classes, f"{place}: y_{split}")
     return ArraySplit(images, labels)
 
 

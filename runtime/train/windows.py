@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,14 +58,15 @@ def random_rectangle(height: int, width: int, words: Words, limits: Limits) -> R
     return None
 
 
-def seen(images: NDArray[np.uint8], windows: Sequence[Window]) -> NDArray[np.uint8]:
+def seen(images: NDArray[Any], windows: Sequence[Window]) -> NDArray[Any]:
     """What the windows, one an image, show of images (n, C, H, W), scaled to H and W.
 
-    As Pillow's bilinear `resize` with a box, in whole bytes.
+    As Pillow's bilinear `resize` with a box: bytes in whole bytes, floats in 32 bits.
     """
     # Imported here: compiling and planning need no pictures.
     from PIL import Image
 
+    images = images if images.dtype == np.uint8 else images.astype(np.float32)
     out = np.empty_like(images)
     height, width = images.shape[2:]
     for image, shown, window in zip(images, out, windows, strict=True):

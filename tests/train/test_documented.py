@@ -16,6 +16,7 @@ from PIL import Image
 
 from netc_kernels import reference
 from netc_runtime.train.augment import augment, examples, order
+from netc_runtime.train.class_folders import held_out
 from netc_runtime.train.datasets import open_dataset
 from netc_runtime.train.images import ByteImages, Split, SplitImages
 
@@ -194,6 +195,16 @@ def test_synthetic(
     p = random_byte(0, int(label), field)
     q = random_byte(1 + (split == "test"), image, (c * shape[1] + y) * shape[2] + x)
     assert found[c, y, x] == (p // 2 + q // 2 - 127) / 52.25
+
+
+@given(
+    st.lists(st.text("abcé猫", min_size=1), min_size=1, unique=True), st.floats(1e-3, 0.999)
+)  # fmt: skip
+def test_held_out(names: list[str], share: float) -> None:
+    place = Path("/photos")
+    paths = [f"cat/{name}.jpg" for name in names]
+    found = held_out(place, [place / path for path in paths], share)
+    assert found == {place / path for path in SHOWN["held_out"](paths, share)}
 
 
 def netc_sgd(rates: list[float], momentum: float, decay: float) -> Iterator[NDArray[Any]]:

@@ -122,6 +122,16 @@ def test_wrong_arrays(
         opened(path)
 
 
+def test_an_evaluation_needs_no_training_images(tmp_path: Path, complains: Any) -> None:
+    made = arrays()
+    np.savez(tmp_path / "a.npz", x_test=made["x_test"], y_test=made["y_test"])
+    with complains("E062", "has no array x_train, y_train: it has x_test, y_test."):
+        opened(tmp_path / "a.npz")
+    dataset = open_dataset("npz", (str(tmp_path / "a.npz"),), {}, SHAPE, 3, training=False)
+    assert (dataset.train_size, dataset.test_size) == (0, 4)
+    assert dataset.load("test", [1, 0], float)[1].tolist() == [1, 0]
+
+
 class Trap:
     def __reduce__(self) -> Any:
         return os.mkdir, ("sprung",)
