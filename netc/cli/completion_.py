@@ -15,6 +15,7 @@ import netc_clusters
 import netc_models
 from netc.cli.arguments import Parser, file_name, file_name_or_none, verbs_of
 from netc.cli.output import json_line
+from netc.ir.datasets import DATA_SETS
 from netc.strategies.fixed import FIXED
 
 AUTO = "auto"
@@ -71,11 +72,17 @@ def names() -> Mapping[str, Names]:
         **several,
         "cluster": clusters,
         "crossover": Names("_netc_fixed", tuple(FIXED)),
+        "data": Names("_netc_data_files", _alone(), (".npz",)),
         "batch": Names("_netc_batch", (AUTO,)),
         "recompute": Names("_netc_recompute", ("all", "auto", "none")),
         "files": Names("_netc_net_files", (), (".net",)),
         "model": Names("_netc_onnx_files", (), (".onnx",)),
     }
+
+
+def _alone() -> tuple[str, ...]:
+    """Data sets that need not be told anything."""
+    return tuple(w for w, each in DATA_SETS.items() if not any(a.required for a in each.arguments))
 
 
 def _shipped(package: ModuleType, suffix: str) -> tuple[str, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 from dataclasses import replace
 from pathlib import Path
 
 from netc.cli.output import note, say
-from netc.errors import DataError, Diagnostic, UsageError, clip, escaped
+from netc.errors import DataError, Diagnostic, UsageError, clip, did_you_mean, escaped
 from netc.ir.datasets import DATA_SETS, SYNTHETIC
 from netc.ir.facts import RecipeCall
 from netc.ir.program import Bundle
@@ -17,6 +18,7 @@ from netc_runtime.io.checkpoint import classes_in, meta_of
 from netc_runtime.io.problems import data_error, unreadable
 from netc_runtime.session import image_inputs
 from netc_runtime.train.datasets import Dataset, open_dataset
+from netc_runtime.train.recognise import recognised
 
 MISSING = "E061"
 """What is said of a file or folder that is not there."""
@@ -24,7 +26,7 @@ MISSING = "E061"
 
 def data_call(options: argparse.Namespace, bundle: Bundle) -> RecipeCall | None:
     """The data set that the command names, or else the recipe; None where neither does."""
-    return bundle.facts.data if options.data is None else _parse(options.data)
+    return bundle.facts.data if options.data is None else _named(options.data)
 
 
 def open_data(options: argparse.Namespace, bundle: Bundle, training: bool = True) -> Dataset:
@@ -112,17 +114,38 @@ def _names_of_data(options: argparse.Namespace, bundle: Bundle) -> tuple[str, ..
         return ()
 
 
-def _value(node: ast.expr) -> object:
-    """A text, a number, or true and false as a recipe has them."""
-    words = {"true": True, "false": False}
-    return words[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node)
+def _named(text: str) -> RecipeCall:
+    """What `--data` names: a call as in a recipe, or a file or folder.
+
+    Raises UsageError (E051) where it is no call, and DataError as `recognised`.
+    """
+    call = _parse(text)
+    if call is not None and (call.name in DATA_SETS or not os.path.exists(text)):
+        return call
+    if "(" not in text or os.path.exists(text):
+        return _at(text)
+    message = f"'--data {clip(text, 80)}' is not a data set."
+    hint = (
+        "write it as in a recipe, for example --data 'idx(\"folder\")', or name a file or folder."
+    )
+    raise UsageError(Diagnostic("E051", message, help=hint))
 
 
-def _parse(text: str) -> RecipeCall:
-    """A data set as written in a recipe: name("folder", option=value)."""
+def _at(path: str) -> RecipeCall:
+    """The data set at a path; where there is nothing, it may be a word that is mistyped."""
+    if not os.path.exists(path):
+        message = f"there is no data set, file or folder '{path}'."
+        raise data_error(
+            "E061", message, f"{did_you_mean(path, DATA_SETS)}known are: {_choices()}."
+        )
+    return recognised(path)
+
+
+def _parse(text: str) -> RecipeCall | None:
+    """A data set as written in a recipe, name("folder", option=value); a known name alone."""
     try:
         tree = ast.parse(text.strip(), mode="eval").body
-        if isinstance(tree, ast.Name):
+        if isinstance(tree, ast.Name) and tree.id in DATA_SETS:
             return RecipeCall(tree.id, (), {})
         if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
             args = tuple(map(_value, tree.args))
@@ -131,6 +154,10 @@ def _parse(text: str) -> RecipeCall:
                 return RecipeCall(tree.func.id, args, named)
     except (SyntaxError, ValueError, KeyError, TypeError, RecursionError, MemoryError):
         pass
-    message = f"'--data {clip(text, 80)}' is not a data set."
-    hint = "write it as in a recipe, for example --data 'idx(\"folder\")'."
-    raise UsageError(Diagnostic("E051", message, help=hint))
+    return None
+
+
+def _value(node: ast.expr) -> object:
+    """A text, a number, or true and false as a recipe has them."""
+    words = {"true": True, "false": False}
+    return words[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node)

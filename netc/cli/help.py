@@ -30,8 +30,9 @@ EXAMPLES = {
     "plan": ("netc plan vgg16 --devices 4 --cluster h100 -o vgg16.html",),
     "run": (
         "netc run digits --devices 4 --epochs 5",
-        "netc run resnet18 --data 'imagefolder(\"photos\")' --out runs/photos",
-        "netc run resnet18 --data 'imagefolder(\"photos\")' --out runs/photos --resume",
+        "netc run alexnet --data 'synthetic()' --steps 20",
+        "netc run resnet18 --data photos/ --out runs/photos",
+        "netc run resnet18 --data photos/ --out runs/photos --resume",
     ),
     "eval": ("netc eval digits --out runs/digits",),
     "predict": ("netc predict resnet18 cat.jpg dog.jpg --weights resnet18.safetensors",),

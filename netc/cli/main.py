@@ -253,7 +253,9 @@ def _running(sub: argparse.ArgumentParser, verb: str) -> None:
     )
     if verb == "profile":
         return
-    group.add_argument("--data", metavar="CALL", help="data set, such as 'idx(\"folder\")'")
+    group.add_argument(
+        "--data", metavar="DATA", help="a file or folder, or a data set such as 'synthetic()'"
+    )
     group.add_argument(
         "--out", type=file_name, metavar="DIR", help="metrics and checkpoints (default runs/NAME)"
     )

@@ -47,7 +47,8 @@ def needs(shell: str) -> str:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with files of each kind, which no shell says is empty."""
-    for name in ("mine.net", "two words.net", "mine.netc", "mine.toml", "mine.onnx", "mine.png"):
+    for name in ("mine.net", "two words.net", "mine.netc", "mine.toml", "mine.onnx", "mine.png",
+                 "mine.npz"):  # fmt: skip
         (tmp_path / name).touch()
     (tmp_path / "inner").mkdir()
     for shell in SHELLS:
@@ -72,7 +73,7 @@ def fish(folder: Path, *words: str) -> set[str]:
 
 NETS = {"mine.net", "two words.net", "mine.netc", "inner"}
 TOML = {"mine.toml", "inner"}
-EVERYTHING = NETS | TOML | {"mine.onnx", "mine.png"}
+EVERYTHING = NETS | TOML | {"mine.onnx", "mine.png", "mine.npz"}
 CASES = [
     (("",), set(VERBS)),
     (("com",), {"compile", "compare", "completion"}),
@@ -91,6 +92,7 @@ CASES = [
     (("fmt", "x.net", ""), {"mine.net", "two words.net", "inner"}),
     (("import", ""), {"mine.onnx", "inner"}),
     (("run", "vgg16", "--out", ""), {"inner"}),
+    (("run", "vgg16", "--data", ""), {"digits", "fashion", "synthetic", "mine.npz", "inner"}),
     (("run", "vgg16", "--batch", ""), {"auto"}),
     (("completion", ""), set(SHELLS)),
     (("run", "vgg16", "--epo"), {"--epochs"}),
@@ -196,7 +198,7 @@ def test_every_argument_has_words_or_is_free() -> None:
     for verb in verbs_of(known).values():
         for action in verb._actions:
             free = action.metavar in ("N", "RATE", "SIZE", "L", "L,L", "PATTERN", "PATTERN=SPLIT",
-                                      "NAME=VALUE", "AxB", "N,N", "CALL", "PASS", "K")  # fmt: skip
+                                      "NAME=VALUE", "AxB", "N,N", "PASS", "K")  # fmt: skip
             given = action.nargs == 0 or action.choices or hasattr(action, "complete")
             assert given or free, action
             assert not isinstance(action, argparse._SubParsersAction)

@@ -8,6 +8,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from PIL import Image
 
 from netc.cli.data import data_call
 from netc.cli.main import main, parser
@@ -86,7 +87,7 @@ def test_who_names_data_hears_of_those(capsys: pytest.CaptureFixture[str]) -> No
     assert "synthetic" not in told
 
 
-@pytest.mark.parametrize("text", ["idx(folder)", "idx(**{})", "idx(", "3", "a.b()"])
+@pytest.mark.parametrize("text", ["idx(folder)", "idx(**{})", "idx(", "a.b()"])
 def test_what_is_no_data_set(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     told = refused(capsys, "run", network(), "--data", text, code=2)
     assert f"error[E051]: '--data {text}' is not a data set." in told
@@ -95,6 +96,84 @@ def test_what_is_no_data_set(text: str, capsys: pytest.CaptureFixture[str]) -> N
 def test_values_are_written_as_in_a_recipe() -> None:
     assert parsed_call('cifar100("a", coarse=true)') == ("cifar100", ("a",), {"coarse": True})
     assert parsed_call("synthetic(train=3, seed=0)")[2] == {"train": 3, "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("files", "name", "said"),
+    [
+        (["train-images-idx3-ubyte.gz"], "idx", 'idx("d")'),
+        (["t10k-images.idx3-ubyte"], "idx", 'idx("d")'),
+        (["data_batch_1.bin", "readme.html"], "cifar10", 'cifar10("d")'),
+        (["fine_label_names.txt", "train.bin"], "cifar100", 'cifar100("d")'),
+        (["train/cat/a.jpg", "val/cat/a.jpg"], "both", 'imagefolder("d")'),
+        (["train/cat/a.jpg", "test/cat/a.jpg", "more/a"], "both", 'imagefolder("d")'),
+        (["val/cat/a.jpg", ".x/a"], "for eval", 'imagefolder("d")'),
+        (["train/cat/a.jpg"], "train", 'imagefolder("d/train", validation=0.1)'),
+        (["cat/a.jpg", "dog/a.jpg", "a.txt"], "classes", 'imagefolder("d", validation=0.1)'),
+        (["bus/a.jpg", "train/a.jpg"], "vehicles", 'imagefolder("d", validation=0.1)'),
+        (["bus/a.jpg", "test/a.jpg"], "no split", 'imagefolder("d", validation=0.1)'),
+    ],
+)
+def test_a_folder_is_seen_for_what_it_is(files: list[str], name: str, said: str) -> None:
+    for file in files:
+        path = Path("d") / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert parsed_call("d") == parsed_call(said)
+    assert parsed_call("d/")[0] == parsed_call(said)[0]
+
+
+def test_paths_and_words() -> None:
+    Path("a.npz").touch()
+    Path("x(1).NPZ").touch()
+    Path("digits").mkdir()
+    Path("digits/train-images").touch()
+    assert parsed_call("a.npz") == ("npz", ("a.npz",), {})
+    assert parsed_call("x(1).NPZ") == ("npz", ("x(1).NPZ",), {})
+    assert parsed_call("digits") == parsed_call(" digits() ") == ("digits", (), {})
+    assert parsed_call("./digits") == ("idx", ("./digits",), {})
+
+
+def test_paths_without_data(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty").mkdir()
+    Path("a.txt").touch()
+    for path, code, said in (
+        ("empty", "E065", "'empty' holds no data set that is known"),
+        ("a.txt", "E065", "'a.txt' is no data set that is known."),
+        ("non/e", "E061", "there is no data set, file or folder 'non/e'."),
+        ("synthetci", "E061", "folder 'synthetci'.\n     = help: did you mean 'synthetic'? known"),
+        ("ixd('a')", "E060", "there is no data set 'ixd'.\n     = help: did you mean 'idx'?"),
+    ):
+        told = refused(capsys, "run", network(), "--data", path)
+        assert told.startswith(f"error[{code}]: ") and said in told
+
+
+def pictures(*places: str) -> None:
+    for place in places:
+        Path(place).mkdir(parents=True)
+        for number in range(10):
+            Image.new("RGB", (9, 9), (10 * number, 0, 0)).save(Path(place) / f"{number}.png")
+
+
+def test_a_folder_of_folders_is_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
+    pictures("photos/a", "photos/b", "photos/c")
+    *_, end = lines(capsys, "run", network(), "--data", "photos", "--steps", "1")
+    assert end["test_images"] == 3
+    assert "27 training images in 3 classes; 3 held-out images: 10 %" in end["held_out"]
+
+
+def test_paths_start_at_the_current_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a recipe too, wherever the network is."""
+    far = tmp_path / "far"
+    far.mkdir()
+    (far / "n.net").write_text(NET.format(data='data imagefolder("photos", validation=0.3)'))
+    pictures("photos/a", "photos/b", "photos/c")
+    *_, end = lines(capsys, "run", "far/n.net", "--steps", "1")
+    assert end["test_images"] == 9
+    monkeypatch.chdir(far)
+    assert "directory 'photos' does not exist." in refused(capsys, "run", "n.net")
 
 
 # --- synthetic ---
