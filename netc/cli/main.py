@@ -348,6 +348,7 @@ def _run(sub: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="show what every device would hold, and run nothing"
     )
     group.add_argument("--plain", action="store_true", help="lines in place of a live display")
+    group.add_argument("--quiet", action="store_true", help="say what came of it, and no more")
     group.add_argument(
         "--report", action="store_true", help="write a page of the training at its end"
     )

@@ -212,12 +212,13 @@ def _announce(
                   resumed_at=trainer.start_step, changed=differs,
                   weights=None if weights is None else str(weights))  # fmt: skip
         return
-    say(describe(session.bundle, choice))
-    tell_data(dataset)
-    begins = "from the start" if weights is None else f"from the weights in {weights}"
-    if trainer.start_step:
-        begins = f"resumed at step {trainer.start_step}"
-    say(f"training  {trainer.total_steps} steps, {trainer.training.epochs} epochs, {begins}")
+    if not options.quiet:
+        say(describe(session.bundle, choice))
+        tell_data(dataset)
+        begins = "from the start" if weights is None else f"from the weights in {weights}"
+        if trainer.start_step:
+            begins = f"resumed at step {trainer.start_step}"
+        say(f"training  {trainer.total_steps} steps, {trainer.training.epochs} epochs, {begins}")
     if differs and begun is not None:
         note(changes_text(begun.file, differs))
     if trainer.start_step >= trainer.total_steps:
@@ -229,7 +230,9 @@ def _announce(
 
 @contextmanager
 def _interruptible(trainer: Trainer, caught: list[int]) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM ends the training after its step; the second ends it at once."""
+    """The first Ctrl-C, SIGTERM or SIGHUP ends the training after its step; the second ends it at
+    once. Under nohup SIGHUP stays ignored.
+    """
 
     def handle(number: int, frame: FrameType | None) -> None:
         caught.append(number)
@@ -239,7 +242,8 @@ def _interruptible(trainer: Trainer, caught: list[int]) -> Iterator[None]:
 
     before: dict[int, Any] = {}
     for known in EXIT_SIGNALS:
-        before[known] = signal.signal(known, handle)
+        if known.name != "SIGHUP" or signal.getsignal(known) is not signal.SIG_IGN:
+            before[known] = signal.signal(known, handle)
     try:
         yield
     finally:
@@ -250,7 +254,7 @@ def _interruptible(trainer: Trainer, caught: list[int]) -> Iterator[None]:
 def _train(options: argparse.Namespace, trainer: Trainer, tracer: StepTracer | None) -> int:
     caught: list[int] = []
     steps: list[float] = []
-    quiet = options.json
+    quiet = options.json or options.quiet
     with (
         _interruptible(trainer, caught),
         Progress(trainer.total_steps, quiet, options.plain) as bar,
@@ -304,7 +308,7 @@ def _page(trainer: Trainer, event: Finished) -> Path | None:
 def _epoch(options: argparse.Namespace, bar: Progress, event: EpochDone) -> None:
     if options.json:
         json_line(event="epoch", **asdict(event))
-    else:
+    elif not options.quiet:
         accuracy = f"{100 * event.test_accuracy:.2f} %"
         bar.note(f"epoch {event.epoch:3}  loss {event.loss:.4f}  test accuracy {accuracy}")
 

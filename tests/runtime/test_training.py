@@ -166,6 +166,22 @@ def test_an_interruption_saves_after_its_step(tmp_path, number, code):
     assert latest(tmp_path) is not None
 
 
+def test_nohup_is_respected(tmp_path):
+    command = [sys.executable, "-m", "netc.cli.main", "run", DIGITS, "--epochs", "3", "--quiet"]
+    running = subprocess.Popen(
+        ["nohup", *command, "--out", "o"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        text=True, cwd=tmp_path, env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "o" / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGHUP)
+    out, _ = running.communicate(timeout=60)
+    assert running.returncode == 0
+    told = [line.split()[0] for line in out.splitlines()]
+    assert told == ["test", "step", "saved", "best"]
+
+
 def test_patience_ends_a_training_and_the_best_is_kept(tmp_path, capsys):
     """Where nothing moves, no epoch is better than the first."""
     still = ("--lr", 0.0, "--epochs", 9, "--patience", 2, "--out", tmp_path)
