@@ -28,6 +28,7 @@ from netc_runtime.io.problems import data_error
 from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.train.datasets import Dataset, facts_of
 from netc_runtime.train.evaluate import Evaluation, evaluate
+from netc_runtime.train.loading import loaders
 from netc_runtime.train.resume import check_classes
 
 TOP = 5
@@ -55,7 +56,7 @@ def _run(
             say(describe(bundle, choice))
             say(f"weights   {escaped(str(file))}")
             tell_data(dataset)
-        found = evaluate(session, dataset, each=True)
+        found = evaluate(session, dataset, loaders(everyone), each=True)
     if not math.isfinite(found.loss):
         hint = "the weights come from a training that exploded, or are of other images."
         raise data_error(

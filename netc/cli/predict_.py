@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.session import Session
 from netc_runtime.train.datasets import preparation
 from netc_runtime.train.images import normalize
+from netc_runtime.train.loading import loaders
 from netc_runtime.train.outcomes import probabilities
 from netc_runtime.train.pictures import Preparation
 
@@ -51,7 +53,9 @@ def _run(
     file, names = everyone.share(None if everyone.rank else _weights(options, bundle))
     call = data_call(options, bundle)
     prepared = preparation(call[0] if call else None, bundle.facts.image)
-    pixels = prepared.load([Path(image) for image in options.images], bundle.facts.image)
+    with ThreadPoolExecutor(loaders(everyone)) as pool:
+        paths = [Path(image) for image in options.images]
+        pixels = prepared.load(paths, bundle.facts.image, pool=pool)
     everyone.compare({"content of pictures": hashlib.sha256(pixels.tobytes()).hexdigest()})
     with closing(restored_session(options, choice, bundle, ranks, file)) as session:
         found = _predicted(session, prepared, pixels, file)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from netc.cli.arguments import file_name
 from netc.cli.compiled import is_compiled
-from netc.cli.data import open_data
+from netc.cli.data import open_data, tell_data
 from netc.cli.output import count, json_line, note, say
 from netc.cli.session import changes_since, choose, describe, load_bundle, restored_session
 from netc.cli.training_facts import (
@@ -29,8 +29,10 @@ from netc.interchange.tensorboard import check_events, write_events
 from netc_runtime.choose import is_first
 from netc_runtime.io.checkpoint import run_in, settings_in
 from netc_runtime.io.problems import data_error, folder
+from netc_runtime.launch.ranks import Alone
 from netc_runtime.train.evaluate import evaluate
 from netc_runtime.train.folder import METRICS
+from netc_runtime.train.loading import loaders
 from netc_runtime.train.resume import check_classes
 
 NO_RUN = "name the folder of a training: runs/NAME, or what 'netc run --out' said."
@@ -114,8 +116,8 @@ def _judge(options: argparse.Namespace, told: Told) -> tuple[Judged, tuple[str, 
         if not options.json:
             say(describe(bundle, choice))
             say(f"weights   {escaped(str(told.file))}")
-            say(f"data      {dataset.description}")
-        found = evaluate(session, dataset, each=True)
+            tell_data(dataset)
+        found = evaluate(session, dataset, loaders(Alone()), each=True)
     if not math.isfinite(found.loss):
         raise data_error("E075", f"the loss is not a finite number with '{told.file}'.")
     assert found.outcomes is not None, "as asked"

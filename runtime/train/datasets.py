@@ -31,10 +31,10 @@ class Dataset(Protocol):
 
     `load(split, indices, dtype)` returns images (len(indices), C, H, W) of `dtype` and labels
     (len(indices),), int64, of exactly these indices of the split, in this order; it reads no other
-    image, so each rank loads only its slice. Pixels have about zero mean and unit variance. With
-    `windows`, one an image, it has what these show of the images as they are kept, scaled.
-    It raises DataError: E066 where an image cannot be read, E061 or E062 where a file of images is
-    not as it was when it was opened.
+    image, so each rank loads only its slice, and several threads may call it at once. Pixels have
+    about zero mean and unit variance. With `windows`, one an image, it has what these show of the
+    images as they are kept, scaled. It raises DataError: E066 where an image cannot be read, E061
+    or E062 where a file of images is not as it was when it was opened.
     """
 
     @property

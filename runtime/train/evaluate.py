@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from netc_runtime.session import Session
 from netc_runtime.train.datasets import Dataset
+from netc_runtime.train.loading import AHEAD, Loader, Loading
 from netc_runtime.train.outcomes import Outcomes, joined, outcomes_of
 
 Array = NDArray[Any]
@@ -32,16 +34,16 @@ class Evaluation:
     """With loading."""
 
 
-def evaluate(session: Session, dataset: Dataset, each: bool = False) -> Evaluation:
+def evaluate(session: Session, dataset: Dataset, workers: int, each: bool = False) -> Evaluation:
     """Go through all held-out images once; the last batch is padded and masked.
 
-    Scores are fetched only to say what the network makes of `each` image. Raises DataError (E066)
-    as the data set does.
+    So many threads load images. Scores are fetched only to say what the network makes of `each`
+    image. Raises DataError (E066) as the data set does.
     """
     began = time.perf_counter()
     loss, correct, size = 0.0, 0.0, dataset.test_size
     parts: list[Outcomes] = []
-    for images, labels, count in _batches(session, dataset):
+    for images, labels, count in _batches(session, dataset, workers):
         part, right = session.evaluate(images, labels, count)
         loss, correct = loss + part, correct + right
         if each:
@@ -50,18 +52,18 @@ def evaluate(session: Session, dataset: Dataset, each: bool = False) -> Evaluati
     return Evaluation(loss / size, correct / size, joined(parts) if each else None, seconds)
 
 
-def _batches(session: Session, dataset: Dataset) -> Iterator[tuple[Array, Array, int]]:
-    """Images, labels, and how many of them count; the next batch loads while one is used."""
+def _batches(
+    session: Session, dataset: Dataset, workers: int
+) -> Iterator[tuple[Array, Array, int]]:  # fmt: skip
+    """Images, labels, and how many of them count; others load while one is used."""
     size, batch = dataset.test_size, session.batch
-
-    def load(start: int) -> tuple[Array, Array, int]:
-        wanted = np.arange(start, start + batch) % size
-        images, labels = dataset.load("test", wanted, session.dtype)
-        return images, labels, min(batch, size - start)
-
-    with ThreadPoolExecutor(1, "netc-loader") as pool:
-        pending = pool.submit(load, 0)
-        for start in range(batch, size, batch):
-            ready, pending = pending.result(), pool.submit(load, start)
-            yield ready
-        yield pending.result()
+    read = partial(dataset.load, "test", dtype=session.dtype)
+    pending: deque[Loading] = deque()
+    with Loader(dataset, session.dtype, workers) as loader:
+        for start in range(-AHEAD * batch, size, batch):
+            following = start + AHEAD * batch
+            if following < size:
+                rows = np.arange(following, following + batch) % size
+                pending.append(loader.begin(read, rows))
+            if start >= 0:
+                yield *pending.popleft().result(), min(batch, size - start)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from netc.errors import DataError, Diagnostic, escaped, listed
+from netc.errors import escaped, listed
 from netc.numbers import BELOW_ONE
 
 from ..io.problems import data_error, folder
@@ -36,12 +35,6 @@ _BOTH = (
     f"{LAYOUT}; of a folder that holds the classes' folders, validation=0.1 holds out a tenth: "
     'imagefolder("folder", validation=0.1)'
 )
-_NAMED = 20
-"""Pictures that cannot be read, of those that a message names."""
-_LOOK_SECONDS = 60.0
-"""How long the other pictures are looked at where one cannot be read."""
-_LOOK_AT_ONCE = 256
-"""Pictures handed to the threads at a time, so that a large data set takes little memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,39 +91,14 @@ class ImageFolder:
         """Images (len(indices), C, H, W), normalized, and labels of these indices.
 
         With `windows`, one an image, what these show of the pictures, in place of the centre.
-        Raises DataError (E066) where a file cannot be read. It names the other such files of the
-        data set too, as far as a minute is enough to look.
+        Raises DataError (E066) with all of these files that cannot be read.
         """
         part = self.train if split == "train" else self.test
         rows = row_numbers(indices, len(part.labels))
-        try:
-            pixels = self.pictures.load(
-                [part.paths[row] for row in rows], self.image_shape, windows
-            )
-        except DataError as problem:
-            raise self._all_unread(problem) from problem
+        paths = [part.paths[row] for row in rows]
+        pixels = self.pictures.load(paths, self.image_shape, windows)
         scale = self.pictures.mean, self.pictures.std
         return normalize(pixels, *scale, dtype), part.labels[rows]
-
-    def _all_unread(self, problem: DataError) -> DataError:
-        """`problem`, and what is wrong with other pictures of the data set."""
-        problems = dict.fromkeys(problem.diagnostics)
-        paths = self.train.paths + self.test.paths
-        looked, until = 0, time.monotonic() + _LOOK_SECONDS
-        while looked < len(paths) and (not looked or time.monotonic() < until):
-            some = paths[looked : looked + _LOOK_AT_ONCE]
-            problems |= dict.fromkeys(self.pictures.problems(some, self.image_shape))
-            looked += len(some)
-        more = (
-            f", of which {len(problems) - _NAMED:,} are not named here"
-            if len(problems) > _NAMED
-            else ""
-        )
-        text = (
-            f"{looked:,} of the {len(paths):,} pictures were looked at; "
-            f"{len(problems):,} cannot be read{more}."
-        )
-        return DataError(*list(problems)[:_NAMED], Diagnostic("", text, severity="note"))
 
 
 def imagefolder(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cache
-from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -53,39 +52,36 @@ class Preparation:
         return found
 
     def load(
-        self, paths: Sequence[Path], shape: Shape, windows: Sequence[Window] | None = None
+        self,
+        paths: Sequence[Path],
+        shape: Shape,
+        windows: Sequence[Window] | None = None,
+        pool: Executor | None = None,
     ) -> NDArray[np.uint8]:
-        """The bytes (len(paths), C, H, W) of these files; with `windows`, of what these show.
+        """The bytes (len(paths), C, H, W) of these files, read one by one or in threads; with
+        `windows`, of what these show.
 
         Raises DataError (E066) with all files that cannot be read.
         """
         out = np.empty((len(paths), *shape), np.uint8)
-        problems: list[Diagnostic] = []
-        for image, found in zip(out, self._each(paths, shape, windows), strict=True):
-            if isinstance(found, DataError):
-                problems += found.diagnostics
-            else:
-                image[:] = found
+
+        def attempt(number: int) -> tuple[Diagnostic, ...]:
+            path = paths[number]
+            try:
+                if windows is None:
+                    out[number] = self.read(path, shape)
+                else:
+                    out[number] = decode(path, shape, windows[number])
+            except DataError as problem:
+                return problem.diagnostics
+            return ()
+
+        numbers = range(len(paths))
+        each = map(attempt, numbers) if pool is None else pool.map(attempt, numbers)
+        problems = [problem for found in each for problem in found]
         if problems:
             raise DataError(*problems)
         return out
-
-    def problems(self, paths: Sequence[Path], shape: Shape) -> list[Diagnostic]:
-        """What is wrong with those of these files that cannot be read."""
-        found = [each for each in self._each(paths, shape) if isinstance(each, DataError)]
-        return [problem for each in found for problem in each.diagnostics]
-
-    def _each(
-        self, paths: Sequence[Path], shape: Shape, windows: Sequence[Window] | None = None
-    ) -> Iterator[NDArray[np.uint8] | DataError]:
-        def attempt(path: Path, window: Window | None) -> NDArray[np.uint8] | DataError:
-            try:
-                return self.read(path, shape) if window is None else decode(path, shape, window)
-            except DataError as problem:
-                return problem
-
-        with ThreadPoolExecutor() as pool:
-            yield from pool.map(attempt, paths, windows or repeat(None))
 
 
 def fitting(known: Sequence[Preparation], channels: int) -> Preparation | None:

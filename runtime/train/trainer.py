@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,6 +25,7 @@ from netc_runtime.train.datasets import Dataset
 from netc_runtime.train.evaluate import evaluate
 from netc_runtime.train.events import EpochDone, Event, Finished, StepDone
 from netc_runtime.train.folder import Folder
+from netc_runtime.train.loading import AHEAD, Loader, Loading, loaders
 from netc_runtime.train.metrics import Metrics
 from netc_runtime.train.outcomes import Outcomes
 from netc_runtime.train.resume import Saved, continued
@@ -109,6 +109,10 @@ class Trainer:
         # What the recipe calls wrongly is said now, not in the first step.
         self._rate(0)
         augment(np.zeros((0, *dataset.image_shape)), [], 0, 0, training.augment)
+        self.workers = loaders(self.ranks)
+        """Threads that load images."""
+        self.orders: dict[int, NDArray[np.int64]] = {}
+        """The order of the images in the epoch that was loaded from last."""
         self.stop = False
         """Set to end after the step that is running, with a checkpoint."""
         self.start_step = 0
@@ -274,37 +278,36 @@ class Trainer:
 
         Raises DataError (E075) where the loss is no number.
         """
-        found = evaluate(self.session, self.dataset, self.asks_each)
+        found = evaluate(self.session, self.dataset, self.workers, self.asks_each)
         self.outcomes = found.outcomes
         if not np.isfinite(found.loss):
             raise _exploded("the loss of the held-out images is not a finite number")
         return found.loss, found.accuracy
 
-    def _loader(self) -> ThreadPoolExecutor:
-        """One thread that prepares the next batch while a step runs."""
-        self.pending: dict[int, Future[tuple[Array, Array]]] = {}
-        return ThreadPoolExecutor(1, "netc-loader")
+    def _loader(self) -> Loader:
+        """Threads that prepare the next batches while a step runs."""
+        self.pending: dict[int, Loading] = {}
+        return Loader(self.dataset, self.session.dtype, self.workers)
 
-    def _load(self, step: int) -> tuple[Array, Array]:
-        """The images of a step: place in the epoch's order, augmented.
+    def _load(self, step: int, batches: Loader) -> Loading:
+        """Begin to load the images of a step: place in the epoch's order, augmented.
 
         Rows that no device of this process reads are left as they are.
         """
         epoch, place = divmod(step + self.ahead, self.steps_per_epoch)
         seed, (first, last) = self.training.seed, self.rows
-        batch = order(seed, epoch, self.dataset.train_size)[place * self.batch :][: self.batch]
-        wanted = batch[first:last]
-        images, labels = examples(
-            self.dataset, wanted, self.session.dtype, seed, epoch, self.training.augment
-        )
-        if len(wanted) == self.batch:
-            return images, labels
-        whole = np.empty((self.batch, *images.shape[1:]), images.dtype)
-        every = np.zeros(self.batch, labels.dtype)
-        whole[first:last], every[first:last] = images, labels
-        return whole, every
 
-    def _step(self, step: int, batches: ThreadPoolExecutor) -> StepDone:
+        def read(rows: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64]]:
+            specs = self.training.augment
+            return examples(self.dataset, rows, self.session.dtype, seed, epoch, specs)
+
+        # For very many images finding the order takes longer than a step.
+        if epoch not in self.orders:
+            self.orders = {epoch: order(seed, epoch, self.dataset.train_size)}
+        wanted = self.orders[epoch][place * self.batch :][: self.batch][first:last]
+        return batches.begin(read, wanted, first, self.batch)
+
+    def _step(self, step: int, batches: Loader) -> StepDone:
         """One step; while it runs, the next one's batch goes to the devices."""
         began = time.perf_counter()
         if self.staged != step:
@@ -334,12 +337,13 @@ class Trainer:
             training.schedule, training.rate, place, self.steps_per_epoch, self.schedule_steps
         )
 
-    def _prepare(self, step: int, batches: ThreadPoolExecutor) -> None:
-        """Let the loader prepare a step's batch."""
-        if step < self.total_steps and step not in self.pending:
-            self.pending[step] = batches.submit(self._load, step)
+    def _prepare(self, step: int, batches: Loader) -> None:
+        """Let the loader prepare the batches from a step's on."""
+        for each in range(step, min(step + AHEAD, self.total_steps)):
+            if each not in self.pending:
+                self.pending[each] = self._load(each, batches)
 
-    def _stage(self, step: int, batches: ThreadPoolExecutor) -> None:
+    def _stage(self, step: int, batches: Loader) -> None:
         self._prepare(step, batches)
         self.session.stage(*self.pending.pop(step).result())
         self.staged = step

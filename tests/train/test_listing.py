@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 from PIL import Image
 
 from netc.errors import DataError, render
-from netc_runtime.train import imagefolder as module
+from netc_runtime.train import survey
 from netc_runtime.train.imagefolder import ImageFolder, imagefolder
 from netc_runtime.train.images import Wanted
+from netc_runtime.train.loading import Loader
 
 Builder = Callable[..., Any]
 Complains = Callable[..., Any]
@@ -151,9 +153,9 @@ def spoil(paths: tuple[Path, ...]) -> None:
 
 
 def failed(dataset: ImageFolder, rows: list[int]) -> tuple[list[str], str]:
-    """The errors when these training images are loaded, and the note that follows."""
-    with pytest.raises(DataError) as caught:
-        dataset.load("train", rows, np.float32)
+    """The errors when these training images are loaded for a run, and the note that follows."""
+    with Loader(dataset, np.float32, 2) as loader, pytest.raises(DataError) as caught:
+        loader.begin(partial(dataset.load, "train", dtype=np.float32), np.array(rows)).result()
     *errors, note = caught.value.diagnostics
     assert {each.code for each in errors} == {"E066"} and note.severity == "note"
     return [each.message for each in errors], note.message
@@ -168,7 +170,7 @@ def test_one_bad_picture_tells_of_all(tmp_path: Path, make_folder: Builder) -> N
     messages, note = failed(dataset, [1, 4])
     assert [f"'{path}'" in text for path, text in zip(bad, messages, strict=True)] == [True] * 3
     assert "No such file or directory." in messages[2]
-    assert note == "8 of the 8 pictures were looked at; 3 cannot be read."
+    assert note == "8 of the 8 images were looked at; 3 cannot be read."
 
 
 def test_of_many_bad_pictures_some_are_named(tmp_path: Path, make_folder: Builder) -> None:
@@ -177,7 +179,7 @@ def test_of_many_bad_pictures_some_are_named(tmp_path: Path, make_folder: Builde
     spoil(dataset.train.paths)
     messages, note = failed(dataset, [26])
     assert len(messages) == 20 and f"'{dataset.train.paths[26]}'" in messages[0]
-    assert note.endswith("; 27 cannot be read, of which 7 are not named here.")
+    assert "; 27 cannot be read, of which 7 are not named here." in note
 
 
 def test_the_look_at_others_is_bounded(
@@ -186,7 +188,8 @@ def test_the_look_at_others_is_bounded(
     make_folder(tmp_path)
     dataset = imagefolder(square(4), str(tmp_path))
     spoil(dataset.train.paths)
-    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(module, "_LOOK_AT_ONCE", 3)
+    monkeypatch.setattr(survey, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(survey, "AT_ONCE", 3)
     messages, note = failed(dataset, [5])
-    assert len(messages) == 4 and note == "3 of the 8 pictures were looked at; 4 cannot be read."
+    assert len(messages) == 4
+    assert note.startswith("3 of the 8 images were looked at; 4 cannot be read.")

@@ -1,0 +1,124 @@
+"""Images loaded ahead, in as many threads as there are cores."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from netc.errors import DataError, Diagnostic
+
+from ..launch.ranks import Ranks
+from .datasets import Dataset
+from .survey import UNREAD, unread
+
+Array = NDArray[Any]
+Read = Callable[[NDArray[np.int64]], tuple[Array, NDArray[np.int64]]]
+"""From the numbers of images to them and their labels."""
+AHEAD = 2
+"""Batches that are being loaded while one is used: threads go on where one batch ends."""
+_PIECE_BYTES = 1 << 18
+"""Of images that a thread loads at once, at least: handing them over takes time, too."""
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
+def loaders(ranks: Ranks) -> int:
+    """How many threads load images in each process: the cores, shared by those of a machine."""
+    here = platform.node()
+    return max(1, cores() // ranks.allgather(here).count(here))
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """A batch that is being loaded."""
+
+    loader: Loader
+    images: Array = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
+    pieces: list[Future[None]] = field(repr=False)
+
+    def result(self) -> tuple[Array, NDArray[np.int64]]:
+        """The images and labels, once all are there.
+
+        Raises DataError as the data set does. Where images cannot be read, it names others of the
+        data set, too, as far as a minute is enough to look.
+        """
+        problems: dict[Diagnostic, None] = {}
+        for piece in self.pieces:
+            try:
+                piece.result()
+            except DataError as problem:
+                problems |= dict.fromkeys(problem.diagnostics)
+        if not problems:
+            return self.images, self.labels
+        if all(each.code == UNREAD for each in problems):
+            raise unread(self.loader.dataset, problems, self.loader.workers)
+        raise DataError(*problems)
+
+
+class Loader:
+    """Threads that load batches of a data set; a context manager, whose end drops what is left.
+
+    What they load does not depend on how many they are.
+    """
+
+    def __init__(self, dataset: Dataset, dtype: DTypeLike, workers: int) -> None:
+        """Images are of `dtype`."""
+        self.dataset, self.dtype, self.workers = dataset, np.dtype(dtype), workers
+        self._pool = ThreadPoolExecutor(workers, "netc-loader")
+
+    def begin(
+        self,
+        read: Read,
+        rows: NDArray[np.int64],
+        first: int = 0,
+        size: int | None = None,
+    ) -> Loading:
+        """Read the images `rows` in pieces: the threads take one after the other.
+
+        They become the rows from `first` of a batch of `size`, whose others are left as they are.
+        """
+        whole = len(rows) if size is None else size
+        images = np.empty((whole, *self.dataset.image_shape), self.dtype)
+        labels = np.zeros(whole, np.int64)
+
+        def load(start: int, stop: int) -> None:
+            wanted, place = rows[start:stop], slice(first + start, first + stop)
+            images[place], labels[place] = read(wanted)
+
+        count = self._rows_a_piece(len(rows))
+        pieces = [
+            self._pool.submit(load, start, min(start + count, len(rows)))
+            for start in range(0, len(rows), count)
+        ]
+        return Loading(self, images, labels, pieces)
+
+    def _rows_a_piece(self, rows: int) -> int:
+        image_bytes = math.prod(self.dataset.image_shape) * self.dtype.itemsize
+        return max(1, -(-rows // self.workers), -(-_PIECE_BYTES // image_bytes))
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
