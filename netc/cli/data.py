@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,13 +36,25 @@ def open_data(options: argparse.Namespace, bundle: Bundle, training: bool = True
     Without `training` it may lack training images. Raises DataError where there is none, or as
     `open_dataset`.
     """
-    call = data_call(options, bundle)
+    facts, names = bundle.facts, [port.name for port in image_inputs(bundle)]
+    return open_named(options, facts.data, facts.image, facts.classes, names, training)
+
+
+def open_named(
+    options: argparse.Namespace,
+    recipe: RecipeCall | None,
+    image: tuple[int, int, int],
+    classes: int,
+    inputs: Sequence[str],
+    training: bool = True,
+) -> Dataset:
+    """The same for a network that takes images (C, H, W), by what its recipe says."""
+    call = recipe if options.data is None else _named(options.data)
     if call is None:
         help = f"name one in a train block, or with '--data': {_choices()}."
         raise data_error("E060", "the network names no data set.", help)
-    names = [port.name for port in image_inputs(bundle)]
     try:
-        return open_dataset(*call, bundle.facts.image, bundle.facts.classes, names, training)
+        return open_dataset(*call, image, classes, inputs, training)
     except DataError as error:
         if options.data is not None or error.diagnostics[0].code != MISSING:
             raise

@@ -7,7 +7,7 @@ from netc.errors import folded
 GROUPS = {
     "look at networks": ("check", "summary", "fmt"),
     "plan": ("compile", "explain", "compare", "diff", "plan"),
-    "run": ("run", "eval", "predict", "report", "profile", "trace"),
+    "run": ("data", "run", "eval", "predict", "report", "profile", "trace"),
     "exchange with other tools": ("export", "import"),
     "this machine": ("tune", "calibrate", "doctor", "completion"),
 }
@@ -28,11 +28,12 @@ EXAMPLES = {
         "netc explain vgg16 --devices 8 --cluster k20 --layer 'fc*'",
     ),
     "plan": ("netc plan vgg16 --devices 4 --cluster h100 -o vgg16.html",),
+    "data": ("netc data resnet18 -D classes=3 --data photos/",),
     "run": (
         "netc run digits --devices 4 --epochs 5",
         "netc run alexnet --data 'synthetic()' --steps 20",
-        "netc run resnet18 --data photos/ --out runs/photos",
-        "netc run resnet18 --data photos/ --out runs/photos --resume",
+        "netc run resnet18 -D classes=3 --data photos/ --out runs/photos",
+        "netc run resnet18 -D classes=3 --data photos/ --out runs/photos --resume",
     ),
     "eval": ("netc eval digits --out runs/digits",),
     "predict": ("netc predict resnet18 cat.jpg dog.jpg --weights resnet18.safetensors",),

@@ -40,6 +40,7 @@ VERBS = {
     "diff": "two plans of a network, where they differ and what each costs",
     "explain": "what every layer of a plan costs, and what bounds it",
     "plan": "draw the plan as a picture, or as a page to look around in",
+    "data": "read a data set once: what is in it, and which of its images are bad",
     "run": "train a network, or a compiled program",
     "eval": "loss and accuracy of trained weights over the held-out images",
     "predict": "the most likely classes of pictures",
@@ -54,7 +55,9 @@ VERBS = {
     "completion": "a script by which a shell completes verbs, options and names",
 }
 """Verbs and what they do; each lives in a module `netc.cli.<verb>_` with a function `run`."""
-WORDY = ("check", "summary", "compile", "compare", "diff", "explain", "plan", "tune", *RUNNING)
+WORDY = (
+    "check", "summary", "data", "compile", "compare", "diff", "explain", "plan", "tune", *RUNNING
+)  # fmt: skip
 """Verbs whose help ends with lists of words."""
 
 
@@ -142,6 +145,7 @@ def parser() -> Parser:
     add_diff(verbs.choices["diff"])
     add_plan(verbs.choices["plan"])
     add_explain(verbs.choices["explain"])
+    _data(verbs.choices["data"].add_argument_group("images"))
     _run(verbs.choices["run"])
     _predict(verbs.choices["predict"])
     _profile(verbs.choices["profile"])
@@ -253,13 +257,17 @@ def _running(sub: argparse.ArgumentParser, verb: str) -> None:
     )
     if verb == "profile":
         return
-    group.add_argument(
-        "--data", metavar="DATA", help="a file or folder, or a data set such as 'synthetic()'"
-    )
+    _data(group)
     group.add_argument(
         "--out", type=file_name, metavar="DIR", help="metrics and checkpoints (default runs/NAME)"
     )
     _weights(group, "fresh ones" if verb == "run" else "the newest in --out")
+
+
+def _data(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--data", metavar="DATA", help="a file or folder, or a data set such as 'synthetic()'"
+    )
 
 
 def _weights(group: argparse._ArgumentGroup, default: str) -> None:

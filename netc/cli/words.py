@@ -18,11 +18,14 @@ def words_of(verb: str) -> str:
     """The lists behind the help of a verb."""
     if verb in ("check", "summary"):
         return _listed("layers", dict.fromkeys(sorted((*KINDS, IDENTITY)), ""))
+    known = {each.example: each.about for each in DATA_SETS.values()}
+    data = _listed("data sets, for --data and in a train block", known)
+    if verb == "data":
+        return data
     fixed = {name: each.about for name, each in FIXED.items()}
     strategies = _listed("strategies", {**fixed, "auto": AUTO_ABOUT})
     if verb in ("run", "eval"):
-        known = {each.example: each.about for each in DATA_SETS.values()}
-        strategies += _listed("data sets, for --data and in a train block", known)
+        strategies += data
     if verb != "run":
         return strategies
     optimizers = {word: each.about for word, each in OPTIMIZERS.items()}

@@ -196,7 +196,8 @@ def _check_classes(dataset: Dataset, wanted: int) -> None:
     raise data_error(
         "E067",
         f"the network tells {wanted:,} classes apart, but data set '{dataset.name}' has {have:,}.",
-        f"give the network's last layer {have} outputs, or choose other data",
+        f"give the network's last layer {have} outputs, with '-D classes={have}' where it has such "
+        "a parameter, or choose other data",
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,11 +66,16 @@ class Seen:
         return found
 
 
-def survey(dataset: Dataset, workers: int, seconds: float = math.inf) -> dict[Split, Seen]:
+def survey(
+    dataset: Dataset,
+    workers: int,
+    seconds: float = math.inf,
+    tell: Callable[[int], None] = lambda _: None,
+) -> dict[Split, Seen]:
     """Every image of both splits looked at, in so many threads; some, after so many seconds.
 
-    Raises DataError where a file is not as it was when it was opened, but not where an image cannot
-    be read.
+    Of how many were looked at is told meanwhile. Raises DataError where a file is not as it was
+    when it was opened, but not where an image cannot be read.
     """
     sizes = {"train": dataset.train_size, "test": dataset.test_size}
     until = time.monotonic() + seconds
@@ -82,14 +87,16 @@ def survey(dataset: Dataset, workers: int, seconds: float = math.inf) -> dict[Sp
         return _look(dataset, split, range(start, min(start + AT_ONCE, sizes[split])))
 
     with ThreadPoolExecutor(workers, "netc-survey") as pool:
-        found = {
+        found: dict[Split, list[Future[Seen]]] = {
             split: [pool.submit(look, split, start) for start in range(0, sizes[split], AT_ONCE)]
             for split in SPLITS
         }
-        return {
-            split: sum((each.result() for each in parts), _none(dataset))
-            for split, parts in found.items()
-        }
+        seen = dict.fromkeys(SPLITS, _none(dataset))
+        for split, parts in found.items():
+            for part in parts:
+                seen[split] += part.result()
+                tell(sum(each.looked for each in seen.values()))
+        return seen
 
 
 def unread(dataset: Dataset, problems: Iterable[Diagnostic], workers: int) -> DataError:
@@ -104,7 +111,10 @@ def unread(dataset: Dataset, problems: Iterable[Diagnostic], workers: int) -> Da
         dataset.train_size + dataset.test_size,
     )
     more = f", of which {len(known) - NAMED:,} are not named here" if len(known) > NAMED else ""
-    text = f"{looked:,} of the {size:,} images were looked at; {len(known):,} cannot be read{more}."
+    text = (
+        f"{looked:,} of the {size:,} images were looked at; {len(known):,} cannot be read{more}; "
+        "'netc data' names all."
+    )
     return DataError(*list(known)[:NAMED], Diagnostic("", text, severity="note"))
 
 

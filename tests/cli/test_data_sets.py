@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -174,6 +175,57 @@ def test_paths_start_at_the_current_folder(
     assert end["test_images"] == 9
     monkeypatch.chdir(far)
     assert "directory 'photos' does not exist." in refused(capsys, "run", "n.net")
+
+
+# --- netc data ---
+
+
+def test_data_says_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    pictures("p/train/a", "p/train/b", "p/train/c", "p/val/a", "p/val/b", "p/val/c")
+    assert main(["data", network('data imagefolder("p")')]) == 0
+    told = capsys.readouterr().out
+    assert "data      pictures in 'p', 30 training images in 3 classes; 30 held-out" in told
+    assert "images    3x6x6, 30 to train on, 30 held out\n" in told
+    assert "\nb         10        10\n" in told
+    # Red is 0, 10, ..., 90 in equal parts, the others are 0.
+    mean, deviation = (45 - 123.675) / 58.395, np.std(10 * np.arange(10)) / 58.395
+    assert f"\n0        {mean:.4f}     {deviation:.4f}\n" in told
+    assert "\n1        -2.0357     0.0000\n" in told
+    assert "read      60 images in " in told and " images/s in " in told and "bad" not in told
+
+
+def test_data_names_everything_bad(capsys: pytest.CaptureFixture[str]) -> None:
+    pictures("p/train/a", "p/train/b", "p/train/c", "p/val/a", "p/val/b", "p/val/c")
+    bad = sorted(map(str, [*Path("p/train/b").glob("*"), *Path("p").glob("*/*/7.png")]))
+    for path in bad:
+        Path(path).write_text("no picture")
+    assert main(["data", network(), "--data", "p", "--json"]) == 5
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    counts = [(e["train_images"], e["test_images"]) for e in found if e["event"] == "class"]
+    assert counts == [(9, 9), (0, 9), (9, 9)]
+    told = [each["message"] for each in found if each["event"] == "bad"]
+    assert len(told) == len(set(bad)) == 15
+    assert all(any(f"'{path}'" in text for text in told) for path in bad)
+    assert found[-1]["bad"] == 15 and found[-1]["event"] == "result"
+    assert main(["data", network(), "--data", "p"]) == 5
+    shown = capsys.readouterr().out
+    assert "bad       15 cannot be read:\n" in shown and f"'{bad[-1]}'" in shown
+
+
+def test_data_wants_a_network_and_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "'--data': 'synthetic()'" in refused(capsys, "data", network())
+    told = refused(capsys, "data", network(), "--data", "digits")
+    assert "the network takes 3x6x6 images, but data set 'digits' has 1x8x8." in told
+    assert main(["compile", network(), "-o", "x.netc", "--json"]) == 0
+    capsys.readouterr()
+    assert "error[E057]" in refused(capsys, "data", "x.netc", code=2)
+
+
+def test_other_classes_than_the_data_has(capsys: pytest.CaptureFixture[str]) -> None:
+    pictures("p/a", "p/b")
+    told = refused(capsys, "run", network(), "--data", "p")
+    assert "with '-D classes=2' where it has such a parameter" in told
+    assert main(["data", network(), "--data", "p", "-D", "classes=2", "--json"]) == 0
 
 
 # --- synthetic ---

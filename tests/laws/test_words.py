@@ -32,7 +32,8 @@ def help_of(verb: str) -> str:
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_lists_words(verb: str) -> None:
     text = help_of(verb)
-    assert ("strategies:" in text or "layers:" in text) == (verb in WORDY)
+    titles = ("strategies:", "layers:", "data sets, for --data")
+    assert any(title in text for title in titles) == (verb in WORDY)
 
 
 def test_help_lists_layers() -> None:
@@ -43,7 +44,7 @@ def test_help_lists_layers() -> None:
 def test_a_strategy_is_listed(name: str) -> None:
     about = FIXED[name].about
     assert f"| `{name}` | {about} |" in SPLITS
-    for verb in WORDY[2:]:
+    for verb in WORDY[3:]:
         assert about.replace("`", "") in help_of(verb)
 
 
@@ -71,7 +72,7 @@ def test_a_schedule_is_the_same_everywhere(word: str) -> None:
 def test_a_data_set_is_listed(word: str) -> None:
     known = DATA_SETS[word]
     assert f"| `{known.example}` | {known.about} |" in TRAINING
-    for verb in ("run", "eval"):
+    for verb in ("run", "eval", "data"):
         assert f"{known.example} {known.about.replace('`', '')}" in help_of(verb)
 
 

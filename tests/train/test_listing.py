@@ -170,7 +170,7 @@ def test_one_bad_picture_tells_of_all(tmp_path: Path, make_folder: Builder) -> N
     messages, note = failed(dataset, [1, 4])
     assert [f"'{path}'" in text for path, text in zip(bad, messages, strict=True)] == [True] * 3
     assert "No such file or directory." in messages[2]
-    assert note == "8 of the 8 images were looked at; 3 cannot be read."
+    assert note == "8 of the 8 images were looked at; 3 cannot be read; 'netc data' names all."
 
 
 def test_of_many_bad_pictures_some_are_named(tmp_path: Path, make_folder: Builder) -> None:
@@ -179,7 +179,7 @@ def test_of_many_bad_pictures_some_are_named(tmp_path: Path, make_folder: Builde
     spoil(dataset.train.paths)
     messages, note = failed(dataset, [26])
     assert len(messages) == 20 and f"'{dataset.train.paths[26]}'" in messages[0]
-    assert "; 27 cannot be read, of which 7 are not named here." in note
+    assert "; 27 cannot be read, of which 7 are not named here; " in note
 
 
 def test_the_look_at_others_is_bounded(
@@ -192,4 +192,4 @@ def test_the_look_at_others_is_bounded(
     monkeypatch.setattr(survey, "AT_ONCE", 3)
     messages, note = failed(dataset, [5])
     assert len(messages) == 4
-    assert note.startswith("3 of the 8 images were looked at; 4 cannot be read.")
+    assert note.startswith("3 of the 8 images were looked at; 4 cannot be read;")
