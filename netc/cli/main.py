@@ -345,6 +345,10 @@ def _run(sub: argparse.ArgumentParser) -> None:
         help="remove the training that is in --out, and begin anew",
     )
     group.add_argument(
+        "--skip-bad", type=natural, default=0, metavar="N",
+        help="leave out up to N images that cannot be read; others take their place (default 0)",
+    )  # fmt: skip
+    group.add_argument(
         "--keep", type=count, metavar="N",
         help="so many of the newest checkpoints, besides the best (default 3)",
     )  # fmt: skip

@@ -106,6 +106,7 @@ def _agreed(
         "learning rate": training.rate,
         "patience": training.patience,
         "seed": training.seed,
+        "number of images that may be left out": training.skip_bad,
         "way to begin": ways or "from the start",
         "page to write": options.report,
         "number of traced steps": 0 if options.trace is None else options.trace_steps or 1,
@@ -179,6 +180,7 @@ def _training(options: argparse.Namespace, bundle: Bundle) -> Training:
         limit=options.steps,
         patience=options.patience,
         called=_called(options),
+        skip_bad=options.skip_bad,
     )
 
 
@@ -325,7 +327,7 @@ def _finish(
     """`steps` are the seconds of each; the first of them make ready what the others use. `traced`
     says what was traced, if anything was; `page` is the file that was written, if one was.
     """
-    dataset, bundle = trainer.dataset, trainer.session.bundle
+    dataset, bundle, left_out = trainer.dataset, trainer.session.bundle, trainer.left_out()
     usual = median(steps[FIRST_STEPS:]) if len(steps) > FIRST_STEPS else None
     predicted = simulate(bundle.train).seconds
     if options.json:
@@ -334,7 +336,7 @@ def _finish(
                   held_out=dataset.description,
                   exposed_seconds=trainer.last_step.exposed_seconds,
                   sent_bytes=_sent(trainer), step_seconds=usual,
-                  predicted_seconds=predicted,
+                  predicted_seconds=predicted, bad=[each.message for each in left_out],
                   trace=options.trace if traced else None,
                   report=page and escaped(str(page)))  # fmt: skip
         return
@@ -356,6 +358,10 @@ def _finish(
         say(f"trace     {traced}")
     if page is not None:
         say(f"report    {escaped(str(page))}")
+    if left_out:
+        say(f"left out  {count(len(left_out))} that cannot be read; others took their place:")
+    for each in left_out:
+        say(f"  {each.message}")
 
 
 def _sent(trainer: Trainer) -> list[int]:

@@ -30,6 +30,7 @@ from netc_runtime.train.metrics import Metrics
 from netc_runtime.train.outcomes import Outcomes
 from netc_runtime.train.resume import Saved, continued
 from netc_runtime.train.schedule import learning_rate
+from netc_runtime.train.skipping import Skipping
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -54,6 +55,8 @@ class Training:
     """Stop after this many epochs without a better accuracy."""
     called: Mapping[str, str] = field(default_factory=dict)
     """By what words network and data are found again, by name: checkpoints say it."""
+    skip_bad: int = 0
+    """How many images that cannot be read are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,9 @@ class Trainer:
         augment(np.zeros((0, *dataset.image_shape)), [], 0, 0, training.augment)
         self.workers = loaders(self.ranks)
         """Threads that load images."""
+        self.skipping = Skipping(dataset, training.skip_bad)
+        self.source: Dataset = self.skipping if training.skip_bad else dataset
+        """Where images come from."""
         self.orders: dict[int, NDArray[np.int64]] = {}
         """The order of the images in the epoch that was loaded from last."""
         self.stop = False
@@ -203,6 +209,7 @@ class Trainer:
         step, stopping, gave_up = self.start_step, False, False
         losses: list[float] = []
         tested: tuple[float, float] | None = None
+        self.pending: dict[int, Loading] = {}
         with self._loader() as batches, ExitStack() as kept:
             if step < self.total_steps:
                 # Before anything in the folder is replaced: its images may not be readable.
@@ -278,16 +285,21 @@ class Trainer:
 
         Raises DataError (E075) where the loss is no number.
         """
-        found = evaluate(self.session, self.dataset, self.workers, self.asks_each)
+        found = evaluate(self.session, self.source, self.workers, self.asks_each)
         self.outcomes = found.outcomes
         if not np.isfinite(found.loss):
             raise _exploded("the loss of the held-out images is not a finite number")
         return found.loss, found.accuracy
 
+    def left_out(self) -> list[Diagnostic]:
+        """What is wrong with the images that were left out, in any process; all must ask."""
+        every = self.ranks.allgather(self.skipping.bad)
+        found = {place: problems for bad in every for place, problems in bad.items()}
+        return [problem for place in sorted(found) for problem in found[place]]
+
     def _loader(self) -> Loader:
         """Threads that prepare the next batches while a step runs."""
-        self.pending: dict[int, Loading] = {}
-        return Loader(self.dataset, self.session.dtype, self.workers)
+        return Loader(self.source, self.session.dtype, self.workers)
 
     def _load(self, step: int, batches: Loader) -> Loading:
         """Begin to load the images of a step: place in the epoch's order, augmented.
@@ -299,7 +311,7 @@ class Trainer:
 
         def read(rows: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64]]:
             specs = self.training.augment
-            return examples(self.dataset, rows, self.session.dtype, seed, epoch, specs)
+            return examples(self.source, rows, self.session.dtype, seed, epoch, specs)
 
         # For very many images finding the order takes longer than a step.
         if epoch not in self.orders:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -10,12 +11,14 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from PIL import Image
+from saved import newest
 
 from netc.cli.data import data_call
 from netc.cli.main import main, parser
 from netc.ir.datasets import DATA_SETS
 from netc.ir.facts import RecipeCall
 from netc_kernels import cpu
+from netc_runtime.io.checkpoint import load
 
 NET = """
 net tiny(classes = 3)
@@ -226,6 +229,48 @@ def test_other_classes_than_the_data_has(capsys: pytest.CaptureFixture[str]) -> 
     told = refused(capsys, "run", network(), "--data", "p")
     assert "with '-D classes=2' where it has such a parameter" in told
     assert main(["data", network(), "--data", "p", "-D", "classes=2", "--json"]) == 0
+
+
+# --- images that cannot be read ---
+
+
+def spoiled(*paths: str) -> None:
+    for path in paths:
+        Path(path).write_text("no picture")
+
+
+def test_bad_images_are_left_out_and_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The training is that of a folder where the next images stand in their places."""
+    for root in ("p", "q"):
+        pictures(f"{root}/train/a", f"{root}/train/b", f"{root}/train/c",
+                 f"{root}/val/a", f"{root}/val/b", f"{root}/val/c")  # fmt: skip
+    bad = ("p/train/a/3.png", "p/train/a/4.png", "p/val/c/2.png")
+    spoiled(*bad)
+    for path, other in (("a/3", "a/5"), ("a/4", "a/5")):
+        shutil.copy(f"q/train/{other}.png", f"q/train/{path}.png")
+    shutil.copy("q/val/c/3.png", "q/val/c/2.png")
+    net = network()
+    *_, end = lines(capsys, "run", net, "--data", "p", "--skip-bad", "3", "--out", "o")
+    assert [any(path in text for text in end["bad"]) for path in bad] == [True] * 3
+    *_, same = lines(capsys, "run", net, "--data", "q", "--out", "o2")
+    assert same["bad"] == []
+    assert (same["test_loss"], same["test_accuracy"]) == (end["test_loss"], end["test_accuracy"])
+    mine, theirs = (load(newest(Path(out)))[0] for out in ("o", "o2"))
+    assert all(np.array_equal(mine[name], theirs[name]) for name in mine)
+    assert main(["run", net, "--data", "p", "--skip-bad", "9", "--replace", "--out", "o"]) == 0
+    told = capsys.readouterr().out
+    assert "left out  3 that cannot be read; others took their place:\n" in told
+    assert all(f"  cannot decode the image '{path}': " in told for path in bad)
+
+
+def test_more_bad_images_are_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    pictures("p/train/a", "p/train/b", "p/train/c", "p/val/a", "p/val/b", "p/val/c")
+    bad = ("p/train/a/3.png", "p/train/b/4.png", "p/val/c/2.png")
+    spoiled(*bad)
+    assert main(["run", network(), "--data", "p", "--skip-bad", "2", "--epochs", "9"]) == 5
+    told = capsys.readouterr().err
+    assert all(f"'{path}'" in told for path in bad)
+    assert "60 of the 60 images were looked at; 3 cannot be read; 'netc data' names all." in told
 
 
 # --- synthetic ---
