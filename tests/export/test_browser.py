@@ -88,6 +88,8 @@ def test_unfolded_every_layer_and_exchange_is_drawn(
     page.keyboard.press("F")
     if page.locator("g.card.closed").count():
         page.keyboard.press("F")
+    # As for paper, everything is drawn whole, however far away.
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
     names = [plan["plan"]["layers"][each["layers"][0]]["name"] for each in plan["cards"]]
     attributes = "(all, name) => all.map(each => each.getAttribute(name))"
     drawn = page.locator("g.card").evaluate_all(attributes, "data-layer")
