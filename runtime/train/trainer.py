@@ -295,7 +295,8 @@ class Trainer:
         """What is wrong with the images that were left out, in any process; all must ask."""
         every = self.ranks.allgather(self.skipping.bad)
         found = {place: problems for bad in every for place, problems in bad.items()}
-        return [problem for place in sorted(found) for problem in found[place]]
+        places = sorted(found, key=lambda place: (place[0] != "train", place[1]))
+        return [problem for place in places for problem in found[place]]
 
     def _loader(self) -> Loader:
         """Threads that prepare the next batches while a step runs."""

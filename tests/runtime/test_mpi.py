@@ -106,6 +106,25 @@ def test_evaluation_and_prediction_by_processes(tmp_path, capsys):
         assert untimed[0] == untimed[1]
 
 
+def test_images_that_cannot_be_read_end_all_processes(tmp_path):
+    """One met a training image before the held-out one, so for it alone they are too many."""
+    for number in range(160):
+        place = tmp_path / "p" / ("train" if number % 2 else "val") / str(number % 20 // 2)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), number).save(place / f"{number}.png")
+    bad = [tmp_path / "p/train/0/1.png", tmp_path / "p/val/9/18.png"]
+    for path in bad:
+        path.write_text("no picture")
+    options = ("--devices", 2, "--batch", 20, "--epochs", 2, "--data", tmp_path / "p", "--out")
+    done = mpirun(2, *options, tmp_path / "few", "--skip-bad", 1)
+    assert done.returncode == 5, done.stderr
+    assert all(f"'{path}'" in done.stderr for path in bad) and "Traceback" not in done.stderr
+    done = mpirun(2, *options, tmp_path / "out", "--skip-bad", 2, "--json")
+    assert done.returncode == 0, done.stderr
+    end = json.loads(done.stdout.splitlines()[-1])
+    assert [str(path) in text for path, text in zip(bad, end["bad"], strict=True)] == [True] * 2
+
+
 def test_one_trace_of_all_processes(tmp_path):
     """On one clock: no exchange ends before all have come to it, as exactly as is said."""
     out, file = tmp_path / "out", tmp_path / "t.json"
