@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netc.errors import DataError
 from netc_runtime.session import Session
 from netc_runtime.train.datasets import Dataset
 from netc_runtime.train.loading import AHEAD, Loader, Loading
@@ -55,15 +56,33 @@ def evaluate(session: Session, dataset: Dataset, workers: int, each: bool = Fals
 def _batches(
     session: Session, dataset: Dataset, workers: int
 ) -> Iterator[tuple[Array, Array, int]]:  # fmt: skip
-    """Images, labels, and how many of them count; others load while one is used."""
+    """Images, labels, and how many of them count; others load while one is used.
+
+    Where this process fails and others do not, they wait for it in every batch: it goes on with
+    blank images, and raises what is wrong at the end.
+    """
     size, batch = dataset.test_size, session.batch
+    alone = len(session.backend.devices) == session.eval.program.mesh.size
     read = partial(dataset.load, "test", dtype=session.dtype)
     pending: deque[Loading] = deque()
+    failure: DataError | None = None
     with Loader(dataset, session.dtype, workers) as loader:
         for start in range(-AHEAD * batch, size, batch):
             following = start + AHEAD * batch
-            if following < size:
+            if following < size and failure is None:
                 rows = np.arange(following, following + batch) % size
                 pending.append(loader.begin(read, rows))
-            if start >= 0:
-                yield *pending.popleft().result(), min(batch, size - start)
+            if start < 0:
+                continue
+            if failure is None:
+                try:
+                    images, labels = pending.popleft().result()
+                except DataError as problem:
+                    if alone:
+                        raise
+                    failure = problem
+                    images = np.zeros((batch, *dataset.image_shape), session.dtype)
+                    labels = np.zeros(batch, np.int64)
+            yield images, labels, min(batch, size - start)
+    if failure is not None:
+        raise failure

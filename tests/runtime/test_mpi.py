@@ -115,7 +115,7 @@ def test_images_that_cannot_be_read_end_all_processes(tmp_path):
     bad = [tmp_path / "p/train/0/1.png", tmp_path / "p/val/9/18.png"]
     for path in bad:
         path.write_text("no picture")
-    options = ("--devices", 2, "--batch", 20, "--epochs", 2, "--data", tmp_path / "p", "--out")
+    options = ("--devices", 2, "--batch", 20, "--epochs", 1, "--data", tmp_path / "p", "--out")
     done = mpirun(2, *options, tmp_path / "few", "--skip-bad", 1)
     assert done.returncode == 5, done.stderr
     assert all(f"'{path}'" in done.stderr for path in bad) and "Traceback" not in done.stderr
