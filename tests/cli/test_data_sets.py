@@ -273,6 +273,26 @@ def test_more_bad_images_are_an_error(capsys: pytest.CaptureFixture[str]) -> Non
     assert "60 of the 60 images were looked at; 3 cannot be read; 'netc data' names all." in told
 
 
+def test_an_evaluation_needs_no_training_images(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither in folders nor in arrays; a training says what is missing."""
+    pictures("p/train/a", "p/train/b", "p/train/c", "p/val/a", "p/val/b", "p/val/c")
+    net = network()
+    *_, end = lines(capsys, "run", net, "--data", "p", "--out", "o")
+    shutil.rmtree("p/train")
+    (found,) = lines(capsys, "eval", net, "--data", "p", "--out", "o")
+    assert (found["test_images"], found["test_loss"]) == (30, end["test_loss"])
+    told = refused(capsys, "run", net, "--data", "p", "--out", "o2")
+    assert "directory 'p/train' does not exist." in told
+    # Classes have other names here, which eval refuses by the checkpoint.
+    np.savez("a.npz", x_test=np.zeros((2, 6, 6, 3), np.uint8), y_test=[0, 2])
+    assert "'a', that of the data set is '0'" in refused(
+        capsys, "eval", net, "--data", "a.npz", "--out", "o"
+    )
+    np.savez("a.npz", x_test=np.zeros((2, 6, 6, 3)), y_test=[0, 2], classes=["a", "b", "c"])
+    (found,) = lines(capsys, "eval", net, "--data", "a.npz", "--out", "o")
+    assert found["test_images"] == 2
+
+
 # --- synthetic ---
 
 
