@@ -77,13 +77,13 @@ class Arrays:
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """The value that becomes 0, in units of a byte, or of floats as they are."""
-        return (_HALF,) if self.test.images.dtype == np.uint8 else (0.0,)
+        """The value of training images that becomes 0: of bytes, or of floats as they are."""
+        return (_HALF,) if self.train.images.dtype == np.uint8 else (0.0,)
 
     @property
     def std(self) -> tuple[float, ...]:
         """The distance from it that becomes 1, in the same units."""
-        return (_HALF,) if self.test.images.dtype == np.uint8 else (1.0,)
+        return (_HALF,) if self.train.images.dtype == np.uint8 else (1.0,)
 
     def load(
         self,
@@ -102,7 +102,7 @@ class Arrays:
         if windows is not None:
             images = seen(images, windows)
         if part.images.dtype == np.uint8:
-            return normalize(images, self.mean, self.std, dtype), part.labels[rows]
+            return normalize(images, (_HALF,), (_HALF,), dtype), part.labels[rows]
         return images.astype(dtype), part.labels[rows]
 
 

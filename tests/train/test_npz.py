@@ -68,6 +68,20 @@ def test_images_are_those_that_were_saved(
     loads_by_index(dataset)
 
 
+def test_bytes_and_floats_in_one_file(tmp_path: Path) -> None:
+    """Each split has the scale of its own."""
+    for floats in ("train", "test"):
+        given = arrays()
+        given[f"x_{floats}"] = given[f"x_{floats}"].astype(np.float32)
+        np.savez(tmp_path / "a.npz", **given)
+        dataset = opened(tmp_path / "a.npz")
+        for split in ("train", "test"):
+            found, _ = dataset.load(split, range(4), np.float64)
+            saved = given[f"x_{split}"][:4].astype(float)
+            wanted = saved if split == floats else (saved - 127.5) / 127.5
+            np.testing.assert_allclose(found, wanted)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint64])
 @pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
 def test_labels_as_keras_has_them(tmp_path: Path, dtype: Any, shape: tuple[int, ...]) -> None:
