@@ -25,7 +25,7 @@ FORMAT_VERSION = 2
 its weights can be read, but its training cannot go on."""
 
 _VERSION_KEY = "netc_checkpoint"
-_CLASSES_KEY, _SETTINGS_KEY, _RUN_KEY = "classes", "settings", "run"
+_CLASSES_KEY, _SETTINGS_KEY, _RUN_KEY, _BEST_KEY = "classes", "settings", "run", "best"
 _MOST_CLASSES_BYTES = 1 << 20
 """The format's header ends at 100 MB, and every reader takes it whole."""
 _NAME = re.compile(r"step-(\d{8,19})\.safetensors", re.ASCII)
@@ -90,6 +90,27 @@ def _no_position(path: Path | str, problem: str) -> DataError:
         "begin a new training with its weights, by '--weights'; only a whole checkpoint of this "
         "version of netc can be resumed",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """What was best by accuracy so far, of all that a training evaluated."""
+
+    step: int = 0
+    accuracy: float = -1.0
+    """As a fraction, over the held-out images; below 0 before the first evaluation."""
+
+    def as_meta(self) -> dict[str, str]:
+        """As the text that `save` takes."""
+        return {_BEST_KEY: json.dumps([self.step, self.accuracy])}
+
+    @classmethod
+    def from_meta(cls, meta: Mapping[str, str]) -> Best:
+        """What a checkpoint knows of it; nothing where that is not told, or makes no sense."""
+        match _json(meta.get(_BEST_KEY, "null")):
+            case [int(step), float(accuracy)] if 0 <= step <= _MOST and 0 <= accuracy <= 1:
+                return cls(step, accuracy)
+        return cls()
 
 
 def settings_meta(settings: Mapping[str, str]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from netc.errors import DataError, Diagnostic, NetError
 from netc_runtime.backend import StepReport
-from netc_runtime.io.checkpoint import Position, classes_meta, run_meta, settings_meta
+from netc_runtime.io.checkpoint import Best, Position, classes_meta, run_meta, settings_meta
 from netc_runtime.io.problems import data_error
 from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.session import Session
@@ -36,7 +35,6 @@ Array = NDArray[Any]
 T = TypeVar("T")
 EXPLODED = "E075"
 SHOWN_NAMES = 3
-_BEST = "best"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +55,6 @@ class Training:
     """By what words network and data are found again, by name: checkpoints say it."""
     skip_bad: int = 0
     """How many images that cannot be read are left out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """What was best by accuracy so far, of all that was evaluated."""
-
-    step: int = 0
-    accuracy: float = -1.0
-    """As a fraction, over the held-out images."""
-
-    @property
-    def as_meta(self) -> dict[str, str]:
-        """As the text that checkpoints have."""
-        return {_BEST: json.dumps([self.step, self.accuracy])}
-
-
-def best_in(meta: Mapping[str, str]) -> Best:
-    """What a checkpoint knows of the best one."""
-    try:
-        step, accuracy = json.loads(meta[_BEST])
-        return Best(int(step), float(accuracy))
-    except (KeyError, TypeError, ValueError):
-        return Best()
 
 
 def steps_in_epoch(dataset: Dataset, batch: int) -> int:
@@ -194,7 +169,7 @@ class Trainer:
         self.session.restore(saved.tensors)
         self.start_step = saved.position.step
         self.ahead = place - self.start_step
-        self.best = best_in(saved.meta)
+        self.best = Best.from_meta(saved.meta)
         if self.folder is not None and saved.file.parent.resolve() == self.folder.path.resolve():
             self.saved = self.start_step, saved.file
 
@@ -239,8 +214,9 @@ class Trainer:
     def _gives_up(self, step: int) -> bool:
         """Whether patience is at its end; the same in all processes."""
         patience = self.training.patience
-        waited = step - self.best.step >= (patience or 0) * self.steps_per_epoch
-        return self.ranks.any(patience is not None and waited)
+        if patience is None:
+            return False
+        return self.ranks.any(step - self.best.step >= patience * self.steps_per_epoch)
 
     def _attempt(self, action: Callable[..., T], *values: object) -> T | None:
         """What an action returns; where it fails, the training ends, and saves what it reached."""
@@ -383,7 +359,7 @@ class Trainer:
             self.training.seed,
         )  # fmt: skip
         meta = position.as_meta() | classes_meta(self.dataset.classes) | run_meta(self.ran)
-        meta |= self.best.as_meta
+        meta |= self.best.as_meta()
         state = self.session.state()
         path = None
         if self.folder is not None:

@@ -15,11 +15,29 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from netc_runtime.io import Position, checkpoint_name, checkpoints, latest, load, save
-from netc_runtime.io.checkpoint import run_in, run_meta, settings_in, settings_meta, unfinished
+from netc_runtime.io.checkpoint import (
+    Best,
+    run_in,
+    run_meta,
+    settings_in,
+    settings_meta,
+    unfinished,
+)
 
 Complains = Callable[..., Any]
 
 POSITION = Position(120, 2, 20, 32, 1600, "vgg16", 2**63 - 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["null", "[1]", "[1, NaN]", "[Infinity, 0.5]", "[-1, 0.5]", "[1.5, 0.5]", "[1, 2.0]",
+     "[1, 0.5, 1]", "{", "[" * 100_000, '["1", "0.5"]'],
+)  # fmt: skip
+def test_what_was_best_is_kept_or_not_known(text: str) -> None:
+    best = Best(70, 0.9875)
+    assert Best.from_meta(best.as_meta()) == best
+    assert Best.from_meta({}) == Best.from_meta({"best": text}) == Best()
 
 
 def tensors() -> dict[str, NDArray[Any]]:
