@@ -22,9 +22,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-WARM_UP = 3
 Row = dict[str, Any]
 
 
@@ -80,6 +77,7 @@ def measured(case: str, options: argparse.Namespace) -> list[Row]:
     from netc.errors import NetError
     from netc.ir.clock import simulate
     from netc_runtime.choose import join_ranks
+    from netc_runtime.measure.profile import warm_up
 
     network, batch = case.split(":")
     rows: list[Row] = []
@@ -105,7 +103,7 @@ def measured(case: str, options: argparse.Namespace) -> list[Row]:
     sessions = []
     for row, bundle in bundles:
         session = open_session(choice, bundle if ranks is None else ranks.agree(bundle), ranks)
-        warm(session)
+        warm_up(session)
         sessions.append(session)
         row["predicted"], row["seconds"] = simulate(bundle.train).seconds, []
     for _ in range(options.repeats):
@@ -121,16 +119,6 @@ def measured(case: str, options: argparse.Namespace) -> list[Row]:
     if ranks is not None:
         ranks.close()
     return rows
-
-
-def warm(session: Any) -> None:
-    """Some steps on random images; the rate is zero, so that no number grows out of bounds."""
-    facts, rng = session.bundle.facts, np.random.default_rng(0)
-    session.initialize(0)
-    images = rng.standard_normal((session.batch, *facts.image)).astype(session.dtype)
-    labels = rng.integers(facts.classes, size=session.batch)
-    for step in range(WARM_UP):
-        session.step(images, labels, step=step, seed=0, learning_rate=0.0)
 
 
 def burst(executable: Any, steps: int) -> float:

@@ -31,18 +31,22 @@ REPEATS, TINY_REPEATS = 8, 100
 
 
 def measure_step(session: Session, steps: int) -> Timing:
-    """Time training steps on synthetic images.
+    """Time training steps on synthetic images."""
+    warm_up(session)
+    return session.train.measure(steps)
+
+
+def warm_up(session: Session) -> None:
+    """Some training steps on synthetic images, which stay where they are.
 
     The rate is zero, so that weights stay as they are and no number grows out of bounds.
     """
-    bundle = session.bundle
+    facts, rng = session.bundle.facts, np.random.default_rng(0)
     session.initialize(0)
-    rng = np.random.default_rng(0)
-    images = rng.standard_normal((session.batch, *bundle.facts.image)).astype(session.dtype)
-    labels = rng.integers(bundle.facts.classes, size=session.batch)
+    images = rng.standard_normal((session.batch, *facts.image)).astype(session.dtype)
+    labels = rng.integers(facts.classes, size=session.batch)
     for step in range(WARM_UP):
         session.step(images, labels, step=step, seed=0, learning_rate=0.0)
-    return session.train.measure(steps)
 
 
 def measure_ceilings(bundle: Bundle) -> Ceilings:
