@@ -33,6 +33,9 @@ class Session:
         self.init = backend.load(bundle.init)
         self.eval = backend.load(bundle.eval)
         self.train = backend.load(bundle.train) if training else self.eval
+        factors = ((port.name, rate_factor(port.name)) for port in self.train.program.inputs)
+        self.rates = {name: factor for name, factor in factors if factor is not None}
+        """By input what the learning rate is multiplied by for it."""
         self.last = StepReport()
         self.batch: int = self.image.shape[0]
         """Images of a step, over all devices."""
@@ -79,9 +82,7 @@ class Session:
         times.
         """
         numbers: dict[str, float] = {"seed": seed, "step": step}
-        for port in self.train.program.inputs:
-            if (factor := rate_factor(port.name)) is not None:
-                numbers[port.name] = factor * learning_rate
+        numbers |= {name: factor * learning_rate for name, factor in self.rates.items()}
         self._stage(self.train, {name: np.asarray(value) for name, value in numbers.items()})
         self.train.start(traced)
 
