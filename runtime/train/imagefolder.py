@@ -19,7 +19,7 @@ from netc.numbers import BELOW_ONE
 from ..io.problems import data_error, folder
 from .calls import number, text, truth
 from .class_folders import LAYOUT, SPLITS, ClassFolders, Pictures, class_folders, skipped
-from .images import Split, Wanted, normalize, row_numbers
+from .images import LabelledSplits, Split, Wanted, normalize, row_numbers
 from .listing import entries, is_folder, left_out
 from .pictures import Preparation, Shape, check_channels, decode, fitting
 from .windows import Window, centre
@@ -38,7 +38,7 @@ _BOTH = (
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ImageFolder:
+class ImageFolder(LabelledSplits):
     """A data set of picture files, decoded when asked for. See `datasets.Dataset`."""
 
     description: str
@@ -65,21 +65,6 @@ class ImageFolder:
     def std(self) -> tuple[float, ...]:
         """The distance from it that becomes 1; in units of a byte."""
         return self.pictures.std
-
-    @property
-    def inputs(self) -> int:
-        """How many inputs of a network it fills."""
-        return 1
-
-    @property
-    def train_size(self) -> int:
-        """Number of training images."""
-        return len(self.train.labels)
-
-    @property
-    def test_size(self) -> int:
-        """Number of held-out images."""
-        return len(self.test.labels)
 
     def load(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -49,8 +49,44 @@ class SplitImages:
         return out
 
 
+class _Labelled(Protocol):
+    """Images of one split."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """One class index an image."""
+
+
+class _Splits(Protocol):
+    @property
+    def train(self) -> _Labelled: ...
+    @property
+    def test(self) -> _Labelled: ...
+
+
+class LabelledSplits:
+    """What data sets say alike that keep the labels of both splits. See `datasets.Dataset`."""
+
+    __slots__ = ()
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs of a network it fills."""
+        return 1
+
+    @property
+    def train_size(self: _Splits) -> int:
+        """Number of training images."""
+        return len(self.train.labels)
+
+    @property
+    def test_size(self: _Splits) -> int:
+        """Number of held-out images."""
+        return len(self.test.labels)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class ByteImages:
+class ByteImages(LabelledSplits):
     """A data set of equally sized images of unsigned bytes. See `datasets.Dataset`."""
 
     name: str
@@ -69,25 +105,10 @@ class ByteImages:
     """The held-out images."""
 
     @property
-    def inputs(self) -> int:
-        """How many inputs of a network it fills."""
-        return 1
-
-    @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of every image."""
         channels, height, width = self.train.chunks[0].shape[1:]
         return channels, height, width
-
-    @property
-    def train_size(self) -> int:
-        """Number of training images."""
-        return len(self.train.labels)
-
-    @property
-    def test_size(self) -> int:
-        """Number of held-out images."""
-        return len(self.test.labels)
 
     def load(
         self,

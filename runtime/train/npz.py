@@ -15,7 +15,7 @@ from netc.errors import DataError, escaped, listed
 
 from ..io.problems import data_error, reason, unreadable
 from .calls import text
-from .images import Split, Wanted, check_labels, normalize, row_numbers
+from .images import LabelledSplits, Split, Wanted, check_labels, normalize, row_numbers
 from .pictures import Preparation, decode
 from .windows import Window, seen
 
@@ -44,7 +44,7 @@ class ArraySplit:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Arrays:
+class Arrays(LabelledSplits):
     """A data set of arrays in memory. See `datasets.Dataset`."""
 
     description: str
@@ -59,21 +59,6 @@ class Arrays:
     """The held-out images."""
     name: str = "npz"
     """The word that names it in a recipe."""
-
-    @property
-    def inputs(self) -> int:
-        """How many inputs of a network it fills."""
-        return 1
-
-    @property
-    def train_size(self) -> int:
-        """Number of training images."""
-        return len(self.train.labels)
-
-    @property
-    def test_size(self) -> int:
-        """Number of held-out images."""
-        return len(self.test.labels)
 
     @property
     def mean(self) -> tuple[float, ...]:
