@@ -347,7 +347,7 @@ hybrid,data`). The rule is that of the bytes: weights of the dense layers, over 
 image exchanges for them forward (and as many backward). In time (`--cluster h200`, bf16) `data` may
 be better earlier, where its exchange hides behind computation, or later, where updates of whole
 weights take longer than what they spare. Measured on two H200 (docs/results/gpu.md), AlexNet's
-`hybrid` is 6 % faster at 256, and `data` is from 512 on: 2 % there, 7 % at 1,024, 9 % at 2,048.
+`hybrid` is 5 % faster at 512, and no slower than the spread of 6 to 11 % at 2,048.
 """
     rows = []
     for name, rule in CROSSED.items():

@@ -7,7 +7,8 @@ A strategy is what `--strategy` takes, with further options of `netc run` behind
 a network are in memory at once and take turns, a burst of steps each, so that what else the machine
 does meets all of them. Images are synthetic and stay where they are. A row is the median of its
 bursts; its spread is the distance of the extremes. Then the first device's waits for exchanges are
-measured, and its launches, whose seconds are in the JSON.
+measured, and its launches, whose texts, seconds, operations and bytes are in the JSON: `learn.py`
+puts those into the measurements of a machine.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,7 @@ def measured(case: str, options: argparse.Namespace) -> list[Row]:
     """The rows of a network, in this process and those that it starts for other devices."""
     from netc.cli.main import parser
     from netc.cli.session import choose, load_bundle, open_session
+    from netc.cost import setting
     from netc.errors import NetError
     from netc.ir.clock import simulate
     from netc_runtime.choose import join_ranks
@@ -109,16 +112,34 @@ def measured(case: str, options: argparse.Namespace) -> list[Row]:
     for _ in range(options.repeats):
         for (row, _), session in zip(bundles, sessions, strict=True):
             row["seconds"].append(burst(session.train, options.steps) / options.steps)
-    for (row, _), session in zip(bundles, sessions, strict=True):
+    for (row, bundle), session in zip(bundles, sessions, strict=True):
         seconds = row["seconds"]
         row["measured"] = statistics.median(seconds)
         row["spread"] = (max(seconds) - min(seconds)) / row["measured"]
         timing = session.train.measure(5)
-        row["exposed"], row["launches"] = timing.exposed_seconds, timing.launches
+        row["exposed"], row["launches"] = timing.exposed_seconds, launches(bundle, timing.launches)
+        facts, devices = bundle.facts, bundle.train.mesh.size
+        threads = facts.threads or facts.blas_threads
+        row["setting"] = setting(facts.target, facts.precision, facts.kernels, threads, devices)
         session.close()
     if ranks is not None:
         ranks.close()
     return rows
+
+
+def launches(bundle: Any, seconds: Mapping[int, float]) -> list[list[Any]]:
+    """Text, seconds, operations and bytes of each launch of a training step that was measured."""
+    from netc.cost import launch_text
+    from netc.ir.calls import calls_of, variants_of
+    from netc.work import launch_bytes, launch_flops
+
+    program = bundle.train
+    found = ((program.instructions[number], each) for number, each in seconds.items())
+    return [
+        [launch_text(calls_of(program, one), variants_of(one)), each, launch_flops(one),
+         launch_bytes(program, one)]
+        for one, each in found
+    ]  # fmt: skip
 
 
 def burst(executable: Any, steps: int) -> float:

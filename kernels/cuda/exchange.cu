@@ -16,9 +16,12 @@
 //
 // `table` is in this GPU's memory: how many pieces it takes in the first phase, in the second, the
 // address of each GPU's words as this one sees it, then the pieces, each: address of the target,
-// terms, units, sizes of the dimensions but the outermost (the last one in units), for the target the
-// bytes from one to the next along each dimension but the last, and for RANKS terms address and the
-// same. Units of the last dimension follow each other.
+// terms, units, dimensions missing of DIMS (the outermost ones), sizes of the dimensions but the
+// outermost (the last one in units), for the target the bytes from one to the next along each dimension
+// but the last, and for RANKS terms address and the same. Units of the last dimension follow each other.
+//
+// A link between GPUs answers after about 1.5 us, so what it carries a second is what is under way in
+// that time: with 32 blocks each thread has to have 8 units under way for 400 GB/s.
 
 #include "vector.cuh"
 
@@ -30,31 +33,48 @@
 #endif
 
 #define THREADS 256
+#define AHEAD 8
 #define DIMS 5
 #define TERM DIMS
-#define PIECE (3 + 2 * (DIMS - 1) + RANKS * TERM)
+#define PIECE (4 + 2 * (DIMS - 1) + RANKS * TERM)
 
 typedef unsigned long long Word;
 
 #if TYPE == 0
+#define ITEM_BYTES 4
 typedef float Item;
 typedef float Total;
 #elif TYPE == 1
+#define ITEM_BYTES 2
 typedef bf16 Item;
 typedef float Total;
 #elif TYPE == 2
+#define ITEM_BYTES 8
 typedef double Item;
 typedef double Total;
 #elif TYPE == 3
+#define ITEM_BYTES 8
 typedef long long Item;
 typedef long long Total;
 #else
+#define ITEM_BYTES 1
 typedef unsigned char Item;
 typedef long long Total;
 #endif
 
-struct __align__(sizeof(Item) * WIDTH) Unit {
+// In registers as words: items of less would take one each.
+struct __align__(ITEM_BYTES * WIDTH) Unit {
+#if ITEM_BYTES * WIDTH < 4
     Item items[WIDTH];
+#else
+    unsigned words[ITEM_BYTES * WIDTH / 4];
+#endif
+};
+
+union Items {
+    Unit unit;
+    Item items[WIDTH];
+    __device__ Items() {}
 };
 
 __device__ inline double number(double x) { return x; }
@@ -102,58 +122,84 @@ __device__ inline void meet(const Word* words, int me, unsigned count) {
     __syncthreads();
 }
 
-// The bytes from a piece's first unit to another, for one of its tensors.
-__device__ inline Word away(const Word* sizes, const Word* steps, unsigned unit) {
+// The bytes from a piece's first unit to another, for one of its tensors of DIMS - `missing` dimensions.
+__device__ inline Word away(const Word* sizes, const Word* steps, int missing, unsigned unit) {
     unsigned left = unit;
     Word bytes = 0;
-#pragma unroll
-    for (int dim = DIMS - 1; dim > 0; --dim) {
-        const unsigned size = (unsigned)sizes[dim - 1];
-        const unsigned index = left % size;
+// Unrolled, sizes and steps of all tensors would take the registers that units need.
+#pragma unroll 1
+    for (int dim = DIMS - 1; dim > missing; --dim) {
+        const unsigned size = (unsigned)sizes[dim - 1], outer = left / size;
+        const unsigned index = left - outer * size;
         bytes += index * (dim == DIMS - 1 ? (Word)sizeof(Unit) : steps[dim]);
-        left /= size;
+        left = outer;
     }
-    return bytes + left * steps[0];
+    return bytes + left * (missing == DIMS - 1 ? (Word)sizeof(Unit) : steps[missing]);
 }
 
 template <int TERMS>
-__device__ inline void take(const Word* piece) {
-    constexpr int AHEAD = TERMS < 4 ? 4 / TERMS : 1;
-    const unsigned units = (unsigned)piece[2];
-    const Word *sizes = piece + 3, *target = sizes + DIMS - 1, *terms = target + DIMS - 1;
-    const unsigned stride = gridDim.x * THREADS;
-    // In 64 bits: one past the last unit need not fit 32.
-    for (Word first = blockIdx.x * THREADS + threadIdx.x; first < units; first += AHEAD * stride) {
-        Unit found[AHEAD][TERMS];
+__device__ inline Unit combined(const Unit* found) {
+    Items terms[TERMS], result;
 #pragma unroll
-        for (int k = 0; k < AHEAD; ++k) {
+    for (int term = 0; term < TERMS; ++term) terms[term].unit = found[term];
+#pragma unroll
+    for (int i = 0; i < WIDTH; ++i) {
+        Total total = number(terms[0].items[i]);
+#pragma unroll
+        for (int term = 1; term < TERMS; ++term) total = combined(total, number(terms[term].items[i]));
+        set(result.items[i], total);
+    }
+    return result.unit;
+}
+
+template <int TERMS, bool FLAT>
+__device__ inline void take(const Word* piece) {
+    // What is under way at a time takes registers: terms, and addresses that do not follow each other.
+    constexpr int MOST = FLAT ? AHEAD : AHEAD / 2, EACH = TERMS < MOST ? MOST / TERMS : 1;
+    constexpr unsigned CHUNK = THREADS * AHEAD;
+    const unsigned units = (unsigned)piece[2];
+    const int missing = (int)piece[3];
+    const Word *sizes = piece + 4, *target = sizes + DIMS - 1, *terms = target + DIMS - 1;
+    // In 64 bits: one past the last unit need not fit 32.
+    for (Word chunk = blockIdx.x * CHUNK; chunk < units; chunk += gridDim.x * CHUNK) {
+#pragma unroll 1
+        for (int part = 0; part < AHEAD / EACH; ++part) {
+            const Word first = chunk + part * (EACH * THREADS) + threadIdx.x;
+            if (first >= units) break;
+            Unit found[EACH][TERMS];
 #pragma unroll
             for (int term = 0; term < TERMS; ++term) {
                 const Word* from = terms + term * TERM;
-                const Word unit = first + k * stride;
-                if (unit < units) {
-                    found[k][term] = *reinterpret_cast<const Unit*>(
-                        from[0] + away(sizes, from + 1, (unsigned)unit));
+                const Word base = from[0] + (FLAT ? first * sizeof(Unit) : 0);
+#pragma unroll
+                for (int k = 0; k < EACH; ++k) {
+                    const Word unit = first + k * THREADS;
+                    const Word place = FLAT ? k * THREADS * sizeof(Unit)
+                                            : away(sizes, from + 1, missing, (unsigned)unit);
+                    if (unit < units) found[k][term] = *reinterpret_cast<const Unit*>(base + place);
                 }
             }
-        }
+            const Word base = piece[0] + (FLAT ? first * sizeof(Unit) : 0);
 #pragma unroll
-        for (int k = 0; k < AHEAD; ++k) {
-            const Word unit = first + k * stride;
-            if (unit >= units) continue;
-            if constexpr (TERMS > 1) {
-#pragma unroll
-                for (int i = 0; i < WIDTH; ++i) {
-                    Total total = number(found[k][0].items[i]);
-#pragma unroll
-                    for (int term = 1; term < TERMS; ++term) {
-                        total = combined(total, number(found[k][term].items[i]));
-                    }
-                    set(found[k][0].items[i], total);
-                }
+            for (int k = 0; k < EACH; ++k) {
+                const Word unit = first + k * THREADS;
+                const Word place =
+                    FLAT ? k * THREADS * sizeof(Unit) : away(sizes, target, missing, (unsigned)unit);
+                if (unit >= units) continue;
+                if constexpr (TERMS > 1) found[k][0] = combined<TERMS>(found[k]);
+                *reinterpret_cast<Unit*>(base + place) = found[k][0];
             }
-            *reinterpret_cast<Unit*>(piece[0] + away(sizes, target, (unsigned)unit)) = found[k][0];
         }
+    }
+}
+
+template <int TERMS>
+__device__ inline void take_either(const Word* piece) {
+    // Units of the last dimension follow each other.
+    if (piece[3] == DIMS - 1) {
+        take<TERMS, true>(piece);
+    } else {
+        take<TERMS, false>(piece);
     }
 }
 
@@ -161,14 +207,14 @@ __device__ inline void take_all(const Word* pieces, int count) {
     for (int i = 0; i < count; ++i) {
         const Word* piece = pieces + i * PIECE;
         if (piece[1] == 1) {
-            take<1>(piece);
+            take_either<1>(piece);
         } else {
-            take<RANKS>(piece);
+            take_either<RANKS>(piece);
         }
     }
 }
 
-extern "C" __global__ __launch_bounds__(THREADS, 1) void exchange(const Word* __restrict__ table,
+extern "C" __global__ __launch_bounds__(THREADS, 2) void exchange(const Word* __restrict__ table,
                                                                int me, int phases) {
     const Word *words = table + 2, *pieces = words + RANKS;
     const int first = (int)table[0], second = (int)table[1];

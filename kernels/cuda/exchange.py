@@ -16,10 +16,12 @@ FILE = "exchange.cu"
 TYPES = {"f32": 0, "bf16": 1, "f64": 2, "i64": 3, "u8": 4}
 OPS = {"": 0, "sum": 0, "max": 1, "min": 2}
 THREADS, UNIT_BYTES, DIMS = 256, 16, 5
-BLOCKS = 24
-"""At most: those that wait on all of a program's streams at once must fit a GPU's processors."""
-UNITS_AHEAD = 4
-"""That a thread reads before it writes the first of them."""
+BLOCKS = 32
+"""At most: those that wait on all of a program's streams at once must fit a GPU's processors, each
+of which has room for two.
+"""
+UNITS_AHEAD = 8
+"""That a thread has under way at a time."""
 WORD_BYTES = 4
 
 
@@ -144,6 +146,7 @@ def record(piece: Piece, item: int, unit: int, ranks: int) -> Iterator[int]:
     yield piece.target.address
     yield len(piece.terms)
     yield prod(piece.sizes) * item // unit
+    yield missing
     yield from (*[1] * missing, *outer, last * item // unit)[1:]
     yield from (*[0] * missing, *piece.target.steps[:-1])
     for term in piece.terms:

@@ -56,7 +56,7 @@ class Exchange:
 
     def _take(self, first: int, count: int) -> bool:
         ranks = len(self.meeting.words)
-        size = 3 + 2 * (exchange.DIMS - 1) + exchange.DIMS * ranks
+        size = 4 + 2 * (exchange.DIMS - 1) + exchange.DIMS * ranks
         for at in range(first, first + count):
             start = 2 + ranks + at * size
             self._piece(self.table[start : start + size])
@@ -64,12 +64,10 @@ class Exchange:
 
     def _piece(self, piece: Any) -> None:
         outer = exchange.DIMS - 1
-        target, terms, units = piece[:3]
-        sizes, steps, rest = (
-            piece[3 : 3 + outer],
-            piece[3 + outer : 3 + 2 * outer],
-            piece[3 + 2 * outer :],
-        )
+        target, terms, units, missing, *told = piece
+        sizes, steps, rest = told[:outer], told[outer : 2 * outer], told[2 * outer :]
+        assert not any(steps[:missing])
+        assert all(size == 1 for size in sizes[: max(missing - 1, 0)])
         assert units % prod(sizes) == 0
         sizes = (units // prod(sizes), *sizes[:-1], sizes[-1] * self.unit // self.item)
         places = [rest[i * exchange.DIMS : (i + 1) * exchange.DIMS] for i in range(terms)]
