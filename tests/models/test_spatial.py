@@ -36,6 +36,7 @@ SIDES = {
     "digits": 12,
     "lenet": 28,
     "cifar": 32,
+    "fashion": 28,
 }
 """Height and width of the images, 64 for the others."""
 CLOSE = {"resnet152": 1e-7}
