@@ -1,9 +1,9 @@
 """Gradient descent with momentum and decay, Adam and RMSprop, in one pass over the memory.
 
 As the reference's `sgd_velocity` and `sgd_apply` (Krizhevsky et al. 2012, section 5):
-v = momentum * v - lr * (g + decay * w), w = w + v; as its `adam_moment1`, `adam_moment2` and
-`adam_apply` (Kingma and Ba 2015, algorithm 1); and as its `adam_moment2`, `rmsprop_velocity` and
-`rmsprop_apply`.
+v = momentum * v - lr * (g + decay * w), w = w + v; as its `momentum_velocity` and `velocity_apply`
+or `nesterov_apply`; as its `adam_moment1`, `adam_moment2` and `adam_apply` (Kingma and Ba 2015,
+algorithm 1); and as its `adam_moment2`, `rmsprop_velocity` and `velocity_apply`.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,6 @@ from typing import Any
 from netc_kernels.cpu.elementwise import GRAIN
 from netc_kernels.cpu.linear import ROWS, four_rows
 from netc_kernels.cpu.shape import Array
-from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import (
     LANES,
     copy_element,
@@ -25,90 +24,23 @@ from netc_kernels.cpu.vector import (
 )
 
 
-def sgd(
-    v: Array, w: Array, g: Array, pool: Pool,
-    *, lr: float, momentum: float, decay: float, scale: float,
-) -> None:  # fmt: skip
-    """Update v and w, of one shape, in place; `scale` is this call's share of the decay."""
-    facts = _facts(w, lr, momentum, scale * decay)
-    pool.spread(w.size, GRAIN, step, w.reshape(-1), v.reshape(-1), g.reshape(-1), *facts)
-
-
-def fc_dw_sgd(
-    v: Array, w: Array, x: Array, dy: Array, work: Array, pool: Pool,
-    *, lr: float, momentum: float, decay: float, scale: float,
-) -> None:  # fmt: skip
-    """Update the weights w (K, C) of a fully connected layer by the gradient dy.T @ x.
-
-    The gradient is never in memory.
-    """
-    (images, channels), filters = x.shape, len(w)
-    rate, kept, decayed = _facts(w, lr, momentum, scale * decay)
-    w, v, x, dy = (array.reshape(-1) for array in (w, v, x, dy))
-    pool.spread(
-        filters, ROWS, step_rows, w, v, x, dy, work, images, channels, filters, rate, kept, decayed
-    )
-
-
-def adam(
-    m: Array, v: Array, w: Array, g: Array, pool: Pool, *, lr: float, step: int, **attributes: Any
-) -> None:
-    """Update m, v and w, of one shape, in place; `attributes` has those of the three ops."""
-    _move(adam_part, m, v, w, g, pool, _adam_facts(w, lr, step, **attributes))
-
-
-def fc_dw_adam(
-    m: Array, v: Array, w: Array, x: Array, dy: Array, work: Array, pool: Pool,
-    *, lr: float, step: int, **attributes: Any,
-) -> None:  # fmt: skip
-    """Update the weights w (K, C) of a fully connected layer by the gradient dy.T @ x.
-
-    The gradient is never in memory.
-    """
-    _move_rows(adam_rows, m, v, w, x, dy, work, pool, _adam_facts(w, lr, step, **attributes))
-
-
-def rmsprop(r: Array, v: Array, w: Array, g: Array, pool: Pool, *, lr: float, **told: Any) -> None:
-    """Update r, v and w, of one shape, in place; `told` has the attributes of the three ops."""
-    _move(rmsprop_part, r, v, w, g, pool, _rmsprop_facts(w, lr, **told))
-
-
-def fc_dw_rmsprop(
-    r: Array, v: Array, w: Array, x: Array, dy: Array, work: Array, pool: Pool,
-    *, lr: float, **told: Any,
-) -> None:  # fmt: skip
-    """Update the weights w (K, C) of a fully connected layer by the gradient dy.T @ x.
-
-    The gradient is never in memory.
-    """
-    _move_rows(rmsprop_rows, r, v, w, x, dy, work, pool, _rmsprop_facts(w, lr, **told))
-
-
-def _move(
-    part: Callable[..., None], one: Array, two: Array, w: Array, g: Array, pool: Pool, facts: Any
-) -> None:
-    """Update two states and the weights with one of `two_states`."""
-    w, one, two, g = (array.reshape(-1) for array in (w, one, two, g))
-    pool.spread(w.size, GRAIN, part, w, one, two, g, facts)
-
-
-def _move_rows(
-    rows: Callable[..., None], one: Array, two: Array, w: Array, x: Array, dy: Array, work: Array,
-    pool: Pool, facts: Any,
-) -> None:  # fmt: skip
-    """Update two states and the weights (K, C) with one of `two_states`, by dy.T @ x."""
-    (images, channels), filters = x.shape, len(w)
-    w, one, two, x, dy = (array.reshape(-1) for array in (w, one, two, x, dy))
-    pool.spread(filters, ROWS, rows, w, one, two, x, dy, work, images, channels, filters, facts)
-
-
 def fc_dw_workspace(channels: int, threads: int) -> int:
     """Bytes of `work` that kernels need which make the gradient too."""
     return 4 * channels * threads
 
 
+def _sgd_facts(w: Array, *, lr: float, momentum: float, decay: float, scale: float) -> Any:
+    """What all elements have in common, as `sgd_vector` takes it."""
+    return _facts(w, lr, momentum, scale * decay)
+
+
+def _momentum_facts(w: Array, *, lr: float, momentum: float, decay: float, scale: float) -> Any:
+    """What all elements have in common, as `momentum_vector` and `nesterov_vector` take it."""
+    return _facts(w, 1 / scale, decay, momentum, scale * lr)
+
+
 def _adam_facts(
-    w: Array, lr: float, step: int, *, beta1: float, beta2: float, eps: float, decay: float,
+    w: Array, *, lr: float, step: int, beta1: float, beta2: float, eps: float, decay: float,
     decoupled: float, scale: float, turn: int, turns: int,
 ) -> Any:  # fmt: skip
     """What all elements have in common, as `adam_vector` takes it."""
@@ -118,7 +50,7 @@ def _adam_facts(
 
 
 def _rmsprop_facts(
-    w: Array, lr: float, *, beta2: float, decay: float, momentum: float, eps: float, scale: float
+    w: Array, *, lr: float, beta2: float, decay: float, momentum: float, eps: float, scale: float
 ) -> Any:
     """What all elements have in common, as `rmsprop_vector` takes it."""
     return _facts(w, 1 / scale, decay, beta2, 1 - beta2, momentum, eps, scale * lr)
@@ -126,18 +58,6 @@ def _rmsprop_facts(
 
 def _facts(w: Array, *numbers: float) -> Any:
     return tuple(w.dtype.type(number) for number in numbers)
-
-
-@kernel
-def step(
-    w: Any, v: Any, g: Any, lr: Any, momentum: Any, decay: Any, thread: int, start: int, stop: int
-) -> None:
-    """Update elements `start` ... `stop`."""
-    w, v, g = w[start:stop], v[start:stop], g[start:stop]
-    for i in range(len(w)):
-        moved = momentum * v[i] - lr * (g[i] + decay * w[i])
-        v[i] = moved
-        w[i] += moved
 
 
 @inline
@@ -154,30 +74,46 @@ def gathered(
     return work, own, 4
 
 
-@kernel
-def step_rows(
-    w: Any, v: Any, x: Any, dy: Any, work: Any, images: int, channels: int, filters: int, lr: Any,
-    momentum: Any, decay: Any, thread: int, start: int, stop: int,
-) -> None:  # fmt: skip
-    """Update rows `start` ... `stop`, making each vector of the gradient right before."""
-    own = thread * channels
-    for k in range(start, stop, 4):
-        last = min(3, stop - 1 - k)
-        source, at, step = gathered(work, own, dy, images, channels, filters, k, last)
-        for i in range(0, channels, LANES):
-            rows, count = four_rows(x, images, channels, i, source, at, step, last), channels - i
-            for row in range(last + 1):
-                to = (k + row) * channels + i
-                old = load_first(w, to, count)
-                change = splat(lr) * (rows[row] + splat(decay) * old)
-                moved = splat(momentum) * load_first(v, to, count) - change
-                store_first(v, to, moved, count)
-                store_first(w, to, old + moved, count)
+@inline
+def sgd_vector(w: Any, states: Any, to: int, count: int, g: Any, facts: Any) -> None:
+    """Update the first `count` lanes at `to` by their gradient."""
+    (v,) = states
+    lr, momentum, decay = facts
+    old = load_first(w, to, count)
+    change = splat(lr) * (g + splat(decay) * old)
+    moved = splat(momentum) * load_first(v, to, count) - change
+    store_first(v, to, moved, count)
+    store_first(w, to, old + moved, count)
 
 
 @inline
-def adam_vector(w: Any, m: Any, v: Any, to: int, count: int, g: Any, facts: Any) -> None:
+def momentum_vector(w: Any, states: Any, to: int, count: int, g: Any, facts: Any) -> None:
     """Update the first `count` lanes at `to` by their gradient."""
+    (v,) = states
+    gain, decay, momentum, rate = facts
+    old = load_first(w, to, count)
+    slope = splat(gain) * g + splat(decay) * old
+    speed = splat(momentum) * load_first(v, to, count) + slope
+    store_first(v, to, speed, count)
+    store_first(w, to, old - splat(rate) * speed, count)
+
+
+@inline
+def nesterov_vector(w: Any, states: Any, to: int, count: int, g: Any, facts: Any) -> None:
+    """Update the first `count` lanes at `to` by their gradient."""
+    (v,) = states
+    gain, decay, momentum, rate = facts
+    old = load_first(w, to, count)
+    slope = splat(gain) * g + splat(decay) * old
+    speed = splat(momentum) * load_first(v, to, count) + slope
+    store_first(v, to, speed, count)
+    store_first(w, to, old - splat(rate) * (slope + splat(momentum) * speed), count)
+
+
+@inline
+def adam_vector(w: Any, states: Any, to: int, count: int, g: Any, facts: Any) -> None:
+    """Update the first `count` lanes at `to` by their gradient."""
+    m, v = states
     gain, decay, beta1, rest1, beta2, rest2, rate, spread, eps, shrink = facts
     old = load_first(w, to, count)
     slope = splat(gain) * g + splat(decay) * old
@@ -190,8 +126,9 @@ def adam_vector(w: Any, m: Any, v: Any, to: int, count: int, g: Any, facts: Any)
 
 
 @inline
-def rmsprop_vector(w: Any, r: Any, v: Any, to: int, count: int, g: Any, facts: Any) -> None:
+def rmsprop_vector(w: Any, states: Any, to: int, count: int, g: Any, facts: Any) -> None:
     """Update the first `count` lanes at `to` by their gradient."""
+    r, v = states
     gain, decay, alpha, rest, momentum, eps, rate = facts
     old = load_first(w, to, count)
     slope = splat(gain) * g + splat(decay) * old
@@ -202,23 +139,25 @@ def rmsprop_vector(w: Any, r: Any, v: Any, to: int, count: int, g: Any, facts: A
     store_first(w, to, old - splat(rate) * speed, count)
 
 
-def two_states(move: Callable[..., None]) -> tuple[Callable[..., None], Callable[..., None]]:
-    """Kernels of an optimizer with two states: of a gradient that is there, and of a fully
-    connected layer's. `move` updates the first lanes of the weights and states by their gradient.
+def both(
+    move: Callable[..., None], facts: Callable[..., Any]
+) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Calls of an optimizer: by a gradient that is there, and by a fully connected layer's.
+
+    `move` updates the first lanes of the weights and states by their gradient; `facts` makes of
+    the weights and of the operations' attributes and numbers what all lanes have in common.
     """
 
     @kernel
-    def part(
-        w: Any, one: Any, two: Any, g: Any, facts: Any, thread: int, start: int, stop: int
-    ) -> None:
+    def part(w: Any, states: Any, g: Any, facts: Any, thread: int, start: int, stop: int) -> None:
         """Update elements `start` ... `stop`."""
         for i in range(start, stop, LANES):
-            move(w, one, two, i, stop - i, load_first(g, i, stop - i), facts)
+            move(w, states, i, stop - i, load_first(g, i, stop - i), facts)
 
     @kernel
     def rows(
-        w: Any, one: Any, two: Any, x: Any, dy: Any, work: Any, images: int, channels: int,
-        filters: int, facts: Any, thread: int, start: int, stop: int,
+        w: Any, states: Any, x: Any, dy: Any, work: Any, images: int, channels: int, filters: int,
+        facts: Any, thread: int, start: int, stop: int,
     ) -> None:  # fmt: skip
         """Update rows `start` ... `stop`, making each vector of the gradient right before."""
         own = thread * channels
@@ -231,17 +170,42 @@ def two_states(move: Callable[..., None]) -> tuple[Callable[..., None], Callable
                     channels - i,
                 )
                 for row in range(last + 1):
-                    move(w, one, two, (k + row) * channels + i, count, made[row], facts)
+                    move(w, states, (k + row) * channels + i, count, made[row], facts)
 
-    return part, rows
+    def update(*tensors: Any, **told: Any) -> None:
+        """Update the states and w, of one shape, in place, from (states, w, g, pool); `told` has
+        the attributes of all operations, and the numbers.
+        """
+        *arrays, pool = tensors
+        *states, w, g = (array.reshape(-1) for array in arrays)
+        pool.spread(w.size, GRAIN, part, w, tuple(states), g, facts(w, **told))
+
+    def fc_dw_update(*tensors: Any, **told: Any) -> None:
+        """Update the states and the weights w (K, C) of a fully connected layer in place, by the
+        gradient dy.T @ x, from (states, w, x, dy, workspace, pool). It is never in memory.
+        """
+        *arrays, work, pool = tensors
+        filters, (images, channels) = len(arrays[-3]), arrays[-2].shape
+        *states, w, x, dy = (array.reshape(-1) for array in arrays)
+        shape = images, channels, filters
+        pool.spread(filters, ROWS, rows, w, tuple(states), x, dy, work, *shape, facts(w, **told))
+
+    return update, fc_dw_update
 
 
-adam_part, adam_rows = two_states(adam_vector)
-rmsprop_part, rmsprop_rows = two_states(rmsprop_vector)
+sgd, fc_dw_sgd = both(sgd_vector, _sgd_facts)
+momentum, fc_dw_momentum = both(momentum_vector, _momentum_facts)
+nesterov, fc_dw_nesterov = both(nesterov_vector, _momentum_facts)
+adam, fc_dw_adam = both(adam_vector, _adam_facts)
+rmsprop, fc_dw_rmsprop = both(rmsprop_vector, _rmsprop_facts)
 
 KERNELS: Mapping[str, Callable[..., None]] = {
     "sgd": sgd,
     "fc_dw_sgd": fc_dw_sgd,
+    "momentum": momentum,
+    "fc_dw_momentum": fc_dw_momentum,
+    "nesterov": nesterov,
+    "fc_dw_nesterov": fc_dw_nesterov,
     "adam": adam,
     "fc_dw_adam": fc_dw_adam,
     "rmsprop": rmsprop,

@@ -1,6 +1,8 @@
-// Stochastic gradient descent with momentum and decay, Adam, and RMSprop, element by element.
+// Stochastic gradient descent with three kinds of momentum and decay, Adam, and RMSprop, element by element.
 //
 // sgd: v = momentum * v - lr * (g + decay * w), w = w + v.
+// momentum: s = gain * g + decay * w, v = momentum * v + s, w = w - share * lr * v; nesterov: as that,
+// but w = w - share * lr * (s + momentum * v).
 // adam: s = gain * g + decay * w, m = beta1 * m + (1 - beta1) * s, v = beta2 * v + (1 - beta2) * s * s,
 // w = w - share * lr * (m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps) + decoupled * w), where
 // t = turns * step + turn + 1 is counted here from the step on the device.
@@ -8,19 +10,45 @@
 // w = w - share * lr * v.
 //
 // Velocities, moments and weights are float, gradients of type T. Results may be the operands of the
-// same name. Block (256). sgd: grid (packs / 512), a thread takes PACKS packs, a block apart. adam and
-// rmsprop: grid (packs / 256), a thread takes one pack, of more tensors.
+// same name. Block (256). sgd, momentum, nesterov and their velocities: grid (packs / 512), a thread takes
+// PACKS packs, a block apart. All others: grid (packs / 256), a thread takes one pack.
 
 #include "vector.cuh"
 
 #define PACKS 2
 
+__device__ inline float slope_of(float g, float w, float gain, float decay) {
+    return gain * g + decay * w;
+}
+
+// How a weight w and its velocity v move by a gradient g.
+struct Sgd {
+    float rate, momentum, decay;
+
+    __device__ float speed(float v, float w, float g) const {
+        return momentum * v - (decay * w + g) * rate;
+    }
+    __device__ float place(float w, float v, float g) const { return w + v; }
+};
+
+struct Momentum {
+    float rate, gain, decay, momentum;
+
+    __device__ float slope(float w, float g) const { return slope_of(g, w, gain, decay); }
+    __device__ float speed(float v, float w, float g) const { return momentum * v + slope(w, g); }
+    __device__ float place(float w, float v, float g) const { return w - rate * v; }
+};
+
+struct Nesterov : Momentum {
+    __device__ float place(float w, float v, float g) const {
+        return w - rate * (slope(w, g) + momentum * v);
+    }
+};
+
 // Without `weight` only the velocity is written.
-template <bool APPLY>
+template <bool APPLY, class Rule>
 __device__ inline void update(float* velocity, float* weight, const T* g, const float* v,
-                              const float* w, const float* lr, long long packs, float momentum,
-                              float decay) {
-    const float rate = *lr;
+                              const float* w, long long packs, const Rule& rule) {
     const long long first = (long long)blockIdx.x * PACKS * blockDim.x + threadIdx.x;
     Pack<T, LANES> slope[PACKS];
     Pack<float, LANES> speed[PACKS], place[PACKS];
@@ -39,8 +67,8 @@ __device__ inline void update(float* velocity, float* weight, const T* g, const 
         float moved[LANES], result[LANES];
 #pragma unroll
         for (int i = 0; i < LANES; ++i) {
-            moved[i] = momentum * speed[k][i] - (decay * place[k][i] + slope[k][i]) * rate;
-            result[i] = place[k][i] + moved[i];
+            moved[i] = rule.speed(speed[k][i], place[k][i], slope[k][i]);
+            result[i] = rule.place(place[k][i], moved[i], slope[k][i]);
         }
         store<float, LANES>(velocity + at * LANES, moved);
         if constexpr (APPLY) store<float, LANES>(weight + at * LANES, result);
@@ -50,13 +78,58 @@ __device__ inline void update(float* velocity, float* weight, const T* g, const 
 extern "C" __global__ void sgd_velocity(float* out, const T* g, const float* v, const float* w,
                                         const float* lr, long long packs, float momentum,
                                         float decay) {
-    update<false>(out, (float*)0, g, v, w, lr, packs, momentum, decay);
+    update<false>(out, (float*)0, g, v, w, packs, Sgd{*lr, momentum, decay});
 }
 
 extern "C" __global__ void sgd(float* velocity, float* weight, const T* g, const float* v,
                                const float* w, const float* lr, long long packs, float momentum,
                                float decay) {
-    update<true>(velocity, weight, g, v, w, lr, packs, momentum, decay);
+    update<true>(velocity, weight, g, v, w, packs, Sgd{*lr, momentum, decay});
+}
+
+extern "C" __global__ void momentum_velocity(float* out, const T* g, const float* v, const float* w,
+                                             long long packs, float gain, float decay, float kept) {
+    update<false>(out, (float*)0, g, v, w, packs, Momentum{0, gain, decay, kept});
+}
+
+extern "C" __global__ void momentum(float* velocity, float* weight, const T* g, const float* v,
+                                    const float* w, const float* lr, long long packs, float gain,
+                                    float decay, float kept, float share) {
+    update<true>(velocity, weight, g, v, w, packs, Momentum{share * *lr, gain, decay, kept});
+}
+
+extern "C" __global__ void nesterov(float* velocity, float* weight, const T* g, const float* v,
+                                    const float* w, const float* lr, long long packs, float gain,
+                                    float decay, float kept, float share) {
+    update<true>(velocity, weight, g, v, w, packs, Nesterov{{share * *lr, gain, decay, kept}});
+}
+
+extern "C" __global__ void nesterov_apply(float* out, const T* g, const float* w, const float* v,
+                                          const float* lr, long long packs, float gain, float decay,
+                                          float kept, float share) {
+    const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= packs) return;
+    const Nesterov rule{{share * *lr, gain, decay, kept}};
+    const Pack<T, LANES> slope = load<T, LANES>(g + at * LANES);
+    const Pack<float, LANES> place = load<float, LANES>(w + at * LANES);
+    const Pack<float, LANES> speed = load<float, LANES>(v + at * LANES);
+    float result[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) result[i] = rule.place(place[i], speed[i], slope[i]);
+    store<float, LANES>(out + at * LANES, result);
+}
+
+extern "C" __global__ void velocity_apply(float* out, const float* w, const float* v,
+                                          const float* lr, long long packs, float share) {
+    const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= packs) return;
+    const float rate = share * *lr;
+    const Pack<float, LANES> place = load<float, LANES>(w + at * LANES);
+    const Pack<float, LANES> speed = load<float, LANES>(v + at * LANES);
+    float result[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) result[i] = place[i] - rate * speed[i];
+    store<float, LANES>(out + at * LANES, result);
 }
 
 // Factors of a running mean: of what it was, and of what is new.
@@ -81,10 +154,6 @@ __device__ inline Step step_of(const float* lr, const long long* step, float log
     const float rate = share * *lr;
     return {rate / sum_of_factors(log_beta1, t), rsqrtf(sum_of_factors(log_beta2, t)), eps,
             rate * decoupled};
-}
-
-__device__ inline float slope_of(float g, float w, float gain, float decay) {
-    return gain * g + decay * w;
 }
 
 __device__ inline float moved(float w, float m, float v, const Step& by) {
@@ -184,19 +253,6 @@ extern "C" __global__ void rmsprop_velocity(float* out, const T* g, const float*
         const float s = slope_of(slope[i], place[i], gain, decay);
         result[i] = speed_of(before[i], square[i], s, momentum, eps);
     }
-    store<float, LANES>(out + at * LANES, result);
-}
-
-extern "C" __global__ void rmsprop_apply(float* out, const float* w, const float* v,
-                                         const float* lr, long long packs, float share) {
-    const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (at >= packs) return;
-    const float rate = share * *lr;
-    const Pack<float, LANES> place = load<float, LANES>(w + at * LANES);
-    const Pack<float, LANES> speed = load<float, LANES>(v + at * LANES);
-    float result[LANES];
-#pragma unroll
-    for (int i = 0; i < LANES; ++i) result[i] = place[i] - rate * speed[i];
     store<float, LANES>(out + at * LANES, result);
 }
 

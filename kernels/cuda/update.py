@@ -1,5 +1,6 @@
-"""Stochastic gradient descent with momentum and decay (Krizhevsky et al. 2012, section 5), Adam
-(Kingma and Ba 2015, algorithm 1), and RMSprop (Hinton 2012, lecture 6e).
+"""Stochastic gradient descent with momentum and decay (Krizhevsky et al. 2012, section 5; as
+PyTorch has it; with Nesterov's momentum, Sutskever et al. 2013), Adam (Kingma and Ba 2015,
+algorithm 1), and RMSprop (Hinton 2012, lecture 6e).
 
 Weights, velocities and moments are f32, gradients f32 or bf16, all in one order in memory.
 """
@@ -19,7 +20,7 @@ from netc_kernels.cuda.tensor import Tensor
 
 FILE = "update.cu"
 PACKS = 2
-"""Packs that a thread takes of `sgd`, as in the source; of the others it takes one."""
+"""Packs that a thread takes where the states are one velocity, as in the source; else one."""
 LANES = 8
 """Elements of a pack: 16 bytes of bf16, 32 of f32."""
 
@@ -45,6 +46,51 @@ def sgd(
     """Compute `sgd_velocity` and `sgd_apply` in one pass. v_out may be v, w_out may be w."""
     numbers = np.float32(momentum), np.float32(scale * decay)
     _launch("sgd", (v_out, w_out), (g, v, w), (lr,), numbers, stream, PACKS)
+
+
+def momentum_velocity(
+    out: Tensor, v: Tensor, w: Tensor, g: Tensor,
+    *, decay: float, momentum: float, scale: float, stream: int,
+) -> None:  # fmt: skip
+    """Update the velocity: momentum * v + s, s = g / scale + decay * w. `out` may be v."""
+    numbers = (*_slope(decay, scale), np.float32(momentum))
+    _launch("momentum_velocity", (out,), (g, v, w), (), numbers, stream, PACKS)
+
+
+def nesterov_apply(
+    out: Tensor, w: Tensor, v: Tensor, g: Tensor, lr: Tensor,
+    *, decay: float, momentum: float, scale: float, stream: int,
+) -> None:  # fmt: skip
+    """Move the weights as if the velocity were a step ahead: w - scale * lr * (s + momentum * v),
+    s = g / scale + decay * w. `out` may be w.
+    """
+    numbers = (*_slope(decay, scale), np.float32(momentum), np.float32(scale))
+    _launch("nesterov_apply", (out,), (g, w, v), (lr,), numbers, stream)
+
+
+def velocity_apply(
+    out: Tensor, w: Tensor, v: Tensor, lr: Tensor, *, scale: float, stream: int
+) -> None:  # fmt: skip
+    """Move the weights against the velocity: w - scale * lr * v. `out` may be w."""
+    _launch("velocity_apply", (out,), (w, v), (lr,), (np.float32(scale),), stream)
+
+
+def momentum(
+    v_out: Tensor, w_out: Tensor, g: Tensor, v: Tensor, w: Tensor, lr: Tensor,
+    *, decay: float, momentum: float, scale: float, stream: int,
+) -> None:  # fmt: skip
+    """Compute `momentum_velocity` and `velocity_apply` in one pass. Results may be operands."""
+    numbers = (*_slope(decay, scale), np.float32(momentum), np.float32(scale))
+    _launch("momentum", (v_out, w_out), (g, v, w), (lr,), numbers, stream, PACKS)
+
+
+def nesterov(
+    v_out: Tensor, w_out: Tensor, g: Tensor, v: Tensor, w: Tensor, lr: Tensor,
+    *, decay: float, momentum: float, scale: float, stream: int,
+) -> None:  # fmt: skip
+    """Compute `momentum_velocity` and `nesterov_apply` in one pass. Results may be operands."""
+    numbers = (*_slope(decay, scale), np.float32(momentum), np.float32(scale))
+    _launch("nesterov", (v_out, w_out), (g, v, w), (lr,), numbers, stream, PACKS)
 
 
 def adam_moment1(
@@ -110,19 +156,12 @@ def rmsprop_velocity(
     _launch("rmsprop_velocity", (out,), (g, v, square, w), (), numbers, stream)
 
 
-def rmsprop_apply(
-    out: Tensor, w: Tensor, v: Tensor, lr: Tensor, *, scale: float, stream: int
-) -> None:  # fmt: skip
-    """Move the weights against the velocity: w - scale * lr * v. `out` may be w."""
-    _launch("rmsprop_apply", (out,), (w, v), (lr,), (np.float32(scale),), stream)
-
-
 def rmsprop(
     r_out: Tensor, v_out: Tensor, w_out: Tensor,
     g: Tensor, r: Tensor, v: Tensor, w: Tensor, lr: Tensor,
     *, beta2: float, decay: float, momentum: float, eps: float, scale: float, stream: int,
 ) -> None:  # fmt: skip
-    """Compute `adam_moment2` of r, `rmsprop_velocity` and `rmsprop_apply` in one pass. Results may
+    """Compute `adam_moment2` of r, `rmsprop_velocity` and `velocity_apply` in one pass. Results may
     be the operands of the same name.
     """
     last = (np.float32(momentum), np.float32(eps), np.float32(scale))
@@ -168,12 +207,16 @@ KERNELS: Mapping[str, Callable[..., None]] = {
     "sgd_velocity": sgd_velocity,
     "sgd_apply": sgd_apply,
     "sgd": sgd,
+    "momentum_velocity": momentum_velocity,
+    "nesterov_apply": nesterov_apply,
+    "velocity_apply": velocity_apply,
+    "momentum": momentum,
+    "nesterov": nesterov,
     "adam_moment1": adam_moment1,
     "adam_moment2": adam_moment2,
     "adam_apply": adam_apply,
     "adam": adam,
     "rmsprop_velocity": rmsprop_velocity,
-    "rmsprop_apply": rmsprop_apply,
     "rmsprop": rmsprop,
 }
 """The operations of all optimizers, and those of each one in one pass."""

@@ -1,5 +1,6 @@
-"""Stochastic gradient descent with momentum and decay (Krizhevsky et al. 2012, section 5), Adam
-(Kingma and Ba 2015, algorithm 1), and RMSprop (Hinton 2012, lecture 6e).
+"""Stochastic gradient descent with momentum and decay (Krizhevsky et al. 2012, section 5; as
+PyTorch has it; with Nesterov's momentum, Sutskever et al. 2013), Adam (Kingma and Ba 2015,
+algorithm 1), and RMSprop (Hinton 2012, lecture 6e).
 """
 
 from collections.abc import Callable, Mapping
@@ -33,6 +34,36 @@ def sgd_velocity(
 def sgd_apply(out: Array, w: Array, v: Array) -> None:
     """Move the weights by the velocity: w + v. `out` may be w."""
     np.add(w, v, out=out)
+
+
+def momentum_velocity(
+    out: Array, v: Array, w: Array, g: Array, *, decay: float, momentum: float, scale: float
+) -> None:
+    """Update the velocity: momentum * v + s, s = g / scale + decay * w. `out` may be v."""
+    np.add(momentum * v, _slope(w, g, decay, scale), out=out)
+
+
+def nesterov_apply(
+    out: Array,
+    w: Array,
+    v: Array,
+    g: Array,
+    lr: Array,
+    *,
+    decay: float,
+    momentum: float,
+    scale: float,
+) -> None:
+    """Move the weights as if the velocity were a step ahead: w - scale * lr * (s + momentum * v),
+    s = g / scale + decay * w. `out` may be w. lr () is read at run time.
+    """
+    ahead = _slope(w, g, decay, scale) + momentum * v
+    np.subtract(w, scale * lr * ahead, out=out)
+
+
+def velocity_apply(out: Array, w: Array, v: Array, lr: Array, *, scale: float) -> None:
+    """Move the weights against the velocity: w - scale * lr * v. `out` may be w."""
+    np.subtract(w, scale * lr * v, out=out)
 
 
 def adam_moment1(
@@ -100,11 +131,6 @@ def rmsprop_velocity(
     np.add(momentum * v, slope / (np.sqrt(square) + eps), out=out)
 
 
-def rmsprop_apply(out: Array, w: Array, v: Array, lr: Array, *, scale: float) -> None:
-    """Move the weights against the velocity: w - scale * lr * v. `out` may be w."""
-    np.subtract(w, scale * lr * v, out=out)
-
-
 def _slope(w: Array, g: Array, decay: float, scale: float) -> Array:
     """The mean gradient over a share's examples, with the decay."""
     slope: Array = g / scale + decay * w
@@ -114,10 +140,12 @@ def _slope(w: Array, g: Array, decay: float, scale: float) -> Array:
 KERNELS: Mapping[str, Callable[..., None]] = {
     "sgd_velocity": sgd_velocity,
     "sgd_apply": sgd_apply,
+    "momentum_velocity": momentum_velocity,
+    "nesterov_apply": nesterov_apply,
+    "velocity_apply": velocity_apply,
     "adam_moment1": adam_moment1,
     "adam_moment2": adam_moment2,
     "adam_apply": adam_apply,
     "rmsprop_velocity": rmsprop_velocity,
-    "rmsprop_apply": rmsprop_apply,
 }
 """The operations of all optimizers."""

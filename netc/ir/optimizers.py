@@ -15,11 +15,13 @@ from netc.ir.ops.update import (
     AdamApply,
     AdamMoment1,
     AdamMoment2,
-    RmspropApply,
+    MomentumVelocity,
+    NesterovApply,
     RmspropVelocity,
     SgdApply,
     SgdVelocity,
     Update,
+    VelocityApply,
 )
 from netc.numbers import BELOW_ONE, NON_NEGATIVE, POSITIVE, NamedNumber
 
@@ -173,6 +175,15 @@ def _adam(decay: float) -> tuple[NamedNumber, ...]:
     )
 
 
+def _momentum(apply: Move) -> tuple[tuple[NamedNumber, ...], tuple[Move, ...]]:
+    options = (
+        NamedNumber("lr", NON_NEGATIVE),
+        NamedNumber("momentum", BELOW_ONE, 0.9),
+        NamedNumber("decay", NON_NEGATIVE, 0.0),
+    )
+    return options, (Move(MomentumVelocity, "velocity w g"), apply)
+
+
 OPTIMIZERS: Mapping[str, Optimizer] = {
     each.word: each
     for each in (
@@ -185,6 +196,16 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
                 NamedNumber("decay", NON_NEGATIVE, 0.0),
             ),
             (Move(SgdVelocity, "velocity w g lr"), Move(SgdApply, "w velocity'")),
+        ),
+        Optimizer(
+            "momentum",
+            "s := g + decay w; v := momentum v + s; w := w - lr v",
+            *_momentum(Move(VelocityApply, "w velocity' lr")),
+        ),
+        Optimizer(
+            "nesterov",
+            "s := g + decay w; v := momentum v + s; w := w - lr (s + momentum v)",
+            *_momentum(Move(NesterovApply, "w velocity' g lr")),
         ),
         Optimizer(
             "adam",
@@ -215,7 +236,7 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
             (
                 Move(AdamMoment2, "square w g"),
                 Move(RmspropVelocity, "velocity square' w g"),
-                Move(RmspropApply, "w velocity' lr"),
+                Move(VelocityApply, "w velocity' lr"),
             ),
             lambda options: {**options, "beta2": options["alpha"]},
         ),

@@ -28,6 +28,19 @@ def sgd(o: Any, t: int, rate: float, s: State, g: Array) -> State:
     return {"velocity": velocity, "w": s["w"] + velocity}
 
 
+def momentum(o: Any, t: int, rate: float, s: State, g: Array) -> State:
+    """As PyTorch's SGD, without dampening."""
+    velocity = o.momentum * s["velocity"] + g + o.decay * s["w"]
+    return {"velocity": velocity, "w": s["w"] - rate * velocity}
+
+
+def nesterov(o: Any, t: int, rate: float, s: State, g: Array) -> State:
+    """As PyTorch's SGD with `nesterov=True`."""
+    velocity = momentum(o, t, rate, s, g)["velocity"]
+    ahead = g + o.decay * s["w"] + o.momentum * velocity
+    return {"velocity": velocity, "w": s["w"] - rate * ahead}
+
+
 def adam(o: Any, t: int, rate: float, s: State, g: Array) -> State:
     """Algorithm 1 of Kingma and Ba."""
     return by_means(o, t, rate, s, g + o.decay * s["w"], s["w"])
@@ -55,6 +68,8 @@ def rmsprop(o: Any, t: int, rate: float, s: State, g: Array) -> State:
 
 RULES: Mapping[str, Callable[..., State]] = {
     "sgd": sgd,
+    "momentum": momentum,
+    "nesterov": nesterov,
     "adam": adam,
     "adamw": adamw,
     "rmsprop": rmsprop,

@@ -12,20 +12,17 @@ out. The test has no list of its own. Only dropout is missing: its masks are net
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from op_book import Book, leaf, normal
+from op_updates import adam_updates, momentum_updates, rmsprop_updates, updates
 from torch.nn import functional
 
-FILE = Path(__file__).with_name("ops.safetensors")
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
 Pad = tuple[int, int, int, int]
@@ -34,53 +31,10 @@ FROM_OPERAND = ("gelu",)
 """Activations whose gradient reads what they do; that of others reads their result."""
 
 
-class Book:
-    """Calls of kernels, and their tensors, each kept once."""
-
-    def __init__(self) -> None:
-        self.tensors: dict[str, torch.Tensor] = {}
-        self.calls: list[dict[str, Any]] = []
-
-    def put(self, value: torch.Tensor) -> str:
-        """Keep a tensor; its name follows from its contents."""
-        kept = value.detach().contiguous().clone()
-        told = f"{kept.dtype} {tuple(kept.shape)} ".encode() + kept.numpy().tobytes()
-        name = hashlib.sha256(told).hexdigest()[:12]
-        self.tensors[name] = kept
-        return name
-
-    def call(
-        self, case: str, op: str, expected: torch.Tensor, *inputs: torch.Tensor, **attributes: Any
-    ) -> None:
-        """Add a call of a kernel with the result that PyTorch has for it."""
-        names = [self.put(x) for x in inputs]
-        self.calls.append(
-            {"case": case, "op": op, "inputs": names, "expected": self.put(expected),
-             "attributes": attributes}
-        )  # fmt: skip
-
-    def save(self) -> None:
-        """Write the file."""
-        told = {"torch": torch.__version__, "calls": self.calls}
-        # One key only: safetensors writes several in any order.
-        save_file(self.tensors, FILE, {"goldens": json.dumps(told, separators=(",", ":"))})
-        FILE.chmod(0o644)
-        print(f"{len(self.calls)} calls, {FILE.stat().st_size / 1024:.0f} KiB: {FILE}")
-
-
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    """Standard normal numbers, the same for the same shape and seed."""
-    return torch.from_numpy(np.asarray(np.random.default_rng(seed).standard_normal(shape)))
-
-
 def whole(*shape: int) -> torch.Tensor:
     """Whole numbers from 0 to 2, so that windows have many equal elements."""
     numbers = np.random.default_rng(2).integers(0, 3, shape)
     return torch.from_numpy(numbers.astype(np.float64))
-
-
-def leaf(x: torch.Tensor) -> torch.Tensor:
-    return x.clone().requires_grad_()
 
 
 def padded(x: torch.Tensor, pad: Pad, value: float = 0.0) -> torch.Tensor:
@@ -391,87 +345,13 @@ def joins(book: Book) -> None:
             book.call(f"{case} from {start}", "slice", part, joined, dim=1, start=start)
 
 
-def updates(book: Book) -> None:
-    """Steps of SGD at rates that stay: netc's velocity is PyTorch's buffer times minus the rate."""
-    for lr, momentum, decay in [(0.1, 0.9, 0.01), (0.05, 0.0, 0.1), (0.3, 0.5, 0.0)]:
-        w = leaf(normal(3, 4))
-        sgd = torch.optim.SGD([w], lr, momentum, weight_decay=decay)
-        velocity = torch.zeros_like(w)
-        for step in range(4):
-            before, g = w.detach().clone(), normal(3, 4, seed=7 + step)
-            w.grad = g.clone()
-            sgd.step()
-            buffer = sgd.state[w].get("momentum_buffer")
-            after = -lr * buffer if buffer is not None else w.detach() - before
-            case = f"lr={lr} momentum={momentum} decay={decay} step {step}"
-            attributes = {"momentum": momentum, "decay": decay, "scale": 1.0}
-            rate = torch.tensor(lr, dtype=torch.float64)
-            book.call(case, "sgd_velocity", after, velocity, before, g, rate, **attributes)
-            book.call(case, "sgd_apply", w, before, after)
-            velocity = after
-
-
-def adam_updates(book: Book) -> None:
-    """Steps of Adam and AdamW; netc's moments are PyTorch's."""
-    for coupled, lr, betas, eps, decay in [
-        (True, 0.1, (0.9, 0.999), 1e-8, 0.0),
-        (True, 0.03, (0.5, 0.8), 1e-2, 0.1),
-        (False, 0.1, (0.0, 0.9), 1e-8, 0.2),
-    ]:
-        w, slope = leaf(normal(3, 4)), {"decay": decay if coupled else 0.0, "scale": 1.0}
-        make = torch.optim.Adam if coupled else torch.optim.AdamW
-        adam = make([w], lr, betas, eps, decay)
-        mean, square = torch.zeros_like(w), torch.zeros_like(w)
-        beta1, beta2 = betas
-        told = {"beta1": beta1, "beta2": beta2, "eps": eps, "decoupled": decay - slope["decay"]}
-        for step in range(4):
-            before, g = w.detach().clone(), normal(3, 4, seed=7 + step)
-            w.grad = g.clone()
-            adam.step()
-            new = [adam.state[w][name].clone() for name in ("exp_avg", "exp_avg_sq")]
-            case = f"{make.__name__} lr={lr} betas={betas} eps={eps} decay={decay} step {step}"
-            book.call(case, "adam_moment1", new[0], mean, before, g, beta1=beta1, **slope)
-            book.call(case, "adam_moment2", new[1], square, before, g, beta2=beta2, **slope)
-            at = torch.tensor(lr, dtype=torch.float64), torch.tensor(step)
-            more = {"scale": 1.0, "turn": 0, "turns": 1}
-            book.call(case, "adam_apply", w, before, *new, *at, **told, **more)
-            mean, square = new
-
-
-def rmsprop_updates(book: Book) -> None:
-    """Steps of RMSprop; netc's square and velocity are PyTorch's."""
-    for lr, alpha, eps, decay, momentum in [
-        (0.01, 0.99, 1e-8, 0.0, 0.0),
-        (0.1, 0.9, 1e-2, 0.1, 0.9),
-        (0.03, 0.0, 1e-8, 0.2, 0.5),
-    ]:
-        w = leaf(normal(3, 4))
-        rmsprop = torch.optim.RMSprop([w], lr, alpha, eps, decay, momentum)
-        square, velocity = torch.zeros_like(w), torch.zeros_like(w)
-        slope = {"decay": decay, "scale": 1.0}
-        for step in range(4):
-            before, g = w.detach().clone(), normal(3, 4, seed=7 + step)
-            w.grad = g.clone()
-            rmsprop.step()
-            new = rmsprop.state[w]["square_avg"].clone()
-            told = f"lr={lr} alpha={alpha} eps={eps} decay={decay} momentum={momentum}"
-            case, rate = f"RMSprop {told} step {step}", torch.tensor(lr, dtype=torch.float64)
-            book.call(case, "adam_moment2", new, square, before, g, beta2=alpha, **slope)
-            moved = rmsprop.state[w].get("momentum_buffer", (before - w.detach()) / lr).clone()
-            book.call(
-                case, "rmsprop_velocity", moved, velocity, new, before, g,
-                momentum=momentum, eps=eps, **slope,
-            )  # fmt: skip
-            book.call(case, "rmsprop_apply", w, before, moved, rate, scale=1.0)
-            square, velocity = new, moved
-
-
 def main() -> None:
     """Make the file."""
     book = Book()
     for make in (
         convolutions, products, biases, activations, pools, response_normalizations,
-        batch_normalizations, losses, joins, updates, adam_updates, rmsprop_updates,
+        batch_normalizations, losses, joins, updates, momentum_updates, adam_updates,
+        rmsprop_updates,
     ):  # fmt: skip
         make(book)
     book.save()

@@ -278,6 +278,8 @@ def _state_calls(of: Sizes) -> Iterator[Call]:
     sgd = {"momentum": 0.9, "decay": 0.01, "scale": 0.5}
     yield Call("sgd_velocity", image, (a(*image), a(*image), a(*image), lr), sgd)
     yield Call("sgd_apply", image, (a(*image), a(*image)), {})
+    yield Call("momentum_velocity", image, (a(*image), a(*image), a(*image)), sgd)
+    yield Call("nesterov_apply", image, (a(*image), a(*image), a(*image), lr), sgd)
     slope = {"decay": 0.01, "scale": 0.5}
     yield Call("adam_moment1", image, (a(*image), a(*image), a(*image)), {"beta1": 0.9, **slope})
     yield Call("adam_moment2", image, (a(*image), a(*image), a(*image)), {"beta2": 0.99, **slope})
@@ -286,7 +288,7 @@ def _state_calls(of: Sizes) -> Iterator[Call]:
     yield Call("adam_apply", image, inputs, {**adam, "scale": 0.5, "turn": 1, "turns": 2})
     squares = (a(*image), of.positive(*image), a(*image), a(*image))
     yield Call("rmsprop_velocity", image, squares, {"momentum": 0.9, "eps": 1e-3, **slope})
-    yield Call("rmsprop_apply", image, (a(*image), a(*image), lr), {"scale": 0.5})
+    yield Call("velocity_apply", image, (a(*image), a(*image), lr), {"scale": 0.5})
     if of.dtype == np.float64:
         block = {"key": 5, "shape": (n, c + 3, 7, 7), "offset": (0, 2, 0, 1)}
         yield Call("init_normal", image, (scalar,), {"std": 0.5, **block})

@@ -86,6 +86,16 @@ def test_adam(word: str, decay: float) -> None:
     )
 
 
+@pytest.mark.parametrize("word", ["momentum", "nesterov"])
+def test_momentum(word: str) -> None:
+    told = {"lr": 0.1, "momentum": 0.9, "decay": 0.0}
+    assert recipe(f"{word} lr=0.1").optimizer == Call(word, (), NamedValues.of(**told))
+    told |= {"momentum": 0.5, "decay": 0.25}
+    assert recipe(f"{word} lr=0.1 momentum=0.5 decay=0.25").optimizer == Call(
+        word, (), NamedValues.of(**told)
+    )
+
+
 def test_rmsprop() -> None:
     told = {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "decay": 0.0}
     assert recipe("rmsprop").optimizer == Call("rmsprop", (), NamedValues.of(**told))

@@ -218,6 +218,17 @@ def netc_sgd(rates: list[float], momentum: float, decay: float) -> Iterator[NDAr
         yield w.copy()
 
 
+def netc_momentum(rates: list[float], momentum: float, decay: float) -> Iterator[NDArray[Any]]:
+    """The weights after each step, by the reference kernels."""
+    w, v = np.ones(3), np.zeros(3)
+    for rate, g in zip(rates, gradients(), strict=False):
+        reference.KERNELS["momentum_velocity"](
+            v, v, w, g, momentum=momentum, decay=decay, scale=1.0
+        )
+        reference.KERNELS["velocity_apply"](w, w, v, np.array(rate), scale=1.0)
+        yield w.copy()
+
+
 def torch_sgd(rates: list[float], momentum: float, decay: float) -> Iterator[NDArray[Any]]:
     """As the page has PyTorch's rule."""
     w, b = np.ones(3), np.zeros(3)
@@ -234,12 +245,13 @@ def gradients() -> Iterator[NDArray[Any]]:
 
 
 def test_sgd_beside_pytorch() -> None:
-    assert "v := momentum v - lr (g + decay w); w := w + v" in PAGE
+    assert "`sgd` (v := momentum v - lr (g + decay w); w := w + v)" in PAGE
     assert "(b := momentum b + g + decay w; w := w - lr b)" in PAGE
     for stays in ([0.1] * 5, [0.3] * 5):
         for mine, theirs in zip(netc_sgd(stays, 0.9, 0.1), torch_sgd(stays, 0.9, 0.1), strict=True):
             assert mine == pytest.approx(theirs, rel=1e-12)
     changes = [0.1, 0.1, 0.01]
+    assert np.allclose([*netc_momentum(changes, 0.9, 0.1)], [*torch_sgd(changes, 0.9, 0.1)])
     *same, mine = netc_sgd(changes, 0.9, 0.1)
     *like, theirs = torch_sgd(changes, 0.9, 0.1)
     assert np.allclose(same, like) and not np.allclose(mine, theirs)

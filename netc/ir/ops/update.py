@@ -153,10 +153,54 @@ class RmspropVelocity(Update):
 
 
 @dataclass(frozen=True, slots=True)
-class RmspropApply(Update):
+class MomentumVelocity(Update):
+    """From (v, w, g): momentum v + s, s = g / scale + decay w.
+
+    The learning rate is outside the velocity, as in PyTorch's SGD.
+    """
+
+    kernel: ClassVar[str] = "momentum_velocity"
+    decay: float
+    momentum: float
+    scale: float = 1.0
+    """The share of the batch behind g, whose mean over the share's examples is g / scale."""
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """As the weight."""
+        return self._labels(3)
+
+    def in_round(self, share: float, turn: int, turns: int) -> Self:
+        """By the mean gradient of a share."""
+        return replace(self, scale=share)
+
+
+@dataclass(frozen=True, slots=True)
+class NesterovApply(Update):
+    """From (w, v, g, lr): w - scale lr (s + momentum v), s = g / scale + decay w.
+
+    Nesterov's momentum as Sutskever et al. 2013 have it, in the form of PyTorch's SGD.
+    """
+
+    kernel: ClassVar[str] = "nesterov_apply"
+    decay: float
+    momentum: float
+    scale: float = 1.0
+    """The share of the batch behind g, and so of the rate."""
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """As the weight."""
+        return self._labels(3, scalars=1)
+
+    def in_round(self, share: float, turn: int, turns: int) -> Self:
+        """By the mean gradient of a share, with a share of the rate."""
+        return replace(self, scale=share)
+
+
+@dataclass(frozen=True, slots=True)
+class VelocityApply(Update):
     """From (w, v, lr): w - scale lr v."""
 
-    kernel: ClassVar[str] = "rmsprop_apply"
+    kernel: ClassVar[str] = "velocity_apply"
     scale: float = 1.0
     """The share of the batch behind the gradient, and so of the rate."""
 
