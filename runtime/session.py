@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from netc.ir.optimizers import rate_factor
 from netc.ir.program import Bundle, Port
+from netc.ir.programs import LABEL_INPUTS, LABELS, SECOND_LABELS, SHARE
 from netc_runtime.backend import Backend, Executable, StepReport
 from netc_runtime.io.problems import data_error
 from netc_runtime.ports import own_views, region
@@ -51,10 +52,10 @@ class Session:
         self._run(self.init, {"seed": np.asarray(seed)})
 
     def step(
-        self, images: Array, labels: Array, *, step: int, seed: int, learning_rate: float
+        self, images: Array, *labels: Array, step: int, seed: int, learning_rate: float
     ) -> dict[str, Array]:
-        """One training step; its results by name, "loss" among them."""
-        self.stage(images, labels)
+        """One training step, of what `stage` takes; its results by name, "loss" among them."""
+        self.stage(images, *labels)
         self.begin(step=step, seed=seed, learning_rate=learning_rate)
         return self.results()
 
@@ -63,17 +64,26 @@ class Session:
         first row where they read none.
         """
         program, devices = self.train.program, self.backend.devices
-        ports = (p for p in program.inputs if p.name in ("labels", self.image.name))
+        ports = (p for p in program.inputs if p.name in (*LABEL_INPUTS, self.image.name))
         views = [view for port in ports for _, view in own_views(program, port, devices)]
         read = [region(view)[0] for view in views if view.shape[0]]
         if not read:
             return 0, 1
         return min(rows.start for rows in read), max(rows.stop for rows in read)
 
-    def stage(self, images: Array, labels: Array) -> None:
-        """Take the batch of the next training step, while one may be running."""
+    def stage(
+        self, images: Array, labels: Array, others: Array | None = None, shares: Array | None = None
+    ) -> None:
+        """Take the batch of the next training step, while one may be running.
+
+        Of mixed images `others` are the labels of what was mixed in, `shares` the parts that the
+        first labels have left; without them images are not mixed.
+        """
         assert self.train is not self.eval, "a session that does not train"
-        self._stage(self.train, {"labels": labels, self.image.name: images})
+        given = {self.image.name: images, LABELS: labels}
+        given[SECOND_LABELS] = labels if others is None else others
+        given[SHARE] = np.ones(len(labels), self.dtype) if shares is None else shares
+        self._stage(self.train, given)
 
     def begin(
         self, *, step: int, seed: int, learning_rate: float, traced: bool = False
@@ -93,7 +103,7 @@ class Session:
 
     def evaluate(self, images: Array, labels: Array, count: int) -> tuple[float, float]:
         """Summed loss and number of right answers of the first `count` images of a batch."""
-        inputs = {"labels": labels, "count": np.asarray(count), self.image.name: images}
+        inputs = {LABELS: labels, "count": np.asarray(count), self.image.name: images}
         self._run(self.eval, inputs)
         results = self._read(self.eval, ("loss_sum", "correct"))
         return float(results["loss_sum"]), float(results["correct"])
@@ -159,7 +169,7 @@ class Session:
 
 def image_inputs(bundle: Bundle) -> list[Port]:
     """The inputs of a network, which are filled with images."""
-    known = (*SCALARS, "labels")
+    known = (*SCALARS, *LABEL_INPUTS)
     ports = {p.name: p for program in (bundle.train, bundle.eval) for p in program.inputs}
     return [p for name, p in ports.items() if name not in known and rate_factor(name) is None]
 

@@ -65,28 +65,44 @@ extern "C" __global__ void row_pick(float* out, const T* x, const long long* lab
     out[row] = held ? number(x[(long long)row * columns + k]) : 0.0f;
 }
 
-// What the targets have of a row: `own` of the label's column, `each` of every one.
-extern "C" __global__ void row_pick_smoothed(float* out, const T* x, const long long* labels,
-                                             int columns, int first_class, float own, float each) {
+// The element of a class, 0 where another shard holds it.
+__device__ inline float held_of(const T* row, long long label, int columns, int first_class) {
+    const long long k = label - first_class;
+    return k >= 0 && k < columns ? number(row[k]) : 0.0f;
+}
+
+// What the targets have of a row: `own` of the label's column, `each` of every one. With `labels2`
+// the label's is divided among two, by `share`.
+extern "C" __global__ void row_pick_targets(float* out, const T* x, const long long* labels,
+                                            const long long* labels2, const float* share,
+                                            int columns, int first_class, float own, float each) {
     const T* row = x + (long long)blockIdx.x * columns;
     float sum = 0.0f;
     for (int k = threadIdx.x; k < columns; k += THREADS) sum += number(row[k]);
     sum = combine<THREADS>(sum, [](float a, float b) { return a + b; });
     if (threadIdx.x) return;
-    const long long k = labels[blockIdx.x] - first_class;
-    const bool held = k >= 0 && k < columns;
-    out[blockIdx.x] = each * sum + (held ? own * number(row[k]) : 0.0f);
+    float picked = held_of(row, labels[blockIdx.x], columns, first_class);
+    if (labels2) {
+        const float first = share[blockIdx.x];
+        picked = first * picked +
+                 (1.0f - first) * held_of(row, labels2[blockIdx.x], columns, first_class);
+    }
+    out[blockIdx.x] = each * sum + own * picked;
 }
 
-// (exp(x - m) / s - target) / batch, where a target is `own` for the label, and `each` besides.
-// Grid (K / 256, N). `out` may be x.
-extern "C" __global__ void softmax_dx(T* out, const T* x, const long long* labels, const float* m,
+// (exp(x - m) / s - target) / batch, where a target is `own` for the label, and `each` besides. With
+// `labels2` the label's is divided among two, by `share`. Grid (K / 256, N). `out` may be x.
+extern "C" __global__ void softmax_dx(T* out, const T* x, const long long* labels,
+                                      const long long* labels2, const float* share, const float* m,
                                       const float* s, int columns, int first_class, float own,
                                       float each, float batch) {
     const int row = blockIdx.x, k = blockIdx.y * blockDim.x + threadIdx.x;
     if (k >= columns) return;
     const long long at = (long long)row * columns + k;
-    const float target = (labels[row] - first_class == k ? own : 0.0f) + each;
+    const float first = labels2 ? share[row] : 1.0f;
+    float target = labels[row] - first_class == k ? own * first : 0.0f;
+    if (labels2 && labels2[row] - first_class == k) target += own * (1.0f - first);
+    target += each;
     set(out[at], (expf(number(x[at]) - m[row]) / s[row] - target) / batch);
 }
 

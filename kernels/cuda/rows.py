@@ -57,10 +57,18 @@ def row_pick_smoothed(
     """Sum what the targets have of every row, out (N,): 1 - smoothing of the label's column where
     this shard holds it, and smoothing / classes of every column.
     """
-    numbers = np.int32(x.shape[1]), np.int32(first_class)
-    parts = np.float32(1 - smoothing), np.float32(smoothing / classes)
-    args = (out.pointer, x.pointer, labels.pointer, *numbers, *parts)
-    _by_row("row_pick_smoothed", x, args, stream)
+    _targets((out, x, labels), _parts(smoothing, classes), first_class, stream)
+
+
+def row_pick_mixed(
+    out: Tensor, x: Tensor, labels: Tensor, labels2: Tensor, share: Tensor,
+    *, smoothing: float, classes: int, first_class: int, stream: int,
+) -> None:  # fmt: skip
+    """Sum what the targets have of every row, out (N,): those of `row_pick_smoothed`, the first
+    label's by `share` (N,), f32, and the second's by what is left of 1.
+    """
+    blocks = out, x, labels, labels2, share
+    _targets(blocks, _parts(smoothing, classes), first_class, stream)
 
 
 def softmax_dx(
@@ -71,7 +79,8 @@ def softmax_dx(
 
     `batch` is the global batch. `out` may be x.
     """
-    _gradient((out, x, labels, m, s), first_class, (1.0, 0.0), batch, stream)
+    blocks = out, x, labels, None, None, m, s
+    _gradient(blocks, first_class, (1.0, 0.0), batch, stream)
 
 
 def softmax_dx_smoothed(
@@ -81,8 +90,19 @@ def softmax_dx_smoothed(
     """Compute the gradient of the mean cross-entropy with smoothed labels: (exp(x - m) / s -
     (1 - smoothing) onehot - smoothing / classes) / batch. `out` may be x.
     """
-    parts = 1 - smoothing, smoothing / classes
-    _gradient((out, x, labels, m, s), first_class, parts, batch, stream)
+    blocks = out, x, labels, None, None, m, s
+    _gradient(blocks, first_class, _parts(smoothing, classes), batch, stream)
+
+
+def softmax_dx_mixed(
+    out: Tensor, x: Tensor, labels: Tensor, labels2: Tensor, share: Tensor, m: Tensor, s: Tensor,
+    *, batch: int, smoothing: float, classes: int, first_class: int, stream: int,
+) -> None:  # fmt: skip
+    """Compute the gradient of the mean cross-entropy with two labels a row: (exp(x - m) / s -
+    targets) / batch, targets as `row_pick_mixed` has them. `out` may be x.
+    """
+    blocks = out, x, labels, labels2, share, m, s
+    _gradient(blocks, first_class, _parts(smoothing, classes), batch, stream)
 
 
 def ce_loss(out: Tensor, m: Tensor, s: Tensor, p: Tensor, *, batch: int, stream: int) -> None:
@@ -113,19 +133,35 @@ def correct(
         _at_once("correct", (out.pointer, *pointers, count.pointer, *numbers), stream)
 
 
+def _parts(smoothing: float, classes: int) -> tuple[float, float]:
+    """The label's own part of smoothed targets, and that of every class."""
+    return 1 - smoothing, smoothing / classes
+
+
+def _targets(
+    blocks: tuple[Tensor, ...], parts: tuple[float, float], first_class: int, stream: int
+) -> None:
+    """Blocks are (out, x, labels), and the second labels and shares where there are some."""
+    x, pointers = blocks[1], [block.pointer for block in blocks]
+    pointers += [0] * (5 - len(pointers))
+    numbers = np.int32(x.shape[1]), np.int32(first_class), *map(np.float32, parts)
+    _by_row("row_pick_targets", x, (*pointers, *numbers), stream)
+
+
 def _gradient(
-    blocks: tuple[Tensor, ...],
+    blocks: tuple[Tensor | None, ...],
     first_class: int,
     parts: tuple[float, float],
     batch: int,
     stream: int,
 ) -> None:
-    """`parts` of the target are the label's own and that of every class."""
+    """Blocks are (out, x, labels, second labels, shares, m, s); `parts` as `_parts` has them."""
     x = blocks[1]
+    assert x is not None
     numbers = np.int32(x.shape[1]), np.int32(first_class), *map(np.float32, (*parts, batch))
     kernel = source.function(FILE, "softmax_dx", **macros(x, 1))
     grid = (x.shape[0], ceil_div(x.shape[1], LOSS_THREADS))
-    args = (*(block.pointer for block in blocks), *numbers)
+    args = (*(0 if block is None else block.pointer for block in blocks), *numbers)
     source.launch(kernel, grid, (LOSS_THREADS,), args, stream)
 
 

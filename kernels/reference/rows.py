@@ -38,6 +38,26 @@ def row_pick_smoothed(
     out[held] += (1 - smoothing) * x[held, columns]
 
 
+def row_pick_mixed(
+    out: Array,
+    x: Array,
+    labels: Array,
+    labels2: Array,
+    share: Array,
+    *,
+    smoothing: float,
+    classes: int,
+    first_class: int,
+) -> None:
+    """Sum what the targets have of every row, out (N,): those of `row_pick_smoothed`, the first
+    label's by `share` (N,), and the second's by what is left of 1.
+    """
+    out[...] = (smoothing / classes) * dense(x).sum(axis=1)
+    for label, part in ((labels, share), (labels2, 1 - share)):
+        held, columns = _held(x, label, first_class)
+        out[held] += (1 - smoothing) * part[held] * x[held, columns]
+
+
 def row_argmax(out: Array, x: Array, m: Array, *, first_class: int, classes: int) -> None:
     """Find the lowest global class whose x equals m, out (N,) int64; `classes` if none does."""
     numbers = np.arange(first_class, first_class + x.shape[1])
@@ -79,6 +99,32 @@ def softmax_dx_smoothed(
     gradient -= smoothing / classes
     held, columns = _held(x, labels, first_class)
     gradient[held, columns] -= 1 - smoothing
+    np.divide(gradient, batch, out=out)
+
+
+def softmax_dx_mixed(
+    out: Array,
+    x: Array,
+    labels: Array,
+    labels2: Array,
+    share: Array,
+    m: Array,
+    s: Array,
+    *,
+    batch: int,
+    smoothing: float,
+    classes: int,
+    first_class: int,
+) -> None:
+    """Compute the gradient of the mean cross-entropy with two labels a row: (exp(x - m) / s -
+    targets) / batch, targets as `row_pick_mixed` has them. `out` may be x.
+    """
+    gradient = np.exp(x - m[:, None])
+    gradient /= s[:, None]
+    gradient -= smoothing / classes
+    for label, part in ((labels, share), (labels2, 1 - share)):
+        held, columns = _held(x, label, first_class)
+        gradient[held, columns] -= (1 - smoothing) * part[held]
     np.divide(gradient, batch, out=out)
 
 

@@ -6,7 +6,7 @@ images is in `netc_runtime.train.augment`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ _FARTHEST = 1 << 16
 _PIXELS = Number(
     f"a whole number, 1 to {_FARTHEST:,}", True, lambda value: 1 <= value <= _FARTHEST
 )  # fmt: skip
+_ALPHA = Number("a number from 0.01 to 100", False, lambda value: 0.01 <= value <= 100)
 _RATIO = Number("a number from 0.01 to 1", False, lambda value: 0.01 <= value <= 1)
 
 
@@ -28,6 +29,8 @@ class Augmentation:
     about: str
     """What it does, for lists."""
     arguments: tuple[NamedNumber, ...] = ()
+    mixes: bool = False
+    """Whether it mixes an image with another one, so that both labels count."""
 
     @property
     def form(self) -> str:
@@ -80,18 +83,42 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
             "to 1 / ratio, becomes 0",
             (NamedNumber("p", FRACTION, 0.5), *_rectangle(0.02, 0.33, 0.3)),
         ),
+        Augmentation(
+            "mixup",
+            "with probability p a share s of it and 1 - s of another training image, s from the "
+            "distribution Beta(alpha, alpha); both labels count, by their shares",
+            (NamedNumber("alpha", _ALPHA, 0.2), NamedNumber("p", FRACTION, 1.0)),
+            mixes=True,
+        ),
+        Augmentation(
+            "cutmix",
+            "with probability p a rectangle of another training image lies over it, 1 - s of the "
+            "area, s from Beta(alpha, alpha), less what the border cuts off; both labels count, "
+            "by what is seen",
+            (NamedNumber("alpha", _ALPHA, 1.0), NamedNumber("p", FRACTION, 1.0)),
+            mixes=True,
+        ),
     )
 }
 """All augmentations by the word of the language."""
 
 
-def misfit(position: int, word: str, told: Mapping[str, Any]) -> str:
+def mixes(words: Iterable[str]) -> bool:
+    """Whether any of a recipe's augmentations mixes images."""
+    return any(word in AUGMENTATIONS and AUGMENTATIONS[word].mixes for word in words)
+
+
+def misfit(before: Sequence[str], word: str, told: Mapping[str, Any]) -> str:
     """What is wrong with an augmentation whose numbers are right one by one; empty for nothing.
 
-    `position` is its place in the recipe, from 0.
+    `before` are the words of those that the recipe has before it.
     """
     if told.get("min", 0) > told.get("max", 1):
         return f"'min' of '{word}' is {told['min']}, more than 'max', {told['max']}."
-    if word == RESIZED_CROP and position > 0:
+    if word == RESIZED_CROP and before:
         return f"'{word}' must be the first augmentation: it chooses what is read of a picture."
+    if word in before and AUGMENTATIONS[word].mixes:
+        return f"'{word}' is there twice: an image is mixed once."
+    if mixes(before) and not AUGMENTATIONS[word].mixes:
+        return f"'{word}' must be before '{before[-1]}': images are mixed when all else is done."
     return ""

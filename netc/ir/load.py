@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from netc.ir.augmentations import mixes
 from netc.ir.facts import DTYPES, TARGETS, Facts
 from netc.ir.optimizers import RATE, rate_factor
 from netc.ir.plain import TextError
 from netc.ir.program import Bundle, Launch, Port, Program
-from netc.ir.programs import EVAL, INIT, TRAIN
+from netc.ir.programs import EVAL, INIT, LABEL_INPUTS, LABELS, SHARE, TRAIN
 from netc.ir.text import parse_bundle
 from netc.ir.verify import VerifyError
 from netc.ir.verify_program import verify_bundle
@@ -49,7 +50,7 @@ def check_facts(bundle: Bundle) -> None:
         if program.name != f"{facts.network}.{name}":
             raise TextError(f"{program.name} is not the program {name} of {facts.network}")
         _check_types(program, DTYPES[facts.precision])
-        _check_inputs(program, facts, _FILLED[name])
+        _check_inputs(program, facts, _filled(name, facts))
         _check_told(program, facts)
     if _images(bundle.train).keys() != _images(bundle.eval).keys():
         raise TextError("training and evaluation have different images")
@@ -86,26 +87,34 @@ def _check_types(program: Program, floating: set[str]) -> None:
             raise TextError(f"{program.name}: {b.name} is of {b.dtype}")
 
 
-_FILLED = {INIT: ("seed",), TRAIN: ("seed", "step", RATE, "labels"), EVAL: ("count", "labels")}
+_FILLED = {INIT: ("seed",), TRAIN: ("seed", "step", RATE, *LABEL_INPUTS), EVAL: ("count", LABELS)}
 """The inputs that the runtime fills, by program, besides images, which go with labels."""
+
+
+def _filled(name: str, facts: Facts) -> tuple[str, ...]:
+    """Those of a program: it has further labels only where images are mixed."""
+    mixed = mixes(call.name for call in facts.augment)
+    return tuple(each for each in _FILLED[name] if mixed or each not in LABEL_INPUTS[1:])
 
 
 def _check_inputs(program: Program, facts: Facts, filled: tuple[str, ...]) -> None:
     """Every input is one that the runtime fills; images are among them where labels may be."""
-    batch, images = (facts.batch,), "labels" in filled
-    known = {name: batch if name == "labels" else () for name in filled}
+    batch, images = (facts.batch,), LABELS in filled
+    known = {name: batch if name in LABEL_INPUTS else () for name in filled}
     found = _images(program).values()
     for port in program.inputs:
         name = port.name if rate_factor(port.name) is None else RATE
         shape = (*batch, *port.shape[1:]) if port in found else known.get(name)
-        whole = name in known and name != RATE
+        whole = name in known and name not in (RATE, SHARE)
         if port.shape != shape or (port.dtype == "i64") != whole:
             raise TextError(f"{program.name}: no input is {_shown(port)}")
-    labelled = any(port.name == "labels" for port in program.inputs)
+    labels = {port.name for port in program.inputs} & set(LABEL_INPUTS)
     # How many inputs are filled is for data sets to say.
     shapes = [port.shape[1:] for port in found]
-    if (facts.image in shapes, bool(shapes), labelled) != (images, images, images):
+    if (facts.image in shapes, bool(shapes)) != (images, images):
         raise TextError(f"{program.name}: its images are {shapes}")
+    if labels != set(filled) & set(LABEL_INPUTS):
+        raise TextError(f"{program.name}: its labels are {', '.join(sorted(labels)) or 'missing'}")
 
 
 def _images(program: Program) -> dict[str, Port]:

@@ -11,9 +11,11 @@ from typing import Any
 
 from netc.errors import ERROR_LIMIT, Diagnostic, SyntaxProblem
 from netc.ir import ops
+from netc.ir.augmentations import mixes
 from netc.ir.graph import Graph, GraphBuilder, Node
 from netc.ir.ops.base import Op, ShapeError
 from netc.ir.plain import LARGEST
+from netc.ir.programs import LABEL_INPUTS, LABELS, SECOND_LABELS, SHARE
 from netc.ir.types import TensorType, summed, units_of
 from netc.syntax.layers import LOSS
 from netc.syntax.network import InputSpec, Layer, Network
@@ -22,7 +24,7 @@ SCALARS = "scalars"
 """The layer that step, seed, learning rate and count belong to; it is never split."""
 DTYPES = {"fp32": "f32", "tf32": "f32", "bf16": "bf16", "fp64": "f64"}
 """Data types of activations, and of the weights in products, by precision."""
-RESERVED = ("seed", "step", "lr", "count", "labels", "loss", "loss_sum", "correct", SCALARS)
+RESERVED = ("seed", "step", "lr", "count", *LABEL_INPUTS, "loss", "loss_sum", "correct", SCALARS)
 """Names that no layer or input may have."""
 
 
@@ -31,10 +33,10 @@ def build_graph(
 ) -> Graph:
     """The forward graph of `network` for `batch` images.
 
-    `mode` "train" ends in the mean loss; "eval" leaves dropout out, normalizes with the running
-    statistics, and ends in the loss summed over the first `count` rows, the right answers among
-    them, and the class scores (batch, classes) behind both. Raises SyntaxProblem, with all of
-    them, where shapes do not fit.
+    `mode` "train" ends in the mean loss, against two labels an image where the recipe mixes images;
+    "eval" leaves dropout out, normalizes with the running statistics, and ends in the loss summed
+    over the first `count` rows, the right answers among them, and the class scores (batch,
+    classes) behind both. Raises SyntaxProblem, with all of them, where shapes do not fit.
     """
     problems = _clashes(network)
     if not problems:
@@ -100,8 +102,14 @@ class _Builder:
             shape = TensorType(dtype, (batch, *spec.shape))
             node = Node(spec.name, ops.Input("n.hw"), (), shape, spec.name, span=spec.span)
             self.values[spec.name] = self.graph.add(node)
-        labels = Node("labels", ops.Input("n"), (), TensorType("i64", (batch,)), "labels")
-        self.graph.add(labels)
+        kinds = {LABELS: "i64"}
+        if training and mixes(call.name for call in network.recipe.augment):
+            kinds |= {SECOND_LABELS: "i64", SHARE: summed(dtype)}
+        self.targets = tuple(
+            self.graph.add(Node(name, ops.Input("n"), (), TensorType(kind, (batch,)), LABELS))
+            for name, kind in kinds.items()
+        )
+        """What the loss compares scores with."""
 
     def layer(self, layer: Layer) -> Diagnostic | None:
         """Add one layer; the diagnostic where its shapes do not fit."""
@@ -251,20 +259,23 @@ class _Builder:
         return self._emit(layer.name, ops.Concat(), *xs)
 
     def _softmax_loss(self, layer: Layer, x: Node) -> Node:
-        x, labels = self._flat(x), self.graph.nodes["labels"]
+        x = self._flat(x)
         self.scores = x.name
         row_max = self._emit(f"{layer.name}.max", ops.RowMax(), x)
         total = self._emit(f"{layer.name}.sum_exp", ops.RowSumExp(), x, row_max)
-        smoothing, classes = _options(layer)["smoothing"], x.type.shape[1]
+        smoothing, classes, op = _options(layer)["smoothing"], x.type.shape[1], ops.RowPick()
         # What is held out is judged by its labels as they are.
-        op = ops.RowPickSmoothed(smoothing, classes) if smoothing and self.training else None
-        pick = self._emit(f"{layer.name}.pick", op or ops.RowPick(), x, labels)
+        if len(self.targets) > 1:
+            op = ops.RowPickMixed(smoothing, classes)
+        elif smoothing and self.training:
+            op = ops.RowPickSmoothed(smoothing, classes)
+        pick = self._emit(f"{layer.name}.pick", op, x, *self.targets)
         if self.training:
             return self._emit("loss", ops.CeLoss(self.batch), row_max, total, pick)
         count = self.graph.nodes["count"]
         self._emit("loss_sum", ops.CeLossMasked(self.batch), row_max, total, pick, count)
         best = self._emit(f"{layer.name}.argmax", ops.RowArgmax(classes), x, row_max)
-        return self._emit("correct", ops.Correct(summed(self.dtype)), best, labels, count)
+        return self._emit("correct", ops.Correct(summed(self.dtype)), best, *self.targets, count)
 
 
 BUILDERS: Mapping[str, Callable[..., Node]] = {

@@ -151,11 +151,13 @@ def _loss(back: _Backward, node: Node) -> None:
     """The three row values are differentiated together, straight to the logits."""
     assert isinstance(node.op, ops.CeLoss)
     row_max, total, pick = (back.graph[name] for name in node.inputs)
-    logits, labels = pick.inputs
+    logits, *targets = pick.inputs
     op = ops.SoftmaxDx(node.op.batch)
     if isinstance(pick.op, ops.RowPickSmoothed):
-        op = ops.SoftmaxDxSmoothed(node.op.batch, pick.op.smoothing, pick.op.classes)
-    back.give(node, logits, op, logits, labels, row_max.name, total.name)
+        mixed = isinstance(pick.op, ops.RowPickMixed)
+        kind = ops.SoftmaxDxMixed if mixed else ops.SoftmaxDxSmoothed
+        op = kind(node.op.batch, pick.op.smoothing, pick.op.classes)
+    back.give(node, logits, op, logits, *targets, row_max.name, total.name)
 
 
 def _conv(back: _Backward, node: Node, dy: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from netc.cost import Cluster, setting
+from netc.ir.augmentations import mixes
 from netc.ir.optimizers import Chosen, choose_optimizer
 from netc.ir.programs import TRAIN
 from netc.ir.types import Mesh
@@ -68,6 +69,7 @@ def task(network: Network, options: Options) -> str:
     rule = options.optimizer
     told = ", ".join((rule.optimizer.word, *(f"{name} {value}" for name, value in rule.options)))
     told += "".join(f", {each}" for each in rule.rules)
+    told += ", mixed images" if mixes(call.name for call in network.recipe.augment) else ""
     rounds = ", fc-update round" if options.fc_update == "round" else ""
     step = f"{network.name} {digest(network)}, batch {options.batch}, {told}{rounds}"
     goal = "" if options.goal == TRAIN else ", inference"

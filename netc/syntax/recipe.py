@@ -202,8 +202,9 @@ def _read_calls(setting: ast.Setting, parameters: Mapping[str, ast.Scalar]) -> t
         message = f"'{word}' takes {count} of: {_forms(known)}."
         raise SyntaxProblem(Diagnostic("E031", message, setting.span))
     read = tuple(_read_call(each, noun, known, parameters) for each in calls)
+    words = [call.name for call in read]
     for position, call in enumerate(read if word == "augment" else ()):
-        if message := augmentations.misfit(position, call.name, call.kwargs):
+        if message := augmentations.misfit(words[:position], call.name, call.kwargs):
             raise SyntaxProblem(Diagnostic("E014", message, call.span))
     return read
 

@@ -19,6 +19,7 @@ from netc.ir.augmentations import AUGMENTATIONS, misfit
 from ..io.problems import data_error
 from .calls import call, number
 from .datasets import Dataset
+from .mixing import Mix, mix
 from .philox import HALF_BITS, LOW_HALF, Draws, stream, units
 from .windows import Window, random_rectangle, random_window
 
@@ -68,12 +69,38 @@ def examples(
     seed: int,
     epoch: int,
     specs: Sequence[Spec],
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Training images (len(indices), C, H, W) of `dtype`, changed by `specs`, and their labels.
+) -> tuple[NDArray[Any], ...]:
+    """Training images (len(indices), C, H, W) of `dtype`, changed by `specs`, and their labels;
+    where `specs` mix images, also the labels of the images mixed in, and the first labels' shares,
+    of `dtype`.
 
     Raises DataError, as `Dataset.load` and `augment`.
     """
-    rows = np.asarray(indices, np.int64)
+    rows, key = np.asarray(indices, np.int64), (seed, epoch, specs)
+    ways = [
+        (change.mix, Draws(seed, epoch, purpose, rows))
+        for purpose, change in enumerate(_made(specs), 1)
+        if isinstance(change, _Mix)
+    ]
+    if not ways:
+        return _changed(dataset, rows, dtype, *key)
+    mixed = mix(ways, dataset.train_size, dataset.image_shape[1:])
+    every, places = np.unique(np.concatenate((rows, mixed.partners)), return_inverse=True)
+    images, labels = _changed(dataset, every, dtype, *key)
+    own, others = places[: len(rows)], places[len(rows) :]
+    shares = mixed.shares.astype(dtype)
+    return mixed.apply(images, own, others), labels[own], labels[others], shares
+
+
+def _changed(
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    dtype: DTypeLike,
+    seed: int,
+    epoch: int,
+    specs: Sequence[Spec],
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Images before they are mixed, and their labels."""
     images, labels = dataset.load("train", rows, dtype, _windows(rows, seed, epoch, specs))
     return augment(images, rows, seed, epoch, specs, (dataset.mean, dataset.std)), labels
 
@@ -90,15 +117,14 @@ def augment(
 
     `indices` are the images' places in the data set: each change depends on (seed, epoch, index)
     and the spec's position only. Images were normalized by `scale`, and read by the windows of
-    'resized_crop', which does nothing here.
+    'resized_crop', which does nothing here; nor do those that mix images, which take others.
 
     Raises DataError (E060) for an unknown name or wrong arguments, even where there are no images.
     """
     rows = np.asarray(indices, np.int64)
     assert len(rows) == len(images), "one index an image"
-    for position, spec in enumerate(specs):
-        change = _made(position, spec)
-        images = change(_Batch(images, Draws(seed, epoch, 1 + position, rows), scale))
+    for purpose, change in enumerate(_made(specs), 1):
+        images = change(_Batch(images, Draws(seed, epoch, purpose, rows), scale))
     return images
 
 
@@ -106,12 +132,18 @@ def _windows(
     rows: NDArray[np.int64], seed: int, epoch: int, specs: Sequence[Spec]
 ) -> list[Window] | None:
     """What is read of each picture, where that is not the usual part."""
-    first = _made(0, specs[0]) if specs else None
-    return first.windows(Draws(seed, epoch, 1, rows)) if isinstance(first, _Crop) else None
+    first = _made(specs[:1])
+    crops = [each for each in first if isinstance(each, _Crop)]
+    return crops[0].windows(Draws(seed, epoch, 1, rows)) if crops else None
 
 
-def _made(position: int, spec: Spec) -> _Change:
-    """What a spec does; DataError (E060) where it is not known, told wrongly, or out of place."""
+def _made(specs: Sequence[Spec]) -> list[_Change]:
+    """What specs do; DataError (E060) where one is not known, told wrongly, or out of place."""
+    words = [name for name, _, _ in specs]
+    return [_change(words[:position], spec) for position, spec in enumerate(specs)]
+
+
+def _change(before: Sequence[str], spec: Spec) -> _Change:
     name, args, kwargs = spec
     change = call("augmentation", CHANGES, name, args, kwargs)
     arguments = AUGMENTATIONS[name].arguments
@@ -120,7 +152,7 @@ def _made(position: int, spec: Spec) -> _Change:
         each.name: number(f"'{each.name}' of '{name}'", told[each.name], each.kind)
         for each in arguments
     }
-    if message := misfit(position, name, values):
+    if message := misfit(before, name, values):
         raise data_error("E060", message)
     return change
 
@@ -200,6 +232,24 @@ def _erase(p: float, min: float, max: float, ratio: float) -> _Change:
     return change
 
 
+@dataclass(frozen=True, slots=True)
+class _Mix:
+    """Takes another image, of which a single one knows nothing: it stays as it is."""
+
+    mix: Mix
+
+    def __call__(self, batch: _Batch) -> NDArray[Any]:
+        return batch.images
+
+
+def _mixup(alpha: float, p: float) -> _Change:
+    return _Mix(Mix(alpha, p, cuts=False))
+
+
+def _cutmix(alpha: float, p: float) -> _Change:
+    return _Mix(Mix(alpha, p, cuts=True))
+
+
 def _recoloured(images: NDArray[Any], factors: NDArray[np.float64], scale: Scale) -> NDArray[Any]:
     """Images (n, C, H, W) with their brightness, contrast and saturation times `factors` (n, 3).
 
@@ -253,5 +303,7 @@ CHANGES: dict[str, Callable[..., _Change]] = {
     "resized_crop": _Crop,
     "jitter": _jitter,
     "erase": _erase,
+    "mixup": _mixup,
+    "cutmix": _cutmix,
 }
 """What makes the change of each word of `AUGMENTATIONS`."""

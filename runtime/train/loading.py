@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -21,8 +21,10 @@ from .datasets import Dataset
 from .survey import UNREAD, unread
 
 Array = NDArray[Any]
-Read = Callable[[NDArray[np.int64]], tuple[Array, NDArray[np.int64]]]
-"""From the numbers of images to them and their labels."""
+Read = Callable[[NDArray[np.int64]], tuple[Array, ...]]
+"""From the numbers of images to them, their labels, and what else belongs to each."""
+LABELS = (np.dtype(np.int64),)
+"""The types of what belongs to an image, where that is its label alone."""
 AHEAD = 2
 """Batches that are being loaded while one is used: threads go on where one batch ends."""
 _PIECE_BYTES = 1 << 18
@@ -48,12 +50,11 @@ class Loading:
     """A batch that is being loaded."""
 
     loader: Loader
-    images: Array = field(repr=False)
-    labels: NDArray[np.int64] = field(repr=False)
+    arrays: tuple[Array, ...] = field(repr=False)
     pieces: list[Future[None]] = field(repr=False)
 
-    def result(self) -> tuple[Array, NDArray[np.int64]]:
-        """The images and labels, once all are there.
+    def result(self) -> tuple[Array, ...]:
+        """The images, labels, and what else was read, once all are there.
 
         Raises DataError as the data set does. Where images cannot be read, it names others of the
         data set, too, as far as a minute is enough to look.
@@ -65,7 +66,7 @@ class Loading:
             except DataError as problem:
                 problems |= dict.fromkeys(problem.diagnostics)
         if not problems:
-            return self.images, self.labels
+            return self.arrays
         if all(each.code == UNREAD for each in problems):
             raise unread(self.loader.dataset, problems, self.loader.workers)
         raise DataError(*problems)
@@ -77,9 +78,16 @@ class Loader:
     What they load does not depend on how many they are.
     """
 
-    def __init__(self, dataset: Dataset, dtype: DTypeLike, workers: int) -> None:
-        """Images are of `dtype`."""
+    def __init__(
+        self,
+        dataset: Dataset,
+        dtype: DTypeLike,
+        workers: int,
+        kinds: Sequence[np.dtype[Any]] = LABELS,
+    ) -> None:
+        """Images are of `dtype`, what belongs to each of `kinds`."""
         self.dataset, self.dtype, self.workers = dataset, np.dtype(dtype), workers
+        self.kinds = kinds
         self._pool = ThreadPoolExecutor(workers, "netc-loader")
 
     def begin(
@@ -95,18 +103,19 @@ class Loader:
         """
         whole = len(rows) if size is None else size
         images = np.empty((whole, *self.dataset.image_shape), self.dtype)
-        labels = np.zeros(whole, np.int64)
+        arrays = images, *(np.zeros(whole, kind) for kind in self.kinds)
 
         def load(start: int, stop: int) -> None:
             wanted, place = rows[start:stop], slice(first + start, first + stop)
-            images[place], labels[place] = read(wanted)
+            for array, part in zip(arrays, read(wanted), strict=True):
+                array[place] = part
 
         count = self._rows_a_piece(len(rows))
         pieces = [
             self._pool.submit(load, start, min(start + count, len(rows)))
             for start in range(0, len(rows), count)
         ]
-        return Loading(self, images, labels, pieces)
+        return Loading(self, arrays, pieces)
 
     def _rows_a_piece(self, rows: int) -> int:
         image_bytes = math.prod(self.dataset.image_shape) * self.dtype.itemsize

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.errors import DataError, Diagnostic, NetError
+from netc.ir.augmentations import mixes
 from netc_runtime.backend import StepReport
 from netc_runtime.io.checkpoint import Best, Position, classes_meta, run_meta, settings_meta
 from netc_runtime.io.problems import data_error
@@ -24,7 +25,7 @@ from netc_runtime.train.datasets import Dataset
 from netc_runtime.train.evaluate import evaluate
 from netc_runtime.train.events import EpochDone, Event, Finished, StepDone
 from netc_runtime.train.folder import Folder
-from netc_runtime.train.loading import AHEAD, Loader, Loading, loaders
+from netc_runtime.train.loading import AHEAD, LABELS, Loader, Loading, loaders
 from netc_runtime.train.metrics import Metrics
 from netc_runtime.train.outcomes import Outcomes
 from netc_runtime.train.resume import Saved, continued
@@ -276,7 +277,10 @@ class Trainer:
 
     def _loader(self) -> Loader:
         """Threads that prepare the next batches while a step runs."""
-        return Loader(self.source, self.session.dtype, self.workers)
+        dtype = self.session.dtype
+        mixed = mixes(name for name, _, _ in self.training.augment)
+        kinds = (*LABELS, *LABELS, dtype) if mixed else LABELS
+        return Loader(self.source, dtype, self.workers, kinds)
 
     def _load(self, step: int, batches: Loader) -> Loading:
         """Begin to load the images of a step: place in the epoch's order, augmented.
@@ -286,7 +290,7 @@ class Trainer:
         epoch, place = divmod(step + self.ahead, self.steps_per_epoch)
         seed, (first, last) = self.training.seed, self.rows
 
-        def read(rows: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64]]:
+        def read(rows: NDArray[np.int64]) -> tuple[Array, ...]:
             specs = self.training.augment
             return examples(self.source, rows, self.session.dtype, seed, epoch, specs)
 

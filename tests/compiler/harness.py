@@ -16,6 +16,7 @@ from random_networks import SGD, Case
 import netc_clusters
 from netc.cost import plan_traffic, read_cluster
 from netc.errors import PlanError
+from netc.ir.augmentations import mixes
 from netc.ir.graph import Node
 from netc.ir.ops import Parameter, RowArgmax
 from netc.ir.optimizers import Chosen
@@ -125,6 +126,15 @@ def data(network: Network, batch: int, seed: int) -> tuple[Array, Array]:
     return images, rng.integers(0, classes(network), batch)
 
 
+def mixed(network: Network, batch: int, seed: int) -> tuple[Array, ...]:
+    """What a step of mixed images has besides: labels and shares, at times of one image alone."""
+    if not mixes(call.name for call in network.recipe.augment):
+        return ()
+    rng = np.random.default_rng((seed, 1))
+    shares = np.clip(1.5 * rng.random(batch) - 0.25, 0, 1)
+    return rng.integers(0, classes(network), batch), shares
+
+
 def train(
     network: Network, bundle: Bundle, seed: int, steps: int = 3, interleave: int | None = None,
     backend: Backend | None = None,
@@ -137,8 +147,8 @@ def train(
     rows = next(port.shape[0] for port in batch if port.name == "labels")
     run = Run({f"initial {k}": v for k, v in made.state().items()})
     for step in range(steps):
-        images, labels = data(network, rows, seed + step)
-        out = made.step(images, labels, step=step, seed=seed, learning_rate=0.05)
+        given = *data(network, rows, seed + step), *mixed(network, rows, seed + step)
+        out = made.step(*given, step=step, seed=seed, learning_rate=0.05)
         run.results |= {f"{name} at {step}": value for name, value in out.items()}
         run.moved = made.last.traffic
     run.results |= made.state()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ class Plain:
     weights: Mapping[str, Array]
     """Parameters and running statistics by name."""
     labels: Array
+    mixed: tuple[Array, ...] = ()
+    """In training: the labels of the images mixed in, and the shares of the first ones."""
     training: bool = True
     seed: int = 0
     step: int = 0
@@ -131,8 +133,12 @@ class Plain:
         x = x.reshape(len(x), -1)
         x = x - x.real.max(axis=1, keepdims=True)
         smoothing = layer.options["smoothing"] if self.training else 0.0
-        targets = np.full(x.shape, smoothing / x.shape[1])
-        targets[np.arange(len(x)), self.labels] += 1 - smoothing
+        targets, parts = np.full(x.shape, smoothing / x.shape[1]), [(self.labels, np.ones(len(x)))]
+        if self.mixed and self.training:
+            others, shares = self.mixed
+            parts = [(self.labels, shares), (others, 1 - shares)]
+        for labels, part in parts:
+            targets[np.arange(len(x)), labels] += (1 - smoothing) * part
         return np.log(np.exp(x).sum(axis=1)) - (targets * x).sum(axis=1)
 
 
@@ -141,7 +147,7 @@ def derivative(
 ) -> float:
     """Of the mean loss, along a direction of some weights."""
     moved = {n: w + 1j * TINY * direction.get(n, 0.0) for n, w in plain.weights.items()}
-    there = Plain(moved, plain.labels, plain.training, plain.seed, plain.step)
+    there = replace(plain, weights=moved, statistics={})
     return float(there.losses(network, images.astype(complex)).mean().imag / TINY)
 
 

@@ -21,7 +21,7 @@ from netc.passes.assign_formats import Target
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin
 from netc.strategies.labels import layer_letters
-from netc.syntax.network import Network
+from netc.syntax.network import Call, NamedValues, Network, Recipe
 
 T = TypeVar("T")
 LINES = tuple(line_mesh(devices) for devices in range(1, 9))
@@ -63,6 +63,8 @@ def paced(optimizer: Optimizer) -> Chosen:
 
 OPTIMIZERS = tuple(map(paced, REGISTERED.values()))
 SGD = OPTIMIZERS[0]
+MIXING = Recipe(augment=(Call("mixup", (), NamedValues.of(alpha=0.2, p=1.0)),))
+"""A recipe with which the loss has two labels an image."""
 COLUMN_OR_NOT = "kkcr"
 """Labels that a random split prefers, besides those of the layer."""
 
@@ -149,7 +151,8 @@ def networks(draw: Any) -> Network:
         x = maker.flatten(x)
     for _ in range(d.number(0, 4)):
         x = _row_element(d, maker, x)
-    return maker.loss(x, d.choice((0.0, 0.0, 0.2)))
+    network = maker.loss(x, d.choice((0.0, 0.0, 0.2)))
+    return replace(network, recipe=MIXING) if d.number(0, 3) == 0 else network
 
 
 def _image_element(d: Draw, maker: Maker, x: str) -> str:

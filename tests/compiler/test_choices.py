@@ -192,7 +192,9 @@ def test_pins_on_two_axes(split: str, message: str) -> None:
         compiled(tiny(), chosen)
 
 
-@pytest.mark.parametrize("name", ["seed", "labels", "loss", "lr", "scalars", "correct"])
+@pytest.mark.parametrize(
+    "name", ["seed", "labels", "labels2", "share", "loss", "lr", "scalars", "correct"]
+)
 def test_names_that_every_program_has(name: str) -> None:
     with pytest.raises(SyntaxProblem) as error:
         build_graph(named(name, "fc1"), 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from harness import compile_case, data, session
+from harness import compile_case, data, mixed, session
 from hypothesis import given
 from hypothesis import strategies as st
 from plain_network import Array, Plain, derivative
@@ -31,8 +31,9 @@ def test_training_and_evaluation(case: Case) -> None:
     for step in range(2):
         images, labels = data(network, case.batch, seed + step)
         before = devices.state()
-        out = devices.step(images, labels, step=step, seed=seed, learning_rate=RATE)
-        plain = Plain(before, labels, seed=seed, step=step)
+        more = mixed(network, case.batch, seed + step)
+        out = devices.step(images, labels, *more, step=step, seed=seed, learning_rate=RATE)
+        plain = Plain(before, labels, more, seed=seed, step=step)
         assert close(out["loss"], plain.losses(network, images).mean())
         check_gradients(case, plain, images, out)
         after = devices.state()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from harness import compiled, options, tiny
+from random_networks import MIXING
 
 from netc.cost import plan_traffic
 from netc.export.describe import describe, most_sent, total_traffic
@@ -92,6 +95,15 @@ def test_roles_on_the_boundary_of_rounds(case: Make) -> None:
     assert {role for role, *_ in found} == {
         "activation", "gradient", "weights", "labels", "statistics",
     }  # fmt: skip
+
+
+def test_further_labels_are_labels() -> None:
+    network = replace(tiny(), recipe=MIXING)
+    chosen = options(network, 2, 8, strategy="hybrid", scheme="b")
+    plan = compiled(network, chosen)[1].plan
+    moved = [e for e in describe(plan, network).exchanges if e.source == "labels"]
+    assert {(e.role, e.targets) for e in moved} == {("labels", ("softmax_loss1",))}
+    assert len(moved) == 3 * 2
 
 
 def test_an_activation_read_twice_is_moved_once_for_both(case: Make) -> None:

@@ -259,6 +259,10 @@ def _loss_calls(of: Sizes) -> Iterator[Call]:
     smoothed = {**classes, "smoothing": 0.25}
     yield Call("row_pick_smoothed", of_rows, (logits, labels), smoothed)
     yield Call("softmax_dx_smoothed", (n, k), (logits, labels, m, s), {**smoothed, "batch": 8})
+    others, share = of.rng.integers(0, 9, n), of.rng.random(n).astype(of.dtype)
+    targets = logits, labels, others, share
+    yield Call("row_pick_mixed", of_rows, targets, smoothed)
+    yield Call("softmax_dx_mixed", (n, k), (*targets, m, s), {**smoothed, "batch": 8})
     yield Call("row_argmax", of_rows, (logits, m), classes, integer=np.int64)
     yield Call("softmax_dx", (n, k), (logits, labels, m, s), {"batch": 8, "first_class": 3})
     yield Call("ce_loss", (), (m, s, p), {"batch": 8})

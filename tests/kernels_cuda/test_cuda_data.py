@@ -172,6 +172,9 @@ def test_softmax(device: Any, n: int, k: int, first_class: int, dtype: str) -> N
     device.check(
         rows.row_pick_smoothed, "row_pick_smoothed", (n,), x, labels, told=smoothed, **same
     )
+    others, share = device.random.integers(0, classes, n), device.random.random(n)
+    targets = x, labels, others, share
+    device.check(rows.row_pick_mixed, "row_pick_mixed", (n,), *targets, told=smoothed, **same)
     top[1:2] += 1
     argmax = {**shard, "classes": classes}
     device.check(rows.row_argmax, "row_argmax", (n,), x, top, out_dtype="i64", told=argmax, **same)
@@ -182,6 +185,10 @@ def test_softmax(device: Any, n: int, k: int, first_class: int, dtype: str) -> N
         )
         device.check(
             rows.softmax_dx_smoothed, "softmax_dx_smoothed", (n, k), x, labels, top, s,
+            told={**smoothed, "batch": 8}, over=over, **same,
+        )  # fmt: skip
+        device.check(
+            rows.softmax_dx_mixed, "softmax_dx_mixed", (n, k), *targets, top, s,
             told={**smoothed, "batch": 8}, over=over, **same,
         )  # fmt: skip
 

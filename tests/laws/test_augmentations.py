@@ -29,6 +29,8 @@ IDENTITIES: Mapping[str, Mapping[str, float] | None] = {
     "resized_crop": {"min": 1.0, "max": 1.0, "ratio": 1.0},
     "jitter": {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0},
     "erase": {"p": 0.0, "min": 0.5, "max": 0.5, "ratio": 1.0},
+    "mixup": {"alpha": 1.0, "p": 0.0},
+    "cutmix": {"alpha": 1.0, "p": 0.0},
 }
 """Arguments with which nothing happens to square images; None where there are none."""
 every_word = pytest.mark.parametrize("word", AUGMENTATIONS)
@@ -49,18 +51,23 @@ DIFFERENT = data(RNG.integers(0, 256, (COUNT, *SHAPE), np.uint8))
 SAME = data(np.repeat(RNG.integers(0, 256, (1, *SHAPE), np.uint8), COUNT, axis=0))
 
 
+def images_of(word: str) -> ByteImages:
+    """Those that show what was drawn: an image mixed with one like it stays as it is."""
+    return DIFFERENT if AUGMENTATIONS[word].mixes else SAME
+
+
 def made(
     word: str,
     rows: Sequence[int] = range(COUNT),
     *,
-    of: ByteImages = SAME,
+    of: ByteImages | None = None,
     seed: int = 0,
     epoch: int = 0,
     dtype: type = np.float32,
     told: Mapping[str, Any] | None = None,
 ) -> NDArray[Any]:
     specs = [(word, (), told or usual(word))]
-    images, labels = examples(of, rows, dtype, seed, epoch, specs)
+    images, labels, *_ = examples(of or images_of(word), rows, dtype, seed, epoch, specs)
     assert labels.tolist() == list(rows)
     return images
 
@@ -88,7 +95,7 @@ def test_the_place_in_the_recipe_is_part_of_the_key(word: str) -> None:
         return
     nothing: Spec = ("jitter", (), {"brightness": 0, "contrast": 0, "saturation": 0})
     second: Spec = (word, (), usual(word))
-    later, _ = examples(SAME, range(COUNT), np.float32, 0, 0, [nothing, second])
+    later, *_ = examples(images_of(word), range(COUNT), np.float32, 0, 0, [nothing, second])
     assert not np.array_equal(made(word), later)
 
 
@@ -162,7 +169,7 @@ def test_an_augmentation_is_written_as_it_is_read(word: str) -> None:
     (call,) = net.recipe.augment
     assert parse_text(network_text(net)) == net
     told = (call.name, call.args, call.kwargs)
-    images, _ = examples(SAME, range(COUNT), np.float32, 0, 0, [told])
+    images, *_ = examples(images_of(word), range(COUNT), np.float32, 0, 0, [told])
     assert np.array_equal(images, made(word))
 
 

@@ -185,6 +185,8 @@ def graphs() -> Iterator[Graph]:
         yield differentiate(build_graph(network, BATCH, "fp64"), choose_optimizer(word, decay=0.01))
     smoothed = parse_text(TEXT.replace("softmax_loss", "softmax_loss smoothing=0.2"))
     yield differentiate(build_graph(smoothed, BATCH, "fp64"), choose_optimizer("sgd"))
+    mixed = parse_text(f"{TEXT} train {{ augment mixup() }}".replace("loss", "loss smoothing=0.2"))
+    yield differentiate(build_graph(mixed, BATCH, "fp64"), choose_optimizer("sgd"))
     yield build_graph(network, BATCH, "fp64", "eval")
     yield added()
 

@@ -166,6 +166,9 @@ crops = st.floats(0.01, 1).map(
     lambda n: Call("resized_crop", (), NamedValues.of(min=n, max=1.0, ratio=n))
 )
 changes = st.just(Call("flip")) | st.integers(1, 65_536).map(lambda n: Call("shift", (n,)))
+mixes = st.sampled_from(["mixup", "cutmix"]).map(
+    lambda word: Call(word, (), NamedValues.of(alpha=0.5, p=1.0))
+)
 recipes = st.builds(
     Recipe,
     data=st.none() | st.just(Call("digits")) | paths.map(lambda path: Call("idx", (path,))),
@@ -173,9 +176,9 @@ recipes = st.builds(
     optimizer=st.none() | st.sampled_from(list(OPTIMIZERS)).flatmap(optimizers),
     schedule=st.none() | st.sampled_from(list(SCHEDULES)).flatmap(schedules),
     epochs=st.none() | counts,
-    augment=st.tuples(st.lists(crops, max_size=1), st.lists(changes)).map(
-        lambda each: (*each[0], *each[1])
-    ),
+    augment=st.tuples(
+        st.lists(crops, max_size=1), st.lists(changes), st.lists(mixes, unique_by=str, max_size=2)
+    ).map(lambda each: (*each[0], *each[1], *each[2])),
     seed=st.integers(0, 2**63 - 1),
     weights=st.lists(
         st.builds(

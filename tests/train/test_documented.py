@@ -176,6 +176,52 @@ def test_erase(
     assert np.array_equal(found, wanted)
 
 
+WAYS = st.lists(st.sampled_from(["mixup", "cutmix"]), min_size=1, max_size=2, unique=True)
+
+
+@given(*KEYS, st.integers(0, 2), WAYS, SIDES, st.floats(0.01, 100), st.floats(0, 1))
+def test_mixing(
+    seed: int,
+    epoch: int,
+    image: int,
+    position: int,
+    words: list[str],
+    sides: tuple[int, int],
+    alpha: float,
+    p: float,
+) -> None:
+    """Behind flips, which turn each image by its own number."""
+    pixels = np.random.default_rng(image).integers(0, 256, (41, 2, *sides), np.uint8)
+    part = SplitImages((pixels,), np.arange(41) % 7)
+    dataset = ByteImages("", "", ("",) * 7, (100.0,), (50.0,), part, part)
+    before: Any = [("flip", (), {})] * position
+    specs: Any = [*before, *((word, (), {"alpha": alpha, "p": p}) for word in words)]
+    plain, labels = examples(dataset, range(41), np.float64, seed, epoch, before)
+    (found,), (own,), (other,), (share,) = examples(
+        dataset, [image], np.float64, seed, epoch, specs
+    )
+    place = 0
+    if len(words) == 2 and not SHOWN["first_of_both"](seed, epoch, position, image):
+        place = 1
+    cuts = words[place] == "cutmix"
+    at = position + place
+    mixed = SHOWN["mixed"](seed, epoch, at, image, 41, *sides, alpha, p, cuts)
+    wanted = plain[image]
+    assert own == labels[image]
+    if mixed is None:
+        assert share == 1
+    else:
+        partner, kept, box = mixed
+        assert share == pytest.approx(kept, abs=1e-12)
+        assert other == labels[partner] or share == 1
+        if box is None:
+            wanted = kept * wanted + (1 - kept) * plain[partner]
+        else:
+            top, bottom, left, right = box
+            wanted[:, top:bottom, left:right] = plain[partner][:, top:bottom, left:right]
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+
+
 @given(
     st.integers(0, 2**63 - 1), st.sampled_from(["train", "test"]), st.integers(0, 99),
     st.tuples(st.integers(1, 3), st.integers(1, 7), st.integers(1, 7)), st.integers(1, 9),

@@ -26,30 +26,37 @@ ROWS = st.lists(st.integers(0, 39), min_size=1, max_size=40)
 
 
 @given(
-    ROWS, st.integers(1, 7), st.integers(0, 3), st.integers(0, 3), st.sampled_from([1, 999, 9999])
-)
+    ROWS, st.integers(1, 7), st.integers(0, 3), st.integers(0, 3), st.sampled_from([1, 999, 9999]),
+    st.sampled_from([(), ("mixup", "cutmix")]),
+)  # fmt: skip
 def test_a_batch_does_not_depend_on_the_threads(
-    rows: list[int], workers: int, before: int, behind: int, piece_bytes: int
+    rows: list[int], workers: int, before: int, behind: int, piece_bytes: int, ways: Any
 ) -> None:
     """Nor on the pieces: it is what the data set loads at once, changed at once."""
     dataset = open_dataset("synthetic", (), {"train": 40}, (3, 5, 4), 7)
     wanted = np.array(rows)
     specs: Any = [("resized_crop", (), {"min": 0.1, "max": 1.0, "ratio": 0.5}), ("flip", (), {})]
+    specs += [(way, (), {"alpha": 0.5, "p": 0.9}) for way in ways]
 
     def read(numbers: Any) -> Any:
         return examples(dataset, numbers, np.float32, 3, 5, specs)
 
-    images, labels = read(wanted)
+    kinds = (*loading.LABELS, *loading.LABELS, np.dtype(np.float32)) if ways else loading.LABELS
+    images, *others = read(wanted)
 
-    with pytest.MonkeyPatch.context() as patch, Loader(dataset, np.float32, workers) as loader:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Loader(dataset, np.float32, workers, kinds) as loader,
+    ):
         patch.setattr(loading, "_PIECE_BYTES", piece_bytes)
         size = before + len(rows) + behind
         several = [loader.begin(read, wanted, before, size) for _ in range(3)]
         for each in several:
-            found, numbers = each.result()
+            found, *numbers = each.result()
             assert found.shape == (size, 3, 5, 4) and found.dtype == np.float32
             assert np.array_equal(found[before : before + len(rows)], images)
-            assert numbers.tolist() == [0] * before + labels.tolist() + [0] * behind
+            for few, right in zip(numbers, others, strict=True):
+                assert few.tolist() == [0] * before + right.tolist() + [0] * behind
 
 
 def test_all_threads_load() -> None:

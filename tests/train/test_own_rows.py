@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from harness import compiled, options, tiny
+from random_networks import MIXING
 
+from netc.syntax.network import Recipe
 from netc_runtime.cpu.backend import CpuBackend
 from netc_runtime.session import Session
 
@@ -21,8 +24,10 @@ from netc_runtime.session import Session
         ("single", [(0, 10), (0, 1), (0, 1)]),
     ],
 )
-def test_rows_of_a_process(strategy: str, rows: list[tuple[int, int]]) -> None:
-    bundle, _ = compiled(tiny(), options(tiny(), 3, 10, strategy=strategy, scheme="a"))
+@pytest.mark.parametrize("recipe", [Recipe(), MIXING], ids=["plain", "mixed"])
+def test_rows_of_a_process(strategy: str, rows: list[tuple[int, int]], recipe: Recipe) -> None:
+    network = replace(tiny(), recipe=recipe)
+    bundle, _ = compiled(network, options(network, 3, 10, strategy=strategy, scheme="a"))
     backend: Any = CpuBackend([bundle.init, bundle.train, bundle.eval])
     found = []
     for device in range(3):

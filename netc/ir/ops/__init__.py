@@ -11,9 +11,11 @@ from netc.ir.ops.loss import (
     RowArgmax,
     RowMax,
     RowPick,
+    RowPickMixed,
     RowPickSmoothed,
     RowSumExp,
     SoftmaxDx,
+    SoftmaxDxMixed,
     SoftmaxDxSmoothed,
 )
 from netc.ir.ops.norm import BnDgamma, BnDx, BnMean, BnNorm, BnRunning, BnVar, Lrn, LrnDx
@@ -94,6 +96,7 @@ __all__ = [
     "RowArgmax",
     "RowMax",
     "RowPick",
+    "RowPickMixed",
     "RowPickSmoothed",
     "RowSumExp",
     "Scalar",
@@ -101,6 +104,7 @@ __all__ = [
     "Site",
     "SliceDim",
     "SoftmaxDx",
+    "SoftmaxDxMixed",
     "SoftmaxDxSmoothed",
     "SourceOp",
     "State",

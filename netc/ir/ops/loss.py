@@ -1,8 +1,9 @@
 """Softmax with cross-entropy, in pieces that can be split by batch or by class.
 
 With m the row maximum, s the row sum of exp(x - m) and p the logit of the right class, the loss of
-a row is m + log s - p; with smoothed labels p is the mean of the logits that targets weigh. Under
-a class split m, s and p are partial: three small all-reduces.
+a row is m + log s - p; where targets are more than one class (smoothed labels, those of mixed
+images) p is the mean of the logits that they weigh. Under a class split m, s and p are partial:
+three small all-reduces.
 """
 
 from __future__ import annotations
@@ -75,6 +76,19 @@ class RowPickSmoothed(RowPick):
 
 
 @dataclass(frozen=True, slots=True)
+class RowPickMixed(RowPickSmoothed):
+    """From (x, labels, labels2, share): what a row's targets pick, of images that are mixed: share
+    of the first label's smoothed targets and 1 - share of the second's (Zhang et al. 2018).
+    """
+
+    kernel: ClassVar[str] = "row_pick_mixed"
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """Partial under a class split."""
+        return "nk,n,n,n->n"
+
+
+@dataclass(frozen=True, slots=True)
 class RowArgmax(Op):
     """From (x, m): the lowest class that reaches the maximum, `classes` where none does."""
 
@@ -140,6 +154,19 @@ class SoftmaxDxSmoothed(SoftmaxDx):
     kernel: ClassVar[str] = "softmax_dx_smoothed"
     smoothing: float
     classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SoftmaxDxMixed(SoftmaxDxSmoothed):
+    """From (x, labels, labels2, share, m, s): (exp(x - m) / s - targets) / batch, targets as
+    RowPickMixed has them.
+    """
+
+    kernel: ClassVar[str] = "softmax_dx_mixed"
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """Batch and classes."""
+        return "nk,n,n,n,n,n->nk"
 
 
 def _rows(site: Site) -> dict[str, Any]:
