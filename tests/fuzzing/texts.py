@@ -36,7 +36,8 @@ concat { identity ; avgpool 2 /1 pad=1 | conv 2x2 8 }
 avgpool global | dropout 0.5
 repeat 2 { fc 8 | tanh }
 fc classes | softmax_loss
-train { data digits() ; batch 96 ; sgd lr=0.01 momentum=0.9 ; schedule step(2, 0.1) ; epochs 3 }
+train { data digits() ; batch 96 ; sgd lr=0.01 momentum=0.9 ; schedule step(2, 0.1) ; epochs 3
+        augment shift(2) mixup(alpha=0.5) cutmix(p=0.5) }
 """
 NUMBERS = ("0", "1", "2", "3", "7", "1000", "4294967296", "9223372036854775807", "1e-30", "1e300",
            "0.999", "1e19", ".0", "3x1")  # fmt: skip
