@@ -1,4 +1,5 @@
-"""Gradient descent with momentum and decay, Adam and RMSprop, in one pass over the memory.
+"""Gradient descent with momentum and decay, Adam and RMSprop, in one pass over the memory, and
+the norm of gradients with its limit.
 
 As the reference's `sgd_velocity` and `sgd_apply` (Krizhevsky et al. 2012, section 5):
 v = momentum * v - lr * (g + decay * w), w = w + v; as its `momentum_velocity` and `velocity_apply`
@@ -9,6 +10,8 @@ algorithm 1); and as its `adam_moment2`, `rmsprop_velocity` and `velocity_apply`
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from netc_kernels.cpu.elementwise import GRAIN
 from netc_kernels.cpu.linear import ROWS, four_rows
 from netc_kernels.cpu.shape import Array
@@ -17,6 +20,8 @@ from netc_kernels.cpu.vector import (
     copy_element,
     inline,
     kernel,
+    lane_sum,
+    load,
     load_first,
     root,
     splat,
@@ -198,6 +203,41 @@ momentum, fc_dw_momentum = both(momentum_vector, _momentum_facts)
 nesterov, fc_dw_nesterov = both(nesterov_vector, _momentum_facts)
 adam, fc_dw_adam = both(adam_vector, _adam_facts)
 rmsprop, fc_dw_rmsprop = both(rmsprop_vector, _rmsprop_facts)
+
+
+def square_sum(out: Array, g: Array, pool: Pool) -> None:
+    """Sum the squares of all elements, out ()."""
+    sums = np.zeros(-(-g.size // GRAIN), np.float64)
+    pool.run(g.size, GRAIN, squares_part, sums, g.reshape(-1))
+    out[...] = sums.sum()
+
+
+def clipped(out: Array, g: Array, squares: Array, pool: Pool, *, limit: float) -> None:
+    """Compute g * min(1, limit / (sqrt(squares) + 1e-6)). `out` may be g; squares is ()."""
+    factor = float(np.minimum(1.0, limit / (np.sqrt(squares) + 1e-6)))
+    pool.spread(g.size, GRAIN, scaled_part, out.reshape(-1), g.reshape(-1), *_facts(g, factor))
+
+
+@kernel
+def squares_part(sums: Any, g: Any, thread: int, start: int, stop: int) -> None:
+    """Sum the squares of elements `start` ... `stop`, a range of GRAIN."""
+    one, two = splat(np.float32(0)), splat(np.float32(0))
+    whole = start + (stop - start) // (2 * LANES) * (2 * LANES)
+    for i in range(start, whole, 2 * LANES):
+        first, second = load(g, i), load(g, i + LANES)
+        one, two = one + first * first, two + second * second
+    for i in range(whole, stop, LANES):
+        rest = load_first(g, i, stop - i)
+        one = one + rest * rest
+    sums[start // GRAIN] = lane_sum(one + two)
+
+
+@kernel
+def scaled_part(out: Any, x: Any, factor: Any, thread: int, start: int, stop: int) -> None:
+    """Multiply elements `start` ... `stop`."""
+    for i in range(start, stop):
+        out[i] = factor * x[i]
+
 
 KERNELS: Mapping[str, Callable[..., None]] = {
     "sgd": sgd,

@@ -78,6 +78,7 @@ WORKSPACE_BYTES: Mapping[str, Callable[..., int]] = MappingProxyType(
         "bn_moments": channels.bn_moments_workspace,
         "bn_dgamma": channels.bn_dgamma_workspace,
         "bn_slopes": channels.bn_dgamma_workspace,
+        "square_sum": update.squares_workspace,
     }
 )
 """Bytes of the workspace, from the shapes of the operands."""

@@ -13,9 +13,12 @@
 // same name. Block (256). sgd, momentum, nesterov and their velocities: grid (packs / 512), a thread takes
 // PACKS packs, a block apart. All others: grid (packs / 256), a thread takes one pack.
 
+// square_sum is made in two launches, in an order that follows from the size only.
+
 #include "vector.cuh"
 
 #define PACKS 2
+#define THREADS 256
 
 __device__ inline float slope_of(float g, float w, float gain, float decay) {
     return gain * g + decay * w;
@@ -279,4 +282,53 @@ extern "C" __global__ void rmsprop(float* square, float* velocity, float* weight
     store<float, LANES>(square + at * LANES, mean);
     store<float, LANES>(velocity + at * LANES, speed);
     store<float, LANES>(weight + at * LANES, result);
+}
+
+// The sum of one value of every thread of the block; thread 0 has it.
+__device__ inline float block_sum(float value) {
+    __shared__ float shared[THREADS];
+    shared[threadIdx.x] = value;
+    for (int half = THREADS / 2; half; half /= 2) {
+        __syncthreads();
+        if ((int)threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
+    }
+    return shared[0];
+}
+
+// The squares of every block's elements, into `partial`. A block takes each `gridDim.x`-th 256 packs.
+extern "C" __global__ void square_sums(float* partial, const T* g, long long packs) {
+    float sum[LANES] = {};
+    for (long long at = (long long)blockIdx.x * THREADS + threadIdx.x; at < packs;
+         at += (long long)gridDim.x * THREADS) {
+        const Pack<T, LANES> slope = load<T, LANES>(g + at * LANES);
+#pragma unroll
+        for (int i = 0; i < LANES; ++i) sum[i] += slope[i] * slope[i];
+    }
+    float all = 0.0f;
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) all += sum[i];
+    all = block_sum(all);
+    if (threadIdx.x == 0) partial[blockIdx.x] = all;
+}
+
+// What the blocks summed. Grid (1).
+extern "C" __global__ void sum_blocks(float* out, const float* partial, int blocks) {
+    float sum = 0.0f;
+    for (int block = threadIdx.x; block < blocks; block += THREADS) sum += partial[block];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) *out = sum;
+}
+
+// g * min(1, limit / (sqrt(squares) + 1e-6)); a factor that is no number stays none. `out` may be g.
+extern "C" __global__ void clipped(T* out, const T* g, const float* squares, long long packs,
+                                   float limit) {
+    const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= packs) return;
+    const float ratio = limit / (sqrtf(*squares) + 1e-6f);
+    const float factor = ratio >= 1.0f ? 1.0f : ratio;
+    const Pack<T, LANES> slope = load<T, LANES>(g + at * LANES);
+    float result[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) result[i] = factor * slope[i];
+    store<T, LANES>(out + at * LANES, result);
 }

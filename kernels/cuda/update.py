@@ -8,7 +8,7 @@ Weights, velocities and moments are f32, gradients f32 or bf16, all in one order
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import inf, log
+from math import inf, log, prod
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ PACKS = 2
 """Packs that a thread takes where the states are one velocity, as in the source; else one."""
 LANES = 8
 """Elements of a pack: 16 bytes of bf16, 32 of f32."""
+MOST_BLOCKS = 528
+"""Blocks that sum squares: four for every multiprocessor of an H100."""
 
 
 def sgd_velocity(
@@ -169,6 +171,28 @@ def rmsprop(
     _launch("rmsprop", (r_out, v_out, w_out), (g, r, v, w), (lr,), numbers, stream)
 
 
+def squares_workspace(g: tuple[int, ...]) -> int:
+    """Bytes of `work` that `square_sum` needs, for a gradient of a shape."""
+    return 4 * min(MOST_BLOCKS, ceil_div(prod(g), THREADS))
+
+
+def square_sum(out: Tensor, g: Tensor, *, work: Tensor | None, stream: int) -> None:
+    """Sum the squares of all elements, out () f32."""
+    packed = lanes(g.elements, g, most=LANES)
+    packs = g.elements // packed
+    blocks, partial = min(MOST_BLOCKS, ceil_div(packs, THREADS)), work.pointer if work else 0
+    if blocks:
+        first = source.function(FILE, "square_sums", **macros(g, packed))
+        source.launch(first, (blocks,), (THREADS,), (partial, g.pointer, np.int64(packs)), stream)
+    second = source.function(FILE, "sum_blocks", BF16=0, LANES=1)
+    source.launch(second, (1,), (THREADS,), (out.pointer, partial, np.int32(blocks)), stream)
+
+
+def clipped(out: Tensor, g: Tensor, squares: Tensor, *, limit: float, stream: int) -> None:
+    """Compute g * min(1, limit / (sqrt(squares) + 1e-6)). `out` may be g; squares is () f32."""
+    _launch("clipped", (out,), (g,), (squares,), (np.float32(limit),), stream)
+
+
 def _slope(decay: float, scale: float) -> tuple[Any, ...]:
     return np.float32(1 / scale), np.float32(decay)
 
@@ -193,7 +217,7 @@ def _launch(
     first tensor may be a gradient in bf16.
     """
     operands = (*results, *tensors)
-    assert alike(*operands) and {block.dtype for block in tensors[1:]} == {"f32"}
+    assert alike(*operands) and {block.dtype for block in tensors[1:]} <= {"f32"}
     assert [block.dtype for block in scalars] == ["f32", "i64"][: len(scalars)]
     packed = lanes(tensors[0].elements, *operands, most=LANES)
     packs = tensors[0].elements // packed
@@ -218,5 +242,8 @@ KERNELS: Mapping[str, Callable[..., None]] = {
     "adam": adam,
     "rmsprop_velocity": rmsprop_velocity,
     "rmsprop": rmsprop,
+    "square_sum": square_sum,
+    "clipped": clipped,
 }
-"""The operations of all optimizers, and those of each one in one pass."""
+"""The operations of all optimizers, those of each one in one pass, and what gradients go through
+before."""

@@ -190,7 +190,7 @@ def _optimizer(recipe: Recipe) -> Chosen:
     call = recipe.optimizer or NO_RECIPE
     options = {name: value for name, value in call.kwargs.items() if name != "lr"}
     rules = tuple(_rule(each) for each in recipe.weights)
-    return replace(choose_optimizer(call.name, **options), rules=rules)
+    return replace(choose_optimizer(call.name, **options), rules=rules, clip=recipe.clip)
 
 
 def _rule(call: Call) -> WeightRule:

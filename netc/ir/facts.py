@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from math import inf
 from typing import Any, NamedTuple
 
 from netc.ir import plain
@@ -103,6 +104,7 @@ _DATA = _fact(
 )
 _KERNELS = _fact(_word(*(word for _, kernels in TARGETS.values() for word in kernels)))
 _RATE = _fact(lambda value: type(value) in (int, float) and value >= 0)
+_CLIP = _fact(lambda value: value is None or (type(value) in (int, float) and 0 < value < inf))
 _NETWORK = _fact(lambda value: type(value) is str and _NAME.fullmatch(value) is not None)
 _OPTIMIZER = _fact(
     _optimizer,
@@ -127,6 +129,8 @@ class Facts:
     """Threads of NumPy's BLAS on the CPU, 1 to 1024; 0 on GPUs."""
     classes: int = field(metadata=_fact(_SIZE))
     """How many classes have a score."""
+    clip: float | None = field(metadata=_CLIP)
+    """What the norm of all gradients together is limited to, above 0; None without a limit."""
     data: RecipeCall | None = field(metadata=_DATA)
     """The recipe's data set, None where it names none."""
     epochs: int = field(metadata=_fact(_SIZE))

@@ -27,6 +27,8 @@ from netc.numbers import BELOW_ONE, NON_NEGATIVE, POSITIVE, NamedNumber
 
 RATE = "lr"
 WEIGHT, GRADIENT, NUMBERS = "w", "g", (RATE, "step")
+SQUARES = "gradient_squares"
+"""The output of a step that clips: the sum of squares of all gradients, as they were."""
 Numbers = Mapping[str, float]
 """Options by name."""
 
@@ -111,10 +113,19 @@ class Chosen:
     options: tuple[tuple[str, float], ...]
     rules: tuple[WeightRule, ...] = ()
     """For some weights; of several that match, the last counts."""
+    clip: float | None = None
+    """What the norm of all gradients together is limited to."""
 
     def __str__(self) -> str:
         options = (f"{name}={value:g}" for name, value in self.options)
-        return "; ".join((" ".join((self.optimizer.word, *options)), *map(str, self.rules)))
+        return "; ".join((" ".join((self.optimizer.word, *options)), *self.besides))
+
+    @property
+    def besides(self) -> tuple[str, ...]:
+        """What is told besides the optimizer's options, in words."""
+        told = (("clip", self.clip),)
+        words = (f"{name} {value:g}" for name, value in told if value is not None)
+        return (*map(str, self.rules), *words)
 
     def rule(self, weight: str) -> WeightRule:
         """What holds for a weight."""

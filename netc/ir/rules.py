@@ -155,6 +155,7 @@ _BY_NAME: Mapping[str, Callable[[Any], bool]] = {
     "turn": _whole(0),
     "rate": _real(0, 1),
     "scale": _real(1e-30, 1),
+    "limit": _real(0, LARGEST),
     "beta1": _real(0, _BELOW_ONE),
     "beta2": _real(0, _BELOW_ONE),
 }
@@ -163,7 +164,7 @@ _HIDDEN: Mapping[str, Callable[[Applied], Any]] = {
     "batch": lambda step: 1,
     "by_groups": lambda step: _by_groups(step),
     "ceil": lambda step: False,
-    "dims": lambda step: "nkhw"[: step.result.type.rank],
+    "dims": lambda step: "nkhw"[: max(v.type.rank for v in (*step.operands[:1], step.result))],
     "dtype": lambda step: step.result.type.dtype,
     "extent": lambda step: step.result.type.shape[2:],
     "type": lambda step: step.result.type,

@@ -6,14 +6,14 @@ operands as ordinary nodes of the same layer, so that the layer's split applies 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from netc.errors import Diagnostic, PlanError, clip, did_you_mean
 from netc.ir import ops
 from netc.ir.graph import Graph, GraphBuilder, Node
 from netc.ir.ops.base import Op
-from netc.ir.optimizers import GRADIENT, RATE, WEIGHT, Chosen, rate_port
+from netc.ir.optimizers import GRADIENT, RATE, SQUARES, WEIGHT, Chosen, rate_port
 from netc.ir.types import TensorType
 
 
@@ -21,8 +21,8 @@ def differentiate(graph: Graph, optimizer: Chosen) -> Graph:
     """Append the backward pass of "loss" and the updates of every parameter.
 
     Gradients are named after what they belong to ("conv1.weight.grad"), updated state with
-    ".next"; the results are the loss and all new state. Raises PlanError (E042) where a rule for
-    some weights matches none.
+    ".next"; the results are the loss, all new state and, where gradients are clipped, the sum of
+    their squares before that. Raises PlanError (E042) where a rule for some weights matches none.
     """
     _check_rules(graph, optimizer)
     backward = _Backward(graph, optimizer)
@@ -31,8 +31,33 @@ def differentiate(graph: Graph, optimizer: Chosen) -> Graph:
     for factor in dict.fromkeys(optimizer.rule(weight.name).rate for weight in parameters):
         lr = TensorType(parameters[0].type.dtype, ())
         out.add(Node(rate_port(factor), ops.Scalar(), (), lr, out.nodes["seed"].layer))
-    new = [name for weight in parameters for name in _update(out, weight, optimizer)]
-    return out.build(("loss", *graph.outputs[1:], *new))
+    gradients = {weight.name: f"{weight.name}.grad" for weight in parameters}
+    seen: tuple[str, ...] = ()
+    if optimizer.clip is not None and parameters:
+        gradients, seen = _clipped(out, parameters, gradients, optimizer.clip), (SQUARES,)
+    new = [n for weight in parameters for n in _update(out, weight, gradients, optimizer)]
+    return out.build(("loss", *graph.outputs[1:], *new, *seen))
+
+
+def _clipped(
+    out: GraphBuilder, weights: list[Node], gradients: Mapping[str, str], limit: float
+) -> dict[str, str]:
+    """Limit the norm of all gradients together; their new names by weight."""
+    squares = []
+    for weight in weights:
+        assert isinstance(weight.op, ops.Parameter)
+        squares.append(f"{weight.name}.grad.squares")
+        op: Op = ops.SquareSum(weight.op.dims)
+        out.emit(squares[-1], op, (gradients[weight.name],), weight, phase="update")
+    like = replace(out.nodes["seed"], phase="update")
+    out.emit(SQUARES, ops.Sum(), tuple(squares), like)
+    clipped = {}
+    for weight in weights:
+        assert isinstance(weight.op, ops.Parameter)
+        name, op = f"{weight.name}.grad.clipped", ops.Clipped(weight.op.dims, limit)
+        out.emit(name, op, (gradients[weight.name], SQUARES), weight, phase="update")
+        clipped[weight.name] = name
+    return clipped
 
 
 def _check_rules(graph: Graph, optimizer: Chosen) -> None:
@@ -45,11 +70,13 @@ def _check_rules(graph: Graph, optimizer: Chosen) -> None:
             raise PlanError(Diagnostic("E042", message, rule.span, help=hint))
 
 
-def _update(out: GraphBuilder, weight: Node, optimizer: Chosen) -> Iterator[str]:
+def _update(
+    out: GraphBuilder, weight: Node, gradients: Mapping[str, str], optimizer: Chosen
+) -> Iterator[str]:
     """Add the update of a weight; the names of its new state, and of the weight."""
     assert isinstance(weight.op, ops.Parameter)
     rule = optimizer.rule(weight.name)
-    names = {WEIGHT: weight.name, GRADIENT: f"{weight.name}.grad", "step": "step"}
+    names = {WEIGHT: weight.name, GRADIENT: gradients[weight.name], "step": "step"}
     names[RATE] = rate_port(rule.rate)
     for move, op in optimizer.under(rule).operations(weight.op.dims):
         if move.makes != WEIGHT:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from netc.ir.comm import Comm
 from netc.ir.graph import Graph, Node
-from netc.ir.ops import Fused, Link, RoundMerge, SourceOp
+from netc.ir.ops import Fused, Link, RoundMerge, SourceOp, SquareSum
 from netc.ir.plan import Plan
 from netc.ir.types import Placements
 
@@ -50,7 +50,9 @@ def _can_join(plan: Plan, before: Node, node: Node) -> bool:
 def may_join(graph: Graph, before: Node, node: Node) -> bool:
     """Whether a node can run in the launch of the one before it, where both live alike."""
     op = before.op
-    plain = not (op.view or op.alias is not None or isinstance(op, Comm | SourceOp | RoundMerge))
+    # Squares of gradients are added up across layers, whose splits differ.
+    apart = isinstance(op, Comm | SourceOp | RoundMerge | SquareSum)
+    plain = not (op.view or op.alias is not None or apart)
     alone = graph.users[before.name] == (node.name,) and before.name not in graph.outputs
     alike = (before.type, before.phase, before.rows) == (node.type, node.phase, node.rows)
     return plain and alone and alike

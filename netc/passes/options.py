@@ -68,7 +68,7 @@ def task(network: Network, options: Options) -> str:
     """What a step computes, and on what, whatever its plan: what measured plans are kept under."""
     rule = options.optimizer
     told = ", ".join((rule.optimizer.word, *(f"{name} {value}" for name, value in rule.options)))
-    told += "".join(f", {each}" for each in rule.rules)
+    told += "".join(f", {each}" for each in rule.besides)
     told += ", mixed images" if mixes(call.name for call in network.recipe.augment) else ""
     rounds = ", fc-update round" if options.fc_update == "round" else ""
     step = f"{network.name} {digest(network)}, batch {options.batch}, {told}{rounds}"

@@ -372,6 +372,7 @@ def _facts(network: Network, options: Options, graph: Graph, scheme: str) -> Fac
         batch=options.batch,
         blas_threads=target.blas_threads,
         classes=graph[scores].type.shape[1],
+        clip=recipe.clip,
         data=_call(recipe.data) if recipe.data else None,
         epochs=recipe.epochs or 1,
         fc_update=options.fc_update,
@@ -452,6 +453,12 @@ def scheme_of(
     """The scheme in force, with a note where there is nothing to exchange by the one asked for."""
     if not graph.trains:
         return "", ()
+    if options.fc_update == "round" and options.optimizer.clip is not None:
+        message = (
+            "the norm of one round's gradients is not that of the step's, which 'clip' limits."
+        )
+        hint = "leave 'clip' out of the recipe, or take '--fc-update step'."
+        raise PlanError(Diagnostic("E043", message, help=hint))
     if options.mesh.size == 1 or not has_boundary(graph, splits):
         if options.fc_update == "round":
             message = "'--fc-update round' needs layers split by the batch that feed others."

@@ -18,6 +18,8 @@ from netc.ir.graph import Graph, Node
 from netc.ir.plan import Split, along_axes
 from netc.ir.types import Mesh, Replicate, Shard, TensorType, local_block
 
+_KEPT = (ops.Parameter, ops.State, ops.Cast, ops.Update, ops.SquareSum, ops.Clipped)
+"""What a weight, what is beside it and what moves it are made by."""
 _SUMMED = ("n", "h", "w")
 """Labels of what weights are applied to: under them each device has a term of the gradient."""
 
@@ -51,8 +53,9 @@ def _with_splits(graph: Graph, own: Mapping[str, Split]) -> Graph:
 def _updates(graph: Graph, weight: Node) -> Iterator[Node]:
     """A weight, its copy in another data type, the state beside it, and what moves them."""
     for node in graph.by_layer[weight.layer]:
-        kept = isinstance(node.op, ops.Parameter | ops.State | ops.Cast | ops.Update)
-        if node is weight or (kept and node.name.startswith(f"{weight.name}.")):
+        if node is weight or (
+            isinstance(node.op, _KEPT) and node.name.startswith(f"{weight.name}.")
+        ):
             yield node
 
 

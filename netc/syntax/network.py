@@ -84,6 +84,8 @@ class Recipe:
     """Words of `netc.syntax.recipe.AUGMENTATIONS`, applied in this order."""
     seed: int = 0
     """Key of every random number, 0 to 2**63 - 1."""
+    clip: float | None = None
+    """What the norm of all gradients together is limited to."""
     weights: tuple[Call, ...] = ()
     """`weights "PATTERN" ...`: what moves some weights otherwise."""
     spans: tuple[tuple[str, Span], ...] = field(default=(), compare=False)

@@ -69,6 +69,8 @@ def _recipe(recipe: Recipe) -> Iterator[str]:
     for rule in recipe.weights:
         told = (f"{n}={show(value)}" for n, value in rule.kwargs.items() if value is not None)
         yield " ".join((rule.name, *map(show, rule.args), *told))
+    if recipe.clip is not None:
+        yield f"clip {show(recipe.clip)}"
     if recipe.schedule is not None:
         yield f"schedule {_call(recipe.schedule, SCHEDULES)}"
     if recipe.epochs is not None:

@@ -17,6 +17,7 @@ from netc.syntax.domains import (
     NAME_PATTERN,
     NATURAL,
     NON_NEGATIVE,
+    POSITIVE,
     RATE_FACTOR,
     TEXT,
     Domain,
@@ -98,7 +99,7 @@ _CALLS = {
     "schedule": ("schedule", SCHEDULES),
     "augment": ("augmentation", AUGMENTATIONS),
 }
-_VALUES = {"batch": COUNT, "epochs": EPOCHS, "seed": NATURAL}
+_VALUES = {"batch": COUNT, "epochs": EPOCHS, "seed": NATURAL, "clip": POSITIVE}
 SETTINGS = (*_CALLS, *_VALUES, *OPTIMIZERS, WEIGHTS.name)
 """The first words of the lines of `train`."""
 

@@ -236,6 +236,16 @@ def _runs(
     return (starts[:, None] + channels).reshape(-1), plane, out.shape[1]
 
 
+def _gradients(kernel: str) -> Binder:
+    """Kernels of gradients and weights, which lie row-major, whatever images do."""
+
+    def call(variant: str, b: Bound) -> Callable[[], None]:
+        arrays = map(_row_major, (b.out, *b.inputs))
+        return partial(_run(kernel, variant), *arrays, b.pool, **b.attributes)
+
+    return call
+
+
 def _own(
     declared: Joined, steps: Sequence[Step], writes: Sequence[Array], inputs: Sequence[Array],
     pool: Any,
@@ -314,5 +324,7 @@ _CALLS: Mapping[str, Binder] = {
     "bn_norm": _bn_norm,
     "bn_dx": _plain("bn_dx", attributes=True),
     "dropout": _dropout,
+    "square_sum": _gradients("square_sum"),
+    "clipped": _gradients("clipped"),
 }
 """How kernels are called that are told more than their arrays."""

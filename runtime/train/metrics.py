@@ -17,9 +17,10 @@ from ..io.problems import data_error, unreadable, unwritable
 
 Measured = Mapping[str, float | None]
 """What a line says, by name: `step`, and any of `epoch`, `loss`, `learning_rate`,
-`images_per_second`, `test_loss`, `test_accuracy`; None for what was not finite."""
+`images_per_second`, `gradient_norm`, `test_loss`, `test_accuracy`; None for what was not finite."""
 _NUMBERS = (
-    "epoch", "loss", "learning_rate", "images_per_second", "test_loss", "test_accuracy",
+    "epoch", "loss", "learning_rate", "images_per_second", "gradient_norm", "test_loss",
+    "test_accuracy",
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from netc.errors import DataError, Diagnostic, NetError
 from netc.ir.augmentations import mixes
+from netc.ir.optimizers import SQUARES
 from netc_runtime.backend import StepReport
 from netc_runtime.io.checkpoint import Best, Position, classes_meta, run_meta, settings_meta
 from netc_runtime.io.problems import data_error
@@ -138,6 +139,8 @@ class Trainer:
             ),
             "optimizer": _call(*facts.optimizer),
         }
+        if facts.clip is not None:
+            settings["clip"] = str(facts.clip)
         return settings | {f"-D {name}": value for name, value in facts.parameters}
 
     @property
@@ -320,8 +323,9 @@ class Trainer:
         if not np.isfinite(loss):
             raise _exploded(f"the loss is not a finite number at step {step + 1}")
         speed = self.batch / (time.perf_counter() - began)
-        epoch = place // self.steps_per_epoch + 1
-        return StepDone(step + 1, epoch, loss, rate, speed, self.last_step.exposed_seconds)
+        epoch, squares = place // self.steps_per_epoch + 1, results.get(SQUARES)
+        norm = None if squares is None else float(np.sqrt(squares))
+        return StepDone(step + 1, epoch, loss, rate, speed, self.last_step.exposed_seconds, norm)
 
     def _rate(self, place: int) -> float:
         """The learning rate at a step of the schedule."""
@@ -386,6 +390,7 @@ def _write(metrics: Metrics | None, done: StepDone) -> None:
             loss=done.loss,
             learning_rate=done.learning_rate,
             images_per_second=done.images_per_second,
+            **({} if done.gradient_norm is None else {"gradient_norm": done.gradient_norm}),
         )
 
 

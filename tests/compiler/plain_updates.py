@@ -22,6 +22,15 @@ def updated(optimizer: Chosen, count: int, rate: float, state: State, g: Array) 
     return RULES[optimizer.optimizer.word](told, count, rate, state, g)
 
 
+def clipped(optimizer: Chosen, gradients: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Gradients by weight, their norm limited as `torch.nn.utils.clip_grad_norm_` does."""
+    if optimizer.clip is None:
+        return gradients
+    norm = np.linalg.norm(np.concatenate([g.reshape(-1) for g in gradients.values()]))
+    factor = min(1.0, optimizer.clip / (norm + 1e-6))
+    return {name: factor * g for name, g in gradients.items()}
+
+
 def sgd(o: Any, t: int, rate: float, s: State, g: Array) -> State:
     """v := momentum v - lr (g + decay w); w := w + v."""
     velocity = o.momentum * s["velocity"] - rate * (g + o.decay * s["w"])

@@ -9,10 +9,10 @@ from harness import compile_case, data, mixed, session
 from hypothesis import given
 from hypothesis import strategies as st
 from plain_network import Array, Plain, derivative
-from plain_updates import states_of, updated
+from plain_updates import clipped, states_of, updated
 from random_networks import GRIDS, Case, cases, free_cases, round_cases
 
-from netc.ir.optimizers import Chosen
+from netc.ir.optimizers import SQUARES, Chosen
 
 RATE = 0.05
 TOLERANCE = 1e-9
@@ -61,10 +61,13 @@ def check_update(
     optimizer: Chosen, step: int, before: Mapping[str, Array], after: Mapping[str, Array],
     out: Mapping[str, Array],
 ) -> None:  # fmt: skip
-    for name in (k.removesuffix(".grad") for k in out if k.endswith(".grad")):
+    gradients = {k.removesuffix(".grad"): v for k, v in out.items() if k.endswith(".grad")}
+    if optimizer.clip is not None and gradients:
+        assert close(out[SQUARES], sum((g**2).sum() for g in gradients.values()))
+    for name, gradient in clipped(optimizer, gradients).items():
         names, rule = states_of(optimizer, name), optimizer.rule(name)
         state = {role: before[each] for role, each in names.items()}
-        gradient, rate, own = out[f"{name}.grad"], RATE * rule.rate, optimizer.under(rule)
+        rate, own = RATE * rule.rate, optimizer.under(rule)
         for role, value in updated(own, step + 1, rate, state, gradient).items():
             assert close(after[names[role]], value), names[role]
     for name in (k for k in before if optimizer.rule(k).frozen):

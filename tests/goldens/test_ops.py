@@ -22,10 +22,11 @@ TOLERANCE = {np.float64: 1e-13, np.float32: 1e-6}
 OWN = {"dropout", "init_normal", "init_constant"}
 """Random numbers are netc's own."""
 PLACING = {
-    "cast", "copy", "concat_rows", "accumulate", "maxpool_places", "maxpool_places_dx"
+    "cast", "copy", "concat_rows", "accumulate", "maxpool_places", "maxpool_places_dx",
+    "square_sum", "clipped",
 }  # fmt: skip
 """Ops that only move, round, or add up what is there already, or do in two parts what is here in
-one; other tests hold these."""
+one, or what is of all weights together; other tests hold these."""
 
 with safe_open(Path(__file__).with_name("ops.safetensors"), "numpy") as file:
     TENSORS: dict[str, Array] = {name: file.get_tensor(name) for name in sorted(file.keys())}

@@ -293,6 +293,8 @@ def _state_calls(of: Sizes) -> Iterator[Call]:
     squares = (a(*image), of.positive(*image), a(*image), a(*image))
     yield Call("rmsprop_velocity", image, squares, {"momentum": 0.9, "eps": 1e-3, **slope})
     yield Call("velocity_apply", image, (a(*image), a(*image), lr), {"scale": 0.5})
+    yield Call("square_sum", (), (a(*image),), {})
+    yield Call("clipped", image, (a(*image), of.positive()), {"limit": 0.25})
     if of.dtype == np.float64:
         block = {"key": 5, "shape": (n, c + 3, 7, 7), "offset": (0, 2, 0, 1)}
         yield Call("init_normal", image, (scalar,), {"std": 0.5, **block})

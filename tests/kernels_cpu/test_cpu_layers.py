@@ -299,6 +299,19 @@ def test_updates(word: str, n: int, c: int, k: int, step: int, threads: int) -> 
 
 
 @THREADS
+@pytest.mark.parametrize("shape", [(1,), (7, 5, 3, 1), (37,), (600, 400), (0, 4), (65536,)])
+@pytest.mark.parametrize("limit", [0.5, 1e9])
+def test_gradients_are_clipped(shape: tuple[int, ...], limit: float, threads: int) -> None:
+    g, squares = normal(*shape), np.empty((), np.float32)
+    with Pool(threads) as threads_:
+        update.square_sum(squares, g, threads_)
+        assert_near(squares, (g.astype(np.float64) ** 2).sum())
+        wanted = g * min(1.0, limit / (float(np.sqrt(squares)) + 1e-6))
+        update.clipped(g, g, squares, threads_, limit=limit)
+    assert_near(g, wanted)
+
+
+@THREADS
 @pytest.mark.parametrize("seed", [5, -3, 2**40 + 7])
 def test_dropout_has_the_reference_bits(seed: int, threads: int) -> None:
     state, at = (np.array(seed), np.array(2**32 + 3)), {"rate": 0.3, "key": 77}

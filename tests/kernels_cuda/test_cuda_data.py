@@ -219,6 +219,23 @@ UPDATED = pytest.mark.parametrize(
 
 @TYPES
 @ORDERS
+@pytest.mark.parametrize("shape", [(16, 8, 3, 3), (7, 5, 3, 1), (3000, 701), (0, 4)])
+@pytest.mark.parametrize(("limit", "shift"), [(0.5, 0), (1e9, 1)])
+def test_gradients_are_clipped(
+    device: Any, shape: Any, limit: float, shift: int, nhwc: bool, dtype: str
+) -> None:
+    g = device.put(device.normal(*shape), dtype, nhwc, shift)
+    squares, size = device.empty((), "f32"), update.squares_workspace(shape)
+    work = device.empty((size // 4,), "f32") if size else None
+    update.square_sum(squares, g, work=work, stream=device.stream)
+    device.assert_near(squares, (device.get(g) ** 2).sum())
+    wanted = device.get(g) * min(1.0, limit / (np.sqrt(device.get(squares)) + 1e-6))
+    update.clipped(g, g, squares, limit=limit, stream=device.stream)
+    device.assert_near(g, wanted)
+
+
+@TYPES
+@ORDERS
 @UPDATED
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize(

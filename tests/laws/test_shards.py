@@ -8,7 +8,7 @@ is here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -184,7 +184,8 @@ def graphs() -> Iterator[Graph]:
     for word in OPTIMIZERS:
         yield differentiate(build_graph(network, BATCH, "fp64"), choose_optimizer(word, decay=0.01))
     smoothed = parse_text(TEXT.replace("softmax_loss", "softmax_loss smoothing=0.2"))
-    yield differentiate(build_graph(smoothed, BATCH, "fp64"), choose_optimizer("sgd"))
+    clips = replace(choose_optimizer("sgd"), clip=0.5)
+    yield differentiate(build_graph(smoothed, BATCH, "fp64"), clips)
     mixed = parse_text(f"{TEXT} train {{ augment mixup() }}".replace("loss", "loss smoothing=0.2"))
     yield differentiate(build_graph(mixed, BATCH, "fp64"), choose_optimizer("sgd"))
     yield build_graph(network, BATCH, "fp64", "eval")

@@ -180,6 +180,7 @@ recipes = st.builds(
         st.lists(crops, max_size=1), st.lists(changes), st.lists(mixes, unique_by=str, max_size=2)
     ).map(lambda each: (*each[0], *each[1], *each[2])),
     seed=st.integers(0, 2**63 - 1),
+    clip=st.none() | st.floats(1e-6, 1e6),
     weights=st.lists(
         st.builds(
             lambda pattern, decay, rate, frozen: Call(

@@ -21,6 +21,7 @@ def test_all_settings() -> None:
         epochs   90ep
         augment  shift(2) flip()
         seed     7
+        clip     1
         """
     )
     assert found == Recipe(
@@ -31,6 +32,7 @@ def test_all_settings() -> None:
         epochs=90,
         augment=(Call("shift", (2,)), Call("flip")),
         seed=7,
+        clip=1.0,
     )
     assert dict(found.spans)["epochs"].origin == "t.net:10:9"
 
@@ -129,6 +131,9 @@ def test_parameters_and_defaults() -> None:
         ("batch 8ep", "E014"),
         ("epochs 2.5ep", "E014"),
         ("seed -1", "E014"),
+        ("clip 0", "E014"),
+        ("clip 1 2", "E031"),
+        ("clip 1\nclip 1", "E032"),
         ("sgd lr=-1e-9", "E014"),
         ("adam lr=-0.1", "E014"),
         ("adam beta1=-0.1", "E014"),

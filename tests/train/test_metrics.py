@@ -77,7 +77,10 @@ def test_unwritable(tmp_path: Path, complains: Callable[..., Any]) -> None:
 
 
 VALUE = st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(0, 10**6)
-NAMES = ("epoch", "loss", "learning_rate", "images_per_second", "test_loss", "test_accuracy")
+NAMES = (
+    "epoch", "loss", "learning_rate", "images_per_second", "gradient_norm", "test_loss",
+    "test_accuracy",
+)  # fmt: skip
 LINES = st.lists(st.dictionaries(st.sampled_from(NAMES), VALUE), max_size=20)
 
 

@@ -4,6 +4,7 @@ from netc.ir.ops.activation import ACTIVATIONS, Activation, Bias, BiasDb, Dropou
 from netc.ir.ops.base import Op, ShapeError, Site, parse_labels
 from netc.ir.ops.conv import Conv, ConvDw, ConvDx, Fc, FcDw, FcDx
 from netc.ir.ops.fused import Fused, Link
+from netc.ir.ops.gradient import Clipped, SquareSum
 from netc.ir.ops.loss import (
     CeLoss,
     CeLossMasked,
@@ -66,6 +67,7 @@ __all__ = [
     "Cast",
     "CeLoss",
     "CeLossMasked",
+    "Clipped",
     "Concat",
     "Conv",
     "ConvDw",
@@ -107,6 +109,7 @@ __all__ = [
     "SoftmaxDxMixed",
     "SoftmaxDxSmoothed",
     "SourceOp",
+    "SquareSum",
     "State",
     "Sum",
     "Unflatten",

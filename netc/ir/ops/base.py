@@ -137,6 +137,8 @@ def place_of(label: str, own: str) -> int:
 
 @cache
 def parse_labels(labels: str) -> tuple[tuple[str, ...], str]:
-    """Operand labels and result labels of a label string."""
-    left, result = labels.split("->")
-    return tuple(left.split(",")) if left else (), result
+    """Operand labels and result labels of a label string; without an arrow there are no operands,
+    with nothing before it one scalar.
+    """
+    left, arrow, result = labels.rpartition("->")
+    return tuple(left.split(",")) if arrow else (), result

@@ -32,7 +32,7 @@ class Input(SourceOp):
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """Split by the batch; images by height or width too."""
-        return "->" + self.dims
+        return self.dims
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Scalar(SourceOp):
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """Never split."""
-        return "->"
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Parameter(SourceOp):
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """As its layer is split."""
-        return "->" + self.dims
+        return self.dims
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,4 +75,4 @@ class State(SourceOp):
 
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """As its layer is split."""
-        return "->" + self.dims
+        return self.dims
