@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.ir.optimizers import rate_factor
+from netc.ir.optimizers import AVERAGE, rate_factor
 from netc.ir.program import Bundle, Port
 from netc.ir.programs import LABEL_INPUTS, LABELS, SECOND_LABELS, SHARE
 from netc_runtime.backend import Backend, Executable, StepReport
@@ -133,10 +133,18 @@ class Session:
         return [name for name, port in self._kept().items() if not self.train.is_finite(port)]
 
     def restore(self, tensors: Mapping[str, Array]) -> None:
-        """Set persistent tensors, all or some; names and shapes must be those of `state`."""
+        """Set persistent tensors, all or some; names and shapes must be those of `state`, or of
+        weights of which only an average is kept, or averages that are not. An average that is not
+        given is the weight.
+        """
         ports = self._kept()
         for name, value in tensors.items():
-            self.train.write(ports[name], value)
+            average = name + AVERAGE
+            known = [name] if name in ports else []
+            known += [average] if average in ports and average not in tensors else []
+            assert known or average in ports or name.endswith(AVERAGE), f"no such state: {name}"
+            for each in known:
+                self.train.write(ports[each], value)
 
     def _kept(self) -> dict[str, Port]:
         return {port.name: port for port in self.train.program.state}

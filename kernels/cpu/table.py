@@ -174,6 +174,7 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
         },
         "square_sum": _only(update.square_sum),
         "clipped": _only(update.clipped),
+        "average": _only(update.average),
         "dropout": _only(random.dropout),
     }
 )

@@ -1,5 +1,5 @@
 """Gradient descent with momentum and decay, Adam and RMSprop, in one pass over the memory, and
-the norm of gradients with its limit.
+the norm of gradients with its limit, and moving averages.
 
 As the reference's `sgd_velocity` and `sgd_apply` (Krizhevsky et al. 2012, section 5):
 v = momentum * v - lr * (g + decay * w), w = w + v; as its `momentum_velocity` and `velocity_apply`
@@ -15,6 +15,7 @@ import numpy as np
 from netc_kernels.cpu.elementwise import GRAIN
 from netc_kernels.cpu.linear import ROWS, four_rows
 from netc_kernels.cpu.shape import Array
+from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import (
     LANES,
     copy_element,
@@ -216,6 +217,24 @@ def clipped(out: Array, g: Array, squares: Array, pool: Pool, *, limit: float) -
     """Compute g * min(1, limit / (sqrt(squares) + 1e-6)). `out` may be g; squares is ()."""
     factor = float(np.minimum(1.0, limit / (np.sqrt(squares) + 1e-6)))
     pool.spread(g.size, GRAIN, scaled_part, out.reshape(-1), g.reshape(-1), *_facts(g, factor))
+
+
+def average(out: Array, e: Array, w: Array, step: Array, pool: Pool, *, decay: float) -> None:
+    """Move an average: decay * e + (1 - decay) * w, or w where step () is 0. `out` may be e."""
+    if int(step):
+        flat = (array.reshape(-1) for array in (out, e, w))
+        pool.spread(w.size, GRAIN, average_part, *flat, *_facts(w, decay, 1 - decay))
+    else:
+        out[...] = w
+
+
+@kernel
+def average_part(
+    out: Any, e: Any, w: Any, decay: Any, rest: Any, thread: int, start: int, stop: int
+) -> None:
+    """Average elements `start` ... `stop`."""
+    for i in range(start, stop):
+        out[i] = decay * e[i] + rest * w[i]
 
 
 @kernel

@@ -332,3 +332,20 @@ extern "C" __global__ void clipped(T* out, const T* g, const float* squares, lon
     for (int i = 0; i < LANES; ++i) result[i] = factor * slope[i];
     store<T, LANES>(out + at * LANES, result);
 }
+
+// decay * e + rest * w, or w in step 0. `out` may be e.
+extern "C" __global__ void average(float* out, const float* e, const float* w,
+                                   const long long* step, long long packs, float decay,
+                                   float rest) {
+    const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= packs) return;
+    const bool first = *step == 0;
+    const Pack<float, LANES> place = load<float, LANES>(w + at * LANES);
+    const Pack<float, LANES> old = load<float, LANES>(e + at * LANES);
+    float result[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) {
+        result[i] = first ? place[i] : decay * old[i] + rest * place[i];
+    }
+    store<float, LANES>(out + at * LANES, result);
+}

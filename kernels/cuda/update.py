@@ -193,6 +193,13 @@ def clipped(out: Tensor, g: Tensor, squares: Tensor, *, limit: float, stream: in
     _launch("clipped", (out,), (g,), (squares,), (np.float32(limit),), stream)
 
 
+def average(
+    out: Tensor, e: Tensor, w: Tensor, step: Tensor, *, decay: float, stream: int
+) -> None:  # fmt: skip
+    """Move an average: decay * e + (1 - decay) * w, or w where step () is 0. `out` may be e."""
+    _launch("average", (out,), (e, w), (step,), _mean(decay), stream)
+
+
 def _slope(decay: float, scale: float) -> tuple[Any, ...]:
     return np.float32(1 / scale), np.float32(decay)
 
@@ -218,7 +225,7 @@ def _launch(
     """
     operands = (*results, *tensors)
     assert alike(*operands) and {block.dtype for block in tensors[1:]} <= {"f32"}
-    assert [block.dtype for block in scalars] == ["f32", "i64"][: len(scalars)]
+    assert [block.dtype for block in scalars] in ([], ["f32"], ["i64"], ["f32", "i64"])
     packed = lanes(tensors[0].elements, *operands, most=LANES)
     packs = tensors[0].elements // packed
     pointers = [block.pointer for block in (*results, *tensors, *scalars)]
@@ -244,6 +251,7 @@ KERNELS: Mapping[str, Callable[..., None]] = {
     "rmsprop": rmsprop,
     "square_sum": square_sum,
     "clipped": clipped,
+    "average": average,
 }
-"""The operations of all optimizers, those of each one in one pass, and what gradients go through
-before."""
+"""The operations of all optimizers, those of each one in one pass, what gradients go through before
+and weights after them."""

@@ -131,6 +131,14 @@ def rmsprop_velocity(
     np.add(momentum * v, slope / (np.sqrt(square) + eps), out=out)
 
 
+def average(out: Array, e: Array, w: Array, step: Array, *, decay: float) -> None:
+    """Move an average: decay * e + (1 - decay) * w, or w where step () is 0. `out` may be e."""
+    if int(step):
+        np.add(decay * e, (1 - decay) * w, out=out)
+    else:
+        out[...] = w
+
+
 def _slope(w: Array, g: Array, decay: float, scale: float) -> Array:
     """The mean gradient over a share's examples, with the decay."""
     slope: Array = g / scale + decay * w
@@ -147,5 +155,6 @@ KERNELS: Mapping[str, Callable[..., None]] = {
     "adam_moment2": adam_moment2,
     "adam_apply": adam_apply,
     "rmsprop_velocity": rmsprop_velocity,
+    "average": average,
 }
-"""The operations of all optimizers."""
+"""The operations of all optimizers, and what averages what they make."""

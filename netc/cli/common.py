@@ -190,7 +190,8 @@ def _optimizer(recipe: Recipe) -> Chosen:
     call = recipe.optimizer or NO_RECIPE
     options = {name: value for name, value in call.kwargs.items() if name != "lr"}
     rules = tuple(_rule(each) for each in recipe.weights)
-    return replace(choose_optimizer(call.name, **options), rules=rules, clip=recipe.clip)
+    chosen = choose_optimizer(call.name, **options)
+    return replace(chosen, rules=rules, clip=recipe.clip, ema=recipe.ema)
 
 
 def _rule(call: Call) -> WeightRule:

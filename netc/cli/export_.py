@@ -13,6 +13,7 @@ from netc.cli.session import find_weights, open_session, teller
 from netc.errors import Diagnostic, UsageError
 from netc.interchange.names import torch_names
 from netc.interchange.to_onnx import to_onnx, weights
+from netc.ir.optimizers import AVERAGE
 from netc.ir.types import line_mesh
 from netc.passes.build_graph import build_graph
 from netc.passes.options import Options
@@ -73,12 +74,14 @@ def _values(options: argparse.Namespace, network: Network) -> Tensors:
     if options.weights is not None:
         file = find_weights(options.weights, Path())
         spare(options.output, file)
+        averages = () if network.recipe.ema is None else {name + AVERAGE for name in wanted}
         given = read_weights(
             file, wanted, torch_names(network), options.allow_missing, options.allow_unexpected,
-            teller(options),
+            teller(options), averages,
         )  # fmt: skip
-    fresh = _initial(options, network) if len(given) < len(wanted) else {}
-    return {name: given[name] if name in given else fresh[name] for name in wanted}
+    fresh = {} if wanted.keys() <= given.keys() else _initial(options, network)
+    known = {**fresh, **given}
+    return {name: known.get(name + AVERAGE, known[name]) for name in wanted}
 
 
 def _initial(options: argparse.Namespace, network: Network) -> Tensors:

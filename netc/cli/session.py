@@ -15,6 +15,7 @@ from netc.cli.output import note
 from netc.errors import DeviceError, Diagnostic, NetError, UsageError, clip, render
 from netc.ir.facts import SHARDED
 from netc.ir.load import read_bundle
+from netc.ir.optimizers import AVERAGE
 from netc.ir.plain import TextError
 from netc.ir.program import Bundle
 from netc_kernels import cpu
@@ -191,16 +192,21 @@ def find_weights(named: str | None, folder: Path) -> Path:
     return file
 
 
-def given_weights(options: argparse.Namespace, bundle: Bundle, file: Path) -> Tensors:
-    """The weights and running statistics that a file has for a network.
+def given_weights(
+    options: argparse.Namespace, bundle: Bundle, file: Path, evaluates: bool = False
+) -> Tensors:
+    """The weights and running statistics that a file has for a network; with `evaluates` the
+    moving averages too that evaluation reads.
 
     Raises DataError or UsageError as `read_weights`.
     """
     names = bundle.facts.torch_names
-    wanted = {port.name: port.shape for port in bundle.eval.state if port.name in names}
+    wanted = {port.name: port.shape for port in bundle.train.state if port.name in names}
+    averages = {port.name for port in bundle.eval.state if port.name.endswith(AVERAGE)}
     return read_weights(
-        file, wanted, names, options.allow_missing, options.allow_unexpected, teller(options)
-    )
+        file, wanted, names, options.allow_missing, options.allow_unexpected, teller(options),
+        averages if evaluates else None,
+    )  # fmt: skip
 
 
 def teller(options: argparse.Namespace) -> Callable[[str], None]:
@@ -243,11 +249,11 @@ def restored_session(
 ) -> Session:
     """A session that does not train, with the weights of a file, which the first process reads."""
     everyone = ranks or Alone()
-    read = {} if everyone.rank else given_weights(options, bundle, file)
+    read = {} if everyone.rank else given_weights(options, bundle, file, evaluates=True)
     weights = everyone.share_tensors(read)
     note_kernels(options, bundle)
     session = open_session(choice, bundle, ranks, training=False)
-    if len(weights) < len(bundle.facts.torch_names):
+    if not bundle.facts.torch_names.keys() <= weights.keys():
         session.initialize(bundle.facts.seed)
     session.restore(weights)
     return session

@@ -17,6 +17,7 @@ from netc.export.legend import Tile
 from netc.export.training import FirstFilters, HeldOut, ShownImage, TrainingFacts, training_html
 from netc.export.words import amount
 from netc.export.write import PAGE, put
+from netc.ir.optimizers import AVERAGE
 from netc.ir.program import Bundle
 from netc_runtime.io.checkpoint import latest, load, meta_of, run_in, settings_in
 from netc_runtime.io.problems import data_error
@@ -242,13 +243,16 @@ def _guesses(outcomes: Outcomes, number: int) -> tuple[tuple[int, float], ...]:
 
 
 def _filters(bundle: Bundle, file: Path) -> FirstFilters | None:
-    """The weights of the first layer, where it has one for every pixel or channel of a window.
+    """The weights of the first layer, as evaluation has them, where it has one for every pixel or
+    channel of a window.
 
     Raises DataError as `load`.
     """
     channels, height, width = bundle.facts.image
     name = next((name for name in bundle.facts.torch_names if name.endswith(".weight")), "")
-    weights = load(file, (name,))[0].get(name)
+    averages = {port.name for port in bundle.eval.state if port.name == name + AVERAGE}
+    found = load(file, (name, *averages))[0]
+    weights = found.get(next(iter(averages), name), found.get(name))
     if weights is None or not np.isfinite(weights).all():
         return None
     if weights.ndim == 2 and weights.shape[1] == channels * height * width:

@@ -105,6 +105,7 @@ _DATA = _fact(
 _KERNELS = _fact(_word(*(word for _, kernels in TARGETS.values() for word in kernels)))
 _RATE = _fact(lambda value: type(value) in (int, float) and value >= 0)
 _CLIP = _fact(lambda value: value is None or (type(value) in (int, float) and 0 < value < inf))
+_EMA = _fact(lambda value: value is None or (type(value) in (int, float) and 0 <= value < 1))
 _NETWORK = _fact(lambda value: type(value) is str and _NAME.fullmatch(value) is not None)
 _OPTIMIZER = _fact(
     _optimizer,
@@ -133,6 +134,9 @@ class Facts:
     """What the norm of all gradients together is limited to, above 0; None without a limit."""
     data: RecipeCall | None = field(metadata=_DATA)
     """The recipe's data set, None where it names none."""
+    ema: float | None = field(metadata=_EMA)
+    """What a weight's moving average keeps of itself in a step, from 0 to below 1; None where
+    evaluation reads the weights."""
     epochs: int = field(metadata=_fact(_SIZE))
     """The recipe's passes over the data."""
     fc_update: str = field(metadata=_fact(_word("step", "round")))

@@ -43,7 +43,7 @@ def check_facts(bundle: Bundle) -> None:
         raise TextError(f"{about} are not for target {facts.target}")
     if facts.mesh != bundle.train.mesh.shape:
         raise TextError(f"the mesh of the programs is not {facts.mesh}")
-    if not facts.torch_names.keys() <= {port.name for port in bundle.eval.state}:
+    if not facts.torch_names.keys() <= {port.name for port in bundle.init.state}:
         raise TextError("the fact torch_names names what is no weight")
     for name in (INIT, TRAIN, EVAL):
         program: Program = getattr(bundle, name)

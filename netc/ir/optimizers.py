@@ -27,6 +27,8 @@ from netc.numbers import BELOW_ONE, NON_NEGATIVE, POSITIVE, NamedNumber
 
 RATE = "lr"
 WEIGHT, GRADIENT, NUMBERS = "w", "g", (RATE, "step")
+AVERAGE = ".average"
+"""What a weight's moving average is called behind the weight's name."""
 SQUARES = "gradient_squares"
 """The output of a step that clips: the sum of squares of all gradients, as they were."""
 Numbers = Mapping[str, float]
@@ -115,6 +117,8 @@ class Chosen:
     """For some weights; of several that match, the last counts."""
     clip: float | None = None
     """What the norm of all gradients together is limited to."""
+    ema: float | None = None
+    """What a weight's moving average keeps of itself in a step; None where there is none."""
 
     def __str__(self) -> str:
         options = (f"{name}={value:g}" for name, value in self.options)
@@ -123,7 +127,7 @@ class Chosen:
     @property
     def besides(self) -> tuple[str, ...]:
         """What is told besides the optimizer's options, in words."""
-        told = (("clip", self.clip),)
+        told = (("clip", self.clip), ("ema", self.ema))
         words = (f"{name} {value:g}" for name, value in told if value is not None)
         return (*map(str, self.rules), *words)
 

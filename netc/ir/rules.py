@@ -102,6 +102,7 @@ _INTEGERS: Mapping[str, tuple[int, ...]] = {
     "ce_loss_masked": (3,),
     "dropout": (1, 2),
     "init_normal": (1,),
+    "average": (2,),
     **{
         move.op.kernel: tuple(i for i, word in enumerate(move.operands) if word == "step")
         for each in OPTIMIZERS.values()

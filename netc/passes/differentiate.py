@@ -13,7 +13,7 @@ from netc.errors import Diagnostic, PlanError, clip, did_you_mean
 from netc.ir import ops
 from netc.ir.graph import Graph, GraphBuilder, Node
 from netc.ir.ops.base import Op
-from netc.ir.optimizers import GRADIENT, RATE, SQUARES, WEIGHT, Chosen, rate_port
+from netc.ir.optimizers import AVERAGE, GRADIENT, RATE, SQUARES, WEIGHT, Chosen, rate_port
 from netc.ir.types import TensorType
 
 
@@ -85,6 +85,17 @@ def _update(
         out.emit(new, op, tuple(names[read] for read in move.operands), weight, phase="update")
         names[f"{move.makes}'"] = new
         yield new
+    if optimizer.ema is not None:
+        yield _average(out, weight, names, optimizer.ema)
+
+
+def _average(out: GraphBuilder, weight: Node, names: Mapping[str, str], decay: float) -> str:
+    """Add the moving average of what a weight has become; its name."""
+    assert isinstance(weight.op, ops.Parameter)
+    dims, name = weight.op.dims, weight.name + AVERAGE
+    out.add(replace(weight, name=name, op=ops.Averaged(dims, weight=weight.name)))
+    read = (name, names[f"{WEIGHT}'"], names["step"])
+    return out.emit(f"{name}.next", ops.Average(dims, decay), read, weight, phase="update").name
 
 
 def _state(out: GraphBuilder, weight: Node, role: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from netc.ir import ops
-from netc.ir.graph import GraphBuilder, Node
+from netc.ir.graph import Graph, GraphBuilder, Node
 from netc.ir.ops.base import Op
 from netc.ir.plan import Plan
 from netc.ir.types import TensorType
@@ -23,7 +23,7 @@ def init_plan(trained: Plan) -> Plan:
     kept = [n for n in trained.graph.nodes if isinstance(n.op, ops.Parameter | ops.State)]
     for node in kept:
         out.add(node)
-        op = _initial(node)
+        op = _initial(trained.graph, node)
         inputs = (node.name, seed.name) if isinstance(op, ops.InitNormal) else (node.name,)
         like = replace(node, phase="update")
         out.add(replace(like, name=f"{node.name}.initial", op=op, inputs=inputs))
@@ -37,8 +37,10 @@ def init_plan(trained: Plan) -> Plan:
     return replace(plan, formats=formats)
 
 
-def _initial(node: Node) -> Op:
+def _initial(graph: Graph, node: Node) -> Op:
     """What fills a parameter or state."""
+    if isinstance(node.op, ops.Averaged):
+        return _initial(graph, graph[node.op.weight])
     op = node.op
     assert isinstance(op, ops.Parameter | ops.State)
     if isinstance(op, ops.Parameter) and op.std:

@@ -23,6 +23,7 @@ from netc.ir.verify_program import Known, verify_program, verify_state
 from netc.passes.assign_formats import Target, assign_formats
 from netc.passes.assign_kernels import assign_kernels
 from netc.passes.assign_streams import assign_streams
+from netc.passes.average_weights import average_weights
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import choose_splits
 from netc.passes.compile_cost import compile_cost
@@ -171,6 +172,10 @@ def _built(c: Compilation, program: str) -> Graph:
     return build_graph(c.network, options.batch, options.precision, program)
 
 
+def _averaged(c: Compilation, program: str) -> Graph:
+    return average_weights(c.values[program], c.options.optimizer)
+
+
 def _differentiated(c: Compilation, program: str) -> Graph:
     graph = differentiate(c.values[program], c.options.optimizer)
     return replace(graph, outputs=graph.outputs + _fetched(graph, c.options.fetch))
@@ -310,6 +315,7 @@ def split_graph_text(chosen: SplitGraph) -> str:
 
 PASSES = (
     Pass("build-graph", "Network", "Graph", _built, _graph, graph_text),
+    Pass("average-weights", "Graph", "Graph", _averaged, _graph, graph_text, (EVAL,)),
     Pass("differentiate", "Graph", "Graph", _differentiated, _graph, graph_text, (TRAIN,)),
     Pass("choose-splits", "Graph", "Splits", _chosen, _splits, splits_text),
     Pass("note-places", "Splits", "Splits", _with_splits(note_places), _splits,
@@ -374,6 +380,7 @@ def _facts(network: Network, options: Options, graph: Graph, scheme: str) -> Fac
         classes=graph[scores].type.shape[1],
         clip=recipe.clip,
         data=_call(recipe.data) if recipe.data else None,
+        ema=recipe.ema,
         epochs=recipe.epochs or 1,
         fc_update=options.fc_update,
         image=(channels, height, width),

@@ -86,6 +86,8 @@ class Recipe:
     """Key of every random number, 0 to 2**63 - 1."""
     clip: float | None = None
     """What the norm of all gradients together is limited to."""
+    ema: float | None = None
+    """What moving averages of weights keep of themselves in a step."""
     weights: tuple[Call, ...] = ()
     """`weights "PATTERN" ...`: what moves some weights otherwise."""
     spans: tuple[tuple[str, Span], ...] = field(default=(), compare=False)

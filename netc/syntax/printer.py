@@ -71,6 +71,8 @@ def _recipe(recipe: Recipe) -> Iterator[str]:
         yield " ".join((rule.name, *map(show, rule.args), *told))
     if recipe.clip is not None:
         yield f"clip {show(recipe.clip)}"
+    if recipe.ema is not None:
+        yield f"ema {show(recipe.ema)}"
     if recipe.schedule is not None:
         yield f"schedule {_call(recipe.schedule, SCHEDULES)}"
     if recipe.epochs is not None:

@@ -11,6 +11,7 @@ from netc.ir.datasets import DataArgument
 from netc.numbers import NamedNumber
 from netc.syntax import ast
 from netc.syntax.domains import (
+    BELOW_ONE,
     BOOLEAN,
     COUNT,
     EPOCHS,
@@ -99,7 +100,7 @@ _CALLS = {
     "schedule": ("schedule", SCHEDULES),
     "augment": ("augmentation", AUGMENTATIONS),
 }
-_VALUES = {"batch": COUNT, "epochs": EPOCHS, "seed": NATURAL, "clip": POSITIVE}
+_VALUES = {"batch": COUNT, "epochs": EPOCHS, "seed": NATURAL, "clip": POSITIVE, "ema": BELOW_ONE}
 SETTINGS = (*_CALLS, *_VALUES, *OPTIMIZERS, WEIGHTS.name)
 """The first words of the lines of `train`."""
 

@@ -326,5 +326,6 @@ _CALLS: Mapping[str, Binder] = {
     "dropout": _dropout,
     "square_sum": _gradients("square_sum"),
     "clipped": _gradients("clipped"),
+    "average": _gradients("average"),
 }
 """How kernels are called that are told more than their arrays."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.errors import DataError, Diagnostic, UsageError, did_you_mean
+from netc.ir.optimizers import AVERAGE
 
 from .checkpoint import load
 
@@ -35,13 +36,16 @@ def read_weights(
     allow_missing: Sequence[str] = (),
     allow_unexpected: Sequence[str] = (),
     tell: Callable[[str], None] = lambda _: None,
+    averages: Collection[str] | None = None,
 ) -> Tensors:
     """The tensors of a safetensors file for the weights `wanted`, by their names there.
 
     `foreign` gives each weight's name in another tool. The file may have either names: what fits
     more of them counts. A prefix of PyTorch's wrappers that all tensors have is no part of their
     names, which `tell` gets to hear. The state of an optimizer in a checkpoint of netc and
-    PyTorch's counters of batches are left aside. A weight that a pattern of `allow_missing` matches
+    PyTorch's counters of batches are left aside. Of the moving `averages` that are asked for, by
+    their names, those that the file has come beside the weights; `tell` hears where it has none,
+    or some that nobody asks for. A weight that a pattern of `allow_missing` matches
     by one of its names is left out of the result where the file has no tensor of its shape for it;
     `allow_unexpected` lets tensors pass that no weight has. Patterns are those of a shell.
 
@@ -62,7 +66,23 @@ def read_weights(
     problems = [*fit.missing(), *fit.unexpected(allow_unexpected), *fit.misshapen()]
     if problems:
         raise DataError(*problems)
-    return {name: tensors[names[name]] for name in wanted if fit.has(name)}
+    found = {name: tensors[names[name]] for name in wanted if fit.has(name)}
+    return found if averages is None else found | _averages(path, tensors, wanted, averages, tell)
+
+
+def _averages(
+    path: Path, tensors: Tensors, wanted: Mapping[str, tuple[int, ...]], asked: Collection[str],
+    tell: Callable[[str], None],
+) -> Tensors:  # fmt: skip
+    """The moving averages of weights in a file, of those that are asked for."""
+    named = ((name + AVERAGE, shape) for name, shape in wanted.items())
+    there = {n: tensors[n] for n, shape in named if n in tensors and tensors[n].shape == shape}
+    if there and not asked:
+        tell(f"'{path}' has moving averages of weights; without 'ema' in the recipe they are left "
+             "aside.")  # fmt: skip
+    if asked and not there:
+        tell(f"'{path}' has no moving averages; the weights themselves stand for them.")
+    return {name: tensor for name, tensor in there.items() if name in asked}
 
 
 @dataclass(frozen=True, slots=True)

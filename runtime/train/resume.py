@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from netc.ir.optimizers import AVERAGE
 from netc.ir.program import Bundle
 
 from ..io.checkpoint import Position, classes_in, load, settings_in
@@ -97,10 +98,16 @@ def check_classes(meta: Mapping[str, str], classes: tuple[str, ...], file: Path)
 
 
 def check_state(bundle: Bundle, tensors: Mapping[str, Array], file: Path) -> None:
-    """Raise DataError unless a checkpoint holds exactly the state of a bundle."""
+    """Raise DataError unless a checkpoint holds exactly the state of a bundle, but for moving
+    averages: those that it lacks begin as the weights, others are left aside.
+    """
     wanted = {port.name: port.shape for port in bundle.train.state}
-    problems = [f"'{name}' is missing" for name in wanted if name not in tensors]
-    problems += [f"'{name}' is unknown" for name in tensors if name not in wanted]
+    differs = [name for name in (*wanted, *tensors) if (name in wanted) != (name in tensors)]
+    problems = [
+        f"'{name}' is {'missing' if name in wanted else 'unknown'}"
+        for name in differs
+        if not name.endswith(AVERAGE)
+    ]
     problems += [
         f"'{name}' is {tensors[name].shape}, not {shape}"
         for name, shape in wanted.items()

@@ -139,8 +139,8 @@ class Trainer:
             ),
             "optimizer": _call(*facts.optimizer),
         }
-        if facts.clip is not None:
-            settings["clip"] = str(facts.clip)
+        besides = {"clip": facts.clip, "ema": facts.ema}
+        settings |= {name: str(value) for name, value in besides.items() if value is not None}
         return settings | {f"-D {name}": value for name, value in facts.parameters}
 
     @property

@@ -31,6 +31,17 @@ def clipped(optimizer: Chosen, gradients: Mapping[str, Array]) -> Mapping[str, A
     return {name: factor * g for name, g in gradients.items()}
 
 
+def average(optimizer: Chosen, step: int, old: Array, weight: Array) -> Array:
+    """What `torch.optim.swa_utils.AveragedModel` has of a weight after a step, from 0."""
+    assert optimizer.ema is not None
+    return optimizer.ema * old + (1 - optimizer.ema) * weight if step else weight
+
+
+def evaluated(state: Mapping[str, Array]) -> Mapping[str, Array]:
+    """The weights that are evaluated: moving averages where there are some."""
+    return {name: state.get(f"{name}.average", value) for name, value in state.items()}
+
+
 def sgd(o: Any, t: int, rate: float, s: State, g: Array) -> State:
     """v := momentum v - lr (g + decay w); w := w + v."""
     velocity = o.momentum * s["velocity"] - rate * (g + o.decay * s["w"])

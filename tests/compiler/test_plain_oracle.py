@@ -9,7 +9,7 @@ from harness import compile_case, data, mixed, session
 from hypothesis import given
 from hypothesis import strategies as st
 from plain_network import Array, Plain, derivative
-from plain_updates import clipped, states_of, updated
+from plain_updates import average, clipped, evaluated, states_of, updated
 from random_networks import GRIDS, Case, cases, free_cases, round_cases
 
 from netc.ir.optimizers import SQUARES, Chosen
@@ -40,7 +40,7 @@ def test_training_and_evaluation(case: Case) -> None:
         assert all(close(after[name], value) for name, value in plain.statistics.items())
         check_update(case.optimizer, step, before, after, out)
     count = max(case.batch - 2, 1)
-    rows = Plain(devices.state(), labels, training=False).losses(network, images)
+    rows = Plain(evaluated(devices.state()), labels, training=False).losses(network, images)
     assert close(devices.evaluate(images, labels, count)[0], rows[:count].sum())
     scores = devices.scores()
     picked = scores[np.arange(len(labels)), labels]
@@ -70,5 +70,8 @@ def check_update(
         rate, own = RATE * rule.rate, optimizer.under(rule)
         for role, value in updated(own, step + 1, rate, state, gradient).items():
             assert close(after[names[role]], value), names[role]
+        if optimizer.ema is not None:
+            moving = f"{name}.average"
+            assert close(after[moving], average(optimizer, step, before[moving], after[name]))
     for name in (k for k in before if optimizer.rule(k).frozen):
         assert np.array_equal(after[name], before[name]), name

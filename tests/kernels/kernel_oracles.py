@@ -293,6 +293,8 @@ def _state_calls(of: Sizes) -> Iterator[Call]:
     squares = (a(*image), of.positive(*image), a(*image), a(*image))
     yield Call("rmsprop_velocity", image, squares, {"momentum": 0.9, "eps": 1e-3, **slope})
     yield Call("velocity_apply", image, (a(*image), a(*image), lr), {"scale": 0.5})
+    for step in (0, 3):
+        yield Call("average", image, (a(*image), a(*image), np.array(step)), {"decay": 0.75})
     yield Call("square_sum", (), (a(*image),), {})
     yield Call("clipped", image, (a(*image), of.positive()), {"limit": 0.25})
     if of.dtype == np.float64:

@@ -94,7 +94,7 @@ IN_PLACE = [
     *[("lrn_dx", 1), ("bn_dx", 6), ("bn_running", 0), ("accumulate", 0), ("sgd_velocity", 0)],
     *[("momentum_velocity", 0), ("nesterov_apply", 0)],
     *[("adam_moment1", 0), ("adam_moment2", 0), ("adam_apply", 0)],
-    *[("rmsprop_velocity", 0), ("velocity_apply", 0), ("clipped", 0)],
+    *[("rmsprop_velocity", 0), ("velocity_apply", 0), ("clipped", 0), ("average", 0)],
     *[("add", i) for i in range(3)],
 ]
 

@@ -312,6 +312,17 @@ def test_gradients_are_clipped(shape: tuple[int, ...], limit: float, threads: in
 
 
 @THREADS
+@pytest.mark.parametrize("step", [0, 7])
+@pytest.mark.parametrize("shape", [(7, 5, 3, 1), (600, 400), (0, 4)])
+def test_averages(shape: tuple[int, ...], step: int, threads: int) -> None:
+    e, w = normal(*shape), normal(*shape, seed=1)
+    wanted = 0.9 * e + 0.1 * w if step else w.copy()
+    with Pool(threads) as threads_:
+        update.average(e, e, w, np.array(step), threads_, decay=0.9)
+    assert_near(e, wanted)
+
+
+@THREADS
 @pytest.mark.parametrize("seed", [5, -3, 2**40 + 7])
 def test_dropout_has_the_reference_bits(seed: int, threads: int) -> None:
     state, at = (np.array(seed), np.array(2**32 + 3)), {"rate": 0.3, "key": 77}

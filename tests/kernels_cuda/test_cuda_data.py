@@ -234,6 +234,16 @@ def test_gradients_are_clipped(
     device.assert_near(g, wanted)
 
 
+@ORDERS
+@UPDATED
+@pytest.mark.parametrize(("step", "shift"), [(0, 0), (7, 0), (7, 1)])
+def test_averages(device: Any, shape: Any, step: int, shift: int, nhwc: bool) -> None:
+    e, w = (device.put(device.normal(*shape), "f32", nhwc, shift) for _ in range(2))
+    wanted = 0.9 * device.get(e) + 0.1 * device.get(w) if step else device.get(w)
+    update.average(e, e, w, device.put(step, "i64"), decay=0.9, stream=device.stream)
+    device.assert_near(e, wanted)
+
+
 @TYPES
 @ORDERS
 @UPDATED

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from saved import newest
 
@@ -58,3 +60,61 @@ def test_checkpoints_say_the_limit(tmp_path: Path) -> None:
     assert train(tmp_path, "clip 0.5", "--steps", 1, "--out", tmp_path / "out") == 0
     assert settings_in(meta_of(newest(tmp_path / "out")))["clip"] == "0.5"
     assert load(newest(tmp_path / "out"))[0].keys() >= {"conv1.weight", "conv1.weight.velocity"}
+
+
+def test_averages_go_on_to_the_bit(tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert train(tmp_path, "ema 0.9", "--steps", 9, "--out", whole) == 0
+    assert train(tmp_path, "ema 0.9", "--steps", 4, "--out", parts) == 0
+    assert train(tmp_path, "ema 0.9", "--steps", 9, "--out", parts, "--resume") == 0
+    one, other = (load(newest(folder))[0] for folder in (whole, parts))
+    assert one.keys() == other.keys() > {"conv1.weight.average"}
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+    assert not any(name.startswith("bn1.running_mean.") for name in one)
+
+
+def evaluated(folder: Path, settings: str, capsys: Any, *options: object) -> tuple[float, str]:
+    """The loss of the newest checkpoint with other settings, and what was said besides."""
+    file = folder / "small.net"
+    file.write_text(TEXT.format(settings=settings))
+    capsys.readouterr()
+    assert main(["eval", str(file), "--out", str(folder / "out"), *map(str, options)]) == 0
+    said = capsys.readouterr()
+    return float(re.findall(r"loss ([\d.]+)", said.out)[0]), said.err
+
+
+def test_what_is_evaluated_is_what_the_recipe_says(tmp_path: Path, capsys: Any) -> None:
+    """Averages where it has `ema` and the checkpoint has some, else the weights: it is told."""
+    assert train(tmp_path, "ema 0.9", "--steps", 12, "--out", tmp_path / "out") == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    average, said = evaluated(tmp_path, "ema 0.5", capsys)
+    assert average == pytest.approx(result["test_loss"], abs=1e-4) and "averages" not in said
+    weights, said = evaluated(tmp_path, "", capsys)
+    assert "has moving averages of weights; without 'ema' in the recipe they are left aside" in said
+    assert abs(weights - average) > 1e-2
+    assert train(tmp_path, "", "--steps", 12, "--out", tmp_path / "out", "--replace") == 0
+    again, said = evaluated(tmp_path, "ema 0.9", capsys)
+    assert again == pytest.approx(weights, abs=1e-4)
+    assert "has no moving averages; the weights themselves stand for them" in said
+
+
+def test_a_training_goes_on_with_and_without_averages(tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "out"
+    assert train(tmp_path, "", "--steps", 3, "--out", out) == 0
+    before = load(newest(out))[0]
+    assert train(tmp_path, "ema 0.75", "--steps", 4, "--out", out, "--resume") == 0
+    after = load(newest(out))[0]
+    wanted = 0.75 * before["fc1.weight"] + 0.25 * after["fc1.weight"]
+    np.testing.assert_allclose(after["fc1.weight.average"], wanted, rtol=1e-5, atol=1e-7)
+    assert train(tmp_path, "", "--steps", 5, "--out", out, "--resume") == 0
+    assert "fc1.weight.average" not in load(newest(out))[0]
+
+
+def test_exports_have_what_is_evaluated(tmp_path: Path) -> None:
+    assert train(tmp_path, "ema 0.9", "--steps", 3, "--out", tmp_path / "out") == 0
+    saved, file = load(newest(tmp_path / "out"))[0], tmp_path / "x.safetensors"
+    told = ["--weights", str(tmp_path / "out"), "--names", "netc", "-o", str(file)]
+    assert main(["export", str(tmp_path / "small.net"), *told]) == 0
+    written = load(file)[0]
+    assert np.array_equal(written["fc1.weight"], saved["fc1.weight.average"])
+    assert np.array_equal(written["bn1.running_var"], saved["bn1.running_var"])

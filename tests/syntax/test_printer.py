@@ -181,6 +181,7 @@ recipes = st.builds(
     ).map(lambda each: (*each[0], *each[1], *each[2])),
     seed=st.integers(0, 2**63 - 1),
     clip=st.none() | st.floats(1e-6, 1e6),
+    ema=st.none() | st.floats(0, 0.9999),
     weights=st.lists(
         st.builds(
             lambda pattern, decay, rate, frozen: Call(

@@ -22,6 +22,7 @@ def test_all_settings() -> None:
         augment  shift(2) flip()
         seed     7
         clip     1
+        ema      0
         """
     )
     assert found == Recipe(
@@ -33,6 +34,7 @@ def test_all_settings() -> None:
         augment=(Call("shift", (2,)), Call("flip")),
         seed=7,
         clip=1.0,
+        ema=0.0,
     )
     assert dict(found.spans)["epochs"].origin == "t.net:10:9"
 
@@ -132,6 +134,7 @@ def test_parameters_and_defaults() -> None:
         ("epochs 2.5ep", "E014"),
         ("seed -1", "E014"),
         ("clip 0", "E014"),
+        ("ema 1", "E014"),
         ("clip 1 2", "E031"),
         ("clip 1\nclip 1", "E032"),
         ("sgd lr=-1e-9", "E014"),

@@ -28,7 +28,7 @@ from netc.ir.ops.pool import (
     MaxPoolPlaces,
     MaxPoolPlacesDx,
 )
-from netc.ir.ops.source import Input, Parameter, Scalar, SourceOp, State
+from netc.ir.ops.source import Averaged, Input, Parameter, Scalar, SourceOp, State
 from netc.ir.ops.structure import (
     Add,
     Concat,
@@ -43,6 +43,7 @@ from netc.ir.ops.structure import (
 )
 from netc.ir.ops.update import (
     Accumulate,
+    Average,
     Cast,
     InitConstant,
     InitNormal,
@@ -54,6 +55,8 @@ __all__ = [
     "Accumulate",
     "Activation",
     "Add",
+    "Average",
+    "Averaged",
     "AvgPool",
     "AvgPoolDx",
     "Bias",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from netc.ir.ops.base import Op
@@ -76,3 +76,12 @@ class State(SourceOp):
     def labels(self, operands: tuple[TensorType, ...]) -> str:
         """As its layer is split."""
         return self.dims
+
+
+@dataclass(frozen=True, slots=True)
+class Averaged(State):
+    """A moving average of a weight, kept from step to step."""
+
+    kernel: ClassVar[str] = "averaged"
+    weight: str = field(kw_only=True)
+    """The weight's name, whose initial values it has too."""

@@ -214,6 +214,21 @@ class VelocityApply(Update):
 
 
 @dataclass(frozen=True, slots=True)
+class Average(Update):
+    """From (e, w, step): decay e + (1 - decay) w; w where step is 0.
+
+    Polyak and Juditsky 1992; with the decay of `torch.optim.swa_utils.get_ema_multi_avg_fn`.
+    """
+
+    kernel: ClassVar[str] = "average"
+    decay: float
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """As the weight."""
+        return self._labels(2, scalars=1)
+
+
+@dataclass(frozen=True, slots=True)
 class Accumulate(Update):
     """From (acc, x): acc + x, for results that several rounds add up."""
 

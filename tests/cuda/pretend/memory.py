@@ -95,7 +95,9 @@ class Array:
         return getattr(self.held, name)
 
     def __getitem__(self, where: Any) -> Array:
-        return Array((), held=self.held[where])
+        # Of a scalar NumPy gives a number, CuPy the array.
+        wanted = where if isinstance(where, tuple) else (where,)
+        return Array((), held=self.held[(*wanted, ...)])
 
     def transpose(self, *order: Any) -> Array:
         return Array((), held=self.held.transpose(*order))
