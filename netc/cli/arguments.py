@@ -161,6 +161,15 @@ def memory(text: str) -> float:
     return float(found[1]) * float(base) ** power
 
 
+def add_set(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add `--set`, which every verb takes that reads a recipe."""
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="train.NAME=VALUE",
+        help="set a value of the recipe, such as train.sgd.lr=0.02, train.epochs=3 or "
+        "'train.schedule=cosine(warmup=1)'",
+    )  # fmt: skip
+
+
 def file_name(text: str) -> str:
     """Return what can be the name of a file."""
     encoded = os.fsencode(text)

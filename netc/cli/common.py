@@ -31,7 +31,7 @@ from netc.passes.assign_formats import Target
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import Pin
 from netc.passes.compile_cost import CompileCost
-from netc.passes.options import NO_RECIPE, Options
+from netc.passes.options import Options
 from netc.passes.pipeline import Compiled, compile_network
 from netc.planner.auto import chosen_options
 from netc.planner.choice import Found
@@ -41,14 +41,13 @@ from netc.planner.recompute import ALL, NONE, WORDS, resolved
 from netc.report import MemoryUse, layer_facts, memory_use
 from netc.strategies.file import MESH_AXES, StrategyFile, read_strategy, write_strategy
 from netc.strategies.fixed import FIXED
-from netc.syntax import Call, Network, Recipe
+from netc.syntax import Call, Network, WholeRecipe, with_defaults
 from netc_kernels import cpu
 from netc_runtime.choose import CUDA_ONLY, check_precision, choose_backend
 from netc_runtime.cpu.kernels import CpuKernels
 from netc_runtime.measure.tuning import load_times
 from netc_runtime.memory import available_bytes
 
-DEFAULT_BATCH = 128
 INFERENCE = "inference"
 """In place of training, what is planned for."""
 DEFAULT_STRATEGY = "hybrid"
@@ -84,9 +83,8 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
     mesh = _mesh(options, file)
     cluster = load_cluster(options.cluster, target_name(options, mesh.size))
     _check_devices(mesh.size, cluster)
-    recipe = network.recipe
-    batch = recipe.batch or DEFAULT_BATCH
-    batch = min(batch, images or batch)
+    recipe = with_defaults(network.recipe)
+    batch = min(recipe.batch, images or recipe.batch)
     sized = options.batch == AUTO_BATCH
     if options.batch is not None and not sized:
         batch = options.batch
@@ -186,8 +184,8 @@ def _largest(options: argparse.Namespace, network: Network, chosen: Options) -> 
     return replace(chosen, batch=batch)
 
 
-def _optimizer(recipe: Recipe) -> Chosen:
-    call = recipe.optimizer or NO_RECIPE
+def _optimizer(recipe: WholeRecipe) -> Chosen:
+    call = recipe.optimizer
     options = {name: value for name, value in call.kwargs.items() if name != "lr"}
     rules = tuple(_rule(each) for each in recipe.weights)
     chosen = choose_optimizer(call.name, **options)

@@ -188,6 +188,8 @@ def _said(
     words += ["--share-gpus"] if options.share_gpus and devices > 1 else []
     for each in options.define:
         words += ["-D", each]
+    for each in options.set:
+        words += ["--set", each]
     command = [sys.executable, "-m", "netc.cli.main", *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     lines = done.stdout.decode(errors="replace").splitlines()

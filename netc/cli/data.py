@@ -71,7 +71,7 @@ def tell_data(dataset: Dataset) -> None:
 def _missing(error: DataError, call: RecipeCall) -> DataError:
     """Where what the recipe names is not there, what else may be named."""
     first, *rest = error.diagnostics
-    where = f"the network's recipe names {_shown(call)}; paths start at the current folder."
+    where = f"the network's recipe names {call_text(call)}; paths start at the current folder."
     help = f"{first.help}; or name other data with '--data': {_choices()}."
     return DataError(replace(first, notes=(*first.notes, escaped(where)), help=help), *rest)
 
@@ -83,7 +83,7 @@ def _choices() -> str:
     return f"'{tried.example}', {tried.about}; or {', '.join(others)}"
 
 
-def _shown(call: RecipeCall) -> str:
+def call_text(call: RecipeCall) -> str:
     """As a recipe writes it."""
     values = [*map(json_text, call.args), *(f"{k}={json_text(v)}" for k, v in call.kwargs.items())]
     return f"{call.name}({', '.join(values)})"

@@ -18,7 +18,7 @@ from netc.ir.types import line_mesh
 from netc.passes.build_graph import build_graph
 from netc.passes.options import Options
 from netc.passes.pipeline import compile_network
-from netc.syntax import Network
+from netc.syntax import Network, with_defaults
 from netc_runtime.choose import BackendChoice
 from netc_runtime.io import onnx_file, tensors
 from netc_runtime.io.weights import Tensors, read_weights
@@ -89,5 +89,6 @@ def _initial(options: argparse.Namespace, network: Network) -> Tensors:
     chosen = Options(line_mesh(1), 1, load_cluster(None, "cpu"), strategy="single")
     bundle, _ = compile_network(network, chosen)
     session = open_session(BackendChoice("cpu", "initial values"), bundle, None, training=False)
-    session.initialize(network.recipe.seed if options.seed is None else options.seed)
+    seed = with_defaults(network.recipe).seed if options.seed is None else options.seed
+    session.initialize(seed)
     return session.state()

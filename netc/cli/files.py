@@ -15,14 +15,14 @@ from netc.syntax import Network, parse_file
 
 
 def load_network(options: argparse.Namespace) -> Network:
-    """The network that the command names, with its -D parameters.
+    """The network that the command names, with its -D parameters and what --set says.
 
     Raise UsageError (E057) where it is a compiled program.
     """
     path = find(options.network, netc_models, ".net")
     if is_compiled(path):
         raise UsageError(no_network(path, options.verb))
-    return parse_file(path, defines(options.define))
+    return parse_file(path, defines(options.define), options.set)
 
 
 def defines(items: list[str]) -> dict[str, str]:

@@ -32,6 +32,7 @@ EXAMPLES = {
     "run": (
         "netc run digits --devices 4 --epochs 5",
         "netc run alexnet --data 'synthetic()' --steps 20",
+        "netc run digits --set train.sgd.lr=0.02 --set 'train.schedule=poly()'",
         "netc run resnet18 -D classes=3 --data photos/ --out runs/photos",
         "netc run resnet18 -D classes=3 --data photos/ --out runs/photos --resume",
     ),

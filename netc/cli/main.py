@@ -15,6 +15,7 @@ from netc import __version__
 from netc.cli.arguments import (
     HelpAll,
     Parser,
+    add_set,
     count,
     file_name,
     file_name_or_none,
@@ -205,6 +206,7 @@ def _network(sub: argparse.ArgumentParser, verb: str) -> None:
         "-D", dest="define", action="append", default=[], metavar="NAME=VALUE",
         help="set a parameter of the network",
     )  # fmt: skip
+    add_set(sub)
 
 
 def _compare(sub: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from netc.cli.arguments import count, devices, file_name
+from netc.cli.arguments import add_set, count, devices, file_name
 
 
 def add_calibrate(sub: argparse.ArgumentParser) -> None:
@@ -32,6 +32,7 @@ def add_calibrate(sub: argparse.ArgumentParser) -> None:
         "-D", dest="define", action="append", default=[], metavar="NAME=VALUE",
         help="set a parameter of the networks",
     )  # fmt: skip
+    add_set(group)
     group.add_argument(
         "-o", "--output", type=file_name, metavar="FILE.toml",
         help="a cluster file (default: this machine's own, which is then the one to plan for)",
@@ -111,7 +112,7 @@ def add_report(sub: argparse.ArgumentParser) -> None:
     group.add_argument("--backend", choices=("cpu", "cuda"), help="default: what is there")
     # It is evaluated as by `netc eval`, on one device.
     sub.set_defaults(
-        runs=True, goal="inference", batch=None, devices=None, mesh=None, strategy=None,
+        runs=True, goal="inference", set=[], batch=None, devices=None, mesh=None, strategy=None,
         scheme=None, fc_update=None, updates=None, pin=[], precision=None, kernels=None,
         cluster=None, memory=None, recompute=None, search_labels=None, no_share=False,
         save_strategy=None, share_gpus=True, no_graph=False, allow_missing=[], allow_unexpected=[],

@@ -14,7 +14,7 @@ from statistics import median
 from types import FrameType
 from typing import Any
 
-from netc.cli.data import open_data, tell_data
+from netc.cli.data import call_text, open_data, tell_data
 from netc.cli.output import bytes_text, count, json_line, note, say, seconds_text, table
 from netc.cli.predicted import outcome, roughly
 from netc.cli.session import (
@@ -33,7 +33,7 @@ from netc.cli.shipped import lasting
 from netc.cli.tracing import StepTracer, check_trace, write_trace
 from netc.errors import Diagnostic, NetError, UsageError, escaped
 from netc.ir.clock import simulate
-from netc.ir.facts import plain_facts
+from netc.ir.facts import RecipeCall, plain_facts
 from netc.ir.program import Bundle
 from netc_runtime.choose import BackendChoice, open_backend
 from netc_runtime.io.checkpoint import latest
@@ -179,16 +179,18 @@ def _training(options: argparse.Namespace, bundle: Bundle) -> Training:
         augment=facts.augment,
         limit=options.steps,
         patience=options.patience,
-        called=_called(options),
+        called=_called(options, facts.data),
         skip_bad=options.skip_bad,
     )
 
 
-def _called(options: argparse.Namespace) -> dict[str, str]:
+def _called(options: argparse.Namespace, data: RecipeCall | None) -> dict[str, str]:
     """By what words network and data are found again, and where: their paths may be relative."""
     called = {"network": lasting(options.network)}
     if options.data is not None:
         called["data"] = options.data
+    elif options.set and data is not None:
+        called["data"] = call_text(data)
     with suppress(OSError):  # of a folder that was removed
         called["directory"] = os.getcwd()
     return called

@@ -98,6 +98,7 @@ def _check_fixed(bundle: Bundle, options: argparse.Namespace) -> None:
         "batch": options.batch, "strategy": options.strategy, "scheme": options.scheme,
         "precision": options.precision, "fc_update": options.fc_update, "mesh": options.mesh,
         "devices": options.devices, "pin": options.pin or None, "define": options.define or None,
+        "set": options.set or None,
         "cluster": options.cluster, "save_strategy": options.save_strategy,
         "kernels": options.kernels, "search_labels": options.search_labels,
         "no_share": options.no_share or None,

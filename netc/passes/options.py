@@ -14,10 +14,7 @@ from netc.ir.types import Mesh
 from netc.passes.assign_formats import Target
 from netc.passes.choose_splits import Pin
 from netc.passes.compile_cost import CompileCost
-from netc.syntax import Call, NamedValues, Network, Recipe, network_text
-
-NO_RECIPE = Call("sgd", (), NamedValues.of(lr=0.01, momentum=0.9, decay=0.0))
-"""The optimizer of a network whose file names none."""
+from netc.syntax import Network, Recipe, network_text
 
 
 @dataclass(frozen=True, slots=True)

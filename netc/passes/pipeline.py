@@ -36,13 +36,13 @@ from netc.passes.init_graph import init_plan
 from netc.passes.insert_comm import insert_comm
 from netc.passes.insert_waits import insert_waits
 from netc.passes.note_places import note_places
-from netc.passes.options import NO_RECIPE, Options, digest, usual_scheme
+from netc.passes.options import Options, digest, usual_scheme
 from netc.passes.plan_memory import Layout, persistent_layout, plan_memory
 from netc.passes.recompute import named_layers, recompute, recomputed_layers, repeated_region
 from netc.passes.shard_updates import place_weights, shard_updates
 from netc.passes.split_groups import split_groups
 from netc.passes.split_rounds import has_boundary, split_rounds
-from netc.syntax import Call, Network
+from netc.syntax import Call, Network, with_defaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,12 +366,11 @@ def compile_network(
 
 def _facts(network: Network, options: Options, graph: Graph, scheme: str) -> Facts:
     """What the network, its evaluation graph and the options fix."""
-    recipe, target, scores = network.recipe, options.target, graph.outputs[2]
-    optimizer = recipe.optimizer or NO_RECIPE
+    recipe, target, scores = with_defaults(network.recipe), options.target, graph.outputs[2]
+    optimizer, schedule = recipe.optimizer, recipe.schedule
     told = dict(optimizer.kwargs)
     if recipe.weights:
         told["weights"] = "; ".join(map(str, options.optimizer.rules))
-    schedule = recipe.schedule or Call("constant")
     channels, height, width = network.inputs[0].shape
     return Facts(
         augment=tuple(_call(each) for each in recipe.augment),
@@ -381,7 +380,7 @@ def _facts(network: Network, options: Options, graph: Graph, scheme: str) -> Fac
         clip=recipe.clip,
         data=_call(recipe.data) if recipe.data else None,
         ema=recipe.ema,
-        epochs=recipe.epochs or 1,
+        epochs=recipe.epochs,
         fc_update=options.fc_update,
         image=(channels, height, width),
         kernels=target.kernels,

@@ -1,7 +1,16 @@
 """The `.net` language: text to `Network`, and back."""
 
 from netc.syntax.load import parse_file, parse_text
-from netc.syntax.network import Call, InputSpec, Layer, NamedValues, Network, Recipe
+from netc.syntax.network import (
+    Call,
+    InputSpec,
+    Layer,
+    NamedValues,
+    Network,
+    Recipe,
+    WholeRecipe,
+    with_defaults,
+)
 from netc.syntax.printer import network_text
 from netc.syntax.verify import verify_network
 
@@ -12,8 +21,10 @@ __all__ = [
     "NamedValues",
     "Network",
     "Recipe",
+    "WholeRecipe",
     "network_text",
     "parse_file",
     "parse_text",
     "verify_network",
+    "with_defaults",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from netc.errors import (
@@ -23,39 +23,51 @@ from netc.syntax.files import NetworkFiles, read_program, read_source
 from netc.syntax.layers import LOSS
 from netc.syntax.literals import WORDS, parse_define
 from netc.syntax.network import Network, Recipe
+from netc.syntax.overrides import PLACE, parse_overrides, with_overrides
 from netc.syntax.recipe import build_recipe
 from netc.syntax.words import chains, check_blocks, check_parameters, unknown_words
 from netc.text import normalized, shown_name
 
 
-def parse_file(path: Path | str, defines: Mapping[str, str] | None = None) -> Network:
-    """Return the network in the file at `path`, its parameters overridden by `defines`.
+def parse_file(
+    path: Path | str, defines: Mapping[str, str] | None = None, settings: Sequence[str] = ()
+) -> Network:
+    """Return the network in the file at `path`, its parameters overridden by `defines`, its recipe
+    by `settings`, `train.PATH=VALUE` each.
 
     Raise `SyntaxProblem` with everything that is wrong in the file or in one it includes, and
-    `UsageError` (E026) for a define that the network does not have or cannot take.
+    `UsageError` for a define that the network does not have or cannot take (E026), or for wrong
+    settings, with the diagnostics that the same mistakes in a file have.
     """
     path = Path(path)
-    return _parse(read_source(path, shown_name(path), None), path, defines or {})
+    return _parse(read_source(path, shown_name(path), None), path, defines or {}, settings)
 
 
 def parse_text(
-    text: str, name: str = "text.net", defines: Mapping[str, str] | None = None
+    text: str,
+    name: str = "text.net",
+    defines: Mapping[str, str] | None = None,
+    settings: Sequence[str] = (),
 ) -> Network:
     """Return the network that `text` says; `name` stands for the file, also for includes.
 
     Raise as `parse_file` does.
     """
-    return _parse(Source(shown_name(Path(name)), normalized(text)), Path(name), defines or {})
+    source = Source(shown_name(Path(name)), normalized(text))
+    return _parse(source, Path(name), defines or {}, settings)
 
 
-def _parse(source: Source, path: Path, defines: Mapping[str, str]) -> Network:
+def _parse(
+    source: Source, path: Path, defines: Mapping[str, str], settings: Sequence[str]
+) -> Network:
+    overrides = parse_overrides(settings)
     program = read_program(source, path)
     net, train = _headers(program)
     program.problems += check_blocks(program.blocks)
     if program.problems or net is None:
         raise SyntaxProblem(*program.problems[:ERROR_LIMIT])
     parameters = _bind_network(net, defines)
-    return _build(program, net, train, parameters)
+    return _build(program, net, with_overrides(train, overrides), parameters)
 
 
 def _headers(program: NetworkFiles) -> tuple[ast.Net | None, ast.Train | None]:
@@ -147,7 +159,9 @@ def _build(
     network = Network(net.name.text, inputs, layers, recipe, program.main.source)
     problems = expander.problems or list(_check_ends(network, net.span))
     if problems:
-        raise SyntaxProblem(*sorted(problems, key=_place)[:ERROR_LIMIT])
+        outside = all(each.span and each.span.source.name == PLACE for each in problems)
+        kind = UsageError if outside else SyntaxProblem
+        raise kind(*sorted(problems, key=_place)[:ERROR_LIMIT])
     return network
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from netc.errors import Source, Span
 from netc.ir.pairs import Pairs
@@ -82,7 +82,7 @@ class Recipe:
     """Passes over the data."""
     augment: tuple[Call, ...] = ()
     """Words of `netc.syntax.recipe.AUGMENTATIONS`, applied in this order."""
-    seed: int = 0
+    seed: int | None = None
     """Key of every random number, 0 to 2**63 - 1."""
     clip: float | None = None
     """What the norm of all gradients together is limited to."""
@@ -92,6 +92,23 @@ class Recipe:
     """`weights "PATTERN" ...`: what moves some weights otherwise."""
     spans: tuple[tuple[str, Span], ...] = field(default=(), compare=False)
     """Where each word is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeRecipe(Recipe):
+    """A recipe with what is taken where a `train` block says nothing."""
+
+    batch: int = 128
+    optimizer: Call = Call("sgd", (), NamedValues.of(lr=0.01, momentum=0.9, decay=0.0))
+    schedule: Call = Call("constant", (), NamedValues.of(warmup=0.0))
+    epochs: int = 1
+    seed: int = 0
+
+
+def with_defaults(recipe: Recipe) -> WholeRecipe:
+    """Return the recipe with defaults where it says nothing."""
+    told = {each.name: getattr(recipe, each.name) for each in fields(Recipe)}
+    return WholeRecipe(**{name: value for name, value in told.items() if value is not None})
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ def network_text(network: Network) -> str:
         lines.append(f"input {spec.name} {show(spec.shape)}")
     lines.append("")
     lines += (_layer(layer) for layer in network.layers)
-    recipe = list(_recipe(network.recipe))
+    recipe = list(recipe_lines(network.recipe))
     if recipe:
         lines += ["", "train {", *(f"    {each}" for each in recipe), "}"]
     return "\n".join(lines) + "\n"
@@ -57,7 +57,8 @@ def _size(value: Value) -> str:
     return show(value)
 
 
-def _recipe(recipe: Recipe) -> Iterator[str]:
+def recipe_lines(recipe: Recipe) -> Iterator[str]:
+    """Yield the lines of a `train` block that says what `recipe` does."""
     if recipe.data is not None:
         yield f"data {_call(recipe.data, DATA)}"
     if recipe.batch is not None:
@@ -79,7 +80,7 @@ def _recipe(recipe: Recipe) -> Iterator[str]:
         yield f"epochs {recipe.epochs}"
     if recipe.augment:
         yield "augment " + " ".join(_call(each, AUGMENTATIONS) for each in recipe.augment)
-    if recipe.seed:
+    if recipe.seed is not None:
         yield f"seed {recipe.seed}"
 
 

@@ -95,14 +95,18 @@ WEIGHTS = Signature(
 )
 """What moves some weights otherwise than the rest."""
 
-_CALLS = {
+CALLS = {
     "data": ("data set", DATA),
     "schedule": ("schedule", SCHEDULES),
     "augment": ("augmentation", AUGMENTATIONS),
 }
-_VALUES = {"batch": COUNT, "epochs": EPOCHS, "seed": NATURAL, "clip": POSITIVE, "ema": BELOW_ONE}
-SETTINGS = (*_CALLS, *_VALUES, *OPTIMIZERS, WEIGHTS.name)
+"""Settings that are words with arguments: what those are called, and which there are."""
+VALUES = {"batch": COUNT, "epochs": EPOCHS, "seed": NATURAL, "clip": POSITIVE, "ema": BELOW_ONE}
+"""Settings of one value."""
+SETTINGS = (*CALLS, *VALUES, *OPTIMIZERS, WEIGHTS.name)
 """The first words of the lines of `train`."""
+OPTIMIZER = "optimizer"
+"""What the field of `Recipe` is called that a line of any of `OPTIMIZERS` fills."""
 
 _UNNAMED = frozenset(("path", "pixels", "pattern"))
 """Arguments that `Call.args` holds; all others are in `Call.kwargs`."""
@@ -135,7 +139,7 @@ def build_recipe(
 def _check_new(field: str, setting: ast.Setting, spans: Mapping[str, Span]) -> None:
     if field in spans:
         message = f"'{setting.word.text}' is given twice."
-        if field == "optimizer":
+        if field == OPTIMIZER:
             message = f"'{setting.word.text}' is a second optimizer."
         note = f"first at {spans[field].place}"
         raise SyntaxProblem(Diagnostic("E032", message, setting.word.span, notes=(note,)))
@@ -144,18 +148,35 @@ def _check_new(field: str, setting: ast.Setting, spans: Mapping[str, Span]) -> N
 def _read(setting: ast.Setting, parameters: Mapping[str, ast.Scalar]) -> tuple[str, Any]:
     """Return the recipe's field and the value that one line gives it."""
     word = setting.word.text
-    if word in _CALLS:
+    if word in CALLS:
         calls = _read_calls(setting, parameters)
         return word, calls if word == "augment" else calls[0]
-    if word in _VALUES:
-        return word, _read_value(setting, _VALUES[word], parameters)
+    if word in VALUES:
+        return word, _read_value(setting, VALUES[word], parameters)
     if word in OPTIMIZERS:
-        return "optimizer", _read_optimizer(setting, parameters)
+        return OPTIMIZER, _read_optimizer(setting, parameters)
     if word == WEIGHTS.name:
         return word, _read_weights(setting, parameters)
-    message = f"'train' has no setting '{clip(word)}'."
-    hint = f"{did_you_mean(word, SETTINGS)}it takes: {', '.join(sorted(SETTINGS))}."
-    raise SyntaxProblem(Diagnostic("E030", message, setting.word.span, help=hint))
+    raise SyntaxProblem(unknown_setting(setting.word, SETTINGS))
+
+
+def unknown_setting(word: ast.Word, known: Sequence[str]) -> Diagnostic:
+    """Return the diagnostic for a first word that `train` does not have (E030)."""
+    message = f"'train' has no setting '{clip(word.text)}'."
+    hint = f"{did_you_mean(word.text, known)}it takes: {', '.join(sorted(known))}."
+    return Diagnostic("E030", message, word.span, help=hint)
+
+
+def field_of(word: str) -> str:
+    """Return the field of `Recipe` that a line with that first word fills."""
+    return OPTIMIZER if word in OPTIMIZERS else word
+
+
+def positional(setting: str, called: str) -> tuple[str, ...]:
+    """Return the arguments by position of what a setting calls; none of an unknown word."""
+    _, known = CALLS.get(setting, ("", {}))
+    form = known[called].form if called in known else None
+    return form.names[: form.positional] if form else ()
 
 
 def _read_value(
@@ -196,7 +217,7 @@ def _read_weights(setting: ast.Setting, parameters: Mapping[str, ast.Scalar]) ->
 
 def _read_calls(setting: ast.Setting, parameters: Mapping[str, ast.Scalar]) -> tuple[Call, ...]:
     word = setting.word.text
-    noun, known = _CALLS[word]
+    noun, known = CALLS[word]
     calls = [each for each in setting.values if isinstance(each, ast.Call)]
     whole = len(calls) == len(setting.values) and not setting.options
     if not whole or not calls or (len(calls) > 1 and word != "augment"):
@@ -223,12 +244,17 @@ def _read_call(
 ) -> Call:
     word = call.name.text
     if word not in known:
-        message = f"there is no {noun} '{clip(word)}'."
-        hint = f"{did_you_mean(word, known)}known are: {_forms(known)}."
-        raise SyntaxProblem(Diagnostic("E030", message, call.name.span, help=hint))
+        raise SyntaxProblem(unknown_word(call.name, noun, known))
     return _called(
         known[word], evaluate_arguments(call.arguments, parameters), call.span, told=True
     )
+
+
+def unknown_word(word: ast.Word, noun: str, known: Mapping[str, Signature]) -> Diagnostic:
+    """Return the diagnostic for a word that is none of the known ones (E030)."""
+    message = f"there is no {noun} '{clip(word.text)}'."
+    hint = f"{did_you_mean(word.text, known)}known are: {_forms(known)}."
+    return Diagnostic("E030", message, word.span, help=hint)
 
 
 def _called(

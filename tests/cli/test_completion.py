@@ -198,7 +198,8 @@ def test_every_argument_has_words_or_is_free() -> None:
     for verb in verbs_of(known).values():
         for action in verb._actions:
             free = action.metavar in ("N", "RATE", "SIZE", "L", "L,L", "PATTERN", "PATTERN=SPLIT",
-                                      "NAME=VALUE", "AxB", "N,N", "PASS", "K")  # fmt: skip
+                                      "NAME=VALUE", "train.NAME=VALUE", "AxB", "N,N", "PASS",
+                                      "K")  # fmt: skip
             given = action.nargs == 0 or action.choices or hasattr(action, "complete")
             assert given or free, action
             assert not isinstance(action, argparse._SubParsersAction)

@@ -40,7 +40,7 @@ def test_all_settings() -> None:
 
 
 def test_nothing_said_is_none() -> None:
-    assert recipe("") == Recipe(None, None, None, None, None, (), 0)
+    assert recipe("") == Recipe(None, None, None, None, None, (), None)
 
 
 @pytest.mark.parametrize(
