@@ -9,6 +9,7 @@ from textwrap import wrap
 from typing import Any
 
 from netc.errors import columns_of, folded
+from netc.ir.schedules import scaled_rate
 from netc.numbers import prefixed
 from netc.text import json_text
 
@@ -20,6 +21,12 @@ _NARROWEST = 8
 def say(text: str = "") -> None:
     """Print text for people, folded to the columns that there are."""
     print(folded(text, columns_of(sys.stdout)), flush=True)
+
+
+def rate_text(lr: float, batch: int, rate_batch: int) -> str:
+    """The rate in force, and what it comes of: "0.2 at batch 512, from 0.1 for 256"."""
+    rate = scaled_rate(lr, batch, rate_batch)
+    return f"{rate:g} at batch {count(batch)}, from {lr:g} for {count(rate_batch)}"
 
 
 def table(

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from netc.cli.data import call_text, open_data, tell_data
-from netc.cli.output import bytes_text, count, json_line, note, say, seconds_text, table
+from netc.cli.output import bytes_text, count, json_line, note, rate_text, say, seconds_text, table
 from netc.cli.predicted import outcome, roughly
 from netc.cli.session import (
     changes_text,
@@ -33,8 +33,9 @@ from netc.cli.shipped import lasting
 from netc.cli.tracing import StepTracer, check_trace, write_trace
 from netc.errors import Diagnostic, NetError, UsageError, escaped
 from netc.ir.clock import simulate
-from netc.ir.facts import RecipeCall, plain_facts
+from netc.ir.facts import Facts, RecipeCall, plain_facts
 from netc.ir.program import Bundle
+from netc.ir.schedules import scaled_rate
 from netc_runtime.choose import BackendChoice, open_backend
 from netc_runtime.io.checkpoint import latest
 from netc_runtime.io.problems import data_error
@@ -174,7 +175,7 @@ def _training(options: argparse.Namespace, bundle: Bundle) -> Training:
     return Training(
         epochs=options.epochs or facts.epochs,
         seed=facts.seed if options.seed is None else options.seed,
-        rate=facts.lr if options.lr is None else options.lr,
+        rate=scaled_rate(_given_rate(options, facts), facts.batch, facts.rate_batch),
         schedule=facts.schedule,
         augment=facts.augment,
         limit=options.steps,
@@ -182,6 +183,11 @@ def _training(options: argparse.Namespace, bundle: Bundle) -> Training:
         called=_called(options, facts.data),
         skip_bad=options.skip_bad,
     )
+
+
+def _given_rate(options: argparse.Namespace, facts: Facts) -> float:
+    """What the command or the recipe says of the rate."""
+    return facts.lr if options.lr is None else float(options.lr)
 
 
 def _called(options: argparse.Namespace, data: RecipeCall | None) -> dict[str, str]:
@@ -223,6 +229,10 @@ def _announce(
         if trainer.start_step:
             begins = f"resumed at step {trainer.start_step}"
         say(f"training  {trainer.total_steps} steps, {trainer.training.epochs} epochs, {begins}")
+        told = session.bundle.facts
+        if told.rate_batch is not None:
+            rate = rate_text(_given_rate(options, told), told.batch, told.rate_batch)
+            say(f"rate      {rate}")
     if differs and begun is not None:
         note(changes_text(begun.file, differs))
     if trainer.start_step >= trainer.total_steps:

@@ -106,6 +106,7 @@ _KERNELS = _fact(_word(*(word for _, kernels in TARGETS.values() for word in ker
 _RATE = _fact(lambda value: type(value) in (int, float) and value >= 0)
 _CLIP = _fact(lambda value: value is None or (type(value) in (int, float) and 0 < value < inf))
 _EMA = _fact(lambda value: value is None or (type(value) in (int, float) and 0 <= value < 1))
+_RATE_BATCH = _fact(lambda value: value is None or _SIZE(value))
 _NETWORK = _fact(lambda value: type(value) is str and _NAME.fullmatch(value) is not None)
 _OPTIMIZER = _fact(
     _optimizer,
@@ -146,7 +147,7 @@ class Facts:
     kernels: str = field(metadata=_KERNELS)
     """What computes: fast or reference on the CPU; auto, native or vendor on GPUs."""
     lr: float = field(metadata=_RATE)
-    """The recipe's base learning rate, 0 or more."""
+    """The recipe's base learning rate, 0 or more, for `rate_batch` images."""
     mesh: tuple[int, ...] = field(metadata=_fact(_several(_SIZE)))
     """Devices along each axis."""
     network: str = field(metadata=_NETWORK)
@@ -159,6 +160,8 @@ class Facts:
     """Splits of layers that were asked for, as "pattern=split"."""
     precision: str = field(metadata=_fact(_word(*DTYPES)))
     """fp32, tf32, fp64 or bf16."""
+    rate_batch: int | None = field(metadata=_RATE_BATCH)
+    """Images of a step that the recipe's rate is for; None where it is for any batch."""
     schedule: Setting = field(metadata=_SCHEDULE)
     """How the learning rate changes."""
     scheme: str = field(metadata=_fact(_word("", "a", "b", "c")))

@@ -32,6 +32,13 @@ class Schedule:
         return f"{self.word}({', '.join(each.name for each in self.arguments)})"
 
 
+def scaled_rate(lr: float, batch: int, rate_batch: int | None) -> float:
+    """The base rate of steps of `batch` images where `lr` is for `rate_batch` of them, or for any
+    number: the linear scaling rule (Goyal et al. 2017, section 2.1).
+    """
+    return lr if rate_batch is None else lr * batch / rate_batch
+
+
 def _warmed(factor: Factor, warmup: float, to_the_end: bool = False) -> Factor:
     """Risen to in the first epochs, in equal parts; what runs `to_the_end` begins behind them."""
 

@@ -391,6 +391,7 @@ def _facts(network: Network, options: Options, graph: Graph, scheme: str) -> Fac
         parameters=(),
         pins=tuple(f"{p.pattern}={p.split}" for p in options.pins),
         precision=options.precision,
+        rate_batch=recipe.rate_batch,
         schedule=Setting(schedule.name, dict(schedule.kwargs)),
         scheme=scheme,
         scores=scores,

@@ -90,6 +90,9 @@ class Recipe:
     """What moving averages of weights keep of themselves in a step."""
     weights: tuple[Call, ...] = ()
     """`weights "PATTERN" ...`: what moves some weights otherwise."""
+    rate_batch: int | None = None
+    """Examples a step that the rate is for: it is in proportion to them (`scaled_rate`). None where
+    it is for any batch."""
     spans: tuple[tuple[str, Span], ...] = field(default=(), compare=False)
     """Where each word is written."""
 

@@ -63,6 +63,8 @@ def recipe_lines(recipe: Recipe) -> Iterator[str]:
         yield f"data {_call(recipe.data, DATA)}"
     if recipe.batch is not None:
         yield f"batch {recipe.batch}"
+    if recipe.rate_batch is not None:
+        yield f"rate_batch {recipe.rate_batch}"
     if recipe.optimizer is not None:
         signature = OPTIMIZERS[recipe.optimizer.name]
         words = (f"{name}={show(value)}" for name, value in recipe.optimizer.kwargs.items())

@@ -101,7 +101,14 @@ CALLS = {
     "augment": ("augmentation", AUGMENTATIONS),
 }
 """Settings that are words with arguments: what those are called, and which there are."""
-VALUES = {"batch": COUNT, "epochs": EPOCHS, "seed": NATURAL, "clip": POSITIVE, "ema": BELOW_ONE}
+VALUES = {
+    "batch": COUNT,
+    "rate_batch": COUNT,
+    "epochs": EPOCHS,
+    "seed": NATURAL,
+    "clip": POSITIVE,
+    "ema": BELOW_ONE,
+}
 """Settings of one value."""
 SETTINGS = (*CALLS, *VALUES, *OPTIMIZERS, WEIGHTS.name)
 """The first words of the lines of `train`."""
