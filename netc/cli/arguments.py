@@ -166,7 +166,7 @@ def add_set(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="train.NAME=VALUE",
         help="set a value of the recipe, such as train.sgd.lr=0.02, train.epochs=3 or "
-        "'train.schedule=cosine(warmup=1)'",
+        "'train.schedule=cosine(warmup=1)'; 'netc render' shows what there is",
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ MISSING = "E061"
 
 def data_call(options: argparse.Namespace, bundle: Bundle) -> RecipeCall | None:
     """The data set that the command names, or else the recipe; None where neither does."""
-    return bundle.facts.data if options.data is None else _named(options.data)
+    return bundle.facts.data if options.data is None else named_data(options.data)
 
 
 def open_data(options: argparse.Namespace, bundle: Bundle, training: bool = True) -> Dataset:
@@ -49,7 +49,7 @@ def open_named(
     training: bool = True,
 ) -> Dataset:
     """The same for a network that takes images (C, H, W), by what its recipe says."""
-    call = recipe if options.data is None else _named(options.data)
+    call = recipe if options.data is None else named_data(options.data)
     if call is None:
         help = f"name one in a train block, or with '--data': {_choices()}."
         raise data_error("E060", "the network names no data set.", help)
@@ -127,7 +127,7 @@ def _names_of_data(options: argparse.Namespace, bundle: Bundle) -> tuple[str, ..
         return ()
 
 
-def _named(text: str) -> RecipeCall:
+def named_data(text: str) -> RecipeCall:
     """What `--data` names: a call as in a recipe, or a file or folder.
 
     Raises UsageError (E051) where it is no call, and DataError as `recognised`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from netc.errors import folded
 
 GROUPS = {
-    "look at networks": ("check", "summary", "fmt"),
+    "look at networks": ("check", "summary", "render", "fmt"),
     "plan": ("compile", "explain", "compare", "diff", "plan"),
     "run": ("data", "run", "eval", "predict", "report", "profile", "trace"),
     "exchange with other tools": ("export", "import"),
@@ -16,6 +16,10 @@ GROUPS = {
 EXAMPLES = {
     "check": ("netc check models/vgg16.net -D bn=true",),
     "summary": ("netc summary resnet50",),
+    "render": (
+        "netc render digits",
+        "netc render resnet18 --batch 512 --set train.rate_batch=256",
+    ),
     "fmt": ("netc fmt mine.net blocks/*.net", "netc fmt --check models/*.net"),
     "compile": (
         "netc compile vgg16 --devices 4 --batch 128",

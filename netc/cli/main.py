@@ -35,6 +35,7 @@ EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 VERBS = {
     "check": "parse a network and infer all shapes",
     "fmt": "write networks in the canonical layout",
+    "render": "the recipe of a network in force, with every default, as a train block",
     "summary": "layers, parameters and multiply-adds of a network",
     "compile": "split a network over devices and compile it",
     "compare": "predict strategies, schemes and numbers of devices beside each other",
@@ -147,6 +148,7 @@ def parser() -> Parser:
     add_plan(verbs.choices["plan"])
     add_explain(verbs.choices["explain"])
     _data(verbs.choices["data"].add_argument_group("images"))
+    _render(verbs.choices["render"].add_argument_group("training"))
     _run(verbs.choices["run"])
     _predict(verbs.choices["predict"])
     _profile(verbs.choices["profile"])
@@ -331,12 +333,26 @@ def _export(sub: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=natural, metavar="N", help="of initial values")
 
 
+def _render(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--batch", type=count, metavar="N", help="images of a step")
+    _recipe(group)
+    _data(group)
+
+
+def _recipe(group: argparse._ArgumentGroup) -> None:
+    """What a training takes in place of the recipe's."""
+    group.add_argument("--epochs", type=count, metavar="N", help="passes over the data")
+    group.add_argument(
+        "--lr", type=non_negative, metavar="RATE",
+        help="base learning rate (of rate_batch images, where the recipe says so)",
+    )  # fmt: skip
+    group.add_argument("--seed", type=natural, metavar="N", help="of every random number")
+
+
 def _run(sub: argparse.ArgumentParser) -> None:
     group = sub.add_argument_group("training")
-    group.add_argument("--epochs", type=count, metavar="N", help="passes over the data")
+    _recipe(group)
     group.add_argument("--steps", type=count, metavar="N", help="stop after so many steps")
-    group.add_argument("--lr", type=non_negative, metavar="RATE", help="base learning rate")
-    group.add_argument("--seed", type=natural, metavar="N", help="of every random number")
     group.add_argument(
         "--resume", type=file_name_or_none, nargs="?", const="", metavar="PATH",
         help="go on from a checkpoint, or from the newest in a folder (default --out)",
