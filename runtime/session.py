@@ -12,8 +12,7 @@ from netc.ir.optimizers import AVERAGE, rate_factor
 from netc.ir.program import Bundle, Port
 from netc.ir.programs import LABEL_INPUTS, LABELS, SECOND_LABELS, SHARE
 from netc_runtime.backend import Backend, Executable, StepReport
-from netc_runtime.io.problems import data_error
-from netc_runtime.ports import own_views, region
+from netc_runtime.ports import apart, own_views, region
 
 Array = NDArray[Any]
 SCALARS = ("seed", "step", "count")
@@ -26,11 +25,11 @@ class Session:
     def __init__(self, bundle: Bundle, backend: Backend, training: bool = True) -> None:
         """Without `training` there is no `step`, and the state is what evaluation needs.
 
-        Raises DataError (E067) where the network has other inputs than images and labels, which
-        nobody would fill.
+        A network with several inputs takes their images as one array: of each example flat, one
+        after the other, in the order of `image_inputs`.
         """
         self.bundle, self.backend = bundle, backend
-        self.image = _only_image(bundle)
+        self.images = image_inputs(bundle)
         self.init = backend.load(bundle.init)
         self.eval = backend.load(bundle.eval)
         self.train = backend.load(bundle.train) if training else self.eval
@@ -38,9 +37,9 @@ class Session:
         self.rates = {name: factor for name, factor in factors if factor is not None}
         """By input what the learning rate is multiplied by for it."""
         self.last = StepReport()
-        self.batch: int = self.image.shape[0]
+        self.batch: int = self.images[0].shape[0]
         """Images of a step, over all devices."""
-        self.dtype = np.dtype(np.float64 if self.image.dtype == "f64" else np.float32)
+        self.dtype = np.dtype(np.float64 if self.images[0].dtype == "f64" else np.float32)
         """Of images and scores."""
 
     def close(self) -> None:
@@ -64,7 +63,8 @@ class Session:
         first row where they read none.
         """
         program, devices = self.train.program, self.backend.devices
-        ports = (p for p in program.inputs if p.name in (*LABEL_INPUTS, self.image.name))
+        names = {*LABEL_INPUTS, *(port.name for port in self.images)}
+        ports = (p for p in program.inputs if p.name in names)
         views = [view for port in ports for _, view in own_views(program, port, devices)]
         read = [region(view)[0] for view in views if view.shape[0]]
         if not read:
@@ -80,7 +80,7 @@ class Session:
         first labels have left; without them images are not mixed.
         """
         assert self.train is not self.eval, "a session that does not train"
-        given = {self.image.name: images, LABELS: labels}
+        given = {LABELS: labels, **self._apart(images)}
         given[SECOND_LABELS] = labels if others is None else others
         given[SHARE] = np.ones(len(labels), self.dtype) if shares is None else shares
         self._stage(self.train, given)
@@ -103,7 +103,7 @@ class Session:
 
     def evaluate(self, images: Array, labels: Array, count: int) -> tuple[float, float]:
         """Summed loss and number of right answers of the first `count` images of a batch."""
-        inputs = {LABELS: labels, "count": np.asarray(count), self.image.name: images}
+        inputs = {LABELS: labels, "count": np.asarray(count), **self._apart(images)}
         self._run(self.eval, inputs)
         results = self._read(self.eval, ("loss_sum", "correct"))
         return float(results["loss_sum"]), float(results["correct"])
@@ -146,6 +146,11 @@ class Session:
             for each in known:
                 self.train.write(ports[each], value)
 
+    def _apart(self, images: Array) -> dict[str, Array]:
+        """The images of each input by its name, without a copy."""
+        parts = apart(images, [port.shape[1:] for port in self.images])
+        return {port.name: part for port, part in zip(self.images, parts, strict=True)}
+
     def _kept(self) -> dict[str, Port]:
         return {port.name: port for port in self.train.program.state}
 
@@ -180,13 +185,3 @@ def image_inputs(bundle: Bundle) -> list[Port]:
     known = (*SCALARS, *LABEL_INPUTS)
     ports = {p.name: p for program in (bundle.train, bundle.eval) for p in program.inputs}
     return [p for name, p in ports.items() if name not in known and rate_factor(name) is None]
-
-
-def _only_image(bundle: Bundle) -> Port:
-    """The one input of images; DataError (E067) where there are others, which nobody would fill."""
-    images = image_inputs(bundle)
-    if len(images) != 1:
-        names = ", ".join(f"'{port.name}'" for port in images)
-        message = f"the network has {len(images)} inputs ({names}); a session fills one."
-        raise data_error("E067", message, "join them into one of more channels")
-    return images[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from netc_runtime.io.checkpoint import classes_in, meta_of
 from netc_runtime.io.problems import data_error, unreadable
 from netc_runtime.session import image_inputs
 from netc_runtime.train.datasets import Dataset, open_dataset
+from netc_runtime.train.images import Shape
 from netc_runtime.train.recognise import recognised
 
 MISSING = "E061"
@@ -36,19 +37,27 @@ def open_data(options: argparse.Namespace, bundle: Bundle, training: bool = True
     Without `training` it may lack training images. Raises DataError where there is none, or as
     `open_dataset`.
     """
-    facts, names = bundle.facts, [port.name for port in image_inputs(bundle)]
-    return open_named(options, facts.data, facts.image, facts.classes, names, training)
+    facts = bundle.facts
+    inputs = {port.name: _image_shape(port.shape[1:]) for port in image_inputs(bundle)}
+    return open_named(options, facts.data, facts.image, facts.classes, inputs, training)
+
+
+def _image_shape(shape: tuple[int, ...]) -> Shape:
+    channels, height, width = shape
+    return channels, height, width
 
 
 def open_named(
     options: argparse.Namespace,
     recipe: RecipeCall | None,
-    image: tuple[int, int, int],
+    image: Shape,
     classes: int,
-    inputs: Sequence[str],
+    inputs: Mapping[str, Shape],
     training: bool = True,
 ) -> Dataset:
-    """The same for a network that takes images (C, H, W), by what its recipe says."""
+    """The same for a network that takes images (C, H, W) in its first input, by what its recipe
+    says.
+    """
     call = recipe if options.data is None else named_data(options.data)
     if call is None:
         help = f"name one in a train block, or with '--data': {_choices()}."

@@ -15,8 +15,9 @@ from netc.errors import DataError, Diagnostic, escaped
 from netc.ir.facts import RecipeCall
 from netc.ir.programs import EVAL
 from netc.passes.build_graph import build_graph
+from netc.syntax import InputSpec
 from netc_runtime.train.datasets import Dataset
-from netc_runtime.train.images import Split
+from netc_runtime.train.images import Shape, Split
 from netc_runtime.train.loading import cores
 from netc_runtime.train.survey import Seen, survey
 
@@ -26,6 +27,8 @@ class WholeSurvey:
     """What was read, and how long it took."""
 
     dataset: Dataset
+    inputs: Mapping[str, Shape]
+    """What it fills: (C, H, W) by name."""
     seen: Mapping[Split, Seen]
     seconds: float
     threads: int
@@ -34,6 +37,11 @@ class WholeSurvey:
     def problems(self) -> tuple[Diagnostic, ...]:
         """What is wrong with images that cannot be read."""
         return self.seen["train"].problems + self.seen["test"].problems
+
+    @property
+    def channels(self) -> list[tuple[str, int]]:
+        """Of all inputs: the input's name, and the number of the channel there."""
+        return [(name, k) for name, shape in self.inputs.items() for k in range(shape[0])]
 
     @property
     def looked(self) -> int:
@@ -50,11 +58,11 @@ def run(options: argparse.Namespace) -> int:
     """Read all, and say what is there; 5 where images cannot be read."""
     network = load_network(options)
     graph = build_graph(network, batch=1, mode=EVAL)
-    data, names = network.recipe.data, [each.name for each in network.inputs]
+    data, inputs = network.recipe.data, {each.name: _shape(each) for each in network.inputs}
     recipe = None if data is None else RecipeCall(data.name, data.args, dict(data.kwargs))
-    channels, height, width = network.inputs[0].shape
+    image = _shape(network.inputs[0])
     classes = graph[graph.outputs[2]].type.shape[1]
-    reading = _read(open_named(options, recipe, (channels, height, width), classes, names))
+    reading = _read(open_named(options, recipe, image, classes, inputs), inputs)
     if options.json:
         _json(reading)
     else:
@@ -62,7 +70,12 @@ def run(options: argparse.Namespace) -> int:
     return DataError.exit_code if reading.problems else 0
 
 
-def _read(dataset: Dataset) -> WholeSurvey:
+def _shape(spec: InputSpec) -> Shape:
+    channels, height, width = spec.shape
+    return channels, height, width
+
+
+def _read(dataset: Dataset, inputs: Mapping[str, Shape]) -> WholeSurvey:
     watched, threads, size = CompileProgress(), cores(), dataset.train_size + dataset.test_size
     began = time.perf_counter()
     try:
@@ -73,21 +86,24 @@ def _read(dataset: Dataset) -> WholeSurvey:
         )
     finally:
         watched.close()
-    return WholeSurvey(dataset, seen, time.perf_counter() - began, threads)
+    return WholeSurvey(dataset, inputs, seen, time.perf_counter() - began, threads)
 
 
 def _show(reading: WholeSurvey) -> None:
     dataset, train, test = reading.dataset, reading.seen["train"], reading.seen["test"]
     tell_data(dataset)
-    say(f"images    {shape_text(dataset.image_shape)}, {count(dataset.train_size)} to train on, "
+    shapes = " and ".join(map(shape_text, reading.inputs.values()))
+    say(f"images    {shapes}, {count(dataset.train_size)} to train on, "
         f"{count(dataset.test_size)} held out\n")  # fmt: skip
     rows = zip(map(escaped, dataset.classes), map(count, train.counts), map(count, test.counts),
                strict=True)  # fmt: skip
     print(table(("class", "train", "held out"), rows))
-    values = zip(train.mean, train.deviation, strict=True)
+    several = len(reading.inputs) > 1
+    names = [f"{name} {k}" if several else str(k) for name, k in reading.channels]
+    values = zip(names, train.mean, train.deviation, strict=True)
     print()
     print(table(("channel", "mean", "deviation"),
-                ((str(k), f"{m:.4f}", f"{d:.4f}") for k, (m, d) in enumerate(values))))  # fmt: skip
+                ((name, f"{m:.4f}", f"{d:.4f}") for name, m, d in values)))  # fmt: skip
     say("of training images, as the network gets them\n")
     threads = f"{reading.threads} thread{'s' * (reading.threads > 1)}"
     say(f"read      {count(reading.looked)} images in {reading.seconds:.1f} s, "
@@ -103,11 +119,13 @@ def _json(reading: WholeSurvey) -> None:
     for k, name in enumerate(dataset.classes):
         json_line(event="class", **{"class": name}, index=k, train_images=int(train.counts[k]),
                   test_images=int(test.counts[k]))  # fmt: skip
-    for k, (mean, deviation) in enumerate(zip(train.mean, train.deviation, strict=True)):
-        json_line(event="channel", channel=k, mean=float(mean), deviation=float(deviation))
+    values = zip(reading.channels, train.mean, train.deviation, strict=True)
+    for (name, k), mean, deviation in values:
+        json_line(event="channel", input=name, channel=k, mean=float(mean),
+                  deviation=float(deviation))  # fmt: skip
     for each in reading.problems:
         json_line(event="bad", code=each.code, message=each.message, help=each.help)
-    json_line(event="result", data_set=dataset.description, image=dataset.image_shape,
+    json_line(event="result", data_set=dataset.description, inputs=dict(reading.inputs),
               train_images=dataset.train_size, test_images=dataset.test_size,
               bad=len(reading.problems), seconds=reading.seconds,
               images_per_second=reading.rate, threads=reading.threads)  # fmt: skip

@@ -29,7 +29,7 @@ from netc.ir.program import Bundle
 from netc_runtime.choose import BackendChoice
 from netc_runtime.io.problems import data_error
 from netc_runtime.launch.ranks import Alone, Ranks
-from netc_runtime.session import Session
+from netc_runtime.session import Session, image_inputs
 from netc_runtime.train.datasets import preparation
 from netc_runtime.train.images import normalize
 from netc_runtime.train.loading import loaders
@@ -50,6 +50,10 @@ def _run(
     options: argparse.Namespace, choice: BackendChoice, ranks: Ranks | None, bundle: Bundle
 ) -> int:  # fmt: skip
     everyone = ranks or Alone()
+    if len(inputs := image_inputs(bundle)) > 1:
+        named = ", ".join(f"'{port.name}'" for port in inputs)
+        message = f"the network has {len(inputs)} inputs ({named}); pictures fill one."
+        raise data_error("E067", message, "'netc eval' reads a data set that fills all")
     file, names = everyone.share(None if everyone.rank else _weights(options, bundle))
     call = data_call(options, bundle)
     prepared = preparation(call[0] if call else None, bundle.facts.image)

@@ -21,7 +21,7 @@ from netc.ir.optimizers import AVERAGE
 from netc.ir.program import Bundle
 from netc_runtime.io.checkpoint import latest, load, meta_of, run_in, settings_in
 from netc_runtime.io.problems import data_error
-from netc_runtime.train.datasets import Dataset, preparation
+from netc_runtime.train.datasets import Dataset, parts_of, preparation
 from netc_runtime.train.folder import METRICS
 from netc_runtime.train.metrics import Measured, read_metrics
 from netc_runtime.train.outcomes import KEPT, Outcomes
@@ -222,8 +222,9 @@ def judge(
 
 
 def _images(dataset: Dataset, outcomes: Outcomes, numbers: NDArray[np.int64]) -> list[ShownImage]:
-    images, _ = dataset.load("test", numbers, np.float64)
-    pixels = preparation(dataset.name, dataset.image_shape).shown(images)
+    first = parts_of(dataset)[0]
+    images, _ = first.load("test", numbers, np.float64)
+    pixels = preparation(dataset.name, first.image_shape).shown(images)
     return [
         ShownImage(
             int(number),

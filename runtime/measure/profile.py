@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -43,7 +44,8 @@ def warm_up(session: Session) -> None:
     """
     facts, rng = session.bundle.facts, np.random.default_rng(0)
     session.initialize(0)
-    images = rng.standard_normal((session.batch, *facts.image)).astype(session.dtype)
+    pixels = sum(math.prod(port.shape[1:]) for port in session.images)
+    images = rng.standard_normal((session.batch, pixels)).astype(session.dtype)
     labels = rng.integers(facts.classes, size=session.batch)
     for step in range(WARM_UP):
         session.step(images, labels, step=step, seed=0, learning_rate=0.0)

@@ -21,8 +21,9 @@ from . import imagefolder as _imagefolder
 from . import npz as _npz
 from . import synthetic as _synthetic
 from .calls import call
-from .images import Split, Wanted
+from .images import Shape, Split, Wanted
 from .pictures import Preparation, check_channels, decode, fitting
+from .several import InputImages, SeveralInputs, flat_shape
 from .windows import Window
 
 
@@ -47,11 +48,11 @@ class Dataset(Protocol):
 
     @property
     def inputs(self) -> int:
-        """How many inputs of a network it fills with images, beside the labels: 1 for all known."""
+        """How many inputs of a network it fills with images, beside the labels."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of every image."""
+        """(C, H, W) of every image; for several inputs that of `SeveralInputs`."""
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -84,6 +85,7 @@ class Dataset(Protocol):
 
 
 _GREY = Preparation("the whole picture, grey from 0 to 1", decode, (0.0,), (255.0,))
+_SEVERAL = "join them into one of more channels; 'npz' and 'synthetic' fill several"
 _UNKNOWN = (_imagefolder.PICTURES[0], _GREY)
 """For networks whose data set is not known: of three channels, and of one."""
 
@@ -119,25 +121,32 @@ def open_dataset(
     kwargs: Mapping[str, object],
     image_shape: tuple[int, int, int],
     classes: int,
-    inputs: Sequence[str] = ("image",),
+    inputs: Mapping[str, Shape] | None = None,
     training: bool = True,
 ) -> Dataset:
     """The data set that a recipe's `data name(*args, **kwargs)` means, checked against a network.
 
     `image_shape` is the network's input (C, H, W), `classes` the number of its outputs, `inputs`
-    the names of all its inputs, each of which has to be filled. Without `training` held-out images
-    are enough. Relative paths start at the working directory. Raises DataError, E060 to E067.
+    all its inputs by name where there are several, each of which has to be filled. Without
+    `training` held-out images are enough. Relative paths start at the working directory. Raises
+    DataError, E060 to E067.
     """
-    wanted = Wanted(image_shape, classes, training)
+    several = dict(inputs or {}) if len(inputs or {}) > 1 else {}
+    wanted = Wanted(image_shape, classes, training, tuple(several.items()))
     known = {
         word: partial(kind.make, wanted) if kind.fitted else kind.make
         for word, kind in DATASETS.items()
     }
     dataset = call("data set", known, name, args, kwargs)
-    _check_inputs(dataset, inputs)
-    _check_image_shape(dataset, image_shape)
+    _check_inputs(dataset, tuple(several) or ("image",))
+    _check_image_shape(dataset, flat_shape([*several.values()] or [image_shape]))
     _check_classes(dataset, classes)
     return dataset
+
+
+def parts_of(dataset: Dataset) -> tuple[Dataset | InputImages, ...]:
+    """What fills each input: the data set itself where there is one input."""
+    return dataset.parts if isinstance(dataset, SeveralInputs) else (dataset,)
 
 
 def facts_of(dataset: Dataset) -> dict[str, object]:
@@ -175,7 +184,7 @@ def _check_inputs(dataset: Dataset, names: Sequence[str]) -> None:
         return
     named = ", ".join(f"'{name}'" for name in names)
     message = f"the network has {len(names)} inputs ({named}), but data set '{dataset.name}' fills "
-    raise data_error("E067", f"{message}{dataset.inputs}.", "join them into one of more channels")
+    raise data_error("E067", f"{message}{dataset.inputs}.", _SEVERAL)
 
 
 def _check_image_shape(dataset: Dataset, wanted: tuple[int, ...]) -> None:

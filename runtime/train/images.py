@@ -14,18 +14,22 @@ from .stored import Stored
 from .windows import Window, seen
 
 Split = Literal["train", "test"]
+Shape = tuple[int, int, int]
+"""(C, H, W)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a network takes, for data sets that are made to fit it."""
 
-    image_shape: tuple[int, int, int]
+    image_shape: Shape
     """(C, H, W) of every image."""
     classes: int
     """How many classes it tells apart."""
     training: bool = True
     """Whether training images are wanted; else held-out ones are enough."""
+    inputs: tuple[tuple[str, Shape], ...] = ()
+    """Name and (C, H, W) of each input, where there are several; the first is of `image_shape`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from netc.errors import DataError, escaped, listed
 
 from ..io.problems import data_error, reason, unreadable
 from .calls import text
-from .images import LabelledSplits, Split, Wanted, check_labels, normalize, row_numbers
+from .images import LabelledSplits, Shape, Split, Wanted, check_labels, normalize, row_numbers
 from .pictures import Preparation, decode
+from .several import SeveralInputs
 from .windows import Window, seen
 
 _HALF = 127.5
@@ -25,11 +26,13 @@ PICTURES = Preparation(
     "the whole picture, from -1 (black) to 1 (white)", decode, (_HALF,), (_HALF,)
 )
 """Any picture as one of a data set of bytes."""
-_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+_INPUT = "x"
+"""What arrays of images are called, where the network has one input."""
+_LABELS = "y"
 _CLASSES = "classes"
 _HELP = (
     "save x_train, y_train, x_test and y_test with numpy.savez: images (n, C, H, W), (n, H, W, C) "
-    "or (n, H, W), and labels (n,)"
+    "or (n, H, W), and labels (n,); for several inputs their names in place of x"
 )
 
 
@@ -59,6 +62,11 @@ class Arrays(LabelledSplits):
     """The held-out images."""
     name: str = "npz"
     """The word that names it in a recipe."""
+
+    @property
+    def kind(self) -> str:
+        """What pixels are, in a word."""
+        return "bytes" if self.train.images.dtype == np.uint8 else "floats"
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -91,8 +99,9 @@ class Arrays(LabelledSplits):
         return images.astype(dtype), part.labels[rows]
 
 
-def npz(wanted: Wanted, path: str) -> Arrays:
-    """The arrays x_train, y_train, x_test and y_test of a file, which is read into memory.
+def npz(wanted: Wanted, path: str) -> Arrays | SeveralInputs:
+    """The arrays x_train, y_train, x_test and y_test of a file, which is read into memory; for a
+    network with inputs a and b its arrays a_train, b_train, a_test and b_test in place of x_....
 
     Images are of the wanted shape, channels first or last, or (n, H, W) for one channel: bytes or
     floats. Labels are whole numbers (n,) or (n, 1); an array `classes` may name the classes. Where
@@ -103,18 +112,43 @@ def npz(wanted: Wanted, path: str) -> Arrays:
     name is no text, E065 without images, E067 where images are of another shape.
     """
     place = Path(text("the file of 'npz'", path))
-    arrays = _read(place, _ARRAYS if wanted.training else _ARRAYS[2:])
+    inputs = wanted.inputs or ((_INPUT, wanted.image_shape),)
+    if _LABELS in dict(inputs):
+        message = f"an input is called '{_LABELS}', as the labels in the arrays of 'npz' are."
+        raise data_error("E067", message, "give it another name in the network")
+    splits = ("train", "test") if wanted.training else ("test",)
+    arrays = _read(place, [f"{n}_{split}" for split in splits for n in (*dict(inputs), _LABELS)])
+    parts = tuple(_arrays(place, arrays, wanted, *each) for each in inputs)
+    first, names = parts[0], listed(f"{name}_test" for name, _ in inputs)
+    if not wanted.inputs:
+        return first
+    kinds = ", ".join(
+        f"{name} of {part.kind}" for (name, _), part in zip(inputs, parts, strict=True)
+    )
+    return SeveralInputs(
+        first.name, escaped(_description(f"arrays {kinds}", place, first, names)), parts
+    )
+
+
+def _description(what: str, place: Path, part: Arrays, names: str) -> str:
+    return (
+        f"{what} in '{place}', {part.train_size:,} training images; "
+        f"{part.test_size:,} held-out images: {names}"
+    )
+
+
+def _arrays(
+    place: Path, arrays: Mapping[str, NDArray[Any]], wanted: Wanted, name: str, shape: Shape
+) -> Arrays:
+    """What fills one input."""
     classes = _class_names(place, arrays, wanted.classes)
-    test = _part(place, arrays, "test", wanted, len(classes))
+    test = _part(place, arrays, name, "test", shape, len(classes))
     train = ArraySplit(test.images[:0], test.labels[:0])
     if wanted.training:
-        train = _part(place, arrays, "train", wanted, len(classes))
-    kind = "bytes" if train.images.dtype == np.uint8 else "floats"
-    description = escaped(
-        f"arrays of {kind} in '{place}', {len(train.labels):,} training images; "
-        f"{len(test.labels):,} held-out images: x_test"
-    )
-    return Arrays(description, wanted.image_shape, classes, train, test)
+        train = _part(place, arrays, name, "train", shape, len(classes))
+    found = Arrays("", shape, classes, train, test)
+    told = _description(f"arrays of {found.kind}", place, found, f"{name}_test")
+    return replace(found, description=escaped(told))
 
 
 def _read(place: Path, needed: Sequence[str]) -> Mapping[str, NDArray[Any]]:
@@ -175,19 +209,25 @@ def _class_names(
 
 
 def _part(
-    place: Path, arrays: Mapping[str, NDArray[Any]], split: Split, wanted: Wanted, classes: int
+    place: Path,
+    arrays: Mapping[str, NDArray[Any]],
+    input_name: str,
+    split: Split,
+    shape: Shape,
+    classes: int,
 ) -> ArraySplit:
-    """The checked images and labels of a split."""
-    images = _images(place, f"x_{split}", arrays[f"x_{split}"], wanted.image_shape)
-    labels = _labels(place, f"y_{split}", arrays[f"y_{split}"])
+    """The checked images of an input in a split, and their labels."""
+    name = f"{input_name}_{split}"
+    images = _images(place, name, arrays[name], shape)
+    labels = _labels(place, f"{_LABELS}_{split}", arrays[f"{_LABELS}_{split}"])
     if len(images) != len(labels):
         message = (
-            f"'x_{split}' of '{place}' has {len(images):,} images, but 'y_{split}' has "
+            f"'{name}' of '{place}' has {len(images):,} images, but 'y_{split}' has "
             f"{len(labels):,} labels."
         )
         raise data_error("E063", message, "save one label an image")
     if not len(images):
-        raise data_error("E065", f"'x_{split}' of '{place}' holds no images.", _HELP)
+        raise data_error("E065", f"'{name}' of '{place}' holds no images.", _HELP)
     check_labels(labels, classes, f"{place}: y_{split}")
     return ArraySplit(images, labels)
 

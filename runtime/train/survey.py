@@ -6,14 +6,15 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netc.errors import DataError, Diagnostic
 
-from .datasets import Dataset
+from ..ports import apart
+from .datasets import Dataset, parts_of
 from .images import Split
 
 UNREAD = "E066"
@@ -36,11 +37,11 @@ class Seen:
     counts: NDArray[np.int64]
     """Of those that can be read, how many are of each class."""
     sums: NDArray[np.float64]
-    """Of their values, and of the squares of these: (2, C)."""
+    """Of their values, and of the squares of these: (2, C), the channels of all inputs."""
+    values: NDArray[np.int64]
+    """How many values each channel has in all images that can be read."""
     problems: tuple[Diagnostic, ...] = ()
     """What is wrong with the others."""
-    values: int = 0
-    """How many values a channel has in all images that can be read."""
 
     def __add__(self, other: Seen) -> Seen:
         """Both together."""
@@ -48,22 +49,24 @@ class Seen:
             self.looked + other.looked,
             self.counts + other.counts,
             self.sums + other.sums,
-            self.problems + other.problems,
             self.values + other.values,
+            self.problems + other.problems,
         )
 
     @property
     def mean(self) -> NDArray[np.float64]:
         """Of each channel; NaN without images."""
-        found: NDArray[np.float64] = self.sums[0] / (self.values or math.nan)
-        return found
+        return self._mean_of(0)
 
     @property
     def deviation(self) -> NDArray[np.float64]:
         """Of each channel from its mean; NaN without images."""
-        squares = self.sums[1] / (self.values or math.nan)
-        found: NDArray[np.float64] = np.sqrt(np.maximum(squares - self.mean**2, 0.0))
+        found: NDArray[np.float64] = np.sqrt(np.maximum(self._mean_of(1) - self.mean**2, 0.0))
         return found
+
+    def _mean_of(self, power: int) -> NDArray[np.float64]:
+        mean: NDArray[np.float64] = self.sums[power] / np.where(self.values, self.values, math.nan)
+        return mean
 
 
 def survey(
@@ -119,8 +122,9 @@ def unread(dataset: Dataset, problems: Iterable[Diagnostic], workers: int) -> Da
 
 
 def _none(dataset: Dataset) -> Seen:
-    channels = dataset.image_shape[0]
-    return Seen(0, np.zeros(len(dataset.classes), np.int64), np.zeros((2, channels)))
+    channels = sum(part.image_shape[0] for part in parts_of(dataset))
+    counts, values = np.zeros(len(dataset.classes), np.int64), np.zeros(channels, np.int64)
+    return Seen(0, counts, np.zeros((2, channels)), values)
 
 
 def _look(dataset: Dataset, split: Split, rows: range) -> Seen:
@@ -132,9 +136,15 @@ def _look(dataset: Dataset, split: Split, rows: range) -> Seen:
             raise
         if len(rows) == 1:
             none = _none(dataset)
-            return Seen(1, none.counts, none.sums, problem.diagnostics)
+            return replace(none, looked=1, problems=problem.diagnostics)
         return sum((_look(dataset, split, range(k, k + 1)) for k in rows), _none(dataset))
-    axes = (0, 2, 3)
-    sums = images.sum(axes, np.float64), np.square(images, dtype=np.float64).sum(axes)
+    parts = apart(images, [part.image_shape for part in parts_of(dataset)])
+    sums = np.concatenate([_sums(part) for part in parts], axis=1)
     counts = np.bincount(labels, minlength=len(dataset.classes))
-    return Seen(len(rows), counts, np.stack(sums), values=images[:, 0].size)
+    values = np.concatenate([np.full(part.shape[1], part[:, 0].size) for part in parts])
+    return Seen(len(rows), counts, sums, values)
+
+
+def _sums(images: NDArray[np.float32]) -> NDArray[np.float64]:
+    axes = (0, 2, 3)
+    return np.stack([images.sum(axes, np.float64), np.square(images, dtype=np.float64).sum(axes)])

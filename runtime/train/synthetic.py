@@ -19,6 +19,7 @@ from netc.numbers import LARGEST, LARGEST_SIZE
 
 from .calls import whole
 from .images import Split, Wanted, normalize, row_numbers
+from .several import SeveralInputs
 from .windows import Window, seen
 
 _FIELDS = 4
@@ -43,6 +44,8 @@ class Synthetic:
     """Number of held-out images."""
     seed: int
     """Key of every random number."""
+    input_number: int = 0
+    """Of a network's inputs the one that it fills: each has random numbers of its own."""
     name: str = SYNTHETIC
     """The word that names it in a recipe."""
 
@@ -99,21 +102,28 @@ class Synthetic:
 
     def _bytes(self, purpose: int, number: int, count: int) -> NDArray[np.uint8]:
         """Random bytes of their own for each purpose and number; the same on every machine."""
-        key = np.array([self.seed, 0], np.uint64)
+        key = np.array([self.seed, self.input_number], np.uint64)
         counter = np.array([0, 0, purpose, number], np.uint64)
         words = np.random.Philox(key=key, counter=counter).random_raw(-(-count // 8))
         return np.asarray(words).astype("<u8", copy=False).view(np.uint8)[:count]
 
 
-def synthetic(wanted: Wanted, train: int = 1024, test: int = 256, seed: int = 0) -> Synthetic:
-    """So many training and held-out images, of the shape and the classes that are wanted.
+def synthetic(
+    wanted: Wanted, train: int = 1024, test: int = 256, seed: int = 0
+) -> Synthetic | SeveralInputs:
+    """So many training and held-out images, of the shapes and the classes that are wanted.
 
     Raises DataError (E060) where a number is none, or too large.
     """
-    return Synthetic(
-        wanted.image_shape,
-        tuple(map(str, range(wanted.classes))),
+    classes = tuple(map(str, range(wanted.classes)))
+    sizes = (
         whole("'train' of 'synthetic'", train, 1, LARGEST_SIZE),
         whole("'test' of 'synthetic'", test, 1, LARGEST_SIZE),
         whole("'seed' of 'synthetic'", seed, 0, LARGEST),
     )
+    first = Synthetic(wanted.image_shape, classes, *sizes)
+    if not wanted.inputs:
+        return first
+    shapes = enumerate(shape for _, shape in wanted.inputs)
+    parts = tuple(Synthetic(shape, classes, *sizes, number) for number, shape in shapes)
+    return SeveralInputs(SYNTHETIC, first.description, parts)

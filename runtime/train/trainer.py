@@ -31,6 +31,7 @@ from netc_runtime.train.metrics import Metrics
 from netc_runtime.train.outcomes import Outcomes
 from netc_runtime.train.resume import Saved, continued
 from netc_runtime.train.schedule import learning_rate
+from netc_runtime.train.several import check_augmented
 from netc_runtime.train.skipping import Skipping
 
 Array = NDArray[Any]
@@ -88,6 +89,7 @@ class Trainer:
         self.schedule_steps = training.epochs * self.steps_per_epoch
         # What the recipe calls wrongly is said now, not in the first step.
         self._rate(0)
+        check_augmented(dataset.inputs, bool(training.augment))
         augment(np.zeros((0, *dataset.image_shape)), [], 0, 0, training.augment)
         self.workers = loaders(self.ranks)
         """Threads that load images."""

@@ -229,15 +229,16 @@ def test_json_has_no_other_numbers(runs):
         json.loads(line, parse_constant=pytest.fail)
 
 
-def test_two_inputs_are_refused_in_every_verb(runs):
+def test_data_of_one_input_are_refused_for_two(runs):
     (runs.folder / "n.net").write_text(
         "net two(classes = 10)\ninput image 1x8x8\ninput depth 1x8x8\n"
         "concat { $image ; $depth }\nfc classes\nsoftmax_loss\ntrain { data digits() }\n"
     )
     begin = scaled_by_names(runs)
-    for verb in (("run",), ("eval", *begin), ("profile", "--steps", "1")):
+    for verb in (("run",), ("eval", *begin), ("data",)):
         message = runs.netc(verb[0], runs.folder / "n.net", *verb[1:], code=5)
         assert "the network has 2 inputs ('image', 'depth')" in message, verb
+        assert "but data set 'digits' fills 1." in message and "'npz' and 'synthetic'" in message
 
 
 @pytest.mark.parametrize(
