@@ -121,8 +121,10 @@ class Executable(Protocol):
         """Put the blocks of a global tensor where the program reads them."""
         ...
 
-    def read(self, port: Port) -> Array:
-        """The global tensor of a port."""
+    def read(self, port: Port, into: Array | None = None) -> Array:
+        """The global tensor of a port, copied, `into` an array of its shape and type if one is
+        given.
+        """
         ...
 
     def is_finite(self, port: Port) -> bool:

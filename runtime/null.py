@@ -78,7 +78,7 @@ class NullExecutable:
     def write(self, port: Port, value: Array) -> None:
         """Nothing is kept."""
 
-    def read(self, port: Port) -> Array:
+    def read(self, port: Port, into: Array | None = None) -> Array:
         """Zeros: nothing was computed."""
         return np.zeros(port.shape, np.int64 if port.dtype == "i64" else np.float64)
 

@@ -12,7 +12,7 @@ from netc.ir.optimizers import AVERAGE, rate_factor
 from netc.ir.program import Bundle, Port
 from netc.ir.programs import LABEL_INPUTS, LABELS, SECOND_LABELS, SHARE
 from netc_runtime.backend import Backend, Executable, StepReport
-from netc_runtime.ports import apart, own_views, region
+from netc_runtime.ports import apart, is_everywhere, own_views, region
 
 Array = NDArray[Any]
 SCALARS = ("seed", "step", "count")
@@ -124,9 +124,19 @@ class Session:
         self.evaluate(padded, np.zeros(self.batch, np.int64), len(images))
         return self.scores()[: len(images)]
 
-    def state(self) -> dict[str, Array]:
-        """All persistent tensors, whole, under their source names."""
-        return {name: self.train.read(port) for name, port in self._kept().items()}
+    def state(self, into: Mapping[str, Array] | None = None) -> dict[str, Array]:
+        """All persistent tensors, whole, under their source names, copied; `into` is what an
+        earlier call returned, whose memory is used again.
+        """
+        known = into or {}
+        return {name: self.train.read(port, known.get(name)) for name, port in self._kept().items()}
+
+    def give_state(self) -> None:
+        """Let other processes have what they do not hold themselves, while they call `state`."""
+        program = self.train.program
+        for port in program.state:
+            if not is_everywhere(program, port):
+                self.train.read(port)
 
     def not_finite(self) -> list[str]:
         """The persistent tensors that hold NaN or infinity on the devices of this process."""

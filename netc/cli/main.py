@@ -371,6 +371,10 @@ def _run(sub: argparse.ArgumentParser) -> None:
         help="so many of the newest checkpoints, besides the best (default 3)",
     )  # fmt: skip
     group.add_argument(
+        "--save-every", type=count, metavar="N",
+        help="a checkpoint after every N steps too, not after epochs alone",
+    )  # fmt: skip
+    group.add_argument(
         "--patience", type=count, metavar="N",
         help="end after so many epochs without a better test accuracy",
     )  # fmt: skip

@@ -106,6 +106,7 @@ def _agreed(
         "number of steps": training.limit,
         "learning rate": training.rate,
         "patience": training.patience,
+        "number of steps between checkpoints": training.save_every,
         "seed": training.seed,
         "number of images that may be left out": training.skip_bad,
         "way to begin": ways or "from the start",
@@ -182,6 +183,7 @@ def _training(options: argparse.Namespace, bundle: Bundle) -> Training:
         patience=options.patience,
         called=_called(options, facts.data),
         skip_bad=options.skip_bad,
+        save_every=options.save_every,
     )
 
 

@@ -35,6 +35,9 @@ from netc_runtime.watch.words import Report, WatchedProgram
 
 Array = NDArray[Any]
 ALIGNMENT_BYTES = 64
+TOGETHER = 1 << 16
+"""Numbers of a block that a thread copies or looks at at once: what is known of each stays in the
+cache then."""
 DTYPES: Mapping[str, np.dtype[Any]] = {
     "f32": np.dtype(np.float32),
     "f64": np.dtype(np.float64),
@@ -181,23 +184,32 @@ class CpuExecutable:
             for device, view in own_views(self.program, port, self.backend.devices):
                 self.open(device, view)[...] = value[region(view)]
 
-    def read(self, port: Port) -> Array:
+    def read(self, port: Port, into: Array | None = None) -> Array:
         """The global tensor of a port, copied."""
-        whole = np.empty(port.shape, DTYPES[port.dtype])
-        blocks = [
-            (view, self.open(device, view))
-            for device, view in own_views(self.program, port, self.backend.devices)
-        ]
-        if self.backend.ranks is not None and not is_everywhere(self.program, port):
+        whole = np.empty(port.shape, DTYPES[port.dtype]) if into is None else into
+        own = own_views(self.program, port, self.backend.devices)
+        everywhere = is_everywhere(self.program, port)
+        own = own[:1] if everywhere else own
+        blocks = [(view, self.open(device, view)) for device, view in own]
+        if self.backend.ranks is not None and not everywhere:
             blocks = self.backend.ranks.blocks(blocks)
+        pool = self.backend.pools[self.backend.devices[0]]
         for view, block in blocks:
-            whole[region(view)] = block
+            if block.size < TOGETHER:
+                whole[region(view)] = block
+            else:
+                rows = -(-TOGETHER * len(block) // block.size)
+                pool.run(len(block), rows, _copy, whole[region(view)], block)
         return whole
 
     def is_finite(self, port: Port) -> bool:
         """Whether the blocks of a port on the devices here hold no NaN or infinity."""
         views = own_views(self.program, port, self.backend.devices)
-        return all(bool(np.isfinite(self.open(device, view)).all()) for device, view in views)
+        blocks = ((self.backend.pools[d], self.open(d, view).ravel("K")) for d, view in views)
+        bad: list[int] = []
+        for pool, block in blocks:
+            pool.run(block.size, TOGETHER, _look, block, bad)
+        return not bad
 
     def _array(self, device: int, offset: int, dtype: str, view: View) -> Array:
         start = offset + view.start * ITEM_BYTES[dtype]
@@ -242,6 +254,17 @@ def quiet(call: Callable[[], None]) -> Task:
         return True
 
     return task
+
+
+def _copy(target: Array, source: Array, thread: int, start: int, stop: int) -> None:
+    """Copy some rows."""
+    target[start:stop] = source[start:stop]
+
+
+def _look(numbers: Array, bad: list[int], thread: int, start: int, stop: int) -> None:
+    """Note where some of the numbers are not finite."""
+    if not np.isfinite(numbers[start:stop]).all():
+        bad.append(start)
 
 
 def _aligned(nbytes: int) -> NDArray[np.uint8]:

@@ -362,14 +362,17 @@ class CudaExecutable:
         for device, view in own_views(self.program, port, self.backend.devices):
             self.writer.stage(self.block(device, view), np.asarray(value)[region(view)])
 
-    def read(self, port: Port) -> Array:
+    def read(self, port: Port, into: Array | None = None) -> Array:
         """The global tensor of a port, copied; bfloat16 comes as float32."""
         self.origin.synchronize()
         own = own_views(self.program, port, self.backend.devices)
+        everywhere = is_everywhere(self.program, port)
+        own = own[:1] if everywhere else own
         blocks = [(view, read(self.block(device, view))) for device, view in own]
-        if self.backend.ranks is not None and not is_everywhere(self.program, port):
+        if self.backend.ranks is not None and not everywhere:
             blocks = self.backend.ranks.blocks(blocks)
-        whole = np.empty(port.shape, np.int64 if port.dtype == "i64" else np.float32)
+        dtype = np.int64 if port.dtype == "i64" else np.float32
+        whole = np.empty(port.shape, dtype) if into is None else into
         for view, block in blocks:
             whole[region(view)] = block
         return whole

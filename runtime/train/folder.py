@@ -84,6 +84,11 @@ class Folder:
         self._foreign = []
         return Metrics(self.path / METRICS, step + 1 if self._own else None)
 
+    @property
+    def newest(self) -> Path | None:
+        """The training's own newest checkpoint; None before the first one."""
+        return self._own[-1] if self._own else None
+
     def save(self, step: int, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> Path:
         """Write the checkpoint of a step, and remove the training's own but for the newest.
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,14 +29,13 @@ from netc_runtime.train.loading import AHEAD, LABELS, Loader, Loading, loaders
 from netc_runtime.train.metrics import Metrics
 from netc_runtime.train.outcomes import Outcomes
 from netc_runtime.train.resume import Saved, continued
+from netc_runtime.train.saving import EXPLODED, Saver, exploded
 from netc_runtime.train.schedule import learning_rate
 from netc_runtime.train.several import check_augmented
 from netc_runtime.train.skipping import Skipping
 
 Array = NDArray[Any]
 T = TypeVar("T")
-EXPLODED = "E075"
-SHOWN_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +56,8 @@ class Training:
     """By what words network and data are found again, by name: checkpoints say it."""
     skip_bad: int = 0
     """How many images that cannot be read are left out."""
+    save_every: int | None = None
+    """Steps from one checkpoint to the next; the ends of epochs have one anyway."""
 
 
 def steps_in_epoch(dataset: Dataset, batch: int) -> int:
@@ -103,8 +103,7 @@ class Trainer:
         self.start_step = 0
         self.ahead = 0
         """Steps of the schedule minus updates: another batch has another number of steps."""
-        self.saved: tuple[int, Path | None] = (-1, None)
-        """The step that was saved last, and its file."""
+        self.saver = Saver(session, folder, self.ranks)
         self.best = Best()
         self.failure: NetError | None = None
         """Why the training ends after the step that is running."""
@@ -177,15 +176,20 @@ class Trainer:
         self.ahead = place - self.start_step
         self.best = Best.from_meta(saved.meta)
         if self.folder is not None and saved.file.parent.resolve() == self.folder.path.resolve():
-            self.saved = self.start_step, saved.file
+            self.saver.step = self.start_step
 
     def run(self) -> Iterator[Event]:
-        """Train to the end, or until `stop` is set.
+        """Train to the end, or until `stop` is set. Checkpoints are written while it goes on, and
+        are there when it ends.
 
-        Where images cannot be read or metrics not written, what was reached is saved, and the
-        error raised. Raises DataError (E075), and saves nothing, where a loss, a weight or state
-        is no number.
+        Where images cannot be read, or metrics or a checkpoint not written, what was reached is
+        saved if it can be, and the error raised. Raises DataError (E075), and saves nothing, where
+        a loss, a weight or state is no number.
         """
+        with self.saver:
+            yield from self._run()
+
+    def _run(self) -> Iterator[Event]:
         began = time.perf_counter()
         step, stopping, gave_up = self.start_step, False, False
         losses: list[float] = []
@@ -201,6 +205,7 @@ class Trainer:
                 step, tested = done.step, None
                 losses.append(done.loss)
                 self._attempt(_write, metrics, done)
+                self._attempt(self.saver.look)
                 yield done
                 if (step + self.ahead) % self.steps_per_epoch == 0:
                     tested = self._attempt(self.evaluate)
@@ -209,13 +214,23 @@ class Trainer:
                     if tested is not None:
                         yield self._epoch_done(metrics, done, losses, tested)
                     losses = []
+                elif self._saves_between(step):
+                    self._save(step)
                 stopping = self.ranks.any(self.stop or self.failure is not None)
         self._give_up(step)
         tested = tested or self.evaluate()
-        seconds, path = time.perf_counter() - began, self._save(step, tested)
+        self._save(step, tested)
+        self._attempt(self.saver.wait)
+        self._give_up(step)
+        seconds, path = time.perf_counter() - began, self.saver.path
         epoch = (step + self.ahead) // self.steps_per_epoch
         best = self.best.step, self.best.accuracy
         yield Finished(step, epoch, *tested, seconds, stopping, gave_up, *best, path)
+
+    def _saves_between(self, step: int) -> bool:
+        """Whether a step within an epoch is saved; the last one is, once it was evaluated."""
+        every = self.training.save_every
+        return every is not None and step % every == 0 and step < self.total_steps
 
     def _gives_up(self, step: int) -> bool:
         """Whether patience is at its end; the same in all processes."""
@@ -241,6 +256,8 @@ class Trainer:
         if failure is None:
             return
         self._save(step)
+        self.saver.wait()
+        self.ranks.any(False)  # ends before the first process has saved would end that too
         first, *rest = failure.diagnostics
         notes = (*first.notes, f"the training is saved up to step {step}; '--resume' goes on.")
         raise type(failure)(replace(first, notes=notes), *rest)
@@ -270,7 +287,7 @@ class Trainer:
         found = evaluate(self.session, self.source, self.workers, self.asks_each)
         self.outcomes = found.outcomes
         if not np.isfinite(found.loss):
-            raise _exploded("the loss of the held-out images is not a finite number")
+            raise exploded("the loss of the held-out images is not a finite number")
         return found.loss, found.accuracy
 
     def left_out(self) -> list[Diagnostic]:
@@ -323,7 +340,7 @@ class Trainer:
         self.last_step = self.session.last
         loss = float(results["loss"])
         if not np.isfinite(loss):
-            raise _exploded(f"the loss is not a finite number at step {step + 1}")
+            raise exploded(f"the loss is not a finite number at step {step + 1}")
         speed = self.batch / (time.perf_counter() - began)
         epoch, squares = place // self.steps_per_epoch + 1, results.get(SQUARES)
         norm = None if squares is None else float(np.sqrt(squares))
@@ -347,41 +364,26 @@ class Trainer:
         self.session.stage(*self.pending.pop(step).result())
         self.staged = step
 
-    def _save(self, step: int, tested: tuple[float, float] | None = None) -> Path | None:
+    def _save(self, step: int, tested: tuple[float, float] | None = None) -> None:
         """Save the whole state, once; DataError (E075) where it is no number. What was `tested`
-        says whether it is the best so far.
+        says whether it is the best so far, which its file says too.
         """
         better = tested is not None and tested[1] > self.best.accuracy
         if better and tested is not None:
             self.best = Best(step, tested[1])
-        if self.saved[0] != step:
-            self._write(step)
-        path = self.saved[1]
-        if better and path is not None and self.folder is not None:
-            self.folder.keep_as_best(path)
-        return path
+        if better or not self.saver.has(step):
+            self._attempt(self.saver.wait)
+            self.saver.begin(step, self._meta(step), better)
 
-    def _write(self, step: int) -> None:
-        self._check_finite(step)
+    def _meta(self, step: int) -> dict[str, str]:
+        """What a checkpoint says beside its tensors."""
         epoch, place = divmod(step + self.ahead, self.steps_per_epoch)
         position = Position(
             step, epoch, place, self.batch, self.dataset.train_size, self.network,
             self.training.seed,
         )  # fmt: skip
         meta = position.as_meta() | classes_meta(self.dataset.classes) | run_meta(self.ran)
-        meta |= self.best.as_meta()
-        state = self.session.state()
-        path = None
-        if self.folder is not None:
-            path = self.folder.save(step, state, meta | settings_meta(self.settings))
-        self.saved = step, path
-
-    def _check_finite(self, step: int) -> None:
-        bad = {name for names in self.ranks.allgather(self.session.not_finite()) for name in names}
-        if bad:
-            shown = ", ".join(f"'{name}'" for name in sorted(bad)[:SHOWN_NAMES])
-            more = f" and {len(bad) - SHOWN_NAMES} more" if len(bad) > SHOWN_NAMES else ""
-            raise _exploded(f"after step {step} not all numbers are finite in {shown}{more}")
+        return meta | self.best.as_meta() | settings_meta(self.settings)
 
 
 def _write(metrics: Metrics | None, done: StepDone) -> None:
@@ -394,11 +396,6 @@ def _write(metrics: Metrics | None, done: StepDone) -> None:
             images_per_second=done.images_per_second,
             **({} if done.gradient_norm is None else {"gradient_norm": done.gradient_norm}),
         )
-
-
-def _exploded(what: str) -> DataError:
-    hint = "take a smaller learning rate, in the recipe or with '--lr'."
-    return DataError(Diagnostic(EXPLODED, f"{what}; that state is not saved.", help=hint))
 
 
 def _call(name: str, kwargs: Mapping[str, object], args: Sequence[object] = ()) -> str:

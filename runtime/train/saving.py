@@ -1,0 +1,110 @@
+"""Checkpoints of a training that goes on: its state is copied, and written while it takes steps."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from numpy.typing import NDArray
+
+from netc.errors import DataError, Diagnostic
+
+from ..launch.ranks import Ranks
+from ..session import Session
+from .folder import Folder
+
+Array = NDArray[Any]
+EXPLODED = "E075"
+SHOWN_NAMES = 3
+
+
+class Saver:
+    """Writes one checkpoint at a time into a folder; a context manager, whose end waits for it.
+
+    The thread that writes owns the folder and the copy of the state until `wait` returns. Of
+    several processes only one has a folder: the others take part in copying, and write nothing.
+    """
+
+    def __init__(self, session: Session, folder: Folder | None, ranks: Ranks) -> None:
+        self.session, self.folder, self.ranks = session, folder, ranks
+        self.step, self.path = -1, None if folder is None else folder.newest
+        """The step that was saved last, and the file of the last one that is there."""
+        self._copy: dict[str, Array] = {}
+        """Kept from one checkpoint to the next: memory that is new costs more than the copying."""
+        self._thread: threading.Thread | None = None
+        self._problem: BaseException | None = None
+
+    def begin(self, step: int, meta: Mapping[str, str], best: bool) -> None:
+        """Copy the whole state, and let it be written; it may be the `best` one so far.
+
+        `wait` comes before. Raises DataError (E075), in all processes, where it is no number.
+        """
+        assert self._thread is None, "one at a time"
+        self._check_finite(step)
+        self.step = step
+        if self.folder is None:
+            self.session.give_state()
+            return
+        self._copy = self.session.state(self._copy)
+        # Whoever ends this process at once waits for no thread.
+        arguments = (self.folder, step, meta, best)
+        self._thread = threading.Thread(target=self._write, args=arguments, daemon=True)
+        self._thread.start()
+
+    def has(self, step: int) -> bool:
+        """Whether a step is saved, or being written; the same in all processes."""
+        return bool(self.ranks.share(self.step == step))
+
+    def look(self) -> None:
+        """Raise DataError (E069) where the system has refused what is being written."""
+        if self._problem is not None:
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until what was begun is on the disk. Raises DataError as `look`, once."""
+        if self._thread is not None:
+            self._thread.join()
+        self._thread = None
+        if (problem := self._problem) is not None:
+            self.step, self._problem = -1, None
+            raise problem
+
+    def _write(self, folder: Folder, step: int, meta: Mapping[str, str], best: bool) -> None:
+        try:
+            self.path = folder.save(step, self._copy, meta)
+            if best:
+                folder.keep_as_best(self.path)
+        except BaseException as problem:
+            self._problem = problem
+
+    def _check_finite(self, step: int) -> None:
+        bad = {name for names in self.ranks.allgather(self.session.not_finite()) for name in names}
+        if bad:
+            shown = ", ".join(f"'{name}'" for name in sorted(bad)[:SHOWN_NAMES])
+            more = f" and {len(bad) - SHOWN_NAMES} more" if len(bad) > SHOWN_NAMES else ""
+            raise exploded(f"after step {step} not all numbers are finite in {shown}{more}")
+
+    def __enter__(self) -> Saver:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            return  # the second one: at once
+        try:
+            self.wait()
+        except DataError:
+            if problem is None:
+                raise
+
+
+def exploded(what: str) -> DataError:
+    """What is raised where a training has numbers that are none."""
+    hint = "take a smaller learning rate, in the recipe or with '--lr'."
+    return DataError(Diagnostic(EXPLODED, f"{what}; that state is not saved.", help=hint))
