@@ -4,11 +4,13 @@
 
 Each round is so many steps without a checkpoint, then as many with one after the first, which is
 written while the others run. Images are made up; state, files and copies are real (VGG-16 with
-momentum: 1.1 GB). Printed are medians of the rounds, and for each round what was lost. The first
-checkpoint takes memory that the others use again, and is printed by itself. `--wait` waits for
-every checkpoint before the next step, as it would be without a thread that writes.
+momentum: 1.1 GB). Printed is what each round lost, and the median, by the clock and in seconds
+of cores. The first checkpoint takes memory that the others use again, and is printed by itself.
+`--wait` waits for every checkpoint before the next step, as it would be without a thread that
+writes.
 
-It should be all that the machine does. Files go to `--folder`, whose disk counts.
+It should be all that the machine does: of others seconds of cores know less than the clock does.
+Files go to `--folder`, whose disk counts.
 """
 
 from __future__ import annotations
@@ -62,11 +64,11 @@ class Training:
         self.saver.begin(self.done, {}, best=False)
         return time.perf_counter() - began
 
-    def steps(self, count: int, saves: bool, waits: bool = False) -> float:
+    def steps(self, count: int, saves: bool, waits: bool = False) -> tuple[float, float]:
         """Take so many steps, the first with a checkpoint behind it that is on the disk when they
-        end; the seconds of all.
+        end; the seconds of all, and those of all cores.
         """
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         for number in range(count):
             self.step()
             if saves and not number:
@@ -74,7 +76,7 @@ class Training:
                 if waits:
                     self.saver.wait()
         self.saver.wait()
-        return time.perf_counter() - began
+        return time.perf_counter() - began, time.process_time() - used
 
 
 def main() -> None:
@@ -93,21 +95,19 @@ def main() -> None:
         first = training.save()
         training.saver.wait()
         size = (Path(name) / checkpoint_name(WARM_STEPS)).stat().st_size
-        plain, saved, lost = [], [], []
+        plain, saved = [], []
         for _ in range(options.rounds):
             plain.append(training.steps(options.every, saves=False))
             saved.append(training.steps(options.every, saves=True, waits=options.wait))
-            lost.append(saved[-1] - plain[-1])
-    usual, with_one = statistics.median(plain), statistics.median(saved)
     print(f"{options.network}, batch {options.batch}: a checkpoint has {size / 1e9:.2f} GB")
-    print(f"first checkpoint   {first:.2f} s, which takes its memory")
-    print(f"{options.every} steps without    {usual:.2f} s, {usual / options.every:.2f} s a step")
-    print(f"{options.every} steps with one   {with_one:.2f} s")
-    print(f"lost               {', '.join(f'{each:.2f}' for each in lost)} s")
-    each = statistics.median(lost)
-    part, step = 100 * each / usual, 100 * each * options.every / usual
-    print(f"median             {each:.2f} s: {part:.1f} % of {options.every} steps' time, "
-          f"{step:.0f} % of one step's")  # fmt: skip
+    print(f"first checkpoint      {first:.2f} s, which takes its memory")
+    for place, name in enumerate(("", " of cores")):
+        without = [each[place] for each in plain]
+        lost = [each[place] - other for each, other in zip(saved, without, strict=True)]
+        usual, each = statistics.median(without), statistics.median(lost)
+        print(f"{options.every} steps without one   {usual:.2f} s{name}")
+        print(f"more with one         {', '.join(f'{one:.2f}' for one in lost)} s{name}")
+        print(f"median                {each:.2f} s{name}: {100 * each / usual:.1f} %")
 
 
 if __name__ == "__main__":

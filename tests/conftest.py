@@ -5,8 +5,9 @@
 the few hundred of the default suite. `pytest tests/goldens --full` compares whole networks with
 PyTorch at full size, too, `pytest tests/models --full` splits all shipped networks by height; both
 take minutes, the first 8 GiB. `pytest tests/export --full` draws and writes all shipped networks
-under all fixed strategies, which takes an hour on one core; `-k 4-fast` takes some of them. A
-failure prints the example and how to run it again.
+under all fixed strategies, which takes an hour on one core; `-k 4-fast` takes some of them.
+`pytest tests/train/test_kill.py --full` kills a training 200 times, in ten minutes.
+A failure prints the example and how to run it again.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--full",
         action="store_true",
-        help="goldens of networks at full size; every shipped network by height, and as files",
+        help="goldens of networks at full size; every shipped network by height, and as files; "
+        "200 kills of a training",
     )
     parser.addoption("--cases", type=int, help="random networks to compile and run (default: 300)")
 

@@ -355,7 +355,8 @@ def _run(sub: argparse.ArgumentParser) -> None:
     group.add_argument("--steps", type=count, metavar="N", help="stop after so many steps")
     group.add_argument(
         "--resume", type=file_name_or_none, nargs="?", const="", metavar="PATH",
-        help="go on from a checkpoint, or from the newest in a folder (default --out)",
+        help="go on from a checkpoint, or from the newest in a folder (default --out); auto: from "
+        "the newest in --out that is whole, and begin where there is none",
     )  # fmt: skip
     group.add_argument(
         "--replace",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -43,11 +43,13 @@ from netc_runtime.io.weights import Tensors
 from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.train.datasets import Dataset, facts_of
 from netc_runtime.train.events import EpochDone, Finished, StepDone
-from netc_runtime.train.folder import BEST, KEPT_CHECKPOINTS, Folder
+from netc_runtime.train.folder import BEST, DAMAGED, KEPT_CHECKPOINTS, Folder
 from netc_runtime.train.progress import Progress
-from netc_runtime.train.resume import Saved, changed, read_saved
+from netc_runtime.train.resume import Saved, changed, newest_whole, read_saved
 from netc_runtime.train.trainer import Trainer, Training, steps_in_epoch
 
+AUTO = "auto"
+"""In place of what to resume from: what is there."""
 FIRST_STEPS = 2
 EXIT_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 if hasattr(signal, "SIGHUP"):
@@ -78,21 +80,24 @@ def _run(
     steps_in_epoch(dataset, bundle.facts.batch)
     out = out_folder(options, bundle)
     with ExitStack() as held:
-        start = None if all_.rank else _start(options, bundle, out)
+        start, damaged = (None, {}) if all_.rank else _start(options, bundle, out)
         file = start.file if isinstance(start, Saved) else None
-        folder = None if all_.rank else held.enter_context(_folder(options, out, file))
+        folder = None if all_.rank else held.enter_context(_folder(options, out, file, damaged))
         note_kernels(options, bundle)
         session = held.enter_context(closing(open_session(choice, bundle, ranks)))
         trainer = Trainer(session, dataset, training, folder, ranks)
         trainer.asks_each = options.report
         begun = _begin(trainer, all_, start)
         tracer = None if options.trace is None else StepTracer(options, trainer, all_)
-        _announce(options, choice, trainer, begun)
+        _announce(options, choice, trainer, begun, damaged)
         return _train(options, trainer, tracer)
 
 
-def _folder(options: argparse.Namespace, out: Path, resumed: Path | None) -> Folder:
-    return Folder(out, resumed, options.replace, options.keep or KEPT_CHECKPOINTS)
+def _folder(
+    options: argparse.Namespace, out: Path, resumed: Path | None, damaged: Damaged
+) -> Folder:
+    keep, again = options.keep or KEPT_CHECKPOINTS, options.resume == AUTO
+    return Folder(out, resumed, options.replace, keep, tuple(damaged), again)
 
 
 def _agreed(
@@ -116,6 +121,10 @@ def _agreed(
     }
 
 
+Damaged = Mapping[Path, NetError]
+"""Checkpoints that cannot be read, and what is wrong with each."""
+
+
 @dataclass(frozen=True, slots=True)
 class GivenWeights:
     """Weights of a file to begin with."""
@@ -124,9 +133,17 @@ class GivenWeights:
     tensors: Tensors
 
 
-def _start(options: argparse.Namespace, bundle: Bundle, out: Path) -> Saved | GivenWeights | None:
-    """What a training goes on from, or the weights that it begins with; None for fresh ones."""
-    if options.resume is not None:
+def _start(
+    options: argparse.Namespace, bundle: Bundle, out: Path
+) -> tuple[Saved | GivenWeights | None, Damaged]:
+    """What a training goes on from, or the weights that it begins with, None for fresh ones; and
+    checkpoints that it would rather have gone on from, which are damaged.
+    """
+    if options.resume == AUTO:
+        saved, damaged = newest_whole(out)
+        if saved is not None:
+            return saved, damaged
+    elif options.resume is not None:
         path = Path(options.resume or out)
         file = latest(path) if path.is_dir() or not options.resume else path
         if file is None:
@@ -135,11 +152,11 @@ def _start(options: argparse.Namespace, bundle: Bundle, out: Path) -> Saved | Gi
                 "leave '--resume' out to begin anew, or name what to go on with: '--resume PATH'."
             )
             raise data_error("E068", message, hint)
-        return read_saved(file)
+        return read_saved(file), {}
     if options.weights is None:
-        return None
+        return None, {}
     file = find_weights(options.weights, out)
-    return GivenWeights(file, given_weights(options, bundle, file))
+    return GivenWeights(file, given_weights(options, bundle, file)), {}
 
 
 def _begin(
@@ -158,9 +175,9 @@ def _begin(
 def _check(options: argparse.Namespace) -> None:
     """Options that exclude each other."""
     problems = []
-    if options.weights is not None and options.resume is not None:
+    if options.weights is not None and options.resume not in (None, AUTO):
         problems.append("'--weights' begins a training, '--resume' goes on with one: take one.")
-    if options.replace and options.resume is not None and not options.resume:
+    if options.replace and options.resume in ("", AUTO):
         problems.append("'--resume' goes on with the training in a folder, '--replace' removes it.")
     if options.weights is None and (options.allow_missing or options.allow_unexpected):
         problems.append("'--allow-missing' and '--allow-unexpected' need '--weights'.")
@@ -209,8 +226,11 @@ def _announce(
     choice: BackendChoice,
     trainer: Trainer,
     begun: Saved | GivenWeights | None,
+    damaged: Damaged,
 ) -> None:
-    """Say what begins: plan, backend, data; and where it differs from what is resumed."""
+    """Say what begins: plan, backend, data; and where it differs from what is resumed, or should
+    have been.
+    """
     session, dataset = trainer.session, trainer.dataset
     differs = changed(begun.meta, trainer.settings) if isinstance(begun, Saved) else {}
     weights = begun.file if isinstance(begun, GivenWeights) else None
@@ -222,6 +242,7 @@ def _announce(
         json_line(event="start", **facts, backend=dict(session.backend.describe()),
                   reason=choice.reason, data_set=dataset.description, steps=trainer.total_steps,
                   resumed_at=trainer.start_step, changed=differs,
+                  damaged=[escaped(str(file)) for file in damaged],
                   weights=None if weights is None else str(weights))  # fmt: skip
         return
     if not options.quiet:
@@ -235,6 +256,9 @@ def _announce(
         if told.rate_batch is not None:
             rate = rate_text(_given_rate(options, told), told.batch, told.rate_batch)
             say(f"rate      {rate}")
+    for file, problem in damaged.items():
+        aside = f"it is put aside as '{file.name}{DAMAGED}', and the one before it taken."
+        note(f"{problem.diagnostics[0].message} {escaped(aside)}")
     if differs and begun is not None:
         note(changes_text(begun.file, differs))
     if trainer.start_step >= trainer.total_steps:

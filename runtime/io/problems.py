@@ -21,6 +21,10 @@ from stat import S_ISDIR
 from netc.errors import DataError, Diagnostic, escaped
 
 
+class DamagedError(DataError):
+    """A file that is no longer what was written: another one may be."""
+
+
 def data_error(code: str, message: str, help: str = "") -> DataError:
     """The error with this one diagnostic, for the caller to raise; names in it are escaped."""
     return DataError(Diagnostic(code, escaped(message), help=escaped(help)))

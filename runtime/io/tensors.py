@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .problems import data_error, unreadable, unwritable
+from .problems import DamagedError, data_error, unreadable, unwritable
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -67,8 +67,9 @@ def read(path: Path, names: Collection[str] | None = None) -> tuple[Tensors, dic
     """The tensors of `path` by name, all or those of `names`, and its metadata; bfloat16 becomes
     float32.
 
-    Raises DataError: E061 where the file is missing or unreadable, E068 where it is cut short,
-    malformed, of an element type NumPy lacks, or a pickle, which is refused.
+    Raises DataError: E061 where the file is missing or unreadable, E068 where it is of an element
+    type NumPy lacks, or a pickle, which is refused; DamagedError (E068) where it is cut short or
+    malformed.
     """
     with _opened(path) as file:
         wanted = (name for name in file.keys() if names is None or name in names)  # noqa: SIM118
@@ -245,11 +246,12 @@ def _malformed(path: Path, problem: Exception) -> Exception:
             "reading a pickle can run any code.",
             "convert it to safetensors, where it was made",
         )
-    return data_error(
+    error = data_error(
         "E068",
         f"'{path}' is not a whole safetensors file: {_words(problem)}.",
         "it may be cut short or of another format; use an older checkpoint, or copy it again",
     )
+    return DamagedError(*error.diagnostics)
 
 
 def _words(problem: Exception) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -21,6 +21,8 @@ KEPT_CHECKPOINTS = 3
 """Where nothing else is asked for."""
 BEST = "best.safetensors"
 """The checkpoint that was best by what is held out, whatever else is removed."""
+DAMAGED = ".damaged"
+"""Ends the name of a checkpoint that was put aside."""
 METRICS, _LOCK = "metrics.jsonl", ".lock"
 
 
@@ -37,15 +39,19 @@ class Folder:
         resumed: Path | None = None,
         replace: bool = False,
         keep: int = KEPT_CHECKPOINTS,
+        damaged: Collection[Path] = (),
+        again: bool = False,
     ) -> None:
         """Take a folder for a training that begins, or goes on from the checkpoint `resumed`; of
-        checkpoints the newest are kept, so many as `keep` says, and the best one.
+        checkpoints the newest are kept, so many as `keep` says, and the best one. Those that are
+        `damaged` are put aside, under names of their own. With `again` a training that ended
+        before its first checkpoint is begun again.
 
         Raises DataError: E083 where another run writes there, where the folder has another
         training (unless that is to be replaced), or later checkpoints than the resumed one; E069
         where the system refuses.
         """
-        self.path, self.keep = path, keep
+        self.path, self.keep, self._damaged = path, keep, damaged
         place = path
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -58,28 +64,32 @@ class Folder:
         except OSError as problem:
             raise unwritable(place, problem) from problem
         try:
-            self._take(resumed, replace)
+            self._take(resumed, replace, again)
         except BaseException:
             self.close()
             raise
 
-    def _take(self, resumed: Path | None, replace: bool) -> None:
-        found = checkpoints(self.path)
+    def _take(self, resumed: Path | None, replace: bool, again: bool) -> None:
+        found = [file for file in checkpoints(self.path) if file not in self._damaged]
         self._own = [] if resumed is None else _up_to(found, resumed)
         self._foreign = [file for file in found if file not in self._own]
         goes_on = bool(self._own)
         if not goes_on:
-            others = (self.path / name for name in (BEST, METRICS))
+            others = (self.path / name for name in (BEST, *(() if again else (METRICS,))))
             self._foreign += (each for each in others if _has_lines(each))
         if self._foreign and not replace:
             raise _taken(self.path, self._foreign, self._own)
         _remove(unfinished(self.path))
 
     def begin(self, step: int) -> Metrics:
-        """Remove what is to be replaced; the metrics, up to `step` where the training goes on.
+        """Remove what is to be replaced, put aside what is damaged; the metrics, up to `step` where
+        the training goes on.
 
         Raises DataError as `Metrics`.
         """
+        for file in self._damaged:
+            _move(file, file.with_name(file.name + DAMAGED))
+        self._damaged = ()
         _remove(self._foreign)
         self._foreign = []
         return Metrics(self.path / METRICS, step + 1 if self._own else None)
@@ -194,6 +204,13 @@ def _taken(path: Path, foreign: list[Path], own: list[Path]) -> DataError:
             "checkpoints and metrics."
         )
     return data_error("E083", message, hint)
+
+
+def _move(file: Path, target: Path) -> None:
+    try:
+        os.replace(file, target)
+    except OSError as problem:
+        raise unwritable(target, problem) from problem
 
 
 def _remove(files: Iterable[Path]) -> None:

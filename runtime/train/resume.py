@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from netc.ir.optimizers import AVERAGE
 from netc.ir.program import Bundle
 
-from ..io.checkpoint import Position, classes_in, load, settings_in
-from ..io.problems import data_error
+from ..io.checkpoint import Position, checkpoints, classes_in, load, settings_in
+from ..io.problems import DamagedError, data_error
 from ..session import Session
 from .datasets import Dataset
 
 Array = NDArray[Any]
+NO_OTHER = (
+    "no other checkpoint is there; '--replace' in place of '--resume' removes all, and begins anew."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,24 @@ def read_saved(file: Path) -> Saved:
     """A checkpoint, whole. Raises DataError: E061 where it is missing, E068 where it is none."""
     tensors, meta = load(file)
     return Saved(file, tensors, meta, Position.from_meta(meta, file))
+
+
+def newest_whole(folder: Path) -> tuple[Saved | None, dict[Path, DamagedError]]:
+    """The newest checkpoint of a folder that is whole, None where it has none at all; and what is
+    wrong with those after it, newest first.
+
+    Raises DataError as `read_saved`, and where all of them are damaged: DamagedError (E068).
+    """
+    damaged: dict[Path, DamagedError] = {}
+    for file in reversed(checkpoints(folder)):
+        try:
+            return read_saved(file), damaged
+        except DamagedError as problem:
+            damaged[file] = problem
+    if damaged:
+        first, *_ = damaged.values()
+        raise DamagedError(replace(first.diagnostics[0], help=NO_OTHER))
+    return None, {}
 
 
 def continued(saved: Saved, dataset: Dataset, batch: int, seed: int, session: Session) -> int:

@@ -2,67 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from small_runs import SmallRuns, check_same_tensors
 
 import netc_runtime.train.folder as folder_module
-from netc.cli.main import main
-from netc_runtime.io import checkpoints, load, save
+from netc_runtime.io import load, save
 from netc_runtime.io.checkpoint import Position
 from netc_runtime.io.problems import unwritable
 from netc_runtime.io.tensors import write
 from netc_runtime.train.evaluate import Evaluation
 from netc_runtime.train.saving import exploded
 
-NETWORK = """
-net small(classes = 10)
-input image 1x8x8
-fc 16 | relu | dropout 0.5
-fc classes
-softmax_loss
-train { data digits() ; batch 96 ; epochs 3 ; sgd lr=0.01 momentum=0.9 }
-"""
 LONG_SECONDS = 20.0
 Write = Callable[[Path, Mapping[str, NDArray[Any]], Mapping[str, str]], None]
 WRITE: Write = save
 
 
-@dataclass
-class Run:
-    """Trainings of the network above into a folder."""
-
-    folder: Path
-    capsys: pytest.CaptureFixture[str]
-
-    def __call__(self, *options: object, code: int = 0, out: str = "o") -> str:
-        arguments = ["run", self.folder / "n.net", "--plain", "--kernels", "reference"]
-        assert main([*map(str, [*arguments, "--out", self.folder / out, *options])]) == code
-        shown = self.capsys.readouterr()
-        return shown.out + shown.err
-
-    def rows(self, out: str = "o") -> list[dict[str, Any]]:
-        path = self.folder / out / "metrics.jsonl"
-        return [json.loads(line) for line in path.open()] if path.exists() else []
-
-    def saved(self, out: str = "o") -> list[str]:
-        return [str(int(path.stem.split("-")[1])) for path in checkpoints(self.folder / out)]
-
-
 @pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    (tmp_path / "n.net").write_text(NETWORK)
-    return Run(tmp_path, capsys)
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> SmallRuns:
+    return SmallRuns(tmp_path, capsys)
 
 
 def writes(monkeypatch: pytest.MonkeyPatch, instead: Write) -> None:
@@ -81,7 +49,7 @@ def wait_for(happened: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
-def test_steps_go_on_while_one_is_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_go_on_while_one_is_written(run: SmallRuns, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each write ends only when the next step was made; another one begins behind it."""
     under_way: list[int] = []
 
@@ -96,15 +64,15 @@ def test_steps_go_on_while_one_is_written(run: Run, monkeypatch: pytest.MonkeyPa
 
     writes(monkeypatch, slow)
     run("--save-every", 3, "--steps", 12)
-    assert run.saved() == ["6", "9", "12"]
+    assert run.steps() == [6, 9, 12]
     monkeypatch.undo()
     run("--steps", 12, out="whole")
-    assert run.saved("whole") == ["12"]
-    assert_same(run.folder / "o", run.folder / "whole")
+    assert run.steps("whole") == [12]
+    run.check_same("whole")
 
 
 def test_what_is_written_is_the_state_of_its_step(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: SmallRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though the state changes while it is written."""
 
@@ -117,33 +85,21 @@ def test_what_is_written_is_the_state_of_its_step(
     run("--save-every", 5, "--steps", 10)
     monkeypatch.undo()
     run("--steps", 5, out="five")
-    first, five = run.folder / "o" / "step-00000005.safetensors", run.folder / "five"
-    assert_same_tensors(first, checkpoints(five)[-1])
+    check_same_tensors(run.files()[0], run.files("five")[-1])
 
 
-def assert_same(one: Path, other: Path) -> None:
-    assert_same_tensors(checkpoints(one)[-1], checkpoints(other)[-1])
-
-
-def assert_same_tensors(one: Path, other: Path) -> None:
-    found, wanted = load(one)[0], load(other)[0]
-    assert found.keys() == wanted.keys()
-    for name, value in wanted.items():
-        assert np.array_equal(found[name], value), name
-
-
-def test_every_so_many_steps(run: Run) -> None:
+def test_every_so_many_steps(run: SmallRuns) -> None:
     """Of epochs of 14 steps; a run that goes on keeps to the same steps."""
     run("--save-every", 5, "--epochs", 2, "--keep", 99)
-    assert run.saved() == ["5", "10", "14", "15", "20", "25", "28"]
+    assert run.steps() == [5, 10, 14, 15, 20, 25, 28]
     run("--save-every", 5, "--steps", 32, "--resume", "--keep", 99)
-    assert run.saved() == ["5", "10", "14", "15", "20", "25", "28", "30", "32"]
-    places = [Position.from_meta(load(file)[1], file) for file in checkpoints(run.folder / "o")]
+    assert run.steps() == [5, 10, 14, 15, 20, 25, 28, 30, 32]
+    places = [Position.from_meta(load(file)[1], file) for file in run.files()]
     wanted = [(0, 5), (0, 10), (1, 0), (1, 1), (1, 6), (1, 11), (2, 0), (2, 2), (2, 4)]
     assert [(place.epoch, place.place) for place in places] == wanted
 
 
-def test_a_refused_write_ends_the_training(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_write_ends_the_training(run: SmallRuns, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was reached is saved, where that works the second time."""
     refused: list[int] = []
 
@@ -156,14 +112,16 @@ def test_a_refused_write_ends_the_training(run: Run, monkeypatch: pytest.MonkeyP
     writes(monkeypatch, full)
     shown = run("--save-every", 4, code=5)
     assert "error[E069]" in shown and "No space left" in shown
-    (reached,) = run.saved()
-    assert refused == [4] and int(reached) in (4, 5, 8)
+    (reached,) = run.steps()
+    assert refused == [4] and reached in (4, 5, 8)
     assert f"saved up to step {reached}; '--resume' goes on" in shown
-    assert run.rows()[-1]["step"] == int(reached)
+    assert run.rows()[-1]["step"] == reached
 
 
 @pytest.mark.parametrize("steps", [4, 9])
-def test_a_disk_that_stays_full(run: Run, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+def test_a_disk_that_stays_full(
+    run: SmallRuns, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
     """At the last step and before it."""
 
     def full(path: Path, *what: Any) -> None:
@@ -172,10 +130,10 @@ def test_a_disk_that_stays_full(run: Run, monkeypatch: pytest.MonkeyPatch, steps
     writes(monkeypatch, full)
     shown = run("--save-every", 4, "--steps", steps, code=5)
     assert "error[E069]" in shown and "'--resume' goes on" not in shown
-    assert run.saved() == [] and "test accuracy" not in shown
+    assert run.steps() == [] and "test accuracy" not in shown
 
 
-def test_another_problem_is_not_lost(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_problem_is_not_lost(run: SmallRuns, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake of ours in the thread that writes ends the training with its traceback."""
 
     def wrong(path: Path, *what: Any) -> None:
@@ -188,7 +146,7 @@ def test_another_problem_is_not_lost(run: Run, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_waits(
-    run: Run, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+    run: SmallRuns, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
 ) -> None:
     """That comes while a checkpoint is written, and none is lost."""
     told = threading.Event()
@@ -202,14 +160,14 @@ def test_a_signal_waits(
 
     writes(monkeypatch, slow)
     shown = run("--save-every", 4, "--epochs", 90, code=code)
-    last = run.saved()[-1]
-    assert int(last) in (4, 5) and f"interrupted after step {last}" in shown
-    assert run.saved() == (["4", "5"] if last == "5" else ["4"])
-    assert f"step-{int(last):08d}.safetensors" in shown
+    last = run.steps()[-1]
+    assert last in (4, 5) and f"interrupted after step {last}" in shown
+    assert run.steps() == ([4, 5] if last == 5 else [4])
+    assert f"step-{last:08d}.safetensors" in shown
 
 
 def test_numbers_that_are_none_do_not_lose_what_is_being_written(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: SmallRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The training ends with an error, behind the checkpoint that was begun before."""
     import netc_runtime.train.trainer as trainer
@@ -228,10 +186,10 @@ def test_numbers_that_are_none_do_not_lose_what_is_being_written(
     monkeypatch.setattr(trainer.Trainer, "_step", explodes)
     writes(monkeypatch, slow)
     assert "error[E075]" in run("--save-every", 4, code=5)
-    assert run.saved() == ["4"]
+    assert run.steps() == [4]
 
 
-def test_the_best_one_stays(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_one_stays(run: SmallRuns, monkeypatch: pytest.MonkeyPatch) -> None:
     """Epochs of 14 steps; the second one is the best, whatever is saved between and removed."""
     import netc_runtime.train.trainer as trainer
 
@@ -240,7 +198,7 @@ def test_the_best_one_stays(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         trainer, "evaluate", lambda *_: Evaluation(1.0, next(accuracies), None, 0.1)
     )
     shown = run("--save-every", 5, "--epochs", 3, "--keep", 2)
-    assert run.saved() == ["40", "42"]
+    assert run.steps() == [40, 42]
     assert "best      70.00 % after step 28" in shown
     meta = load(run.folder / "o" / "best.safetensors")[1]
     assert (meta["step"], meta["best"]) == ("28", "[28, 0.7]")
