@@ -82,6 +82,7 @@ def _killed(folder: Path, choose: random.Random) -> bool:
             time.sleep(0.002)
         time.sleep(choose.uniform(0, LONGEST_SECONDS))
     ran = running.poll() is None
+    assert ran or not running.returncode, "a run did not end well"
     running.kill()
     running.wait()
     return ran

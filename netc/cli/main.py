@@ -376,6 +376,11 @@ def _run(sub: argparse.ArgumentParser) -> None:
         help="a checkpoint after every N steps too, not after epochs alone",
     )  # fmt: skip
     group.add_argument(
+        "--on-nan", choices=("stop", "rollback"), default="stop",
+        help="where a number is not finite: stop (the default), or go back to the last checkpoint, "
+        "and on behind that batch at half the rate, three times at most",
+    )  # fmt: skip
+    group.add_argument(
         "--patience", type=count, metavar="N",
         help="end after so many epochs without a better test accuracy",
     )  # fmt: skip

@@ -42,10 +42,11 @@ from netc_runtime.io.problems import data_error
 from netc_runtime.io.weights import Tensors
 from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.train.datasets import Dataset, facts_of
-from netc_runtime.train.events import EpochDone, Finished, StepDone
+from netc_runtime.train.events import EpochDone, Finished, RolledBack, StepDone
 from netc_runtime.train.folder import BEST, DAMAGED, KEPT_CHECKPOINTS, Folder
 from netc_runtime.train.progress import Progress
 from netc_runtime.train.resume import Saved, changed, newest_whole, read_saved
+from netc_runtime.train.rollback import MOST_ROLLBACKS
 from netc_runtime.train.trainer import Trainer, Training, steps_in_epoch
 
 AUTO = "auto"
@@ -112,6 +113,7 @@ def _agreed(
         "learning rate": training.rate,
         "patience": training.patience,
         "number of steps between checkpoints": training.save_every,
+        "answer to numbers that are not finite": training.on_nan,
         "seed": training.seed,
         "number of images that may be left out": training.skip_bad,
         "way to begin": ways or "from the start",
@@ -201,6 +203,7 @@ def _training(options: argparse.Namespace, bundle: Bundle) -> Training:
         called=_called(options, facts.data),
         skip_bad=options.skip_bad,
         save_every=options.save_every,
+        on_nan=options.on_nan,
     )
 
 
@@ -261,6 +264,10 @@ def _announce(
         note(f"{problem.diagnostics[0].message} {escaped(aside)}")
     if differs and begun is not None:
         note(changes_text(begun.file, differs))
+    if trainer.rollbacks.count:
+        back = trainer.rollbacks
+        note(f"the rate is {back.factor:g} of the recipe's: numbers were not finite before, and it "
+             f"went back to a checkpoint ({back.count} of {MOST_ROLLBACKS}).")  # fmt: skip
     if trainer.start_step >= trainer.total_steps:
         limit = trainer.training.limit
         binds = "--epochs" if limit is None or limit > trainer.total_steps else "--steps"
@@ -308,6 +315,8 @@ def _train(options: argparse.Namespace, trainer: Trainer, tracer: StepTracer | N
                 bar.update(event.step, event.epoch, event.loss, speed, rate=rate)
             elif isinstance(event, EpochDone):
                 _epoch(options, bar, event)
+            elif isinstance(event, RolledBack):
+                _rolled_back(options, bar, event)
             else:
                 finished = event
     traced = "" if tracer is None or tracer.ranks.rank else tracer.tell()
@@ -351,6 +360,15 @@ def _epoch(options: argparse.Namespace, bar: Progress, event: EpochDone) -> None
     elif not options.quiet:
         accuracy = f"{100 * event.test_accuracy:.2f} %"
         bar.note(f"epoch {event.epoch:3}  loss {event.loss:.4f}  test accuracy {accuracy}")
+
+
+def _rolled_back(options: argparse.Namespace, bar: Progress, event: RolledBack) -> None:
+    if options.json:
+        json_line(event="rollback", **asdict(event))
+        return
+    where = f"back to step {event.back_to}, on after step {event.step}"
+    rate = f"{event.rate_factor:g} of the rate ({event.rollbacks} of {MOST_ROLLBACKS})"
+    bar.note(f"{event.why}: {where} at {rate}")
 
 
 def _finish(

@@ -26,6 +26,9 @@ its weights can be read, but its training cannot go on."""
 
 _VERSION_KEY = "netc_checkpoint"
 _CLASSES_KEY, _SETTINGS_KEY, _RUN_KEY, _BEST_KEY = "classes", "settings", "run", "best"
+_ROLLBACKS_KEY, _MOST_ROLLBACKS = "rollbacks", 99
+ROLLBACK_FACTOR = 0.5
+"""Of the learning rate, each time."""
 _MOST_CLASSES_BYTES = 1 << 20
 """The format's header ends at 100 MB, and every reader takes it whole."""
 _NAME = re.compile(r"step-(\d{8,19})\.safetensors", re.ASCII)
@@ -36,7 +39,7 @@ class Position:
     """Where in which training a checkpoint was taken."""
 
     step: int
-    """Updates done, from the start of the training."""
+    """Steps made, from the start of the training; `Rollbacks` says how many were undone."""
     epoch: int
     """The epoch, from 0, that the next step belongs to."""
     place: int
@@ -110,6 +113,32 @@ class Best:
         match _json(meta.get(_BEST_KEY, "null")):
             case [int(step), float(accuracy)] if 0 <= step <= _MOST and 0 <= accuracy <= 1:
                 return cls(step, accuracy)
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class Rollbacks:
+    """How often a training went back to a checkpoint, as its numbers were none."""
+
+    count: int = 0
+    undone: int = 0
+    """Steps that count as such, and whose updates of the weights were undone."""
+
+    @property
+    def factor(self) -> float:
+        """By which the learning rate is multiplied."""
+        return ROLLBACK_FACTOR**self.count
+
+    def as_meta(self) -> dict[str, str]:
+        """As the text that `save` takes; nothing where it never went back."""
+        return {_ROLLBACKS_KEY: json.dumps([self.count, self.undone])} if self.count else {}
+
+    @classmethod
+    def from_meta(cls, meta: Mapping[str, str]) -> Rollbacks:
+        """What a checkpoint knows of it; none where that is not told, or makes no sense."""
+        match _json(meta.get(_ROLLBACKS_KEY, "null")):
+            case [int(count), int(undone)] if 0 < count <= _MOST_ROLLBACKS and 0 <= undone <= _MOST:
+                return cls(count, undone)
         return cls()
 
 

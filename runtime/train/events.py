@@ -37,6 +37,23 @@ class EpochDone:
 
 
 @dataclass(frozen=True, slots=True)
+class RolledBack:
+    """Numbers were none, and the training went back to its last checkpoint."""
+
+    step: int
+    """Steps made so far; the next one takes the batch that comes behind them."""
+    epoch: int
+    """Of the last of them, from 1."""
+    back_to: int
+    """The step whose state there is now."""
+    rollbacks: int
+    """How often it went back, this time among them."""
+    rate_factor: float
+    """By which the learning rate is multiplied from now on."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The training ended, or was interrupted after a whole step."""
 
@@ -56,4 +73,4 @@ class Finished:
     """The file that was saved last; None in a process that saves nothing."""
 
 
-Event = StepDone | EpochDone | Finished
+Event = StepDone | EpochDone | RolledBack | Finished

@@ -20,6 +20,10 @@ EXPLODED = "E075"
 SHOWN_NAMES = 3
 
 
+class ExplodedError(DataError):
+    """A training has numbers that are none."""
+
+
 class Saver:
     """Writes one checkpoint at a time into a folder; a context manager, whose end waits for it.
 
@@ -52,10 +56,6 @@ class Saver:
         arguments = (self.folder, step, meta, best)
         self._thread = threading.Thread(target=self._write, args=arguments, daemon=True)
         self._thread.start()
-
-    def has(self, step: int) -> bool:
-        """Whether a step is saved, or being written; the same in all processes."""
-        return bool(self.ranks.share(self.step == step))
 
     def look(self) -> None:
         """Raise DataError (E069) where the system has refused what is being written."""
@@ -104,7 +104,10 @@ class Saver:
                 raise
 
 
-def exploded(what: str) -> DataError:
+def exploded(what: str) -> ExplodedError:
     """What is raised where a training has numbers that are none."""
-    hint = "take a smaller learning rate, in the recipe or with '--lr'."
-    return DataError(Diagnostic(EXPLODED, f"{what}; that state is not saved.", help=hint))
+    hint = (
+        "take a smaller learning rate, in the recipe or with '--lr'; '--on-nan rollback' goes on "
+        "from the last checkpoint with one."
+    )
+    return ExplodedError(Diagnostic(EXPLODED, f"{what}; that state is not saved.", help=hint))

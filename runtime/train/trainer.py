@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,26 +16,35 @@ from netc.errors import DataError, Diagnostic, NetError
 from netc.ir.augmentations import mixes
 from netc.ir.optimizers import SQUARES
 from netc_runtime.backend import StepReport
-from netc_runtime.io.checkpoint import Best, Position, classes_meta, run_meta, settings_meta
+from netc_runtime.io.checkpoint import (
+    Best,
+    Position,
+    Rollbacks,
+    classes_meta,
+    run_meta,
+    settings_meta,
+)
 from netc_runtime.io.problems import data_error
 from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.session import Session
 from netc_runtime.train.augment import Spec, augment, examples, order
 from netc_runtime.train.datasets import Dataset
 from netc_runtime.train.evaluate import evaluate
-from netc_runtime.train.events import EpochDone, Event, Finished, StepDone
+from netc_runtime.train.events import EpochDone, Event, Finished, RolledBack, StepDone
 from netc_runtime.train.folder import Folder
 from netc_runtime.train.loading import AHEAD, LABELS, Loader, Loading, loaders
 from netc_runtime.train.metrics import Metrics
 from netc_runtime.train.outcomes import Outcomes
 from netc_runtime.train.resume import Saved, continued
-from netc_runtime.train.saving import EXPLODED, Saver, exploded
+from netc_runtime.train.rollback import MOST_ROLLBACKS, go_back, too_often
+from netc_runtime.train.saving import ExplodedError, Saver, exploded
 from netc_runtime.train.schedule import learning_rate
 from netc_runtime.train.several import check_augmented
 from netc_runtime.train.skipping import Skipping
 
 Array = NDArray[Any]
 T = TypeVar("T")
+OnNan = Literal["stop", "rollback"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,8 @@ class Training:
     """By what words network and data are found again, by name: checkpoints say it."""
     skip_bad: int = 0
     """How many images that cannot be read are left out."""
+    on_nan: OnNan = "stop"
+    """What happens where a loss, a weight or state is no number."""
     save_every: int | None = None
     """Steps from one checkpoint to the next; the ends of epochs have one anyway."""
 
@@ -87,6 +98,7 @@ class Trainer:
         self.rows = session.rows()
         self.steps_per_epoch = steps_in_epoch(dataset, self.batch)
         self.schedule_steps = training.epochs * self.steps_per_epoch
+        self.rollbacks = Rollbacks()
         # What the recipe calls wrongly is said now, not in the first step.
         self._rate(0)
         check_augmented(dataset.inputs, bool(training.augment))
@@ -102,9 +114,19 @@ class Trainer:
         """Set to end after the step that is running, with a checkpoint."""
         self.start_step = 0
         self.ahead = 0
-        """Steps of the schedule minus updates: another batch has another number of steps."""
+        """Steps of the schedule minus those made: another batch has another number of steps."""
         self.saver = Saver(session, folder, self.ranks)
         self.best = Best()
+        self.step = 0
+        """Steps made, those that were undone among them."""
+        self.ended = self.gave_up = False
+        """Whether it was asked to end, or had to; whether its patience is at an end."""
+        self.losses: list[float] = []
+        """Of the steps of the epoch."""
+        self.tested: tuple[float, float] | None = None
+        """What the evaluation behind the last step says, if there was one."""
+        self.pending: dict[int, Loading] = {}
+        """Batches that are being loaded, by step."""
         self.failure: NetError | None = None
         """Why the training ends after the step that is running."""
         self.staged = -1
@@ -119,7 +141,7 @@ class Trainer:
 
     @property
     def total_steps(self) -> int:
-        """Updates done when the training ends."""
+        """Steps made when the training ends."""
         whole, limit = self.schedule_steps - self.ahead, self.training.limit
         return whole if limit is None else min(whole, limit)
 
@@ -174,7 +196,7 @@ class Trainer:
         self.session.restore(saved.tensors)
         self.start_step = saved.position.step
         self.ahead = place - self.start_step
-        self.best = Best.from_meta(saved.meta)
+        self.best, self.rollbacks = Best.from_meta(saved.meta), Rollbacks.from_meta(saved.meta)
         if self.folder is not None and saved.file.parent.resolve() == self.folder.path.resolve():
             self.saver.step = self.start_step
 
@@ -183,49 +205,93 @@ class Trainer:
         are there when it ends.
 
         Where images cannot be read, or metrics or a checkpoint not written, what was reached is
-        saved if it can be, and the error raised. Raises DataError (E075), and saves nothing, where
-        a loss, a weight or state is no number.
+        saved if it can be, and the error raised. Where a loss, a weight or state is no number, it
+        goes back to the last checkpoint, if it is told to and did not often; else raises
+        ExplodedError (E075), and saves nothing.
         """
         with self.saver:
             yield from self._run()
 
     def _run(self) -> Iterator[Event]:
         began = time.perf_counter()
-        step, stopping, gave_up = self.start_step, False, False
-        losses: list[float] = []
-        tested: tuple[float, float] | None = None
-        self.pending: dict[int, Loading] = {}
+        self.step, self.pending = self.start_step, {}
         with self._loader() as batches, ExitStack() as kept:
-            if step < self.total_steps:
+            if self.step < self.total_steps:
                 # Before anything in the folder is replaced: its images may not be readable.
-                self._stage(step, batches)
+                self._stage(self.step, batches)
             metrics = kept.enter_context(self._metrics())
-            while step < self.total_steps and not stopping and not gave_up:
-                done = self._step(step, batches)
-                step, tested = done.step, None
-                losses.append(done.loss)
-                self._attempt(_write, metrics, done)
-                self._attempt(self.saver.look)
-                yield done
-                if (step + self.ahead) % self.steps_per_epoch == 0:
-                    tested = self._attempt(self.evaluate)
-                    self._save(step, tested)
-                    gave_up = self._gives_up(step)
-                    if tested is not None:
-                        yield self._epoch_done(metrics, done, losses, tested)
-                    losses = []
-                elif self._saves_between(step):
-                    self._save(step)
-                stopping = self.ranks.any(self.stop or self.failure is not None)
-        self._give_up(step)
-        tested = tested or self.evaluate()
-        self._save(step, tested)
+            if self._goes_back() and self.ranks.share(self.saver.path is None):
+                self._save(self.step)
+            tested = None
+            while tested is None:
+                try:
+                    yield from self._steps(metrics, batches)
+                    tested = self._end()
+                except ExplodedError as problem:
+                    yield self._roll_back(problem, metrics)
         self._attempt(self.saver.wait)
-        self._give_up(step)
+        self._give_up()
         seconds, path = time.perf_counter() - began, self.saver.path
-        epoch = (step + self.ahead) // self.steps_per_epoch
+        epoch = (self.step + self.ahead) // self.steps_per_epoch
         best = self.best.step, self.best.accuracy
-        yield Finished(step, epoch, *tested, seconds, stopping, gave_up, *best, path)
+        yield Finished(self.step, epoch, *tested, seconds, self.ended, self.gave_up, *best, path)
+
+    def _steps(self, metrics: Metrics | None, batches: Loader) -> Iterator[Event]:
+        """Make steps to the end, or until that is asked for."""
+        self.tested = None
+        while self.step < self.total_steps and not self.ended and not self.gave_up:
+            done = self._step(self.step, batches)
+            self.tested = None
+            self.losses.append(done.loss)
+            self._attempt(_write, metrics, done)
+            self._attempt(self.saver.look)
+            yield done
+            if (done.step + self.ahead) % self.steps_per_epoch == 0:
+                self.tested = self._attempt(self.evaluate)
+                self._save(done.step, self.tested)
+                self.gave_up = self._gives_up(done.step)
+                if self.tested is not None:
+                    yield self._epoch_done(metrics, done, self.losses, self.tested)
+                self.losses = []
+            elif self._saves_between(done.step):
+                self._save(done.step)
+            self.ended = self.ranks.any(self.stop or self.failure is not None)
+
+    def _end(self) -> tuple[float, float]:
+        """Evaluate and save the last step, where that was not done."""
+        self._give_up()
+        tested = self.tested or self.evaluate()
+        self._save(self.step, tested)
+        return tested
+
+    def _goes_back(self) -> bool:
+        """Whether a checkpoint is gone back to where numbers are none."""
+        return self.training.on_nan == "rollback"
+
+    def _roll_back(self, problem: ExplodedError, metrics: Metrics | None) -> RolledBack:
+        """Go back to the last checkpoint, and on behind the batch of the last step at half the
+        rate; raises the problem where that is not wanted, or was done often enough.
+
+        What there is then is saved at once: whoever goes on from there does the same.
+        """
+        self._attempt(self.saver.wait)
+        count = self.rollbacks.count + 1
+        if not self._goes_back() or count > MOST_ROLLBACKS:
+            raise too_often(problem, self.rollbacks.count)
+        restored = go_back(self.session, self.ranks, self.saver.path, self.step)
+        if restored is None:
+            raise problem
+        self.rollbacks = replace(restored.rollbacks, count=count)
+        epoch = (self.step + self.ahead - 1) // self.steps_per_epoch + 1
+        why = problem.diagnostics[0].message.partition(";")[0]
+        event = RolledBack(self.step, epoch, restored.step, count, self.rollbacks.factor, why)
+        if metrics is not None:
+            told = {"epoch": epoch, "rollback": count, "back_to": event.back_to}
+            write = partial(metrics.write, self.step, **told, rate_factor=event.rate_factor)
+            self._attempt(write)
+        self.saver.step = -1  # what is there of this step, if anything, is another state
+        self._save(self.step)
+        return event
 
     def _saves_between(self, step: int) -> bool:
         """Whether a step within an epoch is saved; the last one is, once it was evaluated."""
@@ -244,23 +310,23 @@ class Trainer:
         try:
             return action(*values)
         except DataError as error:
-            if error.diagnostics[0].code == EXPLODED:
+            if isinstance(error, ExplodedError):
                 raise
             self.failure = self.failure or error
             return None
 
-    def _give_up(self, step: int) -> None:
+    def _give_up(self) -> None:
         """Save, and raise what failed in this process or another one."""
         failures = self.ranks.allgather(self.failure)
         failure = next((each for each in failures if each is not None), None)
         if failure is None:
             return
-        self._save(step)
+        self._save(self.step)
         self.saver.wait()
         self.ranks.any(False)  # ends before the first process has saved would end that too
         first, *rest = failure.diagnostics
-        notes = (*first.notes, f"the training is saved up to step {step}; '--resume' goes on.")
-        raise type(failure)(replace(first, notes=notes), *rest)
+        saved = f"the training is saved up to step {self.step}; '--resume' goes on."
+        raise type(failure)(replace(first, notes=(*first.notes, saved)), *rest)
 
     def _epoch_done(
         self,
@@ -330,16 +396,16 @@ class Trainer:
         self._prepare(step + 1, batches)
         place = step + self.ahead
         rate = self._rate(place)
-        self.session.begin(
-            step=step, seed=self.training.seed, learning_rate=rate, traced=step in self.traced
-        )
+        updates, seed = step - self.rollbacks.undone, self.training.seed
+        self.session.begin(step=updates, seed=seed, learning_rate=rate, traced=step in self.traced)
         if step + 1 < self.total_steps:
             self._attempt(self._stage, step + 1, batches)
             self._prepare(step + 2, batches)
         results = self.session.results()
         self.last_step = self.session.last
-        loss = float(results["loss"])
-        if not np.isfinite(loss):
+        loss, self.step = float(results["loss"]), step + 1
+        bad = not np.isfinite(loss)
+        if self.ranks.any(bad) if self._goes_back() else bad:
             raise exploded(f"the loss is not a finite number at step {step + 1}")
         speed = self.batch / (time.perf_counter() - began)
         epoch, squares = place // self.steps_per_epoch + 1, results.get(SQUARES)
@@ -349,8 +415,9 @@ class Trainer:
     def _rate(self, place: int) -> float:
         """The learning rate at a step of the schedule."""
         training = self.training
+        base = training.rate * self.rollbacks.factor
         return learning_rate(
-            training.schedule, training.rate, place, self.steps_per_epoch, self.schedule_steps
+            training.schedule, base, place, self.steps_per_epoch, self.schedule_steps
         )
 
     def _prepare(self, step: int, batches: Loader) -> None:
@@ -369,13 +436,14 @@ class Trainer:
         says whether it is the best so far, which its file says too.
         """
         better = tested is not None and tested[1] > self.best.accuracy
-        if better and tested is not None:
-            self.best = Best(step, tested[1])
-        if better or not self.saver.has(step):
+        best = Best(step, tested[1]) if tested is not None and better else self.best
+        # Evaluation may have failed in some of the processes: the first one decides.
+        if self.ranks.share(better or self.saver.step != step):
             self._attempt(self.saver.wait)
-            self.saver.begin(step, self._meta(step), better)
+            self.saver.begin(step, self._meta(step, best), better)
+        self.best = best
 
-    def _meta(self, step: int) -> dict[str, str]:
+    def _meta(self, step: int, best: Best) -> dict[str, str]:
         """What a checkpoint says beside its tensors."""
         epoch, place = divmod(step + self.ahead, self.steps_per_epoch)
         position = Position(
@@ -383,7 +451,8 @@ class Trainer:
             self.training.seed,
         )  # fmt: skip
         meta = position.as_meta() | classes_meta(self.dataset.classes) | run_meta(self.ran)
-        return meta | self.best.as_meta() | settings_meta(self.settings)
+        meta |= best.as_meta() | self.rollbacks.as_meta()
+        return meta | settings_meta(self.settings)
 
 
 def _write(metrics: Metrics | None, done: StepDone) -> None:
