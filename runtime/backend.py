@@ -147,6 +147,12 @@ class Backend(Protocol):
         """Give back what the devices have; nothing runs any more."""
         ...
 
+    def taken_bytes(self) -> int:
+        """The most memory that this process had, or what is taken of its GPU now; 0 where nobody
+        says.
+        """
+        ...
+
     def describe(self) -> Mapping[str, object]:
         """Name, devices and versions, for `--json` and `doctor`."""
         ...

@@ -35,6 +35,10 @@ class NullBackend:
     def close(self) -> None:
         """Nothing is held that does not go by itself."""
 
+    def taken_bytes(self) -> int:
+        """Nothing is taken."""
+        return 0
+
     def describe(self) -> Mapping[str, object]:
         """Devices."""
         return {"backend": self.name, "devices": len(self.devices)}

@@ -44,7 +44,7 @@ from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.train.datasets import Dataset, facts_of
 from netc_runtime.train.events import EpochDone, Finished, RolledBack, StepDone
 from netc_runtime.train.folder import BEST, DAMAGED, KEPT_CHECKPOINTS, Folder
-from netc_runtime.train.progress import Progress
+from netc_runtime.train.progress import Progress, Standing
 from netc_runtime.train.resume import Saved, changed, newest_whole, read_saved
 from netc_runtime.train.rollback import MOST_ROLLBACKS
 from netc_runtime.train.trainer import Trainer, Training, steps_in_epoch
@@ -301,19 +301,22 @@ def _interruptible(trainer: Trainer, caught: list[int]) -> Iterator[None]:
 def _train(options: argparse.Namespace, trainer: Trainer, tracer: StepTracer | None) -> int:
     caught: list[int] = []
     steps: list[float] = []
-    quiet = options.json or options.quiet
+    quiet, accuracy = options.json or options.quiet, None
+    memory = trainer.session.backend.taken_bytes
     with (
         _interruptible(trainer, caught),
-        Progress(trainer.total_steps, quiet, options.plain) as bar,
+        Progress(trainer.total_steps, quiet, options.plain, memory=memory) as bar,
     ):
         for event in trainer.run():
             if isinstance(event, StepDone):
                 steps.append(trainer.last_step.seconds)
                 if tracer is not None:
                     tracer.take(event.step)
-                rate, speed = event.learning_rate, event.images_per_second
-                bar.update(event.step, event.epoch, event.loss, speed, rate=rate)
+                speed, rate = event.images_per_second, event.learning_rate
+                told = event.step, event.epoch, event.loss, speed, rate, accuracy, event.loading
+                bar.update(Standing(*told))
             elif isinstance(event, EpochDone):
+                accuracy = event.test_accuracy
                 _epoch(options, bar, event)
             elif isinstance(event, RolledBack):
                 _rolled_back(options, bar, event)

@@ -29,6 +29,7 @@ from netc_runtime.comm.mpi import MpiCollective
 from netc_runtime.cpu.bind import bind
 from netc_runtime.executor import Executor, Task
 from netc_runtime.launch.mpi import MpiRanks
+from netc_runtime.memory import peak_bytes
 from netc_runtime.ports import is_everywhere, own_views, region, unfilled
 from netc_runtime.watch.process import leave, stall_seconds, watch_alone
 from netc_runtime.watch.words import Report, WatchedProgram
@@ -95,6 +96,10 @@ class CpuBackend:
 
     def close(self) -> None:
         """Nothing is held that does not go by itself."""
+
+    def taken_bytes(self) -> int:
+        """The most memory that this process had: arenas, images and checkpoints on their way."""
+        return peak_bytes()
 
     def describe(self) -> Mapping[str, object]:
         """Devices and versions."""

@@ -133,6 +133,13 @@ class CudaBackend:
         self.loaded.append(made)
         return made
 
+    def taken_bytes(self) -> int:
+        """What is taken of the GPU now, by whomever."""
+        import cupy
+
+        free, whole = cupy.cuda.runtime.memGetInfo()
+        return int(whole - free)
+
     def describe(self) -> Mapping[str, object]:
         """The GPU, versions, and how many GPUs of other processes it reaches."""
         import cupy

@@ -19,6 +19,8 @@ class StepDone:
     images_per_second: float
     exposed_seconds: float | None
     """Communication of this step that nothing hid; None where it is not measured."""
+    loading: bool
+    """Whether the last steps waited longer for images than for the devices."""
     gradient_norm: float | None = None
     """Of all gradients together, before it was limited; None where nothing limits it."""
 

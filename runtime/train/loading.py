@@ -27,6 +27,8 @@ LABELS = (np.dtype(np.int64),)
 """The types of what belongs to an image, where that is its label alone."""
 AHEAD = 2
 """Batches that are being loaded while one is used: threads go on where one batch ends."""
+KEPT_WAITS = 0.9
+"""Of what earlier steps waited, from one step to the next."""
 _PIECE_BYTES = 1 << 18
 """Of images that a thread loads at once, at least: handing them over takes time, too."""
 
@@ -43,6 +45,19 @@ def loaders(ranks: Ranks) -> int:
     """How many threads load images in each process: the cores, shared by those of a machine."""
     here = platform.node()
     return max(1, cores() // ranks.allgather(here).count(here))
+
+
+@dataclass(slots=True)
+class Waits:
+    """For what the last steps of a training waited, in seconds; earlier ones are forgotten."""
+
+    loading: float = 0.0
+    devices: float = 0.0
+
+    def add(self, loading: float, devices: float) -> None:
+        """Count a step."""
+        self.loading = KEPT_WAITS * self.loading + loading
+        self.devices = KEPT_WAITS * self.devices + devices
 
 
 @dataclass(frozen=True, slots=True)

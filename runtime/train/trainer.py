@@ -32,7 +32,7 @@ from netc_runtime.train.datasets import Dataset
 from netc_runtime.train.evaluate import evaluate
 from netc_runtime.train.events import EpochDone, Event, Finished, RolledBack, StepDone
 from netc_runtime.train.folder import Folder
-from netc_runtime.train.loading import AHEAD, LABELS, Loader, Loading, loaders
+from netc_runtime.train.loading import AHEAD, LABELS, Loader, Loading, Waits, loaders
 from netc_runtime.train.metrics import Metrics
 from netc_runtime.train.outcomes import Outcomes
 from netc_runtime.train.resume import Saved, continued
@@ -131,6 +131,8 @@ class Trainer:
         """Why the training ends after the step that is running."""
         self.staged = -1
         """The step whose batch the session has."""
+        self.waited, self.waits = 0.0, Waits()
+        """Seconds for which that batch was waited for; for what the last steps waited."""
         self.last_step = StepReport()
         self.asks_each = False
         """Whether evaluation is to say what the network makes of each image."""
@@ -401,16 +403,19 @@ class Trainer:
         if step + 1 < self.total_steps:
             self._attempt(self._stage, step + 1, batches)
             self._prepare(step + 2, batches)
+        staged = time.perf_counter()
         results = self.session.results()
+        self.waits.add(self.waited, time.perf_counter() - staged)
         self.last_step = self.session.last
         loss, self.step = float(results["loss"]), step + 1
         bad = not np.isfinite(loss)
         if self.ranks.any(bad) if self._goes_back() else bad:
             raise exploded(f"the loss is not a finite number at step {step + 1}")
         speed = self.batch / (time.perf_counter() - began)
-        epoch, squares = place // self.steps_per_epoch + 1, results.get(SQUARES)
+        epoch, loading = place // self.steps_per_epoch + 1, self.waits.loading > self.waits.devices
+        exposed, squares = self.last_step.exposed_seconds, results.get(SQUARES)
         norm = None if squares is None else float(np.sqrt(squares))
-        return StepDone(step + 1, epoch, loss, rate, speed, self.last_step.exposed_seconds, norm)
+        return StepDone(step + 1, epoch, loss, rate, speed, exposed, loading, norm)
 
     def _rate(self, place: int) -> float:
         """The learning rate at a step of the schedule."""
@@ -428,7 +433,10 @@ class Trainer:
 
     def _stage(self, step: int, batches: Loader) -> None:
         self._prepare(step, batches)
-        self.session.stage(*self.pending.pop(step).result())
+        began = time.perf_counter()
+        batch = self.pending.pop(step).result()
+        self.waited = time.perf_counter() - began
+        self.session.stage(*batch)
         self.staged = step
 
     def _save(self, step: int, tested: tuple[float, float] | None = None) -> None:

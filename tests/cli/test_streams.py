@@ -12,7 +12,7 @@ import pytest
 import netc_models
 from netc.cli.main import main
 from netc.errors import is_live, wants_color
-from netc_runtime.train.progress import Progress
+from netc_runtime.train.progress import Progress, Standing
 
 DIGITS = str(Path(netc_models.__file__).parent / "digits.net")
 NET = """net tiny
@@ -152,5 +152,5 @@ def test_colors_and_cursor(
     assert main(["check", "none.net"]) == 3
     assert ("\x1b[" in stream.getvalue()) == color
     with Progress(10, stream=stream) as progress:
-        progress.update(1, 1, 0.5, 10.0)
+        progress.update(Standing(1, 1, 0.5, 10.0, 0.1))
     assert ("\x1b[?25l" in stream.getvalue()) == live

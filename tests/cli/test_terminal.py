@@ -16,7 +16,7 @@ from netc.cli.help import EXAMPLES, GROUPS
 from netc.cli.main import VERBS, main, parser
 from netc.cli.output import table
 from netc.errors import Diagnostic, NetError, Source, Span, columns_of, folded, render
-from netc_runtime.train.progress import Progress
+from netc_runtime.train.progress import Progress, Standing
 
 HELPS = [("--help",), *((verb, option) for verb in VERBS for option in ("--help", "--help-all"))]
 
@@ -261,12 +261,14 @@ def test_progress_loses_nothing(
     monkeypatch.setenv("COLUMNS", str(columns))
     stream = make()
     with Progress(450_000, stream=stream) as progress:
-        progress.update(99_999, 90, 12.3456, 123_456.0, rate=0.0001587)
-        progress.update(100_000, 90, 12.3456, 123_456.0, rate=0.0001587)
+        for step in (99_999, 100_000):
+            progress.update(Standing(step, 90, 12.3456, 123_456.0, 0.0001587, 0.75))
     last = re.split(r"\x1b\[2K", stream.getvalue())[-1]
     plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", last)
     assert not too_wide(plain, columns)
-    told = "step 100,000/450,000 epoch 90 loss 12.3456 123,456 images/s rate 0.0001587"
+    told = "100000/450000 ep 90 loss 12.35 acc 75.0% 123456/s lr 0.000159"
+    if columns == 120:
+        told = "step 100,000/450,000 epoch 90 loss 12.3456 accuracy 75.00 % 123,456 images/s "
     assert told in " ".join(plain.split())
-    if make is Terminal:
-        assert re.search(r"━ -:--:--|━ \d:\d\d:\d\d", plain), "the time that is left"
+    assert re.search(r"rate 0.0001587  \d:\d\d:\d\d left|lr 0.000159\s\d:\d\d:\d\d", plain)
+    assert ("━" in plain) == (make is Terminal and columns == 120) or columns == 120

@@ -32,7 +32,7 @@ def module() -> types.ModuleType:
         memcpyHostToDevice=1, memcpyDeviceToHost=2, memcpyDeviceToDevice=3,
         streamCaptureModeThreadLocal=1, CUDARuntimeError=RuntimeError,
         ipcGetMemHandle=lambda pointer: pointer, ipcOpenMemHandle=memory.opened,
-        ipcCloseMemHandle=lambda pointer: None,
+        ipcCloseMemHandle=lambda pointer: None, memGetInfo=lambda: (3 * 2**30, 2**32),
     )  # fmt: skip
     cuda = types.SimpleNamespace(
         runtime=runtime, Stream=Stream, Event=Event,
