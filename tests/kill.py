@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -100,9 +101,9 @@ def _differences(folder: Path, epochs: int) -> list[str]:
     if [row["step"] for row in wanted if "loss" in row] != _steps(epochs):
         problems.append("metrics of the whole training lack steps")
     if found != wanted:
-        differ = [each["step"] for each, other in zip(wanted, found, strict=False) if each != other]
-        first = differ[0] if differ else "the last one"
-        problems.append(f"metrics differ from step {first} on")
+        pairs = zip_longest(wanted, found)
+        first = next(f"{each}, now {other}" for each, other in pairs if each != other)
+        problems.append(f"metrics differ: {first}")
     if len(checkpoints(folder / "parts")) != len(checkpoints(folder / "whole")):
         problems.append("checkpoints are left that nobody wants")
     if unfinished(folder / "parts"):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import median
 from types import FrameType
 from typing import Any
 
+from netc.cli.beginning import AUTO, Damaged, GivenWeights, begin, folder_of, start
 from netc.cli.data import call_text, open_data, tell_data
 from netc.cli.output import bytes_text, count, json_line, note, rate_text, say, seconds_text, table
 from netc.cli.predicted import outcome, roughly
@@ -21,8 +22,6 @@ from netc.cli.session import (
     changes_text,
     choose,
     describe,
-    find_weights,
-    given_weights,
     load_bundle,
     note_kernels,
     on_ranks,
@@ -37,20 +36,16 @@ from netc.ir.facts import Facts, RecipeCall, plain_facts
 from netc.ir.program import Bundle
 from netc.ir.schedules import scaled_rate
 from netc_runtime.choose import BackendChoice, open_backend
-from netc_runtime.io.checkpoint import latest
-from netc_runtime.io.problems import data_error
-from netc_runtime.io.weights import Tensors
 from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.train.datasets import Dataset, facts_of
 from netc_runtime.train.events import EpochDone, Finished, RolledBack, StepDone
-from netc_runtime.train.folder import BEST, DAMAGED, KEPT_CHECKPOINTS, Folder
+from netc_runtime.train.folder import BEST, DAMAGED
 from netc_runtime.train.progress import Progress, Standing
-from netc_runtime.train.resume import Saved, changed, newest_whole, read_saved
+from netc_runtime.train.resume import Saved, changed
 from netc_runtime.train.rollback import MOST_ROLLBACKS
+from netc_runtime.train.saving import checkpoint_bytes
 from netc_runtime.train.trainer import Trainer, Training, steps_in_epoch
 
-AUTO = "auto"
-"""In place of what to resume from: what is there."""
 FIRST_STEPS = 2
 EXIT_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 if hasattr(signal, "SIGHUP"):
@@ -81,24 +76,17 @@ def _run(
     steps_in_epoch(dataset, bundle.facts.batch)
     out = out_folder(options, bundle)
     with ExitStack() as held:
-        start, damaged = (None, {}) if all_.rank else _start(options, bundle, out)
-        file = start.file if isinstance(start, Saved) else None
-        folder = None if all_.rank else held.enter_context(_folder(options, out, file, damaged))
+        first, damaged = (None, {}) if all_.rank else start(options, bundle, out)
+        file = first.file if isinstance(first, Saved) else None
+        folder = None if all_.rank else held.enter_context(folder_of(options, out, file, damaged))
         note_kernels(options, bundle)
         session = held.enter_context(closing(open_session(choice, bundle, ranks)))
         trainer = Trainer(session, dataset, training, folder, ranks)
         trainer.asks_each = options.report
-        begun = _begin(trainer, all_, start)
+        begun = begin(trainer, all_, first)
         tracer = None if options.trace is None else StepTracer(options, trainer, all_)
         _announce(options, choice, trainer, begun, damaged)
         return _train(options, trainer, tracer)
-
-
-def _folder(
-    options: argparse.Namespace, out: Path, resumed: Path | None, damaged: Damaged
-) -> Folder:
-    keep, again = options.keep or KEPT_CHECKPOINTS, options.resume == AUTO
-    return Folder(out, resumed, options.replace, keep, tuple(damaged), again)
 
 
 def _agreed(
@@ -121,57 +109,6 @@ def _agreed(
         "number of traced steps": 0 if options.trace is None else options.trace_steps or 1,
         **facts_of(dataset),
     }
-
-
-Damaged = Mapping[Path, NetError]
-"""Checkpoints that cannot be read, and what is wrong with each."""
-
-
-@dataclass(frozen=True, slots=True)
-class GivenWeights:
-    """Weights of a file to begin with."""
-
-    file: Path
-    tensors: Tensors
-
-
-def _start(
-    options: argparse.Namespace, bundle: Bundle, out: Path
-) -> tuple[Saved | GivenWeights | None, Damaged]:
-    """What a training goes on from, or the weights that it begins with, None for fresh ones; and
-    checkpoints that it would rather have gone on from, which are damaged.
-    """
-    if options.resume == AUTO:
-        saved, damaged = newest_whole(out)
-        if saved is not None:
-            return saved, damaged
-    elif options.resume is not None:
-        path = Path(options.resume or out)
-        file = latest(path) if path.is_dir() or not options.resume else path
-        if file is None:
-            message = f"there is no checkpoint in '{path}' to resume from."
-            hint = (
-                "leave '--resume' out to begin anew, or name what to go on with: '--resume PATH'."
-            )
-            raise data_error("E068", message, hint)
-        return read_saved(file), {}
-    if options.weights is None:
-        return None, {}
-    file = find_weights(options.weights, out)
-    return GivenWeights(file, given_weights(options, bundle, file)), {}
-
-
-def _begin(
-    trainer: Trainer, ranks: Ranks, start: Saved | GivenWeights | None
-) -> Saved | GivenWeights | None:
-    """Fresh weights, those of a file, or a whole state: what the first process has, for all."""
-    tensors = ranks.share_tensors({} if start is None else start.tensors)
-    start = ranks.share(None if start is None else replace(start, tensors={}))
-    if isinstance(start, Saved):
-        trainer.resume(replace(start, tensors=tensors))
-    else:
-        trainer.initialize(tensors)
-    return start
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -432,11 +369,12 @@ def _sent(trainer: Trainer) -> list[int]:
 def _dry(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice) -> int:
     """What every device would hold, and what a step would take; nothing is run."""
     if options.resume is not None or options.weights is not None:
-        _start(options, bundle, out_folder(options, bundle))
+        start(options, bundle, out_folder(options, bundle))
     # Imported here: a compiled program that is run needs no compiler.
     from netc.report import MemoryUse, memory_use
 
     uses, line = memory_use(bundle.train), simulate(bundle.train)
+    saved = checkpoint_bytes(bundle)
     if options.json:
         for device, use in enumerate(uses):
             json_line(event="device", device=device, weights_bytes=use.persistent,
@@ -445,7 +383,8 @@ def _dry(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice) -> 
         facts = bundle.facts
         json_line(event="result", backend=choice.name, network=facts.network, batch=facts.batch,
                   strategy=facts.strategy, scheme=facts.scheme, devices=len(uses),
-                  step_seconds=line.seconds, exposed_seconds=line.exposed_seconds)  # fmt: skip
+                  step_seconds=line.seconds, exposed_seconds=line.exposed_seconds,
+                  checkpoint_bytes=saved)  # fmt: skip
         return 0
     say(f"{describe(bundle, choice)}: nothing is run\n")
     alike: dict[MemoryUse, list[int]] = {}
@@ -459,6 +398,7 @@ def _dry(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice) -> 
     speed = count(bundle.facts.batch / line.seconds)
     say(f"\nstep      {seconds_text(line.seconds)} predicted, {speed} images/s"
           f"{roughly(bundle.facts.target, options.cluster)}")  # fmt: skip
+    say(f"saved     {bytes_text(saved)} a checkpoint, and as much of the host's memory for a copy")
     return 0
 
 

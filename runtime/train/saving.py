@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from netc.errors import DataError, Diagnostic
+from netc.ir.program import Bundle
 
 from ..launch.ranks import Ranks
 from ..session import Session
@@ -102,6 +104,12 @@ class Saver:
         except DataError:
             if problem is None:
                 raise
+
+
+def checkpoint_bytes(bundle: Bundle) -> int:
+    """What the tensors of a checkpoint take, in its file and in the copy that is written."""
+    sizes = ((port.shape, port.dtype) for port in bundle.train.state)
+    return sum(math.prod(shape) * (8 if dtype in ("f64", "i64") else 4) for shape, dtype in sizes)
 
 
 def exploded(what: str) -> ExplodedError:

@@ -250,10 +250,13 @@ class Trainer:
             yield done
             if (done.step + self.ahead) % self.steps_per_epoch == 0:
                 self.tested = self._attempt(self.evaluate)
+                # Before the checkpoint, behind which a run that is killed goes on.
+                self._attempt(_write_test, metrics, done, self.tested)
                 self._save(done.step, self.tested)
                 self.gave_up = self._gives_up(done.step)
                 if self.tested is not None:
-                    yield self._epoch_done(metrics, done, self.losses, self.tested)
+                    mean = float(np.mean(self.losses))
+                    yield EpochDone(done.step, done.epoch, mean, *self.tested)
                 self.losses = []
             elif self._saves_between(done.step):
                 self._save(done.step)
@@ -329,19 +332,6 @@ class Trainer:
         first, *rest = failure.diagnostics
         saved = f"the training is saved up to step {self.step}; '--resume' goes on."
         raise type(failure)(replace(first, notes=(*first.notes, saved)), *rest)
-
-    def _epoch_done(
-        self,
-        metrics: Metrics | None,
-        done: StepDone,
-        losses: list[float],
-        tested: tuple[float, float],
-    ) -> EpochDone:
-        if metrics is not None:
-            loss, accuracy = tested
-            values = {"epoch": done.epoch, "test_loss": loss, "test_accuracy": accuracy}
-            self._attempt(partial(metrics.write, done.step, **values))
-        return EpochDone(done.step, done.epoch, float(np.mean(losses)), *tested)
 
     def _metrics(self) -> AbstractContextManager[Metrics | None]:
         """A new file, or the old one up to the step that is resumed."""
@@ -473,6 +463,14 @@ def _write(metrics: Metrics | None, done: StepDone) -> None:
             images_per_second=done.images_per_second,
             **({} if done.gradient_norm is None else {"gradient_norm": done.gradient_norm}),
         )
+
+
+def _write_test(
+    metrics: Metrics | None, done: StepDone, tested: tuple[float, float] | None
+) -> None:
+    if metrics is not None and tested is not None:
+        loss, accuracy = tested
+        metrics.write(done.step, epoch=done.epoch, test_loss=loss, test_accuracy=accuracy)
 
 
 def _call(name: str, kwargs: Mapping[str, object], args: Sequence[object] = ()) -> str:

@@ -21,7 +21,7 @@ from netc_runtime.io.checkpoint import Position
 from netc_runtime.io.problems import unwritable
 from netc_runtime.io.tensors import write
 from netc_runtime.train.evaluate import Evaluation
-from netc_runtime.train.saving import exploded
+from netc_runtime.train.saving import Saver, exploded
 
 LONG_SECONDS = 20.0
 Write = Callable[[Path, Mapping[str, NDArray[Any]], Mapping[str, str]], None]
@@ -97,6 +97,21 @@ def test_every_so_many_steps(run: SmallRuns) -> None:
     places = [Position.from_meta(load(file)[1], file) for file in run.files()]
     wanted = [(0, 5), (0, 10), (1, 0), (1, 1), (1, 6), (1, 11), (2, 0), (2, 2), (2, 4)]
     assert [(place.epoch, place.place) for place in places] == wanted
+
+
+def test_metrics_are_ahead_of_a_checkpoint(run: SmallRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is killed behind it goes on behind it: what is not there by then will never be."""
+    begin, seen = Saver.begin, []
+
+    def looked_at(self: Saver, step: int, *what: Any) -> None:
+        seen.append((step, [row["step"] for row in run.rows() if "loss" in row][-1]))
+        tests = [row["step"] for row in run.rows() if "test_loss" in row]
+        assert tests == list(range(14, step + 1, 14))
+        begin(self, step, *what)
+
+    monkeypatch.setattr(Saver, "begin", looked_at)
+    run("--save-every", 6, "--epochs", 2)
+    assert seen == [(step, step) for step in (6, 12, 14, 18, 24, 28)]
 
 
 def test_a_refused_write_ends_the_training(run: SmallRuns, monkeypatch: pytest.MonkeyPatch) -> None:
