@@ -2,8 +2,8 @@
 
 A training of a small network, which is always writing a checkpoint, is killed at random moments,
 without a warning, and started again by the same command each time: some soon after they began, most
-while they train. In the end its weights and its metrics must equal those of one that was never
-stopped, to the bit. Exit code 1 where they do not.
+while they train. In the end its weights, those that were best and its metrics must equal those of
+one that was never stopped, to the bit. Exit code 1 where they do not.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from saved import newest
 
 from netc_runtime.io.checkpoint import checkpoints, load, unfinished
+from netc_runtime.train.folder import BEST
 
 NETWORK = """
 net killed(classes = 10)
@@ -95,8 +96,11 @@ def _moved(metrics: Path, before: object) -> bool:
 
 
 def _differences(folder: Path, epochs: int) -> list[str]:
-    whole, parts = (load(newest(folder / out))[0] for out in ("whole", "parts"))
-    problems = [f"'{n}' differs" for n, v in whole.items() if not np.array_equal(parts[n], v)]
+    problems = []
+    for name, file in (("newest", newest), ("best", lambda out: out / BEST)):
+        whole, parts = (load(file(folder / out))[0] for out in ("whole", "parts"))
+        differ = [n for n, value in whole.items() if not np.array_equal(parts[n], value)]
+        problems += [f"'{each}' of the {name} checkpoint differs" for each in differ]
     wanted, found = _curves(folder / "whole"), _curves(folder / "parts")
     if [row["step"] for row in wanted if "loss" in row] != _steps(epochs):
         problems.append("metrics of the whole training lack steps")

@@ -222,6 +222,7 @@ class Trainer:
                 # Before anything in the folder is replaced: its images may not be readable.
                 self._stage(self.step, batches)
             metrics = kept.enter_context(self._metrics())
+            self._attempt(self._keep_best_again)
             if self._goes_back() and self.ranks.share(self.saver.path is None):
                 self._save(self.step)
             tested = None
@@ -268,6 +269,13 @@ class Trainer:
         tested = self.tested or self.evaluate()
         self._save(self.step, tested)
         return tested
+
+    def _keep_best_again(self) -> None:
+        """A run that was killed may have saved what was best, and not kept it."""
+        newest = None if self.folder is None else self.folder.newest
+        is_best = self.best.accuracy >= 0 and self.best.step == self.start_step
+        if self.folder is not None and newest is not None and is_best:
+            self.folder.keep_as_best(newest)
 
     def _goes_back(self) -> bool:
         """Whether a checkpoint is gone back to where numbers are none."""

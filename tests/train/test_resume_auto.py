@@ -47,6 +47,21 @@ def test_a_run_that_ended_before_its_first_checkpoint(run: SmallRuns) -> None:
     run.check_same("whole")
 
 
+def test_the_best_of_a_killed_run(run: SmallRuns) -> None:
+    """It was killed when its best checkpoint was there, and not yet kept as such."""
+    run(*AUTO, "--steps", 14)
+    best = run.folder / "o" / "best.safetensors"
+    wanted = best.read_bytes()
+    best.unlink()
+    run(*AUTO, "--steps", 16)
+    assert (run.folder / "o" / "best.safetensors").exists()
+    best.unlink()
+    for file in run.files()[-1:]:
+        file.unlink()
+    run(*AUTO, "--steps", 14)
+    assert best.read_bytes() == wanted
+
+
 def test_the_best_of_another_training_is_not_replaced(run: SmallRuns) -> None:
     run("--steps", 2)
     run.files()[0].unlink()

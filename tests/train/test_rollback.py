@@ -155,6 +155,15 @@ def test_the_start_is_gone_back_to(run: PoorRuns) -> None:
     assert not last["fc1.weight.moment1"].any()
 
 
+def test_the_start_is_not_the_best(run: PoorRuns) -> None:
+    """Where a run was killed before it knew of any."""
+    run(*ROLLBACK, "--steps", 3)
+    (run.folder / "o" / "best.safetensors").unlink()
+    run.files()[-1].unlink()
+    run(*ROLLBACK, "--steps", 4, "--resume", "auto", "--patience", 9)
+    assert load(run.folder / "o" / "best.safetensors")[1]["step"] == "4"
+
+
 def test_three_times_at_most(run: PoorRuns) -> None:
     """Then it ends as it does without; what was saved stays, and counts when it goes on."""
     shown = run(*ROLLBACK, "--epochs", 9, code=5)
