@@ -43,9 +43,9 @@ class Training:
         self.session.initialize(0)
         self.folder = Folder(folder, keep=1)
         self.saver = Saver(self.session, self.folder, Alone())
-        port = next(p for p in bundle.train.inputs if p.name == self.session.image.name)
         classes = tuple(map(str, range(bundle.facts.classes)))
-        channels, height, width = port.shape[1:]
+        (image,) = self.session.images
+        channels, height, width = image.shape[1:]
         dataset = Synthetic((channels, height, width), classes, batch, 1, seed=0)
         self.batch = dataset.load("train", range(batch), self.session.dtype)
         self.done = 0
