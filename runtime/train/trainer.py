@@ -397,7 +397,9 @@ class Trainer:
         place = step + self.ahead
         rate = self._rate(place)
         updates, seed = step - self.rollbacks.undone, self.training.seed
-        self.session.begin(step=updates, seed=seed, learning_rate=rate, traced=step in self.traced)
+        if traced := step in self.traced:
+            self.ranks.allgather(None)  # what they begin apart is no part of a step
+        self.session.begin(step=updates, seed=seed, learning_rate=rate, traced=traced)
         if step + 1 < self.total_steps:
             self._attempt(self._stage, step + 1, batches)
             self._prepare(step + 2, batches)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from netc.cli.main import main
 from netc.trace.read import PHASES, read_trace
 from netc_runtime.io.checkpoint import load
 from netc_runtime.launch import ranks as launch
-from netc_runtime.launch.ranks import Ranks, _ahead
+from netc_runtime.launch.ranks import Alone, Ranks, _ahead
+from netc_runtime.session import Session
 
 PLAN = ("digits", "--devices", "2", "--batch", "96", "--kernels", "reference", "--backend", "cpu")
 HAND = Path(__file__).parent / "trace"
@@ -294,6 +296,35 @@ def test_names_are_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     shown = capsys.readouterr().out
     assert "\x1b" not in shown and "\N{REPLACEMENT CHARACTER}[31m" in shown
     assert max(map(len, shown.splitlines())) < 200
+
+
+def test_processes_begin_a_traced_step_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They meet once more right before it than before other steps."""
+    happened: list[str] = []
+    meet, begin = Alone.allgather, Session.begin
+
+    def met(self: Alone, value: Any) -> list[Any]:
+        happened.append("meet")
+        return meet(self, value)
+
+    def begun(self: Session, **told: Any) -> None:
+        happened.append(f"step {told['step']}{' traced' if told['traced'] else ''}")
+        begin(self, **told)
+
+    monkeypatch.setattr(Alone, "allgather", met)
+    monkeypatch.setattr(Session, "begin", begun)
+    out, file = str(tmp_path / "run"), str(tmp_path / "trace.json")
+    assert main(["run", "digits", "--steps", "6", "--out", out, "--trace", file, "--quiet"]) == 0
+    steps = [at for at, each in enumerate(happened) if each.startswith("step")]
+    traced = [at for at in steps if happened[at].endswith("traced")]
+    assert [happened[at] for at in traced] == ["step 3 traced"]
+    assert happened[traced[0] - 1] == "meet"
+    until = steps[: steps.index(traced[0]) + 1]
+    *usual, last = (at - before - 1 for before, at in pairwise(until))
+    assert usual == [last - 1] * len(usual)
+    assert usual
 
 
 def test_clocks_are_bounded() -> None:
