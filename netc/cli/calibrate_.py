@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -45,6 +44,7 @@ from netc_kernels import cuda
 from netc_kernels.files import write_whole
 from netc_runtime.backend import Backend
 from netc_runtime.choose import BackendChoice, choose_backend, is_first, open_devices
+from netc_runtime.cores import cores
 from netc_runtime.launch.ranks import Ranks
 from netc_runtime.measure.machine import machine_name, memory_bytes, own_cluster
 from netc_runtime.measure.profile import device_ceilings
@@ -132,7 +132,7 @@ def _mend(path: Path) -> None:
 
 
 def _devices_here() -> int:
-    return cuda.found()[0] or os.cpu_count() or 1
+    return cuda.found()[0] or cores()
 
 
 def _exchanges(
@@ -241,8 +241,8 @@ def _fitted(
     said = before.source if before else ""
     earlier = said.removeprefix(_BY).split(", ") if said.startswith(_BY) else []
     kind = shipped_kind(name) if target == "cuda" else shipped_kind("")
-    cores = None if target == "cuda" else os.cpu_count() or 1
-    rates, bandwidth, launch = _rates(target, cores or 1, found[0])
+    own = None if target == "cuda" else cores()
+    rates, bandwidth, launch = _rates(target, own or 1, found[0])
     level = fit_link(kind.links.levels[0], exchanges)
     if target == "cuda" and exchanges:
         _warn_of_slow(options, level.bytes_per_second, kind.links.levels[0].bytes_per_second)
@@ -254,16 +254,16 @@ def _fitted(
         name, rates, bandwidth, float(memory_bytes(target)), launch,
         replace(kind.links, levels=(level, *kind.links.levels[1:]), measured=exchanges),
         f"{_BY}{', '.join(dict.fromkeys((*earlier, *(each.name for each in found))))}",
-        cores=cores, machine=name, launches=tables,
+        cores=own, machine=name, launches=tables,
         plans=_plans(before, _true(options, found)),
     )  # fmt: skip
     seen = {each.setting: at_devices(cluster, each.devices) for each in found}
-    own = [(seen[where], tables[where].launches) for where in seen]
-    return replace(cluster, reached=fit_reached(own))
+    rows = [(seen[where], tables[where].launches) for where in seen]
+    return replace(cluster, reached=fit_reached(rows))
 
 
 def _rates(
-    target: str, cores: int, first: Configuration
+    target: str, own: int, first: Configuration
 ) -> tuple[dict[str, float], float, float]:  # fmt: skip
     """Peak rates by data type, of a core where cores are shared, and those of memory and launch."""
     threads = first.asked.options.target.threads
@@ -275,9 +275,9 @@ def _rates(
         # No kernel computes in it there.
         found["f64"] = found["f32"] / 2
         return found, one.bytes_per_second, one.launch_seconds
-    one = device_ceilings(target, "fp32", cores, threads)
-    double = device_ceilings(target, "fp64", cores, 0)
-    found = {"f32": one.flops_per_second / cores, "f64": double.flops_per_second / cores}
+    one = device_ceilings(target, "fp32", own, threads)
+    double = device_ceilings(target, "fp64", own, 0)
+    found = {"f32": one.flops_per_second / own, "f64": double.flops_per_second / own}
     return found, one.bytes_per_second, one.launch_seconds
 
 

@@ -44,7 +44,9 @@ from netc.strategies.fixed import FIXED
 from netc.syntax import Call, Network, WholeRecipe, with_defaults
 from netc_kernels import cpu
 from netc_runtime.choose import CUDA_ONLY, check_precision, choose_backend
+from netc_runtime.cores import cores
 from netc_runtime.cpu.kernels import CpuKernels
+from netc_runtime.launch.mpi import started_ranks
 from netc_runtime.measure.tuning import load_times
 from netc_runtime.memory import available_bytes
 
@@ -213,12 +215,14 @@ def _target(options: argparse.Namespace, network: Network, chosen: Options) -> T
         )
     _kernels(options, ("auto", "fast", "reference"), "cpu")
     fast = _wants_fast(options, network, chosen)
-    cores = max(1, (os.cpu_count() or 1) // chosen.mesh.size)
-    threads = cores if fast and not cpu.available() else 0
+    # Ranks may be bound to cores of their own, and this one knows of its own alone.
+    machine = cores() if started_ranks() <= 1 else os.cpu_count() or 1
+    each = max(1, machine // chosen.mesh.size)
+    threads = each if fast and not cpu.available() else 0
     # Fast kernels call BLAS from each of their threads. Products that take less than a millisecond
     # are a tenth of NumPy's time; two threads that meet at each of them halve that at best, and
     # where others want the processor each waits most of the time for the other.
-    blas = 1 if threads or _is_small(network, chosen.batch) else cores
+    blas = 1 if threads or _is_small(network, chosen.batch) else each
     plain = Target("cpu", kernels="fast" if fast else "reference", blas_threads=blas)
     if not threads:
         return plain

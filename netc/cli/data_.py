@@ -16,9 +16,9 @@ from netc.ir.facts import RecipeCall
 from netc.ir.programs import EVAL
 from netc.passes.build_graph import build_graph
 from netc.syntax import InputSpec
+from netc_runtime.cores import cores
 from netc_runtime.train.datasets import Dataset
 from netc_runtime.train.images import Shape, Split
-from netc_runtime.train.loading import cores
 from netc_runtime.train.survey import Seen, survey
 
 

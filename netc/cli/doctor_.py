@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
 def _look() -> Iterator[Finding]:
     yield Finding("netc", __version__)
     yield Finding("python", f"{platform.python_version()} on {platform.machine()}")
-    yield Finding("cores", f"{os.cpu_count()}, {_guard(_memory)} of memory free")
+    yield Finding("cores", f"{_guard(_cores)}, {_guard(_memory)} of memory free")
     for name in REQUIRED:
         yield Finding(name, _version(name), "pip install --force-reinstall netc")
     yield Finding("blas", _guard(_blas), "comes with numpy")
@@ -87,6 +87,12 @@ def _memory() -> str:
     from netc_runtime.memory import available_bytes
 
     return memory_text(available_bytes())
+
+
+def _cores() -> str:
+    from netc_runtime.cores import cores
+
+    return str(cores())
 
 
 def _blas() -> str:

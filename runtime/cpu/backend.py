@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
@@ -26,6 +25,7 @@ from netc_kernels.cpu.threads import Pool
 from netc_runtime.backend import StepReport, StepTimes, Timing
 from netc_runtime.comm.inprocess import Counter, Rendezvous
 from netc_runtime.comm.mpi import MpiCollective
+from netc_runtime.cores import cores
 from netc_runtime.cpu.bind import bind
 from netc_runtime.executor import Executor, Task
 from netc_runtime.launch.mpi import MpiRanks
@@ -105,7 +105,7 @@ class CpuBackend:
         """Devices and versions."""
         place = "threads of one process" if self.ranks is None else "MPI ranks"
         return {"backend": self.name, "devices": place, "numpy": np.__version__,
-                "cores": os.cpu_count()}  # fmt: skip
+                "cores": cores()}  # fmt: skip
 
 
 class CpuExecutable:

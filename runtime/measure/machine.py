@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from netc_kernels import cuda
+from netc_runtime.cores import cores
 from netc_runtime.io.tables import table_path
 
 
@@ -29,7 +30,7 @@ def has_target(target: str) -> bool:
 def machine_name(target: str) -> str:
     """What measurements for a backend hold for: the first GPU, or the processor with its cores."""
     if target != "cuda":
-        return f"{processor()}, {os.cpu_count() or 1} cores"
+        return f"{processor()}, {cores()} cores"
     import cupy
 
     return str(cupy.cuda.runtime.getDeviceProperties(0)["name"].decode())

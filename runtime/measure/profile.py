@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from statistics import median
@@ -16,6 +15,7 @@ from netc.ir.program import Bundle
 from netc.ir.step import NONE, Step
 from netc_kernels.cpu.threads import Pool
 from netc_runtime.backend import Ceilings, Timing
+from netc_runtime.cores import cores
 from netc_runtime.cpu.backend import DTYPES, quiet
 from netc_runtime.cpu.bind import bind
 from netc_runtime.cpu.kernels import CpuKernels
@@ -54,8 +54,8 @@ def warm_up(session: Session) -> None:
 def measure_ceilings(bundle: Bundle) -> Ceilings:
     """What one device of the backend that a bundle was compiled for reaches, alone."""
     facts = bundle.facts
-    cores = max(1, (os.cpu_count() or 1) // bundle.train.mesh.size)
-    return device_ceilings(facts.target, facts.precision, cores, facts.threads)
+    each = max(1, cores() // bundle.train.mesh.size)
+    return device_ceilings(facts.target, facts.precision, each, facts.threads)
 
 
 def device_ceilings(target: str, precision: str, cores: int, threads: int) -> Ceilings:

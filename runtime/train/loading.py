@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from netc.errors import DataError, Diagnostic
 
+from ..cores import cores
 from ..launch.ranks import Ranks
 from .datasets import Dataset
 from .survey import UNREAD, unread
@@ -31,14 +31,6 @@ KEPT_WAITS = 0.9
 """Of what earlier steps waited, from one step to the next."""
 _PIECE_BYTES = 1 << 18
 """Of images that a thread loads at once, at least: handing them over takes time, too."""
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
 
 
 def loaders(ranks: Ranks) -> int:

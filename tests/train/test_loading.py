@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netc.errors import DataError
+from netc_runtime.cores import cores
 from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.train import loading
 from netc_runtime.train.augment import examples
 from netc_runtime.train.datasets import open_dataset
-from netc_runtime.train.loading import Loader, cores, loaders
+from netc_runtime.train.loading import Loader, loaders
 from netc_runtime.train.survey import survey
 
 Builder = Callable[..., Any]
