@@ -133,7 +133,7 @@ def open_backend(
 
     Raises DeviceError where this machine has too little.
     """
-    programs = (bundle.init, *([bundle.train] if training else []), bundle.eval)
+    programs = bundle.programs if training else (bundle.init, bundle.eval)
     return open_devices(choice, programs, bundle.facts, ranks)
 
 

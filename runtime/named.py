@@ -39,7 +39,7 @@ def problem_of(bundle: Bundle) -> str:
     table = _table(bundle)
     if table is None:
         return ""
-    for program in (bundle.init, bundle.train, bundle.eval):
+    for program in bundle.programs:
         for number, launch in enumerate(program.instructions):
             problem = _problem(table, program, launch) if isinstance(launch, Launch) else ""
             if problem:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.ir.optimizers import AVERAGE, rate_factor
-from netc.ir.program import Bundle, Port
+from netc.ir.optimizers import AVERAGE, BESIDE, SUM, UPDATE, rate_factor
+from netc.ir.program import Bundle, Port, Program
 from netc.ir.programs import LABEL_INPUTS, LABELS, SECOND_LABELS, SHARE
 from netc_runtime.backend import Backend, Executable, StepReport
 from netc_runtime.ports import apart, is_everywhere, own_views, region
 
 Array = NDArray[Any]
-SCALARS = ("seed", "step", "count")
+SCALARS = ("seed", "step", UPDATE, "count")
 """Inputs that the session fills by itself, where a program has them."""
 
 
@@ -33,6 +33,11 @@ class Session:
         self.init = backend.load(bundle.init)
         self.eval = backend.load(bundle.eval)
         self.train = backend.load(bundle.train) if training else self.eval
+        part = bundle.part if training else None
+        self.part = self.train if part is None else backend.load(part)
+        """What runs a step that moves no weight."""
+        self.running = self.train
+        """What was begun last."""
         factors = ((port.name, rate_factor(port.name)) for port in self.train.program.inputs)
         self.rates = {name: factor for name, factor in factors if factor is not None}
         """By input what the learning rate is multiplied by for it."""
@@ -54,7 +59,7 @@ class Session:
         self, images: Array, *labels: Array, step: int, seed: int, learning_rate: float
     ) -> dict[str, Array]:
         """One training step, of what `stage` takes; its results by name, "loss" among them."""
-        self.stage(images, *labels)
+        self.stage(images, *labels, step=step)
         self.begin(step=step, seed=seed, learning_rate=learning_rate)
         return self.results()
 
@@ -71,9 +76,14 @@ class Session:
             return 0, 1
         return min(rows.start for rows in read), max(rows.stop for rows in read)
 
+    def updates(self, step: int) -> bool:
+        """Whether a training step moves weights, or is one of those whose gradients are added."""
+        return (step + 1) % self.bundle.facts.accumulate == 0
+
     def stage(
-        self, images: Array, labels: Array, others: Array | None = None, shares: Array | None = None
-    ) -> None:
+        self, images: Array, labels: Array, others: Array | None = None,
+        shares: Array | None = None, *, step: int,
+    ) -> None:  # fmt: skip
         """Take the batch of the next training step, while one may be running.
 
         Of mixed images `others` are the labels of what was mixed in, `shares` the parts that the
@@ -83,7 +93,7 @@ class Session:
         given = {LABELS: labels, **self._apart(images)}
         given[SECOND_LABELS] = labels if others is None else others
         given[SHARE] = np.ones(len(labels), self.dtype) if shares is None else shares
-        self._stage(self.train, given)
+        self._stage(self._of(step), given)
 
     def begin(
         self, *, step: int, seed: int, learning_rate: float, traced: bool = False
@@ -91,15 +101,20 @@ class Session:
         """Start a training step with the batch that was staged; with `traced`, `last` has its
         times.
         """
-        numbers: dict[str, float] = {"seed": seed, "step": step}
+        done = step // self.bundle.facts.accumulate
+        numbers: dict[str, float] = {"seed": seed, "step": step, UPDATE: done}
         numbers |= {name: factor * learning_rate for name, factor in self.rates.items()}
-        self._stage(self.train, {name: np.asarray(value) for name, value in numbers.items()})
-        self.train.start(traced)
+        self.running = self._of(step)
+        self._stage(self.running, {name: np.asarray(value) for name, value in numbers.items()})
+        self.running.start(traced)
 
     def results(self) -> dict[str, Array]:
         """Wait for the step that was begun; its results by name, "loss" among them."""
-        self.last = self.train.finish()
-        return self._read(self.train, self._results())
+        self.last = self.running.finish()
+        return self._read(self.running, self._results(self.running.program))
+
+    def _of(self, step: int) -> Executable:
+        return self.train if self.updates(step) else self.part
 
     def evaluate(self, images: Array, labels: Array, count: int) -> tuple[float, float]:
         """Summed loss and number of right answers of the first `count` images of a batch."""
@@ -143,18 +158,20 @@ class Session:
         return [name for name, port in self._kept().items() if not self.train.is_finite(port)]
 
     def restore(self, tensors: Mapping[str, Array]) -> None:
-        """Set persistent tensors, all or some; names and shapes must be those of `state`, or of
-        weights of which only an average is kept, or averages that are not. An average that is not
-        given is the weight.
+        """Set persistent tensors, all or some; shapes must be those of `state`.
+
+        What a recipe keeps beside a weight that is given, and is not given itself, begins anew: an
+        average as the weight, a sum as 0. Where a recipe keeps none, those that are given are left
+        aside; so is a weight of which only the average is kept.
         """
         ports = self._kept()
         for name, value in tensors.items():
-            average = name + AVERAGE
-            known = [name] if name in ports else []
-            known += [average] if average in ports and average not in tensors else []
-            assert known or average in ports or name.endswith(AVERAGE), f"no such state: {name}"
+            begins = {name: value, name + AVERAGE: value, name + SUM: np.zeros_like(value)}
+            known = [n for n in begins if n in ports and (n == name or n not in tensors)]
+            beside = name.endswith(BESIDE) or name + AVERAGE in ports
+            assert known or beside, f"no such state: {name}"
             for each in known:
-                self.train.write(ports[each], value)
+                self.train.write(ports[each], begins[each])
 
     def _apart(self, images: Array) -> dict[str, Array]:
         """The images of each input by its name, without a copy."""
@@ -164,9 +181,8 @@ class Session:
     def _kept(self) -> dict[str, Port]:
         return {port.name: port for port in self.train.program.state}
 
-    def _results(self) -> list[str]:
+    def _results(self, program: Program) -> list[str]:
         """The outputs of a training step that are no state."""
-        program = self.train.program
         state = {view.buffer for port in program.state for view in port.views}
         storages = {program.buffer[name].storage for name in state}
         return [
@@ -193,5 +209,5 @@ class Session:
 def image_inputs(bundle: Bundle) -> list[Port]:
     """The inputs of a network, which are filled with images."""
     known = (*SCALARS, *LABEL_INPUTS)
-    ports = {p.name: p for program in (bundle.train, bundle.eval) for p in program.inputs}
+    ports = {p.name: p for program in bundle.programs for p in program.inputs}
     return [p for name, p in ports.items() if name not in known and rate_factor(name) is None]

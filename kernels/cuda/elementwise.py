@@ -50,11 +50,6 @@ def add(
         _add(out, turn, relu and not rest, None if rest else positive, stream)
 
 
-def accumulate(out: Tensor, acc: Tensor, x: Tensor, *, stream: int) -> None:
-    """Compute acc + x."""
-    _add(out, (acc, x), False, None, stream)
-
-
 def cast(out: Tensor, x: Tensor, *, stream: int) -> None:
     """Change the type of every element: f32 to bf16, rounded to nearest, or bf16 to f32."""
     names = {("bf16", "f32"): "narrow", ("f32", "bf16"): "widen"}

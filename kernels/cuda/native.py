@@ -42,7 +42,6 @@ KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "bn_dx": channels.bn_dx,
         "bn_running": channels.bn_running,
         "add": elementwise.add,
-        "accumulate": elementwise.accumulate,
         "cast": elementwise.cast,
         "concat": move.concat,
         "concat_rows": move.concat_rows,

@@ -349,3 +349,15 @@ extern "C" __global__ void average(float* out, const float* e, const float* w,
     }
     store<float, LANES>(out + at * LANES, result);
 }
+
+// acc + x, of a wider type than x. `out` may be acc.
+extern "C" __global__ void accumulate(float* out, const T* x, const float* acc, long long packs) {
+    const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= packs) return;
+    const Pack<T, LANES> more = load<T, LANES>(x + at * LANES);
+    const Pack<float, LANES> sum = load<float, LANES>(acc + at * LANES);
+    float result[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) result[i] = sum[i] + more[i];
+    store<float, LANES>(out + at * LANES, result);
+}

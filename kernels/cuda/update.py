@@ -193,6 +193,14 @@ def clipped(out: Tensor, g: Tensor, squares: Tensor, *, limit: float, stream: in
     _launch("clipped", (out,), (g,), (squares,), (np.float32(limit),), stream)
 
 
+def accumulate(out: Tensor, acc: Tensor, x: Tensor, *, stream: int) -> None:
+    """Compute acc + x; x may be bf16 where the sum is f32. `out` may be acc."""
+    if acc.dtype == x.dtype:
+        add(out, acc, x, stream=stream)
+    else:
+        _launch("accumulate", (out,), (x, acc), (), (), stream)
+
+
 def average(
     out: Tensor, e: Tensor, w: Tensor, step: Tensor, *, decay: float, stream: int
 ) -> None:  # fmt: skip
@@ -249,6 +257,7 @@ KERNELS: Mapping[str, Callable[..., None]] = {
     "adam": adam,
     "rmsprop_velocity": rmsprop_velocity,
     "rmsprop": rmsprop,
+    "accumulate": accumulate,
     "square_sum": square_sum,
     "clipped": clipped,
     "average": average,

@@ -191,7 +191,9 @@ def _optimizer(recipe: WholeRecipe) -> Chosen:
     options = {name: value for name, value in call.kwargs.items() if name != "lr"}
     rules = tuple(_rule(each) for each in recipe.weights)
     chosen = choose_optimizer(call.name, **options)
-    return replace(chosen, rules=rules, clip=recipe.clip, ema=recipe.ema)
+    return replace(
+        chosen, rules=rules, clip=recipe.clip, ema=recipe.ema, accumulate=recipe.accumulate
+    )
 
 
 def _rule(call: Call) -> WeightRule:

@@ -11,7 +11,7 @@ from netc.cli.files import load_network
 from netc.cli.output import bytes_text, count, json_line, note, say, seconds_text, shape_text, table
 from netc.cli.passes import Printer
 from netc.errors import Diagnostic, UsageError, did_you_mean
-from netc.ir.clock import simulate
+from netc.ir.clock import mean_step_seconds, simulate
 from netc.ir.facts import SHARDED
 from netc.ir.program import Bundle, Program
 from netc.ir.programs import EVAL, TRAIN
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     emitted = {
         "graph": lambda: graph_text(compiled.graph),
         "plan": lambda: plan_text(compiled.plan),
-        "program": lambda: program_text(getattr(bundle, options.program)),
+        "program": lambda: program_text(_program(bundle, options.program)),
     }
     if options.emit:
         print(emitted[options.emit](), end="")
@@ -71,6 +71,16 @@ def _check_shown(options: argparse.Namespace, planned: str) -> None:
         problems.append(f"'{options.output}' cannot be both program and strategy.")
     if problems:
         raise UsageError(*(Diagnostic("E051", problem) for problem in problems))
+
+
+def _program(bundle: Bundle, name: str) -> Program:
+    """A program of a bundle; UsageError (E051) where it has none of that name."""
+    found: Program | None = getattr(bundle, name)
+    if found is None:
+        message = f"there is no program '{name}': every step moves weights."
+        hint = "'accumulate 2' in the recipe adds gradients up first."
+        raise UsageError(Diagnostic("E051", message, help=hint))
+    return found
 
 
 def _check_passes(names: list[str], program: str) -> None:
@@ -109,7 +119,7 @@ def _show_json(asked: Request, compiled: Compiled) -> None:
         batch=asked.options.batch, strategy=asked.strategy, scheme=compiled.scheme,
         notes=list(compiled.notes), instructions=len(compiled.program.instructions),
         sent_bytes=[s for s, _ in sent_bytes(compiled.plan)],
-        memory_bytes=[u.peak for u in uses], step_seconds=simulate(compiled.program).seconds,
+        memory_bytes=[u.peak for u in uses], step_seconds=_mean(asked, compiled),
     )  # fmt: skip
 
 
@@ -147,19 +157,27 @@ def footing(asked: Request, compiled: Compiled) -> str:
     sent = [s for s, _ in sent_bytes(compiled.plan)]
     uses = memory_use(compiled.program)
     worst = max(uses, key=lambda u: u.peak)
-    line = simulate(compiled.program)
-    images = asked.options.batch / line.seconds
+    line, mean = simulate(compiled.program), _mean(asked, compiled)
+    images, added = asked.options.batch / mean, asked.options.optimizer.accumulate
+    which = "" if compiled.part is None else (
+        f"\n          the mean of {added}: {seconds_text(line.seconds)} where weights move, "
+        f"{seconds_text(simulate(compiled.part).seconds)} where gradients are added up"
+    )  # fmt: skip
     return "\n".join(
         [
             f"sent      {_each(sent)} a step",
             f"memory    {_each([u.peak for u in uses])}: {_kept(asked)} "
             f"{bytes_text(worst.persistent)}, inputs {bytes_text(worst.inputs)}, "
             f"activations {bytes_text(worst.temporary)}",
-            f"step      {seconds_text(line.seconds)} predicted on '{asked.options.cluster.name}', "
-            f"{count(images)} images/s, {seconds_text(line.exposed_seconds)} not computing",
+            f"step      {seconds_text(mean)} predicted on '{asked.options.cluster.name}', "
+            f"{count(images)} images/s, {seconds_text(line.exposed_seconds)} not computing{which}",
             f"program   {_size(compiled.program)}",
         ]
     )
+
+
+def _mean(asked: Request, compiled: Compiled) -> float:
+    return mean_step_seconds(compiled.program, compiled.part, asked.options.optimizer.accumulate)
 
 
 def _kept(asked: Request) -> str:

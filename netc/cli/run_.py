@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from types import FrameType
 from typing import Any
 
@@ -31,7 +31,7 @@ from netc.cli.session import (
 from netc.cli.shipped import lasting
 from netc.cli.tracing import StepTracer, check_trace, write_trace
 from netc.errors import Diagnostic, NetError, UsageError, escaped
-from netc.ir.clock import simulate
+from netc.ir.clock import mean_step_seconds, simulate
 from netc.ir.facts import Facts, RecipeCall, plain_facts
 from netc.ir.program import Bundle
 from netc.ir.schedules import scaled_rate
@@ -324,8 +324,8 @@ def _finish(
     says what was traced, if anything was; `page` is the file that was written, if one was.
     """
     dataset, bundle, left_out = trainer.dataset, trainer.session.bundle, trainer.left_out()
-    usual = median(steps[FIRST_STEPS:]) if len(steps) > FIRST_STEPS else None
-    predicted = simulate(bundle.train).seconds
+    usual = _usual(steps, bundle.facts.accumulate)
+    predicted = _predicted(bundle)
     if options.json:
         values = asdict(event) | {"checkpoint": event.checkpoint and str(event.checkpoint)}
         json_line(event="result", **values, test_images=dataset.test_size,
@@ -360,6 +360,19 @@ def _finish(
         say(f"  {each.message}")
 
 
+def _usual(steps: list[float], accumulate: int) -> float | None:
+    """Usual seconds of a step, of those that make ready what others use; None where there were no
+    others. Where gradients are added up, the mean of as many steps as move weights once.
+    """
+    rest = steps[FIRST_STEPS * accumulate :]
+    ends = range(accumulate, len(rest) + 1, accumulate)
+    return median(fmean(rest[end - accumulate : end]) for end in ends) if ends else None
+
+
+def _predicted(bundle: Bundle) -> float:
+    return mean_step_seconds(bundle.train, bundle.part, bundle.facts.accumulate)
+
+
 def _sent(trainer: Trainer) -> list[int]:
     """Bytes that each device sent in the last program run."""
     report = trainer.last_step
@@ -374,7 +387,7 @@ def _dry(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice) -> 
     from netc.report import MemoryUse, memory_use
 
     uses, line = memory_use(bundle.train), simulate(bundle.train)
-    saved = checkpoint_bytes(bundle)
+    saved, seconds = checkpoint_bytes(bundle), _predicted(bundle)
     if options.json:
         for device, use in enumerate(uses):
             json_line(event="device", device=device, weights_bytes=use.persistent,
@@ -383,7 +396,7 @@ def _dry(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice) -> 
         facts = bundle.facts
         json_line(event="result", backend=choice.name, network=facts.network, batch=facts.batch,
                   strategy=facts.strategy, scheme=facts.scheme, devices=len(uses),
-                  step_seconds=line.seconds, exposed_seconds=line.exposed_seconds,
+                  step_seconds=seconds, exposed_seconds=line.exposed_seconds,
                   checkpoint_bytes=saved)  # fmt: skip
         return 0
     say(f"{describe(bundle, choice)}: nothing is run\n")
@@ -395,8 +408,8 @@ def _dry(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice) -> 
         for use, own in alike.items()
     )
     print(table(("device", "weights and state", "inputs", "activations", "in all"), rows))
-    speed = count(bundle.facts.batch / line.seconds)
-    say(f"\nstep      {seconds_text(line.seconds)} predicted, {speed} images/s"
+    speed = count(bundle.facts.batch / seconds)
+    say(f"\nstep      {seconds_text(seconds)} predicted, {speed} images/s"
           f"{roughly(bundle.facts.target, options.cluster)}")  # fmt: skip
     say(f"saved     {bytes_text(saved)} a checkpoint, and as much of the host's memory for a copy")
     return 0
@@ -420,15 +433,15 @@ def _predict(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice)
     report = open_backend(choice, bundle).load(bundle.train).run()
     assert report.exposed_seconds is not None, "the null backend knows"
     devices = bundle.train.mesh.size
-    sent = [report.sent(d) for d in range(devices)]
+    sent, seconds = [report.sent(d) for d in range(devices)], _predicted(bundle)
     if options.json:
-        json_line(event="result", backend="null", test_accuracy=None, step_seconds=report.seconds,
+        json_line(event="result", backend="null", test_accuracy=None, step_seconds=seconds,
                   exposed_seconds=report.exposed_seconds, sent_bytes=sent,
                   trace=options.trace)  # fmt: skip
         return 0
-    speed = bundle.facts.batch / report.seconds
+    speed = bundle.facts.batch / seconds
     say(f"backend   null ({choice.reason}): nothing is computed")
-    say(f"step      {seconds_text(report.seconds)} predicted, {count(speed)} images/s, "
+    say(f"step      {seconds_text(seconds)} predicted, {count(speed)} images/s, "
           f"{seconds_text(report.exposed_seconds)} not computing")  # fmt: skip
     say(f"sent      {bytes_text(max(sent))} by the device that sends most")
     if options.trace is not None:

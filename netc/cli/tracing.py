@@ -54,20 +54,22 @@ class StepTracer:
         """Choose the steps; raises UsageError (E051) where fewer are left than are to be traced."""
         self.options, self.path = options, Path(options.trace)
         self.trainer, self.ranks = trainer, ranks
-        count, left = options.trace_steps or 1, trainer.total_steps - trainer.start_step
+        count, moving = options.trace_steps or 1, trainer.updating
+        left = len(moving)
         if left < count:
             message = f"steps to trace: {count}, steps that are left to do: {left}."
             hint = "train longer, with '--steps' or '--epochs'."
             raise UsageError(Diagnostic("E051", message, help=hint))
-        first = trainer.start_step + min(WARM_UP, left - count)
-        trainer.traced = range(first, first + count)
+        first = min(WARM_UP, left - count)
+        trainer.traced = moving[first : first + count]
         self.times: list[StepTimes] = []
         self.written = False
 
     @property
     def numbers(self) -> range:
         """The steps that are traced, as they are counted in what is shown."""
-        return range(self.trainer.traced.start + 1, self.trainer.traced.stop + 1)
+        traced = self.trainer.traced
+        return range(traced.start + 1, traced.stop + 1, traced.step)
 
     def take(self, step: int) -> None:
         """A step is done, in all processes. What cannot be written ends the training, after it

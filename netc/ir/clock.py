@@ -233,3 +233,13 @@ def meeting_classes(program: Program, collective: Collective) -> dict[int, tuple
             met |= set(known)
         found.update(dict.fromkeys(met, tuple(sorted(met))))
     return found
+
+
+def mean_step_seconds(train: Program, part: Program | None, accumulate: int) -> float:
+    """Predicted seconds of a step: the mean of one that moves weights and of those before it that
+    only add up gradients, where there are some.
+    """
+    seconds = simulate(train).seconds
+    if part is None:
+        return seconds
+    return (seconds + (accumulate - 1) * simulate(part).seconds) / accumulate

@@ -123,6 +123,8 @@ class Facts:
     their own are from 1 to 2^31 - 1.
     """
 
+    accumulate: int = field(metadata=_fact(_SIZE))
+    """Batches whose gradients are added up before weights move."""
     augment: tuple[RecipeCall, ...] = field(metadata=_CALLS)
     """The recipe's changes of training images, in order."""
     batch: int = field(metadata=_fact(_SIZE))

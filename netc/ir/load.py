@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from netc.ir.augmentations import mixes
 from netc.ir.facts import DTYPES, TARGETS, Facts
-from netc.ir.optimizers import RATE, rate_factor
+from netc.ir.optimizers import RATE, UPDATE, rate_factor
 from netc.ir.plain import TextError
 from netc.ir.program import Bundle, Launch, Port, Program
-from netc.ir.programs import EVAL, INIT, LABEL_INPUTS, LABELS, SHARE, TRAIN
+from netc.ir.programs import EVAL, INIT, LABEL_INPUTS, LABELS, PART, SHARE, TRAIN
 from netc.ir.text import parse_bundle
 from netc.ir.verify import VerifyError
 from netc.ir.verify_program import verify_bundle
@@ -45,16 +45,21 @@ def check_facts(bundle: Bundle) -> None:
         raise TextError(f"the mesh of the programs is not {facts.mesh}")
     if not facts.torch_names.keys() <= {port.name for port in bundle.init.state}:
         raise TextError("the fact torch_names names what is no weight")
-    for name in (INIT, TRAIN, EVAL):
-        program: Program = getattr(bundle, name)
+    if (bundle.part is None) != (facts.accumulate == 1):
+        raise TextError(f"gradients of {facts.accumulate} batches are added up by no program")
+    known = {INIT: bundle.init, TRAIN: bundle.train, PART: bundle.part, EVAL: bundle.eval}
+    for name, program in known.items():
+        if program is None:
+            continue
         if program.name != f"{facts.network}.{name}":
             raise TextError(f"{program.name} is not the program {name} of {facts.network}")
         _check_types(program, DTYPES[facts.precision])
         _check_inputs(program, facts, _filled(name, facts))
         _check_told(program, facts)
-    if _images(bundle.train).keys() != _images(bundle.eval).keys():
+    if any(_images(each).keys() != _images(bundle.eval).keys() for each in bundle.programs[1:]):
         raise TextError("training and evaluation have different images")
-    _check_outputs(bundle.train, {"loss": ()})
+    for step in (bundle.train, bundle.part or bundle.train):
+        _check_outputs(step, {"loss": ()})
     scores = {facts.scores: (facts.batch, facts.classes)}
     _check_outputs(bundle.eval, {"loss_sum": (), "correct": (), **scores})
     if "count" not in {port.name for port in bundle.eval.inputs}:
@@ -72,7 +77,8 @@ def _check_told(program: Program, facts: Facts) -> None:
     }
     for launch in program.instructions:
         for step in launch.steps if isinstance(launch, Launch) else ():
-            known: dict[str, object] = {"batch": facts.batch}
+            added = facts.accumulate if step.operation.startswith("softmax_dx") else 1
+            known: dict[str, object] = {"batch": facts.batch * added}
             if step.operation == "init_normal":
                 known["shape"] = filled.get(program.buffer[launch.writes[0].buffer].storage)
             for name, wanted in known.items():
@@ -87,7 +93,12 @@ def _check_types(program: Program, floating: set[str]) -> None:
             raise TextError(f"{program.name}: {b.name} is of {b.dtype}")
 
 
-_FILLED = {INIT: ("seed",), TRAIN: ("seed", "step", RATE, *LABEL_INPUTS), EVAL: ("count", LABELS)}
+_FILLED = {
+    INIT: ("seed",),
+    TRAIN: ("seed", "step", UPDATE, RATE, *LABEL_INPUTS),
+    PART: ("seed", "step", *LABEL_INPUTS),
+    EVAL: ("count", LABELS),
+}
 """The inputs that the runtime fills, by program, besides images, which go with labels."""
 
 

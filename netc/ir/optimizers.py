@@ -27,8 +27,14 @@ from netc.numbers import BELOW_ONE, NON_NEGATIVE, POSITIVE, NamedNumber
 
 RATE = "lr"
 WEIGHT, GRADIENT, NUMBERS = "w", "g", (RATE, "step")
+UPDATE = "update"
+"""The input of a program that counts updates, where that is not the step."""
+SUM = ".sum"
+"""What the gradients of several batches are called behind the weight's name."""
 AVERAGE = ".average"
 """What a weight's moving average is called behind the weight's name."""
+BESIDE = (SUM, AVERAGE)
+"""What recipes keep beside weights, whatever the optimizer."""
 SQUARES = "gradient_squares"
 """The output of a step that clips: the sum of squares of all gradients, as they were."""
 Numbers = Mapping[str, float]
@@ -118,7 +124,9 @@ class Chosen:
     clip: float | None = None
     """What the norm of all gradients together is limited to."""
     ema: float | None = None
-    """What a weight's moving average keeps of itself in a step; None where there is none."""
+    """What a weight's moving average keeps of itself in an update; None where there is none."""
+    accumulate: int = 1
+    """Batches whose gradients are added up before weights move."""
 
     def __str__(self) -> str:
         options = (f"{name}={value:g}" for name, value in self.options)
@@ -127,7 +135,8 @@ class Chosen:
     @property
     def besides(self) -> tuple[str, ...]:
         """What is told besides the optimizer's options, in words."""
-        told = (("clip", self.clip), ("ema", self.ema))
+        batches = self.accumulate if self.accumulate > 1 else None
+        told = (("clip", self.clip), ("ema", self.ema), ("accumulate", batches))
         words = (f"{name} {value:g}" for name, value in told if value is not None)
         return (*map(str, self.rules), *words)
 

@@ -410,7 +410,7 @@ def rewritten(program: Program, done: Mapping[int, Instruction], gone: Collectio
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """All that the runtime needs: three programs over one set of persistent buffers."""
+    """All that the runtime needs: programs over one set of persistent buffers."""
 
     init: Program
     """Fills the persistent buffers from a seed."""
@@ -420,3 +420,12 @@ class Bundle:
     """One batch, forward only, with masked loss, count of right answers, and class scores."""
     facts: Facts
     """What is fixed, and the recipe of training."""
+    part: Program | None = None
+    """One step that moves no weight: its gradients are added to those before. None where each
+    step moves weights."""
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """All there are."""
+        parts = () if self.part is None else (self.part,)
+        return (self.init, self.train, *parts, self.eval)

@@ -353,10 +353,10 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
 
 
 def bundle_text(bundle: Bundle) -> str:
-    """The one file the runtime needs: facts, then the three programs."""
+    """The one file the runtime needs: facts, then the programs."""
     lines = [f"netc bundle {BUNDLE_VERSION}"]
     lines += [f"fact {name} {dumps(value)}" for name, value in plain_facts(bundle.facts).items()]
-    programs = (program_text(p) for p in (bundle.init, bundle.train, bundle.eval))
+    programs = map(program_text, bundle.programs)
     return "\n".join(lines) + "\n" + "".join(programs)
 
 
@@ -369,11 +369,11 @@ def parse_bundle(text: str) -> Bundle:
     if lines[0] != f"netc bundle {BUNDLE_VERSION}":
         raise TextError(f"not a compiled program of version {BUNDLE_VERSION}")
     heads = [number for number, line in enumerate(lines) if line.startswith("program ")]
-    if len(heads) != 3 or lines.pop():
+    if len(heads) not in (3, 4) or lines.pop():
         raise TextError("the compiled program is incomplete")
     facts = read_facts(_read_line(n + 1, lines[n], read_fact) for n in range(1, heads[0]))
     ends = (*heads[1:], len(lines))
-    init, train, evaluate = (
+    init, train, *part, evaluate = (
         _parse_program(lines[start:end], start + 1) for start, end in zip(heads, ends, strict=True)
     )
-    return Bundle(init, train, evaluate, facts)
+    return Bundle(init, train, evaluate, facts, *part)

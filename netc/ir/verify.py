@@ -59,12 +59,14 @@ def verify_graph(graph: Graph) -> None:
 def verify_plan(plan: Plan) -> None:
     """P1 the graph is sound; P2 every node has one placement per mesh axis that its shape allows;
     P3 a computing node's operands and result live as its layer's split says; P4 communication is
-    exactly the table's; P5 no result is left partial.
+    exactly the table's; P5 no result is left partial; P6 state is overwritten where it is kept.
     """
     verify_graph(plan.graph)
     for node in plan.graph.nodes:
         if not _fits(plan, node):
             raise VerifyError(f"P2: {node.name} of {node.type} is placed {_where(plan, node)}")
+        if node.op.alias is not None:
+            _verify_kept(plan, node, node.inputs[node.op.alias])
         if isinstance(node.op, Comm):
             _verify_comm(plan, node)
         elif not isinstance(node.op, RoundSlice | RoundMerge):
@@ -105,6 +107,15 @@ def _verify_comm(plan: Plan, node: Node) -> None:
     beside = [a for a in range(axis + 1, len(source)) if a not in axes]
     blocked = any(divided(source[a]) in dims for a in beside)
     require(not blocked, "P4", f"{node.name} changes a dimension that a later axis divides")
+
+
+def _verify_kept(plan: Plan, node: Node, name: str) -> None:
+    """What was moved is no longer the state that it is a copy of."""
+    moved = isinstance(plan.graph[name].op, Comm)
+    while isinstance(plan.graph[name].op, Comm):
+        (name,) = plan.graph[name].inputs
+    state = isinstance(plan.graph[name].op, SourceOp)
+    require(not (moved and state), "P6", f"{node.name} overwrites a copy of {name}")
 
 
 def _verify_round(plan: Plan, node: Node) -> None:

@@ -353,17 +353,17 @@ def _covers(program: Program, port: Port) -> bool:
 
 def verify_bundle(bundle: Bundle) -> None:
     """B1 every program is sound; and what `verify_state` says."""
-    for program in (bundle.init, bundle.train, bundle.eval):
+    for program in bundle.programs:
         verify_program(program)
     verify_state(bundle)
 
 
 def verify_state(bundle: Bundle) -> None:
     """B1 programs are for the same classes of devices; B2 all have the same state at the same
-    bytes, evaluation some of it; B3 `init` fills all of it; B4 no memory is reserved that nothing
-    is in.
+    bytes, those that do not move weights some of it; B3 `init` fills all of it; B4 no memory is
+    reserved that nothing is in.
     """
-    programs = (bundle.init, bundle.train, bundle.eval)
+    programs = bundle.programs
     state = {port.name: port for port in bundle.train.state}
     places: dict[str, int] = {}
     for program in programs:

@@ -14,7 +14,7 @@ from netc.ir import ops
 from netc.ir.augmentations import mixes
 from netc.ir.graph import Graph, GraphBuilder, Node
 from netc.ir.ops.base import Op, ShapeError
-from netc.ir.optimizers import SQUARES
+from netc.ir.optimizers import SQUARES, UPDATE
 from netc.ir.plain import LARGEST
 from netc.ir.programs import LABEL_INPUTS, LABELS, SECOND_LABELS, SHARE
 from netc.ir.types import TensorType, summed, units_of
@@ -26,7 +26,8 @@ SCALARS = "scalars"
 DTYPES = {"fp32": "f32", "tf32": "f32", "bf16": "bf16", "fp64": "f64"}
 """Data types of activations, and of the weights in products, by precision."""
 RESERVED = (
-    "seed", "step", "lr", "count", *LABEL_INPUTS, "loss", "loss_sum", "correct", SQUARES, SCALARS,
+    "seed", "step", UPDATE, "lr", "count", *LABEL_INPUTS, "loss", "loss_sum", "correct", SQUARES,
+    SCALARS,
 )  # fmt: skip
 """Names that no layer or input may have."""
 

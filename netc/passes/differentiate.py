@@ -13,12 +13,23 @@ from netc.errors import Diagnostic, PlanError, clip, did_you_mean
 from netc.ir import ops
 from netc.ir.graph import Graph, GraphBuilder, Node
 from netc.ir.ops.base import Op
-from netc.ir.optimizers import AVERAGE, GRADIENT, RATE, SQUARES, WEIGHT, Chosen, rate_port
+from netc.ir.optimizers import (
+    AVERAGE,
+    GRADIENT,
+    RATE,
+    SQUARES,
+    SUM,
+    UPDATE,
+    WEIGHT,
+    Chosen,
+    rate_port,
+)
 from netc.ir.types import TensorType
 
 
-def differentiate(graph: Graph, optimizer: Chosen) -> Graph:
-    """Append the backward pass of "loss" and the updates of every parameter.
+def differentiate(graph: Graph, optimizer: Chosen, updates: bool = True) -> Graph:
+    """Append the backward pass of "loss" and the updates of every parameter; without `updates`
+    gradients are added to those of the batches before.
 
     Gradients are named after what they belong to ("conv1.weight.grad"), updated state with
     ".next"; the results are the loss, all new state and, where gradients are clipped, the sum of
@@ -28,15 +39,38 @@ def differentiate(graph: Graph, optimizer: Chosen) -> Graph:
     backward = _Backward(graph, optimizer)
     backward.run()
     out, parameters = backward.out, backward.parameters()
+    gradients = {weight.name: f"{weight.name}.grad" for weight in parameters}
+    if optimizer.accumulate > 1:
+        gradients = _added(out, parameters, gradients, updates)
+    if not updates:
+        return out.build(("loss", *graph.outputs[1:], *gradients.values()))
+    if optimizer.accumulate > 1:
+        out.add(replace(out.nodes["step"], name=UPDATE))
     for factor in dict.fromkeys(optimizer.rule(weight.name).rate for weight in parameters):
         lr = TensorType(parameters[0].type.dtype, ())
         out.add(Node(rate_port(factor), ops.Scalar(), (), lr, out.nodes["seed"].layer))
-    gradients = {weight.name: f"{weight.name}.grad" for weight in parameters}
     seen: tuple[str, ...] = ()
     if optimizer.clip is not None and parameters:
         gradients, seen = _clipped(out, parameters, gradients, optimizer.clip), (SQUARES,)
     new = [n for weight in parameters for n in _update(out, weight, gradients, optimizer)]
     return out.build(("loss", *graph.outputs[1:], *new, *seen))
+
+
+def _added(
+    out: GraphBuilder, weights: list[Node], gradients: Mapping[str, str], last: bool
+) -> dict[str, str]:
+    """Add gradients to those of the batches before; the sums by weight. What the `last` batch is
+    added to is no new state yet.
+    """
+    sums = {}
+    for weight in weights:
+        assert isinstance(weight.op, ops.Parameter)
+        state = replace(weight, name=weight.name + SUM, op=ops.State(weight.op.dims))
+        out.add(state)
+        name = f"{weight.name}.grad.sum" if last else f"{state.name}.next"
+        read, op = (state.name, gradients[weight.name]), ops.Accumulate(weight.op.dims)
+        sums[weight.name] = out.emit(name, op, read, weight, phase="update").name
+    return sums
 
 
 def _clipped(
@@ -76,7 +110,8 @@ def _update(
     """Add the update of a weight; the names of its new state, and of the weight."""
     assert isinstance(weight.op, ops.Parameter)
     rule = optimizer.rule(weight.name)
-    names = {WEIGHT: weight.name, GRADIENT: gradients[weight.name], "step": "step"}
+    counts = UPDATE if optimizer.accumulate > 1 else "step"
+    names = {WEIGHT: weight.name, GRADIENT: gradients[weight.name], "step": counts}
     names[RATE] = rate_port(rule.rate)
     for move, op in optimizer.under(rule).operations(weight.op.dims):
         if move.makes != WEIGHT:
@@ -87,6 +122,11 @@ def _update(
         yield new
     if optimizer.ema is not None:
         yield _average(out, weight, names, optimizer.ema)
+    if optimizer.accumulate > 1:
+        # The gradients of the next batches are added to nothing.
+        name, added = f"{weight.name}{SUM}.next", f"{weight.name}.grad.sum"
+        nothing = ops.InitConstant(weight.op.dims, weight.type, 0.0)
+        yield out.emit(name, nothing, (added,), weight, phase="update").name
 
 
 def _average(out: GraphBuilder, weight: Node, names: Mapping[str, str], decay: float) -> str:
@@ -190,11 +230,13 @@ def _loss(back: _Backward, node: Node) -> None:
     assert isinstance(node.op, ops.CeLoss)
     row_max, total, pick = (back.graph[name] for name in node.inputs)
     logits, *targets = pick.inputs
-    op = ops.SoftmaxDx(node.op.batch)
+    # The gradient of the mean over all batches that are added up.
+    images = node.op.batch * back.optimizer.accumulate
+    op = ops.SoftmaxDx(images)
     if isinstance(pick.op, ops.RowPickSmoothed):
         mixed = isinstance(pick.op, ops.RowPickMixed)
         kind = ops.SoftmaxDxMixed if mixed else ops.SoftmaxDxSmoothed
-        op = kind(node.op.batch, pick.op.smoothing, pick.op.classes)
+        op = kind(images, pick.op.smoothing, pick.op.classes)
     back.give(node, logits, op, logits, *targets, row_max.name, total.name)
 
 

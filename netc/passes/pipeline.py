@@ -13,9 +13,10 @@ from netc.ir import facts
 from netc.ir.classes import DeviceClass, device_classes
 from netc.ir.facts import REPLICATED, SHARDED, Facts, Setting
 from netc.ir.graph import Graph
+from netc.ir.optimizers import Chosen
 from netc.ir.plan import Plan, Split
 from netc.ir.program import Bundle, Program
-from netc.ir.programs import EVAL, INIT, PROGRAMS, TRAIN
+from netc.ir.programs import EVAL, INIT, PART, PROGRAMS, STEPS, TRAIN
 from netc.ir.text import graph_text, plan_text, program_text
 from netc.ir.types import Mesh
 from netc.ir.verify import verify_graph, verify_plan
@@ -60,6 +61,8 @@ class Compiled:
     notes: tuple[str, ...] = ()
     recomputed: tuple[str, ...] = ()
     """Layers of which the backward pass computes something again, in the graph's order."""
+    part: Program | None = None
+    """The step that moves no weight, where there is one and all was compiled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ class Pass:
     """From the values so far and the program's name to its next value."""
     verify: Callable[[Compilation, Any], None]
     text: Callable[[Any], str]
-    programs: tuple[str, ...] = (TRAIN, EVAL)
+    programs: tuple[str, ...] = (TRAIN, PART, EVAL)
     """Which it is for."""
 
 
@@ -169,7 +172,8 @@ def run_passes(
 
 def _built(c: Compilation, program: str) -> Graph:
     options = c.options
-    return build_graph(c.network, options.batch, options.precision, program)
+    mode = TRAIN if program in STEPS else program
+    return build_graph(c.network, options.batch, options.precision, mode)
 
 
 def _averaged(c: Compilation, program: str) -> Graph:
@@ -177,16 +181,20 @@ def _averaged(c: Compilation, program: str) -> Graph:
 
 
 def _differentiated(c: Compilation, program: str) -> Graph:
-    graph = differentiate(c.values[program], c.options.optimizer)
-    return replace(graph, outputs=graph.outputs + _fetched(graph, c.options.fetch))
+    """A step that moves no weight puts out what it has of what is asked for."""
+    updates, asked = program == TRAIN, c.options.fetch
+    graph = differentiate(c.values[program], c.options.optimizer, updates)
+    asked = asked if updates else tuple(name for name in asked if name in graph.index)
+    return replace(graph, outputs=graph.outputs + _fetched(graph, asked))
 
 
 def _chosen(c: Compilation, program: str) -> SplitGraph:
     """The training program's choice is the others' too, where it is compiled."""
     graph, options = c.values[program], c.options
     if program != TRAIN and TRAIN in c.programs:
-        trained: Mapping[str, Split] = c.last(TRAIN, "Splits").splits
-        return SplitGraph(graph, _restricted(trained, graph), "", "step")
+        trained: SplitGraph = c.last(TRAIN, "Splits")
+        scheme = trained.scheme if program == PART else ""
+        return SplitGraph(graph, _restricted(trained.splits, graph), scheme, "step")
     # Strategies and pins are of training's layers, of which others have some.
     layers = graph
     if program != TRAIN:
@@ -316,15 +324,14 @@ def split_graph_text(chosen: SplitGraph) -> str:
 PASSES = (
     Pass("build-graph", "Network", "Graph", _built, _graph, graph_text),
     Pass("average-weights", "Graph", "Graph", _averaged, _graph, graph_text, (EVAL,)),
-    Pass("differentiate", "Graph", "Graph", _differentiated, _graph, graph_text, (TRAIN,)),
+    Pass("differentiate", "Graph", "Graph", _differentiated, _graph, graph_text, STEPS),
     Pass("choose-splits", "Graph", "Splits", _chosen, _splits, splits_text),
     Pass("note-places", "Splits", "Splits", _with_splits(note_places), _splits,
-         split_graph_text, (TRAIN,)),
+         split_graph_text, STEPS),
     Pass("split-groups", "Splits", "Splits", _with_splits(split_groups), _splits,
          split_graph_text),
-    Pass("recompute", "Splits", "Splits", _recomputing, _splits, split_graph_text, (TRAIN,)),
-    Pass("split-rounds", "Splits", "Splits", _in_rounds, _splits, split_graph_text,
-         (TRAIN,)),
+    Pass("recompute", "Splits", "Splits", _recomputing, _splits, split_graph_text, STEPS),
+    Pass("split-rounds", "Splits", "Splits", _in_rounds, _splits, split_graph_text, STEPS),
     Pass("shard-updates", "Splits", "Splits", _in_shards, _splits, split_graph_text),
     Pass("insert-comm", "Splits", "Plan", _communicating, _plan, plan_text),
     Pass("fuse", "Plan", "Plan", _plain(fuse), _plan, plan_text),
@@ -354,12 +361,15 @@ def compile_network(
 
     Raises NetError for what the user has to change.
     """
-    compilation = Compilation(network, options, PROGRAMS)
+    added = options.optimizer.accumulate > 1
+    programs = [name for name in PROGRAMS if added or name != PART]
+    compilation = Compilation(network, options, programs)
     run_passes(compilation, PASSES, observer or Observer())
     init, train, evaluate = (compilation.values[program] for program in (INIT, TRAIN, EVAL))
-    compiled = _compiled(compilation)
+    part = compilation.values.get(PART)
+    compiled = replace(_compiled(compilation), part=part if options.goal == TRAIN else None)
     graph, scheme = compilation.last(EVAL, "Graph"), compilation.last(TRAIN, "Splits").scheme
-    bundle = Bundle(init, train, evaluate, _facts(network, options, graph, scheme))
+    bundle = Bundle(init, train, evaluate, _facts(network, options, graph, scheme), part)
     verify_state(bundle)
     return bundle, compiled
 
@@ -373,13 +383,14 @@ def _facts(network: Network, options: Options, graph: Graph, scheme: str) -> Fac
         told["weights"] = "; ".join(map(str, options.optimizer.rules))
     channels, height, width = network.inputs[0].shape
     return Facts(
+        accumulate=options.optimizer.accumulate,
         augment=tuple(_call(each) for each in recipe.augment),
         batch=options.batch,
         blas_threads=target.blas_threads,
         classes=graph[scores].type.shape[1],
-        clip=recipe.clip,
+        clip=options.optimizer.clip,
         data=_call(recipe.data) if recipe.data else None,
-        ema=recipe.ema,
+        ema=options.optimizer.ema,
         epochs=recipe.epochs,
         fc_update=options.fc_update,
         image=(channels, height, width),
@@ -454,18 +465,26 @@ def _fetched(graph: Graph, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name not in graph.outputs))
 
 
+def _check_every_round(optimizer: Chosen) -> None:
+    """Refuse what is done with the gradients of a whole step where each round's move weights."""
+    why = {
+        "clip": "the norm of one round's gradients is not that of the step's, which 'clip' limits.",
+        "accumulate": "gradients that move weights after each round are not added up over batches.",
+    }
+    asked = {"clip": optimizer.clip is not None, "accumulate": optimizer.accumulate > 1}
+    for setting in (name for name, is_asked in asked.items() if is_asked):
+        hint = f"leave '{setting}' out of the recipe, or take '--fc-update step'."
+        raise PlanError(Diagnostic("E043", why[setting], help=hint))
+
+
 def scheme_of(
     graph: Graph, splits: Mapping[str, Split], options: Options
 ) -> tuple[str, tuple[str, ...]]:
     """The scheme in force, with a note where there is nothing to exchange by the one asked for."""
     if not graph.trains:
         return "", ()
-    if options.fc_update == "round" and options.optimizer.clip is not None:
-        message = (
-            "the norm of one round's gradients is not that of the step's, which 'clip' limits."
-        )
-        hint = "leave 'clip' out of the recipe, or take '--fc-update step'."
-        raise PlanError(Diagnostic("E043", message, help=hint))
+    if options.fc_update == "round":
+        _check_every_round(options.optimizer)
     if options.mesh.size == 1 or not has_boundary(graph, splits):
         if options.fc_update == "round":
             message = "'--fc-update round' needs layers split by the batch that feed others."

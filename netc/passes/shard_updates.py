@@ -18,7 +18,9 @@ from netc.ir.graph import Graph, Node
 from netc.ir.plan import Split, along_axes
 from netc.ir.types import Mesh, Replicate, Shard, TensorType, local_block
 
-_KEPT = (ops.Parameter, ops.State, ops.Cast, ops.Update, ops.SquareSum, ops.Clipped)
+_KEPT = (
+    ops.Parameter, ops.State, ops.Cast, ops.Update, ops.SquareSum, ops.Clipped, ops.InitConstant,
+)  # fmt: skip
 """What a weight, what is beside it and what moves it are made by."""
 _SUMMED = ("n", "h", "w")
 """Labels of what weights are applied to: under them each device has a term of the gradient."""

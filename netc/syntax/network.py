@@ -88,6 +88,8 @@ class Recipe:
     """What the norm of all gradients together is limited to."""
     ema: float | None = None
     """What moving averages of weights keep of themselves in a step."""
+    accumulate: int = 1
+    """Batches whose gradients are added up before weights move."""
     weights: tuple[Call, ...] = ()
     """`weights "PATTERN" ...`: what moves some weights otherwise."""
     rate_batch: int | None = None

@@ -76,6 +76,8 @@ def recipe_lines(recipe: Recipe) -> Iterator[str]:
         yield f"clip {show(recipe.clip)}"
     if recipe.ema is not None:
         yield f"ema {show(recipe.ema)}"
+    if recipe.accumulate != 1:
+        yield f"accumulate {recipe.accumulate}"
     if recipe.schedule is not None:
         yield f"schedule {_call(recipe.schedule, SCHEDULES)}"
     if recipe.epochs is not None:

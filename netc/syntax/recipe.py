@@ -108,6 +108,7 @@ VALUES = {
     "seed": NATURAL,
     "clip": POSITIVE,
     "ema": BELOW_ONE,
+    "accumulate": COUNT,
 }
 """Settings of one value."""
 SETTINGS = (*CALLS, *VALUES, *OPTIMIZERS, WEIGHTS.name)

@@ -10,10 +10,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from netc.ir.optimizers import AVERAGE
+from netc.ir.optimizers import BESIDE
 from netc.ir.program import Bundle
 
-from ..io.checkpoint import Position, checkpoints, classes_in, load, settings_in
+from ..io.checkpoint import Position, Rollbacks, checkpoints, classes_in, load, settings_in
 from ..io.problems import DamagedError, data_error
 from ..session import Session
 from .datasets import Dataset
@@ -69,9 +69,26 @@ def continued(saved: Saved, dataset: Dataset, batch: int, seed: int, session: Se
         found = f"network '{position.network}' with seed {position.seed}"
         message = f"'{file}' is of {found}, this training is of '{network}' with seed {seed}."
         raise data_error("E068", message, "'--weights' begins a new training with its weights.")
+    _check_added(saved, session.bundle.facts.accumulate)
     check_state(session.bundle, saved.tensors, file)
     check_classes(saved.meta, dataset.classes, file)
     return position.epoch * (dataset.train_size // batch) + _place(saved, dataset, batch)
+
+
+def _check_added(saved: Saved, accumulate: int) -> None:
+    """Raise DataError (E068) where gradients were added up of another number of batches, and some
+    that have moved no weight yet would be lost, or be taken for those of other batches.
+    """
+    told = settings_in(saved.meta).get("accumulate", "1")
+    step = saved.position.step - Rollbacks.from_meta(saved.meta).undone
+    # Longer texts cost more the longer they are.
+    before = int(told) if told.isascii() and told.isdecimal() and 0 < len(told) < 20 else 1
+    if before == accumulate or not (step % max(1, before) or step % accumulate):
+        return
+    message = f"'{saved.file}' was taken after {step:,} steps with 'accumulate {before}'; with "
+    message += f"'accumulate {accumulate}' weights would move by other batches than these."
+    hint = f"resume with 'accumulate {before}', or after a multiple of both, or take '--weights'."
+    raise data_error("E068", message, hint)
 
 
 def _place(saved: Saved, dataset: Dataset, batch: int) -> int:
@@ -119,15 +136,15 @@ def check_classes(meta: Mapping[str, str], classes: tuple[str, ...], file: Path)
 
 
 def check_state(bundle: Bundle, tensors: Mapping[str, Array], file: Path) -> None:
-    """Raise DataError unless a checkpoint holds exactly the state of a bundle, but for moving
-    averages: those that it lacks begin as the weights, others are left aside.
+    """Raise DataError unless a checkpoint holds exactly the state of a bundle, but for what recipes
+    keep beside weights: what it lacks of that begins anew, other is left aside.
     """
     wanted = {port.name: port.shape for port in bundle.train.state}
     differs = [name for name in (*wanted, *tensors) if (name in wanted) != (name in tensors)]
     problems = [
         f"'{name}' is {'missing' if name in wanted else 'unknown'}"
         for name in differs
-        if not name.endswith(AVERAGE)
+        if not name.endswith(BESIDE)
     ]
     problems += [
         f"'{name}' is {tensors[name].shape}, not {shape}"

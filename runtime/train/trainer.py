@@ -148,6 +148,14 @@ class Trainer:
         return whole if limit is None else min(whole, limit)
 
     @property
+    def updating(self) -> range:
+        """The steps that are left to do and move weights, as numbers of those before them."""
+        added = self.session.bundle.facts.accumulate
+        undone = self.rollbacks.undone
+        first = (self.start_step - undone) // added * added + added - 1 + undone
+        return range(first, max(first, self.total_steps), added)
+
+    @property
     def settings(self) -> dict[str, str]:
         """What this training was told, by name: what a checkpoint of it says."""
         facts, training = self.session.bundle.facts, self.training
@@ -166,6 +174,8 @@ class Trainer:
         }
         besides = {"clip": facts.clip, "ema": facts.ema}
         settings |= {name: str(value) for name, value in besides.items() if value is not None}
+        if facts.accumulate > 1:
+            settings["accumulate"] = str(facts.accumulate)
         return settings | {f"-D {name}": value for name, value in facts.parameters}
 
     @property
@@ -303,6 +313,7 @@ class Trainer:
             write = partial(metrics.write, self.step, **told, rate_factor=event.rate_factor)
             self._attempt(write)
         self.saver.step = -1  # what is there of this step, if anything, is another state
+        self.staged = -1  # its step may be one that moves weights now, and was none, or the reverse
         self._save(self.step)
         return event
 
@@ -395,8 +406,9 @@ class Trainer:
             self._stage(step, batches)
         self._prepare(step + 1, batches)
         place = step + self.ahead
-        rate = self._rate(place)
         updates, seed = step - self.rollbacks.undone, self.training.seed
+        # The rate of the first of the batches whose gradients are added up.
+        rate = self._rate(max(0, place - updates % self.session.bundle.facts.accumulate))
         if traced := step in self.traced:
             self.ranks.allgather(None)  # what they begin apart is no part of a step
         self.session.begin(step=updates, seed=seed, learning_rate=rate, traced=traced)
@@ -436,7 +448,7 @@ class Trainer:
         began = time.perf_counter()
         batch = self.pending.pop(step).result()
         self.waited = time.perf_counter() - began
-        self.session.stage(*batch)
+        self.session.stage(*batch, step=step - self.rollbacks.undone)
         self.staged = step
 
     def _save(self, step: int, tested: tuple[float, float] | None = None) -> None:

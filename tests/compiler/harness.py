@@ -109,7 +109,7 @@ def total_traffic(
 
 def session(bundle: Bundle, backend: Backend | None = None) -> Session:
     """On devices whose unused bytes are NaN, with biases moved away from all ties."""
-    programs = [bundle.init, bundle.train, bundle.eval]
+    programs = bundle.programs
     made = Session(bundle, backend or CpuBackend(programs, poison=True))
     made.initialize(seed=3)
     rng, state = np.random.default_rng(1), made.state()
@@ -158,7 +158,7 @@ def train(
 
 
 def _interleave(made: Session, seed: int) -> None:
-    for executable in (made.train, made.eval):
+    for executable in (made.train, made.part, made.eval):
         assert isinstance(executable, CpuExecutable)
         executable.run = partial(executable.run_interleaved, seed)  # type: ignore[method-assign]
 

@@ -128,11 +128,11 @@ def cases(default: int) -> settings:
 
 
 def _ruled(d: Draw, network: Network) -> Chosen:
-    """An optimizer, which may clip or average, with rules for some weights at times: some stay as
-    they are.
+    """An optimizer, which may clip, average or move weights at every other step, with rules for
+    some at times: they stay as they are.
     """
     clip, ema = d.choice((None, None, 0.1, 100.0)), d.choice((None, 0.75))
-    optimizer = replace(d.choice(OPTIMIZERS), clip=clip, ema=ema)
+    optimizer = replace(d.choice(OPTIMIZERS), clip=clip, ema=ema, accumulate=d.choice((1, 1, 2)))
     nodes = (n for n in build_graph(network, 1).nodes if isinstance(n.op, Parameter))
     weights = [node.name for node in nodes]
     if not weights or d.number(0, 2):

@@ -81,7 +81,7 @@ def all_nameless(views: Sequence[View | None]) -> tuple[Any, ...]:
 
 
 def _programs(bundle: Bundle) -> tuple[Program, ...]:
-    return bundle.init, bundle.train, bundle.eval
+    return bundle.programs
 
 
 @cases(100)

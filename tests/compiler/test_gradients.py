@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from harness import CLUSTER, compiled, data, options, session, tiny
 from networks import Maker
-from random_networks import SGD
+from random_networks import OPTIMIZERS, SGD
 
 from netc.errors import PlanError
-from netc.ir.optimizers import SQUARES, WeightRule
+from netc.ir.load import read_bundle
+from netc.ir.ops import InitConstant
+from netc.ir.optimizers import SQUARES, Chosen, WeightRule
+from netc.ir.plain import TextError
 from netc.ir.program import Bundle, Collective
+from netc.ir.text import bundle_text
 from netc.ir.types import line_mesh
+from netc.ir.verify import VerifyError
+from netc.passes import shard_updates
 from netc.passes.options import Options, task
-from netc.passes.pipeline import compile_network
 from netc.syntax.network import Network
 
 CLIPS = replace(SGD, clip=0.5)
@@ -49,11 +57,15 @@ def test_one_weight_alone_is_clipped(split: str) -> None:
     assert {port.name for port in bundle.train.outputs} >= {SQUARES, "loss"}
 
 
-def test_rounds_have_no_norm_of_the_step() -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "said"),
+    [(CLIPS, "'clip' limits"), (replace(SGD, accumulate=2), "not added up over batches")],
+)
+def test_rounds_have_no_gradients_of_the_step(optimizer: Chosen, said: str) -> None:
     chosen = options(
-        tiny(), 2, 8, strategy="hybrid", scheme="b", fc_update="round", optimizer=CLIPS
+        tiny(), 2, 8, strategy="hybrid", scheme="b", fc_update="round", optimizer=optimizer
     )
-    with pytest.raises(PlanError, match="'clip' limits") as refused:
+    with pytest.raises(PlanError, match=said) as refused:
         compiled(tiny(), chosen)
     (problem,) = refused.value.diagnostics
     assert problem.code == "E043" and "--fc-update step" in problem.help
@@ -62,16 +74,17 @@ def test_rounds_have_no_norm_of_the_step() -> None:
 def test_measured_plans_tell_recipes_apart() -> None:
     frozen = replace(SGD, rules=(WeightRule("fc1.bias", frozen=True),))
     averages = replace(SGD, ema=0.5)
-    recipes = (SGD, CLIPS, replace(SGD, clip=0.25), frozen, averages, replace(SGD, ema=0.75))
+    adds = replace(SGD, accumulate=2)
+    recipes = (SGD, CLIPS, replace(SGD, clip=0.25), frozen, averages, replace(SGD, ema=0.75), adds)
     chosen = (Options(line_mesh(2), 8, CLUSTER, optimizer=each) for each in recipes)
     assert len({task(tiny(), each) for each in chosen}) == len(recipes)
 
 
 def test_facts_say_it() -> None:
     network = tiny()
-    recipe = replace(network.recipe, clip=0.5, ema=0.75)
-    bundle, _ = compile_network(replace(network, recipe=recipe), options(network, 1, 8))
-    assert (bundle.facts.clip, bundle.facts.ema) == (0.5, 0.75)
+    told = replace(SGD, clip=0.5, ema=0.75, accumulate=3)
+    facts = compiled(network, options(network, 1, 8, optimizer=told))[0].facts
+    assert (facts.clip, facts.ema, facts.accumulate) == (0.5, 0.75, 3)
 
 
 @pytest.mark.parametrize("updates", ["replicated", "sharded"])
@@ -117,3 +130,77 @@ def test_an_average_begins_as_the_weight() -> None:
     assert averaging.evaluate(images, labels, 8) != plain.evaluate(images, labels, 8)
     averaging.restore({name: v for name, v in averaging.state().items() if "average" not in name})
     assert averaging.evaluate(images, labels, 8) == plain.evaluate(images, labels, 8)
+
+
+def plain(classes: int = 4) -> Network:
+    """Without what depends on how images are divided among batches."""
+    net = Maker(2, 6, 6)
+    x = net.pool(net.relu(net.conv("image", 4, pad=1)), 2)
+    return net.loss(net.fc(x, classes), 0.1)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_several_batches_are_one_large_one(optimizer: Chosen) -> None:
+    network, batches = plain(), 3
+    whole, parts = (
+        session(compiled(network, options(network, devices, rows, optimizer=each))[0])
+        for devices, rows, each in (
+            (1, 12, replace(optimizer, clip=0.1)),
+            (2, 4, replace(optimizer, clip=0.1, accumulate=batches)),
+        )
+    )
+    for update in range(3):
+        images, labels = data(network, 12, update)
+        told: dict[str, Any] = {"seed": 1, "learning_rate": 0.1}
+        large = whole.step(images, labels, step=update, **told)
+        small = [
+            parts.step(images[at : at + 4], labels[at : at + 4], step=3 * update + at // 4, **told)
+            for at in range(0, 12, 4)
+        ]
+        np.testing.assert_allclose(sum(each["loss"] for each in small) / 3, large["loss"], 1e-12)
+        np.testing.assert_allclose(small[-1][SQUARES], large[SQUARES], 1e-10)
+        after = parts.state()
+        for name, value in whole.state().items():
+            np.testing.assert_allclose(after[name], value, 1e-9, 1e-12, err_msg=name)
+
+
+def test_sums_are_in_shards_with_updates() -> None:
+    told = {"strategy": "data", "fetch": (), "optimizer": replace(SGD, accumulate=2)}
+    whole, parts = (
+        compiled(tiny(), options(tiny(), 4, 8, updates=each, **told))[0]
+        for each in ("replicated", "sharded")
+    )
+    for bundle in (whole, parts):
+        assert bundle.part is not None
+        assert max(bundle.part.arena_bytes) <= max(bundle.train.arena_bytes)
+        kept = {port.name for port in bundle.part.state}
+        assert "fc1.weight.sum" in kept and "fc1.weight.velocity" not in kept
+        sizes = {b.nbytes for b in bundle.train.buffers if b.storage == "fc1.weight.sum"}
+        assert len(sizes) == 1
+    share = next(b.nbytes for b in parts.train.buffers if b.storage == "fc1.weight.sum")
+    assert 4 * share == next(b.nbytes for b in whole.train.buffers if b.storage == "fc1.weight.sum")
+
+
+def test_a_program_of_parts_is_read_back(tmp_path: Path) -> None:
+    chosen = options(tiny(), 2, 8, strategy="hybrid", optimizer=replace(SGD, accumulate=2))
+    bundle, _ = compiled(tiny(), chosen)
+    text = bundle_text(bundle)
+    assert read_bundle(text.encode()) == bundle
+    for wrong in (
+        text.replace("fact accumulate 2", "fact accumulate 1"),
+        text.replace("fact accumulate 2", "fact accumulate 3"),
+        text[: text.index("program tiny.part")] + text[text.index("program tiny.eval") :],
+    ):
+        with pytest.raises(TextError):
+            read_bundle(wrong.encode())
+
+
+def test_copies_of_state_are_not_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where what empties sums had the layer's split, in place of the sums', it would empty a copy
+    of theirs: the verifier sees it.
+    """
+    kept = tuple(op for op in shard_updates._KEPT if op is not InitConstant)
+    monkeypatch.setattr(shard_updates, "_KEPT", kept)
+    told = {"strategy": "data", "updates": "sharded", "optimizer": replace(SGD, accumulate=2)}
+    with pytest.raises(VerifyError, match="P6"):
+        compiled(tiny(), options(tiny(), 2, 8, fetch=(), **told))

@@ -38,14 +38,15 @@ def some(items: Iterable[T], seed: int) -> list[T]:
 
 def refused_or_same(case: Case, bundle: Bundle, programs: Iterable[Program], seed: int) -> None:
     """What the verifier accepts of changed training programs gives the unchanged one's bits."""
-    expected = train(case.network, bundle, case.seed, steps=1)
+    steps = bundle.facts.accumulate
+    expected = train(case.network, bundle, case.seed, steps)
     for program in programs:
         try:
             verify_program(program)
         except VerifyError:
             continue
         changed = replace(bundle, train=program)
-        run = train(case.network, changed, case.seed, steps=1, interleave=seed)
+        run = train(case.network, changed, case.seed, steps, interleave=seed)
         assert same(run.results, expected.results)
 
 
@@ -53,7 +54,7 @@ def refused_or_same(case: Case, bundle: Bundle, programs: Iterable[Program], see
 @given(CASES, SEEDS)
 def test_every_wait_is_needed(case: Case, seed: int) -> None:
     bundle, _ = compile_case(case)
-    for program in (bundle.train, bundle.eval, bundle.init):
+    for program in bundle.programs:
         for number, wait in some(mutations.waits(program), seed):
             shared = mutations.shared_classes(program, number, wait)
             with pytest.raises(VerifyError):
@@ -129,7 +130,7 @@ def test_attributes_follow_from_blocks(case: Case, seed: int) -> None:
 @given(CASES, SEEDS)
 def test_every_instruction_is_needed(case: Case, seed: int) -> None:
     bundle, _ = compile_case(case)
-    for program in (bundle.train, bundle.eval, bundle.init):
+    for program in bundle.programs:
         for number in some(range(len(program.instructions)), seed):
             with pytest.raises(VerifyError):
                 verify_program(mutations.without_instruction(program, number))

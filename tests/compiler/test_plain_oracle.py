@@ -28,7 +28,7 @@ def test_training_and_evaluation(case: Case) -> None:
     bundle, _ = compile_case(case)
     devices = session(bundle)
     network, seed = case.network, case.seed
-    for step in range(2):
+    for step in range(3):
         images, labels = data(network, case.batch, seed + step)
         before = devices.state()
         more = mixed(network, case.batch, seed + step)
@@ -36,9 +36,10 @@ def test_training_and_evaluation(case: Case) -> None:
         plain = Plain(before, labels, more, seed=seed, step=step)
         assert close(out["loss"], plain.losses(network, images).mean())
         check_gradients(case, plain, images, out)
+        assert devices.updates(step) == ((step + 1) % case.optimizer.accumulate == 0)
         after = devices.state()
         assert all(close(after[name], value) for name, value in plain.statistics.items())
-        check_update(case.optimizer, step, before, after, out)
+        check_step(case.optimizer, step, before, after, out)
     count = max(case.batch - 2, 1)
     rows = Plain(evaluated(devices.state()), labels, training=False).losses(network, images)
     assert close(devices.evaluate(images, labels, count)[0], rows[:count].sum())
@@ -54,24 +55,47 @@ def check_gradients(case: Case, plain: Plain, images: Array, out: Mapping[str, A
     directions = {name: rng.standard_normal(g.shape) for name, g in gradients.items()}
     for part in (directions, *({name: d} for name, d in directions.items())):
         slope = sum(float((gradients[name] * d).sum()) for name, d in part.items())
+        slope *= case.optimizer.accumulate
         assert close(slope, derivative(case.network, plain, images, part))
 
 
-def check_update(
+def check_step(
     optimizer: Chosen, step: int, before: Mapping[str, Array], after: Mapping[str, Array],
     out: Mapping[str, Array],
 ) -> None:  # fmt: skip
+    """Weights move by the gradients of all batches since they moved last."""
     gradients = {k.removesuffix(".grad"): v for k, v in out.items() if k.endswith(".grad")}
+    if optimizer.accumulate > 1:
+        gradients = {name: before[f"{name}.sum"] + g for name, g in gradients.items()}
+    still = {name for name in before if optimizer.rule(name).frozen}
+    done, left = divmod(step + 1, optimizer.accumulate)
+    if left:
+        sums = {f"{name}.sum" for name in gradients}
+        moved = sums.union(k for k in before if ".running_" in k)
+        assert SQUARES not in out
+        assert all(close(after[f"{name}.sum"], total) for name, total in gradients.items())
+        still |= before.keys() - moved
+    else:
+        check_update(optimizer, done - 1, before, after, gradients, out)
+    for name in still:
+        assert np.array_equal(after[name], before[name]), name
+
+
+def check_update(
+    optimizer: Chosen, done: int, before: Mapping[str, Array], after: Mapping[str, Array],
+    gradients: Mapping[str, Array], out: Mapping[str, Array],
+) -> None:  # fmt: skip
+    """So many updates went before."""
     if optimizer.clip is not None and gradients:
         assert close(out[SQUARES], sum((g**2).sum() for g in gradients.values()))
     for name, gradient in clipped(optimizer, gradients).items():
         names, rule = states_of(optimizer, name), optimizer.rule(name)
         state = {role: before[each] for role, each in names.items()}
         rate, own = RATE * rule.rate, optimizer.under(rule)
-        for role, value in updated(own, step + 1, rate, state, gradient).items():
+        for role, value in updated(own, done + 1, rate, state, gradient).items():
             assert close(after[names[role]], value), names[role]
         if optimizer.ema is not None:
             moving = f"{name}.average"
-            assert close(after[moving], average(optimizer, step, before[moving], after[name]))
-    for name in (k for k in before if optimizer.rule(k).frozen):
-        assert np.array_equal(after[name], before[name]), name
+            assert close(after[moving], average(optimizer, done, before[moving], after[name]))
+        if optimizer.accumulate > 1:
+            assert not after[f"{name}.sum"].any(), name

@@ -158,7 +158,7 @@ def test_how_layers_are_split_does_not_matter_there(case: Case) -> None:
     for each in pins:
         chosen = options(
             case.network, case.mesh, case.batch, scheme=scheme, fc_update="round", pins=each,
-            optimizer=replace(case.optimizer, clip=None),
+            optimizer=replace(case.optimizer, clip=None, accumulate=1),
         )  # fmt: skip
         try:
             bundle, _ = compiled(case.network, chosen)

@@ -36,12 +36,13 @@ def run(case: Case, bundle: Bundle, traced: bool, interleave: int | None) -> tup
     """A step's results and state, and its times."""
     made = session(bundle)
     images, labels = data(case.network, case.batch, case.seed)
-    made.stage(images, labels)
+    step = bundle.facts.accumulate - 1
+    made.stage(images, labels, step=step)
     if interleave is not None:
         executable = made.train
         assert isinstance(executable, CpuExecutable)
         executable.run = partial(executable.run_interleaved, interleave)  # type: ignore[method-assign]
-    made.begin(step=0, seed=1, learning_rate=0.1, traced=traced)
+    made.begin(step=step, seed=1, learning_rate=0.1, traced=traced)
     found = made.results()
     return {**found, **made.state()}, made.last.times
 
@@ -152,7 +153,7 @@ def test_several_steps_stand_one_after_the_other(tmp_path: Path) -> None:
     made, steps = session(bundle), []
     for number in range(2):
         images, labels = data(network, 8, number)
-        made.stage(images, labels)
+        made.stage(images, labels, step=number)
         made.begin(step=number, seed=1, learning_rate=0.1, traced=True)
         made.results()
         assert made.last.times is not None

@@ -75,7 +75,7 @@ def never(stream: int) -> None:
 
 
 def open_backend(bundle: Bundle, ranks: Ranks | None, pretends: bool) -> CudaBackend:
-    programs = [bundle.init, bundle.train, bundle.eval]
+    programs = bundle.programs
     if not pretends:
         from netc_runtime.cuda.device import open_cuda
 

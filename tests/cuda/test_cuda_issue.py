@@ -28,7 +28,7 @@ from netc_runtime.cuda.backend import CudaBackend
 def pretend(network: Network, asked: Any, precision: str, seed: int) -> Run:
     bundle, _ = compiled(network, replace(asked, target=target(precision, "native")))
     with pretended(seed):
-        backend = CudaBackend([bundle.init, bundle.train, bundle.eval], precision)
+        backend = CudaBackend(bundle.programs, precision)
         return train(network, bundle, seed, backend=backend)
 
 
@@ -40,7 +40,7 @@ def in_processes(network: Network, asked: Any, precision: str, seed: int) -> lis
 
     def process(rank: int) -> Run:
         ranks = Threads(rank, board, barrier)
-        programs = [bundle.init, bundle.train, bundle.eval]
+        programs = bundle.programs
         backend = CudaBackend(programs, precision, ranks)
         found = train(network, bundle, seed, backend=backend)
         backend.close()

@@ -24,7 +24,7 @@ def measured(devices: int, graph: bool, kernels: str) -> tuple[Program, Timing]:
     network = tiny()
     asked = options(network, devices, 12, precision="fp32", strategy="hybrid")
     bundle, _ = compiled(network, replace(asked, target=target("fp32", kernels)))
-    programs = [bundle.init, bundle.train, bundle.eval]
+    programs = bundle.programs
     made = session(bundle, CudaBackend(programs, "fp32", graph=graph))
     images, labels = data(network, 12, 0)
     for step in range(2):

@@ -33,7 +33,7 @@ TOLERANCE = {"fp32": 1e-4, "tf32": 5e-2, "bf16": 2e-1}
 
 @contextmanager
 def opened(bundle: Bundle, precision: str, graph: bool = True) -> Iterator[CudaBackend]:
-    backend = CudaBackend([bundle.init, bundle.train, bundle.eval], precision, graph=graph)
+    backend = CudaBackend(bundle.programs, precision, graph=graph)
     try:
         yield backend
     finally:

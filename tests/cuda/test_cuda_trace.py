@@ -37,11 +37,11 @@ def steps(
     bundle: Bundle, traced: tuple[int, ...], graph: bool, ranks: Ranks | None = None
 ) -> tuple[dict[str, Array], dict[int, StepTimes]]:
     """Results of all steps and the state after them, and the times of some."""
-    backend = CudaBackend([bundle.init, bundle.train, bundle.eval], "fp32", ranks, graph=graph)
+    backend = CudaBackend(bundle.programs, "fp32", ranks, graph=graph)
     made, found = session(bundle, backend), dict[str, Array]()
     times: dict[int, StepTimes] = {}
     for step in range(STEPS):
-        made.stage(*data(tiny(), made.batch, step))
+        made.stage(*data(tiny(), made.batch, step), step=step)
         made.begin(step=step, seed=1, learning_rate=0.1, traced=step in traced)
         found |= {f"{name} at {step}": value for name, value in made.results().items()}
         assert (made.last.times is not None) == (step in traced)

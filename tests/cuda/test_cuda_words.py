@@ -42,7 +42,7 @@ needs_gpu = [
 def opened(case: Case, graph: bool) -> tuple[Any, CudaBackend]:
     asked = options(case.network, case.mesh, case.batch, pins=case.pins, precision="fp32")
     bundle, _ = compiled(case.network, replace(asked, target=target("fp32", "native")))
-    backend = CudaBackend([bundle.init, bundle.train, bundle.eval], "fp32", graph=graph)
+    backend = CudaBackend(bundle.programs, "fp32", graph=graph)
     return session(bundle, backend), backend
 
 
@@ -275,7 +275,7 @@ def test_a_hang_of_a_gpu_ends_and_is_told(how: str) -> None:
 def test_a_gpu_writes_words(graph: bool) -> None:
     asked = options(tiny(), 1, 12, precision="fp32")
     bundle, _ = compiled(tiny(), replace(asked, target=target("fp32", "native")))
-    backend = CudaBackend([bundle.init, bundle.train, bundle.eval], "fp32", graph=graph)
+    backend = CudaBackend(bundle.programs, "fp32", graph=graph)
     made = session(bundle, backend)
     assert isinstance(made.train, CudaExecutable)
     for step in range(3):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from netc.ir.ops import ACTIVATIONS
-from netc_kernels.cuda import channels, elementwise, lrn, pool
+from netc_kernels.cuda import channels, elementwise, lrn, pool, update
 from netc_kernels.reference import KERNELS
 
 pytestmark = pytest.mark.gpu
@@ -95,7 +95,16 @@ def test_add(device: Any, count: int, shape: Any, nhwc: bool, dtype: str) -> Non
 @TYPES
 def test_accumulate(device: Any, dtype: str) -> None:
     acc, x = device.normal(33, 40), device.normal(33, 40)
-    device.check(elementwise.accumulate, "accumulate", (33, 40), acc, x, dtype=dtype, over=0)
+    device.check(update.accumulate, "accumulate", (33, 40), acc, x, dtype=dtype, over=0)
+
+
+@SHAPES
+def test_sums_are_wider_than_what_is_added(device: Any, shape: Any, nhwc: bool) -> None:
+    acc = device.put(device.normal(*shape), "f32", nhwc)
+    x = device.put(device.normal(*shape), "bf16", nhwc)
+    wanted = device.get(acc) + device.get(x)
+    update.accumulate(acc, acc, x, stream=device.stream)
+    device.assert_near(acc, wanted)
 
 
 @SHAPES

@@ -184,7 +184,7 @@ def graphs() -> Iterator[Graph]:
     for word in OPTIMIZERS:
         yield differentiate(build_graph(network, BATCH, "fp64"), choose_optimizer(word, decay=0.01))
     smoothed = parse_text(TEXT.replace("softmax_loss", "softmax_loss smoothing=0.2"))
-    clips = replace(choose_optimizer("sgd"), clip=0.5, ema=0.75)
+    clips = replace(choose_optimizer("sgd"), clip=0.5, ema=0.75, accumulate=2)
     yield differentiate(build_graph(smoothed, BATCH, "fp64"), clips)
     mixed = parse_text(f"{TEXT} train {{ augment mixup() }}".replace("loss", "loss smoothing=0.2"))
     yield differentiate(build_graph(mixed, BATCH, "fp64"), choose_optimizer("sgd"))

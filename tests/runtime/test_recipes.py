@@ -118,3 +118,70 @@ def test_exports_have_what_is_evaluated(tmp_path: Path) -> None:
     written = load(file)[0]
     assert np.array_equal(written["fc1.weight"], saved["fc1.weight.average"])
     assert np.array_equal(written["bn1.running_var"], saved["bn1.running_var"])
+
+
+WHOLE = "accumulate 3\n    clip 0.5\n    ema 0.9"
+
+
+@pytest.mark.parametrize("stop", [3, 4, 5])
+def test_a_group_of_batches_goes_on_to_the_bit(tmp_path: Path, stop: int) -> None:
+    """From its end, and from within it, with other devices too."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert train(tmp_path, WHOLE, "--steps", 8, "--out", whole) == 0
+    assert train(tmp_path, WHOLE, "--steps", stop, "--out", parts) == 0
+    assert train(tmp_path, WHOLE, "--steps", 8, "--out", parts, "--resume") == 0
+    one, other = (load(newest(folder))[0] for folder in (whole, parts))
+    assert one.keys() == other.keys() > {"conv1.weight.sum"}
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+    assert one["conv1.weight.sum"].any()
+    assert [row["step"] for row in steps(parts)] == list(range(1, 9))
+
+
+def test_a_group_goes_on_with_other_devices(tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    exact = ("--precision", "fp64")
+    assert train(tmp_path, WHOLE, *exact, "--steps", 7, "--out", whole) == 0
+    sharded = ("--devices", 2, "--strategy", "data", "--updates", "sharded")
+    assert train(tmp_path, WHOLE, *exact, "--steps", 4, "--out", parts, *sharded) == 0
+    assert train(tmp_path, WHOLE, *exact, "--steps", 7, "--out", parts, "--resume") == 0
+    one, other = (load(newest(folder))[0] for folder in (whole, parts))
+    for name, value in one.items():
+        np.testing.assert_allclose(other[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_weights_rest_until_the_last_batch_of_a_group(tmp_path: Path) -> None:
+    out, found = tmp_path / "out", []
+    for number in range(1, 5):
+        told = ("--steps", number, "--out", out, *(("--resume",) if number > 1 else ()))
+        assert train(tmp_path, WHOLE, *told) == 0
+        found.append(load(newest(out))[0])
+    name = "fc1.weight"
+    assert np.array_equal(found[0][name], found[1][name])
+    assert not np.array_equal(found[1][name], found[2][name])
+    assert np.array_equal(found[2][name], found[3][name])
+    assert not found[2][f"{name}.sum"].any() and found[3][f"{name}.sum"].any()
+    assert not np.array_equal(found[0]["bn1.running_mean"], found[1]["bn1.running_mean"])
+    rows = steps(out)
+    assert ["gradient_norm" in row for row in rows] == [False, False, True, False]
+
+
+def test_another_number_of_batches_is_refused_within_a_group(tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "out"
+    assert train(tmp_path, "accumulate 2", "--steps", 3, "--out", out) == 0
+    capsys.readouterr()
+    assert train(tmp_path, "", "--steps", 4, "--out", out, "--resume") == 5
+    problem = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert "after 3 steps with 'accumulate 2'" in str(problem)
+    assert train(tmp_path, "accumulate 2", "--steps", 4, "--out", out, "--resume") == 0
+    assert train(tmp_path, "accumulate 3", "--steps", 6, "--out", out, "--resume") == 5
+    assert train(tmp_path, "accumulate 4", "--steps", 8, "--out", out, "--resume") == 0
+    assert train(tmp_path, "", "--steps", 9, "--out", out, "--resume") == 0
+    assert "fc1.weight.sum" not in load(newest(out))[0]
+
+
+def test_a_group_has_the_rate_of_its_first_batch(tmp_path: Path) -> None:
+    text = "accumulate 4\n    schedule cosine()\n    epochs 1"
+    assert train(tmp_path, text, "--out", tmp_path / "out") == 0
+    rates = [row["learning_rate"] for row in steps(tmp_path / "out")]
+    wanted = [0.05 * (1 + np.cos(np.pi * (n // 4 * 4) / len(rates))) for n in range(len(rates))]
+    np.testing.assert_allclose(rates, wanted, rtol=1e-12)

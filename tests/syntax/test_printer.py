@@ -182,6 +182,7 @@ recipes = st.builds(
     seed=st.integers(0, 2**63 - 1),
     clip=st.none() | st.floats(1e-6, 1e6),
     ema=st.none() | st.floats(0, 0.9999),
+    accumulate=st.integers(1, 9),
     weights=st.lists(
         st.builds(
             lambda pattern, decay, rate, frozen: Call(

@@ -23,6 +23,7 @@ def test_all_settings() -> None:
         seed     7
         clip     1
         ema      0
+        accumulate b
         """
     )
     assert found == Recipe(
@@ -35,6 +36,7 @@ def test_all_settings() -> None:
         seed=7,
         clip=1.0,
         ema=0.0,
+        accumulate=8,
     )
     assert dict(found.spans)["epochs"].origin == "t.net:10:9"
 
@@ -135,6 +137,7 @@ def test_parameters_and_defaults() -> None:
         ("seed -1", "E014"),
         ("clip 0", "E014"),
         ("ema 1", "E014"),
+        ("accumulate 0", "E014"),
         ("clip 1 2", "E031"),
         ("clip 1\nclip 1", "E032"),
         ("sgd lr=-1e-9", "E014"),
