@@ -172,6 +172,7 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
             name: _only(run, update.fc_dw_workspace if name.startswith("fc_dw_") else _nothing)
             for name, run in update.KERNELS.items()
         },
+        "accumulate": _only(update.accumulate),
         "square_sum": _only(update.square_sum),
         "clipped": _only(update.clipped),
         "average": _only(update.average),

@@ -1,5 +1,5 @@
 """Gradient descent with momentum and decay, Adam and RMSprop, in one pass over the memory, and
-the norm of gradients with its limit, and moving averages.
+sums and the norm of gradients with its limit, and moving averages.
 
 As the reference's `sgd_velocity` and `sgd_apply` (Krizhevsky et al. 2012, section 5):
 v = momentum * v - lr * (g + decay * w), w = w + v; as its `momentum_velocity` and `velocity_apply`
@@ -217,6 +217,19 @@ def clipped(out: Array, g: Array, squares: Array, pool: Pool, *, limit: float) -
     """Compute g * min(1, limit / (sqrt(squares) + 1e-6)). `out` may be g; squares is ()."""
     factor = float(np.minimum(1.0, limit / (np.sqrt(squares) + 1e-6)))
     pool.spread(g.size, GRAIN, scaled_part, out.reshape(-1), g.reshape(-1), *_facts(g, factor))
+
+
+def accumulate(out: Array, acc: Array, x: Array, pool: Pool) -> None:
+    """Compute acc + x. `out` may be acc."""
+    flat = (array.reshape(-1) for array in (out, acc, x))
+    pool.spread(x.size, GRAIN, sum_part, *flat)
+
+
+@kernel
+def sum_part(out: Any, acc: Any, x: Any, thread: int, start: int, stop: int) -> None:
+    """Add elements `start` ... `stop`."""
+    for i in range(start, stop):
+        out[i] = acc[i] + x[i]
 
 
 def average(out: Array, e: Array, w: Array, step: Array, pool: Pool, *, decay: float) -> None:

@@ -324,6 +324,7 @@ _CALLS: Mapping[str, Binder] = {
     "bn_norm": _bn_norm,
     "bn_dx": _plain("bn_dx", attributes=True),
     "dropout": _dropout,
+    "accumulate": _gradients("accumulate"),
     "square_sum": _gradients("square_sum"),
     "clipped": _gradients("clipped"),
     "average": _gradients("average"),

@@ -35,7 +35,7 @@ POOLS = [
 
 
 def normal(*shape: int, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    return np.asarray(np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)
 
 
 def reference(
@@ -309,6 +309,16 @@ def test_gradients_are_clipped(shape: tuple[int, ...], limit: float, threads: in
         wanted = g * min(1.0, limit / (float(np.sqrt(squares)) + 1e-6))
         update.clipped(g, g, squares, threads_, limit=limit)
     assert_near(g, wanted)
+
+
+@THREADS
+@pytest.mark.parametrize("shape", [(), (7, 5, 3, 1), (600, 400), (0, 4)])
+def test_sums_over_batches(shape: tuple[int, ...], threads: int) -> None:
+    acc, x = normal(*shape), normal(*shape, seed=1)
+    wanted = acc + x
+    with Pool(threads) as threads_:
+        update.accumulate(acc, acc, x, threads_)
+    np.testing.assert_array_equal(acc, wanted)
 
 
 @THREADS

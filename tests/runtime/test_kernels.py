@@ -145,8 +145,9 @@ def test_reference_programs_name_none() -> None:
         (MIXED, 6, SGD, "blas"),
         (MIXED, 6, SGD, "direct"),
         (POOLED, 6, SGD, ""),
+        (POOLED, 6, replace(SGD, clip=0.01, ema=0.9), ""),
     ],
-    ids=["sgd", "one image", *map(str, OPTIMIZERS[1:]), "blas", "direct", "pooled"],
+    ids=["sgd", "one image", *map(str, OPTIMIZERS[1:]), "blas", "direct", "pooled", "clipped"],
 )
 def test_every_launch_of_a_step_equals_the_reference(
     text: str, batch: int, optimizer: Chosen, variant: str
