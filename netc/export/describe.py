@@ -18,6 +18,7 @@ from netc.ir.program import Program
 from netc.ir.programs import TRAIN
 from netc.ir.traffic import Traffic, summed
 from netc.ir.types import TensorPart, TensorType, local_block
+from netc.strategies.labels import SCALARS
 from netc.syntax.network import Layer, NamedValues, Network
 from netc.trace.spans import StepTrace
 
@@ -277,6 +278,10 @@ class _Reader:
 
     def _route(self, node: Node) -> tuple[str, str, tuple[str, ...]]:
         """Role, source and targets of a communication node."""
+        if node.layer == SCALARS:
+            # One number of all gradients together stands beside the loss, where they begin.
+            last = self.network.layers[-1].name
+            return "weights", last, (last,)
         origin = self._origin(node.name)
         source = owner(origin)
         weight = re.sub(r"@[\d.]+$", "", origin.name).removesuffix(".grad")

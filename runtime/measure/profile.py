@@ -38,7 +38,7 @@ def measure_step(session: Session, steps: int) -> Timing:
 
 
 def warm_up(session: Session) -> None:
-    """Some training steps on synthetic images, which stay where they are.
+    """Some training steps that move weights, on synthetic images, which stay where they are.
 
     The rate is zero, so that weights stay as they are and no number grows out of bounds.
     """
@@ -47,7 +47,8 @@ def warm_up(session: Session) -> None:
     pixels = sum(math.prod(port.shape[1:]) for port in session.images)
     images = rng.standard_normal((session.batch, pixels)).astype(session.dtype)
     labels = rng.integers(facts.classes, size=session.batch)
-    for step in range(WARM_UP):
+    for update in range(WARM_UP):
+        step = (update + 1) * facts.accumulate - 1
         session.step(images, labels, step=step, seed=0, learning_rate=0.0)
 
 

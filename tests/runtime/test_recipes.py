@@ -185,3 +185,24 @@ def test_a_group_has_the_rate_of_its_first_batch(tmp_path: Path) -> None:
     rates = [row["learning_rate"] for row in steps(tmp_path / "out")]
     wanted = [0.05 * (1 + np.cos(np.pi * (n // 4 * 4) / len(rates))) for n in range(len(rates))]
     np.testing.assert_allclose(rates, wanted, rtol=1e-12)
+
+
+SHOWN = (
+    ("plan", "-o", "x.html"), ("plan", "-o", "x.svg", "--phases"), ("plan", "-o", "x.json"),
+    ("explain",), ("explain", "--layer", "fc1"), ("compile",), ("compile", "--emit", "plan"),
+    ("compare", "--devices", "1,2"), ("profile", "--steps", "1"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("shown", SHOWN, ids=" ".join)
+@pytest.mark.parametrize("updates", ["replicated", "sharded"])
+def test_plans_with_all_settings_are_shown(
+    tmp_path: Path, shown: tuple[str, ...], updates: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is of all layers together has no place among layers, and needs none."""
+    monkeypatch.chdir(tmp_path)
+    file, (verb, *told) = tmp_path / "small.net", shown
+    file.write_text(TEXT.format(settings=WHOLE))
+    devices = () if verb == "compare" else ("--devices", "2")
+    strategy = () if verb == "compare" else ("--strategy", "hybrid", "--updates", updates)
+    assert main([verb, str(file), *told, *devices, *strategy]) == 0
