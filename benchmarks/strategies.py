@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("cases", nargs="+", metavar="NET:BATCH")
     parser.add_argument("--devices", type=int, default=2)
     parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--cluster", default="local")
+    parser.add_argument("--cluster", help="default: this machine, if it was calibrated")
     parser.add_argument("--strategies", nargs="+", default=["data", "model", "hybrid", "spatial"])
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--steps", type=int, default=20, help="of a burst (default 20)")
@@ -90,8 +90,9 @@ def measured(case: str, options: argparse.Namespace) -> list[Row]:
                "precision": options.precision, "strategy": strategy}  # fmt: skip
         rows.append(row)
         words = ["run", network, "--batch", batch, "--devices", str(options.devices),
-                 "--precision", options.precision, "--cluster", options.cluster,
-                 "--json", "--strategy", *shlex.split(strategy)]  # fmt: skip
+                 "--precision", options.precision, "--json",
+                 *(("--cluster", options.cluster) if options.cluster else ()),
+                 "--strategy", *shlex.split(strategy)]  # fmt: skip
         try:
             asked = parser().parse_args(words)
             bundle = load_bundle(asked)
