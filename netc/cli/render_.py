@@ -28,6 +28,9 @@ ABOUT = {
     "batch": "images of a step, over all devices; what is left of an epoch is dropped",
     "rate_batch": "the batch that lr is for: with another one the rate is lr batch / rate_batch",
     "weights": "otherwise for weights of such names; of several lines that match, the last counts",
+    "clip": "the norm of all gradients together is limited to this before weights move",
+    "ema": "e := ema e + (1 - ema) w after each update; the averages e are what is evaluated",
+    "accumulate": "batches whose gradients are added up before weights move, by their mean",
     "epochs": "passes over the data; one has (training images // batch) steps: how many is known "
     "when the data are read",
     "seed": "the key of all random numbers: weights at first, order of images, dropout, augment",
