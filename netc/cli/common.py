@@ -52,7 +52,10 @@ from netc_runtime.memory import available_bytes
 
 INFERENCE = "inference"
 """In place of training, what is planned for."""
-DEFAULT_STRATEGY = "hybrid"
+ALONE = "single"
+"""The strategy of one device."""
+BASE_STRATEGY = "hybrid"
+"""Of layers that a strategy file does not name; where rounds or `--batch auto` are asked for."""
 SMALL_STEP = 50_000_000
 """Multiply-adds forward, below which NumPy's kernels take some milliseconds."""
 CUDA_ALIGNMENT_BYTES = 256
@@ -90,7 +93,8 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
     sized = options.batch == AUTO_BATCH
     if options.batch is not None and not sized:
         batch = options.batch
-    searched = options.strategy == AUTO
+    named = options.strategy or _usual_strategy(options, mesh.size)
+    searched = named == AUTO
     if (options.search_labels is not None or options.no_share) and not searched:
         given = "--no-share" if options.no_share else "--search-labels"
         message = f"'{given}' says what a search may do, and there is none."
@@ -100,12 +104,11 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
             "'--batch auto' is for a plan that is given, '--strategy auto' for a batch that is."
         )
         raise UsageError(Diagnostic("E051", message, help="give one of them."))
-    strategy = DEFAULT_STRATEGY if searched or file is not None else options.strategy
     chosen = Options(
         mesh=mesh,
         batch=batch,
         cluster=_seen(options, cluster, mesh),
-        strategy=strategy or DEFAULT_STRATEGY,
+        strategy=BASE_STRATEGY if searched or file is not None else named,
         pins=(*_file_pins(file), *map(_pin, options.pin)),
         scheme=options.scheme or (file.scheme if file else None) or None,
         fc_update=options.fc_update or (file.fc_update if file else None) or "step",
@@ -128,7 +131,16 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
         for text in () if options.json or quiet else (*notes(found), *_rough(chosen, found)):
             note(text)
     chosen = _recomputing(network, chosen, options.json or quiet)
-    return Request(network, chosen, options.strategy or DEFAULT_STRATEGY, parameters)
+    return Request(network, chosen, named, parameters)
+
+
+def _usual_strategy(options: argparse.Namespace, devices: int) -> str:
+    """What is taken where none is named."""
+    if devices == 1:
+        return ALONE
+    # A search is for a given batch, and is free not to have any rounds.
+    rounds = options.scheme is not None or options.fc_update is not None
+    return BASE_STRATEGY if rounds or options.batch == AUTO_BATCH else AUTO
 
 
 def _rough(chosen: Options, found: Found) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from netc.cli.auto import AUTO
-from netc.cli.common import DEFAULT_STRATEGY, Request, request
+from netc.cli.common import BASE_STRATEGY, Request, request
 from netc.cli.output import bytes_text, count, json_line, note, say, seconds_text, table
 from netc.errors import Diagnostic, NetError, UsageError, clip, did_you_mean
 from netc.export.speedups import SpeedupLine, check_speedups, draw_speedups, write_speedups
@@ -215,10 +215,10 @@ def _mark(plan: ComparedPlan, best: dict[int, tuple[ComparedPlan, float]]) -> st
 def _notes(
     rows: Sequence[tuple[ComparedPlan, float]], best: dict[int, tuple[ComparedPlan, float]]
 ) -> list[str]:
-    """Where something else is faster than the default strategy."""
+    """Where something else is faster than the papers' own strategy."""
     found = []
     for devices, (plan, _) in best.items():
-        usual = [p for p, _ in rows if p.devices == devices and p.strategy == DEFAULT_STRATEGY]
+        usual = [p for p, _ in rows if p.devices == devices and p.strategy == BASE_STRATEGY]
         default = min(usual, key=lambda p: p.seconds, default=None)
         if default is not None and plan.seconds < default.seconds * (1 - WORTH_TELLING):
             gain = 100 * (1 - plan.seconds / default.seconds)

@@ -111,7 +111,7 @@ def _devices_and_strategy(group: argparse._ArgumentGroup, verb: str) -> None:
                 "--strategy",
                 type=file_name,
                 metavar="S",
-                help="one of those below (default hybrid), or a strategy file",
+                help="one of those below, or a strategy file (default auto)",
             )
 
 
