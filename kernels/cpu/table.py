@@ -13,6 +13,7 @@ from netc_kernels.cpu import (
     direct_weights,
     elementwise,
     fold,
+    grouped,
     linear,
     norm,
     pool,
@@ -165,6 +166,14 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
         "bn_slopes": _only(norm.bn_slopes, _pairs),
         "bn_norm": _only(norm.bn_norm),
         "bn_dx": _only(norm.bn_dx),
+        "grouped_mean": _only(grouped.grouped_mean, _sums),
+        "grouped_var": _only(grouped.grouped_var, _pairs),
+        "grouped_dgamma": _only(grouped.grouped_dgamma, _pairs),
+        "grouped_dbeta": _only(grouped.grouped_dbeta, _sums),
+        "grouped_moments": _only(grouped.grouped_moments, _pairs),
+        "grouped_slopes": _only(grouped.grouped_slopes, _pairs),
+        "grouped_norm": _only(grouped.grouped_norm),
+        "grouped_dx": _only(grouped.grouped_dx),
         "fc": _only(linear.fc),
         "fc_dx": _only(linear.fc_dx),
         "fc_dw": _only(linear.fc_dw),
@@ -180,5 +189,5 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
     }
 )
 """Every kernel by the name of its op; those of `update` are all the ops of one at once,
-`bn_moments` is bn_mean and bn_var, `bn_slopes` bn_dgamma and bias_db.
+`bn_moments` is bn_mean and bn_var, `bn_slopes` bn_dgamma and bias_db, those of groups likewise.
 """

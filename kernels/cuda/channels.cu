@@ -4,8 +4,13 @@
 // per channel are float. Block (packs of channels, rows), at most 256 threads, so that a thread
 // keeps its channels; grid (tiles of rows, tiles of channels). `out` may be any operand.
 //
+// Numbers per channel may be those of groups of rows, (groups, channels): group g is `period` rows
+// from g * period - skip up, as far as they are here. A grid has groups along its last side; where
+// all rows are one group that is 1, and skip 0.
+//
 // Sums are made in two launches, in an order that follows from the shape only: every block of the
-// first sums `share` rows into `partial` (sums, blocks, channels); `finish` adds the blocks up.
+// first sums `share` rows into `partial` (groups, sums, blocks, channels); `finish` adds the blocks
+// up.
 
 #include "vector.cuh"
 
@@ -20,28 +25,37 @@ __device__ inline int first_channel() {
     return (blockIdx.y * blockDim.x + threadIdx.x) * LANES;
 }
 
+struct Rows {
+    long long begin, end;
+};
+
+// The rows of this block's group.
+__device__ inline Rows of_group(long long rows, long long period, long long skip) {
+    const long long begin = (long long)blockIdx.z * period - skip, end = begin + period;
+    return {begin > 0 ? begin : 0, end < rows ? (end > 0 ? end : 0) : rows};
+}
+
 // Write f(x, y, lane) for every element; without y, f(x, 0, lane).
 template <bool TWO, class F>
-__device__ inline void map_rows(T* out, const T* x, const T* y, long long rows, int channels,
-                                F f) {
+__device__ inline void map_rows(T* out, const T* x, const T* y, Rows own, int channels, F f) {
     constexpr int AT_ONCE = TWO ? ROWS / 2 : ROWS, TIMES = TWO ? TURNS : 1;
     const int c = first_channel();
 #pragma unroll 1
     for (int turn = 0; turn < TIMES; ++turn) {
         const long long tile = ((long long)blockIdx.x * TIMES + turn) * AT_ONCE;
-        const long long first = tile * blockDim.y + threadIdx.y;
+        const long long first = own.begin + tile * blockDim.y + threadIdx.y;
         Some a[AT_ONCE], b[AT_ONCE];
 #pragma unroll
         for (int k = 0; k < AT_ONCE; ++k) {
             const long long row = first + k * (int)blockDim.y;
-            if (row >= rows) continue;
+            if (row >= own.end) continue;
             a[k] = load<T, LANES>(x + row * channels + c);
             if constexpr (TWO) b[k] = load<T, LANES>(y + row * channels + c);
         }
 #pragma unroll
         for (int k = 0; k < AT_ONCE; ++k) {
             const long long row = first + k * (int)blockDim.y;
-            if (row >= rows) continue;
+            if (row >= own.end) continue;
             float v[LANES];
 #pragma unroll
             for (int i = 0; i < LANES; ++i) {
@@ -63,7 +77,7 @@ extern "C" __global__ void bias(T* out, const T* x, const float* b, long long ro
     float shift[LANES];
 #pragma unroll
     for (int i = 0; i < LANES; ++i) shift[i] = b[c + i];
-    map_rows<false>(out, x, x, rows, channels,
+    map_rows<false>(out, x, x, {0, rows}, channels,
                     [&](float a, float, int i) { return at_least(a + shift[i], low); });
 }
 
@@ -71,64 +85,69 @@ extern "C" __global__ void bias(T* out, const T* x, const float* b, long long ro
 template <bool TWO>
 __device__ inline void normalize(T* out, const T* x, const T* y, const float* mean,
                                  const float* var, const float* gamma, const float* beta,
-                                 long long rows, int channels, float eps, int relu) {
-    const int c = first_channel();
+                                 long long rows, int channels, long long period, long long skip,
+                                 float eps, int relu) {
+    const int c = first_channel(), own = blockIdx.z * channels + c;
     if (c >= channels) return;
     const float low = relu ? 0.0f : -infinity();
     float centre[LANES], slope[LANES], shift[LANES];
 #pragma unroll
     for (int i = 0; i < LANES; ++i) {
-        centre[i] = mean[c + i];
-        slope[i] = gamma[c + i] * rsqrtf(var[c + i] + eps);
+        centre[i] = mean[own + i];
+        slope[i] = gamma[c + i] * rsqrtf(var[own + i] + eps);
         shift[i] = beta[c + i];
     }
-    map_rows<TWO>(out, x, y, rows, channels, [&](float a, float other, int i) {
+    const Rows group = of_group(rows, period, skip);
+    map_rows<TWO>(out, x, y, group, channels, [&](float a, float other, int i) {
         return at_least((a - centre[i]) * slope[i] + shift[i] + other, low);
     });
 }
 
 extern "C" __global__ void bn_norm(T* out, const T* x, const float* mean, const float* var,
                                    const float* gamma, const float* beta, long long rows,
-                                   int channels, float eps, int relu) {
-    normalize<false>(out, x, x, mean, var, gamma, beta, rows, channels, eps, relu);
+                                   int channels, long long period, long long skip, float eps,
+                                   int relu) {
+    normalize<false>(out, x, x, mean, var, gamma, beta, rows, channels, period, skip, eps, relu);
 }
 
 extern "C" __global__ void bn_norm_add(T* out, const T* x, const T* y, const float* mean,
                                        const float* var, const float* gamma, const float* beta,
-                                       long long rows, int channels, float eps, int relu) {
-    normalize<true>(out, x, y, mean, var, gamma, beta, rows, channels, eps, relu);
+                                       long long rows, int channels, long long period,
+                                       long long skip, float eps, int relu) {
+    normalize<true>(out, x, y, mean, var, gamma, beta, rows, channels, period, skip, eps, relu);
 }
 
 // (dy - (dgamma * normalized x + dbeta) * share) * gamma / sqrt(var + eps), share = 1 / count.
 extern "C" __global__ void bn_dx(T* out, const T* x, const float* mean, const float* var,
                                  const float* gamma, const float* dgamma, const float* dbeta,
-                                 const T* dy, long long rows, int channels, float eps,
-                                 float share) {
-    const int c = first_channel();
+                                 const T* dy, long long rows, int channels, long long period,
+                                 long long skip, float eps, float share) {
+    const int c = first_channel(), own = blockIdx.z * channels + c;
     if (c >= channels) return;
     float centre[LANES], slope[LANES], through_var[LANES], through_mean[LANES];
 #pragma unroll
     for (int i = 0; i < LANES; ++i) {
-        const float scale = rsqrtf(var[c + i] + eps);
-        centre[i] = mean[c + i];
+        const float scale = rsqrtf(var[own + i] + eps);
+        centre[i] = mean[own + i];
         slope[i] = gamma[c + i] * scale;
-        through_var[i] = dgamma[c + i] * scale * share;
-        through_mean[i] = dbeta[c + i] * share;
+        through_var[i] = dgamma[own + i] * scale * share;
+        through_mean[i] = dbeta[own + i] * share;
     }
-    map_rows<true>(out, x, dy, rows, channels, [&](float a, float d, int i) {
+    const Rows group = of_group(rows, period, skip);
+    map_rows<true>(out, x, dy, group, channels, [&](float a, float d, int i) {
         return (d - ((a - centre[i]) * through_var[i] + through_mean[i])) * slope[i];
     });
 }
 
-// Sum terms(x, y, lane, sums) over this block's rows. With `kept`, a term's rewritten x is kept.
+// Sum terms(x, y, lane, sums) over this block's rows of its group. With `kept`, a term's rewritten x is kept.
 template <int SUMS, bool TWO, bool KEPT, class Terms>
-__device__ inline void sum_rows(float* partial, T* kept, const T* x, const T* y, long long rows,
+__device__ inline void sum_rows(float* partial, T* kept, const T* x, const T* y, Rows group,
                                 int channels, long long share, Terms terms) {
     constexpr int AT_ONCE = ROWS / 2;
     __shared__ float shared[SUMS * LANES][THREADS];
     const int c = first_channel(), thread = threadIdx.y * blockDim.x + threadIdx.x;
-    const long long begin = blockIdx.x * share;
-    const long long end = begin + share < rows ? begin + share : rows;
+    const long long begin = group.begin + blockIdx.x * share;
+    const long long end = begin + share < group.end ? begin + share : group.end;
     float sums[SUMS][LANES] = {};
     if (c < channels) {
         for (long long row = begin + threadIdx.y; row < end; row += AT_ONCE * (int)blockDim.y) {
@@ -174,7 +193,8 @@ __device__ inline void sum_rows(float* partial, T* kept, const T* x, const T* y,
     if (threadIdx.y || c >= channels) return;
 #pragma unroll
     for (int s = 0; s < SUMS; ++s) {
-        float* to = partial + ((long long)s * gridDim.x + blockIdx.x) * channels + c;
+        const long long block = ((long long)blockIdx.z * SUMS + s) * gridDim.x + blockIdx.x;
+        float* to = partial + block * channels + c;
 #pragma unroll
         for (int i = 0; i < LANES; ++i) to[i] = shared[s * LANES + i][thread];
     }
@@ -182,8 +202,9 @@ __device__ inline void sum_rows(float* partial, T* kept, const T* x, const T* y,
 
 // Of x.
 extern "C" __global__ void sum(float* partial, const T* x, long long rows, int channels,
-                               long long share) {
-    sum_rows<1, false, false>(partial, (T*)0, x, x, rows, channels, share,
+                               long long period, long long skip, long long share) {
+    const Rows group = of_group(rows, period, skip);
+    sum_rows<1, false, false>(partial, (T*)0, x, x, group, channels, share,
                               [](float a, float, int i, float(&sums)[1][LANES]) {
                                   sums[0][i] += a;
                                   return a;
@@ -192,12 +213,14 @@ extern "C" __global__ void sum(float* partial, const T* x, long long rows, int c
 
 // Of (x - mean) ** 2.
 extern "C" __global__ void sum_squares(float* partial, const T* x, const float* mean,
-                                       long long rows, int channels, long long share) {
-    const int c = first_channel();
+                                       long long rows, int channels, long long period,
+                                       long long skip, long long share) {
+    const int c = first_channel(), own = blockIdx.z * channels + c;
+    const Rows group = of_group(rows, period, skip);
     float centre[LANES];
 #pragma unroll
-    for (int i = 0; i < LANES; ++i) centre[i] = c < channels ? mean[c + i] : 0.0f;
-    sum_rows<1, false, false>(partial, (T*)0, x, x, rows, channels, share,
+    for (int i = 0; i < LANES; ++i) centre[i] = c < channels ? mean[own + i] : 0.0f;
+    sum_rows<1, false, false>(partial, (T*)0, x, x, group, channels, share,
                               [&](float a, float, int i, float(&sums)[1][LANES]) {
                                   const float far = a - centre[i];
                                   sums[0][i] += far * far;
@@ -205,14 +228,17 @@ extern "C" __global__ void sum_squares(float* partial, const T* x, const float* 
                               });
 }
 
-// Of x - f and (x - f) ** 2, where f is the first row: far from zero, no digits are lost.
+// Of x - f and (x - f) ** 2, where f is the group's first row: far from zero, no digits are lost.
+// All of each group is here.
 extern "C" __global__ void sum_moments(float* partial, const T* x, long long rows, int channels,
-                                       long long share) {
+                                       long long period, long long skip, long long share) {
     const int c = first_channel();
+    const Rows group = of_group(rows, period, skip);
+    const T* first = x + group.begin * channels;
     float centre[LANES];
 #pragma unroll
-    for (int i = 0; i < LANES; ++i) centre[i] = c < channels ? number(x[c + i]) : 0.0f;
-    sum_rows<2, false, false>(partial, (T*)0, x, x, rows, channels, share,
+    for (int i = 0; i < LANES; ++i) centre[i] = c < channels ? number(first[c + i]) : 0.0f;
+    sum_rows<2, false, false>(partial, (T*)0, x, x, group, channels, share,
                               [&](float a, float, int i, float(&sums)[2][LANES]) {
                                   const float far = a - centre[i];
                                   sums[0][i] += far;
@@ -224,15 +250,17 @@ extern "C" __global__ void sum_moments(float* partial, const T* x, long long row
 // Of dy * normalized x; and of dy.
 extern "C" __global__ void sum_slopes(float* partial, const T* x, const float* mean,
                                       const float* var, const T* dy, long long rows, int channels,
-                                      long long share, float eps) {
-    const int c = first_channel();
+                                      long long period, long long skip, long long share,
+                                      float eps) {
+    const int c = first_channel(), own = blockIdx.z * channels + c;
+    const Rows group = of_group(rows, period, skip);
     float centre[LANES], scale[LANES];
 #pragma unroll
     for (int i = 0; i < LANES; ++i) {
-        centre[i] = c < channels ? mean[c + i] : 0.0f;
-        scale[i] = c < channels ? rsqrtf(var[c + i] + eps) : 0.0f;
+        centre[i] = c < channels ? mean[own + i] : 0.0f;
+        scale[i] = c < channels ? rsqrtf(var[own + i] + eps) : 0.0f;
     }
-    sum_rows<2, true, false>(partial, (T*)0, x, dy, rows, channels, share,
+    sum_rows<2, true, false>(partial, (T*)0, x, dy, group, channels, share,
                              [&](float a, float d, int i, float(&sums)[2][LANES]) {
                                  sums[0][i] += (a - centre[i]) * scale[i] * d;
                                  sums[1][i] += d;
@@ -242,8 +270,10 @@ extern "C" __global__ void sum_slopes(float* partial, const T* x, const float* m
 
 // Of dx, which is dy where y > 0 and 0 elsewhere, and is written too.
 extern "C" __global__ void sum_relu_dx(float* partial, T* dx, const T* dy, const T* y,
-                                       long long rows, int channels, long long share) {
-    sum_rows<1, true, true>(partial, dx, dy, y, rows, channels, share,
+                                       long long rows, int channels, long long period,
+                                       long long skip, long long share) {
+    const Rows group = of_group(rows, period, skip);
+    sum_rows<1, true, true>(partial, dx, dy, y, group, channels, share,
                             [](float d, float a, int i, float(&sums)[1][LANES]) {
                                 const float slope = a > 0.0f ? d : 0.0f;
                                 sums[0][i] += slope;
@@ -251,10 +281,12 @@ extern "C" __global__ void sum_relu_dx(float* partial, T* dx, const T* dy, const
                             });
 }
 
-// The total of one channel in the threads with y 0. Block (32, SLICES), grid (channels / 32).
-__device__ inline float total(const float* partial, int blocks, int channels) {
+// The total of sum `s` of `sums`, of one channel, in the threads with y 0. Block (32, SLICES), grid
+// (channels / 32, 1, groups).
+__device__ inline float total(const float* partial, int s, int sums, int blocks, int channels) {
     __shared__ float shared[SLICES][32];
     const int c = blockIdx.x * 32 + threadIdx.x;
+    partial += ((long long)blockIdx.z * sums + s) * blocks * channels;
     float sum = 0.0f;
     if (c < channels) {
 #pragma unroll 4
@@ -274,30 +306,31 @@ __device__ inline float total(const float* partial, int blocks, int channels) {
 extern "C" __global__ void finish(float* out, const float* partial, int blocks, int channels,
                                   float scale) {
     const int c = blockIdx.x * 32 + threadIdx.x;
-    const float sum = total(partial, blocks, channels);
-    if (threadIdx.y == 0 && c < channels) out[c] = sum * scale;
+    const float sum = total(partial, 0, 1, blocks, channels);
+    if (threadIdx.y == 0 && c < channels) out[blockIdx.z * channels + c] = sum * scale;
 }
 
 // The totals of both sums.
 extern "C" __global__ void finish_two(float* first, float* second, const float* partial,
                                       int blocks, int channels) {
     const int c = blockIdx.x * 32 + threadIdx.x;
-    const float a = total(partial, blocks, channels);
-    const float b = total(partial + (long long)blocks * channels, blocks, channels);
+    const float a = total(partial, 0, 2, blocks, channels);
+    const float b = total(partial, 1, 2, blocks, channels);
     if (threadIdx.y || c >= channels) return;
-    first[c] = a;
-    second[c] = b;
+    first[blockIdx.z * channels + c] = a;
+    second[blockIdx.z * channels + c] = b;
 }
 
-// Mean and variance of `rows` numbers per channel from `sum_moments`; x has the first row.
+// Mean and variance of `rows` numbers per channel and group from `sum_moments`; x has the first
+// rows.
 extern "C" __global__ void finish_moments(float* mean, float* var, const float* partial,
                                           const T* x, int blocks, int channels, long long rows) {
-    const int c = blockIdx.x * 32 + threadIdx.x;
-    const float a = total(partial, blocks, channels) / rows;
-    const float b = total(partial + (long long)blocks * channels, blocks, channels) / rows;
+    const int c = blockIdx.x * 32 + threadIdx.x, own = blockIdx.z * channels + c;
+    const float a = total(partial, 0, 2, blocks, channels) / rows;
+    const float b = total(partial, 1, 2, blocks, channels) / rows;
     if (threadIdx.y || c >= channels) return;
-    mean[c] = number(x[c]) + a;
-    var[c] = b > a * a ? b - a * a : 0.0f;
+    mean[own] = number(x[blockIdx.z * rows * channels + c]) + a;
+    var[own] = b > a * a ? b - a * a : 0.0f;
 }
 
 // (1 - momentum) * running + momentum * correction * value. Block (256), grid (channels / 256).

@@ -2,13 +2,14 @@
 
 Tensors are (N, C), or (N, C, H, W) stored N H W C; numbers per channel are f32. Sums take a
 workspace and are made in an order that follows from the shape only. See the reference's `norm` for
-`count` and for what the pieces add up to.
+`count` and for what the pieces add up to. With `group`, statistics are (groups, C), and `group` and
+`before` those of the reference's `grouped`.
 """
 
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,40 +28,31 @@ MOST_BLOCKS = 528
 """Blocks that make sums: four for every multiprocessor of an H100."""
 
 
-def sums_workspace(x: tuple[int, ...]) -> int:
-    """Bytes of `work` for one sum per channel of a tensor of shape `x`."""
-    rows = prod(x) // max(1, x[1])
-    return 4 * x[1] * min(MOST_BLOCKS, rows)
+def sums_workspace(out: tuple[int, ...], x: tuple[int, ...], *others: tuple[int, ...]) -> int:
+    """Bytes of `work` for a sum per channel of a tensor of shape `x`, by groups where `out` is."""
+    rows, groups = prod(x) // max(1, x[1]), _groups_of(out)
+    return 4 * x[1] * groups * min(_most_blocks(groups), rows)
 
 
-def bias_db_workspace(dy: tuple[int, ...]) -> int:
-    """Bytes of `work` that `bias_db` and `bias_db_relu_dx` need, for dy of a shape."""
-    return sums_workspace(dy)
+def two_sums_workspace(out: tuple[int, ...], x: tuple[int, ...], *others: tuple[int, ...]) -> int:
+    """Bytes of `work` for two sums at once."""
+    return 2 * sums_workspace(out, x)
 
 
-def bn_mean_workspace(x: tuple[int, ...]) -> int:
-    """Bytes of `work` that `bn_mean` needs, for x of a shape."""
-    return sums_workspace(x)
+def _groups_of(statistic: tuple[int, ...]) -> int:
+    return statistic[0] if len(statistic) == 2 else 1
 
 
-def bn_var_workspace(x: tuple[int, ...], *others: tuple[int, ...]) -> int:
-    """Bytes of `work` that `bn_var` needs, for x of a shape."""
-    return sums_workspace(x)
+def _most_blocks(groups: int) -> int:
+    """Blocks that make the sums of one group."""
+    return max(1, MOST_BLOCKS // max(1, groups))
 
 
-def bn_dgamma_workspace(x: tuple[int, ...], *others: tuple[int, ...]) -> int:
-    """Bytes of `work` that `bn_dgamma` and `bn_slopes` need, for x of a shape."""
-    return 2 * sums_workspace(x)
-
-
-def bn_moments_workspace(x: tuple[int, ...]) -> int:
-    """Bytes of `work` that `bn_moments` needs, for x of a shape."""
-    return 2 * sums_workspace(x)
-
-
-def bias_db(out: Tensor, dy: Tensor, *, work: Tensor | None, stream: int) -> None:
+def bias_db(
+    out: Tensor, dy: Tensor, *, work: Tensor | None, stream: int, group: int = 0, before: int = 0
+) -> None:
     """Compute the gradient of a bias, out (C,) f32: the sum of dy over all dims but 1."""
-    sums = _Sums(dy, work, stream)
+    sums = _Sums(dy, work, stream, groups=_Groups.of(out, dy, group, before))
     sums.first("sum", dy.pointer)
     sums.finish(out, 1.0)
 
@@ -69,63 +61,71 @@ def bias_db_relu_dx(
     dx_out: Tensor, db_out: Tensor, dy: Tensor, y: Tensor, *, work: Tensor | None, stream: int
 ) -> None:
     """Compute relu_dx(y, dy) and bias_db of the result at once. dx_out may be dy or y."""
-    sums = _Sums(dy, work, stream, dx_out, y)
+    sums = _Sums(dy, work, stream, dx_out, y, groups=_Groups.of(db_out, dy))
     sums.first("sum_relu_dx", dx_out.pointer, dy.pointer, y.pointer)
     sums.finish(db_out, 1.0)
 
 
-def bn_mean(out: Tensor, x: Tensor, *, count: int, work: Tensor | None, stream: int) -> None:
+def bn_mean(
+    out: Tensor, x: Tensor,
+    *, count: int, work: Tensor | None, stream: int, group: int = 0, before: int = 0,
+) -> None:  # fmt: skip
     """Compute this shard's part of the mean, out (C,): sum of x / count."""
-    sums = _Sums(x, work, stream)
+    sums = _Sums(x, work, stream, groups=_Groups.of(out, x, group, before))
     sums.first("sum", x.pointer)
     sums.finish(out, 1 / count)
 
 
 def bn_var(
-    out: Tensor, x: Tensor, mean: Tensor, *, count: int, work: Tensor | None, stream: int
-) -> None:
+    out: Tensor, x: Tensor, mean: Tensor,
+    *, count: int, work: Tensor | None, stream: int, group: int = 0, before: int = 0,
+) -> None:  # fmt: skip
     """Compute this shard's part of the variance, out (C,): sum of (x - mean)**2 / count."""
-    sums = _Sums(x, work, stream)
+    sums = _Sums(x, work, stream, groups=_Groups.of(out, x, group, before))
     sums.first("sum_squares", x.pointer, mean.pointer)
     sums.finish(out, 1 / count)
 
 
 def bn_moments(
-    mean_out: Tensor, var_out: Tensor, x: Tensor, *, work: Tensor | None, stream: int
-) -> None:
-    """Compute mean and variance in one pass, where x is the whole batch; x is not empty."""
-    sums = _Sums(x, work, stream)
-    assert sums.over.rows, "the mean of nothing"
+    mean_out: Tensor, var_out: Tensor, x: Tensor,
+    *, work: Tensor | None, stream: int, group: int = 0, before: int = 0,
+) -> None:  # fmt: skip
+    """Compute mean and variance in one pass, where x is the whole batch; x is not empty. With
+    groups, x is whole ones.
+    """
+    sums = _Sums(x, work, stream, groups=_Groups.of(mean_out, x, group, before))
+    assert sums.over.rows and not before, "the mean of nothing"
     sums.first("sum_moments", x.pointer)
     sums.second(
         "finish_moments", mean_out.pointer, var_out.pointer, sums.work, x.pointer,
-        more=(np.int64(sums.over.rows),),
+        more=(np.int64(sums.groups.period),),
     )  # fmt: skip
 
 
 def bn_dgamma(
     out: Tensor, x: Tensor, mean: Tensor, var: Tensor, dy: Tensor,
-    *, eps: float, work: Tensor | None, stream: int,
+    *, eps: float, work: Tensor | None, stream: int, group: int = 0, before: int = 0,
 ) -> None:  # fmt: skip
     """Compute this shard's part of the gradient of gamma, out (C,): sum of dy * normalized x."""
-    sums = _Sums(x, work, stream, dy)
+    sums = _Sums(x, work, stream, dy, groups=_Groups.of(out, x, group, before))
     sums.first("sum_slopes", x.pointer, mean.pointer, var.pointer, dy.pointer, eps=eps)
     sums.finish(out, 1.0)
 
 
 def bn_slopes(
     dgamma_out: Tensor, dbeta_out: Tensor, x: Tensor, mean: Tensor, var: Tensor, dy: Tensor,
-    *, eps: float, work: Tensor | None, stream: int,
+    *, eps: float, work: Tensor | None, stream: int, group: int = 0, before: int = 0,
 ) -> None:  # fmt: skip
     """Compute `bn_dgamma` and, at once, dbeta: bias_db of dy."""
-    sums = _Sums(x, work, stream, dy)
+    sums = _Sums(x, work, stream, dy, groups=_Groups.of(dgamma_out, x, group, before))
     sums.first("sum_slopes", x.pointer, mean.pointer, var.pointer, dy.pointer, eps=eps)
     sums.second("finish_two", dgamma_out.pointer, dbeta_out.pointer, sums.work)
 
 
 def bn_norm(
     out: Tensor, x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, beta: Tensor,
-    *, eps: float, stream: int, relu: bool = False, other: Tensor | None = None,
+    *, eps: float, stream: int, relu: bool = False, other: Tensor | None = None, group: int = 0,
+    before: int = 0,
 ) -> None:  # fmt: skip
     """Compute gamma * (x - mean) / sqrt(var + eps) + beta, plus `other`, and relu if asked.
 
@@ -136,20 +136,22 @@ def bn_norm(
     name, tile = ("bn_norm", ROWS) if other is None else ("bn_norm_add", ROWS // 2 * TURNS)
     kernel = source.function(FILE, name, **macros(x, over.lanes))
     pointers = (block.pointer for block in (out, *images, mean, var, gamma, beta))
-    args = (*pointers, *_extent(over), np.float32(eps), np.int32(relu))
-    source.launch(kernel, (over.tiles(tile), over.chunks), over.block, args, stream)
+    groups = _Groups.of(mean, x, group, before)
+    args = (*pointers, *_extent(over, groups), np.float32(eps), np.int32(relu))
+    source.launch(kernel, groups.tiles(over, tile), over.block, args, stream)
 
 
 def bn_dx(
     out: Tensor, x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, dgamma: Tensor, dbeta: Tensor,
-    dy: Tensor, *, eps: float, count: int, stream: int,
+    dy: Tensor, *, eps: float, count: int, stream: int, group: int = 0, before: int = 0,
 ) -> None:  # fmt: skip
     """Compute the gradient of the input, through mean and variance too. `out` may be dy or x."""
     over = columns(out, x, dy)
     kernel = source.function(FILE, "bn_dx", **macros(x, over.lanes))
     pointers = (block.pointer for block in (out, x, mean, var, gamma, dgamma, dbeta, dy))
-    args = (*pointers, *_extent(over), np.float32(eps), np.float32(1 / count))
-    source.launch(kernel, (over.tiles(ROWS // 2 * TURNS), over.chunks), over.block, args, stream)
+    groups = _Groups.of(mean, x, group, before)
+    args = (*pointers, *_extent(over, groups), np.float32(eps), np.float32(1 / count))
+    source.launch(kernel, groups.tiles(over, ROWS // 2 * TURNS), over.block, args, stream)
 
 
 def bn_running(
@@ -164,15 +166,42 @@ def bn_running(
     source.launch(kernel, (ceil_div(out.elements, THREADS),), (THREADS,), args, stream)
 
 
-def _extent(over: Columns) -> tuple[Any, ...]:
-    return np.int64(over.rows), np.int32(over.channels)
+class _Groups(NamedTuple):
+    """Groups of rows that have their own numbers per channel, as in the source."""
+
+    number: int
+    period: int
+    """Rows of a group."""
+    skip: int
+    """Rows of the first groups that are not here."""
+    most: int
+    """Rows of a group that may be here."""
+
+    @classmethod
+    def of(cls, statistic: Tensor, x: Tensor, group: int = 0, before: int = 0) -> _Groups:
+        """Those of `group` images of x; all are one if that is 0."""
+        images, pixels = x.shape[0], prod(x.shape[2:])
+        period = (group or images) * pixels
+        number = _groups_of(statistic.shape) if group else 1
+        return cls(number, period, before * pixels, min(period, images * pixels))
+
+    def tiles(self, over: Columns, rows: int) -> tuple[int, int, int]:
+        """The grid whose threads take so many rows each."""
+        return ceil_div(self.most, rows * over.block[1]), over.chunks, self.number
+
+
+def _extent(over: Columns, groups: _Groups) -> tuple[Any, ...]:
+    rows, channels = np.int64(over.rows), np.int32(over.channels)
+    return rows, channels, np.int64(groups.period), np.int64(groups.skip)
 
 
 class _Sums:
     """The two launches of a sum per channel."""
 
-    def __init__(self, x: Tensor, work: Tensor | None, stream: int, *others: Tensor) -> None:
-        self.over, self.x = columns(x, *others), x
+    def __init__(
+        self, x: Tensor, work: Tensor | None, stream: int, *others: Tensor, groups: _Groups
+    ) -> None:
+        self.over, self.x, self.groups = columns(x, *others), x, groups
         # Tensors without elements have no workspace: nothing is read from there.
         self.work = 0 if work is None else work.pointer
         assert work is not None or not x.elements, "sums want a workspace"
@@ -181,12 +210,14 @@ class _Sums:
     def first(self, name: str, *pointers: int, eps: float | None = None) -> None:
         """Sum some rows in every block."""
         unit = ROWS // 2 * self.over.block[1]
-        share = unit * max(1, ceil_div(self.over.rows, MOST_BLOCKS * unit))
-        self.blocks = ceil_div(self.over.rows, share)
+        rows, most = self.groups.most, _most_blocks(self.groups.number)
+        share = unit * max(1, ceil_div(rows, most * unit))
+        self.blocks = ceil_div(rows, share)
         kernel = source.function(FILE, name, **macros(self.x, self.over.lanes))
         more = () if eps is None else (np.float32(eps),)
-        args = (self.work, *pointers, *_extent(self.over), np.int64(share), *more)
-        source.launch(kernel, (self.blocks, self.over.chunks), self.over.block, args, self.stream)
+        args = (self.work, *pointers, *_extent(self.over, self.groups), np.int64(share), *more)
+        grid = self.blocks, self.over.chunks, self.groups.number
+        source.launch(kernel, grid, self.over.block, args, self.stream)
 
     def finish(self, out: Tensor, scale: float) -> None:
         """Add the blocks' sums up; zeros if there are none."""
@@ -197,4 +228,5 @@ class _Sums:
         kernel = source.function(FILE, name, **macros(self.x, self.over.lanes))
         channels = self.over.channels
         args = (*pointers, np.int32(self.blocks), np.int32(channels), *more)
-        source.launch(kernel, (ceil_div(channels, 32),), (32, SLICES), args, self.stream)
+        grid = ceil_div(channels, 32), 1, self.groups.number
+        source.launch(kernel, grid, (32, SLICES), args, self.stream)

@@ -2,9 +2,9 @@
 
 Each is called as the reference's, `op(out, *inputs, stream=..., **attributes)`, with blocks, and
 only adds work to the stream. Joined ones do what several ops do in a row: those of an optimizer,
-`bias_db_relu_dx`, `bn_moments`, `bn_slopes`; and bias, add, bn_norm, maxpool_dx and lrn_dx take
-`relu=True`. Those of
-`WORKSPACE_BYTES` take `work`, a block of so many bytes, given the shape of the tensor they sum.
+`bias_db_relu_dx`, `bn_moments`, `bn_slopes`; those of groups likewise; and bias, add,
+bn_norm, grouped_norm, maxpool_dx and lrn_dx take `relu=True`. Those of
+`WORKSPACE_BYTES` take `work`, a block of so many bytes, given the shapes of result and operands.
 `mark` and `stamp` are no ops: they tell how far a stream has come, and when.
 A kernel is compiled when it is first called, which must not happen while a graph is captured.
 """
@@ -41,6 +41,14 @@ KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "bn_slopes": channels.bn_slopes,
         "bn_dx": channels.bn_dx,
         "bn_running": channels.bn_running,
+        "grouped_mean": channels.bn_mean,
+        "grouped_var": channels.bn_var,
+        "grouped_moments": channels.bn_moments,
+        "grouped_norm": channels.bn_norm,
+        "grouped_dgamma": channels.bn_dgamma,
+        "grouped_dbeta": channels.bias_db,
+        "grouped_slopes": channels.bn_slopes,
+        "grouped_dx": channels.bn_dx,
         "add": elementwise.add,
         "cast": elementwise.cast,
         "concat": move.concat,
@@ -70,14 +78,20 @@ KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
 
 WORKSPACE_BYTES: Mapping[str, Callable[..., int]] = MappingProxyType(
     {
-        "bias_db": channels.bias_db_workspace,
-        "bias_db_relu_dx": channels.bias_db_workspace,
-        "bn_mean": channels.bn_mean_workspace,
-        "bn_var": channels.bn_var_workspace,
-        "bn_moments": channels.bn_moments_workspace,
-        "bn_dgamma": channels.bn_dgamma_workspace,
-        "bn_slopes": channels.bn_dgamma_workspace,
+        "bias_db": channels.sums_workspace,
+        "bias_db_relu_dx": channels.sums_workspace,
+        "bn_mean": channels.sums_workspace,
+        "bn_var": channels.sums_workspace,
+        "bn_moments": channels.two_sums_workspace,
+        "bn_dgamma": channels.two_sums_workspace,
+        "bn_slopes": channels.two_sums_workspace,
+        "grouped_mean": channels.sums_workspace,
+        "grouped_var": channels.sums_workspace,
+        "grouped_moments": channels.two_sums_workspace,
+        "grouped_dgamma": channels.two_sums_workspace,
+        "grouped_dbeta": channels.sums_workspace,
+        "grouped_slopes": channels.two_sums_workspace,
         "square_sum": update.squares_workspace,
     }
 )
-"""Bytes of the workspace, from the shapes of the operands."""
+"""Bytes of the workspace, from the shapes of the (first) result and the operands."""

@@ -26,4 +26,4 @@ def workspace_bytes(
     if op in PRODUCTS:
         return products.workspace_bytes(op, shapes, attributes, precision)
     sizes = native.WORKSPACE_BYTES
-    return sizes[op](*shapes[1:]) if op in sizes else 0
+    return sizes[op](*shapes) if op in sizes else 0

@@ -171,7 +171,7 @@ def rmsprop(
     _launch("rmsprop", (r_out, v_out, w_out), (g, r, v, w), (lr,), numbers, stream)
 
 
-def squares_workspace(g: tuple[int, ...]) -> int:
+def squares_workspace(out: tuple[int, ...], g: tuple[int, ...]) -> int:
     """Bytes of `work` that `square_sum` needs, for a gradient of a shape."""
     return 4 * min(MOST_BLOCKS, ceil_div(prod(g), THREADS))
 

@@ -30,10 +30,10 @@ from netc.cli.session import (
 )
 from netc.cli.shipped import lasting
 from netc.cli.tracing import StepTracer, check_trace, write_trace
-from netc.errors import Diagnostic, NetError, UsageError, escaped
+from netc.errors import Diagnostic, NetError, PlanError, UsageError, escaped
 from netc.ir.clock import mean_step_seconds, simulate
 from netc.ir.facts import Facts, RecipeCall, plain_facts
-from netc.ir.program import Bundle
+from netc.ir.program import Bundle, Launch
 from netc.ir.schedules import scaled_rate
 from netc_runtime.choose import BackendChoice, open_backend
 from netc_runtime.launch.ranks import Alone, Ranks
@@ -58,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
     """Compile if need be, then train to the end or to an interruption."""
     _check(options)
     bundle = load_bundle(options)
+    _check_groups(bundle)
     choice = choose(options, bundle)
     if options.dry_run:
         return _dry(options, bundle, choice)
@@ -87,6 +88,19 @@ def _run(
         tracer = None if options.trace is None else StepTracer(options, trainer, all_)
         _announce(options, choice, trainer, begun, damaged)
         return _train(options, trainer, tracer)
+
+
+def _check_groups(bundle: Bundle) -> None:
+    """Raise PlanError (E040) for a program that was compiled for inference of a batch by which its
+    network cannot be trained.
+    """
+    batch = bundle.facts.batch
+    for launch in bundle.train.instructions:
+        for step in launch.steps if isinstance(launch, Launch) else ():
+            if batch % (group := step.attributes.get("group", 1)):
+                message = f"bn '{launch.layer}': groups of {group} images do not divide the batch, "
+                hint = "compile the program for training."
+                raise PlanError(Diagnostic("E040", f"{message}which is {batch}.", help=hint))
 
 
 def _agreed(

@@ -10,7 +10,7 @@ from netc.ir.program import Launch, Program
 from netc.ir.step import CHECKED, Attributes, Step
 from netc.ir.types import index_at
 
-_PLACE = ("offset", "rows", "start", *CHECKED)
+_PLACE = ("before", "offset", "rows", "start", *CHECKED)
 """Attributes that say where a block lies; no choice depends on them."""
 
 

@@ -101,6 +101,15 @@ def _of_all(steps: Sequence[Step], reads: Sequence[Shape]) -> bool:
     return count > 0 and all(step.attributes.pairs == (("count", count),) for step in steps)
 
 
+def _of_groups(steps: Sequence[Step], reads: Sequence[Shape]) -> bool:
+    """Whether the mean and the variance are those of whole groups that are read."""
+    (x,) = reads
+    told = steps[0].attributes
+    group, count = (told.get(name, 0) for name in ("group", "count"))
+    whole = len(x) > 1 and group > 0 and x[0] > 0 and x[0] % group == 0
+    return bool(whole and told["before"] == 0 and count == group * prod(x[2:]) > 0)
+
+
 def _by_two(steps: Sequence[Step], reads: Sequence[Shape]) -> bool:
     """Whether windows of 2x2 lie next to each other, and places know of the relu before them."""
     *before, pool, places = steps
@@ -150,6 +159,14 @@ JOINED: Mapping[str, Joined] = {
         ), unasked=("count",), rule=_of_all),
         Joined("bn_slopes", (
             JoinedPart("bn_dgamma", (0, 1, 2, 3), result=0), JoinedPart("bias_db", (3,), result=1),
+        )),
+        Joined("grouped_moments", (
+            JoinedPart("grouped_mean", (0,), result=0),
+            JoinedPart("grouped_var", (0, -1), result=1),
+        ), unasked=("count",), rule=_of_groups),
+        Joined("grouped_slopes", (
+            JoinedPart("grouped_dgamma", (0, 1, 2, 3), result=0),
+            JoinedPart("grouped_dbeta", (3,), result=1),
         )),
         *_updates(),
         Joined("conv_maxpool", _CONV, own=False),

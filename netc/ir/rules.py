@@ -13,7 +13,17 @@ from typing import Any
 
 from netc.ir import codec
 from netc.ir.comm import Comm
-from netc.ir.ops import AvgPool, Fused, Lrn, LrnDx, MaxPool, MaxPoolPlacesDx, SourceOp
+from netc.ir.ops import (
+    AvgPool,
+    ByGroups,
+    Fused,
+    GroupedStatistic,
+    Lrn,
+    LrnDx,
+    MaxPool,
+    MaxPoolPlacesDx,
+    SourceOp,
+)
 from netc.ir.ops.base import Op, ShapeError, parse_labels
 from netc.ir.ops.conv import Convolution
 from netc.ir.ops.windows import RESULT, Line, Windowed
@@ -162,6 +172,7 @@ _BY_NAME: Mapping[str, Callable[[Any], bool]] = {
 }
 """Those that have other bounds than most of their type."""
 _HIDDEN: Mapping[str, Callable[[Applied], Any]] = {
+    "apart": lambda step: False,
     "batch": lambda step: 1,
     "by_groups": lambda step: _by_groups(step),
     "ceil": lambda step: False,
@@ -191,7 +202,8 @@ def _check_labels(op: Op, operands: tuple[Value, ...], result: Value) -> None:
 
 
 _RANKS = {"bias": 2, "bias_db": 2, "bn_mean": 2, "bn_var": 2, "bn_norm": 2, "bn_dgamma": 2,
-          "bn_dx": 2, "concat": 2}  # fmt: skip
+          "bn_dx": 2, "concat": 2, "grouped_mean": 2, "grouped_var": 2, "grouped_norm": 2,
+          "grouped_dgamma": 2, "grouped_dbeta": 2, "grouped_dx": 2}  # fmt: skip
 """The least rank of what has channels."""
 
 
@@ -207,6 +219,9 @@ def _check_shape(op: Op, operands: tuple[Value, ...], result: Value) -> None:
         made = TensorType(types[0].dtype, (*types[0].shape[:2], *result.type.shape[2:]))
     else:
         made = op.infer(*types)
+    if isinstance(op, GroupedStatistic):
+        # A device has more groups than its images are of, where others have images of them.
+        made = TensorType(made.dtype, (*result.type.shape[:1], *made.shape[1:]))
     found = TensorType(made.dtype, made.shape)
     if found != result.type:
         raise ShapeError(f"{op.kernel} gives {found}, not {result.type}")
@@ -249,6 +264,8 @@ def _check_attributes(op: Op, step: Applied, operands: tuple[Value, ...]) -> Non
         _check_part(known["first_filter"], first, count, whole)
         if known["filters"] % known["groups"]:
             raise ShapeError(f"{known['filters']} filters in {known['groups']} groups")
+    if isinstance(op, ByGroups):
+        _check_before(op, known["before"], (*operands, step.result))
     if "first_class" in known:
         x = operands[0]
         most = known.get("classes", LARGEST)
@@ -307,6 +324,26 @@ def _check_inside(
         read = op.reach("k", number, types).span(*own, whole)
         if own[1] > whole or read[0] < first or read[1] > first + count:
             raise ShapeError(f"sums of channels {own} read more than {count} from {first} up")
+
+
+def _check_before(op: ByGroups, before: Any, blocks: tuple[Value, ...]) -> None:
+    """The images are of the groups whose statistics are there, and lie among them where it is
+    said.
+    """
+    images, statistics = blocks[0], blocks[op.rows]
+    held, own = statistics.type.shape[0], images.type.shape[0]
+    alike = all(
+        (value.where[:1], value.type.shape[:1]) == (statistics.where[:1], (held,))
+        for value, label in zip(blocks, _labels_of(op, blocks), strict=True) if label == op.each
+    )  # fmt: skip
+    first = images.where[0] - op.group * statistics.where[0]
+    if not (alike and _whole(0)(before) and before == first and first + own <= op.group * held):
+        raise ShapeError(f"images from {before} up are not of {held} groups of {op.group}")
+
+
+def _labels_of(op: Op, blocks: tuple[Value, ...]) -> tuple[str, ...]:
+    left, right = parse_labels(op.labels(tuple(value.type for value in blocks[:-1])))
+    return (*left, right)
 
 
 def _check_part(first: Any, where: int, count: int, whole: Any) -> None:
@@ -387,6 +424,7 @@ _LOCAL: Mapping[str, tuple[str, ...]] = {
     "maxpool_places_dx": ("whole",),
     "avgpool": ("whole",),
     "avgpool_dx": ("whole",),
+    **{f"grouped_{word}": ("before",) for word in ("mean", "var", "norm", "dgamma", "dbeta", "dx")},
     "lrn": ("inside", "whole"),
     "lrn_dx": ("inside", "whole"),
     "dropout": ("shape", "offset", "rows"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,24 @@ def build_graph(
         raise SyntaxProblem(*problems)
     outputs = ("loss",) if mode == "train" else ("loss_sum", "correct", builder.scores)
     return builder.graph.build((*outputs, *builder.statistics))
+
+
+def check_groups(graph: Graph) -> None:
+    """Raise SyntaxProblem (E040) where groups of images do not divide the batch of a graph that
+    trains.
+    """
+    problems = []
+    for node in graph.nodes:
+        if isinstance(node.op, ops.GroupedMean):
+            group, batch = node.op.group, graph.operand_types(node)[0].shape[0]
+            if batch % group:
+                near = [n for n in (batch // group * group, -(-batch // group) * group) if n]
+                message = f"bn '{node.layer}': groups of {group} images do not divide the batch, "
+                hint = f"take a batch of {' or '.join(map(str, near))}, or another group."
+                found = Diagnostic("E040", f"{message}which is {batch}.", node.span, help=hint)
+                problems.append(found)
+    if problems:
+        raise SyntaxProblem(*problems[:ERROR_LIMIT])
 
 
 def _bounded(node: Node) -> Node:
@@ -245,16 +263,41 @@ class _Builder:
         ]
         if not self.training:
             return self._emit(layer.name, ops.BnNorm(eps), x, *running, gamma, beta)
+        if (group := _options(layer)["group"]) is not None:
+            mean, var = self._grouped_statistics(layer, x, running)
+            return self._emit(layer.name, ops.GroupedNorm(group, eps), x, mean, var, gamma, beta)
         count = x.type.elements // channels[0]
         mean = self._emit(f"{layer.name}.mean", ops.BnMean(count), x)
         var = self._emit(f"{layer.name}.var", ops.BnVar(count), x, mean)
+        self._move_running(layer, count, running, (mean, var))
+        return self._emit(layer.name, ops.BnNorm(eps), x, mean, var, gamma, beta)
+
+    def _grouped_statistics(
+        self, layer: Layer, x: Node, running: Sequence[Node]
+    ) -> tuple[Node, Node]:
+        """Mean and variance of each group of images; running statistics are of their means."""
+        group = _options(layer)["group"]
+        count = group * math.prod(x.type.shape[2:])
+        mean = self._emit(f"{layer.name}.mean", ops.GroupedMean(group, count), x)
+        var = self._emit(f"{layer.name}.var", ops.GroupedVar(group, count), x, mean)
+        over = ops.GroupsMean(mean.type.shape[0])
+        of_all = [
+            self.graph.emit(f"{each.name}.groups", over, (each.name,), self.like, phase="update")
+            for each in (mean, var)
+        ]
+        self._move_running(layer, count, running, of_all)
+        return mean, var
+
+    def _move_running(
+        self, layer: Layer, count: int, running: Sequence[Node], statistics: Sequence[Node]
+    ) -> None:
+        """Move running statistics towards mean and variance of `count` elements a channel."""
         momentum, unbiased = _options(layer)["momentum"], count / max(count - 1, 1)
-        for old, new, correction in zip(running, (mean, var), (1.0, unbiased), strict=True):
+        for old, new, correction in zip(running, statistics, (1.0, unbiased), strict=True):
             op = ops.BnRunning(momentum, correction)
             name, inputs = f"{old.name}.next", (old.name, new.name)
             self.graph.emit(name, op, inputs, self.like, phase="update")
             self.statistics.append(name)
-        return self._emit(layer.name, ops.BnNorm(eps), x, mean, var, gamma, beta)
 
     def _add(self, layer: Layer, *xs: Node) -> Node:
         return self._emit(layer.name, ops.Add(), *xs)

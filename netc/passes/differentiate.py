@@ -309,6 +309,30 @@ def _bn(back: _Backward, node: Node, dy: str) -> None:
         back.give(node, x, ops.BnDx(eps, statistic.count), x, mean, var, gamma, *sums, dy)
 
 
+def _grouped_norm(back: _Backward, node: Node, dy: str) -> None:
+    """Through the statistics of each group, whose terms of the gradients of gamma and beta are
+    part of x's; gradients of weights are their sums.
+    """
+    assert isinstance(node.op, ops.GroupedNorm)
+    x, mean, var, gamma, beta = node.inputs
+    statistic = back.graph[mean].op
+    assert isinstance(statistic, ops.GroupedMean)
+    group, eps, like = node.op.group, node.op.eps, replace(node, phase="backward")
+    terms: tuple[tuple[str, Op, tuple[str, ...]], ...] = (
+        (gamma, ops.GroupedDgamma(group, eps), (x, mean, var, dy)),
+        (beta, ops.GroupedDbeta(group), (dy,)),
+    )
+    needed = [each for each in terms if not back.trained.isdisjoint((x, each[0]))]
+    for weight, op, inputs in needed:
+        back.out.emit(f"{weight}.groups", op, inputs, like)
+    for weight, _, _ in needed:
+        back.give(node, weight, ops.GroupsSum(), f"{weight}.groups")
+    if x in back.trained:
+        sums = (f"{gamma}.groups", f"{beta}.groups")
+        dx = ops.GroupedDx(group, eps, statistic.count)
+        back.give(node, x, dx, x, mean, var, gamma, *sums, dy)
+
+
 def _add(back: _Backward, node: Node, dy: str) -> None:
     for operand in node.inputs:
         back.pass_on(node, operand, dy)
@@ -337,6 +361,7 @@ RULES: dict[type[Op], Rule] = {
     ops.Dropout: _dropout,
     ops.Lrn: _lrn,
     ops.BnNorm: _bn,
+    ops.GroupedNorm: _grouped_norm,
     ops.Add: _add,
     ops.Concat: _concat,
     ops.Flatten: _flatten,

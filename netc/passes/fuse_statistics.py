@@ -15,6 +15,14 @@ from netc.ir.joined import join
 from netc.ir.program import Instruction, Launch, Program, rewritten
 from netc.passes.assign_formats import Target
 
+_MOMENTS = {"bn_var": "bn_moments", "grouped_var": "grouped_moments"}
+"""What joins a mean to a variance."""
+_SLOPES = {
+    "bn_dgamma": ("bn_slopes", "bias_db"),
+    "grouped_dgamma": ("grouped_slopes", "grouped_dbeta"),
+}
+"""What joins the gradient of scale to that of shift, and what makes this."""
+
 
 def fuse_statistics(program: Program, target: Target) -> Program:
     """The program with sums joined. It has no waits yet."""
@@ -38,28 +46,29 @@ class _Finder:
     def moments(self) -> Iterator[tuple[int, int, Launch]]:
         """A mean and the variance about it."""
         for number, var in self.launches.items():
-            if var.name != "bn_var":
+            if var.name not in _MOMENTS:
                 continue
             first = self.writer[var.reads[1].buffer]
             mean = self.launches.get(first)
-            joined = None if mean is None else _joined("bn_moments", mean, var)
+            joined = None if mean is None else _joined(_MOMENTS[var.name], mean, var)
             if joined is not None:
                 yield first, number, joined
 
     def slopes(self) -> Iterator[tuple[int, int, Launch]]:
         """The gradients of scale and shift, by the same gradient of the output."""
         shifts = {
-            (launch.class_, launch.layer, launch.reads[0]): number
-            for number, launch in self.launches.items() if launch.name == "bias_db"
+            (launch.name, launch.class_, launch.layer, launch.reads[0]): number
+            for number, launch in self.launches.items() if launch.reads
         }  # fmt: skip
         for number, scale in self.launches.items():
-            if scale.name != "bn_dgamma":
+            if scale.name not in _SLOPES:
                 continue
-            other = shifts.get((scale.class_, scale.layer, scale.reads[3]))
+            name, shift = _SLOPES[scale.name]
+            other = shifts.get((shift, scale.class_, scale.layer, scale.reads[3]))
             if other is None:
                 continue
             first, second = sorted((number, other))
-            joined = _joined("bn_slopes", scale, self.launches[other])
+            joined = _joined(name, scale, self.launches[other])
             early = all(self.writer.get(view.buffer, -1) < first for view in scale.reads)
             if early and joined is not None:
                 yield first, second, joined

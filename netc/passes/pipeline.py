@@ -25,7 +25,7 @@ from netc.passes.assign_formats import Target, assign_formats
 from netc.passes.assign_kernels import assign_kernels
 from netc.passes.assign_streams import assign_streams
 from netc.passes.average_weights import average_weights
-from netc.passes.build_graph import build_graph
+from netc.passes.build_graph import build_graph, check_groups
 from netc.passes.choose_splits import choose_splits
 from netc.passes.compile_cost import compile_cost
 from netc.passes.differentiate import differentiate
@@ -173,7 +173,10 @@ def run_passes(
 def _built(c: Compilation, program: str) -> Graph:
     options = c.options
     mode = TRAIN if program in STEPS else program
-    return build_graph(c.network, options.batch, options.precision, mode)
+    graph = build_graph(c.network, options.batch, options.precision, mode)
+    if options.goal == TRAIN:
+        check_groups(graph)
+    return graph
 
 
 def _averaged(c: Compilation, program: str) -> Graph:

@@ -18,6 +18,7 @@ from functools import cached_property
 
 from netc.errors import ERROR_LIMIT, PlanError
 from netc.ir.graph import Graph, GraphBuilder, Node
+from netc.ir.ops import GroupedStatistic
 from netc.ir.plan import Split
 from netc.passes.choose_splits import Pin, matching, unmatched
 from netc.passes.split_rounds import region_of
@@ -71,6 +72,7 @@ class Activations:
     def has(self, node: Node) -> bool:
         """Whether a node of the forward pass has a row for each image, outside the region."""
         computed = node.phase == "forward" and node.inputs and node.op.alias is None
+        computed = computed and not isinstance(node.op, GroupedStatistic)
         if not computed or node.layer in self.region:
             return False
         return "n" in node_labels(self.graph, node)[1]

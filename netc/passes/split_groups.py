@@ -1,8 +1,11 @@
-"""split-groups: filters split by whole groups read, and give, the channels of their groups alone.
+"""split-groups: what is split by whole groups is computed on each device by itself.
 
 The filters of a grouped convolution read the channels of their own group. Where each device has
 whole groups, and the channels are divided at the same places, nothing else has to be there: for
 depthwise convolutions that is the difference between nothing and everything.
+
+Batch normalization by groups of images needs the statistics of its own groups. Where each device
+has whole groups of images, nothing of them is exchanged.
 """
 
 from __future__ import annotations
@@ -12,13 +15,14 @@ from dataclasses import replace
 from itertools import product
 
 from netc.ir.graph import Graph, Node
+from netc.ir.ops import OF_GROUPS, GroupedMean
 from netc.ir.ops.conv import Convolution
 from netc.ir.plan import Split, along_axes
 from netc.ir.types import Mesh, shard_of
 
 
 def split_groups(graph: Graph, splits: Mapping[str, Split], mesh: Mesh) -> Graph:
-    """The graph with convolutions by groups where these are divided among devices."""
+    """The graph with what has groups by groups, where these are divided among devices."""
     # The layer of scalars has no split, and no convolutions.
     nodes = (grouped(graph, n, splits.get(n.layer, ()), mesh) for n in graph.nodes)
     return Graph(graph.name, tuple(nodes), graph.outputs)
@@ -27,6 +31,8 @@ def split_groups(graph: Graph, splits: Mapping[str, Split], mesh: Mesh) -> Graph
 def grouped(graph: Graph, node: Node, split: Split, mesh: Mesh) -> Node:
     """A node as it is under a split of its layer: by groups where these are divided."""
     op = node.op
+    if isinstance(op, OF_GROUPS):
+        return replace(node, op=replace(op, apart=_are_apart(graph, node.layer, split, mesh)))
     if not isinstance(op, Convolution) or op.groups == 1:
         return node
     types = (*graph.operand_types(node), node.type)
@@ -36,6 +42,21 @@ def grouped(graph: Graph, node: Node, split: Split, mesh: Mesh) -> Node:
     if not extents or not _divides(filters, channels, op.groups, extents):
         return node
     return replace(node, op=replace(op, by_groups=True))
+
+
+def _are_apart(graph: Graph, layer: str, split: Split, mesh: Mesh) -> bool:
+    """Whether the images of every device are whole groups of a layer's."""
+    mean = next(node for node in graph.by_layer[layer] if isinstance(node.op, GroupedMean))
+    assert isinstance(mean.op, GroupedMean)
+    images, group = graph.operand_types(mean)[0].shape[0], mean.op.group
+    pairs = zip(mesh.shape, along_axes(split, mesh), strict=True)
+    extents = [extent for extent, label in pairs if label == "n"]
+    for positions in product(*map(range, extents)):
+        parts = list(zip(extents, positions, strict=True))
+        start, stop = shard_of(mean.type.shape[0], 1, parts)
+        if shard_of(images, 1, parts) != (group * start, group * stop):
+            return False
+    return bool(extents)
 
 
 def _divides(filters: int, channels: int, groups: int, extents: list[int]) -> bool:

@@ -162,7 +162,8 @@ def _whole_batch(graph: Graph, region: frozenset[str], node: Node) -> Diagnostic
 
 def _contracts_batch(graph: Graph, node: Node) -> bool:
     operands, result = node_labels(graph, node)
-    return "n" in "".join(operands) and "n" not in result
+    contracts = "n" in "".join(operands) and "n" not in result
+    return contracts or isinstance(node.op, ops.GroupedStatistic)
 
 
 def _batch(graph: Graph) -> int:

@@ -22,7 +22,7 @@ from netc.ir.program import Program
 from netc.ir.programs import TRAIN
 from netc.ir.types import Mesh, named_mesh
 from netc.numbers import memory_text
-from netc.passes.build_graph import build_graph
+from netc.passes.build_graph import build_graph, check_groups
 from netc.passes.choose_splits import Pin, choose_splits
 from netc.passes.compile_cost import CompileCost
 from netc.passes.differentiate import differentiate
@@ -145,7 +145,11 @@ class _Planner:
         return self._choose()
 
     def _built(self, program: str) -> Graph:
-        return build_graph(self.network, self.options.batch, self.options.precision, program)
+        options = self.options
+        graph = build_graph(self.network, options.batch, options.precision, program)
+        if program == options.goal:
+            check_groups(graph)
+        return graph
 
     def _consider(self, graph: Graph) -> None:
         """Price the fixed strategies, and what the searches on a line and the best grid found."""

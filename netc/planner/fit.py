@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+from netc.ir.programs import TRAIN
 from netc.passes.options import Options
 from netc.planner.compare import LARGEST_BATCH
 from netc.planner.recompute import fits
@@ -11,10 +13,12 @@ from netc.syntax import Network
 
 
 def largest_batch(network: Network, options: Options) -> int:
-    """The largest multiple of the number of devices that fits, up to `LARGEST_BATCH`; 0 where not
-    even one image a device does. Memory grows with the batch, so it is found by halving.
+    """The largest multiple of the number of devices, and of groups that norms are trained by, that
+    fits, up to `LARGEST_BATCH`; 0 where not even one image a device, or one group, does. Memory
+    grows with the batch, so it is found by halving.
     """
-    each = options.mesh.size
+    groups = [layer.options.get("group") or 1 for layer in network.layers]
+    each = math.lcm(options.mesh.size, *(groups if options.goal == TRAIN else ()))
 
     def held(images: int) -> bool:
         return fits(network, replace(options, batch=images * each))

@@ -38,7 +38,11 @@ def node_labels(graph: Graph, node: Node) -> tuple[tuple[str, ...], str]:
 def layer_kind(graph: Graph, layer: str) -> str:
     """The kind of a layer, read off its first computing node."""
     kernel = next((n.op.kernel for n in graph.by_layer[layer] if _computes(n)), "input")
-    return {"row_max": "softmax_loss", "bn_mean": "bn", "bn_norm": "bn"}.get(kernel, kernel)
+    return _KINDS.get(kernel, kernel)
+
+
+_KINDS = {"row_max": "softmax_loss", "bn_mean": "bn", "bn_norm": "bn", "grouped_mean": "bn"}
+"""Kinds of layers that are not called as what they begin with."""
 
 
 def _computes(node: Node) -> bool:

@@ -77,7 +77,14 @@ _SIGNATURES = (
         ),
         positional=1,
     ),
-    Signature("bn", (Option("eps", POSITIVE, 1e-5), Option("momentum", FRACTION, 0.1))),
+    Signature(
+        "bn",
+        (
+            Option("eps", POSITIVE, 1e-5),
+            Option("momentum", FRACTION, 0.1),
+            Option("group", COUNT, None),
+        ),
+    ),
     Signature("flatten"),
     Signature("add"),
     Signature("concat"),

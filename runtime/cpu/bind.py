@@ -197,10 +197,15 @@ def _slice(variant: str, b: Bound) -> Callable[[], None]:
     return partial(call, positive=_dense(b.extra[0])) if b.absorbed else call
 
 
-def _bn_norm(variant: str, b: Bound) -> Callable[[], None]:
-    call = partial(_run("bn_norm", variant), *_all_dense(b), b.pool, **b.attributes)
-    call = partial(call, relu="relu" in b.absorbed)
-    return partial(call, other=_dense(b.extra[0])) if "add" in b.absorbed else call
+def _norm(kernel: str) -> Binder:
+    """Kernels that add another image, and do a relu, as well."""
+
+    def call(variant: str, b: Bound) -> Callable[[], None]:
+        call = partial(_run(kernel, variant), *_all_dense(b), b.pool, **b.attributes)
+        call = partial(call, relu="relu" in b.absorbed)
+        return partial(call, other=_dense(b.extra[0])) if "add" in b.absorbed else call
+
+    return call
 
 
 def _all_dense(b: Bound) -> list[Array]:
@@ -321,8 +326,14 @@ _CALLS: Mapping[str, Binder] = {
     "bn_mean": _plain("bn_mean", work=True, attributes=True),
     "bn_var": _plain("bn_var", work=True, attributes=True),
     "bn_dgamma": _plain("bn_dgamma", work=True, attributes=True),
-    "bn_norm": _bn_norm,
+    "bn_norm": _norm("bn_norm"),
     "bn_dx": _plain("bn_dx", attributes=True),
+    "grouped_mean": _plain("grouped_mean", work=True, attributes=True),
+    "grouped_var": _plain("grouped_var", work=True, attributes=True),
+    "grouped_dgamma": _plain("grouped_dgamma", work=True, attributes=True),
+    "grouped_dbeta": _plain("grouped_dbeta", work=True, attributes=True),
+    "grouped_norm": _norm("grouped_norm"),
+    "grouped_dx": _plain("grouped_dx", attributes=True),
     "dropout": _dropout,
     "accumulate": _gradients("accumulate"),
     "square_sum": _gradients("square_sum"),

@@ -109,10 +109,10 @@ def absorbable(calls: Sequence[KernelCall]) -> int:
     kernels = tuple(call.kernel for call in rest)
     if head.kernel == "conv":
         return next((len(e) for e in _EPILOGUES if kernels[: len(e)] == e), 0)
-    if head.kernel == "bn_norm" and kernels[:1] == ("add",):
+    if head.kernel in _NORMS and kernels[:1] == ("add",):
         to_result = len(rest[0].args) == 2 and rest[0].args.count(-1) == 1
         return 1 + int(kernels[1:2] == ("relu",)) if to_result else 0
-    if kernels[:1] == ("relu",) and head.kernel in ("bias", "add", "bn_norm"):
+    if kernels[:1] == ("relu",) and head.kernel in ("bias", "add", *_NORMS):
         return 1
     if not _is_slope(rest):
         return 0
@@ -136,6 +136,7 @@ def _pooling(call: KernelCall, variant: str, following: Sequence[KernelCall]) ->
     return len(following) if pools else 0
 
 
+_NORMS = ("bn_norm", "grouped_norm")
 _EPILOGUES = (("bias", "relu"), ("bias",), ("relu",))
 
 
@@ -185,6 +186,12 @@ _FACTS: Mapping[str, Callable[[KernelCall], tuple[Any, ...]]] = {
     "bn_dgamma": _channels,
     "bn_moments": _channels,
     "bn_slopes": _channels,
+    "grouped_mean": _channels,
+    "grouped_var": _channels,
+    "grouped_dgamma": _channels,
+    "grouped_dbeta": _channels,
+    "grouped_moments": _channels,
+    "grouped_slopes": _channels,
     **{name: _channels for name in JOINED if name.startswith("fc_dw_")},
     "add": lambda call: (len(call.operands),),
     "slice": lambda call: (dict(call.attributes)["dim"],),

@@ -74,8 +74,8 @@ class Maker:
         options = {"size": size, "alpha": 0.3, "beta": 0.75, "k": 2.0}
         return self.add_layer("lrn", (x,), self.shapes[x], **options)
 
-    def bn(self, x: str) -> str:
-        return self.add_layer("bn", (x,), self.shapes[x], eps=1e-2, momentum=0.1)
+    def bn(self, x: str, group: int | None = None) -> str:
+        return self.add_layer("bn", (x,), self.shapes[x], eps=1e-2, momentum=0.1, group=group)
 
     def flatten(self, x: str) -> str:
         return self.add_layer("flatten", (x,), (math.prod(self.shapes[x]),))

@@ -107,15 +107,23 @@ class Plain:
         return x / (o["k"] + o["alpha"] * near) ** o["beta"]
 
     def bn(self, layer: Layer, x: Array) -> Array:
-        axes = (0,) if x.ndim == 2 else (0, 2, 3)
-        shape = (1, -1) + (1,) * (x.ndim - 2)
         names = [f"{layer.name}.{role}" for role in ("running_mean", "running_var")]
-        mean, var = (self.weights[name] for name in names)
-        if self.training:
-            mean, var = x.mean(axes), ((x - x.mean(axes, keepdims=True)) ** 2).mean(axes)
-            count, m = x.size // len(mean), layer.options["momentum"]
-            for name, new in zip(names, (mean, var * count / max(count - 1, 1)), strict=True):
-                self.statistics[name] = (1 - m) * self.weights[name] + m * new
+        if not self.training:
+            return self._normal(layer, x, *(self.weights[name] for name in names))
+        axes = (0,) if x.ndim == 2 else (0, 2, 3)
+        parts, seen = np.split(x, len(x) // (layer.options["group"] or len(x))), []
+        for part in parts:
+            mean = part.mean(axes)
+            seen.append((mean, ((part - part.mean(axes, keepdims=True)) ** 2).mean(axes)))
+        count, m = parts[0].size // x.shape[1], layer.options["momentum"]
+        means = [np.mean(np.stack(each), axis=0) for each in zip(*seen, strict=True)]
+        for name, new, unbiased in zip(names, means, (1, count / max(count - 1, 1)), strict=True):
+            self.statistics[name] = (1 - m) * self.weights[name] + m * new * unbiased
+        pairs = zip(parts, seen, strict=True)
+        return np.concatenate([self._normal(layer, part, *own) for part, own in pairs])
+
+    def _normal(self, layer: Layer, x: Array, mean: Array, var: Array) -> Array:
+        shape = (1, -1) + (1,) * (x.ndim - 2)
         scale = self.weights[f"{layer.name}.weight"] / np.sqrt(var + layer.options["eps"])
         shift = self.weights[f"{layer.name}.bias"]
         return (x - mean.reshape(shape)) * scale.reshape(shape) + shift.reshape(shape)

@@ -240,6 +240,7 @@ def free_cases(draw: Any, meshes: Sequence[Mesh] = LINES) -> Case:
     d = Draw(draw)
     network: Network = draw(networks())
     mesh, batch = d.choice(meshes), d.number(1, 12)
+    network = _in_groups(d, network, batch)
     letters = layer_letters(build_graph(network, batch))
     splits = tuple(
         (layer, ",".join(_label(d, own, extent) for extent in mesh.shape))
@@ -258,6 +259,7 @@ def round_cases(draw: Any) -> Case:
     devices = d.number(2, 4) if scheme == "c" else d.number(2, 8)
     divisible = scheme == "c" and d.number(0, 5) > 0
     batch = devices**2 * d.number(1, 2) if divisible else d.number(1, 12)
+    network = _in_groups(d, network, batch)
     letters = layer_letters(build_graph(network, batch))
     boundary = d.number(2, len(letters) - 1)
     inputs = [_label(d, "nnn", devices) for _ in range(2)]
@@ -267,6 +269,17 @@ def round_cases(draw: Any) -> Case:
     mesh, seed = line_mesh(devices), d.number(0, 2**31)
     target, optimizer, updates = d.choice(TARGETS), _ruled(d, network), d.choice(UPDATES)
     return Case(network, mesh, batch, splits, scheme, target, seed, optimizer, updates)
+
+
+def _in_groups(d: Draw, network: Network, batch: int) -> Network:
+    """Some norms by groups of images."""
+    sizes = [None, *(size for size in range(1, batch + 1) if batch % size == 0)]
+    layers = (
+        replace(layer, options=NamedValues.of(**{**layer.options, "group": d.choice(sizes)}))
+        if layer.kind == "bn" else layer
+        for layer in network.layers
+    )  # fmt: skip
+    return replace(network, layers=tuple(layers))
 
 
 def _label(d: Draw, letters: str, extent: int) -> str:

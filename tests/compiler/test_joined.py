@@ -34,10 +34,15 @@ WINDOWS: dict[str, Any] = {
     "size": (2, 2), "stride": (2, 2), "pad": (0, 0, 0, 0),
     "whole": ((H, H // 2, 0, 0), (H, H // 2, 0, 0)),
 }  # fmt: skip
+GROUPED: dict[str, Any] = {"group": 2, "before": 0}
 TOLD: dict[str, dict[str, Any]] = {
     "bn_mean": {"count": PIXELS},
     "bn_var": {"count": PIXELS},
     "bn_dgamma": {"eps": 1e-5},
+    "grouped_mean": {**GROUPED, "count": 2 * H * H},
+    "grouped_var": {**GROUPED, "count": 2 * H * H},
+    "grouped_dgamma": {**GROUPED, "eps": 1e-5},
+    "grouped_dbeta": GROUPED,
     "conv": {"stride": (1, 1), "pad": (1, 1, 1, 1), "groups": 1, "filters": K, "first_filter": 0,
              "whole": ((H, H, 1, 1), (H, H, 1, 1))},
     "maxpool": WINDOWS,
@@ -55,6 +60,8 @@ WEIGHTS, DENSE, ONE = (K, C), (N, C), ()
 SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "bn_moments": (IMAGE,),
     "bn_slopes": (IMAGE, (C,), (C,), IMAGE),
+    "grouped_moments": (IMAGE,),
+    "grouped_slopes": (IMAGE, (N // 2, C), (N // 2, C), IMAGE),
     **{
         f"{before}{each.joined}": (
             *source,
@@ -127,8 +134,8 @@ def example(declared: Joined) -> Example:
     for number, part in enumerate(declared.parts):
         operands = [reads[a] if a >= 0 else launches[a].writes[0] for a in part.operands]
         made = MAKES.get(part.operation, WEIGHTS)
-        if declared.name.startswith("bn"):
-            made = (C,)
+        if declared.name.startswith(("bn", "grouped")):
+            made = (C,) if declared.name.startswith("bn") else (N // 2, C)
         dtype = "u8" if part.operation == "maxpool_places" else "f32"
         step = Step(
             part.operation, tuple(range(len(operands))),

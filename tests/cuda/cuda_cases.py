@@ -31,6 +31,14 @@ def residual() -> Network:
     return net.loss(net.fc(x, 16))
 
 
+def grouped() -> Network:
+    """Batch norm by groups of 2 and 4 images, also where an addition follows at once."""
+    net = Maker(3, 9, 9, name="grouped")
+    x = net.relu(net.bn(net.conv("image", 16, stride=2, bias=False), 2))
+    x = net.relu(net.add(net.bn(net.conv(x, 16, pad=1), 4), x))
+    return net.loss(net.fc(net.relu(net.bn(net.fc(x, 24), 4)), 16))
+
+
 def normalized() -> Network:
     """Response normalization, overlapping pools, groups."""
     net = Maker(3, 19, 19, name="normalized")
@@ -77,4 +85,5 @@ class Threads(Ranks):
         return found
 
 
-NETWORKS = {"tiny": tiny, "residual": residual, "normalized": normalized}
+NETWORKS = {"tiny": tiny, "residual": residual, "grouped": grouped,
+            "normalized": normalized}  # fmt: skip

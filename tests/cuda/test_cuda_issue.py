@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from cuda_cases import Threads, check_near, normalized, residual, target
+from cuda_cases import Threads, check_near, grouped, normalized, residual, target
 from harness import Run, compiled, options, tiny, train
 from hypothesis import given
 from hypothesis.strategies import booleans
@@ -89,7 +89,7 @@ def test_any_round(case: Case) -> None:
     check(case)
 
 
-@pytest.mark.parametrize("build", [tiny, residual, normalized])
+@pytest.mark.parametrize("build", [tiny, residual, grouped, normalized])
 @pytest.mark.parametrize("devices", [1, 3])
 def test_bfloat16_trains_close_to_float32(build: Any, devices: int) -> None:
     network = build()

@@ -289,6 +289,33 @@ def batch_normalizations(book: Book) -> None:
         book.call(f"evaluation {case}", "bn_norm", evaluated, x, *statistics, eps=eps)
 
 
+def normalizations_by_groups(book: Book) -> None:
+    """PyTorch's batch norm of each group by itself."""
+    for shape, group, eps in [((6, 4, 3, 2), 2, 1e-5), ((6, 3), 3, 1e-3), ((3, 2, 3, 3), 1, 1e-5)]:
+        c, dims = shape[1], [i for i in range(len(shape)) if i != 1]
+        x, dy = normal(*shape) * 2 + 0.7, normal(*shape, seed=2)
+        gamma, beta = normal(c, seed=3), normal(c, seed=4)
+        found: list[list[torch.Tensor]] = []
+        for part, slope in zip(x.split(group), dy.split(group), strict=True):
+            own = leaf(part), leaf(gamma), leaf(beta)
+            y = functional.batch_norm(own[0], None, None, own[1], own[2], True, 0.1, eps)
+            y.backward(slope)
+            statistics = part.mean(dims), part.var(dims, unbiased=False)
+            slopes = [each.grad for each in own if each.grad is not None]
+            found.append([*statistics, y, *slopes])
+        mean, var, dgamma, dbeta = (torch.stack([each[i] for each in found]) for i in (0, 1, 4, 5))
+        y, dx = (torch.cat([each[i] for each in found]) for i in (2, 3))
+        case, told = f"{group} of {'x'.join(map(str, shape))}", {"group": group, "before": 0}
+        count = x[:group].numel() // c
+        book.call(case, "grouped_mean", mean, x, count=count, **told)
+        book.call(case, "grouped_var", var, x, mean, count=count, **told)
+        book.call(case, "grouped_norm", y, x, mean, var, gamma, beta, eps=eps, **told)
+        book.call(case, "grouped_dgamma", dgamma, x, mean, var, dy, eps=eps, **told)
+        book.call(case, "grouped_dbeta", dbeta, dy, **told)
+        inputs = (x, mean, var, gamma, dgamma, dbeta, dy)
+        book.call(case, "grouped_dx", dx, *inputs, eps=eps, count=count, **told)
+
+
 def losses(book: Book) -> None:
     large = normal(3, 4) * 500
     for case, logits in {
@@ -375,8 +402,8 @@ def main() -> None:
     book = Book()
     for make in (
         convolutions, products, biases, activations, pools, response_normalizations,
-        batch_normalizations, losses, joins, updates, momentum_updates, adam_updates,
-        rmsprop_updates,
+        batch_normalizations, normalizations_by_groups, losses, joins, updates, momentum_updates,
+        adam_updates, rmsprop_updates,
     ):  # fmt: skip
         make(book)
     book.save()

@@ -237,6 +237,7 @@ def _normal_calls(of: Sizes) -> Iterator[Call]:
         yield Call("bn_dgamma", per_channel, (a(*shape), mean, var, a(*shape)), {"eps": 1e-3})
         inputs = (a(*shape), mean, var, a(c), a(c), a(c), a(*shape))
         yield Call("bn_dx", shape, inputs, {"eps": 1e-3, **count})
+    yield from _grouped_calls(of)
     running = {"momentum": 0.1, "correction": 1.25}
     yield Call("bn_running", per_channel, (a(c), a(c)), running)
     yield Call("add", image, (a(*image), a(*image), a(*image)), {})
@@ -246,6 +247,22 @@ def _normal_calls(of: Sizes) -> Iterator[Call]:
     yield Call("slice", (n, c, 2, 5), (a(*image),), {"dim": 2, "start": 3})
     yield Call("copy", image, (a(*image),), {})
     yield Call("cast", image, (a(*image),), {})
+
+
+def _grouped_calls(of: Sizes) -> Iterator[Call]:
+    """Of n images the first is the last of a group, and there is a group behind them."""
+    a, n, c, image = of.a, of.n, of.c, of.image
+    groups = -(-(n + 1) // 2) + 1
+    rows, at, eps, count = (groups, c), {"group": 2, "before": 1}, {"eps": 1e-3}, {"count": 99}
+    for shape in (image, (n, c)):
+        mean, var = a(*rows), of.positive(groups * c).reshape(rows)
+        yield Call("grouped_mean", rows, (a(*shape),), {**at, **count})
+        yield Call("grouped_var", rows, (a(*shape), mean), {**at, **count})
+        yield Call("grouped_norm", shape, (a(*shape), mean, var, a(c), a(c)), {**at, **eps})
+        yield Call("grouped_dgamma", rows, (a(*shape), mean, var, a(*shape)), {**at, **eps})
+        yield Call("grouped_dbeta", rows, (a(*shape),), at)
+        inputs = (a(*shape), mean, var, a(c), a(*rows), a(*rows), a(*shape))
+        yield Call("grouped_dx", shape, inputs, {**at, **eps, **count})
 
 
 def _loss_calls(of: Sizes) -> Iterator[Call]:

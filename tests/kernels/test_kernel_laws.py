@@ -82,6 +82,7 @@ def test_empty_shards(empty: str) -> None:
 
 def test_sums_over_an_empty_batch_are_zero() -> None:
     sums = {"conv_dw", "bias_db", "fc_dw", "bn_mean", "bn_var", "bn_dgamma", "ce_loss", "correct"}
+    sums |= {"grouped_mean", "grouped_var", "grouped_dgamma", "grouped_dbeta"}
     for example in example_calls(np.float64, n=0):
         if example.op in sums | {"ce_loss_masked", "square_sum"}:
             assert_same(example.run(), np.zeros(example.shape))
@@ -92,6 +93,7 @@ IN_PLACE = [
     *[(f"{op}_dx", i) for op in ACTIVATIONS for i in (0, 1)],
     *[("sgd_apply", i) for i in (0, 1)],
     *[("lrn_dx", 1), ("bn_dx", 6), ("bn_running", 0), ("accumulate", 0), ("sgd_velocity", 0)],
+    *[("grouped_norm", 0), ("grouped_dx", 6)],
     *[("momentum_velocity", 0), ("nesterov_apply", 0)],
     *[("adam_moment1", 0), ("adam_moment2", 0), ("adam_apply", 0)],
     *[("rmsprop_velocity", 0), ("velocity_apply", 0), ("clipped", 0), ("average", 0)],

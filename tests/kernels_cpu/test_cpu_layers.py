@@ -13,7 +13,7 @@ from update_calls import SLOW, WORDS, UpdateCall
 
 pytest.importorskip("numba")
 
-from netc_kernels.cpu import channels, elementwise, linear, norm, pool, random, update
+from netc_kernels.cpu import channels, elementwise, grouped, linear, norm, pool, random, update
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.reference import KERNELS
 
@@ -167,6 +167,44 @@ def test_batch_norm(shape: tuple[int, ...], threads: int) -> None:
         at: dict[str, Any] = {"eps": 1e-3, "count": count}
         norm.bn_dx(out, *inputs, threads_, **at)
         assert_near(out, reference("bn_dx", shape, *inputs, **at))
+
+
+@THREADS
+@pytest.mark.parametrize("before", [0, 1, 7])
+@pytest.mark.parametrize("shape", [(7, 15, 17, 37), (7, 16), (1, 1, 1, 3)])
+def test_batch_norm_by_groups(shape: tuple[int, ...], before: int, threads: int) -> None:
+    """Groups of 3 images, of which the first and the last may be elsewhere."""
+    (n, *_, c), at = shape, dict[str, Any](group=3, before=before)
+    groups = -(-(n + before) // 3) + 1
+    x, dy, out = normal(*shape) + 3, normal(*shape, seed=1), garbage(*shape)
+    mean, gamma, beta = normal(groups, c, seed=2), normal(c, seed=3), normal(c, seed=4)
+    var, sums, more = normal(groups, c, seed=5) ** 2 + 0.5, garbage(groups, c), garbage(groups, c)
+    work = garbage(elementwise.sums_workspace(c) // 4)
+    pairs = garbage(elementwise.pairs_workspace(c) // 4)
+    rows, told = (groups, c), dict[str, Any](eps=1e-3, **at)
+    with Pool(threads) as threads_:
+        grouped.grouped_mean(sums, x, work, threads_, count=999, **at)
+        assert_near(sums, reference("grouped_mean", rows, x, count=999, **at))
+        grouped.grouped_var(sums, x, mean, pairs, threads_, count=999, **at)
+        assert_near(sums, reference("grouped_var", rows, x, mean, count=999, **at))
+        dbeta = reference("grouped_dbeta", rows, dy, **at)
+        grouped.grouped_dbeta(sums, dy, work, threads_, **at)
+        assert_near(sums, dbeta)
+        dgamma = reference("grouped_dgamma", rows, x, mean, var, dy, **told)
+        grouped.grouped_dgamma(sums, x, mean, var, dy, pairs, threads_, **told)
+        assert_near(sums, dgamma)
+        grouped.grouped_slopes(sums, more, x, mean, var, dy, pairs, threads_, **told)
+        assert_near(sums, dgamma)
+        assert_near(more, dbeta)
+        wanted = reference("grouped_norm", shape, x, mean, var, gamma, beta, **told)
+        grouped.grouped_norm(out, x, mean, var, gamma, beta, threads_, **told)
+        assert_near(out, wanted)
+        inputs = (x, mean, var, gamma, beta)
+        grouped.grouped_norm(out, *inputs, threads_, relu=True, other=dy, **told)
+        assert_near(out, np.maximum(wanted + dy, 0))
+        slopes = (x, mean, var, gamma, dgamma, dbeta, dy)
+        grouped.grouped_dx(out, *slopes, threads_, count=999, **told)
+        assert_near(out, reference("grouped_dx", shape, *slopes, count=999, **told))
 
 
 @THREADS

@@ -225,7 +225,7 @@ def test_gradients_are_clipped(
     device: Any, shape: Any, limit: float, shift: int, nhwc: bool, dtype: str
 ) -> None:
     g = device.put(device.normal(*shape), dtype, nhwc, shift)
-    squares, size = device.empty((), "f32"), update.squares_workspace(shape)
+    squares, size = device.empty((), "f32"), update.squares_workspace((), shape)
     work = device.empty((size // 4,), "f32") if size else None
     update.square_sum(squares, g, work=work, stream=device.stream)
     device.assert_near(squares, (device.get(g) ** 2).sum())

@@ -9,6 +9,8 @@ import pytest
 
 from netc.ir.ops import ACTIVATIONS
 from netc_kernels.cuda import channels, elementwise, lrn, pool, update
+from netc_kernels.cuda.native import KERNELS as NATIVE
+from netc_kernels.cuda.native import WORKSPACE_BYTES
 from netc_kernels.reference import KERNELS
 
 pytestmark = pytest.mark.gpu
@@ -141,7 +143,7 @@ def test_bias(device: Any, shape: Any, nhwc: bool, dtype: str) -> None:
 def test_sums(device: Any, shape: Any, dtype: str) -> None:
     dy, y, c = device.normal(*shape), device.normal(*shape), shape[1]
     scale = float(np.sqrt(dy.size / max(1, c)))
-    work = channels.bias_db_workspace(shape) // 4
+    work = channels.sums_workspace((shape[1],), shape) // 4
     for shift in (0, 1):
         device.check(
             channels.bias_db, "bias_db", (c,), dy, dtype=dtype, work=work, shift=shift, scale=scale
@@ -164,7 +166,7 @@ def test_batch_norm(device: Any, shape: Any, dtype: str) -> None:
     x, dy = device.normal(*shape) + 1, device.normal(*shape)
     mean, gamma, beta, more = (device.normal(c) for _ in range(4))
     var, at, norm = gamma**2 + 0.5, {"eps": 1e-3}, {"eps": 1e-3, "count": int(count)}
-    part, work = {"count": int(count)}, channels.sums_workspace(shape) // 4
+    part, work = {"count": int(count)}, channels.sums_workspace((c,), shape) // 4
     device.check(channels.bn_mean, "bn_mean", (c,), x, told=part, work=work, scale=1, **same)
     device.check(channels.bn_var, "bn_var", (c,), x, mean, told=part, work=work, **same)
     device.check(
@@ -202,7 +204,7 @@ def test_batch_norm_in_one_pass(device: Any, shape: Any, dtype: str) -> None:
     x, dy = (device.put(each, dtype, True) for each in (device.normal(*shape) + 8,
                                                        device.normal(*shape)))  # fmt: skip
     mean, var, first, second = (device.empty((c,), "f32") for _ in range(4))
-    work = device.empty((channels.bn_moments_workspace(shape) // 4,), "f32")
+    work = device.empty((channels.two_sums_workspace((c,), shape) // 4,), "f32")
     channels.bn_moments(mean, var, x, work=work, stream=device.stream)
     numbers, wanted = device.get(x), [np.zeros(c) for _ in range(4)]
     KERNELS["bn_mean"](wanted[0], numbers, count=rows)
@@ -219,12 +221,67 @@ def test_batch_norm_in_one_pass(device: Any, shape: Any, dtype: str) -> None:
 
 
 @TYPES
+@pytest.mark.parametrize("before", [0, 1, 7])
+@CHANNELS
+def test_batch_norm_by_groups(device: Any, shape: Any, before: int, dtype: str) -> None:
+    """Groups of 3 images, of which the first and the last may be elsewhere."""
+    (n, c), at = shape[:2], dict[str, Any](group=3, before=before)
+    rows = (-(-(n + before) // 3) + 1, c)
+    scale = 3 * float(np.sqrt(max(1, np.prod(shape) // max(1, c))))
+    told, count = {**at, "eps": 1e-3}, {"count": 3 * int(np.prod(shape[2:]))}
+    x, dy = (device.put(device.normal(*shape) + i, dtype, True) for i in (1, 0))
+    gamma, beta = (device.put(device.normal(c), "f32") for _ in range(2))
+    mean, first, second = (device.put(device.normal(*rows), "f32") for _ in range(3))
+    var = device.put(device.normal(*rows) ** 2 + 0.5, "f32")
+    for word, inputs, more in (
+        ("mean", (x,), {**at, **count}), ("var", (x, mean), {**at, **count}),
+        ("dgamma", (x, mean, var, dy), told), ("dbeta", (dy,), at),
+        ("norm", (x, mean, var, gamma, beta), told),
+        ("dx", (x, mean, var, gamma, first, second, dy), {**told, **count}),
+    ):  # fmt: skip
+        op, wide = f"grouped_{word}", word in ("norm", "dx")
+        out = device.empty(shape if wide else rows, dtype if wide else "f32", wide)
+        given: dict[str, Any] = {}
+        if op in WORKSPACE_BYTES:
+            size = WORKSPACE_BYTES[op](rows, *(each.shape for each in inputs))
+            given["work"] = device.empty((size // 4,), "f32") if size else None
+        NATIVE[op](out, *inputs, stream=device.stream, **more, **given)
+        wanted = np.full(out.shape, np.nan)
+        KERNELS[op](wanted, *(device.get(each) for each in inputs), **more)
+        device.assert_near(out, wanted, 0 if wide else scale)
+    device.check_guards()
+
+
+@TYPES
+@pytest.mark.parametrize("shape", [(6, 64, 9, 7), (3, 5, 11, 3), (9, 10)])
+def test_batch_norm_by_groups_in_one_pass(device: Any, shape: Any, dtype: str) -> None:
+    rows, at = (shape[0] // 3, shape[1]), dict[str, Any](group=3, before=0)
+    count = 3 * int(np.prod(shape[2:]))
+    x, dy = (device.put(device.normal(*shape) + i, dtype, True) for i in (8, 0))
+    made, wanted = [device.empty(rows, "f32") for _ in range(4)], [np.zeros(rows) for _ in range(4)]
+    work = device.empty((channels.two_sums_workspace(rows, shape) // 4,), "f32")
+    same = dict[str, Any](work=work, stream=device.stream, **at)
+    mean, var, *slopes = made
+    channels.bn_moments(mean, var, x, **same)
+    KERNELS["grouped_mean"](wanted[0], device.get(x), count=count, **at)
+    KERNELS["grouped_var"](wanted[1], device.get(x), wanted[0], count=count, **at)
+    inputs = (x, mean, var, dy)
+    channels.bn_slopes(slopes[0], slopes[1], *inputs, eps=1e-3, **same)
+    numbers = [device.get(each) for each in inputs]
+    KERNELS["grouped_dgamma"](wanted[2], *numbers, eps=1e-3, **at)
+    KERNELS["grouped_dbeta"](wanted[3], numbers[3], **at)
+    for block, value, scale in zip(made, wanted, (0, 4, *[3 * np.sqrt(count)] * 2), strict=True):
+        device.assert_near(block, value, float(scale))
+    device.check_guards()
+
+
+@TYPES
 def test_sums_repeat_to_the_bit(device: Any, dtype: str) -> None:
     shape = (6, 72, 31, 29)
     dy, out = device.put(device.normal(*shape), dtype, True), device.empty((72,), "f32")
     results = []
     for _ in range(3):
-        work = device.empty((channels.bias_db_workspace(shape) // 4,), "f32")
+        work = device.empty((channels.sums_workspace((shape[1],), shape) // 4,), "f32")
         channels.bias_db(out, dy, work=work, stream=device.stream)
         results.append(device.get(out))
     assert (results[0] == results[1]).all() and (results[0] == results[2]).all()

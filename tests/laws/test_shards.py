@@ -189,7 +189,20 @@ def graphs() -> Iterator[Graph]:
     mixed = parse_text(f"{TEXT} train {{ augment mixup() }}".replace("loss", "loss smoothing=0.2"))
     yield differentiate(build_graph(mixed, BATCH, "fp64"), choose_optimizer("sgd"))
     yield build_graph(network, BATCH, "fp64", "eval")
+    yield grouped(2, True)
+    yield grouped(3, False)
     yield added()
+
+
+def grouped(group: int, apart: bool) -> Graph:
+    """Norms by groups of images, of which 2 and 3 shards of the batch have whole ones, or not."""
+    network = parse_text(TEXT.replace("| bn", f"| bn group={group}"))
+    graph = differentiate(build_graph(network, 12, "fp64"), choose_optimizer("sgd"))
+    nodes = (
+        replace(n, op=replace(n.op, apart=apart)) if isinstance(n.op, ops.OF_GROUPS) else n
+        for n in graph.nodes
+    )
+    return Graph(graph.name, tuple(nodes), graph.outputs)
 
 
 def added() -> Graph:

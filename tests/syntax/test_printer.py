@@ -95,7 +95,7 @@ OPTIONS: dict[str, dict[str, st.SearchStrategy[object]]] = {
     "avgpool": pool,
     "dropout": {"rate": rates},
     "lrn": {"size": counts, "alpha": reals, "beta": reals, "k": positive},
-    "bn": {"eps": positive, "momentum": rates},
+    "bn": {"eps": positive, "momentum": rates, "group": st.none() | counts},
 }
 WORDS = st.from_regex(r"[a-z][a-z0-9_]{0,5}(\.[a-z0-9]{1,3})?", fullmatch=True)
 RESERVED = {"or", "and", "not", "net", "input", "block", "train", "repeat", "else", "if"}

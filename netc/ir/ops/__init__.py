@@ -5,6 +5,19 @@ from netc.ir.ops.base import Op, ShapeError, Site, parse_labels
 from netc.ir.ops.conv import Conv, ConvDw, ConvDx, Fc, FcDw, FcDx
 from netc.ir.ops.fused import Fused, Link
 from netc.ir.ops.gradient import Clipped, SquareSum
+from netc.ir.ops.grouped import (
+    OF_GROUPS,
+    ByGroups,
+    GroupedDbeta,
+    GroupedDgamma,
+    GroupedDx,
+    GroupedMean,
+    GroupedNorm,
+    GroupedStatistic,
+    GroupedVar,
+    GroupsMean,
+    GroupsSum,
+)
 from netc.ir.ops.loss import (
     CeLoss,
     CeLossMasked,
@@ -52,6 +65,7 @@ from netc.ir.ops.update import (
 
 __all__ = [
     "ACTIVATIONS",
+    "OF_GROUPS",
     "Accumulate",
     "Activation",
     "Add",
@@ -67,6 +81,7 @@ __all__ = [
     "BnNorm",
     "BnRunning",
     "BnVar",
+    "ByGroups",
     "Cast",
     "CeLoss",
     "CeLossMasked",
@@ -83,6 +98,15 @@ __all__ = [
     "FcDx",
     "Flatten",
     "Fused",
+    "GroupedDbeta",
+    "GroupedDgamma",
+    "GroupedDx",
+    "GroupedMean",
+    "GroupedNorm",
+    "GroupedStatistic",
+    "GroupedVar",
+    "GroupsMean",
+    "GroupsSum",
     "InitConstant",
     "InitNormal",
     "Input",

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import fields
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,22 @@ def bn_slopes(
     kernel("bias_db")(dbeta, dy, stream=stream)
 
 
+def grouped_moments(
+    mean: Tensor, var: Tensor, x: Tensor, *, work: Any, stream: int, group: int, before: int
+) -> None:
+    told = {"group": group, "before": before, "count": group * (x.elements // prod(x.shape[:2]))}
+    kernel("grouped_mean")(mean, x, stream=stream, **told)
+    kernel("grouped_var")(var, x, mean, stream=stream, **told)
+
+
+def grouped_slopes(
+    dgamma: Tensor, dbeta: Tensor, x: Tensor, mean: Tensor, var: Tensor, dy: Tensor, *, work: Any,
+    stream: int, eps: float, **groups: int,
+) -> None:  # fmt: skip
+    kernel("grouped_dgamma")(dgamma, x, mean, var, dy, stream=stream, eps=eps, **groups)
+    kernel("grouped_dbeta")(dbeta, dy, stream=stream, **groups)
+
+
 def mark(out: Tensor, *, value: int, stream: int) -> None:
     """Its block is in the host's memory."""
     word = ctypes.c_int32.from_address(out.pointer)
@@ -116,7 +133,8 @@ def stamp(out: Tensor, *, stream: int) -> None:
 
 OWN: dict[str, Callable[..., None]] = {
     **{name: update(each) for name, each in JOINED.items() if each.overwritten},
-    "bn_moments": bn_moments, "bn_slopes": bn_slopes, "mark": mark, "stamp": stamp,
+    "bn_moments": bn_moments, "bn_slopes": bn_slopes, "grouped_moments": grouped_moments,
+    "grouped_slopes": grouped_slopes, "mark": mark, "stamp": stamp,
 }  # fmt: skip
 
 
