@@ -79,7 +79,7 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
     """Put the command's options, the strategy file and the recipe together.
 
     Where there are only so many `images`, the batch is no larger unless the command says so. Of a
-    search is told what came of it, but where it is to be `quiet`.
+    search that was asked for is told what came of it, but where it is to be `quiet`.
     """
     output = getattr(options, "save_strategy", None)
     spare(output, options.network, options.strategy, options.cluster)
@@ -128,7 +128,9 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
         chosen = chosen_options(chosen, found.best)
         if options.json and not quiet:
             tell(found)
-        for text in () if options.json or quiet else (*notes(found), *_rough(chosen, found)):
+        # Who asked for no search is not told of it: the plan says what was taken.
+        unasked = options.json or quiet or options.strategy is None
+        for text in () if unasked else (*notes(found), *_rough(chosen, found)):
             note(text)
     chosen = _recomputing(network, chosen, options.json or quiet)
     return Request(network, chosen, named, parameters)

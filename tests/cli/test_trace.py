@@ -22,7 +22,10 @@ from netc_runtime.launch import ranks as launch
 from netc_runtime.launch.ranks import Alone, Ranks, _ahead
 from netc_runtime.session import Session
 
-PLAN = ("digits", "--devices", "2", "--batch", "96", "--kernels", "reference", "--backend", "cpu")
+PLAN = (
+    "digits", "--devices", "2", "--strategy", "hybrid", "--batch", "96", "--kernels", "reference",
+    "--backend", "cpu",
+)  # fmt: skip
 HAND = Path(__file__).parent / "trace"
 """A trace made by hand, and what is said of it."""
 
