@@ -126,14 +126,18 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
     if searched:
         found = search(network, chosen, options)
         chosen = chosen_options(chosen, found.best)
-        if options.json and not quiet:
-            tell(found)
         # Who asked for no search is not told of it: the plan says what was taken.
-        unasked = options.json or quiet or options.strategy is None
-        for text in () if unasked else (*notes(found), *_rough(chosen, found)):
-            note(text)
+        if options.strategy is not None and not quiet:
+            _tell(options, chosen, found)
     chosen = _recomputing(network, chosen, options.json or quiet)
     return Request(network, chosen, named, parameters)
+
+
+def _tell(options: argparse.Namespace, chosen: Options, found: Found) -> None:
+    if options.json:
+        tell(found)
+    for text in () if options.json else (*notes(found), *_rough(chosen, found)):
+        note(text)
 
 
 def _usual_strategy(options: argparse.Namespace, devices: int) -> str:
