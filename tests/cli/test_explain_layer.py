@@ -20,7 +20,7 @@ from netc.syntax import parse_file
 from netc_clusters import __file__ as clusters
 
 DIGITS = "models/digits.net"
-ASKED = ("--cluster", "p100", "--batch", "64", "--devices", "4")
+ASKED = ("--cluster", "p100", "--batch", "64", "--devices", "4", "--strategy", "hybrid")
 
 
 @pytest.fixture(autouse=True)

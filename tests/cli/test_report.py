@@ -152,7 +152,7 @@ def test_it_says_what_was_trained(pets: Path, capsys: pytest.CaptureFixture[str]
     rows = dict(re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', page))
     assert rows == {
         "network": "pets", "file": str(pets.parent / "pets.net"), "-D width": "3",
-        "data set": rows["data set"], "devices": "1", "strategy": "hybrid",
+        "data set": rows["data set"], "devices": "1", "strategy": "single",
         "computed in": "fp32, cpu, reference kernels", "batch": "6",
         "optimizer": "sgd(momentum=0.9, decay=0.0), rate 0.05", "schedule": rows["schedule"],
         "seed": "0", "checkpoint": newest(pets).name,

@@ -113,7 +113,7 @@ def test_parts_of_choices_are_none(text: str, capsys: pytest.CaptureFixture[str]
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("compiled") / "x.netc"
-    asked = ("--devices", "2", "--kernels", "reference", "-o", str(path))
+    asked = ("--devices", "2", "--strategy", "hybrid", "--kernels", "reference", "-o", str(path))
     assert main(["compile", "digits", *asked]) == 0
     return path
 
