@@ -9,7 +9,7 @@
 // all rows are one group that is 1, and skip 0.
 //
 // Sums are made in two launches, in an order that follows from the shape only: every block of the
-// first sums `share` rows into `partial` (groups, sums, blocks, channels); `finish` adds the blocks
+// first sums `share` rows into `partial` (sums, groups, blocks, channels); `finish` adds the blocks
 // up.
 
 #include "vector.cuh"
@@ -139,7 +139,8 @@ extern "C" __global__ void bn_dx(T* out, const T* x, const float* mean, const fl
     });
 }
 
-// Sum terms(x, y, lane, sums) over this block's rows of its group. With `kept`, a term's rewritten x is kept.
+// Sum terms(x, y, lane, sums) over this block's rows of its group. With `kept`, a term's rewritten
+// x is kept.
 template <int SUMS, bool TWO, bool KEPT, class Terms>
 __device__ inline void sum_rows(float* partial, T* kept, const T* x, const T* y, Rows group,
                                 int channels, long long share, Terms terms) {
@@ -193,7 +194,7 @@ __device__ inline void sum_rows(float* partial, T* kept, const T* x, const T* y,
     if (threadIdx.y || c >= channels) return;
 #pragma unroll
     for (int s = 0; s < SUMS; ++s) {
-        const long long block = ((long long)blockIdx.z * SUMS + s) * gridDim.x + blockIdx.x;
+        const long long block = ((long long)s * gridDim.z + blockIdx.z) * gridDim.x + blockIdx.x;
         float* to = partial + block * channels + c;
 #pragma unroll
         for (int i = 0; i < LANES; ++i) to[i] = shared[s * LANES + i][thread];
@@ -281,12 +282,12 @@ extern "C" __global__ void sum_relu_dx(float* partial, T* dx, const T* dy, const
                             });
 }
 
-// The total of sum `s` of `sums`, of one channel, in the threads with y 0. Block (32, SLICES), grid
+// The total of sum `s` of one channel in the threads with y 0. Block (32, SLICES), grid
 // (channels / 32, 1, groups).
-__device__ inline float total(const float* partial, int s, int sums, int blocks, int channels) {
+__device__ inline float total(const float* partial, int s, int blocks, int channels) {
     __shared__ float shared[SLICES][32];
     const int c = blockIdx.x * 32 + threadIdx.x;
-    partial += ((long long)blockIdx.z * sums + s) * blocks * channels;
+    partial += ((long long)s * gridDim.z + blockIdx.z) * blocks * channels;
     float sum = 0.0f;
     if (c < channels) {
 #pragma unroll 4
@@ -306,7 +307,7 @@ __device__ inline float total(const float* partial, int s, int sums, int blocks,
 extern "C" __global__ void finish(float* out, const float* partial, int blocks, int channels,
                                   float scale) {
     const int c = blockIdx.x * 32 + threadIdx.x;
-    const float sum = total(partial, 0, 1, blocks, channels);
+    const float sum = total(partial, 0, blocks, channels);
     if (threadIdx.y == 0 && c < channels) out[blockIdx.z * channels + c] = sum * scale;
 }
 
@@ -314,8 +315,8 @@ extern "C" __global__ void finish(float* out, const float* partial, int blocks, 
 extern "C" __global__ void finish_two(float* first, float* second, const float* partial,
                                       int blocks, int channels) {
     const int c = blockIdx.x * 32 + threadIdx.x;
-    const float a = total(partial, 0, 2, blocks, channels);
-    const float b = total(partial, 1, 2, blocks, channels);
+    const float a = total(partial, 0, blocks, channels);
+    const float b = total(partial, 1, blocks, channels);
     if (threadIdx.y || c >= channels) return;
     first[blockIdx.z * channels + c] = a;
     second[blockIdx.z * channels + c] = b;
@@ -326,8 +327,8 @@ extern "C" __global__ void finish_two(float* first, float* second, const float* 
 extern "C" __global__ void finish_moments(float* mean, float* var, const float* partial,
                                           const T* x, int blocks, int channels, long long rows) {
     const int c = blockIdx.x * 32 + threadIdx.x, own = blockIdx.z * channels + c;
-    const float a = total(partial, 0, 2, blocks, channels) / rows;
-    const float b = total(partial, 1, 2, blocks, channels) / rows;
+    const float a = total(partial, 0, blocks, channels) / rows;
+    const float b = total(partial, 1, blocks, channels) / rows;
     if (threadIdx.y || c >= channels) return;
     mean[own] = number(x[blockIdx.z * rows * channels + c]) + a;
     var[own] = b > a * a ? b - a * a : 0.0f;

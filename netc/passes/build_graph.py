@@ -264,29 +264,28 @@ class _Builder:
         if not self.training:
             return self._emit(layer.name, ops.BnNorm(eps), x, *running, gamma, beta)
         if (group := _options(layer)["group"]) is not None:
-            mean, var = self._grouped_statistics(layer, x, running)
-            return self._emit(layer.name, ops.GroupedNorm(group, eps), x, mean, var, gamma, beta)
+            return self._grouped_norm(layer, group, x, running, (gamma, beta))
         count = x.type.elements // channels[0]
         mean = self._emit(f"{layer.name}.mean", ops.BnMean(count), x)
         var = self._emit(f"{layer.name}.var", ops.BnVar(count), x, mean)
         self._move_running(layer, count, running, (mean, var))
         return self._emit(layer.name, ops.BnNorm(eps), x, mean, var, gamma, beta)
 
-    def _grouped_statistics(
-        self, layer: Layer, x: Node, running: Sequence[Node]
-    ) -> tuple[Node, Node]:
-        """Mean and variance of each group of images; running statistics are of their means."""
-        group = _options(layer)["group"]
-        count = group * math.prod(x.type.shape[2:])
+    def _grouped_norm(
+        self, layer: Layer, group: int, x: Node, running: Sequence[Node], weights: Sequence[Node]
+    ) -> Node:
+        """Each group of images by its own mean and variance; running ones follow their means."""
+        count, eps = group * math.prod(x.type.shape[2:]), _options(layer)["eps"]
         mean = self._emit(f"{layer.name}.mean", ops.GroupedMean(group, count), x)
         var = self._emit(f"{layer.name}.var", ops.GroupedVar(group, count), x, mean)
+        y = self._emit(layer.name, ops.GroupedNorm(group, eps), x, mean, var, *weights)
         over = ops.GroupsMean(mean.type.shape[0])
         of_all = [
             self.graph.emit(f"{each.name}.groups", over, (each.name,), self.like, phase="update")
             for each in (mean, var)
         ]
         self._move_running(layer, count, running, of_all)
-        return mean, var
+        return y
 
     def _move_running(
         self, layer: Layer, count: int, running: Sequence[Node], statistics: Sequence[Node]
