@@ -347,8 +347,8 @@ hybrid,data`). The rule is that of the bytes: weights of the dense layers, over 
 image exchanges for them forward (and as many backward). In time (`--cluster h200`, bf16) `data` may
 be better earlier, where its exchange hides behind computation, or later, where updates of whole
 weights take longer than what they spare. Measured on two H200 (docs/results/gpu.md), AlexNet's
-`hybrid` is 5 % faster at 512, and as fast as `data` at 1,024 and 2,048 (0.3 % before and 1.4 %
-behind, within what both vary by).
+`hybrid` is 9 % faster at 256 and 5 % at 512, and as fast as `data` at 1,024 and 2,048 (0.3 % before
+and 1.4 % behind, within what both vary by).
 """
     rows = []
     for name, rule in CROSSED.items():
