@@ -24,7 +24,7 @@ def updated(optimizer: Chosen, count: int, rate: float, state: State, g: Array) 
 
 def clipped(optimizer: Chosen, gradients: Mapping[str, Array]) -> Mapping[str, Array]:
     """Gradients by weight, their norm limited as `torch.nn.utils.clip_grad_norm_` does."""
-    if optimizer.clip is None:
+    if optimizer.clip is None or not gradients:
         return gradients
     norm = np.linalg.norm(np.concatenate([g.reshape(-1) for g in gradients.values()]))
     factor = min(1.0, optimizer.clip / (norm + 1e-6))

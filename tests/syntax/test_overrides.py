@@ -92,9 +92,10 @@ def test_an_option_is_set_as_if_the_file_said_it(
 
 @pytest.mark.parametrize("word", VALUES)
 def test_a_value_is_set_as_if_the_file_said_it(word: str) -> None:
-    assert recipe(f"{word} 3", f"train.{word}=5") == recipe(f"{word} 5")
-    assert recipe("", f"train.{word}=5") == recipe(f"{word} 5")
-    assert recipe(f"{word} 3", f"train.{word}=") == recipe("") == Recipe()
+    one, other = ("0.3", "0.5") if word == "ema" else ("3", "5")
+    assert recipe(f"{word} {one}", f"train.{word}={other}") == recipe(f"{word} {other}")
+    assert recipe("", f"train.{word}={other}") == recipe(f"{word} {other}")
+    assert recipe(f"{word} {one}", f"train.{word}=") == recipe("") == Recipe()
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ WRONG = [
     ("", "train.batch=0", "E014", "--set:1:13", "'batch' must be a whole number, 1 or more"),
     ("", "train.batch=1 2", "E031", "--set:1:7", "'batch' takes one value."),
     ("", "train.batch.x=1", "E031", "--set:1:13", "'batch' takes one value, and has no options."),
-    ("", "train.shedule=1", "E030", "--set:1:7", "did you mean 'schedule'? it takes: adam, adamw"),
+    ("", "train.shedule=1", "E030", "--set:1:7", "did you mean 'schedule'? it takes: accumulate"),
     ("", "train.schedule=cosin()", "E030", "--set:1:16", "did you mean 'cosine'? known are"),
     ("", "train.schedule=cosine(", "E001", "--set:1:23", "something is missing at its end"),
     ("", "train.sgd.lr=", "E001", "--set:1:14", "something is missing at its end"),
