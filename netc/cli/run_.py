@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean, median
@@ -38,18 +38,22 @@ from netc.ir.schedules import scaled_rate
 from netc_runtime.choose import BackendChoice, open_backend
 from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.train.datasets import Dataset, facts_of
-from netc_runtime.train.events import EpochDone, Finished, RolledBack, StepDone
+from netc_runtime.train.events import EpochDone, Evaluating, Finished, RolledBack, StepDone
 from netc_runtime.train.folder import BEST, DAMAGED
 from netc_runtime.train.progress import Progress, Standing
 from netc_runtime.train.resume import Saved, changed
 from netc_runtime.train.rollback import MOST_ROLLBACKS
 from netc_runtime.train.saving import checkpoint_bytes
-from netc_runtime.train.trainer import Trainer, Training, steps_in_epoch
+from netc_runtime.train.told import Training, steps_in_epoch
+from netc_runtime.train.trainer import Trainer
 
 FIRST_STEPS = 2
 EXIT_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 if hasattr(signal, "SIGHUP"):
     EXIT_SIGNALS[signal.SIGHUP] = 129
+NOT_EVALUATED = (
+    "the training was interrupted, and its last step not evaluated: 'netc report' measures it."
+)
 UNSHOWN_FACTS = ("parameters", "scores", "text", "torch_names")
 """Facts of a bundle that only programs want."""
 
@@ -204,7 +208,8 @@ def _announce(
         tell_data(dataset)
         begins = "from the start" if weights is None else f"from the weights in {weights}"
         if trainer.start_step:
-            begins = f"resumed at step {trainer.start_step}"
+            due = ", which is evaluated first" if trainer.due else ""
+            begins = f"resumed at step {trainer.start_step}{due}"
         say(f"training  {trainer.total_steps} steps, {trainer.training.epochs} epochs, {begins}")
         told = session.bundle.facts
         if told.rate_batch is not None:
@@ -253,6 +258,7 @@ def _train(options: argparse.Namespace, trainer: Trainer, tracer: StepTracer | N
     caught: list[int] = []
     steps: list[float] = []
     quiet, accuracy = options.json or options.quiet, None
+    standing: Standing | None = None
     memory = trainer.session.backend.taken_bytes
     with (
         _interruptible(trainer, caught),
@@ -265,7 +271,11 @@ def _train(options: argparse.Namespace, trainer: Trainer, tracer: StepTracer | N
                     tracer.take(event.step)
                 speed, rate = event.images_per_second, event.learning_rate
                 told = event.step, event.epoch, event.loss, speed, rate, accuracy, event.loading
-                bar.update(Standing(*told))
+                standing = Standing(*told)
+                bar.update(standing)
+            elif isinstance(event, Evaluating):
+                if standing is not None:
+                    bar.update(replace(standing, evaluating=True))
             elif isinstance(event, EpochDone):
                 accuracy = event.test_accuracy
                 _epoch(options, bar, event)
@@ -296,6 +306,9 @@ def _page(trainer: Trainer, event: Finished) -> Path | None:
     from netc.cli.training_facts import PAGE_NAME, judge, left_out, read_told, write_page
 
     told, path = read_told(trainer.folder.path), trainer.folder.path / PAGE_NAME
+    if event.test_loss is None or event.test_accuracy is None:
+        write_page(path, told, None, (NOT_EVALUATED,))
+        return path
     measured, outcomes = (event.test_loss, event.test_accuracy), trainer.outcomes
     assert outcomes is not None, "as asked"
     try:
@@ -313,7 +326,8 @@ def _epoch(options: argparse.Namespace, bar: Progress, event: EpochDone) -> None
         json_line(event="epoch", **asdict(event))
     elif not options.quiet:
         accuracy = f"{100 * event.test_accuracy:.2f} %"
-        bar.note(f"epoch {event.epoch:3}  loss {event.loss:.4f}  test accuracy {accuracy}")
+        loss = "" if event.loss is None else f"  loss {event.loss:.4f}"
+        bar.note(f"epoch {event.epoch:3}{loss}  test accuracy {accuracy}")
 
 
 def _rolled_back(options: argparse.Namespace, bar: Progress, event: RolledBack) -> None:
@@ -354,14 +368,18 @@ def _finish(
         epochs = f"{options.patience} epoch{'s' * (options.patience > 1)}"
         say(f"ended     early: nothing was better in {epochs}")
     if caught:
-        say(f"interrupted after step {event.step}; '--resume' goes on from there")
-    say(f"test accuracy {100 * event.test_accuracy:.2f} % on {count(dataset.test_size)} held-out "
-          f"images, loss {event.test_loss:.4f}, after {event.seconds:.1f} s")  # fmt: skip
+        lacking = ", which was not evaluated" if event.test_accuracy is None else ""
+        say(f"interrupted after step {event.step}{lacking}; '--resume' goes on from there")
+    if event.test_accuracy is not None:
+        right, images = f"{100 * event.test_accuracy:.2f} %", count(dataset.test_size)
+        say(f"test accuracy {right} on {images} held-out images, loss {event.test_loss:.4f}, "
+            f"after {event.seconds:.1f} s")  # fmt: skip
     if usual is not None:
         beside = outcome(predicted, usual, bundle.facts.target, options.cluster)
         say(f"step      {seconds_text(usual)} measured, {beside}")
     if event.checkpoint is not None:
         say(f"saved     {escaped(str(event.checkpoint))}")
+    if event.checkpoint is not None and event.best_accuracy >= 0:
         best = escaped(str(event.checkpoint.with_name(BEST)))
         say(f"best      {100 * event.best_accuracy:.2f} % after step {event.best_step}: {best}")
     if traced:

@@ -27,6 +27,7 @@ its weights can be read, but its training cannot go on."""
 _VERSION_KEY = "netc_checkpoint"
 _CLASSES_KEY, _SETTINGS_KEY, _RUN_KEY, _BEST_KEY = "classes", "settings", "run", "best"
 _ROLLBACKS_KEY, _MOST_ROLLBACKS = "rollbacks", 99
+_EVALUATION_KEY, _DUE = "evaluation", "due"
 ROLLBACK_FACTOR = 0.5
 """Of the learning rate, each time."""
 _MOST_CLASSES_BYTES = 1 << 20
@@ -140,6 +141,16 @@ class Rollbacks:
             case [int(count), int(undone)] if 0 < count <= _MOST_ROLLBACKS and 0 <= undone <= _MOST:
                 return cls(count, undone)
         return cls()
+
+
+def due_meta(due: bool) -> dict[str, str]:
+    """Whether an epoch ended that was not evaluated yet, as the text that `save` takes."""
+    return {_EVALUATION_KEY: _DUE} if due else {}
+
+
+def is_due(meta: Mapping[str, str]) -> bool:
+    """Whether a training that goes on from a checkpoint has to evaluate it first."""
+    return meta.get(_EVALUATION_KEY) == _DUE
 
 
 def settings_meta(settings: Mapping[str, str]) -> dict[str, str]:

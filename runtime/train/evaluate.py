@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -35,16 +35,29 @@ class Evaluation:
     """With loading."""
 
 
-def evaluate(session: Session, dataset: Dataset, workers: int, each: bool = False) -> Evaluation:
+class StoppedError(Exception):
+    """An evaluation was told to end before its last batch."""
+
+
+def evaluate(
+    session: Session,
+    dataset: Dataset,
+    workers: int,
+    each: bool = False,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Evaluation:
     """Go through all held-out images once; the last batch is padded and masked.
 
     So many threads load images. Scores are fetched only to say what the network makes of `each`
-    image. Raises DataError (E066) as the data set does.
+    image. Whether it is `stopped` is asked before each batch, and in all processes alike. Raises
+    DataError (E066) as the data set does, StoppedError where it is stopped.
     """
     began = time.perf_counter()
     loss, correct, size = 0.0, 0.0, dataset.test_size
     parts: list[Outcomes] = []
     for images, labels, count in _batches(session, dataset, workers):
+        if stopped():
+            raise StoppedError
         part, right = session.evaluate(images, labels, count)
         loss, correct = loss + part, correct + right
         if each:

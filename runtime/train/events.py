@@ -31,11 +31,19 @@ class EpochDone:
 
     step: int
     epoch: int
-    loss: float
-    """Mean training loss of the epoch's steps of this run."""
+    loss: float | None
+    """Mean training loss of the epoch's steps of this run; None where it made none of them."""
     test_loss: float
     test_accuracy: float
     """As a fraction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluating:
+    """Held-out images are gone through from now on."""
+
+    step: int
+    """Steps done so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +69,9 @@ class Finished:
 
     step: int
     epoch: int
-    test_loss: float
-    test_accuracy: float
+    test_loss: float | None
+    test_accuracy: float | None
+    """Both None where it was interrupted before the last step was evaluated."""
     seconds: float
     interrupted: bool
     gave_up: bool
@@ -75,4 +84,4 @@ class Finished:
     """The file that was saved last; None in a process that saves nothing."""
 
 
-Event = StepDone | EpochDone | RolledBack | Finished
+Event = StepDone | EpochDone | Evaluating | RolledBack | Finished

@@ -81,9 +81,9 @@ class Folder:
             raise _taken(self.path, self._foreign, self._own)
         _remove(unfinished(self.path))
 
-    def begin(self, step: int) -> Metrics:
+    def begin(self, step: int, due: bool = False) -> Metrics:
         """Remove what is to be replaced, put aside what is damaged; the metrics, up to `step` where
-        the training goes on.
+        the training goes on, without its evaluation where that is `due`.
 
         Raises DataError as `Metrics`.
         """
@@ -92,24 +92,38 @@ class Folder:
         self._damaged = ()
         _remove(self._foreign)
         self._foreign = []
-        return Metrics(self.path / METRICS, step + 1 if self._own else None)
+        return Metrics(self.path / METRICS, step + 1 if self._own else None, due)
 
     @property
     def newest(self) -> Path | None:
         """The training's own newest checkpoint; None before the first one."""
         return self._own[-1] if self._own else None
 
-    def save(self, step: int, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> Path:
-        """Write the checkpoint of a step, and remove the training's own but for the newest.
+    def save(
+        self,
+        step: int,
+        tensors: Mapping[str, NDArray[Any]],
+        meta: Mapping[str, str],
+        beside: bool = False,
+    ) -> Path:
+        """Write the checkpoint of a step, and remove the training's own but for the newest, unless
+        it is to be `beside` them.
 
         Raises DataError (E069) where the system refuses.
         """
         path = self.path / checkpoint_name(step)
         save(path, tensors, meta)
         self._own = [*(file for file in self._own if file != path), path]
-        _remove(self._own[: -self.keep])
-        self._own = self._own[-self.keep :]
+        if not beside:
+            _remove(self._own[: -self.keep])
+            self._own = self._own[-self.keep :]
         return path
+
+    def withdraw(self, step: int) -> None:
+        """Remove the checkpoint of a step. Raises DataError (E069) where the system refuses."""
+        path = self.path / checkpoint_name(step)
+        _remove(file for file in self._own if file == path)
+        self._own = [file for file in self._own if file != path]
 
     def keep_as_best(self, checkpoint: Path) -> Path:
         """Let a checkpoint of this folder be the best one, under a name of its own.

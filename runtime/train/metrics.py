@@ -30,8 +30,9 @@ class Metrics:
     Every line has `step`, the number of the step it was measured at, and steps never decrease.
     """
 
-    def __init__(self, path: Path | str, resume_at: int | None = None) -> None:
-        """Starts `path` anew, or drops its lines with step >= `resume_at` and goes on after them.
+    def __init__(self, path: Path | str, resume_at: int | None = None, due: bool = False) -> None:
+        """Starts `path` anew, or drops its lines with step >= `resume_at` and goes on after them;
+        where an evaluation is `due`, what came of the step before that is dropped, too.
 
         Raises DataError: E068 where a file to go on with is no metrics file, E069 where the system
         refuses.
@@ -39,7 +40,7 @@ class Metrics:
         self.path = Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            kept_bytes = 0 if resume_at is None else _bytes_before(self.path, resume_at)
+            kept_bytes = 0 if resume_at is None else _bytes_before(self.path, resume_at, due)
             # Nothing is kept back: what a full disk refuses is not tried again when closing.
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 (closed by close)
             os.truncate(self.path, kept_bytes)
@@ -80,22 +81,29 @@ def _plain(value: object) -> object:
     return value.item() if hasattr(value, "item") else value
 
 
-def _bytes_before(path: Path, step: int) -> int:
-    """The length of the part of `path` before `step`, and before a line that a crash cut short."""
+def _bytes_before(path: Path, step: int, due: bool) -> int:
+    """The length of the part of `path` before `step`, and before a line that a crash cut short;
+    where an evaluation is `due`, of the step before that the line of its loss alone counts.
+    """
     if not path.exists():
         return 0
     kept_bytes = 0
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n") or _step_of(line, path, number) >= step:
+            if not line.endswith(b"\n"):
+                break
+            found, told = _step_of(line, path, number)
+            if found >= step or (due and found == step - 1 and "loss" not in told):
                 break
             kept_bytes += len(line)
     return kept_bytes
 
 
-def _step_of(line: bytes, path: Path, number: int) -> int:
+def _step_of(line: bytes, path: Path, number: int) -> tuple[int, Mapping[str, object]]:
+    """The step of a line, and all that it says."""
     try:
-        return int(json.loads(line)["step"])
+        told = json.loads(line)
+        return int(told["step"]), told
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
         hint = "take another folder with '--out', or move that file away."
         raise _no_line(path, number, "so the file is left as it is", hint) from problem

@@ -31,6 +31,8 @@ class Standing:
     """Of the last evaluation, as a fraction; None before the first one."""
     loading: bool = False
     """Whether steps wait for images, and no longer for the devices."""
+    evaluating: bool = False
+    """Whether held-out images are gone through."""
 
     def words(self, total: int) -> Iterator[str]:
         """Where there is room."""
@@ -39,7 +41,8 @@ class Standing:
         yield f"loss {self.loss:.4f}"
         if self.accuracy is not None:
             yield f"accuracy {100 * self.accuracy:.2f} %"
-        yield f"{'loading ' * self.loading}{_speed(self.images_per_second)} images/s"
+        speed = f"{'loading ' * self.loading}{_speed(self.images_per_second)} images/s"
+        yield "evaluating" if self.evaluating else speed
         yield f"rate {self.rate:.4g}"
 
     def short_words(self, total: int) -> Iterator[str]:
@@ -50,7 +53,8 @@ class Standing:
         yield f"loss {self.loss:{form}}"
         if self.accuracy is not None:
             yield f"acc {100 * self.accuracy:.1f}%"
-        yield f"{'load ' * self.loading}{_speed(self.images_per_second).replace(',', '')}/s"
+        speed = f"{'load ' * self.loading}{_speed(self.images_per_second).replace(',', '')}/s"
+        yield "eval" if self.evaluating else speed
         yield f"lr {self.rate:.3g}"
 
 

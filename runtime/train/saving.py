@@ -37,27 +37,48 @@ class Saver:
         self.session, self.folder, self.ranks = session, folder, ranks
         self.step, self.path = -1, None if folder is None else folder.newest
         """The step that was saved last, and the file of the last one that is there."""
+        self.untested = False
+        """Whether that one was saved before it was evaluated."""
+        self._copied = -1
+        """The step whose state the copy is."""
         self._copy: dict[str, Array] = {}
         """Kept from one checkpoint to the next: memory that is new costs more than the copying."""
         self._thread: threading.Thread | None = None
         self._problem: BaseException | None = None
 
-    def begin(self, step: int, meta: Mapping[str, str], best: bool) -> None:
-        """Copy the whole state, and let it be written; it may be the `best` one so far.
+    def begin(self, step: int, meta: Mapping[str, str], best: bool, untested: bool = False) -> None:
+        """Copy the whole state, and let it be written; it may be the `best` one so far. Where it is
+        `untested`, those before it are kept, too.
 
         `wait` comes before. Raises DataError (E075), in all processes, where it is no number.
         """
         assert self._thread is None, "one at a time"
-        self._check_finite(step)
-        self.step = step
+        if self._copied != step:
+            self._check_finite(step)
+            if self.folder is None:
+                self.session.give_state()
+            else:
+                self._copy = self.session.state(self._copy)
+        self.step, self._copied, self.untested = step, step, untested
         if self.folder is None:
-            self.session.give_state()
             return
-        self._copy = self.session.state(self._copy)
         # Whoever ends this process at once waits for no thread.
-        arguments = (self.folder, step, meta, best)
+        arguments = (self.folder, step, meta, best, untested)
         self._thread = threading.Thread(target=self._write, args=arguments, daemon=True)
         self._thread.start()
+
+    def forget(self) -> None:
+        """What was saved of the last step is not what its state is now."""
+        self.step = self._copied = -1
+
+    def withdraw(self) -> None:
+        """Remove what was saved last, if it was not evaluated. `wait` comes before.
+
+        Raises DataError (E069) where the system refuses.
+        """
+        if self.folder is not None and self.untested:
+            self.folder.withdraw(self.step)
+            self.path, self.untested = self.folder.newest, False
 
     def look(self) -> None:
         """Raise DataError (E069) where the system has refused what is being written."""
@@ -73,9 +94,11 @@ class Saver:
             self.step, self._problem = -1, None
             raise problem
 
-    def _write(self, folder: Folder, step: int, meta: Mapping[str, str], best: bool) -> None:
+    def _write(
+        self, folder: Folder, step: int, meta: Mapping[str, str], best: bool, untested: bool
+    ) -> None:
         try:
-            self.path = folder.save(step, self._copy, meta)
+            self.path = folder.save(step, self._copy, meta, untested)
             if best:
                 folder.keep_as_best(self.path)
         except BaseException as problem:

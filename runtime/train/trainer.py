@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +21,24 @@ from netc_runtime.io.checkpoint import (
     Position,
     Rollbacks,
     classes_meta,
+    due_meta,
+    is_due,
     run_meta,
     settings_meta,
 )
-from netc_runtime.io.problems import data_error
 from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.session import Session
-from netc_runtime.train.augment import Spec, augment, examples, order
+from netc_runtime.train.augment import augment, examples, order
 from netc_runtime.train.datasets import Dataset
-from netc_runtime.train.evaluate import evaluate
-from netc_runtime.train.events import EpochDone, Event, Finished, RolledBack, StepDone
+from netc_runtime.train.evaluate import StoppedError, evaluate
+from netc_runtime.train.events import (
+    EpochDone,
+    Evaluating,
+    Event,
+    Finished,
+    RolledBack,
+    StepDone,
+)
 from netc_runtime.train.folder import Folder
 from netc_runtime.train.loading import AHEAD, LABELS, Loader, Loading, Waits, loaders
 from netc_runtime.train.metrics import Metrics
@@ -41,42 +49,10 @@ from netc_runtime.train.saving import ExplodedError, Saver, exploded
 from netc_runtime.train.schedule import learning_rate
 from netc_runtime.train.several import check_augmented
 from netc_runtime.train.skipping import Skipping
+from netc_runtime.train.told import Training, ran_of, settings_of, steps_in_epoch
 
 Array = NDArray[Any]
 T = TypeVar("T")
-OnNan = Literal["stop", "rollback"]
-
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """What may change from run to run of one compiled program."""
-
-    epochs: int
-    seed: int
-    rate: float
-    """Base learning rate, for the global batch."""
-    schedule: tuple[str, Mapping[str, object]]
-    augment: tuple[Spec, ...]
-    limit: int | None = None
-    """Stop after this many steps, whatever the epochs."""
-    patience: int | None = None
-    """Stop after this many epochs without a better accuracy."""
-    called: Mapping[str, str] = field(default_factory=dict)
-    """By what words network and data are found again, by name: checkpoints say it."""
-    skip_bad: int = 0
-    """How many images that cannot be read are left out."""
-    on_nan: OnNan = "stop"
-    """What happens where a loss, a weight or state is no number."""
-    save_every: int | None = None
-    """Steps from one checkpoint to the next; the ends of epochs have one anyway."""
-
-
-def steps_in_epoch(dataset: Dataset, batch: int) -> int:
-    """Whole batches of a data set; DataError (E067) where there is none."""
-    if dataset.train_size < batch:
-        message = f"'{dataset.name}' has {dataset.train_size} training images, fewer than a batch"
-        raise data_error("E067", f"{message} of {batch}.", "compile with a smaller '--batch'.")
-    return dataset.train_size // batch
 
 
 class Trainer:
@@ -111,12 +87,14 @@ class Trainer:
         self.orders: dict[int, NDArray[np.int64]] = {}
         """The order of the images in the epoch that was loaded from last."""
         self.stop = False
-        """Set to end after the step that is running, with a checkpoint."""
+        """Set to end after the step that is running, with a checkpoint, or within an evaluation."""
         self.start_step = 0
         self.ahead = 0
         """Steps of the schedule minus those made: another batch has another number of steps."""
         self.saver = Saver(session, folder, self.ranks)
         self.best = Best()
+        self.due = False
+        """Whether the last step ended an epoch that was not evaluated yet."""
         self.step = 0
         """Steps made, those that were undone among them."""
         self.ended = self.gave_up = False
@@ -158,41 +136,13 @@ class Trainer:
     @property
     def settings(self) -> dict[str, str]:
         """What this training was told, by name: what a checkpoint of it says."""
-        facts, training = self.session.bundle.facts, self.training
-        settings = {
-            "batch": str(self.batch),
-            "classes": str(facts.classes),
-            "data set": self.dataset.description,
-            "epochs": str(training.epochs),
-            "lr": str(training.rate),
-            "network": facts.text,
-            "schedule": _call(*training.schedule),
-            "augment": " ".join(
-                _call(name, kwargs, args) for name, args, kwargs in training.augment
-            ),
-            "optimizer": _call(*facts.optimizer),
-        }
-        besides = {"clip": facts.clip, "ema": facts.ema}
-        settings |= {name: str(value) for name, value in besides.items() if value is not None}
-        if facts.accumulate > 1:
-            settings["accumulate"] = str(facts.accumulate)
-        return settings | {f"-D {name}": value for name, value in facts.parameters}
+        return settings_of(self.training, self.session.bundle.facts, self.batch, self.dataset)
 
     @property
     def ran(self) -> dict[str, str]:
         """How this run was called, by name: what its checkpoints say for people."""
-        facts = self.session.bundle.facts
-        told = {
-            "devices": "x".join(map(str, facts.mesh)),
-            "strategy": facts.strategy,
-            "scheme": facts.scheme,
-            "updates": facts.updates,
-            "precision": facts.precision,
-            "kernels": facts.kernels,
-            "backend": self.session.backend.name,
-            "steps": str(self.total_steps),
-        }
-        return {**told, **self.training.called}
+        facts, backend = self.session.bundle.facts, self.session.backend.name
+        return ran_of(self.training, facts, backend, self.total_steps)
 
     def initialize(self, weights: Mapping[str, Array] | None = None) -> None:
         """Fresh weights and statistics, but for those given; the optimizer's state is zero."""
@@ -209,8 +159,9 @@ class Trainer:
         self.start_step = saved.position.step
         self.ahead = place - self.start_step
         self.best, self.rollbacks = Best.from_meta(saved.meta), Rollbacks.from_meta(saved.meta)
+        self.due = is_due(saved.meta)
         if self.folder is not None and saved.file.parent.resolve() == self.folder.path.resolve():
-            self.saver.step = self.start_step
+            self.saver.step, self.saver.untested = self.start_step, self.due
 
     def run(self) -> Iterator[Event]:
         """Train to the end, or until `stop` is set. Checkpoints are written while it goes on, and
@@ -235,50 +186,81 @@ class Trainer:
             self._attempt(self._keep_best_again)
             if self._goes_back() and self.ranks.share(self.saver.path is None):
                 self._save(self.step)
-            tested = None
-            while tested is None:
+            ran = False
+            while not ran:
                 try:
                     yield from self._steps(metrics, batches)
-                    tested = self._end()
+                    yield from self._end()
+                    ran = True
                 except ExplodedError as problem:
                     yield self._roll_back(problem, metrics)
         self._attempt(self.saver.wait)
         self._give_up()
         seconds, path = time.perf_counter() - began, self.saver.path
-        epoch = (self.step + self.ahead) // self.steps_per_epoch
+        epoch = self._epochs_done()
         best = self.best.step, self.best.accuracy
-        yield Finished(self.step, epoch, *tested, seconds, self.ended, self.gave_up, *best, path)
+        loss, accuracy = self.tested or (None, None)
+        yield Finished(
+            self.step, epoch, loss, accuracy, seconds, self.ended, self.gave_up, *best, path
+        )
 
     def _steps(self, metrics: Metrics | None, batches: Loader) -> Iterator[Event]:
         """Make steps to the end, or until that is asked for."""
         self.tested = None
-        while self.step < self.total_steps and not self.ended and not self.gave_up:
+        while True:
+            if self.due:
+                yield from self._test(metrics)
+            self.ended = self._is_ending()
+            if self.step >= self.total_steps or self.ended or self.gave_up:
+                return
             done = self._step(self.step, batches)
             self.tested = None
             self.losses.append(done.loss)
             self._attempt(_write, metrics, done)
             self._attempt(self.saver.look)
             yield done
-            if (done.step + self.ahead) % self.steps_per_epoch == 0:
-                self.tested = self._attempt(self.evaluate)
-                # Before the checkpoint, behind which a run that is killed goes on.
-                self._attempt(_write_test, metrics, done, self.tested)
-                self._save(done.step, self.tested)
-                self.gave_up = self._gives_up(done.step)
-                if self.tested is not None:
-                    mean = float(np.mean(self.losses))
-                    yield EpochDone(done.step, done.epoch, mean, *self.tested)
-                self.losses = []
-            elif self._saves_between(done.step):
+            self.due = (done.step + self.ahead) % self.steps_per_epoch == 0
+            if self.due or self._saves_between(done.step):
                 self._save(done.step)
-            self.ended = self.ranks.any(self.stop or self.failure is not None)
 
-    def _end(self) -> tuple[float, float]:
-        """Evaluate and save the last step, where that was not done."""
-        self._give_up()
-        tested = self.tested or self.evaluate()
+    def _test(self, metrics: Metrics | None) -> Iterator[Event]:
+        """Evaluate what an epoch came to. That stays due where it cannot be done, or where the
+        training is to end meanwhile.
+        """
+        yield Evaluating(self.step)
+        tested, epoch = self._attempt(self._evaluate), self._epochs_done()
+        if tested is not None and metrics is not None:
+            # Before the checkpoint, behind which a run that is killed goes on.
+            self._attempt(_write_test, metrics, self.step, epoch, tested)
+        if self.ranks.any(tested is None or self.failure is not None):
+            return
+        assert tested is not None
+        self.tested, self.due = tested, False
         self._save(self.step, tested)
-        return tested
+        self.gave_up = self._gives_up(self.step)
+        mean, self.losses = float(np.mean(self.losses)) if self.losses else None, []
+        yield EpochDone(self.step, epoch, mean, *tested)
+
+    def _end(self) -> Iterator[Event]:
+        """Evaluate and save the last step, where that was not done, unless it is asked to end."""
+        self._give_up()
+        if self.tested is not None or self.ended:
+            self._save(self.step)
+            return
+        self._save(self.step, untested=True)
+        yield Evaluating(self.step)
+        self.tested = self._attempt(self._evaluate)
+        self._give_up()
+        self.ended = self.tested is None
+        if self.tested is not None:
+            self._save(self.step, self.tested)
+
+    def _is_ending(self) -> bool:
+        """Whether the training is to end, or has to; the same in all processes."""
+        return self.ranks.any(self.stop or self.failure is not None)
+
+    def _epochs_done(self) -> int:
+        return (self.step + self.ahead) // self.steps_per_epoch
 
     def _keep_best_again(self) -> None:
         """A run that was killed may have saved what was best, and not kept it."""
@@ -298,6 +280,8 @@ class Trainer:
         What there is then is saved at once: whoever goes on from there does the same.
         """
         self._attempt(self.saver.wait)
+        self.due = False
+        self.saver.withdraw()
         count = self.rollbacks.count + 1
         if not self._goes_back() or count > MOST_ROLLBACKS:
             raise too_often(problem, self.rollbacks.count)
@@ -312,13 +296,13 @@ class Trainer:
             told = {"epoch": epoch, "rollback": count, "back_to": event.back_to}
             write = partial(metrics.write, self.step, **told, rate_factor=event.rate_factor)
             self._attempt(write)
-        self.saver.step = -1  # what is there of this step, if anything, is another state
+        self.saver.forget()  # what is there of this step, if anything, is another state
         self.staged = -1  # its step may be one that moves weights now, and was none, or the reverse
         self._save(self.step)
         return event
 
     def _saves_between(self, step: int) -> bool:
-        """Whether a step within an epoch is saved; the last one is, once it was evaluated."""
+        """Whether a step within an epoch is saved; the last one is anyway."""
         every = self.training.save_every
         return every is not None and step % every == 0 and step < self.total_steps
 
@@ -354,18 +338,28 @@ class Trainer:
 
     def _metrics(self) -> AbstractContextManager[Metrics | None]:
         """A new file, or the old one up to the step that is resumed."""
-        return nullcontext() if self.folder is None else self.folder.begin(self.start_step)
+        return (
+            nullcontext() if self.folder is None else self.folder.begin(self.start_step, self.due)
+        )
 
     def evaluate(self) -> tuple[float, float]:
         """Mean loss and accuracy over all held-out images.
 
-        Raises DataError (E075) where the loss is no number.
+        Raises DataError (E075) where the loss is no number, StoppedError where the training is to
+        end meanwhile.
         """
-        found = evaluate(self.session, self.source, self.workers, self.asks_each)
+        found = evaluate(self.session, self.source, self.workers, self.asks_each, self._is_ending)
         self.outcomes = found.outcomes
         if not np.isfinite(found.loss):
             raise exploded("the loss of the held-out images is not a finite number")
         return found.loss, found.accuracy
+
+    def _evaluate(self) -> tuple[float, float] | None:
+        """As `evaluate`, and None where the training is to end meanwhile."""
+        try:
+            return self.evaluate()
+        except StoppedError:
+            return None
 
     def left_out(self) -> list[Diagnostic]:
         """What is wrong with the images that were left out, in any process; all must ask."""
@@ -451,16 +445,20 @@ class Trainer:
         self.session.stage(*batch, step=step - self.rollbacks.undone)
         self.staged = step
 
-    def _save(self, step: int, tested: tuple[float, float] | None = None) -> None:
+    def _save(
+        self, step: int, tested: tuple[float, float] | None = None, untested: bool = False
+    ) -> None:
         """Save the whole state, once; DataError (E075) where it is no number. What was `tested`
-        says whether it is the best so far, which its file says too.
+        says whether it is the best so far, which its file says too; with `untested` it is saved
+        once more when that is known.
         """
         better = tested is not None and tested[1] > self.best.accuracy
         best = Best(step, tested[1]) if tested is not None and better else self.best
+        known = tested is not None and self.saver.untested
         # Evaluation may have failed in some of the processes: the first one decides.
-        if self.ranks.share(better or self.saver.step != step):
+        if self.ranks.share(better or known or self.saver.step != step):
             self._attempt(self.saver.wait)
-            self.saver.begin(step, self._meta(step, best), better)
+            self.saver.begin(step, self._meta(step, best), better, self.due or untested)
         self.best = best
 
     def _meta(self, step: int, best: Best) -> dict[str, str]:
@@ -471,7 +469,7 @@ class Trainer:
             self.training.seed,
         )  # fmt: skip
         meta = position.as_meta() | classes_meta(self.dataset.classes) | run_meta(self.ran)
-        meta |= best.as_meta() | self.rollbacks.as_meta()
+        meta |= best.as_meta() | self.rollbacks.as_meta() | due_meta(self.due)
         return meta | settings_meta(self.settings)
 
 
@@ -487,14 +485,6 @@ def _write(metrics: Metrics | None, done: StepDone) -> None:
         )
 
 
-def _write_test(
-    metrics: Metrics | None, done: StepDone, tested: tuple[float, float] | None
-) -> None:
-    if metrics is not None and tested is not None:
-        loss, accuracy = tested
-        metrics.write(done.step, epoch=done.epoch, test_loss=loss, test_accuracy=accuracy)
-
-
-def _call(name: str, kwargs: Mapping[str, object], args: Sequence[object] = ()) -> str:
-    """As a recipe writes it."""
-    return f"{name}({', '.join([*map(str, args), *(f'{k}={v}' for k, v in kwargs.items())])})"
+def _write_test(metrics: Metrics, step: int, epoch: int, tested: tuple[float, float]) -> None:
+    loss, accuracy = tested
+    metrics.write(step, epoch=epoch, test_loss=loss, test_accuracy=accuracy)

@@ -1,0 +1,87 @@
+"""What a training is told, beside its compiled program, and how its checkpoints say that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from netc.ir.facts import Facts
+
+from ..io.problems import data_error
+from .augment import Spec
+from .datasets import Dataset
+
+OnNan = Literal["stop", "rollback"]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What may change from run to run of one compiled program."""
+
+    epochs: int
+    seed: int
+    rate: float
+    """Base learning rate, for the global batch."""
+    schedule: tuple[str, Mapping[str, object]]
+    augment: tuple[Spec, ...]
+    limit: int | None = None
+    """Stop after this many steps, whatever the epochs."""
+    patience: int | None = None
+    """Stop after this many epochs without a better accuracy."""
+    called: Mapping[str, str] = field(default_factory=dict)
+    """By what words network and data are found again, by name: checkpoints say it."""
+    skip_bad: int = 0
+    """How many images that cannot be read are left out."""
+    on_nan: OnNan = "stop"
+    """What happens where a loss, a weight or state is no number."""
+    save_every: int | None = None
+    """Steps from one checkpoint to the next; the ends of epochs have one anyway."""
+
+
+def steps_in_epoch(dataset: Dataset, batch: int) -> int:
+    """Whole batches of a data set; DataError (E067) where there is none."""
+    if dataset.train_size < batch:
+        message = f"'{dataset.name}' has {dataset.train_size} training images, fewer than a batch"
+        raise data_error("E067", f"{message} of {batch}.", "compile with a smaller '--batch'.")
+    return dataset.train_size // batch
+
+
+def settings_of(training: Training, facts: Facts, batch: int, dataset: Dataset) -> dict[str, str]:
+    """What a training was told, by name: what a checkpoint of it says."""
+    settings = {
+        "batch": str(batch),
+        "classes": str(facts.classes),
+        "data set": dataset.description,
+        "epochs": str(training.epochs),
+        "lr": str(training.rate),
+        "network": facts.text,
+        "schedule": _call(*training.schedule),
+        "augment": " ".join(_call(name, kwargs, args) for name, args, kwargs in training.augment),
+        "optimizer": _call(*facts.optimizer),
+    }
+    besides = {"clip": facts.clip, "ema": facts.ema}
+    settings |= {name: str(value) for name, value in besides.items() if value is not None}
+    if facts.accumulate > 1:
+        settings["accumulate"] = str(facts.accumulate)
+    return settings | {f"-D {name}": value for name, value in facts.parameters}
+
+
+def ran_of(training: Training, facts: Facts, backend: str, steps: int) -> dict[str, str]:
+    """How a run of so many steps was called, by name: what its checkpoints say for people."""
+    told = {
+        "devices": "x".join(map(str, facts.mesh)),
+        "strategy": facts.strategy,
+        "scheme": facts.scheme,
+        "updates": facts.updates,
+        "precision": facts.precision,
+        "kernels": facts.kernels,
+        "backend": backend,
+        "steps": str(steps),
+    }
+    return {**told, **training.called}
+
+
+def _call(name: str, kwargs: Mapping[str, object], args: Sequence[object] = ()) -> str:
+    """As a recipe writes it."""
+    return f"{name}({', '.join([*map(str, args), *(f'{k}={v}' for k, v in kwargs.items())])})"
