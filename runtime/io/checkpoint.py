@@ -208,11 +208,13 @@ def meta_of(path: Path | str) -> dict[str, str]:
 
 
 def save(path: Path | str, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> None:
-    """Writes `tensors` and `meta` (and the format's version) to `path`, whole or not at all.
+    """Writes `tensors` and `meta` (and the format's version, and a checksum of the tensors) to
+    `path`, whole or not at all.
 
     Equal contents give equal bytes. Raises DataError (E069) where the system refuses.
     """
-    _tensors.write(Path(path), tensors, {**meta, _VERSION_KEY: str(FORMAT_VERSION)})
+    meta = {**meta, _VERSION_KEY: str(FORMAT_VERSION)}
+    _tensors.write(Path(path), tensors, meta, checked=True)
 
 
 def load(
@@ -222,7 +224,7 @@ def load(
     safetensors file.
 
     Raises DataError: E061 where the file is missing, E068 where it is malformed, a pickle, or of a
-    later version.
+    later version, or where its checksum, if it has one, is another.
     """
     tensors, meta = _tensors.read(Path(path), names)
     return tensors, _checked(meta, path)

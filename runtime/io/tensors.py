@@ -12,12 +12,16 @@ import errno
 import json
 import mmap
 import os
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from netc.errors import DataError
 
 from .problems import DamagedError, data_error, unreadable, unwritable
 
@@ -41,12 +45,18 @@ _ALIGNMENT_BYTES = 8
 _BLOCK_BYTES = 4096
 _ROOM_BYTES = 2048 * _BLOCK_BYTES
 """What is written at once; a multiple of the blocks of all usual disks."""
+_SUM_BYTES = 4096
+"""Of a file whose words are added up for its checksum; whole ones are in a room."""
+_CHECKSUM_KEY = "checksum"
 TEMPORARY = ".tmp"
 """Ends the name of a file that is being written."""
 
 
-def write(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> None:
-    """Writes `path` whole or not at all: a crash leaves the old file, or none.
+def write(
+    path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str], checked: bool = False
+) -> None:
+    """Writes `path` whole or not at all: a crash leaves the old file, or none. With `checked` its
+    metadata has a checksum of the tensors' bytes, which `read` compares.
 
     The bytes go to `<name>.tmp` beside it, reach the disk, and then take the name in one step.
     Raises DataError (E069) where the system refuses.
@@ -54,7 +64,7 @@ def write(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, st
     temporary = path.with_name(path.name + TEMPORARY)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_synced(temporary, tensors, meta)
+        _write_synced(temporary, tensors, meta, checked)
         os.replace(temporary, path)
         _sync_directory(path.parent)
     except OSError as problem:
@@ -69,18 +79,24 @@ def read(path: Path, names: Collection[str] | None = None) -> tuple[Tensors, dic
 
     Raises DataError: E061 where the file is missing or unreadable, E068 where it is of an element
     type NumPy lacks, or a pickle, which is refused; DamagedError (E068) where it is cut short or
-    malformed.
+    malformed, or its bytes are not those that its checksum is of.
     """
     with _opened(path) as file:
+        meta = dict(file.metadata() or {})
+        checksum = meta.pop(_CHECKSUM_KEY, None)
+        if checksum is not None and checksum != _checksum_in(path):
+            raise _changed(path)
         wanted = (name for name in file.keys() if names is None or name in names)  # noqa: SIM118
         tensors = {name: _tensor(path, file, name) for name in wanted}
-        return tensors, dict(file.metadata() or {})
+        return tensors, meta
 
 
 def read_meta(path: Path) -> dict[str, str]:
     """The metadata of `path` without its tensors. Raises as `read`."""
     with _opened(path) as file:
-        return dict(file.metadata() or {})
+        meta = dict(file.metadata() or {})
+    meta.pop(_CHECKSUM_KEY, None)
+    return meta
 
 
 @contextlib.contextmanager
@@ -125,10 +141,14 @@ def _bfloat16(path: Path, name: str) -> NDArray[np.float32]:
     return whole.view(np.float32).reshape(entry["shape"])
 
 
-def _write_synced(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> None:
+def _write_synced(
+    path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str], checked: bool
+) -> None:
     arrays = _little_endian(tensors)
-    parts = [np.frombuffer(_header(arrays, meta), np.uint8)]
-    parts += [array.reshape(-1).view(np.uint8) for array in arrays.values()]
+    parts = [array.reshape(-1).view(np.uint8) for array in arrays.values()]
+    if checked:
+        meta = {**meta, _CHECKSUM_KEY: _checksum_of(parts)}
+    parts.insert(0, np.frombuffer(_header(arrays, meta), np.uint8))
     with open(path, "wb", buffering=0) as file:
         if not _write_past_cache(file.fileno(), parts):
             file.seek(0)
@@ -181,6 +201,51 @@ def _fill(room: mmap.mmap, parts: Iterable[NDArray[np.uint8]]) -> Iterator[int]:
                 size = 0
     if size:
         yield size
+
+
+def _checksum_of(parts: Sequence[NDArray[np.uint8]]) -> str:
+    """Of bytes in several parts, as of all in one."""
+    found = 0
+    with mmap.mmap(-1, _ROOM_BYTES) as room:
+        for size in _fill(room, parts):
+            found = _summed(room, size, found)
+    return f"{found:08x}"
+
+
+def _checksum_in(path: Path) -> str:
+    """Of the tensors' bytes of a file, whose header was checked."""
+    found = 0
+    with open(path, "rb", buffering=0) as file, mmap.mmap(-1, _ROOM_BYTES) as room:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        size = len(room)
+        while size == len(room):
+            size = _read_into(file, room)
+            found = _summed(room, size, found)
+    return f"{found:08x}"
+
+
+def _read_into(file: FileIO, room: mmap.mmap) -> int:
+    """Fill a room from a file; how much it holds then, which is less where the file ends."""
+    size = 0
+    with memoryview(room) as whole:
+        while size < len(whole):
+            with whole[size:] as rest:
+                count = file.readinto(rest)
+            if not count:
+                break
+            size += count
+    return size
+
+
+def _summed(room: mmap.mmap, size: int, before: int) -> int:
+    """The CRC-32 of the sums (modulo 2^64) of the words of each 4,096 bytes, the last ones filled
+    up with zeros: a changed word always changes it, at a tenth of the cost of a CRC of all.
+    """
+    blocks = -(-size // _SUM_BYTES)
+    filled = np.frombuffer(room, np.uint8)
+    filled[size : blocks * _SUM_BYTES] = 0
+    words = filled[: blocks * _SUM_BYTES].view("<u8").reshape(blocks, _SUM_BYTES // 8)
+    return zlib.crc32(words.sum(axis=1, dtype="<u8"), before)
 
 
 def _write_all(file: int, data: memoryview) -> None:
@@ -252,6 +317,15 @@ def _malformed(path: Path, problem: Exception) -> Exception:
         "it may be cut short or of another format; use an older checkpoint, or copy it again",
     )
     return DamagedError(*error.diagnostics)
+
+
+def _changed(path: Path) -> DataError:
+    message = f"the tensors in '{path}' are not those that were written: their checksum differs."
+    hint = (
+        "use an older checkpoint, or copy it again; a tool that changes tensors has to leave "
+        f"'{_CHECKSUM_KEY}' out of the metadata"
+    )
+    return DamagedError(*data_error("E068", message, hint).diagnostics)
 
 
 def _words(problem: Exception) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from netc.errors import DataError, escaped
 from netc.ir.optimizers import BESIDE
 from netc.ir.program import Bundle
 
@@ -17,11 +18,10 @@ from ..io.checkpoint import Position, Rollbacks, checkpoints, classes_in, load, 
 from ..io.problems import DamagedError, data_error
 from ..session import Session
 from .datasets import Dataset
+from .folder import BEST
 
 Array = NDArray[Any]
-NO_OTHER = (
-    "no other checkpoint is there; '--replace' in place of '--resume' removes all, and begins anew."
-)
+NO_OTHER = "'--replace' in place of '--resume' removes all, and begins anew."
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,19 @@ def newest_whole(folder: Path) -> tuple[Saved | None, dict[Path, DamagedError]]:
             damaged[file] = problem
     if damaged:
         first, *_ = damaged.values()
-        raise DamagedError(replace(first.diagnostics[0], help=NO_OTHER))
+        raise DamagedError(replace(first.diagnostics[0], help=escaped(_left(folder))))
     return None, {}
+
+
+def _left(folder: Path) -> str:
+    """What can be done where all checkpoints of a folder are damaged, but for the best one."""
+    best = folder / BEST
+    try:
+        step = read_saved(best).position.step
+    except DataError:
+        return f"no other checkpoint is there; {NO_OTHER}"
+    way = f"'--resume {best} --out FOLDER' goes on from it in another folder"
+    return f"of all checkpoints '{BEST}' alone is whole, of step {step:,}: {way}; {NO_OTHER}"
 
 
 def continued(saved: Saved, dataset: Dataset, batch: int, seed: int, session: Session) -> int:

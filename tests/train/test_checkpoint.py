@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,9 +15,11 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+import netc_runtime.io.tensors as tensors_module
 from netc_runtime.io import Position, checkpoint_name, checkpoints, latest, load, save
 from netc_runtime.io.checkpoint import (
     Best,
+    meta_of,
     run_in,
     run_meta,
     settings_in,
@@ -68,6 +71,36 @@ def test_round_trip(tmp_path: Path) -> None:
     assert meta == {**POSITION.as_meta(), "note": 'grüezi "all"'}
     assert Position.from_meta(meta, path) == POSITION
     assert [each.name for each in path.parent.iterdir()] == ["step-00000120.safetensors"]
+
+
+@pytest.mark.parametrize("size", [1, 8, 4095, 4096, 3 * 8192, 3 * 8192 + 4097])
+def test_changed_bytes_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complains: Complains, size: int
+) -> None:
+    """One anywhere, and blocks that changed places; a file without a checksum loads as it is."""
+    monkeypatch.setattr(tensors_module, "_ROOM_BYTES", 8192)
+    seed = random.randrange(2**32)
+    rng = np.random.default_rng(seed)
+    whole = rng.integers(0, 256, size, np.uint8)
+    save(tmp_path / "a", {"w": whole[: size // 3], "x": whole[size // 3 :]}, {"step": "1"})
+    found = load(tmp_path / "a")
+    assert np.array_equal(np.concatenate(list(found[0].values())), whole)
+    assert found[1] == {"step": "1"} == meta_of(tmp_path / "a")
+    content = np.frombuffer((tmp_path / "a").read_bytes(), np.uint8)
+    for _ in range(20):
+        changed = content.copy()
+        place = len(content) - 1 - int(rng.integers(size))
+        changed[place] ^= 1 << int(rng.integers(8))
+        if size > 8192 and rng.integers(2):
+            changed = content.copy()
+            start = len(content) - size
+            both = changed[start : start + 8192].reshape(2, 4096)
+            both[:] = both[::-1].copy()
+        (tmp_path / "b").write_bytes(changed.tobytes())
+        with complains("E068", "checksum differs"):
+            load(tmp_path / "b", names=())
+    save_file(load_file(tmp_path / "b"), tmp_path / "c", {"step": "1"})
+    assert load(tmp_path / "c")[1] == {"step": "1"}, f"seed {seed}"
 
 
 def test_some_tensors_can_be_loaded(tmp_path: Path) -> None:

@@ -109,6 +109,39 @@ def test_where_all_are_damaged_nothing_is_touched(run: SmallRuns) -> None:
     assert {file: file.read_bytes() for file in (run.folder / "o").iterdir()} == before
 
 
+def test_where_the_best_one_alone_is_whole(run: SmallRuns) -> None:
+    """It is named, and what is said of it works."""
+    run(*AUTO, "--steps", 16)
+    for file in run.files():
+        content = file.read_bytes()
+        file.unlink()  # the best one may be the same file
+        file.write_bytes(content[:-1])
+    shown = " ".join(run(*AUTO, code=5).split())
+    best = run.folder / "o" / "best.safetensors"
+    step = meta_of(best)["step"]
+    assert f"'best.safetensors' alone is whole, of step {step}" in shown
+    assert f"'--resume {best} --out FOLDER' goes on" in shown
+    assert f"resumed at step {step}" in run("--resume", best, "--steps", 17, out="other")
+
+
+@pytest.mark.parametrize("damage", [b"\xff" * 64, bytes(4096), b"\x00"])
+def test_damaged_tensors_are_put_aside(run: SmallRuns, damage: bytes) -> None:
+    """The file is as long as it was, and its header whole."""
+    run(*AUTO, "--steps", 13)
+    file = run.files()[-1]
+    content = bytearray(file.read_bytes())
+    place = len(content) // 2
+    assert content[place : place + len(damage)] != damage
+    content[place : place + len(damage)] = damage
+    file.write_bytes(content)
+    assert "their checksum differs" in run("--resume", code=5)
+    shown = " ".join(run(*AUTO, "--steps", 14).split())
+    assert "their checksum differs" in shown and "put aside as" in shown
+    assert "resumed at step 12" in shown
+    run("--steps", 14, out="whole")
+    run.check_same("whole")
+
+
 def test_what_another_version_wrote_is_not_damaged(run: SmallRuns) -> None:
     run(*AUTO, "--steps", 5)
     file = run.files()[-1]
