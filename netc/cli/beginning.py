@@ -14,7 +14,7 @@ from netc_runtime.io.checkpoint import latest
 from netc_runtime.io.problems import data_error
 from netc_runtime.io.weights import Tensors
 from netc_runtime.launch.ranks import Ranks
-from netc_runtime.train.folder import KEPT_CHECKPOINTS, Folder
+from netc_runtime.train.folder import KEPT_CHECKPOINTS, METRICS, Folder
 from netc_runtime.train.resume import Saved, newest_whole, read_saved
 from netc_runtime.train.trainer import Trainer
 
@@ -47,9 +47,10 @@ def start(
         file = latest(path) if path.is_dir() or not options.resume else path
         if file is None:
             message = f"there is no checkpoint in '{path}' to resume from."
-            hint = (
-                "leave '--resume' out to begin anew, or name what to go on with: '--resume PATH'."
-            )
+            # Where a run ended before its first checkpoint, another one would be refused.
+            begun = (out / METRICS).exists()
+            anew = "take '--replace' in place of '--resume'" if begun else "leave '--resume' out"
+            hint = f"{anew} to begin anew, or name what to go on with: '--resume PATH'."
             raise data_error("E068", message, hint)
         return read_saved(file), {}
     if options.weights is None:

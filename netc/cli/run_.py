@@ -201,6 +201,7 @@ def _announce(
                   reason=choice.reason, data_set=dataset.description, steps=trainer.total_steps,
                   resumed_at=trainer.start_step, changed=differs,
                   damaged=[escaped(str(file)) for file in damaged],
+                  lost_best=trainer.lost_best or None,
                   weights=None if weights is None else str(weights))  # fmt: skip
         return
     if not options.quiet:
@@ -224,11 +225,23 @@ def _announce(
         back = trainer.rollbacks
         note(f"the rate is {back.factor:g} of the recipe's: numbers were not finite before, and it "
              f"went back to a checkpoint ({back.count} of {MOST_ROLLBACKS}).")  # fmt: skip
+    if trainer.lost_best:
+        note(f"{trainer.lost_best}; so what was best is not known, and the next one is kept.")
+    _tell_nothing_left(trainer)
+
+
+def _tell_nothing_left(trainer: Trainer) -> None:
+    """Say it where all steps were done before, or patience was at its end."""
+    limit, patience = trainer.training.limit, trainer.training.patience
     if trainer.start_step >= trainer.total_steps:
-        limit = trainer.training.limit
         binds = "--epochs" if limit is None or limit > trainer.total_steps else "--steps"
-        done = f"{trainer.start_step} steps are done"
-        note(f"nothing is left to do: {done}, which is all; a larger '{binds}' goes on.")
+        done = f"{trainer.start_step} steps are done, which is all"
+    elif trainer.gave_up:
+        binds, epochs = "--patience", f"{patience} epoch{'s' * (patience != 1)}"
+        done = f"nothing was better than step {trainer.best.step} in {epochs}"
+    else:
+        return
+    note(f"nothing is left to do: {done}; a larger '{binds}' goes on.")
 
 
 @contextmanager

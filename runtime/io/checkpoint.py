@@ -247,6 +247,13 @@ def checkpoint_name(step: int) -> str:
     return f"step-{step:08d}.safetensors"
 
 
+def step_of(path: Path) -> int:
+    """The steps that a file is called by, as `checkpoint_name` does."""
+    name = _NAME.fullmatch(path.name)
+    assert name is not None, "a checkpoint's name"
+    return int(name[1])
+
+
 def latest(directory: Path | str) -> Path | None:
     """The checkpoint of the highest step in `directory`; None where there is none."""
     found = checkpoints(directory)

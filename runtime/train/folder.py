@@ -112,6 +112,7 @@ class Folder:
         Raises DataError (E069) where the system refuses.
         """
         path = self.path / checkpoint_name(step)
+        self._check_there()
         save(path, tensors, meta)
         self._own = [*(file for file in self._own if file != path), path]
         if not beside:
@@ -141,6 +142,21 @@ class Folder:
         except OSError as problem:
             raise unwritable(best, problem) from problem
         return best
+
+    def _check_there(self) -> None:
+        """Raise DataError (E069) where the folder was removed, or another one has its name: to save
+        would make it anew, without its lock, its metrics, and what was best.
+        """
+        try:
+            there = os.path.samestat(os.fstat(self._lock.fileno()), os.stat(self.path / _LOCK))
+        except OSError:
+            there = False
+        if not there:
+            message = (
+                f"'{self.path}' was removed, emptied or renamed while its training was running."
+            )
+            hint = "begin anew, or '--resume' from a copy of its checkpoints."
+            raise data_error("E069", message, hint)
 
     def close(self) -> None:
         """Let others have the folder."""
@@ -217,6 +233,11 @@ def _taken(path: Path, foreign: list[Path], own: list[Path]) -> DataError:
             "'--resume' goes on with it, '--out' names another folder, '--replace' removes its "
             "checkpoints and metrics."
         )
+        if newest == METRICS:
+            hint = (
+                "it saved no checkpoint to go on from: '--replace' removes its metrics and begins "
+                "anew, '--out' names another folder."
+            )
     return data_error("E083", message, hint)
 
 

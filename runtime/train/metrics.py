@@ -14,6 +14,7 @@ from netc.numbers import NATURAL, REAL
 from netc.text import json_text
 
 from ..io.problems import data_error, unreadable, unwritable
+from .events import StepDone
 
 Measured = Mapping[str, float | None]
 """What a line says, by name: `step`, and any of `epoch`, `loss`, `learning_rate`,
@@ -44,6 +45,7 @@ class Metrics:
             # Nothing is kept back: what a full disk refuses is not tried again when closing.
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 (closed by close)
             os.truncate(self.path, kept_bytes)
+            self._bytes = kept_bytes
         except OSError as problem:
             raise unwritable(self.path, problem) from problem
 
@@ -54,11 +56,22 @@ class Metrics:
         """
         record = {key: _plain(value) for key, value in {"step": step, **values}.items()}
         line = json_text(record).encode() + b"\n"
+        self.look()
         try:
             while line:
-                line = line[self._file.write(line) :]
+                written = self._file.write(line)
+                line, self._bytes = line[written:], self._bytes + written
         except OSError as problem:
             raise unwritable(self.path, problem) from problem
+
+    def look(self) -> None:
+        """Raise DataError (E069) where others have cut or removed the file."""
+        found = os.fstat(self._file.fileno())
+        if found.st_nlink and found.st_size >= self._bytes:
+            return
+        what = "cut" if found.st_nlink else "removed or replaced"
+        message = f"'{self.path}' was {what} by another program while its training was running."
+        raise data_error("E069", message, "what its lines said is lost.")
 
     def close(self) -> None:
         """Closes the file; further lines are not accepted."""
@@ -74,6 +87,25 @@ class Metrics:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def write_step(metrics: Metrics | None, done: StepDone) -> None:
+    """The line of a step, where there are metrics. Raises DataError as `Metrics.write`."""
+    if metrics is not None:
+        metrics.write(
+            done.step,
+            epoch=done.epoch,
+            loss=done.loss,
+            learning_rate=done.learning_rate,
+            images_per_second=done.images_per_second,
+            **({} if done.gradient_norm is None else {"gradient_norm": done.gradient_norm}),
+        )
+
+
+def write_test(metrics: Metrics, step: int, epoch: int, tested: tuple[float, float]) -> None:
+    """The line of an evaluation, its loss and accuracy. Raises DataError as `Metrics.write`."""
+    loss, accuracy = tested
+    metrics.write(step, epoch=epoch, test_loss=loss, test_accuracy=accuracy)
 
 
 def _plain(value: object) -> object:

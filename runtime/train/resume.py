@@ -69,6 +69,18 @@ def _left(folder: Path) -> str:
     return f"of all checkpoints '{BEST}' alone is whole, of step {step:,}: {way}; {NO_OTHER}"
 
 
+def why_lost(folder: Path, step: int) -> str:
+    """Why the best checkpoint of a folder, of a step, is none any more; empty where it is there."""
+    best = folder / BEST
+    if not best.exists():
+        return escaped(f"'{best}' is missing")
+    try:
+        found = read_saved(best).position.step
+    except DataError as problem:
+        return problem.diagnostics[0].message.rstrip(".")
+    return "" if found == step else escaped(f"'{best}' is of step {found}, not {step}")
+
+
 def continued(saved: Saved, dataset: Dataset, batch: int, seed: int, session: Session) -> int:
     """The steps of the schedule that are done, in steps of `batch` images.
 

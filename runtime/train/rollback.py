@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..io.checkpoint import Rollbacks
+from ..io.checkpoint import Rollbacks, step_of
 from ..launch.ranks import Ranks
 from ..session import Session
 from .resume import read_saved
@@ -40,10 +40,24 @@ def go_back(session: Session, ranks: Ranks, path: Path | None, step: int) -> Res
     return Restored(back, Rollbacks(before.count, before.undone + step - back))
 
 
-def too_often(problem: ExplodedError, count: int) -> ExplodedError:
-    """What is raised when a training went back so often, and its numbers are none again."""
-    if not count:
-        return problem
+def advised(
+    problem: ExplodedError, path: Path | None, goes_back: bool, count: int
+) -> ExplodedError:
+    """The problem with which a training ends, and what helps. `path` is its checkpoint, if it has
+    one; it `goes_back` by itself, if it was told to, and did so `count` times.
+    """
     first, *rest = problem.diagnostics
-    note = f"it went back to a checkpoint {count} times before, each time to half the rate."
-    return ExplodedError(replace(first, notes=(*first.notes, note)), *rest)
+    notes = first.notes
+    if count:
+        note = f"it went back to a checkpoint {count} times before, each time to half the rate."
+        notes = (*notes, note)
+    help = "take a smaller learning rate, in the recipe or with '--lr'"
+    if path is None:
+        help += "; nothing is saved, and '--replace' begins anew in this folder"
+        itself = "with '--on-nan rollback', too, it goes back to where it began by itself"
+    else:
+        help += f"; '--resume' goes on from step {step_of(path)}"
+        itself = "with '--on-nan rollback' it does so by itself, at half the rate"
+    if not goes_back:
+        help += f"; {itself}"
+    return ExplodedError(replace(first, help=f"{help}.", notes=notes), *rest)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 from numpy.typing import NDArray
 
-from netc.errors import DataError, Diagnostic
+from netc.errors import DataError, Diagnostic, NetError
 from netc.ir.program import Bundle
 
+from ..io.checkpoint import step_of
 from ..launch.ranks import Ranks
 from ..session import Session
 from .folder import Folder
@@ -111,6 +113,15 @@ class Saver:
             more = f" and {len(bad) - SHOWN_NAMES} more" if len(bad) > SHOWN_NAMES else ""
             raise exploded(f"after step {step} not all numbers are finite in {shown}{more}")
 
+    def with_saved(self, failure: NetError, step: int) -> NetError:
+        """The same, saying up to which step the training is saved; it made so many."""
+        first, *rest = failure.diagnostics
+        saved = "nothing of the training is saved."
+        if self.folder is None or (self.path is not None and self.path.exists()):
+            step = step if self.path is None else step_of(self.path)
+            saved = f"the training is saved up to step {step}; '--resume' goes on."
+        return type(failure)(replace(first, notes=(*first.notes, saved)), *rest)
+
     def __enter__(self) -> Saver:
         return self
 
@@ -137,8 +148,4 @@ def checkpoint_bytes(bundle: Bundle) -> int:
 
 def exploded(what: str) -> ExplodedError:
     """What is raised where a training has numbers that are none."""
-    hint = (
-        "take a smaller learning rate, in the recipe or with '--lr'; '--on-nan rollback' goes on "
-        "from the last checkpoint with one."
-    )
-    return ExplodedError(Diagnostic(EXPLODED, f"{what}; that state is not saved.", help=hint))
+    return ExplodedError(Diagnostic(EXPLODED, f"{what}; that state is not saved."))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -41,10 +42,10 @@ from netc_runtime.train.events import (
 )
 from netc_runtime.train.folder import Folder
 from netc_runtime.train.loading import AHEAD, LABELS, Loader, Loading, Waits, loaders
-from netc_runtime.train.metrics import Metrics
+from netc_runtime.train.metrics import Metrics, write_step, write_test
 from netc_runtime.train.outcomes import Outcomes
-from netc_runtime.train.resume import Saved, continued
-from netc_runtime.train.rollback import MOST_ROLLBACKS, go_back, too_often
+from netc_runtime.train.resume import Saved, continued, why_lost
+from netc_runtime.train.rollback import MOST_ROLLBACKS, advised, go_back
 from netc_runtime.train.saving import ExplodedError, Saver, exploded
 from netc_runtime.train.schedule import learning_rate
 from netc_runtime.train.several import check_augmented
@@ -92,7 +93,8 @@ class Trainer:
         self.ahead = 0
         """Steps of the schedule minus those made: another batch has another number of steps."""
         self.saver = Saver(session, folder, self.ranks)
-        self.best = Best()
+        self.best, self.lost_best = Best(), ""
+        """The best of what was evaluated; why the one that a checkpoint tells of is lost."""
         self.due = False
         """Whether the last step ended an epoch that was not evaluated yet."""
         self.step = 0
@@ -162,6 +164,11 @@ class Trainer:
         self.due = is_due(saved.meta)
         if self.folder is not None and saved.file.parent.resolve() == self.folder.path.resolve():
             self.saver.step, self.saver.untested = self.start_step, self.due
+        self.lost_best = self.ranks.share(self._why_lost())
+        if self.lost_best:
+            self.best = Best()
+        known = self.best.accuracy >= 0 and not self.due
+        self.gave_up = known and self._gives_up(self.start_step)
 
     def run(self) -> Iterator[Event]:
         """Train to the end, or until `stop` is set. Checkpoints are written while it goes on, and
@@ -194,6 +201,8 @@ class Trainer:
                     ran = True
                 except ExplodedError as problem:
                     yield self._roll_back(problem, metrics)
+            if metrics is not None:
+                self._attempt(metrics.look)
         self._attempt(self.saver.wait)
         self._give_up()
         seconds, path = time.perf_counter() - began, self.saver.path
@@ -216,7 +225,7 @@ class Trainer:
             done = self._step(self.step, batches)
             self.tested = None
             self.losses.append(done.loss)
-            self._attempt(_write, metrics, done)
+            self._attempt(write_step, metrics, done)
             self._attempt(self.saver.look)
             yield done
             self.due = (done.step + self.ahead) % self.steps_per_epoch == 0
@@ -231,7 +240,7 @@ class Trainer:
         tested, epoch = self._attempt(self._evaluate), self._epochs_done()
         if tested is not None and metrics is not None:
             # Before the checkpoint, behind which a run that is killed goes on.
-            self._attempt(_write_test, metrics, self.step, epoch, tested)
+            self._attempt(write_test, metrics, self.step, epoch, tested)
         if self.ranks.any(tested is None or self.failure is not None):
             return
         assert tested is not None
@@ -264,10 +273,21 @@ class Trainer:
 
     def _keep_best_again(self) -> None:
         """A run that was killed may have saved what was best, and not kept it."""
-        newest = None if self.folder is None else self.folder.newest
-        is_best = self.best.accuracy >= 0 and self.best.step == self.start_step
-        if self.folder is not None and newest is not None and is_best:
+        if (newest := self._newest_is_best()) is not None and self.folder is not None:
             self.folder.keep_as_best(newest)
+
+    def _newest_is_best(self) -> Path | None:
+        """The newest checkpoint of the folder, where the training goes on from it and it is the
+        best one, too.
+        """
+        is_best = self.best.accuracy >= 0 and self.best.step == self.start_step
+        return self.folder.newest if self.folder is not None and is_best else None
+
+    def _why_lost(self) -> str:
+        """Why the folder has not what was best, as a checkpoint tells; empty where it has."""
+        if self.folder is None or self.best.accuracy < 0 or self._newest_is_best() is not None:
+            return ""
+        return why_lost(self.folder.path, self.best.step)
 
     def _goes_back(self) -> bool:
         """Whether a checkpoint is gone back to where numbers are none."""
@@ -282,12 +302,13 @@ class Trainer:
         self._attempt(self.saver.wait)
         self.due = False
         self.saver.withdraw()
+        path = self.saver.path
         count = self.rollbacks.count + 1
         if not self._goes_back() or count > MOST_ROLLBACKS:
-            raise too_often(problem, self.rollbacks.count)
-        restored = go_back(self.session, self.ranks, self.saver.path, self.step)
+            raise advised(problem, path, self._goes_back(), self.rollbacks.count)
+        restored = go_back(self.session, self.ranks, path, self.step)
         if restored is None:
-            raise problem
+            raise advised(problem, path, True, self.rollbacks.count)
         self.rollbacks = replace(restored.rollbacks, count=count)
         epoch = (self.step + self.ahead - 1) // self.steps_per_epoch + 1
         why = problem.diagnostics[0].message.partition(";")[0]
@@ -330,11 +351,12 @@ class Trainer:
         if failure is None:
             return
         self._save(self.step)
-        self.saver.wait()
+        try:
+            self.saver.wait()
+        except DataError as error:
+            raise self.saver.with_saved(error, self.step) from error
         self.ranks.any(False)  # ends before the first process has saved would end that too
-        first, *rest = failure.diagnostics
-        saved = f"the training is saved up to step {self.step}; '--resume' goes on."
-        raise type(failure)(replace(first, notes=(*first.notes, saved)), *rest)
+        raise self.saver.with_saved(failure, self.step)
 
     def _metrics(self) -> AbstractContextManager[Metrics | None]:
         """A new file, or the old one up to the step that is resumed."""
@@ -471,20 +493,3 @@ class Trainer:
         meta = position.as_meta() | classes_meta(self.dataset.classes) | run_meta(self.ran)
         meta |= best.as_meta() | self.rollbacks.as_meta() | due_meta(self.due)
         return meta | settings_meta(self.settings)
-
-
-def _write(metrics: Metrics | None, done: StepDone) -> None:
-    if metrics is not None:
-        metrics.write(
-            done.step,
-            epoch=done.epoch,
-            loss=done.loss,
-            learning_rate=done.learning_rate,
-            images_per_second=done.images_per_second,
-            **({} if done.gradient_norm is None else {"gradient_norm": done.gradient_norm}),
-        )
-
-
-def _write_test(metrics: Metrics, step: int, epoch: int, tested: tuple[float, float]) -> None:
-    loss, accuracy = tested
-    metrics.write(step, epoch=epoch, test_loss=loss, test_accuracy=accuracy)

@@ -10,7 +10,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from small_runs import SmallRuns
 
+import netc_runtime.train.trainer as trainer
 from netc_runtime.io.checkpoint import meta_of
+from netc_runtime.train.evaluate import Evaluation
 
 AUTO = ("--resume", "auto", "--save-every", 4, "--keep", 9)
 
@@ -41,7 +43,10 @@ def test_a_run_that_ended_before_its_first_checkpoint(run: SmallRuns) -> None:
     (run.folder / "o" / "best.safetensors").unlink()
     with (run.folder / "o" / "metrics.jsonl").open("a") as file:
         file.write('{"step":3,"lo')
-    assert "has a training already" in run(code=5)
+    shown = " ".join(run(code=5).split())
+    assert "has a training already" in shown and "it saved no checkpoint to go on from" in shown
+    assert "'--resume'" not in shown and "'--replace' removes its metrics" in shown
+    assert "take '--replace' in place of '--resume'" in " ".join(run("--resume", code=5).split())
     assert "from the start" in run(*AUTO, "--steps", 5)
     run("--steps", 5, out="whole")
     run.check_same("whole")
@@ -168,3 +173,47 @@ def test_a_folder_of_that_name(run: SmallRuns, monkeypatch: pytest.MonkeyPatch) 
     run("--steps", 2, out="auto")
     monkeypatch.chdir(run.folder)
     assert "resumed at step 2" in run("--resume", "./auto", "--steps", 3)
+
+
+@pytest.mark.parametrize("damage", ["is missing", "checksum differs", "is of step 20, not 14"])
+def test_a_best_that_is_damaged_or_gone(
+    run: SmallRuns, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    """It is said, and the next one that is evaluated is kept in its place."""
+    accuracies = iter([0.7, 0.5, 0.4])
+    monkeypatch.setattr(
+        trainer, "evaluate", lambda *_: Evaluation(1.0, next(accuracies), None, 0.1)
+    )
+    best = run.folder / "o" / "best.safetensors"
+    run("--steps", 20)
+    assert meta_of(best)["step"] == "14" and meta_of(run.files()[-1])["best"] == "[14, 0.7]"
+    content = best.read_bytes()
+    best.unlink()
+    if "checksum" in damage:
+        best.write_bytes(content[:-4] + bytes(4))
+    elif "step" in damage:
+        best.write_bytes(run.files()[-1].read_bytes())
+    shown = run(*AUTO, "--steps", 28, "--json").splitlines()
+    start, result = json.loads(shown[0]), json.loads(shown[-1])
+    assert damage in start["lost_best"]
+    assert (result["best_step"], result["best_accuracy"]) == (28, 0.4)
+    assert meta_of(best)["step"] == "28" and load_file(best)
+    monkeypatch.undo()
+    assert json.loads(run(*AUTO, "--steps", 28, "--json").splitlines()[0])["lost_best"] is None
+    best.unlink()
+    run("--steps", 29, "--resume")  # of a file that is there again, or is still missing
+    assert best.exists()
+
+
+def test_patience_that_is_at_its_end(run: SmallRuns) -> None:
+    """The same command again trains nothing more."""
+    still = (*AUTO, "--lr", 0, "--epochs", 9, "--patience", 2)
+    assert "ended     early" in run(*still)
+    before, curves = run.files()[-1].read_bytes(), run.curves()
+    for _ in range(2):
+        shown = " ".join(run(*still).split())
+        assert "nothing is left to do: nothing was better than step 14 in 2 epochs" in shown
+        assert "a larger '--patience' goes on" in shown
+        assert (run.files()[-1].read_bytes(), run.curves()) == (before, curves)
+    shown = run(*AUTO, "--lr", 0, "--epochs", 9, "--patience", 3)
+    assert "nothing is left" not in shown and run.steps()[-1] == 56

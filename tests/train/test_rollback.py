@@ -168,6 +168,7 @@ def test_three_times_at_most(run: PoorRuns) -> None:
     """Then it ends as it does without; what was saved stays, and counts when it goes on."""
     shown = run(*ROLLBACK, "--epochs", 9, code=5)
     assert shown.count("back to step") == 3 and "error[E075]" in shown
+    assert "--on-nan rollback" not in shown
     assert "went back to a checkpoint 3 times before" in shown
     ends = [bad_step(epoch, IMAGE) + 1 for epoch in range(4)]
     assert [row["step"] for row in run.rollbacks()] == ends[:3]
@@ -180,8 +181,20 @@ def test_three_times_at_most(run: PoorRuns) -> None:
 
 def test_it_stops_unless_told_otherwise(run: PoorRuns) -> None:
     shown = run("--save-every", 4, code=5)
-    assert "error[E075]" in shown and "'--on-nan rollback'" in shown
+    assert "error[E075]" in shown and "'--on-nan rollback' it does so by itself" in shown
+    assert "'--resume' goes on from step 4" in shown
     assert "went back" not in shown and run.steps() == [4] and not run.rollbacks()
+
+
+def test_what_helps_where_nothing_is_saved(run: PoorRuns) -> None:
+    """Each of what is advised works, and leads into no circle."""
+    shown = " ".join(run(code=5).split())
+    assert "nothing is saved, and '--replace' begins anew" in shown
+    assert "'--resume' goes on" not in shown
+    assert "'--replace' removes its metrics and begins anew" in " ".join(run(code=5).split())
+    assert "'--replace' in place of '--resume'" in " ".join(run("--resume", code=5).split())
+    shown = run("--replace", "--on-nan", "rollback", "--steps", 8)
+    assert "back to step 0" in shown and run.steps()[-1] == 8
 
 
 def test_a_state_that_is_none(run: PoorRuns, monkeypatch: pytest.MonkeyPatch) -> None:
