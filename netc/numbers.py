@@ -81,6 +81,11 @@ class NamedNumber:
     """None where it must be given."""
 
 
+def loss_text(loss: float) -> str:
+    """A loss: with four decimals, and as 1.264e+16 where it is very large or small."""
+    return f"{loss:.4f}" if not loss or 1e-3 <= abs(loss) < 1e5 else f"{loss:.4g}"
+
+
 def prefixed(number: float, unit: str) -> str:
     """A figure with four digits and a decimal prefix: "15.47 GFLOP", "14.2 MB"."""
     for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -22,6 +22,7 @@ from netc.cli.session import (
 )
 from netc.errors import escaped
 from netc.ir.program import Bundle
+from netc.numbers import loss_text
 from netc_runtime.choose import BackendChoice
 from netc_runtime.io.checkpoint import meta_of
 from netc_runtime.io.problems import data_error
@@ -80,5 +81,5 @@ def _show(
                   images_per_second=speed)  # fmt: skip
         return
     say(f"test accuracy {100 * found.accuracy:.2f} % on {count(images)} held-out images, "
-          f"top {TOP} {100 * top:.2f} %, loss {found.loss:.4f}, "
+          f"top {TOP} {100 * top:.2f} %, loss {loss_text(found.loss)}, "
           f"{count(speed)} images/s")  # fmt: skip

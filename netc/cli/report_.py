@@ -18,14 +18,17 @@ from netc.cli.training_facts import (
     PAGE_NAME,
     Judged,
     Told,
+    epochs_done,
     judge,
     left_out,
     read_told,
+    standing,
     write_page,
 )
 from netc.errors import NetError, escaped
 from netc.export.write import PAGE, writer_of
 from netc.interchange.tensorboard import check_events, write_events
+from netc.numbers import loss_text
 from netc_runtime.choose import is_first
 from netc_runtime.io.checkpoint import run_in, settings_in
 from netc_runtime.io.problems import data_error, folder
@@ -52,7 +55,11 @@ def run(options: argparse.Namespace) -> int:
     if not options.json:
         last = told.lines[-1]
         say(f"training  {told.network}, {count(last['step'] or 0)} steps in {escaped(str(place))}")
+    if not options.json:
+        for text in standing(told):
+            note(text)
     judged, notes = _judge_if_possible(options, told)
+    notes = (*standing(told), *notes)
     write_page(path, told, judged, notes)
     if events is not None:
         events = write_events(events, told.lines, (place / METRICS).stat().st_mtime)
@@ -159,7 +166,7 @@ def _tell(
 ) -> None:
     if options.json:
         json_line(event="result", written=escaped(str(path)), bytes=path.stat().st_size,
-                  network=told.network, steps=told.lines[-1]["step"],
+                  network=told.network, epochs=epochs_done(told), steps=told.lines[-1]["step"],
                   checkpoint=None if told.file is None else escaped(str(told.file)),
                   test_accuracy=None if judged is None else judged.accuracy,
                   test_loss=None if judged is None else judged.loss,
@@ -168,6 +175,6 @@ def _tell(
         return
     if judged is not None:
         say(f"test accuracy {100 * judged.accuracy:.2f} % on {count(judged.images)} held-out "
-            f"images, loss {judged.loss:.4f}")  # fmt: skip
+            f"images, loss {loss_text(judged.loss)}")  # fmt: skip
     for written in filter(None, (path, events)):
         say(f"wrote {escaped(str(written))}")

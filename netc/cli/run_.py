@@ -35,6 +35,7 @@ from netc.ir.clock import mean_step_seconds, simulate
 from netc.ir.facts import Facts, RecipeCall, plain_facts
 from netc.ir.program import Bundle, Launch
 from netc.ir.schedules import scaled_rate
+from netc.numbers import loss_text
 from netc_runtime.choose import BackendChoice, open_backend
 from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.train.datasets import Dataset, facts_of
@@ -339,7 +340,7 @@ def _epoch(options: argparse.Namespace, bar: Progress, event: EpochDone) -> None
         json_line(event="epoch", **asdict(event))
     elif not options.quiet:
         accuracy = f"{100 * event.test_accuracy:.2f} %"
-        loss = "" if event.loss is None else f"  loss {event.loss:.4f}"
+        loss = "" if event.loss is None else f"  loss {loss_text(event.loss)}"
         bar.note(f"epoch {event.epoch:3}{loss}  test accuracy {accuracy}")
 
 
@@ -383,10 +384,10 @@ def _finish(
     if caught:
         lacking = ", which was not evaluated" if event.test_accuracy is None else ""
         say(f"interrupted after step {event.step}{lacking}; '--resume' goes on from there")
-    if event.test_accuracy is not None:
+    if event.test_accuracy is not None and event.test_loss is not None:
         right, images = f"{100 * event.test_accuracy:.2f} %", count(dataset.test_size)
-        say(f"test accuracy {right} on {images} held-out images, loss {event.test_loss:.4f}, "
-            f"after {event.seconds:.1f} s")  # fmt: skip
+        say(f"test accuracy {right} on {images} held-out images, "
+            f"loss {loss_text(event.test_loss)}, after {event.seconds:.1f} s")  # fmt: skip
     if usual is not None:
         beside = outcome(predicted, usual, bundle.facts.target, options.cluster)
         say(f"step      {seconds_text(usual)} measured, {beside}")

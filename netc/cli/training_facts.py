@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -15,10 +16,12 @@ from netc.cli.output import count
 from netc.errors import NetError, clip, escaped
 from netc.export.legend import Tile
 from netc.export.training import FirstFilters, HeldOut, ShownImage, TrainingFacts, training_html
+from netc.export.training.page import rollbacks
 from netc.export.words import amount
 from netc.export.write import PAGE, put
 from netc.ir.optimizers import AVERAGE
 from netc.ir.program import Bundle
+from netc.numbers import loss_text
 from netc_runtime.io.checkpoint import latest, load, meta_of, run_in, settings_in
 from netc_runtime.io.problems import data_error
 from netc_runtime.train.datasets import Dataset, parts_of, preparation
@@ -136,23 +139,62 @@ def _tiles(told: Told, judged: Judged | None) -> Iterator[Tile]:
     """Final figures."""
     tests = _tests(told)
     if judged is not None:
-        yield _percent(judged.accuracy), f"of {count(judged.images)} held-out images are right"
+        images = f"of {count(judged.images)} held-out images are right"
+        yield _percent(judged.accuracy), f"{images}{_weights_of(told)}"
         if len(judged.held_out.classes) > KEPT:
             yield _percent(judged.among), f"have their class among the first {KEPT}"
-        yield f"{judged.loss:.4f}", "held-out loss"
+        yield loss_text(judged.loss), "held-out loss"
     elif tests:
         yield _percent(tests[-1][1]), f"of held-out images are right, epoch {tests[-1][0]:.0f}"
-        yield f"{tests[-1][2]:.4f}", "held-out loss"
+        yield loss_text(tests[-1][2]), "held-out loss"
     if tests:
         epoch, best, _ = max(tests, key=lambda each: (each[1], -each[0]))
         yield _percent(best), f"best of an epoch, {epoch:.0f}"
     last = told.lines[-1]
     settings, ran = settings_in(told.meta), run_in(told.meta)
-    yield _of(last.get("epoch"), settings.get("epochs")), "epochs"
+    yield _of(epochs_done(told), settings.get("epochs")), "epochs"
     yield _of(last["step"], ran.get("steps")), "steps"
     speeds = [s for each in told.lines if (s := each.get("images_per_second")) is not None]
     if speeds:
         yield amount(median(speeds)), "images/s, median"
+
+
+def _weights_of(told: Told) -> str:
+    """Behind what was measured with the newest checkpoint: what else than the newest weights."""
+    parts = ["by the averages of weights"] if "ema" in settings_in(told.meta) else []
+    if lags := _lag(told):
+        parts.append(f"after step {lags[0]:,}")
+    return "".join(f", {part}" for part in parts)
+
+
+def _lag(told: Told) -> tuple[int, int] | None:
+    """The steps of the newest checkpoint and of the last line, where there is more in the lines."""
+    last, saved = int(told.lines[-1]["step"] or 0), _number(told.meta.get("step"))
+    return (saved, last) if saved is not None and saved < last else None
+
+
+def standing(told: Told) -> tuple[str, ...]:
+    """Notes on what the curves tell and the newest checkpoint does not."""
+    if (lags := _lag(told)) is None:
+        return ()
+    return (
+        f"the newest checkpoint is of step {lags[0]:,}, of {lags[1]:,} that were made: the "
+        "training runs on, or it failed or was killed behind it.",
+    )
+
+
+def epochs_done(told: Told) -> int:
+    """Whole passes over the data: that were evaluated, or that the newest checkpoint knows."""
+    last = told.lines[-1]
+    begun = int(last.get("epoch") or 0)
+    ended = begun if "test_loss" in last else max(0, begun - 1)
+    return max(ended, _number(told.meta.get("epoch")) or 0)
+
+
+def _number(text: str | None) -> int | None:
+    """A whole number that a file says; None for what is none."""
+    told = text or ""
+    return int(told) if told.isascii() and told.isdecimal() and len(told) < 20 else None
 
 
 def _tests(told: Told) -> list[tuple[float, float, float]]:
@@ -169,8 +211,8 @@ def _percent(part: float) -> str:
 
 def _of(done: float | None, whole: str | None) -> str:
     """So many, of how many."""
-    is_number = whole is not None and whole.isascii() and whole.isdecimal() and len(whole) < 20
-    return f"{done or 0:,.0f}" + (f" of {int(whole or 0):,}" if is_number else "")
+    number = _number(whole)
+    return f"{done or 0:,.0f}" + ("" if number is None else f" of {number:,}")
 
 
 def _rows(told: Told) -> Iterator[tuple[str, str]]:
@@ -191,12 +233,29 @@ def _rows(told: Told) -> Iterator[tuple[str, str]]:
     parts = (ran.get("precision"), ran.get("backend"), ran.get("kernels"))
     yield "computed in", ", ".join(filter(None, (*parts[:2], parts[2] and f"{parts[2]} kernels")))
     yield "batch", settings.get("batch", "")
-    optimizer, rate = settings.get("optimizer", ""), settings.get("lr", "")
-    yield "optimizer", f"{optimizer}, rate {rate}" if optimizer else ""
-    yield "schedule", settings.get("schedule", "")
-    yield "augmentation", settings.get("augment", "")
+    yield from _recipe(settings)
+    back = [f"after step {step:,.0f} {text}" for step, text in rollbacks(told.lines)]
+    yield "rollbacks", "; ".join(back)
     yield "seed", told.meta.get("seed", "")
     yield "checkpoint", escaped(told.file.name) if told.file else "none that can be read"
+
+
+def _recipe(settings: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """How weights were moved, as `netc render` has it; what is not in force is empty."""
+    optimizer, rate = settings.get("optimizer", ""), settings.get("lr", "")
+    # Of products of decimals the last digits say nothing.
+    with suppress(ValueError):
+        rate = f"{float(rate):.10g}"
+    yield "optimizer", f"{optimizer}, rate {rate}" if optimizer else ""
+    whole = settings.get("rate_batch")
+    yield "rate_batch", f"the recipe's rate is for {whole} images" if whole else ""
+    for name in ("weights", "clip", "accumulate", "smoothing"):
+        yield name, settings.get(name, "")
+    ema = settings.get("ema")
+    yield "ema", f"{ema}; averages of weights are what is evaluated" if ema else ""
+    yield "schedule", settings.get("schedule", "")
+    yield "augmentation", settings.get("augment", "")
+    yield "epochs", settings.get("epochs", "")
 
 
 def judge(

@@ -18,10 +18,11 @@ from .events import StepDone
 
 Measured = Mapping[str, float | None]
 """What a line says, by name: `step`, and any of `epoch`, `loss`, `learning_rate`,
-`images_per_second`, `gradient_norm`, `test_loss`, `test_accuracy`; None for what was not finite."""
+`images_per_second`, `gradient_norm`, `test_loss`, `test_accuracy`, `rollback`, `back_to`,
+`rate_factor`; None for what was not finite."""
 _NUMBERS = (
     "epoch", "loss", "learning_rate", "images_per_second", "gradient_norm", "test_loss",
-    "test_accuracy",
+    "test_accuracy", "rollback", "back_to", "rate_factor",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Protocol, TextIO
 
 from netc.errors import columns_of, folded, is_live
-from netc.numbers import memory_text
+from netc.numbers import loss_text, memory_text
 
 ASKED_SECONDS = 1.0
 
@@ -38,7 +38,7 @@ class Standing:
         """Where there is room."""
         yield f"step {self.step:,}/{total:,}"
         yield f"epoch {self.epoch}"
-        yield f"loss {self.loss:.4f}"
+        yield f"loss {loss_text(self.loss)}"
         if self.accuracy is not None:
             yield f"accuracy {100 * self.accuracy:.2f} %"
         speed = f"{'loading ' * self.loading}{_speed(self.images_per_second)} images/s"

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from netc.ir.facts import Facts
+from netc.ir.program import Bundle, Launch, Program
 
 from ..io.problems import data_error
 from .augment import Spec
 from .datasets import Dataset
 
+WEIGHTS = "weights"
+"""The setting, and the optimizer's fact, that has the rules for some weights."""
 OnNan = Literal["stop", "rollback"]
 
 
@@ -47,8 +50,10 @@ def steps_in_epoch(dataset: Dataset, batch: int) -> int:
     return dataset.train_size // batch
 
 
-def settings_of(training: Training, facts: Facts, batch: int, dataset: Dataset) -> dict[str, str]:
+def settings_of(training: Training, bundle: Bundle, batch: int, dataset: Dataset) -> dict[str, str]:
     """What a training was told, by name: what a checkpoint of it says."""
+    facts = bundle.facts
+    optimizer = {k: v for k, v in facts.optimizer.kwargs.items() if k != WEIGHTS}
     settings = {
         "batch": str(batch),
         "classes": str(facts.classes),
@@ -58,12 +63,9 @@ def settings_of(training: Training, facts: Facts, batch: int, dataset: Dataset) 
         "network": facts.text,
         "schedule": _call(*training.schedule),
         "augment": " ".join(_call(name, kwargs, args) for name, args, kwargs in training.augment),
-        "optimizer": _call(*facts.optimizer),
+        "optimizer": _call(facts.optimizer.name, optimizer),
+        **_settings_besides(bundle),
     }
-    besides = {"clip": facts.clip, "ema": facts.ema}
-    settings |= {name: str(value) for name, value in besides.items() if value is not None}
-    if facts.accumulate > 1:
-        settings["accumulate"] = str(facts.accumulate)
     return settings | {f"-D {name}": value for name, value in facts.parameters}
 
 
@@ -85,3 +87,24 @@ def ran_of(training: Training, facts: Facts, backend: str, steps: int) -> dict[s
 def _call(name: str, kwargs: Mapping[str, object], args: Sequence[object] = ()) -> str:
     """As a recipe writes it."""
     return f"{name}({', '.join([*map(str, args), *(f'{k}={v}' for k, v in kwargs.items())])})"
+
+
+def _settings_besides(bundle: Bundle) -> dict[str, str]:
+    """What a recipe may say besides optimizer, schedule and data, by name, where it is in force."""
+    facts = bundle.facts
+    said = {
+        "accumulate": facts.accumulate if facts.accumulate > 1 else None,
+        "clip": facts.clip,
+        "ema": facts.ema,
+        "rate_batch": facts.rate_batch,
+        "smoothing": _smoothing(bundle.train) or None,
+        WEIGHTS: facts.optimizer.kwargs.get(WEIGHTS),
+    }
+    return {name: str(value) for name, value in said.items() if value is not None}
+
+
+def _smoothing(program: Program) -> object:
+    """Of labels: what the loss of a program is told."""
+    launches = (each for each in program.instructions if isinstance(each, Launch))
+    told = (dict(step.attributes.pairs) for launch in launches for step in launch.steps)
+    return next((each["smoothing"] for each in told if "smoothing" in each), None)

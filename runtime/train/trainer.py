@@ -138,7 +138,7 @@ class Trainer:
     @property
     def settings(self) -> dict[str, str]:
         """What this training was told, by name: what a checkpoint of it says."""
-        return settings_of(self.training, self.session.bundle.facts, self.batch, self.dataset)
+        return settings_of(self.training, self.session.bundle, self.batch, self.dataset)
 
     @property
     def ran(self) -> dict[str, str]:

@@ -155,9 +155,58 @@ def test_it_says_what_was_trained(pets: Path, capsys: pytest.CaptureFixture[str]
         "data set": rows["data set"], "devices": "1", "strategy": "single",
         "computed in": "fp32, cpu, reference kernels", "batch": "6",
         "optimizer": "sgd(momentum=0.9, decay=0.0), rate 0.05", "schedule": rows["schedule"],
-        "seed": "0", "checkpoint": newest(pets).name,
+        "epochs": "2", "seed": "0", "checkpoint": newest(pets).name,
     }  # fmt: skip
     assert "conv1: 3 filters of 3x3x3" in page and page.count("filter ") >= 3
+
+
+def test_it_says_the_whole_recipe(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What `netc render` says is in force, with what is evaluated."""
+    said = ("ema=0.9", "clip=2.0", "accumulate=2", "rate_batch=12", 'weights="*.bias" decay=0')
+    options = [option for each in said for option in ("--set", f"train.{each}")]
+    Path("smooth.net").write_text(
+        PETS.replace("softmax_loss", "softmax_loss smoothing=0.25").replace(
+            "net pets", "net smooth"
+        )
+    )
+    call(capsys, "run", "smooth.net", "--out", "smooth", "--report", *options)
+    page = Path("smooth/report.html").read_text()
+    rows = dict(re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', page))
+    assert rows["optimizer"] == "sgd(momentum=0.9, decay=0.0), rate 0.025"
+    assert rows["rate_batch"] == "the recipe&#x27;s rate is for 12 images"
+    assert (rows["weights"], rows["clip"], rows["accumulate"]) == ("*.bias decay=0", "2.0", "2")
+    assert rows["smoothing"] == "0.25" and rows["ema"].startswith("0.9; averages of weights")
+    assert "held-out images are right, by the averages of weights" in page
+
+
+def test_epochs_are_those_that_are_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--epochs", 2, "--out", tmp_path, "--report")
+    for steps, epochs in ((5, 0), (28, 2)):
+        ended = call(capsys, "run", DIGITS, *options, "--steps", steps, "--replace")
+        assert ended["epoch"] == epochs
+        assert tiles((tmp_path / "report.html").read_text())["epochs"] == f"{epochs} of 2"
+        found = call(capsys, "report", tmp_path, "--no-evaluation")
+        assert (found["epochs"], found["steps"]) == (epochs, steps)
+
+
+def test_a_training_that_failed_is_told_from_one_that_ended(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of steps behind the newest checkpoint, and of going back."""
+    more = [
+        {"step": 28, "epoch": 3, "rollback": 1, "back_to": 14, "rate_factor": 0.5},
+        {"step": 29, "epoch": 3, "loss": 12643940264050688.0, "learning_rate": 0.1},
+        {"step": 30, "epoch": 3, "loss": None, "learning_rate": 0.1},
+    ]
+    with open(run / "metrics.jsonl", "a") as file:
+        file.writelines(json.dumps(each) + "\n" for each in more)
+    (note,) = call(capsys, "report", run)["notes"]
+    assert note.startswith("the newest checkpoint is of step 28, of 30 that were made")
+    page = (run / "report.html").read_text()
+    assert note in page and "images are right, after step 28" in page
+    rows = dict(re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', page))
+    assert rows["rollbacks"] == "after step 28 back to step 14, on at 0.5 of the rate"
+    assert 'class="event"' in page and "step 29: each step 1.264e+16" in page
 
 
 # Where it is called from, and with what

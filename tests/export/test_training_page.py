@@ -98,14 +98,42 @@ def test_a_thinned_line_covers_the_same_pixels(points: list[XY], columns: int) -
             assert ends == (min(kept), max(kept), kept[0], kept[-1])
 
 
-@given(POINTS, st.integers(0, 40).map(lambda half: 2 * half + 1))
-def test_a_smooth_line_is_of_means(points: list[XY], window: int) -> None:
+@given(POINTS, st.integers(1, 80), st.sampled_from([None, 1e17, 1e150]), st.integers(0))
+def test_a_smooth_line_is_of_means(
+    points: list[XY], window: int, huge: float | None, place: int
+) -> None:
+    """Of the last points, whatever one of those before them was."""
+    if huge is not None:
+        place %= len(points)
+        points[place] = (points[place][0], huge)
     found = smoothed(points, window)
     assert [x for x, _ in found] == [x for x, _ in points]
     for i, (_, y) in enumerate(found):
-        half = min(window // 2, i, len(points) - 1 - i)
-        own = [each for _, each in points[i - half : i + half + 1]]
+        own = [each for _, each in points[max(0, i + 1 - window) : i + 1]]
         assert y == pytest.approx(math.fsum(own) / len(own), rel=1e-6, abs=1e-6)
+
+
+def test_a_loss_that_explodes_leaves_the_axis_logarithmic() -> None:
+    lines = lines_of(600, 100)
+    lines[300] = {**lines[300], "loss": 1e17}
+    chart = charts_of(lines)[0]
+    assert ">logarithmic</text>" in draw_chart(chart)
+    assert all(y > 0 for line in chart.lines for _, y in line.points)
+
+
+def test_where_a_training_went_back_is_marked() -> None:
+    lines = lines_of(30, 10)
+    back: dict[str, float | None] = {"step": 30, "epoch": 3, "rollback": 1, "back_to": 20,
+                                     "rate_factor": 0.5}  # fmt: skip
+    for place in (5, len(lines)):
+        made = [*lines[:place], {**back, "step": lines[place - 1]["step"]}, *lines[place:]]
+        for chart in (charts_of(made)[0], charts_of(made)[3]):
+            drawn = draw_chart(chart)
+            assert drawn.count('class="event"') == 1
+            said = re.findall(r"<title>(.*?)</title>", drawn)
+            own = [each for each in said if "back to step 20, on at 0.5 of the rate" in each]
+            assert len(own) == 1 and own[0].startswith(f"step {lines[place - 1]['step']}:")
+    assert 'class="event"' not in draw_chart(charts_of(lines)[0])
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1), st.booleans())

@@ -169,3 +169,13 @@ def test_loading_is_said_where_steps_wait_for_it(
     shown = SmallRuns(tmp_path, capsys)("--steps", 9).splitlines()
     last = next(line for line in reversed(shown) if line.startswith("step 9/"))
     assert ("  loading " in last) == slow, last
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [(0.0, "0.0000"), (0.25, "0.2500"), (99_999.0, "99999.0000"), (1.2345e-5, "1.234e-05"),
+     (12643940264050688.0, "1.264e+16"), (-2e9, "-2e+09")],
+)  # fmt: skip
+def test_a_loss_of_any_size_is_short(loss: float, said: str) -> None:
+    words = list(Standing(1, 1, loss, 10.0, 0.1).words(2))
+    assert words[2] == f"loss {said}"

@@ -51,6 +51,8 @@ class Chart:
     may_be_log: bool = False
     form: Callable[[float], str] = "{:.4g}".format
     """A value in words."""
+    marks: Sequence[tuple[float, str]] = ()
+    """What happened from left to right, each at a place and in words."""
 
 
 def draw_chart(chart: Chart) -> Markup:
@@ -58,14 +60,15 @@ def draw_chart(chart: Chart) -> Markup:
     lines = [line for line in chart.lines if line.points]
     if not lines:
         return Markup()
-    across = exact_axis(
-        min(line.points[0][0] for line in lines), max(line.points[-1][0] for line in lines)
-    )
+    places = [x for line in lines for x in (line.points[0][0], line.points[-1][0])]
+    places += [x for x, _ in chart.marks]
+    across = exact_axis(min(places), max(places))
     values = [y for line in lines for _, y in line.points]
     up = axis_of(values, chart.may_be_log)
     columns = list(_columns(chart, lines, across))
     drawn = (
         *_axes(chart, across, up),
+        *(_mark(across, x) for x, _ in chart.marks),
         *(part for line in lines for part in _line(line, across, up)),
         *(shape for shape, _ in columns),
     )
@@ -85,6 +88,12 @@ def _legend(chart: Chart, lines: Sequence[ChartLine]) -> Iterator[Markup]:
     if len(chart.lines) > 1:
         for line in lines:
             yield element("span", element("i", class_=f"swatch {line.look}"), line.name)
+
+
+def _mark(across: Axis, place: float) -> Markup:
+    x = number(BOX.x + across.along(place) * BOX.width)
+    ends = f"M{x},{number(BOX.y)} L{x},{number(BOX.bottom)}"
+    return element("path", d=ends, class_="event")
 
 
 def _place(across: Axis, up: Axis, point: XY) -> XY:
@@ -132,7 +141,10 @@ def _columns(
     ends = [*edges[1:], across.high]
     for own, begin, end in zip(some, edges, ends, strict=True):
         left, right = (BOX.x + across.along(each) * BOX.width for each in (begin, end))
-        said = f"{_counted(chart.across, own)}: {', '.join(_values(chart, lines, own))}"
+        happened = (text for x, text in chart.marks if begin <= x < end or x == end == across.high)
+        said = "; ".join(
+            (f"{_counted(chart.across, own)}: {', '.join(_values(chart, lines, own))}", *happened)
+        )
         yield element(
             "rect",
             element("title", said),

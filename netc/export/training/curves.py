@@ -31,15 +31,25 @@ def _corners(own: list[XY]) -> Iterator[XY]:
 
 
 def smoothed(points: Sequence[XY], window: int) -> list[XY]:
-    """Each point with the mean of the `window` points around it, an odd number; of fewer at both
-    ends, where as many on one side as on the other are taken.
+    """Each point with the mean of the last `window` points, its own among them; of fewer at the
+    beginning, where there are no more.
+
+    A window is the end of one block of so many points and the beginning of the next, and both are
+    sums of its own points alone (van Herk 1992): of a running sum one huge value would leave
+    nothing behind it.
     """
-    assert window % 2 == 1, "as many before as behind"
-    sums = list(accumulate((y for _, y in points), initial=0.0))
+    assert window >= 1, "a mean of something"
+    ends: list[float] = []
+    begins: list[float] = []
+    for start in range(0, len(points), window):
+        block = [y for _, y in points[start : start + window]]
+        begins.extend(accumulate(block))
+        ends.extend([*accumulate(reversed(block))][::-1])
     found = []
     for i, (x, _) in enumerate(points):
-        half = min(window // 2, i, len(points) - 1 - i)
-        found.append((x, (sums[i + half + 1] - sums[i - half]) / (2 * half + 1)))
+        first = max(0, i + 1 - window)
+        total = begins[i] if first % window == 0 else ends[first] + begins[i]
+        found.append((x, total / (i + 1 - first)))
     return found
 
 

@@ -43,25 +43,36 @@ def charts_of(lines: Lines) -> list[Chart]:
     window = _window(len(losses))
     loss = (
         ChartLine("each step", losses, "each"),
-        ChartLine(f"mean of {window:,} steps", smoothed(losses, window)),
+        ChartLine(f"mean of the last {window:,}", smoothed(losses, window)),
         ChartLine("held-out images", tests, "other", marked=True),
     )
     means = ChartLine("training images", _means(lines), "main", marked=True)
     held = ChartLine("held-out images", _of(lines, "epoch", "test_loss"), "other", marked=True)
     accuracy = ChartLine("accuracy", _of(lines, "epoch", "test_accuracy"), "other", marked=True)
     speeds = _of(lines, "step", "images_per_second")
+    window = _window(len(speeds))
     speed = (
         ChartLine("each step", speeds, "each"),
-        ChartLine(f"mean of {window:,} steps", smoothed(speeds, _window(len(speeds)))),
+        ChartLine(f"mean of the last {window:,}", smoothed(speeds, window)),
     )
     rate = ChartLine("rate", _of(lines, "step", "learning_rate"))
+    back = tuple(rollbacks(lines))
     return [
-        Chart("Loss", "step", loss, may_be_log=True),
+        Chart("Loss", "step", loss, may_be_log=True, marks=back),
         Chart("Accuracy on held-out images", "epoch", (accuracy,), form=_percent),
         Chart("Loss of an epoch", "epoch", (means, held), may_be_log=True),
-        Chart("Learning rate", "step", (rate,), may_be_log=True),
+        Chart("Learning rate", "step", (rate,), may_be_log=True, marks=back),
         Chart("Images a second", "step", speed, form=amount),
     ]
+
+
+def rollbacks(lines: Lines) -> Iterator[tuple[float, str]]:
+    """Where a training went back to a checkpoint: after which step, and to which one."""
+    for line in lines:
+        step, to, factor = (line.get(name) for name in ("step", "back_to", "rate_factor"))
+        if step is not None and to is not None:
+            rate = "" if factor is None else f", on at {factor:g} of the rate"
+            yield step, f"back to step {to:,.0f}{rate}"
 
 
 def _percent(value: float) -> str:
@@ -69,8 +80,8 @@ def _percent(value: float) -> str:
 
 
 def _window(count: int) -> int:
-    """How many steps a mean is of: an odd number."""
-    return max(_LEAST, count // _WINDOWS // 2 * 2 + 1)
+    """How many steps a mean is of."""
+    return max(_LEAST, count // _WINDOWS)
 
 
 def _of(lines: Lines, across: str, name: str) -> list[XY]:
