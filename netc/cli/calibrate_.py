@@ -117,8 +117,6 @@ def _check_output(output: str | None) -> None:
         message = f"'--output {output}' is no cluster file: its name ends in '.toml'."
         hint = "measurements go into a file of the same name that ends in '.json'."
         raise UsageError(Diagnostic("E054", message, help=hint))
-    if not Path(output).absolute().parent.is_dir():
-        raise UsageError(Diagnostic("E054", f"cannot write '{output}': there is no such folder."))
 
 
 def _mend(path: Path) -> None:

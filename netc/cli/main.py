@@ -13,9 +13,11 @@ from functools import partial
 
 from netc import __version__
 from netc.cli.arguments import (
+    OUTPUTS,
     HelpAll,
     Parser,
     add_set,
+    check_outputs,
     count,
     file_name,
     file_name_or_none,
@@ -87,6 +89,7 @@ def _attempt(arguments: list[str]) -> int:
             print(parser().format_help(), end="", file=sys.stderr)
             return UsageError.exit_code
         options = parsed(parser(), arguments)
+        _check_outputs(options)
         code: int = importlib.import_module(f"netc.cli.{options.verb}_").run(options)
         return code
     except SystemExit as end:
@@ -102,6 +105,16 @@ def _attempt(arguments: list[str]) -> int:
     except Exception:
         _give_up(EXIT_FAILED)
         raise
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Of several processes the first one writes."""
+    if any(getattr(options, name, None) is not None for name in OUTPUTS):
+        # Imported here: 'netc --help' needs none of it.
+        from netc_runtime.choose import is_first
+
+        if is_first():
+            check_outputs(options)
 
 
 def _report(error: NetError, as_json: bool) -> None:

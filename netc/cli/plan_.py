@@ -11,7 +11,7 @@ from netc.cli.common import Request, build, request
 from netc.cli.output import json_line, note, say
 from netc.errors import Diagnostic, UsageError
 from netc.export import PlanFacts, write_plan
-from netc.export.write import DRAWN, PAGE
+from netc.export.write import DRAWN, PAGE, check_plan
 from netc.ir.clock import simulate
 from netc.ir.facts import REPLICATED
 from netc.ir.program import Program
@@ -31,6 +31,7 @@ LEFT_OUT = (
 def run(options: argparse.Namespace) -> int:
     """Compile, and write FILE.html, .svg, .pdf, .png, .dot or .json."""
     path = Path(options.output)
+    check_plan(path)
     check_alternatives(options, path)
     _check_phases(options, path)
     trace = _trace(options, path)

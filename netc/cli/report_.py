@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, chdir, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from netc.cli.arguments import file_name
+from netc.cli.arguments import check_writable, file_name
 from netc.cli.compiled import is_compiled
 from netc.cli.data import open_data, tell_data
 from netc.cli.output import count, json_line, note, say
@@ -48,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     place = _folder(Path(options.folder))
     path = Path(options.output or place / PAGE_NAME)
     writer_of(path, {PAGE: lambda: b""}, "a report")
+    check_writable(path)
     events = None if options.tensorboard is None else Path(options.tensorboard)
     if events is not None:
         check_events(events)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from netc.cli.arguments import spare
+from netc.cli.arguments import check_writable, spare
 from netc.cli.output import note
 from netc.cli.predicted import LOCAL, is_priced
 from netc.errors import DataError, Diagnostic, UsageError, escaped
@@ -39,12 +39,8 @@ def check_trace(options: argparse.Namespace) -> None:
         message = "'--dry-run' runs nothing that could be traced."
         hint = "'--backend null' writes the predicted step."
         raise UsageError(Diagnostic("E051", message, help=hint))
-    path = Path(options.trace)
     spare(options.trace, options.network, options.cluster, options.weights, options.resume)
-    if path.is_dir() or not path.parent.is_dir():
-        why = "it is a folder" if path.is_dir() else f"there is no folder '{path.parent}'"
-        message = f"cannot write '{escaped(str(path))}': {escaped(why)}."
-        raise UsageError(Diagnostic("E056", message, help="name a file in a folder that exists."))
+    check_writable(Path(options.trace))
 
 
 class StepTracer:

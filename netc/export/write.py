@@ -39,6 +39,11 @@ def write_plan(path: Path, plan: Plan, network: Network, facts: PlanFacts) -> No
     put(path, writer_of(path, WRITERS, "a plan")(plan, network, facts))
 
 
+def check_plan(path: Path) -> None:
+    """Raise UsageError (E056) where a plan cannot be written with this suffix."""
+    writer_of(path, WRITERS, "a plan")
+
+
 def check_diff(path: Path) -> None:
     """Raise UsageError (E056) where a difference cannot be written with this suffix."""
     writer_of(path, DIFFS, "a difference")

@@ -126,7 +126,7 @@ def test_what_was_not_measured_anew_stays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("output", "told"),
-    [("x.json", "its name ends in '.toml'"), ("no/x.toml", "there is no such folder")],
+    [("x.json", "its name ends in '.toml'"), ("no/x.toml", "there is no folder 'no'")],
 )
 def test_where_it_cannot_be_written_is_told_before(
     output: str, told: str, capsys: pytest.CaptureFixture[str]

@@ -126,7 +126,7 @@ def test_plan_that_does_not_fit_is_refused_with_advice(capsys):
         (["compile", DIGITS, "--devices", "4", "--scheme", "c", "--batch", "40"], 4, "error[E043]"),
         (["compile", DIGITS, "--devices", "4", "--scheme", "a", "--fc-update", "round"], 4, "E043"),
         (["compile", DIGITS, "--print-after", "fues"], 2, "did you mean 'fuse'?"),
-        (["compile", DIGITS, "-o", "/no/where/x"], 2, "error[E054]: cannot write '/no/where/x'"),
+        (["compile", DIGITS, "-o", "/no/where/x"], 2, "error[E056]: cannot write '/no/where/x'"),
         (["compile", DIGITS, "--cluster", "h1000"], 2, "did you mean 'h100'?"),
         (["run", DIGITS, "--backend", "cuda"], 6, "error[E071]"),
         (["run", DIGITS, "--data", "idx('/none')"], 5, "error[E061]"),
