@@ -170,6 +170,15 @@ def add_set(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     )  # fmt: skip
 
 
+def add_skip_bad(group: argparse._ArgumentGroup, default: str = "0") -> None:
+    """Add `--skip-bad`, which every verb takes that reads all images of a data set to use them."""
+    group.add_argument(
+        "--skip-bad", type=natural, default=0, metavar="N",
+        help="leave out up to N images that cannot be read; others take their place (default: "
+        f"{default})",
+    )  # fmt: skip
+
+
 def file_name(text: str) -> str:
     """Return what can be the name of a file."""
     encoded = os.fsencode(text)

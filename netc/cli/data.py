@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import ast
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from netc.cli.output import note, say
+from netc.cli.output import count, note, say
 from netc.errors import DataError, Diagnostic, UsageError, clip, did_you_mean, escaped
 from netc.ir.datasets import DATA_SETS, SYNTHETIC
 from netc.ir.facts import RecipeCall
@@ -21,6 +21,7 @@ from netc_runtime.session import image_inputs
 from netc_runtime.train.datasets import Dataset, open_dataset
 from netc_runtime.train.images import Shape
 from netc_runtime.train.recognise import recognised
+from netc_runtime.train.skipping import Skipping
 
 MISSING = "E061"
 """What is said of a file or folder that is not there."""
@@ -75,6 +76,19 @@ def tell_data(dataset: Dataset) -> None:
     say(f"data      {dataset.description}")
     if dataset.name == SYNTHETIC:
         note("the images are SYNTHETIC: neither weights nor accuracy say anything of real ones.")
+
+
+def skipping(options: argparse.Namespace, dataset: Dataset) -> Dataset:
+    """The data set as `--skip-bad` has it: so many of its images need not be readable."""
+    return Skipping(dataset, options.skip_bad) if options.skip_bad else dataset
+
+
+def tell_left_out(problems: Sequence[Diagnostic]) -> None:
+    """Say what is wrong with images that were left out."""
+    if problems:
+        say(f"left out  {count(len(problems))} that cannot be read; others took their place:")
+    for each in problems:
+        say(f"  {each.message}")
 
 
 def _missing(error: DataError, call: RecipeCall) -> DataError:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from netc.cli.data import open_data, tell_data
+from netc.cli.data import open_data, skipping, tell_data, tell_left_out
 from netc.cli.output import count, json_line, say
 from netc.cli.session import (
     choose,
@@ -20,7 +21,7 @@ from netc.cli.session import (
     out_folder,
     restored_session,
 )
-from netc.errors import escaped
+from netc.errors import Diagnostic, escaped
 from netc.ir.program import Bundle
 from netc.numbers import loss_text
 from netc_runtime.choose import BackendChoice
@@ -31,6 +32,7 @@ from netc_runtime.train.datasets import Dataset, facts_of
 from netc_runtime.train.evaluate import Evaluation, evaluate
 from netc_runtime.train.loading import loaders
 from netc_runtime.train.resume import check_classes
+from netc_runtime.train.skipping import problems_in
 
 TOP = 5
 
@@ -47,7 +49,7 @@ def _run(
 ) -> int:  # fmt: skip
     everyone, folder = ranks or Alone(), out_folder(options, bundle)
     file = everyone.share(None if everyone.rank else find_weights(options.weights, folder))
-    dataset = open_data(options, bundle, training=False)
+    dataset = skipping(options, open_data(options, bundle, training=False))
     everyone.compare(facts_of(dataset))
     if not everyone.rank:
         check_classes(meta_of(file), dataset.classes, file)
@@ -58,17 +60,23 @@ def _run(
             say(f"weights   {escaped(str(file))}")
             tell_data(dataset)
         found = evaluate(session, dataset, loaders(everyone), each=True)
+        left_out = problems_in(dataset, everyone)
     if not math.isfinite(found.loss):
         hint = "the weights come from a training that exploded, or are of other images."
         raise data_error(
             "E075", f"the loss is not a finite number with the weights in '{file}'.", hint
         )
-    _show(options, bundle, file, dataset, found)
+    _show(options, bundle, file, dataset, found, left_out)
     return 0
 
 
 def _show(
-    options: argparse.Namespace, bundle: Bundle, file: Path, dataset: Dataset, found: Evaluation
+    options: argparse.Namespace,
+    bundle: Bundle,
+    file: Path,
+    dataset: Dataset,
+    found: Evaluation,
+    left_out: Sequence[Diagnostic],
 ) -> None:
     images, speed = dataset.test_size, dataset.test_size / found.seconds
     assert found.outcomes is not None
@@ -78,8 +86,11 @@ def _show(
                   test_loss=found.loss, test_accuracy=found.accuracy,
                   top5_accuracy=top, test_images=images,
                   held_out=dataset.description, seconds=found.seconds,
-                  images_per_second=speed)  # fmt: skip
+                  images_per_second=speed,
+                  bad=[each.message for each in left_out])  # fmt: skip
         return
+    best = f"top {TOP} {100 * top:.2f} %, " if bundle.facts.classes > TOP else ""
     say(f"test accuracy {100 * found.accuracy:.2f} % on {count(images)} held-out images, "
-          f"top {TOP} {100 * top:.2f} %, loss {loss_text(found.loss)}, "
+          f"{best}loss {loss_text(found.loss)}, "
           f"{count(speed)} images/s")  # fmt: skip
+    tell_left_out(left_out)

@@ -17,6 +17,7 @@ from netc.cli.arguments import (
     HelpAll,
     Parser,
     add_set,
+    add_skip_bad,
     check_outputs,
     count,
     file_name,
@@ -278,6 +279,8 @@ def _running(sub: argparse.ArgumentParser, verb: str) -> None:
     group.add_argument(
         "--out", type=file_name, metavar="DIR", help="metrics and checkpoints (default runs/NAME)"
     )
+    if verb == "eval":
+        add_skip_bad(group)
     _weights(group, "fresh ones" if verb == "run" else "the newest in --out")
 
 
@@ -376,10 +379,7 @@ def _run(sub: argparse.ArgumentParser) -> None:
         action="store_true",
         help="remove the training that is in --out, and begin anew",
     )
-    group.add_argument(
-        "--skip-bad", type=natural, default=0, metavar="N",
-        help="leave out up to N images that cannot be read; others take their place (default 0)",
-    )  # fmt: skip
+    add_skip_bad(group)
     group.add_argument(
         "--keep", type=count, metavar="N",
         help="so many of the newest checkpoints, besides the best (default 3)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from netc.cli.arguments import add_set, count, devices, file_name
+from netc.cli.arguments import add_set, add_skip_bad, count, devices, file_name
 
 
 def add_calibrate(sub: argparse.ArgumentParser) -> None:
@@ -109,6 +109,7 @@ def add_report(sub: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--data", metavar="CALL", help="data set, such as 'idx(\"folder\")' (default: the same)"
     )
+    add_skip_bad(group, "as the training")
     group.add_argument("--backend", choices=("cpu", "cuda"), help="default: what is there")
     # It is evaluated as by `netc eval`, on one device.
     sub.set_defaults(

@@ -13,10 +13,11 @@ CALIBRATE = "'netc calibrate' measures this machine"
 
 def outcome(predicted: float, measured: float, target: str, cluster: str | None) -> str:
     """A prediction beside what came true, "2.1 s predicted (+5.0 %)", with the machine that it is
-    for, if one was named. Default prices of this machine predict nothing worth a word.
+    for, if one was named. Default prices of this machine are rough, which is said in place of how
+    far they are off.
     """
     if not is_priced(target, cluster):
-        return f"not predicted: {CALIBRATE}"
+        return f"{seconds_text(predicted)} predicted by rough defaults: {CALIBRATE}"
     off = 100 * (predicted / measured - 1)
     machine = f" for '{escaped(str(cluster))}'" if cluster not in (None, LOCAL) else ""
     return f"{seconds_text(predicted)} predicted{machine} ({off:+.1f} %)"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from netc.cli.arguments import check_writable, file_name
 from netc.cli.compiled import is_compiled
-from netc.cli.data import open_data, tell_data
+from netc.cli.data import open_data, skipping, tell_data, tell_left_out
 from netc.cli.output import count, json_line, note, say
 from netc.cli.session import changes_since, choose, describe, load_bundle, restored_session
 from netc.cli.training_facts import (
@@ -23,6 +23,7 @@ from netc.cli.training_facts import (
     left_out,
     read_told,
     standing,
+    whole_number,
     write_page,
 )
 from netc.errors import NetError, escaped
@@ -37,6 +38,8 @@ from netc_runtime.train.evaluate import evaluate
 from netc_runtime.train.folder import METRICS
 from netc_runtime.train.loading import loaders
 from netc_runtime.train.resume import check_classes
+from netc_runtime.train.skipping import problems_in
+from netc_runtime.train.survey import UNREAD
 
 NO_RUN = "name the folder of a training: runs/NAME, or what 'netc run --out' said."
 
@@ -83,7 +86,7 @@ def _judge_if_possible(
     """
     if options.no_evaluation:
         return None, ("the held-out images are left out, as asked.",)
-    named = (options.network, options.data, options.backend, options.define)
+    named = (options.network, options.data, options.backend, options.define, options.skip_bad)
     try:
         # Its folder may be relative to where the command is called, not to that other place.
         here = replace(told, file=told.file and told.file.absolute())
@@ -94,7 +97,13 @@ def _judge_if_possible(
             raise
         why = left_out(error)
         if not options.json:
-            note(f"{why} '--network' and '--data' name them." if told.file else why)
+            unread = any(each.code == UNREAD for each in error.diagnostics)
+            named_by = (
+                "'--skip-bad N' leaves them out."
+                if unread
+                else ("'--network' and '--data' name them.")
+            )
+            note(f"{why} {named_by}" if told.file else why)
         return None, (why,)
 
 
@@ -117,7 +126,7 @@ def _judge(options: argparse.Namespace, told: Told) -> tuple[Judged, tuple[str, 
     asked = _asked(options, told)
     bundle = load_bundle(asked)
     choice = choose(asked, bundle)
-    dataset = open_data(asked, bundle)
+    dataset = skipping(asked, open_data(asked, bundle))
     check_classes(told.meta, dataset.classes, told.file)
     changes = changes_since(bundle, told.file)
     with closing(restored_session(asked, choice, bundle, None, told.file)) as session:
@@ -126,6 +135,8 @@ def _judge(options: argparse.Namespace, told: Told) -> tuple[Judged, tuple[str, 
             say(f"weights   {escaped(str(told.file))}")
             tell_data(dataset)
         found = evaluate(session, dataset, loaders(Alone()), each=True)
+        if not options.json:
+            tell_left_out(problems_in(dataset, Alone()))
     if not math.isfinite(found.loss):
         raise data_error("E075", f"the loss is not a finite number with '{told.file}'.")
     assert found.outcomes is not None, "as asked"
@@ -145,7 +156,8 @@ def _asked(options: argparse.Namespace, told: Told) -> argparse.Namespace:
     # What a compiled program was given is fixed in it.
     define = options.define or ([] if is_compiled(Path(network)) else given)
     data = options.data or ran.get("data")
-    asked = {**vars(options), "network": network, "define": define, "data": data}
+    skip = options.skip_bad or whole_number(ran.get("skip_bad")) or 0
+    asked = {**vars(options), "network": network, "define": define, "data": data, "skip_bad": skip}
     return argparse.Namespace(**asked)
 
 

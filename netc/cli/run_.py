@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from netc.cli.beginning import AUTO, Damaged, GivenWeights, begin, folder_of, start
-from netc.cli.data import call_text, open_data, tell_data
+from netc.cli.data import call_text, data_call, open_data, tell_data, tell_left_out
 from netc.cli.output import bytes_text, count, json_line, note, rate_text, say, seconds_text, table
 from netc.cli.predicted import outcome, roughly
 from netc.cli.session import (
@@ -175,6 +175,8 @@ def _called(options: argparse.Namespace, data: RecipeCall | None) -> dict[str, s
         called["data"] = options.data
     elif options.set and data is not None:
         called["data"] = call_text(data)
+    if options.skip_bad:
+        called["skip_bad"] = str(options.skip_bad)
     with suppress(OSError):  # of a folder that was removed
         called["directory"] = os.getcwd()
     return called
@@ -198,6 +200,7 @@ def _announce(
         facts = {name: value for name, value in facts.items() if name not in UNSHOWN_FACTS}
         given = trainer.training
         facts |= {"epochs": given.epochs, "lr": given.rate, "seed": given.seed}
+        facts["data"] = data_call(options, session.bundle)
         json_line(event="start", **facts, backend=dict(session.backend.describe()),
                   reason=choice.reason, data_set=dataset.description, steps=trainer.total_steps,
                   resumed_at=trainer.start_step, changed=differs,
@@ -326,7 +329,7 @@ def _page(trainer: Trainer, event: Finished) -> Path | None:
     measured, outcomes = (event.test_loss, event.test_accuracy), trainer.outcomes
     assert outcomes is not None, "as asked"
     try:
-        bundle, dataset = trainer.session.bundle, trainer.dataset
+        bundle, dataset = trainer.session.bundle, trainer.source
         judged = judge(bundle, dataset, event.checkpoint, measured, outcomes)
     except NetError as error:
         write_page(path, told, None, (left_out(error),))
@@ -400,10 +403,7 @@ def _finish(
         say(f"trace     {traced}")
     if page is not None:
         say(f"report    {escaped(str(page))}")
-    if left_out:
-        say(f"left out  {count(len(left_out))} that cannot be read; others took their place:")
-    for each in left_out:
-        say(f"  {each.message}")
+    tell_left_out(left_out)
 
 
 def _usual(steps: list[float], accumulate: int) -> float | None:

@@ -28,6 +28,7 @@ from netc_runtime.train.datasets import Dataset, parts_of, preparation
 from netc_runtime.train.folder import METRICS
 from netc_runtime.train.metrics import Measured, read_metrics
 from netc_runtime.train.outcomes import KEPT, Outcomes
+from netc_runtime.train.skipping import Skipping
 
 PAGE_NAME = f"report{PAGE}"
 """The file in a training's folder."""
@@ -169,7 +170,7 @@ def _weights_of(told: Told) -> str:
 
 def _lag(told: Told) -> tuple[int, int] | None:
     """The steps of the newest checkpoint and of the last line, where there is more in the lines."""
-    last, saved = int(told.lines[-1]["step"] or 0), _number(told.meta.get("step"))
+    last, saved = int(told.lines[-1]["step"] or 0), whole_number(told.meta.get("step"))
     return (saved, last) if saved is not None and saved < last else None
 
 
@@ -188,10 +189,10 @@ def epochs_done(told: Told) -> int:
     last = told.lines[-1]
     begun = int(last.get("epoch") or 0)
     ended = begun if "test_loss" in last else max(0, begun - 1)
-    return max(ended, _number(told.meta.get("epoch")) or 0)
+    return max(ended, whole_number(told.meta.get("epoch")) or 0)
 
 
-def _number(text: str | None) -> int | None:
+def whole_number(text: str | None) -> int | None:
     """A whole number that a file says; None for what is none."""
     told = text or ""
     return int(told) if told.isascii() and told.isdecimal() and len(told) < 20 else None
@@ -211,7 +212,7 @@ def _percent(part: float) -> str:
 
 def _of(done: float | None, whole: str | None) -> str:
     """So many, of how many."""
-    number = _number(whole)
+    number = whole_number(whole)
     return f"{done or 0:,.0f}" + ("" if number is None else f" of {number:,}")
 
 
@@ -281,7 +282,9 @@ def judge(
 
 
 def _images(dataset: Dataset, outcomes: Outcomes, numbers: NDArray[np.int64]) -> list[ShownImage]:
-    first = parts_of(dataset)[0]
+    # What cannot be read is a picture's, and those fill one input.
+    whole = dataset.dataset if isinstance(dataset, Skipping) and dataset.inputs > 1 else dataset
+    first = parts_of(whole)[0]
     images, _ = first.load("test", numbers, np.float64)
     pixels = preparation(dataset.name, first.image_shape).shown(images)
     return [

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from netc.errors import DataError, Diagnostic
 
+from ..launch.ranks import Ranks
 from .datasets import Dataset
 from .images import Split
 from .survey import UNREAD
@@ -116,6 +117,14 @@ class Skipping:
 
     def _too_many(self) -> DataError:
         return DataError(*(each for problems in self.bad.values() for each in problems))
+
+
+def problems_in(dataset: Dataset, ranks: Ranks) -> list[Diagnostic]:
+    """What is wrong with the images that were left out, in any process; all must ask."""
+    every = ranks.allgather(dataset.bad if isinstance(dataset, Skipping) else {})
+    found = {place: problems for bad in every for place, problems in bad.items()}
+    places = sorted(found, key=lambda place: (place[0] != "train", place[1]))
+    return [problem for place in places for problem in found[place]]
 
 
 def _check_unread(problem: DataError) -> None:

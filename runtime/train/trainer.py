@@ -49,7 +49,7 @@ from netc_runtime.train.rollback import MOST_ROLLBACKS, advised, go_back
 from netc_runtime.train.saving import ExplodedError, Saver, exploded
 from netc_runtime.train.schedule import learning_rate
 from netc_runtime.train.several import check_augmented
-from netc_runtime.train.skipping import Skipping
+from netc_runtime.train.skipping import Skipping, problems_in
 from netc_runtime.train.told import Training, ran_of, settings_of, steps_in_epoch
 
 Array = NDArray[Any]
@@ -385,10 +385,7 @@ class Trainer:
 
     def left_out(self) -> list[Diagnostic]:
         """What is wrong with the images that were left out, in any process; all must ask."""
-        every = self.ranks.allgather(self.skipping.bad)
-        found = {place: problems for bad in every for place, problems in bad.items()}
-        places = sorted(found, key=lambda place: (place[0] != "train", place[1]))
-        return [problem for place in places for problem in found[place]]
+        return problems_in(self.source, self.ranks)
 
     def _loader(self) -> Loader:
         """Threads that prepare the next batches while a step runs."""

@@ -263,6 +263,42 @@ def test_bad_images_are_left_out_and_listed(capsys: pytest.CaptureFixture[str]) 
     assert all(f"  cannot decode the image '{path}': " in told for path in bad)
 
 
+def test_what_was_trained_without_bad_images_is_evaluated_without_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By `netc eval` when told, and by `netc report`, which knows it of the training."""
+    pictures("p/train/a", "p/train/b", "p/train/c", "p/val/a", "p/val/b", "p/val/c")
+    spoiled("p/val/c/2.png")
+    net, given = network(), ("--data", "p", "--out", "o")
+    *_, end = lines(capsys, "run", net, *given, "--skip-bad", "1", "--report")
+    whole = Path("o/report.html").read_text()
+    assert end["bad"] and "Worst predictions" in whole
+    # More than may be are not made fewer by asking for fewer.
+    assert main(["eval", net, *given]) == 5
+    capsys.readouterr()
+    (found,) = lines(capsys, "eval", net, *given, "--skip-bad", "1")
+    assert found["bad"] == end["bad"] and found["test_loss"] == pytest.approx(end["test_loss"])
+    assert main(["eval", net, *given, "--skip-bad", "1"]) == 0
+    assert "left out  1 that cannot be read" in capsys.readouterr().out
+    (again,) = lines(capsys, "report", "o")
+    assert again["notes"] == [] and again["test_accuracy"] == end["test_accuracy"]
+    assert "Worst predictions" in Path("o/report.html").read_text()
+    spoiled("p/val/a/2.png")
+    assert main(["report", "o"]) == 0
+    assert "'--skip-bad N' leaves them out." in capsys.readouterr().err
+    (more,) = lines(capsys, "report", "o", "--skip-bad", "2")
+    assert more["notes"] == [] and more["test_images"] == end["test_images"]
+
+
+def test_the_data_in_force_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of `--data` where the command names some."""
+    pictures("p/train/a", "p/train/b", "p/train/c", "p/val/a", "p/val/b", "p/val/c")
+    start, *_ = lines(capsys, "run", network(), "--data", "synthetic(train=60)", "--out", "o")
+    assert start["data"][0] == "synthetic" and "SYNTHETIC" in start["data_set"]
+    start, *_ = lines(capsys, "run", network(), "--data", "p", "--out", "o2")
+    assert start["data"] == ["imagefolder", ["p"], {}]
+
+
 def test_more_bad_images_are_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     pictures("p/train/a", "p/train/b", "p/train/c", "p/val/a", "p/val/b", "p/val/c")
     bad = ("p/train/a/3.png", "p/train/b/4.png", "p/val/c/2.png")

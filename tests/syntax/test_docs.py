@@ -13,6 +13,7 @@ from netc.syntax.recipe import AUGMENTATIONS, DATA, SCHEDULES, SETTINGS
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "language.md").read_text()
 EXAMPLES = re.findall(r"```net( fragment)?\n(.*?)```", REFERENCE, re.DOTALL)
+DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 HEAD = "net n(classes = 10)\ninput image 3x32x32\n"
 
 
@@ -35,3 +36,12 @@ def test_every_word_is_explained() -> None:
         assert f"`{word}`" in REFERENCE, word
     for word in {*DATA, *SCHEDULES, *AUGMENTATIONS}:
         assert f"`{word}(" in REFERENCE, word
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_every_table_is_whole(path: Path) -> None:
+    """An empty line ends a table: rows behind it are none, unless a header begins another."""
+    lines = ["", *path.read_text(encoding="utf-8").splitlines(), ""]
+    for before, line, after in zip(lines, lines[1:], lines[2:], strict=False):
+        if line.startswith("| ") and not before.startswith("|"):
+            assert re.fullmatch(r"\|( *:?-+:? *\|)+", after), f"no header: {line}"
