@@ -75,6 +75,31 @@ def test_it_opens_soon_and_shows_every_card(vgg: Any, whole_case: Make) -> None:
         assert box["y"] <= own["y"] and own["y"] + own["height"] <= box["y"] + box["height"]
 
 
+@pytest.mark.parametrize("size", [(800, 600), (1024, 600), (1280, 720), (1500, 900)])
+@pytest.mark.parametrize("two", [False, True])
+def test_a_small_window_leaves_the_graph_its_room(
+    opened: Make, whole_case: Make, size: tuple[int, int], two: bool
+) -> None:
+    """Where there is none for all, the page scrolls; a graph that fits fills most of its box."""
+    cases = [whole_case("alexnet", strategy, "a") for strategy in ("model", "data")]
+    text = diff_html(*(PlanCase(*each.given) for each in cases))
+    page = opened(text if two else page_html(*cases[0].given))
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.reload()
+    page.wait_for_selector("g.card")
+    scrolls = page.evaluate("document.documentElement.scrollHeight > innerHeight")
+    assert not scrolls or size[1] <= 600
+    for graph in page.locator("svg.graph").all():
+        box = graph.bounding_box()
+        assert box["height"] >= 230
+        own = [each.bounding_box() for each in graph.locator("g.card").all()]
+        wide = max(e["x"] + e["width"] for e in own) - min(e["x"] for e in own)
+        high = max(e["y"] + e["height"] for e in own) - min(e["y"] for e in own)
+        assert wide > 0.75 * box["width"] or high > 0.75 * box["height"]
+        assert wide <= box["width"] and high <= box["height"]
+    assert page.locator("canvas").first.bounding_box()["height"] > 50
+
+
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("strategy", FIXED)
 def test_unfolded_every_layer_and_exchange_is_drawn(

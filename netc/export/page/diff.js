@@ -51,9 +51,7 @@ function showDifferences(page) {
       pair((plan, n) => duration(plan.layers[n].costs?.exchange_seconds)),
     );
   });
-  const [all] = page.plans.map(
-    (plan) => plan.plan.layers.filter(({ kind }) => kind !== "input").length,
-  );
+  const all = new Set(page.plans.flatMap((plan) => [...plan.numbers.keys()])).size;
   const header = ["layer", "split", "sent", "compute", "exchange"];
   page.differencesTab.replaceChildren(
     el("h2", {}, `${names.length} of ${plural(all, "layer")} differ`),

@@ -1,13 +1,20 @@
 // Moving in the graph, pointing at cards, choosing and folding.
 
+/** Around a graph that fits. */
+const MARGIN = 12;
+
 /** The whole graph in the window. */
 function fitGraph(graph) {
   const { clientWidth: width, clientHeight: height } = graph.box;
   const { layout } = graph;
-  const zoom = Math.min((width - 40) / layout.width, (height - 40) / layout.height, 1.2);
+  const zoom = Math.min(
+    (width - 2 * MARGIN) / layout.width,
+    (height - 2 * MARGIN) / layout.height,
+    1.2,
+  );
   graph.zoom = Math.max(ZOOMS[0], zoom);
   graph.x = (width - layout.width * graph.zoom) / 2;
-  graph.y = Math.max(20, (height - layout.height * graph.zoom) / 2);
+  graph.y = Math.max(MARGIN, (height - layout.height * graph.zoom) / 2);
   showView(graph);
 }
 
