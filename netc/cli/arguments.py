@@ -110,7 +110,9 @@ def parsed(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
     verb = verbs_of(parser)[options.verb]
     names = [name for action in verb._actions for name in action.option_strings]
     wrong = next((each for each in unknown if each.startswith("-")), "").split("=")[0]
-    hint = (did_you_mean(wrong, names) if wrong else "") + _lists(verb.prog)
+    # The dashes that all options have make none of them near.
+    near = did_you_mean(wrong.lstrip("-"), (name.lstrip("-") for name in names))
+    hint = (near.replace("'", "'--", 1) if wrong else "") + _lists(verb.prog)
     message = f"unrecognized arguments: {clip(' '.join(unknown), 400)}."
     raise UsageError(Diagnostic("E051", message, help=hint))
 

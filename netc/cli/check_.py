@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from netc.cli.files import load_network
+from netc.cli.files import load_network, weight_rules
 from netc.cli.output import count, json_line, say
 from netc.passes.build_graph import build_graph
+from netc.passes.differentiate import check_rules
 from netc.report import layer_facts
 
 
 def run(options: argparse.Namespace) -> int:
     """Say that the network is sound, in one line."""
     network = load_network(options)
-    facts = layer_facts(network, build_graph(network, batch=1))
+    graph = build_graph(network, batch=1)
+    check_rules(graph, weight_rules(network.recipe))
+    facts = layer_facts(network, graph)
     parameters = sum(f.parameters for f in facts)
     if options.json:
         json_line(event="result", network=network.name, layers=len(facts), parameters=parameters)

@@ -8,11 +8,10 @@ import os
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from netc.cli.arguments import AUTO_BATCH, spare
-from netc.cli.auto import AUTO, notes, search, tell
-from netc.cli.files import defines, load_network
+from netc.cli.auto import AUTO, notes, search, tell, title
+from netc.cli.files import defines, load_network, weight_rules
 from netc.cli.machine import is_here, load_cluster
 from netc.cli.output import count, note
 from netc.cli.passes import CompileProgress
@@ -22,7 +21,7 @@ from netc.errors import Diagnostic, PlanError, UsageError, clip, did_you_mean
 from netc.interchange.names import torch_names
 from netc.ir.clock import simulate
 from netc.ir.facts import REPLICATED, SHARDED
-from netc.ir.optimizers import Chosen, WeightRule, choose_optimizer
+from netc.ir.optimizers import Chosen, choose_optimizer
 from netc.ir.program import Bundle
 from netc.ir.programs import EVAL, TRAIN
 from netc.ir.types import Mesh, line_mesh, named_mesh
@@ -41,7 +40,7 @@ from netc.planner.recompute import ALL, NONE, WORDS, resolved
 from netc.report import MemoryUse, layer_facts, memory_use
 from netc.strategies.file import MESH_AXES, StrategyFile, read_strategy, write_strategy
 from netc.strategies.fixed import FIXED
-from netc.syntax import Call, Network, WholeRecipe, with_defaults
+from netc.syntax import Network, WholeRecipe, with_defaults
 from netc_kernels import cpu
 from netc_runtime.choose import CUDA_ONLY, check_precision, choose_backend
 from netc_runtime.cores import cores
@@ -73,6 +72,8 @@ class Request:
     """The strategy, or its file, as it was named."""
     parameters: tuple[tuple[str, str], ...]
     """What -D says, by name, sorted."""
+    taken: str = ""
+    """The plan that a search took, in words."""
 
 
 def request(options: argparse.Namespace, images: int | None = None, quiet: bool = False) -> Request:
@@ -123,14 +124,16 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
     if sized:
         chosen = _largest(options, network, chosen)
     parameters = tuple(sorted(defines(options.define).items()))
+    taken = ""
     if searched:
         found = search(network, chosen, options)
+        taken = title(found.best)
         chosen = chosen_options(chosen, found.best)
         # Who asked for no search is not told of it: the plan says what was taken.
         if options.strategy is not None and not quiet:
             _tell(options, chosen, found)
     chosen = _recomputing(network, chosen, options.json or quiet)
-    return Request(network, chosen, named, parameters)
+    return Request(network, chosen, named, parameters, taken)
 
 
 def _tell(options: argparse.Namespace, chosen: Options, found: Found) -> None:
@@ -207,16 +210,11 @@ def _largest(options: argparse.Namespace, network: Network, chosen: Options) -> 
 def _optimizer(recipe: WholeRecipe) -> Chosen:
     call = recipe.optimizer
     options = {name: value for name, value in call.kwargs.items() if name != "lr"}
-    rules = tuple(_rule(each) for each in recipe.weights)
+    rules = weight_rules(recipe)
     chosen = choose_optimizer(call.name, **options)
     return replace(
         chosen, rules=rules, clip=recipe.clip, ema=recipe.ema, accumulate=recipe.accumulate
     )
-
-
-def _rule(call: Call) -> WeightRule:
-    told: dict[str, Any] = dict(call.kwargs)
-    return WeightRule(str(call.args[0]), **told, span=call.span)
 
 
 def _target(options: argparse.Namespace, network: Network, chosen: Options) -> Target:

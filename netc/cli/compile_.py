@@ -144,10 +144,10 @@ def heading(asked: Request, compiled: Compiled) -> str:
     scheme = f", scheme {compiled.scheme}" if compiled.scheme else ""
     rounds = ", weights updated every round" if chosen.fc_update == "round" else ""
     updates = f", updates {SHARDED}" if chosen.updates == SHARDED else ""
-    mesh = shape_text(chosen.mesh.shape)
+    mesh = f"{shape_text(chosen.mesh.shape)} device{'s' * (chosen.mesh.size > 1)}"
     goal = "" if chosen.goal == TRAIN else ", inference"
     return (
-        f"{asked.network.name}: {mesh} devices, strategy {asked.strategy}{scheme}{rounds}{updates}"
+        f"{asked.network.name}: {mesh}, strategy {asked.strategy}{scheme}{rounds}{updates}"
         f", batch {chosen.batch}, {chosen.precision}{goal}\n"
     )
 

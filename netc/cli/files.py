@@ -6,12 +6,14 @@ Verbs that only read a network import this module alone, which needs nothing tha
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import netc_models
 from netc.cli.compiled import is_compiled, no_network
 from netc.cli.shipped import find
 from netc.errors import Diagnostic, UsageError, clip
-from netc.syntax import Network, parse_file
+from netc.ir.optimizers import WeightRule
+from netc.syntax import Call, Network, Recipe, WholeRecipe, parse_file
 
 
 def load_network(options: argparse.Namespace) -> Network:
@@ -35,3 +37,13 @@ def defines(items: list[str]) -> dict[str, str]:
             raise UsageError(Diagnostic("E051", message))
         found[name] = value
     return found
+
+
+def weight_rules(recipe: Recipe | WholeRecipe) -> tuple[WeightRule, ...]:
+    """How a recipe moves some weights otherwise than the rest."""
+    return tuple(_rule(each) for each in recipe.weights)
+
+
+def _rule(call: Call) -> WeightRule:
+    told: dict[str, Any] = dict(call.kwargs)
+    return WeightRule(str(call.args[0]), **told, span=call.span)

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from netc.cli.arguments import spare
+from netc.cli.auto import AUTO
 from netc.cli.common import Request, build, request
 from netc.cli.output import json_line, note, say
 from netc.errors import Diagnostic, UsageError
@@ -91,7 +92,7 @@ def plan_facts(asked: Request, compiled: Compiled, program: Program) -> PlanFact
     cluster = asked.options.cluster
     costs = layer_costs(asked.network, compiled.graph, compiled.plan, program, cluster)
     return PlanFacts(
-        strategy=Path(asked.strategy).stem,
+        strategy=f"{AUTO}: {asked.taken}" if asked.taken else Path(asked.strategy).stem,
         scheme=compiled.scheme,
         updates=asked.options.updates or REPLICATED,
         goal=asked.options.goal,

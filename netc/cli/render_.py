@@ -9,13 +9,15 @@ from inspect import signature
 from textwrap import wrap
 
 from netc.cli.data import named_data
-from netc.cli.files import load_network
+from netc.cli.files import load_network, weight_rules
 from netc.cli.output import count, json_line, rate_text
 from netc.errors import Diagnostic, Source, UsageError, clip
 from netc.ir.augmentations import AUGMENTATIONS
 from netc.ir.datasets import DATA_SETS
 from netc.ir.optimizers import OPTIMIZERS, RATE, Optimizer
 from netc.ir.schedules import SCHEDULES, scaled_rate
+from netc.passes.build_graph import build_graph
+from netc.passes.differentiate import check_rules
 from netc.syntax import Call, NamedValues, Recipe, WholeRecipe, with_defaults
 from netc.syntax.evaluate import show
 from netc.syntax.formatter import COLUMNS, INDENT, format_source
@@ -42,6 +44,8 @@ def run(options: argparse.Namespace) -> int:
     """Print the block, and nothing else."""
     asked = argparse.Namespace(**{**vars(options), "set": [*options.set, *_named(options)]})
     network = load_network(asked)
+    if rules := weight_rules(network.recipe):
+        check_rules(build_graph(network, batch=1), rules)
     recipe = whole(network.recipe)
     text = train_text(recipe)
     if options.json:

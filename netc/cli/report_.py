@@ -41,6 +41,8 @@ from netc_runtime.train.resume import check_classes
 from netc_runtime.train.skipping import problems_in
 from netc_runtime.train.survey import UNREAD
 
+RETRIES = 3
+"""How often another checkpoint is taken where the one that was read is gone."""
 NO_RUN = "name the folder of a training: runs/NAME, or what 'netc run --out' said."
 
 
@@ -63,6 +65,12 @@ def run(options: argparse.Namespace) -> int:
         for text in standing(told):
             note(text)
     judged, notes = _judge_if_possible(options, told)
+    for _ in range(RETRIES):
+        if told.file is None or told.file.exists():
+            break
+        # A training that runs on keeps the newest few: there is a newer one now.
+        told = read_told(place)
+        judged, notes = _judge_if_possible(options, told)
     notes = (*standing(told), *notes)
     write_page(path, told, judged, notes)
     if events is not None:

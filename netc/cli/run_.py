@@ -16,6 +16,7 @@ from typing import Any
 
 from netc.cli.beginning import AUTO, Damaged, GivenWeights, begin, folder_of, start
 from netc.cli.data import call_text, data_call, open_data, tell_data, tell_left_out
+from netc.cli.idle import idle_notes
 from netc.cli.output import bytes_text, count, json_line, note, rate_text, say, seconds_text, table
 from netc.cli.predicted import outcome, roughly
 from netc.cli.session import (
@@ -215,7 +216,9 @@ def _announce(
         if trainer.start_step:
             due = ", which is evaluated first" if trainer.due else ""
             begins = f"resumed at step {trainer.start_step}{due}"
-        say(f"training  {trainer.total_steps} steps, {trainer.training.epochs} epochs, {begins}")
+        steps = f"{trainer.total_steps} step{'s' * (trainer.total_steps != 1)}"
+        epochs = f"{trainer.training.epochs} epoch{'s' * (trainer.training.epochs != 1)}"
+        say(f"training  {steps}, {epochs}, {begins}")
         told = session.bundle.facts
         if told.rate_batch is not None:
             rate = rate_text(_given_rate(options, told), told.batch, told.rate_batch)
@@ -223,6 +226,8 @@ def _announce(
     for file, problem in damaged.items():
         aside = f"it is put aside as '{file.name}{DAMAGED}', and the one before it taken."
         note(f"{problem.diagnostics[0].message} {escaped(aside)}")
+    for text in idle_notes(trainer):
+        note(text)
     if differs and begun is not None:
         note(changes_text(begun.file, differs))
     if trainer.rollbacks.count:

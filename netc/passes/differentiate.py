@@ -6,7 +6,7 @@ operands as ordinary nodes of the same layer, so that the layer's split applies 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from netc.errors import Diagnostic, PlanError, clip, did_you_mean
@@ -22,6 +22,7 @@ from netc.ir.optimizers import (
     UPDATE,
     WEIGHT,
     Chosen,
+    WeightRule,
     rate_port,
 )
 from netc.ir.types import TensorType
@@ -35,7 +36,7 @@ def differentiate(graph: Graph, optimizer: Chosen, updates: bool = True) -> Grap
     ".next"; the results are the loss, all new state and, where gradients are clipped, the sum of
     their squares before that. Raises PlanError (E042) where a rule for some weights matches none.
     """
-    _check_rules(graph, optimizer)
+    check_rules(graph, optimizer.rules)
     backward = _Backward(graph, optimizer)
     backward.run()
     out, parameters = backward.out, backward.parameters()
@@ -94,9 +95,10 @@ def _clipped(
     return clipped
 
 
-def _check_rules(graph: Graph, optimizer: Chosen) -> None:
+def check_rules(graph: Graph, rules: Sequence[WeightRule]) -> None:
+    """Raise PlanError (E042) where a rule for some weights matches none of a network's."""
     weights = [node.name for node in graph.nodes if isinstance(node.op, ops.Parameter)]
-    for rule in optimizer.rules:
+    for rule in rules:
         if not any(map(rule.matches, weights)):
             hint = did_you_mean(rule.pattern, weights) + "weights are called as in checkpoints: "
             message = f"no weight matches '{clip(rule.pattern)}'."

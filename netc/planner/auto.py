@@ -178,7 +178,9 @@ class _Planner:
             )
 
     def _tables(self, graph: Graph, mesh: Mesh) -> Priced:
-        self.tell(f"searching plans on {'x'.join(map(str, mesh.shape))} devices")
+        self.tell(
+            f"searching plans on {'x'.join(map(str, mesh.shape))} device{'s' * (mesh.size > 1)}"
+        )
         self.tables[mesh] = price(graph, mesh, self.options.cluster, self._choices(graph, mesh))
         return self.tables[mesh]
 

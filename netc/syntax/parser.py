@@ -9,9 +9,10 @@ from lark.exceptions import UnexpectedInput, UnexpectedToken
 from lark.parsers.lalr_interactive_parser import InteractiveParser
 from lark.parsers.lalr_parser_state import ParserState
 
-from netc.errors import ERROR_LIMIT, Diagnostic, Source, SyntaxProblem
+from netc.errors import ERROR_LIMIT, Diagnostic, Source, SyntaxProblem, clip
 from netc.syntax import ast
 from netc.syntax.grammar import language
+from netc.syntax.recipe import VALUES
 from netc.syntax.tokens import END, Lexeme, Reading, Token, shown
 
 _OPERATORS = {"OR", "AND", "COMPARISON", "PLUS", "MINUS", "TIMES", "DIVIDE", "FLOOR_DIVIDE"}
@@ -106,7 +107,7 @@ def _report(reading: Reading, parser: InteractiveParser) -> None:
     message = f"unexpected {found.removeprefix('the ')}."
     if 0 < len(phrases) <= 4:
         message = f"expected {' or '.join(phrases)}, found {found}."
-    reading.problems.append(Diagnostic("E001", message, span, help=_remedy(lexeme)))
+    reading.problems.append(Diagnostic("E001", message, span, help=_remedy(reading)))
 
 
 def _expected(reading: Reading, parser: InteractiveParser) -> list[str]:
@@ -122,12 +123,18 @@ def _expected(reading: Reading, parser: InteractiveParser) -> list[str]:
     return sorted({*phrases, *(_PHRASES[each] for each in able if each in _PHRASES)})
 
 
-def _remedy(lexeme: Lexeme) -> str:
+def _remedy(reading: Reading) -> str:
+    before, lexeme, *after = reading.lexemes[max(0, reading.at - 1) :][:3]
+    if reading.at == 0:
+        lexeme = before
     if lexeme.kind == "_STRIDE":
         return "'/2' after a space is a stride; a division is written 'a / 2' or 'a/2'."
     if lexeme.kind in ("PLUS", "MINUS", "TIMES", "DIVIDE", "FLOOR_DIVIDE"):
         return "arithmetic may stand after '=' and in the parentheses of a call."
     if lexeme.kind == "EQUAL":
+        if before.text in VALUES:
+            value = after[0].text if after else "1"
+            return f"a setting has no '=': write '{before.text} {clip(value)}'."
         return "a name is defined with ':='."
     if lexeme.kind in ("NUMBER", "SIZE"):
         return "values come before the options: 'conv 3x3 64 pad=1'."

@@ -113,6 +113,7 @@ VALUES = {
 """Settings of one value."""
 SETTINGS = (*CALLS, *VALUES, *OPTIMIZERS, WEIGHTS.name)
 """The first words of the lines of `train`."""
+_OTHERS = ", ".join(sorted(optimizers.OPTIMIZERS.keys() - {"adamw"}))
 OPTIMIZER = "optimizer"
 """What the field of `Recipe` is called that a line of any of `OPTIMIZERS` fills."""
 
@@ -172,6 +173,8 @@ def unknown_setting(word: ast.Word, known: Sequence[str]) -> Diagnostic:
     """Return the diagnostic for a first word that `train` does not have (E030)."""
     message = f"'train' has no setting '{clip(word.text)}'."
     hint = f"{did_you_mean(word.text, known)}it takes: {', '.join(sorted(known))}."
+    if word.text == OPTIMIZER and OPTIMIZER not in known:
+        hint = f"the optimizer's own word begins the line: 'adamw lr=0.001', or {_OTHERS}."
     return Diagnostic("E030", message, word.span, help=hint)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -16,9 +17,10 @@ from PIL import Image
 from saved import newest
 
 import netc_models
-from netc.cli import run_
+from netc.cli import report_, run_, session
 from netc.cli.main import main
 from netc.cli.training_facts import SHOWN_IMAGES
+from netc.ir.program import Bundle
 from netc_runtime.io.checkpoint import load, run_in, run_meta, save
 from netc_runtime.train.events import EpochDone
 from netc_runtime.train.metrics import read_metrics
@@ -187,6 +189,30 @@ def test_epochs_are_those_that_are_done(tmp_path: Path, capsys: pytest.CaptureFi
         assert tiles((tmp_path / "report.html").read_text())["epochs"] == f"{epochs} of 2"
         found = call(capsys, "report", tmp_path, "--no-evaluation")
         assert (found["epochs"], found["steps"]) == (epochs, steps)
+
+
+def test_a_checkpoint_that_goes_while_it_is_read_gives_way_to_a_newer_one(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that runs on removes the oldest of those that it keeps."""
+    real, old = session.load_bundle, run / "step-00000020.safetensors"
+    file = newest(run)
+    newer = file.read_bytes()
+    file.rename(old)
+
+    def meanwhile(options: argparse.Namespace) -> Bundle:
+        if old.exists():
+            old.unlink()
+            file.write_bytes(newer)
+        return real(options)
+
+    monkeypatch.setattr(report_, "load_bundle", meanwhile)
+    for each in run.glob("step-*"):
+        if each != old:
+            each.unlink()
+    found = call(capsys, "report", run)
+    assert found["checkpoint"] == str(file) and found["notes"] == []
+    assert found["test_images"] == 360
 
 
 def test_a_training_that_failed_is_told_from_one_that_ended(
