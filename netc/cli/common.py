@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,11 +14,12 @@ from netc.cli.arguments import AUTO_BATCH, spare
 from netc.cli.auto import AUTO, notes, search, tell, title
 from netc.cli.files import defines, load_network, weight_rules
 from netc.cli.machine import is_here, load_cluster
+from netc.cli.network_data import network_data
 from netc.cli.output import count, note
 from netc.cli.passes import CompileProgress
 from netc.cli.predicted import LOCAL, is_priced
 from netc.cost import Cluster, at_devices, at_precision
-from netc.errors import Diagnostic, PlanError, UsageError, clip, did_you_mean
+from netc.errors import DataError, Diagnostic, PlanError, UsageError, clip, did_you_mean
 from netc.interchange.names import torch_names
 from netc.ir.clock import simulate
 from netc.ir.facts import REPLICATED, SHARDED
@@ -193,16 +195,26 @@ def _recomputing(network: Network, chosen: Options, quiet: bool) -> Options:
 
 
 def _largest(options: argparse.Namespace, network: Network, chosen: Options) -> Options:
-    """The same with the largest batch that fits."""
-    batch = largest_batch(network, chosen)
+    """The same with the largest batch that fits, and of which a training has one at least."""
+    images = None
+    if options.verb == "run":
+        with suppress(DataError):  # which is said later, where it matters
+            images = network_data(options, network)[0].train_size
+    bound = LARGEST_BATCH if images is None else min(images, LARGEST_BATCH)
+    batch = largest_batch(network, chosen, bound)
     room = memory_text(chosen.cluster.memory_bytes)
     if not batch:
         message = f"not even one image a device fits {room}."
         hint = "take more devices, or a strategy that splits what is largest."
         raise PlanError(Diagnostic("E052", message, help=hint))
     if not options.json:
-        most = batch + chosen.mesh.size > LARGEST_BATCH
-        why = "the most that is tried" if most else "the largest, by whole images a device"
+        most = (
+            "the most that is tried"
+            if bound == LARGEST_BATCH
+            else "the most that the training images make"
+        )
+        bounded = batch + chosen.mesh.size > bound
+        why = most if bounded else "the largest, by whole images a device"
         note(f"batch {count(batch)}: {why}, that fits {room}.")
     return replace(chosen, batch=batch)
 

@@ -7,15 +7,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from netc.cli.data import open_named, tell_data
+from netc.cli.data import tell_data
 from netc.cli.files import load_network
+from netc.cli.network_data import network_data
 from netc.cli.output import count, json_line, say, shape_text, table
 from netc.cli.passes import CompileProgress
 from netc.errors import DataError, Diagnostic, escaped
-from netc.ir.facts import RecipeCall
-from netc.ir.programs import EVAL
-from netc.passes.build_graph import build_graph
-from netc.syntax import InputSpec
 from netc_runtime.cores import cores
 from netc_runtime.train.datasets import Dataset
 from netc_runtime.train.images import Shape, Split
@@ -56,23 +53,12 @@ class WholeSurvey:
 
 def run(options: argparse.Namespace) -> int:
     """Read all, and say what is there; 5 where images cannot be read."""
-    network = load_network(options)
-    graph = build_graph(network, batch=1, mode=EVAL)
-    data, inputs = network.recipe.data, {each.name: _shape(each) for each in network.inputs}
-    recipe = None if data is None else RecipeCall(data.name, data.args, dict(data.kwargs))
-    image = _shape(network.inputs[0])
-    classes = graph[graph.outputs[2]].type.shape[1]
-    reading = _read(open_named(options, recipe, image, classes, inputs), inputs)
+    reading = _read(*network_data(options, load_network(options)))
     if options.json:
         _json(reading)
     else:
         _show(reading)
     return DataError.exit_code if reading.problems else 0
-
-
-def _shape(spec: InputSpec) -> Shape:
-    channels, height, width = spec.shape
-    return channels, height, width
 
 
 def _read(dataset: Dataset, inputs: Mapping[str, Shape]) -> WholeSurvey:

@@ -12,10 +12,10 @@ from netc.planner.recompute import fits
 from netc.syntax import Network
 
 
-def largest_batch(network: Network, options: Options) -> int:
+def largest_batch(network: Network, options: Options, most: int = LARGEST_BATCH) -> int:
     """The largest multiple of the number of devices, and of groups that norms are trained by, that
-    fits, up to `LARGEST_BATCH`; 0 where not even one image a device, or one group, does. Memory
-    grows with the batch, so it is found by halving.
+    fits, up to `most`; 0 where not even one image a device, or one group, does. Memory grows with
+    the batch, so it is found by halving.
     """
     groups = [layer.options.get("group") or 1 for layer in network.layers]
     each = math.lcm(options.mesh.size, *(groups if options.goal == TRAIN else ()))
@@ -26,9 +26,9 @@ def largest_batch(network: Network, options: Options) -> int:
     if not held(1):
         return 0
     low, high = 1, 2
-    while high * each <= LARGEST_BATCH and held(high):
+    while high * each <= most and held(high):
         low, high = high, 2 * high
-    high = min(high, LARGEST_BATCH // each + 1)
+    high = min(high, max(1, most // each) + 1)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if held(middle) else (low, middle)

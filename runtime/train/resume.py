@@ -19,6 +19,7 @@ from ..io.problems import DamagedError, data_error
 from ..session import Session
 from .datasets import Dataset
 from .folder import BEST
+from .told import call_text
 
 Array = NDArray[Any]
 NO_OTHER = "'--replace' in place of '--resume' removes all, and begins anew."
@@ -93,7 +94,7 @@ def continued(saved: Saved, dataset: Dataset, batch: int, seed: int, session: Se
         message = f"'{file}' is of {found}, this training is of '{network}' with seed {seed}."
         raise data_error("E068", message, "'--weights' begins a new training with its weights.")
     _check_added(saved, session.bundle.facts.accumulate)
-    check_state(session.bundle, saved.tensors, file)
+    check_state(session.bundle, saved.tensors, saved.meta, file)
     check_classes(saved.meta, dataset.classes, file)
     return position.epoch * (dataset.train_size // batch) + _place(saved, dataset, batch)
 
@@ -158,22 +159,41 @@ def check_classes(meta: Mapping[str, str], classes: tuple[str, ...], file: Path)
     raise data_error("E068", message, hint)
 
 
-def check_state(bundle: Bundle, tensors: Mapping[str, Array], file: Path) -> None:
+def check_state(
+    bundle: Bundle, tensors: Mapping[str, Array], meta: Mapping[str, str], file: Path
+) -> None:
     """Raise DataError unless a checkpoint holds exactly the state of a bundle, but for what recipes
     keep beside weights: what it lacks of that begins anew, other is left aside.
     """
     wanted = {port.name: port.shape for port in bundle.train.state}
     differs = [name for name in (*wanted, *tensors) if (name in wanted) != (name in tensors)]
-    problems = [
-        f"'{name}' is {'missing' if name in wanted else 'unknown'}"
-        for name in differs
-        if not name.endswith(BESIDE)
-    ]
-    problems += [
+    differs = [name for name in differs if not name.endswith(BESIDE)]
+    problems = [f"'{name}' is {'missing' if name in wanted else 'unknown'}" for name in differs]
+    shapes = [
         f"'{name}' is {tensors[name].shape}, not {shape}"
         for name, shape in wanted.items()
         if name in tensors and tensors[name].shape != shape
     ]
-    if problems:
-        shown = "; ".join(problems[:5]) + ("; ..." if len(problems) > 5 else "")
-        raise data_error("E068", f"'{file}' does not fit this network: {shown}.")
+    if not problems and not shapes:
+        return
+    weights = bundle.facts.torch_names
+    if not shapes and all(name.rpartition(".")[0] in weights for name in differs):
+        raise _other_state(bundle, meta, file, problems)
+    shown = _some([*problems, *shapes])
+    raise data_error("E068", f"'{file}' does not fit this network: {shown}.")
+
+
+def _some(problems: list[str]) -> str:
+    return "; ".join(problems[:5]) + ("; ..." if len(problems) > 5 else "")
+
+
+def _other_state(
+    bundle: Bundle, meta: Mapping[str, str], file: Path, problems: list[str]
+) -> DataError:
+    """The error for a checkpoint with all weights, and other optimizer's state beside them."""
+    before, now = settings_in(meta).get("optimizer"), bundle.facts.optimizer
+    told = f": it was trained with {before}, this training is with {call_text(*now)}"
+    message = f"'{file}' has the state of another optimizer, or of other frozen weights"
+    message += f"{told if before is not None else ''}. {_some(problems)}."
+    hint = f"'--weights {file}' begins a training with its weights, and fresh optimizer's state."
+    return data_error("E068", message, hint)

@@ -46,7 +46,11 @@ def steps_in_epoch(dataset: Dataset, batch: int) -> int:
     """Whole batches of a data set; DataError (E067) where there is none."""
     if dataset.train_size < batch:
         message = f"'{dataset.name}' has {dataset.train_size} training images, fewer than a batch"
-        raise data_error("E067", f"{message} of {batch}.", "compile with a smaller '--batch'.")
+        raise data_error(
+            "E067",
+            f"{message} of {batch}.",
+            "take a smaller '--batch', with which a compiled program is compiled again.",
+        )
     return dataset.train_size // batch
 
 
@@ -61,9 +65,11 @@ def settings_of(training: Training, bundle: Bundle, batch: int, dataset: Dataset
         "epochs": str(training.epochs),
         "lr": str(training.rate),
         "network": facts.text,
-        "schedule": _call(*training.schedule),
-        "augment": " ".join(_call(name, kwargs, args) for name, args, kwargs in training.augment),
-        "optimizer": _call(facts.optimizer.name, optimizer),
+        "schedule": call_text(*training.schedule),
+        "augment": " ".join(
+            call_text(name, kwargs, args) for name, args, kwargs in training.augment
+        ),
+        "optimizer": call_text(facts.optimizer.name, optimizer),
         **_settings_besides(bundle),
     }
     return settings | {f"-D {name}": value for name, value in facts.parameters}
@@ -84,7 +90,7 @@ def ran_of(training: Training, facts: Facts, backend: str, steps: int) -> dict[s
     return {**told, **training.called}
 
 
-def _call(name: str, kwargs: Mapping[str, object], args: Sequence[object] = ()) -> str:
+def call_text(name: str, kwargs: Mapping[str, object], args: Sequence[object] = ()) -> str:
     """As a recipe writes it."""
     return f"{name}({', '.join([*map(str, args), *(f'{k}={v}' for k, v in kwargs.items())])})"
 

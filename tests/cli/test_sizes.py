@@ -23,6 +23,22 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, 
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+@pytest.mark.parametrize(("devices", "wanted"), [("1", 50), ("3", 48)])
+def test_no_more_than_there_is_to_train_with(
+    devices: str, wanted: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a training takes the largest batch that fits; a plan knows of no images."""
+    asked = [DIGITS, "--devices", devices, "--strategy", "data", "--kernels", "reference"]
+    data = ["--data", "synthetic(train=50,test=6)", "--out", str(tmp_path), "--steps", "1"]
+    assert main(["run", *asked, "--batch", "auto", *data]) == 0
+    shown = " ".join(capsys.readouterr().err.split())
+    assert f"batch {wanted}: the most that the training images make, that fits" in shown
+    assert main(["run", *asked, "--batch", "51", *data, "--replace"]) == 5
+    assert "take a smaller '--batch', with which" in capsys.readouterr().err
+    assert main(["run", *asked, "--batch", "auto", "--data", "no/such", "--dry-run"]) == 0
+    assert "the most that is tried" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize("devices", ["1", "3"])
 @pytest.mark.parametrize("memory", ["2MB", "5MiB"])
 def test_the_largest_batch_fits_and_one_image_more_does_not(

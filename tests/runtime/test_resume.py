@@ -229,6 +229,30 @@ def test_json_has_no_other_numbers(runs):
         json.loads(line, parse_constant=pytest.fail)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ('train.weights="fc1.*" frozen=true', None, ("fc1.weight.velocity' is missing", "frozen")),
+        (None, 'train.weights="fc1.*" frozen=true', ("fc1.weight.velocity' is unknown", "frozen")),
+        (
+            None,
+            "train.optimizer=adam(lr=0.01)",
+            ("trained with sgd(", "this training is with adam("),
+        ),
+    ],
+)
+def test_other_optimizer_state_is_told_as_that(runs, first, second, told):
+    """And what is said to help does."""
+    runs.run("--steps", 2, *(("--set", first) if first else ()))
+    now = ("--set", second) if second else ()
+    file = newest(runs.folder / "o")
+    shown = " ".join(runs.run("--resume", "--steps", 4, *now, code=5).split())
+    assert all(each in shown for each in told) and f"'--weights {file}' begins" in shown
+    assert "does not fit this network" not in shown
+    runs.netc("run", runs.folder / "n.net", "--weights", file, "--steps", 1, *now, "--out",
+              runs.folder / "p")  # fmt: skip
+
+
 def test_data_of_one_input_are_refused_for_two(runs):
     (runs.folder / "n.net").write_text(
         "net two(classes = 10)\ninput image 1x8x8\ninput depth 1x8x8\n"
