@@ -305,6 +305,8 @@ def _train(options: argparse.Namespace, trainer: Trainer, tracer: StepTracer | N
                 _rolled_back(options, bar, event)
             else:
                 finished = event
+            if standing is not None and isinstance(event, (EpochDone, Finished)):
+                bar.update(replace(standing, accuracy=accuracy))
     traced = "" if tracer is None or tracer.ranks.rank else tracer.tell()
     page, problem = None, None
     try:

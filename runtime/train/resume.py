@@ -195,5 +195,8 @@ def _other_state(
     told = f": it was trained with {before}, this training is with {call_text(*now)}"
     message = f"'{file}' has the state of another optimizer, or of other frozen weights"
     message += f"{told if before is not None else ''}. {_some(problems)}."
-    hint = f"'--weights {file}' begins a training with its weights, and fresh optimizer's state."
+    hint = (
+        f"'--weights {file} --out FOLDER' begins a training with its weights, and fresh state of "
+        "the optimizer."
+    )
     return data_error("E068", message, hint)

@@ -54,7 +54,7 @@ def advised(
     help = "take a smaller learning rate, in the recipe or with '--lr'"
     if path is None:
         help += "; nothing is saved, and '--replace' begins anew in this folder"
-        itself = "with '--on-nan rollback', too, it goes back to where it began by itself"
+        itself = "with '--on-nan rollback' it then goes back to its beginning by itself"
     else:
         help += f"; '--resume' goes on from step {step_of(path)}"
         itself = "with '--on-nan rollback' it does so by itself, at half the rate"

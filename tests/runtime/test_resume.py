@@ -247,7 +247,9 @@ def test_other_optimizer_state_is_told_as_that(runs, first, second, told):
     now = ("--set", second) if second else ()
     file = newest(runs.folder / "o")
     shown = " ".join(runs.run("--resume", "--steps", 4, *now, code=5).split())
-    assert all(each in shown for each in told) and f"'--weights {file}' begins" in shown
+    assert (
+        all(each in shown for each in told) and f"'--weights {file} --out FOLDER' begins" in shown
+    )
     assert "does not fit this network" not in shown
     runs.netc("run", runs.folder / "n.net", "--weights", file, "--steps", 1, *now, "--out",
               runs.folder / "p")  # fmt: skip

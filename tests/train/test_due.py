@@ -137,5 +137,6 @@ def test_it_is_said_that_it_evaluates(run: SmallRuns, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Progress, "update", lambda self, now: seen.append(now))
     run("--steps", 16)
     assert [now.step for now in seen if now.evaluating] == [14, 16]
+    assert not seen[-1].evaluating
     for words in (" ".join(seen[14].words(16)), " ".join(seen[14].short_words(16))):
         assert "eval" in words and "/s" not in words
