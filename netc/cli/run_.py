@@ -53,9 +53,7 @@ FIRST_STEPS = 2
 EXIT_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 if hasattr(signal, "SIGHUP"):
     EXIT_SIGNALS[signal.SIGHUP] = 129
-NOT_EVALUATED = (
-    "the training was interrupted, and its last step not evaluated: 'netc report' measures it."
-)
+NOT_EVALUATED = "the last step was not evaluated, being interrupted: 'netc report' does it."
 UNSHOWN_FACTS = ("parameters", "scores", "text", "torch_names")
 """Facts of a bundle that only programs want."""
 

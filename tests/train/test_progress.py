@@ -114,7 +114,7 @@ def test_all_is_on_one_line_of_80_columns(now: Standing, taken: int, a_step: flo
             shown.update(now)
     lines = stream.getvalue().splitlines()
     assert len(lines) == 2 and max(map(len, lines)) <= 80, lines
-    left = r"(\d:\d\d:\d\d|\d+h\d\dm|\d+d\d\dh)"
+    left = r"(\d:\d\d:\d\d|\d+h\d\dm|\d+d\d\dh|1000d\+)"
     assert re.search(r"loss \S+ acc(uracy)? .*/s .*(lr|rate) .*B .*" + left, lines[1]), lines
 
 
