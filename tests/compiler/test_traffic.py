@@ -21,7 +21,8 @@ from netc_runtime.null import NullBackend, NullExecutable
 def test_predicted_equals_counted(case: Case) -> None:
     bundle, made = compile_case(case)
     devices = session(bundle)
-    devices.step(*data(case.network, case.batch, 0), step=0, seed=0, learning_rate=0.1)
+    moves = case.optimizer.accumulate - 1
+    devices.step(*data(case.network, case.batch, 0), step=moves, seed=0, learning_rate=0.1)
     moved = devices.last.traffic
     assert moved == NullBackend([bundle.train]).load(bundle.train).run().traffic
     counted = [moved.get(d, (0, 0)) for d in range(case.mesh.size)]

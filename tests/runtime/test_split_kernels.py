@@ -61,8 +61,14 @@ def filled(program: Program, view: View, rng: np.random.Generator) -> Array:
     return array
 
 
+OF_GROUPS = ("grouped_norm", "grouped_dgamma", "grouped_dx")
+"""What reads variances that are no vectors."""
+
+
 def check(program: Program, launch: Launch, pool: Pool, rng: np.random.Generator) -> None:
     reads = [filled(program, view, rng) for view in launch.reads]
+    for variances in {s.operands[2] for s in launch.steps if s.operation in OF_GROUPS}:
+        reads[variances][...] = np.abs(reads[variances]) + 0.5
     found = [guarded(program, view) for view in launch.writes]
     wanted = [guarded(program, view)[0] for view in launch.writes[: results_of(launch)]]
     bind(launch.steps, launch.joined, [array for array, _ in found], reads, pool)()
