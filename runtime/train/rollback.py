@@ -54,10 +54,8 @@ def advised(
     help = "take a smaller learning rate, in the recipe or with '--lr'"
     if path is None:
         help += "; nothing is saved, and '--replace' begins anew in this folder"
-        itself = "with '--on-nan rollback' it then goes back to its beginning by itself"
     else:
         help += f"; '--resume' goes on from step {step_of(path)}"
-        itself = "with '--on-nan rollback' it does so by itself, at half the rate"
-    if not goes_back:
-        help += f"; {itself}"
+        if not goes_back:
+            help += "; with '--on-nan rollback' it does so by itself, at half the rate"
     return ExplodedError(replace(first, help=f"{help}.", notes=notes), *rest)
