@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from typing import Protocol
 
 from netc.errors import did_you_mean
 from netc.ir.datasets import SYNTHETIC
@@ -21,13 +18,12 @@ from . import imagefolder as _imagefolder
 from . import npz as _npz
 from . import synthetic as _synthetic
 from .calls import call
-from .images import Shape, Split, Wanted
+from .images import Shape, Wanted
 from .pictures import Preparation, check_channels, decode, fitting
 from .several import InputImages, SeveralInputs, flat_shape
-from .windows import Window
 
 
-class Dataset(Protocol):
+class Dataset(InputImages, Protocol):
     """Labelled images in two splits. A value: it names files, and reads them when asked.
 
     `load(split, indices, dtype)` returns images (len(indices), C, H, W) of `dtype` and labels
@@ -49,39 +45,6 @@ class Dataset(Protocol):
     @property
     def inputs(self) -> int:
         """How many inputs of a network it fills with images, beside the labels."""
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of every image; for several inputs that of `SeveralInputs`."""
-
-    @property
-    def mean(self) -> tuple[float, ...]:
-        """The value that becomes 0, one for all channels or one a channel; in units of a byte."""
-
-    @property
-    def std(self) -> tuple[float, ...]:
-        """The distance from it that becomes 1; in units of a byte."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes' names, text on one line each; a label is an index into them."""
-
-    @property
-    def train_size(self) -> int:
-        """Number of training images."""
-
-    @property
-    def test_size(self) -> int:
-        """Number of held-out images."""
-
-    def load(
-        self,
-        split: Split,
-        indices: Sequence[int] | NDArray[np.int64],
-        dtype: DTypeLike,
-        windows: Sequence[Window] | None = None,
-    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Images and labels of `indices`, each in range(train_size) or range(test_size)."""
 
 
 _GREY = Preparation("the whole picture, grey from 0 to 1", decode, (0.0,), (255.0,))
@@ -144,7 +107,7 @@ def open_dataset(
     return dataset
 
 
-def parts_of(dataset: Dataset) -> tuple[Dataset | InputImages, ...]:
+def parts_of(dataset: Dataset) -> tuple[InputImages, ...]:
     """What fills each input: the data set itself where there is one input."""
     return dataset.parts if isinstance(dataset, SeveralInputs) else (dataset,)
 

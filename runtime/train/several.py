@@ -16,19 +16,21 @@ from .windows import Window
 
 
 class InputImages(Protocol):
-    """Images for one input. See `datasets.Dataset`."""
+    """Labelled images for one input: what `datasets.Dataset` has besides its name. A data set's
+    examples are such, of one input or of several.
+    """
 
     @property
     def image_shape(self) -> Shape:
-        """(C, H, W) of every image."""
+        """(C, H, W) of every image; for several inputs that of `SeveralInputs`."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes' names."""
+        """The classes' names, text on one line each; a label is an index into them."""
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """The value that becomes 0; in units of a byte."""
+        """The value that becomes 0, one for all channels or one a channel; in units of a byte."""
 
     @property
     def std(self) -> tuple[float, ...]:
@@ -49,7 +51,7 @@ class InputImages(Protocol):
         dtype: DTypeLike,
         windows: Sequence[Window] | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Images and labels of `indices`."""
+        """Images and labels of `indices`, each in range(train_size) or range(test_size)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -350,36 +350,41 @@ def losses(book: Book) -> None:
             case, "softmax_dx_smoothed", smoothed.grad, x, labels, peak, total,
             **softmax, **smoothing,
         )  # fmt: skip
-        others, share = labels.roll(1), torch.linspace(0, 1, n, dtype=torch.float64)
-        for part in (0.0, 0.1):
-            blurred = {"smoothing": part, "classes": k}
-            mixed = leaf(logits)
-            both = (functional.cross_entropy(mixed, of, reduction="none", label_smoothing=part)
-                    for of in (labels, others))  # fmt: skip
-            loss = sum(
-                (each * by).mean() for each, by in zip(both, (share, 1 - share), strict=True)
-            )
-            loss.backward()
-            aims = (
-                peak
-                + total.log()
-                - sum(
-                    functional.cross_entropy(x.detach(), of, reduction="none", label_smoothing=part)
-                    * by
-                    for of, by in ((labels, share), (others, 1 - share))
-                )
-            )
-            targets = x, labels, others, share
-            book.call(case, "row_pick_mixed", aims, *targets, first_class=0, **blurred)
-            book.call(case, "ce_loss", loss, peak, total, aims, batch=n)
-            book.call(
-                case, "softmax_dx_mixed", mixed.grad, *targets, peak, total, **softmax, **blurred
-            )
+        mixed_losses(book, case, logits, labels)
         some = functional.cross_entropy(logits[:count], labels[:count], reduction="sum")
         right = (best == labels)[:count].sum().double()
         rows: dict[str, Any] = {"offset": [0], "rows": []}
         book.call(case, "ce_loss_masked", some, peak, total, picked, count, **rows)
         book.call(case, "correct", right, best, labels, count, **rows)
+
+
+def mixed_losses(book: Book, case: str, logits: torch.Tensor, labels: torch.Tensor) -> None:
+    """Of two labels an image, smoothed or not."""
+    (n, k), x = logits.shape, leaf(logits)
+    peak = logits.amax(1)
+    total = (logits - peak[:, None]).exp().sum(1)
+    softmax = {"batch": n, "first_class": 0}
+    others, share = labels.roll(1), torch.linspace(0, 1, n, dtype=torch.float64)
+    for part in (0.0, 0.1):
+        blurred = {"smoothing": part, "classes": k}
+        mixed = leaf(logits)
+        both = (functional.cross_entropy(mixed, of, reduction="none", label_smoothing=part)
+                for of in (labels, others))  # fmt: skip
+        loss = sum((each * by).mean() for each, by in zip(both, (share, 1 - share), strict=True))
+        loss.backward()
+        aims = (
+            peak
+            + total.log()
+            - sum(
+                functional.cross_entropy(x.detach(), of, reduction="none", label_smoothing=part)
+                * by
+                for of, by in ((labels, share), (others, 1 - share))
+            )
+        )
+        targets = x, labels, others, share
+        book.call(case, "row_pick_mixed", aims, *targets, first_class=0, **blurred)
+        book.call(case, "ce_loss", loss, peak, total, aims, batch=n)
+        book.call(case, "softmax_dx_mixed", mixed.grad, *targets, peak, total, **softmax, **blurred)
 
 
 def joins(book: Book) -> None:
