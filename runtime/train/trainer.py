@@ -70,7 +70,6 @@ class Trainer:
         """Of several processes, which are `ranks`, only one has a `folder` for what is saved."""
         self.ranks, self.folder = ranks or Alone(), folder
         self.session, self.dataset, self.training = session, dataset, training
-        self.network = session.bundle.facts.network
         self.batch = session.batch
         self.rows = session.rows()
         self.steps_per_epoch = steps_in_epoch(dataset, self.batch)
@@ -82,8 +81,8 @@ class Trainer:
         augment(np.zeros((0, *dataset.image_shape)), [], 0, 0, training.augment)
         self.workers = loaders(self.ranks)
         """Threads that load images."""
-        self.skipping = Skipping(dataset, training.skip_bad)
-        self.source: Dataset = self.skipping if training.skip_bad else dataset
+        skips = training.skip_bad
+        self.source: Dataset = Skipping(dataset, skips) if skips else dataset
         """Where images come from."""
         self.orders: dict[int, NDArray[np.int64]] = {}
         """The order of the images in the epoch that was loaded from last."""
@@ -484,7 +483,8 @@ class Trainer:
         """What a checkpoint says beside its tensors."""
         epoch, place = divmod(step + self.ahead, self.steps_per_epoch)
         position = Position(
-            step, epoch, place, self.batch, self.dataset.train_size, self.network,
+            step, epoch, place, self.batch, self.dataset.train_size,
+            self.session.bundle.facts.network,
             self.training.seed,
         )  # fmt: skip
         meta = position.as_meta() | classes_meta(self.dataset.classes) | run_meta(self.ran)
