@@ -154,8 +154,8 @@ __device__ inline Unit combined(const Unit* found) {
 
 template <int TERMS, bool FLAT>
 __device__ inline void take(const Word* piece) {
-    // What is under way at a time takes registers: terms, and addresses that do not follow each other.
-    constexpr int MOST = FLAT ? AHEAD : AHEAD / 2, EACH = TERMS < MOST ? MOST / TERMS : 1;
+    // What is under way at a time takes registers.
+    constexpr int EACH = TERMS < AHEAD ? AHEAD / TERMS : 1;
     constexpr unsigned CHUNK = THREADS * AHEAD;
     const unsigned units = (unsigned)piece[2];
     const int missing = (int)piece[3];
@@ -228,4 +228,9 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void exchange(const Word* __
     }
     meet(words, me, ++count);
     if (threadIdx.x == 0) *own = count;
+}
+
+// What a GPU takes of its own memory: nobody is to be met, so there may be as many blocks as fill it.
+extern "C" __global__ __launch_bounds__(THREADS, 2) void copy(const Word* __restrict__ table) {
+    take_all(table + 2 + RANKS, (int)table[0]);
 }

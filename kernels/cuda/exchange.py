@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd, prod
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +17,13 @@ FILE = "exchange.cu"
 TYPES = {"f32": 0, "bf16": 1, "f64": 2, "i64": 3, "u8": 4}
 OPS = {"": 0, "sum": 0, "max": 1, "min": 2}
 THREADS, UNIT_BYTES, DIMS = 256, 16, 5
-BLOCKS = 32
-"""At most: those that wait on all of a program's streams at once must fit a GPU's processors, each
-of which has room for two.
+BLOCKS, BLOCKS_APART = 32, 64
+"""At most, and where rows of what is taken lie apart in memory, of which a thread has half as many
+units under way: those that wait on all of a program's streams at once must fit a GPU's processors,
+each of which has room for two.
 """
+BLOCKS_COPYING = 1024
+"""Of a copy in a GPU's own memory, at most."""
 UNITS_AHEAD = 8
 """That a thread has under way at a time."""
 WORD_BYTES = 4
@@ -80,7 +84,7 @@ class Meeting:
     @staticmethod
     def nbytes(ranks: int) -> int:
         """Of a GPU's words in a group of so many: each block has one for every GPU and a count."""
-        return BLOCKS * (ranks + 1) * WORD_BYTES
+        return BLOCKS_APART * (ranks + 1) * WORD_BYTES
 
 
 class Exchange:
@@ -94,11 +98,8 @@ class Exchange:
 
         Pieces of all GPUs are told, as they share the work among blocks alike.
         """
-        import cupy
-
         table, unit, self.grid = tabulated(phases, dtype, meeting)
-        # The streams of exchanges do not wait for the one that this would go to.
-        self.table = cupy.asarray(np.array(table, np.uint64), blocking=True)
+        self.table = _on_gpu(table)
         self.me, self.phases = np.int32(meeting.me), np.int32(len(phases))
         width, ranks = unit // ITEM_BYTES[dtype], len(meeting.words)
         self.kernel = source.function(
@@ -111,21 +112,50 @@ class Exchange:
         source.launch(self.kernel, self.grid, (THREADS,), args, stream)
 
 
+class OwnCopy:
+    """Pieces that a GPU takes of its own memory, where much is to be taken."""
+
+    def __init__(self, pieces: Sequence[Piece], dtype: str) -> None:
+        table, unit, self.grid = tabulated([[pieces]], dtype, Meeting((0,), 0), BLOCKS_COPYING)
+        self.table = _on_gpu(table)
+        self.kernel = source.function(
+            FILE, "copy", TYPE=TYPES[dtype], WIDTH=unit // ITEM_BYTES[dtype], OP=OPS[""], RANKS=1
+        )
+
+    def __call__(self, stream: int) -> None:
+        """Start it on a stream."""
+        source.launch(self.kernel, self.grid, (THREADS,), (self.table.data.ptr,), stream)
+
+
+def _on_gpu(table: Sequence[int]) -> Any:
+    import cupy
+
+    # The streams of exchanges do not wait for the one that this would go to.
+    return cupy.asarray(np.array(table, np.uint64), blocking=True)
+
+
 def tabulated(
-    phases: Sequence[Sequence[Sequence[Piece]]], dtype: str, meeting: Meeting
+    phases: Sequence[Sequence[Sequence[Piece]]],
+    dtype: str,
+    meeting: Meeting,
+    most: int | None = None,
 ) -> tuple[list[int], int, tuple[int]]:
-    """The kernel's table of what one GPU takes, the bytes of a unit, and the grid."""
+    """The kernel's table of what one GPU takes, the bytes of a unit, and the grid: of at most so
+    many blocks, if that is told.
+    """
     ranks, item = len(meeting.words), ITEM_BYTES[dtype]
     joined = [[[p.joined(item) for p in each] for each in phase] for phase in phases]
     every = [piece for phase in joined for each in phase for piece in each]
     unit = unit_bytes(every, item)
     units = max((prod(p.sizes) * item // unit for p in every), default=0)
     assert units < 2**32
+    apart = any(len(piece.sizes) > 1 for piece in every)
+    most = most or (BLOCKS_APART if apart else BLOCKS)
     mine = [phase[meeting.me] for phase in joined]
     table = [len(mine[0]), len(mine[-1]) if len(mine) > 1 else 0, *meeting.words]
     for piece in (piece for pieces in mine for piece in pieces):
         table += record(piece, item, unit, ranks)
-    return table, unit, (min(max(ceil_div(units, THREADS * UNITS_AHEAD), 1), BLOCKS),)
+    return table, unit, (min(max(ceil_div(units, THREADS * UNITS_AHEAD), 1), most),)
 
 
 def unit_bytes(pieces: Sequence[Piece], item: int) -> int:

@@ -29,9 +29,16 @@ from netc.cost.measured import (
     launch_text,
     measured_json,
 )
-from netc.cost.moved import even_moved, moved_bytes, node_traffic, plan_traffic, traffic
+from netc.cost.moved import (
+    copied_bytes,
+    even_moved,
+    moved_bytes,
+    node_traffic,
+    plan_traffic,
+    traffic,
+)
 from netc.cost.nccl import Nccl
-from netc.cost.price import ExchangePrice
+from netc.cost.price import ExchangePrice, after
 
 __all__ = [
     "Cluster",
@@ -45,9 +52,11 @@ __all__ = [
     "MeasuredPlan",
     "Nccl",
     "Reached",
+    "after",
     "at_devices",
     "at_precision",
     "cluster_toml",
+    "copied_bytes",
     "even_moved",
     "exchange_price",
     "exchange_ways",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import prod
 from types import MappingProxyType
 
 from netc.ir.collectives import KINDS
-from netc.ir.comm import Comm
+from netc.ir.comm import Comm, HaloExchange
 from netc.ir.graph import Node
 from netc.ir.plan import Plan
 from netc.ir.traffic import Traffic, exchanged, summed
@@ -70,6 +71,17 @@ def moved_bytes(traffics: Sequence[Traffic], mesh: Mesh) -> Moved:
     """What every device sends and receives in all of them together."""
     total = summed(traffics)
     return tuple(total[device] for device in range(mesh.size))
+
+
+def copied_bytes(plan: Plan, node: Node) -> int:
+    """What a device copies in its own memory where it gets its windows' borders: its block, to
+    where the borders are. What other kinds copy so is in what was measured of them.
+    """
+    if not isinstance(node.op, HaloExchange):
+        return 0
+    source = plan.placement[node.inputs[0]]
+    block = local_block(node.type, source, plan.mesh, 0)
+    return 0 if block is None else prod(block.shape) * ITEM_BYTES[node.type.dtype]
 
 
 def node_traffic(plan: Plan, node: Node) -> Traffic:

@@ -19,6 +19,14 @@ class ExchangePrice:
     """By link that devices share, the part in which the busiest one is in use."""
 
 
+def after(seconds: float, price: ExchangePrice) -> ExchangePrice:
+    """The same exchange behind so many seconds in which its devices copy in their own memory."""
+    part = price.seconds / (price.seconds + seconds) if seconds else 1.0
+    ports = tuple((out * part, into * part) for out, into in price.ports)
+    shared = tuple((name, each * part) for name, each in price.shared)
+    return ExchangePrice(price.seconds + seconds, price.algorithm, ports, shared)
+
+
 def priced(
     algorithm: str,
     latency: float,

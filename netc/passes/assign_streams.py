@@ -22,6 +22,8 @@ from math import prod
 from netc.cost import (
     Cluster,
     ExchangePrice,
+    after,
+    copied_bytes,
     exchange_price,
     kernel_kind,
     launch_seconds,
@@ -397,7 +399,9 @@ class _Lowering:
         blocks = (local_block(n.type, self.plan.placement[n.name], mesh, 0) for n in nodes)
         elements = sum(prod(block.shape) for block in blocks if block is not None)
         large = is_large(op.kernel, elements)
-        return exchange_price(self.cluster.links, mesh, op.axes, op.kernel, moved, large)
+        price = exchange_price(self.cluster.links, mesh, op.axes, op.kernel, moved, large)
+        copied = sum(copied_bytes(self.plan, node) for node in nodes)
+        return after(2 * copied / self.cluster.memory_bytes_per_second, price)
 
 
 def _stream(plan: Plan, node: Node) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from netc.cost import Cluster, Links, even_moved, exchange_ways, most_ways
 from netc.ir.carriers import LARGE_ELEMENTS, is_large
-from netc.ir.comm import Comm, redistribute
+from netc.ir.comm import Comm, HaloExchange, redistribute
 from netc.ir.types import ITEM_BYTES, Halo, Mesh, Placements, Replicate, TensorType, local_block
 from netc.strategies.search import Costs
 
@@ -77,8 +77,10 @@ class Ways:
         lines = most_ways(cluster.links)
         self.ends: NDArray[np.intp] = np.zeros((1024, MOST_STEPS, 2), np.intp)
         """By way and step the placements before and after, by number."""
-        self.factors: Costs = np.zeros((1024, MOST_STEPS, 3))
-        """How many times the elements of each the busiest device moves; the least seconds."""
+        self.factors: Costs = np.zeros((1024, MOST_STEPS, 4))
+        """How many times the elements of each the busiest device moves; the least seconds; seconds
+        of a byte that it had before.
+        """
         self.lines: Costs = np.zeros((1024, MOST_STEPS, 2, lines, 2))
         """By way, step, and whether the exchange is large."""
         self.depth = 1
@@ -102,7 +104,8 @@ class Ways:
         large = (held[..., 0] > LARGE_ELEMENTS)[..., None, None]
         own = np.where(large, lines[ways][..., 1, :, :], lines[ways][..., 0, :, :])
         by_line = own[..., 0] + nbytes[..., None] * own[..., 1]
-        each = np.maximum(by_line.min(-1), factors[ways][..., 2])
+        copied = held[..., 0] * ITEM_BYTES[type_.dtype] * factors[ways][..., 3]
+        each = np.maximum(by_line.min(-1), factors[ways][..., 2]) + copied
         result: Costs = np.where(nbytes > 0, each, 0.0).sum(-1)
         return result
 
@@ -131,7 +134,9 @@ class Ways:
                 if not op.view:
                     self.ends[way, step] = self.placed.number(before), self.placed.number(after)
                     least, self.lines[way, step] = self._rates(op)
-                    self.factors[way, step] = (*_times(op, self.mesh), least)
+                    copies = 2 / self.cluster.memory_bytes_per_second
+                    copied = copies if isinstance(op, HaloExchange) else 0.0
+                    self.factors[way, step] = (*_times(op, self.mesh), least, copied)
                     step += 1
                     self.depth = max(self.depth, step)
                 before = after

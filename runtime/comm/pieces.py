@@ -49,35 +49,53 @@ def _in_shards(collective: GroupCollective, open_: Open) -> list[Phase]:
     return [reduced, copied]
 
 
+def own_pieces(collective: GroupCollective, me: int, open_: Open) -> Iterator[Piece]:
+    """What a GPU has itself of what it wants, where that is much."""
+    for part in collective.parts if not collective.op else ():
+        for piece in _copies(collective, part, me, open_):
+            if _is_own(piece, me, dtype_of(part, collective.devices, open_)):
+                yield piece
+
+
 def _wanted(collective: GroupCollective, part: Part, taker: int, open_: Open) -> Iterator[Piece]:
-    """What a GPU takes of a part: a reduction, or copies."""
-    wanted = part.targets[taker]
+    """What a GPU takes of a part, but for its own where that is much: a reduction, or copies."""
+    wanted, devices = part.targets[taker], collective.devices
     if wanted is None:
         return
-    devices, op = collective.devices, collective.op
+    if not collective.op:
+        for piece in _copies(collective, part, taker, open_):
+            if not _is_own(piece, taker, dtype_of(part, devices, open_)):
+                yield piece
+        return
     target = open_(devices[taker], wanted)
-    terms: dict[int, StridedAddress] = {}
-    for giver, given, here, there in takes(part, taker):
-        source = open_(devices[giver], given)
-        assert source.dtype == target.dtype
-        term = _place(source, there, target.nhwc)
-        if op:
-            terms[giver] = term
-        elif is_own(giver, taker, here, target.dtype):
-            continue
-        elif (place := _place(target, here, target.nhwc)) != term:
-            sizes = tuple(each.stop - each.start for each in here)
-            yield Piece(_ordered(sizes, target.nhwc), place, (term,), (giver,))
+    terms = {
+        giver: _place(open_(devices[giver], given), there, target.nhwc)
+        for giver, given, _, there in takes(part, taker)
+    }
     if terms:
         whole = tuple(slice(0, size) for size in target.shape)
         place, sizes = _place(target, whole, target.nhwc), _ordered(target.shape, target.nhwc)
         yield Piece(sizes, place, tuple(terms.values()), tuple(terms))
 
 
-def is_own(giver: int, taker: int, box: Sequence[slice], dtype: str) -> bool:
-    """Whether a part of a block is one's own, and so large that a launch of its own copies it."""
-    nbytes = prod(each.stop - each.start for each in box) * ITEM_BYTES[dtype]
-    return giver == taker and nbytes > OWN_BYTES
+def _copies(collective: GroupCollective, part: Part, taker: int, open_: Open) -> Iterator[Piece]:
+    """What a GPU copies of a part: all that is not there already."""
+    wanted, devices = part.targets[taker], collective.devices
+    if wanted is None:
+        return
+    target = open_(devices[taker], wanted)
+    for giver, given, here, there in takes(part, taker):
+        source = open_(devices[giver], given)
+        assert source.dtype == target.dtype
+        place, term = _place(target, here, target.nhwc), _place(source, there, target.nhwc)
+        if place != term:
+            sizes = tuple(each.stop - each.start for each in here)
+            yield Piece(_ordered(sizes, target.nhwc), place, (term,), (giver,))
+
+
+def _is_own(piece: Piece, taker: int, dtype: str) -> bool:
+    """Whether a piece is one's own, and so large that a launch of its own copies it."""
+    return piece.givers == (taker,) and prod(piece.sizes) * ITEM_BYTES[dtype] > OWN_BYTES
 
 
 def _shard(

@@ -11,7 +11,6 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,8 @@ from netc.ir.program import GroupCollective, Part, View
 from netc.ir.types import ITEM_BYTES
 from netc_kernels.cuda import exchange
 from netc_kernels.cuda.exchange import Meeting, Piece
-from netc_kernels.cuda.source import stream_of
 from netc_kernels.cuda.tensor import Tensor
-from netc_runtime.comm.device_copies import as_array, copied
-from netc_runtime.comm.inprocess import takes
-from netc_runtime.comm.pieces import dtype_of, is_own, phases
+from netc_runtime.comm.pieces import dtype_of, own_pieces, phases
 from netc_runtime.launch.ranks import Ranks
 
 Open = Callable[[int, View], Tensor]
@@ -158,11 +154,6 @@ def _host() -> str:
         return platform.node()
 
 
-def _on_stream(step: Callable[[], None], stream: int) -> None:
-    with stream_of(stream):
-        step()
-
-
 class ReachCollective:
     """One collective as this rank sees it: called with a stream, it is started there."""
 
@@ -173,10 +164,11 @@ class ReachCollective:
         by_type: dict[str, list[Part]] = {}
         for part in collective.parts:
             by_type.setdefault(dtype_of(part, collective.devices, open_), []).append(part)
-        for part in collective.parts if not collective.op else ():
-            self._copy_own(part, meeting.me, collective.devices[meeting.me], open_)
         for dtype, parts in by_type.items():
-            taken = phases(replace(collective, parts=tuple(parts)), open_)
+            alike = replace(collective, parts=tuple(parts))
+            own = list(own_pieces(alike, meeting.me, open_))
+            self.starts += [exchange.OwnCopy(own, dtype)] if own else []
+            taken = phases(alike, open_)
             self.starts.append(exchange.Exchange(taken, dtype, collective.op, meeting))
             for piece in (piece for phase in taken for piece in phase[meeting.me]):
                 self._count(collective.devices, meeting.me, piece, ITEM_BYTES[dtype])
@@ -185,17 +177,6 @@ class ReachCollective:
         """Start it on a stream."""
         for start in self.starts:
             start(stream)
-
-    def _copy_own(self, part: Part, me: int, device: int, open_: Open) -> None:
-        """What this rank has itself of what it wants, where that is much."""
-        wanted = part.targets[me]
-        if wanted is None:
-            return
-        target = open_(device, wanted)
-        for giver, given, here, there in takes(part, me):
-            if is_own(giver, me, here, target.dtype):
-                step = copied(as_array(target)[here], as_array(open_(device, given))[there])
-                self.starts.append(partial(_on_stream, step))
 
     def _count(self, devices: tuple[int, ...], me: int, piece: Piece, item: int) -> None:
         for giver in piece.givers:

@@ -14,7 +14,7 @@ from netc.ir.graph import Node
 from netc.ir.load import read_bundle
 from netc.ir.plain import TextError
 from netc.ir.plan import Plan
-from netc.ir.program import Instruction, Launch, Program, View
+from netc.ir.program import Collective, Instruction, Launch, Program, View
 from netc.ir.step import Attributes, Step
 from netc.ir.text import bundle_text
 from netc.ir.types import Halo, Mesh, WindowReach, local_block, windowed
@@ -89,6 +89,23 @@ def test_only_missing_rows_travel(devices: int, missing: int) -> None:
     halos = total_traffic(plan, lambda node: isinstance(node.op, HaloExchange))
     images = 2 * missing * 3 * row * item
     assert [sum(each) for each in zip(*halos, strict=True)] == [images, images]
+
+
+def test_own_rows_are_copied_at_the_speed_of_memory() -> None:
+    """An exchange of borders makes a block with them: what a device has is moved there too."""
+    given = network("conv 3x3 4 pad=1", 1000)
+    asked = options(given, 2, BATCH, pins=spatial(given, "h"))
+    fast = replace(asked.cluster, memory_bytes_per_second=1e30)
+    found = [
+        {each.node: each.seconds for each in bundle.train.instructions
+         if isinstance(each, Collective) and each.kind == "halo_exchange"}
+        for bundle, _ in (compiled(given, replace(asked, cluster=c)) for c in (asked.cluster, fast))
+    ]  # fmt: skip
+    own = {"image": BATCH * 3 * 500 * 997 * 8, "conv1.grad": BATCH * 4 * 500 * 997 * 8}
+    assert len(found[0]) == 1
+    for name, seconds in found[0].items():
+        copied = 2 * own[name.split(".halo")[0]] / asked.cluster.memory_bytes_per_second
+        assert seconds - found[1][name] == pytest.approx(copied)
 
 
 @pytest.mark.parametrize("split", ["h,w", "h,h"])

@@ -80,6 +80,9 @@ CASES = [
         for nhwc in (False, True)
     ),
     Case(3, (8, 24, 5, 6), "reduce_scatter", "f32", "sum", taken=1, nhwc=True),
+    # What a GPU has itself is so much that a launch of its own copies it.
+    Case(2, (8, 64, 40, 41), "all_gather", "bf16", given=1, nhwc=True),
+    Case(2, (8, 63, 40, 41), "all_gather", "f32", given=1),
     Case(3, (40, 8), "broadcast", root=1),
     Case(3, (40, 8), "reduce", op="sum", root=2),
 ]

@@ -29,6 +29,7 @@ VARIANTS: dict[str, list[tuple[str, ...]]] = {
             (1, 1, 1, 3),
             (2, 2, 2, 4),
             (3, 1, 1, 5),
+            (1, 8, 0, 1),
         ]
     ],
     "pool": [BF16, F32, (*SCALAR, "SIZE_Y=7", "SIZE_X=5", "STEP_Y=8", "STEP_X=3")],

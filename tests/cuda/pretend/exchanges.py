@@ -15,44 +15,13 @@ from pretend.memory import NUMPY, over, store, widened
 from pretend.streams import WORLD
 
 
-class Exchange:
-    """The kernel of that name, read from its table: all threads of a group come to the same one."""
+class _Table:
+    """A table of pieces, and what the kernels do with it."""
 
     def __init__(self, phases: Any, dtype: str, op: str, meeting: Any) -> None:
         self.table, self.unit, _ = exchange.tabulated(phases, dtype, meeting)
         self.dtype, self.item, self.meeting = NUMPY[dtype], ITEM_BYTES[dtype], meeting
         self.combine = {"sum": np.add, "max": np.maximum, "min": np.minimum}.get(op)
-        self.steps = [self._come, partial(self._take, 0, self.table[0]), self._come]
-        if len(phases) == 2:
-            self.steps += [partial(self._take, self.table[0], self.table[1]), self._come]
-        self.left: list[Any] = []
-        self.count = 0
-
-    def __call__(self, stream: int) -> None:
-        def work() -> bool:
-            self.left = self.left or list(self.steps)
-            while self.left:
-                if not self.left[0]():
-                    return False
-                self.left.pop(0)
-            return True
-
-        WORLD.put(stream, work)
-
-    def _come(self) -> bool:
-        """Write the number of this meeting where every other sees it; whether all have come."""
-        ranks = len(self.meeting.words)
-        words = [over(each, (ranks + 1,), np.uint32) for each in self.meeting.words]
-        mine = words[self.meeting.me]
-        if not self.count:
-            mine[-1] += 1
-            self.count = int(mine[-1])
-        for word in words:
-            word[self.meeting.me] = self.count
-        if (mine[:-1] < self.count).any():
-            return False
-        self.count = 0
-        return True
 
     def _take(self, first: int, count: int) -> bool:
         ranks = len(self.meeting.words)
@@ -86,3 +55,51 @@ class Exchange:
         reach = sum((n - 1) * step for n, step in zip(sizes, strides, strict=True))
         memory = over(address, (reach // self.item + 1,), self.dtype)
         return as_strided(memory, sizes, strides)
+
+
+class Exchange(_Table):
+    """The kernel of that name, read from its table: all threads of a group come to the same one."""
+
+    def __init__(self, phases: Any, dtype: str, op: str, meeting: Any) -> None:
+        super().__init__(phases, dtype, op, meeting)
+        self.steps = [self._come, partial(self._take, 0, self.table[0]), self._come]
+        if len(phases) == 2:
+            self.steps += [partial(self._take, self.table[0], self.table[1]), self._come]
+        self.left: list[Any] = []
+        self.count = 0
+
+    def __call__(self, stream: int) -> None:
+        def work() -> bool:
+            self.left = self.left or list(self.steps)
+            while self.left:
+                if not self.left[0]():
+                    return False
+                self.left.pop(0)
+            return True
+
+        WORLD.put(stream, work)
+
+    def _come(self) -> bool:
+        """Write the number of this meeting where every other sees it; whether all have come."""
+        ranks = len(self.meeting.words)
+        words = [over(each, (ranks + 1,), np.uint32) for each in self.meeting.words]
+        mine = words[self.meeting.me]
+        if not self.count:
+            mine[-1] += 1
+            self.count = int(mine[-1])
+        for word in words:
+            word[self.meeting.me] = self.count
+        if (mine[:-1] < self.count).any():
+            return False
+        self.count = 0
+        return True
+
+
+class OwnCopy(_Table):
+    """The kernel of that name."""
+
+    def __init__(self, pieces: Any, dtype: str) -> None:
+        super().__init__([[pieces]], dtype, "", exchange.Meeting((0,), 0))
+
+    def __call__(self, stream: int) -> None:
+        WORLD.put(stream, lambda: self._take(0, self.table[0]))
