@@ -155,7 +155,7 @@ __device__ inline Unit combined(const Unit* found) {
 template <int TERMS, bool FLAT>
 __device__ inline void take(const Word* piece) {
     // What is under way at a time takes registers.
-    constexpr int EACH = TERMS < AHEAD ? AHEAD / TERMS : 1;
+    constexpr int MOST = FLAT ? AHEAD : AHEAD / 2, EACH = TERMS < MOST ? MOST / TERMS : 1;
     constexpr unsigned CHUNK = THREADS * AHEAD;
     const unsigned units = (unsigned)piece[2];
     const int missing = (int)piece[3];

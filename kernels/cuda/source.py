@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock, local
 from typing import Any
 from zlib import crc32
 
@@ -14,6 +17,25 @@ from netc_kernels import cuda
 FOLDER = Path(__file__).parent
 _DEFAULT_SHARED_BYTES = 48 * 1024
 """Dynamic shared memory that a kernel may use without being told so."""
+
+_THREAD = local()
+_LOCKS: defaultdict[object, Lock] = defaultdict(Lock)
+"""By kernel: of threads that want the same one, one compiles it."""
+
+
+@contextmanager
+def only_compiling() -> Iterator[None]:
+    """Meanwhile what this thread launches is compiled and loaded, not started."""
+    _THREAD.compiling = True
+    try:
+        yield
+    finally:
+        _THREAD.compiling = False
+
+
+def compiles_only() -> bool:
+    """Whether this thread is within `only_compiling`."""
+    return getattr(_THREAD, "compiling", False)
 
 
 @cache
@@ -45,6 +67,12 @@ def function(file: str, name: str, arch: str = "", **defines: object) -> Any:
     options, device and compiler. `arch` replaces the device's own, as in "sm_90a".
     """
     macros = tuple(f"{key}={value}" for key, value in sorted(defines.items()))
+    with _LOCKS[file, macros, arch]:
+        return _function(file, name, arch, macros)
+
+
+@cache
+def _function(file: str, name: str, arch: str, macros: tuple[str, ...]) -> Any:
     module = _module(file, macros, arch)
     try:
         return module.get_function(name)
@@ -84,7 +112,7 @@ def launch(
     An int is passed as 64 bits: device addresses are ints. A grid with an empty side starts
     nothing.
     """
-    if 0 in grid:
+    if 0 in grid or compiles_only():
         return
     if shared_bytes > _DEFAULT_SHARED_BYTES:
         kernel.max_dynamic_shared_size_bytes = shared_bytes

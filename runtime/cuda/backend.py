@@ -13,8 +13,7 @@ program on one GPU: slow, but the same program.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -23,7 +22,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.errors import DeviceError, Diagnostic, NetError
 from netc.ir.program import (
     Collective,
     DeviceInstruction,
@@ -41,9 +39,12 @@ from netc_runtime.backend import StepReport, Timing
 from netc_runtime.comm.device_copies import SharedGpu
 from netc_runtime.comm.inprocess import Counter
 from netc_runtime.comm.reach import PAGE_BYTES
+from netc_runtime.cuda.ahead import compiled_ahead
 from netc_runtime.cuda.clocks import Clock, StepClock, WaitClock
-from netc_runtime.cuda.kernels import LaunchBinder, Plans, Start
+from netc_runtime.cuda.kernels import LaunchBinder, Start
+from netc_runtime.cuda.plans import Plans
 from netc_runtime.cuda.ports import PortWriter, is_finite, read
+from netc_runtime.cuda.problems import explained
 from netc_runtime.cuda.timing import LaunchClock
 from netc_runtime.cuda.words import CudaWords
 from netc_runtime.launch.ranks import Ranks
@@ -204,12 +205,12 @@ class CudaExecutable:
             every = [program.in_group(i, group) for i in found for group in program.groups(i)]
             backend.collectives.prepare(every)
         self.items = self._items()
-        with explained("made ready"):
-            self.work = self._bind_all()
-        self.moved = self._moved()
         used = {i.stream for i in program.instructions} | {"compute"}
         self.streams = [backend.stream(d, kind) for d in backend.devices for kind in sorted(used)]
         self.origin = backend.stream(backend.devices[0], "compute")
+        with explained("made ready"):
+            self.work = self._bind_all()
+        self.moved = self._moved()
         self.runs = 0
         self.recorded: Any = None
         self.traced: tuple[StepClock, Any] | None = None
@@ -232,7 +233,7 @@ class CudaExecutable:
 
         Values that each of them computes for itself must stay equal to the bit.
         """
-        made = [self._bound(item) for item in self.items]
+        made = self._bind_each()
         ranks, plans = self.backend.ranks, self.backend.plans
         if ranks is None:
             return made
@@ -243,7 +244,12 @@ class CudaExecutable:
         plans.update(agreed)
         if not changed:
             return made
-        return [self._bound(item) for item in self.items]
+        return self._bind_each()
+
+    def _bind_each(self) -> list[Start]:
+        """Bind every instruction; what launches need is compiled side by side."""
+        made = ((self._bound(item), isinstance(item.instruction, Launch)) for item in self.items)
+        return compiled_ahead(made, self.origin.ptr)
 
     def _moved(self) -> Traffic:
         """Bytes that a run copies from one device to another, by both, over all processes."""
@@ -482,16 +488,3 @@ class CudaExecutable:
                 clock.mark("ended", number, device, stream.ptr)
             if (number, device) in self.events:
                 self.events[number, device].record(stream)
-
-
-@contextmanager
-def explained(what: str) -> Iterator[None]:
-    """What CUDA, its libraries and the driver say, as the device's error."""
-    try:
-        yield
-    except NetError:
-        raise
-    except Exception as error:
-        message = f"a program cannot be {what} on the GPU: {type(error).__name__}: {error}."
-        hint = "'--no-graph' issues a step bit by bit, which shows where it fails."
-        raise DeviceError(Diagnostic("E070", message, help=hint)) from error

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.program import Program
-from netc_kernels.cuda.conv import vendor
-from netc_kernels.cuda.source import digest
 from netc_runtime.cuda.backend import CudaBackend
-from netc_runtime.cuda.kernels import Plans
-from netc_runtime.io.tables import keep, kept, table_path
+from netc_runtime.cuda.plans import KeptPlans
 from netc_runtime.launch.ranks import Ranks
 from netc_runtime.memory import check_memory
 
@@ -35,27 +31,3 @@ def open_cuda(
     free, _ = cupy.cuda.runtime.memGetInfo()
     check_memory(programs, devices, free, "the GPU")
     return CudaBackend(programs, precision, ranks, graph, KeptPlans())
-
-
-class KeptPlans(Plans):
-    """The vendor's plans by what they compute, kept in a file for this GPU and library."""
-
-    def __init__(self) -> None:
-        import cupy
-
-        found = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
-        library = "none" if vendor.missing() else vendor.version()
-        self.machine = f"{found['name'].decode()}, cuDNN {library}, kernels {digest()}"
-        self.path = table_path().with_name("plans.json")
-        entries = kept(self.path, self.machine).items()
-        self.known = {of: name for of, name in entries if isinstance(name, str)}
-        super().__init__(self.known)
-
-    def keep(self) -> None:
-        """Write what is new to the file."""
-        if self == self.known:
-            return
-        self.known = dict(self)
-        # A table that cannot be written costs time at the next start, nothing else.
-        with suppress(OSError):
-            keep(self.path, self.machine, self)

@@ -17,6 +17,7 @@ from netc_kernels.cuda.conv import vendor
 from netc_kernels.cuda.source import stream_of
 from netc_kernels.cuda.tensor import Tensor
 from netc_runtime.cpu.kernels import absorbable, cuts_groups, is_empty
+from netc_runtime.cuda.plans import Plans, race_key
 
 Start = Callable[[int], None]
 """Starts work on a stream, given by its pointer."""
@@ -86,11 +87,6 @@ class CudaKernels:
         return table.workspace_bytes(call.kernel, shapes, attributes, self.precision)
 
 
-def race_key(product: vendor.Product) -> str:
-    """Under what name it is kept which kernel is faster."""
-    return f"fastest {product}"
-
-
 def _with(product: vendor.Product, absorbed: Sequence[str]) -> vendor.Product:
     return replace(
         product, bias="bias" in absorbed, relu="relu" in absorbed, relu_dx="relu_dx" in absorbed
@@ -127,13 +123,6 @@ class _Group:
     extra: Sequence[Tensor]
     """Operands of the steps that it does as well: a bias, or a relu's output."""
     work: Tensor | None
-
-
-class Plans(dict[str, str]):
-    """The vendor's plans by what they compute, and by `race_key` which kernel is faster."""
-
-    def keep(self) -> None:
-        """Remember them beyond this process, where there is a place for that."""
 
 
 class LaunchBinder:
@@ -238,7 +227,7 @@ class LaunchBinder:
         key, extra = repr(product), group.extra[0] if group.extra else None
         plan = vendor.Planned(
             self.library, product, group.out, group.operands, extra, group.work, self.stream,
-            self.plans.get(key, ""),
+            self.plans.get(key, ""), () if key in self.plans else self.plans.near(product),
         )  # fmt: skip
         self.plans[key] = plan.name
         run: Start = plan.run

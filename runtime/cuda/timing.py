@@ -16,7 +16,8 @@ from netc_kernels.cuda.clock import elapsed
 from netc_kernels.cuda.conv import vendor
 from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 from netc_runtime.backend import Ceilings
-from netc_runtime.cuda.kernels import CudaKernels, LaunchBinder, Plans, Start
+from netc_runtime.cuda.kernels import CudaKernels, LaunchBinder, Start
+from netc_runtime.cuda.plans import Plans
 
 LEAST_SECONDS, MOST_LAUNCHES = 200e-6, 20
 """A short launch is repeated for so long, but not more often than that, and timed as a whole."""

@@ -9,6 +9,7 @@ out: results repeat to the bit. Images and filters of few channels are folded in
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -18,7 +19,7 @@ from typing import Any
 
 from netc_kernels.cuda.clock import elapsed
 from netc_kernels.cuda.conv.space_to_depth import Folded, depth_to_space, fold, space_to_depth
-from netc_kernels.cuda.source import stream_of
+from netc_kernels.cuda.source import compiles_only, stream_of
 from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 
 WORKSPACE_BYTES = 256 * 2**20
@@ -29,17 +30,32 @@ _MULTIPLE = {"bf16": 8, "tf32": 4, "fp32": 1}
 _ROLES = {"conv": (1, 2, 0), "conv_dx": (0, 2, 1), "conv_dw": (1, 0, 2)}
 """Which of result and operands are image, filters and the convolution's result."""
 _REPEATS = 5
-TIMED = 5
-"""Plans that are timed of those offered, which come in the order of what cuDNN expects of them: it
-takes a second to make each ready.
+TIMED, TIMED_BESIDE = 5, 1
+"""Plans that are timed of those offered, which come in the order of what cuDNN expects of them, and
+beside those that are likely: it takes up to a second to make each ready.
 """
+
+
+@cache
+def _library() -> Any:
+    """The front end without PyTorch, which it imports where that is: two seconds for nothing."""
+    there = "torch" in sys.modules
+    if not there:
+        # An import of None fails as that of a module that is not there.
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        import cudnn
+    finally:
+        if not there:
+            del sys.modules["torch"]
+    return cudnn
 
 
 @cache
 def missing() -> str:
     """Why cuDNN cannot be used here; empty where it can."""
     try:
-        import cudnn
+        cudnn = _library()
     except ImportError as error:
         return f"nvidia-cudnn-frontend is not installed ({error})"
     try:
@@ -52,9 +68,7 @@ def missing() -> str:
 
 def version() -> str:
     """Of the library, such as 91900."""
-    import cudnn
-
-    return str(cudnn.backend_version())
+    return str(_library().backend_version())
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +149,7 @@ class Vendor:
     """cuDNN on the current device."""
 
     def __init__(self) -> None:
-        import cudnn
-
-        self.handle = cudnn.create_handle()
+        self.handle = _library().create_handle()
 
 
 class Planned:
@@ -153,14 +165,15 @@ class Planned:
         work: Tensor,
         stream: int,
         known: str = "",
+        near: Sequence[str] = (),
     ) -> None:
-        """Choose a plan: the one named `known` if cuDNN still offers it, else the fastest.
+        """Choose a plan: the one named `known` if cuDNN still offers it, else the fastest of what
+        it expects most of, and of those named in `near`, which were the fastest of products like
+        this one; then of fewer.
 
         `extra` is the bias, or the relu's output for its slope.
         Raises UnsupportedError where cuDNN has no plan for the product.
         """
-        import cudnn
-
         folded = product.folded
         if product.relu_dx and folded is not None:
             raise UnsupportedError("a relu's slope has no padded channels")
@@ -173,16 +186,15 @@ class Planned:
         if folded is not None:
             out, *operands = self._fold(folded, [out, *operands])
         self.graph, self.pack = _describe(product, vendor.handle, out, operands, extra)
-        self.index, self.name = self._choose(cudnn, stream, known)
+        self.index, self.name = self._choose(_library(), stream, known, near)
 
     def run(self, stream: int) -> None:
         """Start the product on a stream."""
-        import cudnn
-
         for step in self.before:
             step(stream)
-        cudnn.set_stream(self.vendor.handle, stream)
-        self.graph._execute_plan_at_index(self.pack, self.work, self.index, self.vendor.handle)
+        if not compiles_only():
+            _library().set_stream(self.vendor.handle, stream)
+            self.graph._execute_plan_at_index(self.pack, self.work, self.index, self.vendor.handle)
         for step in self.after:
             step(stream)
 
@@ -201,7 +213,7 @@ class Planned:
             self.before.append(_starter(space_to_depth, deep, tensor, folded.block, margin=margin))
         return tensors
 
-    def _choose(self, cudnn: Any, stream: int, known: str) -> tuple[int, str]:
+    def _choose(self, cudnn: Any, stream: int, known: str, near: Sequence[str]) -> tuple[int, str]:
         graph = self.graph
         try:
             graph.validate()
@@ -218,7 +230,10 @@ class Planned:
             index = names.index(known)
             if _built(graph, index):
                 return index, known
-        built = islice((i for i in range(count) if _built(graph, i)), TIMED)
+        likely = [names.index(each) for each in dict.fromkeys(near) if each in names]
+        order = [*likely, *(i for i in range(count) if i not in likely)]
+        timed = TIMED_BESIDE + len(likely) if likely else TIMED
+        built = islice((i for i in order if _built(graph, i)), timed)
         tried = [(self._time(i, stream), i) for i in built]
         best = min(((time, i) for time, i in tried if time is not None), default=None)
         if best is None:
@@ -227,9 +242,7 @@ class Planned:
 
     def _time(self, index: int, stream: int) -> float | None:
         """Seconds of a plan, the shortest of some runs; None where it fails."""
-        import cudnn
-
-        cudnn.set_stream(self.vendor.handle, stream)
+        _library().set_stream(self.vendor.handle, stream)
         plan = self.graph._execute_plan_at_index
         run = partial(plan, self.pack, self.work, index, self.vendor.handle)
         try:
@@ -263,8 +276,7 @@ def _describe(
     product: Product, handle: Any, out: Tensor, operands: Sequence[Tensor], extra: Tensor | None
 ) -> tuple[Any, dict[int, int]]:
     """The graph of a product, and where its tensors lie by their numbers in it."""
-    import cudnn
-
+    cudnn = _library()
     types = {"f32": cudnn.data_type.FLOAT, "bf16": cudnn.data_type.BFLOAT16}
     graph = cudnn.pygraph(
         name=product.op, io_data_type=types[product.dtype],

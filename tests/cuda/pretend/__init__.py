@@ -12,7 +12,7 @@ import os
 import sys
 import types
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from unittest import mock
 
 from netc_kernels.cuda import exchange, table
@@ -33,9 +33,10 @@ def module() -> types.ModuleType:
         streamCaptureModeThreadLocal=1, CUDARuntimeError=RuntimeError,
         ipcGetMemHandle=lambda pointer: pointer, ipcOpenMemHandle=memory.opened,
         ipcCloseMemHandle=lambda pointer: None, memGetInfo=lambda: (3 * 2**30, 2**32),
+        getDevice=lambda: 0,
     )  # fmt: skip
     cuda = types.SimpleNamespace(
-        runtime=runtime, Stream=Stream, Event=Event,
+        runtime=runtime, Stream=Stream, Event=Event, Device=nullcontext,
         UnownedMemory=lambda pointer, nbytes, owner: pointer,
         MemoryPointer=lambda start, offset: types.SimpleNamespace(ptr=start + offset),
         alloc_pinned_memory=lambda nbytes: bytearray(nbytes),

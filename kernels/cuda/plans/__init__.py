@@ -1,0 +1,1 @@
+"""Which of cuDNN's plans are fastest on common GPUs: made by `benchmarks/plans.py`."""

@@ -1,0 +1,144 @@
+"""Which of the vendor's plans are fastest: as measured here, and as shipped for common GPUs.
+
+A plan is cuDNN's name of an engine with its settings. What is known of a product is taken as it is;
+a product like it, of another batch or of a few more channels, says which plans are likely.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import fields
+from functools import cached_property
+from math import inf, log
+from pathlib import Path
+from typing import Any
+
+import netc_kernels.cuda.plans as shipped_plans
+from netc_kernels.cuda.conv import vendor
+from netc_kernels.cuda.conv.vendor import Product
+from netc_kernels.cuda.source import digest
+from netc_runtime.io.tables import NO_TABLE, keep, kept, table_path
+
+VERSION = 1
+RACE = "fastest "
+"""What the key of a race begins with: is the vendor's kernel or the hand-written one faster?"""
+LIKELY = 2
+"""Products like one that are asked which plans they take."""
+_SHAPES = frozenset({"out", "operands"})
+"""What products that are like each other may differ in."""
+
+
+def race_key(product: Product) -> str:
+    """Under what name it is kept which kernel is faster."""
+    return f"{RACE}{product}"
+
+
+class Plans(dict[str, str]):
+    """The vendor's plans by what they compute, and by `race_key` which kernel is faster."""
+
+    def __init__(self, known: Mapping[str, str] | None = None) -> None:
+        super().__init__(known or {})
+        self.before = dict(self)
+        """What was known at first."""
+
+    def keep(self) -> None:
+        """Remember them beyond this process, where there is a place for that."""
+
+    def near(self, product: Product) -> list[str]:
+        """The plans of the products most like one that differ from it in sizes alone."""
+        found = self._by_kind.get(_kind(product), {})
+        sizes = _sizes(product)
+        apart = sorted((_distance(sizes, each), name) for each, name in found.items())
+        return [name for distance, name in apart[:LIKELY] if distance < inf]
+
+    @cached_property
+    def _by_kind(self) -> dict[object, dict[tuple[int, ...], str]]:
+        found: dict[object, dict[tuple[int, ...], str]] = {}
+        for key, name in self.before.items():
+            if not key.startswith(RACE):
+                with suppress(*NO_TABLE, SyntaxError):
+                    product = product_of(key)
+                    found.setdefault(_kind(product), {})[_sizes(product)] = name
+        return found
+
+
+def product_of(text: str) -> Product:
+    """The product that prints so. Raises ValueError or SyntaxError for what is none."""
+    call = ast.parse(text, mode="eval").body
+    if not isinstance(call, ast.Call):
+        raise ValueError(text)
+    return Product(**{each.arg or "": ast.literal_eval(each.value) for each in call.keywords})
+
+
+def _kind(product: Product) -> tuple[object, ...]:
+    """All of a product but its sizes; of filters those that are windows count, too."""
+    told = (getattr(product, each.name) for each in fields(product) if each.name not in _SHAPES)
+    return *told, *(shape[2:] for shape in _filters(product))
+
+
+def _filters(product: Product) -> Iterator[tuple[int, ...]]:
+    match product.op:
+        case "conv" | "conv_dx":
+            yield product.operands[1]
+        case "conv_dw":
+            yield product.out
+
+
+def _sizes(product: Product) -> tuple[int, ...]:
+    return tuple(size for shape in (product.out, *product.operands) for size in shape)
+
+
+def _distance(one: tuple[int, ...], other: tuple[int, ...]) -> float:
+    if len(one) != len(other) or 0 in (*one, *other):
+        return inf
+    return sum(abs(log(a / b)) for a, b in zip(one, other, strict=True))
+
+
+class KeptPlans(Plans):
+    """The vendor's plans by what they compute, kept in a file for this GPU and library; what is not
+    there may be among those that are shipped.
+    """
+
+    def __init__(self) -> None:
+        import cupy
+
+        found = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
+        gpu = found["name"].decode()
+        library = "" if vendor.missing() else vendor.version()
+        self.machine = f"{gpu}, cuDNN {library or 'none'}, kernels {digest()}"
+        self.path = table_path().with_name("plans.json")
+        entries = kept(self.path, self.machine).items()
+        self.known = {of: name for of, name in entries if isinstance(name, str)}
+        super().__init__(shipped(gpu, library) | self.known)
+
+    def keep(self) -> None:
+        """Write what is new to the file."""
+        new = {of: name for of, name in self.items() if self.before.get(of) != name}
+        if not new:
+            return
+        self.before = dict(self)
+        # A table that cannot be written costs time at the next start, nothing else.
+        with suppress(OSError):
+            keep(self.path, self.machine, new)
+
+
+def shipped(gpu: str, library: str) -> dict[str, str]:
+    """What is shipped for a GPU of that name and the version of a library, such as 91900: plans
+    have the same names in all versions of one major number. Whether one is offered is seen where it
+    is used.
+    """
+    found: dict[str, str] = {}
+    for path in sorted(Path(shipped_plans.__file__).parent.glob("*.json")):
+        table = json.loads(path.read_text(encoding="utf-8"))
+        if table["gpu"] == gpu and library[:1] == table["cudnn"][:1]:
+            found |= table["plans"]
+    return found
+
+
+def shipped_text(gpu: str, library: str, plans: Mapping[str, Any]) -> str:
+    """The file that ships plans, a line each."""
+    table = {"netc_plans": VERSION, "gpu": gpu, "cudnn": library, "plans": dict(plans)}
+    return json.dumps(table, indent=0, sort_keys=True) + "\n"

@@ -1,0 +1,87 @@
+"""The vendor's plans that are known: read back, shipped, and likely for products like others."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pretend import pretended
+from pretend.streams import WORLD
+
+import netc_kernels.cuda.plans as folder
+from netc_kernels.cuda.conv.vendor import Product
+from netc_kernels.cuda.source import compiles_only
+from netc_runtime.cuda.ahead import compiled_ahead
+from netc_runtime.cuda.plans import RACE, VERSION, Plans, product_of, race_key, shipped
+
+ONE = Product("conv", (128, 64, 56, 56), ((128, 64, 56, 56), (64, 64, 3, 3)), "bf16", "bf16",
+              pad=(1, 1, 1, 1), bias=True)  # fmt: skip
+FILES = sorted(Path(folder.__file__).parent.glob("*.json"))
+
+
+def of_batch(product: Product, batch: int) -> Product:
+    image, filters = product.operands
+    return replace(product, out=(batch, *product.out[1:]), operands=((batch, *image[1:]), filters))
+
+
+def test_a_product_reads_back_what_it_prints() -> None:
+    assert product_of(repr(ONE)) == ONE
+
+
+def test_products_of_other_batches_say_what_is_likely() -> None:
+    plans = Plans({
+        repr(of_batch(ONE, 32)): "of 32", repr(of_batch(ONE, 512)): "of 512",
+        repr(of_batch(ONE, 1024)): "of 1024", race_key(of_batch(ONE, 128)): "native",
+        repr(replace(ONE, bias=False)): "without bias", "no product": "x", "Product(": "y",
+        repr(replace(ONE, operands=(ONE.operands[0], (64, 64, 5, 5)))): "other windows",
+    })  # fmt: skip
+    assert plans.near(ONE) == ["of 32", "of 512"]
+    assert plans.near(of_batch(ONE, 600)) == ["of 512", "of 1024"]
+    assert plans.near(replace(ONE, stride=(2, 2))) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_what_is_shipped_names_products_and_kernels(path: Path) -> None:
+    table = json.loads(path.read_text(encoding="utf-8"))
+    assert table["netc_plans"] == VERSION and table["plans"]
+    for key, name in table["plans"].items():
+        product = product_of(key.removeprefix(RACE))
+        assert key in (repr(product), race_key(product))
+        assert name in ("native", "vendor") if key.startswith(RACE) else name.startswith("eng")
+    assert table["plans"].items() <= shipped(table["gpu"], table["cudnn"]).items()
+
+
+def test_other_machines_and_libraries_get_nothing() -> None:
+    assert shipped("NVIDIA H200", "91900") and shipped("NVIDIA H200", "92000")
+    assert not shipped("NVIDIA H200", "80000") and not shipped("NVIDIA H200", "")
+    assert not shipped("another GPU", "91900")
+
+
+def test_what_is_compiled_ahead_is_not_started() -> None:
+    seen: list[str] = []
+
+    def work() -> bool:
+        seen.append("started")
+        return True
+
+    def start(stream: int) -> None:
+        seen.append("compiles only" if compiles_only() else "may start")
+        WORLD.put(stream, work)
+
+    with pretended():
+        assert compiled_ahead([(start, True), (start, False)], 7) == [start, start]
+        WORLD.finish()
+        assert seen == ["compiles only"]
+        start(7)
+        WORLD.finish()
+        assert seen[1:] == ["may start", "started"]
+
+
+def test_what_the_compiler_says_is_raised() -> None:
+    def start(stream: int) -> None:
+        raise RuntimeError("no such macro")
+
+    with pretended(), pytest.raises(RuntimeError, match="no such macro"):
+        compiled_ahead([(start, True)], 7)
