@@ -1,3 +1,64 @@
-"""netc: a compiler and runtime for convolutional networks on many devices."""
+"""netc: a compiler and runtime for convolutional networks on many devices.
+
+    import netc
+
+    network = netc.load("vgg16", classes=10)
+    print(network.plan(devices=4, cluster="h100"))
+
+docs/python.md tells the whole of it. What is offered here is imported once it is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from netc.api.model import Model, load, parse
+    from netc.errors import (
+        DataError,
+        DeviceError,
+        Diagnostic,
+        NetError,
+        PlanError,
+        SyntaxProblem,
+        UsageError,
+    )
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "DataError",
+    "DeviceError",
+    "Diagnostic",
+    "Model",
+    "NetError",
+    "PlanError",
+    "SyntaxProblem",
+    "UsageError",
+    "load",
+    "parse",
+]
+
+_HOME = {
+    "netc.api.model": ("Model", "load", "parse"),
+    "netc.errors": (
+        "DataError", "DeviceError", "Diagnostic", "NetError", "PlanError", "SyntaxProblem",
+        "UsageError",
+    ),
+}  # fmt: skip
+"""By module what it has of `__all__`."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for."""
+    for module, names in _HOME.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(module), name)
+            return value
+    raise AttributeError(f"module 'netc' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """Names, for completion."""
+    return sorted({*globals(), *__all__})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from netc.cli.files import load_network, weight_rules
+from netc.api.networks import weight_rules
+from netc.cli.files import load_network
 from netc.cli.output import count, json_line, say
 from netc.passes.build_graph import build_graph
 from netc.passes.differentiate import check_rules

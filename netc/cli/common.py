@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from netc.api.networks import weight_rules
 from netc.cli.arguments import AUTO_BATCH, spare
 from netc.cli.auto import AUTO, notes, search, tell, title
-from netc.cli.files import defines, load_network, weight_rules
+from netc.cli.files import defines, load_network
 from netc.cli.machine import is_here, load_cluster
 from netc.cli.network_data import network_data
 from netc.cli.output import count, note

@@ -6,14 +6,10 @@ Verbs that only read a network import this module alone, which needs nothing tha
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-import netc_models
-from netc.cli.compiled import is_compiled, no_network
-from netc.cli.shipped import find
+from netc.api.networks import read_network
 from netc.errors import Diagnostic, UsageError, clip
-from netc.ir.optimizers import WeightRule
-from netc.syntax import Call, Network, Recipe, WholeRecipe, parse_file
+from netc.syntax import Network
 
 
 def load_network(options: argparse.Namespace) -> Network:
@@ -21,10 +17,7 @@ def load_network(options: argparse.Namespace) -> Network:
 
     Raise UsageError (E057) where it is a compiled program.
     """
-    path = find(options.network, netc_models, ".net")
-    if is_compiled(path):
-        raise UsageError(no_network(path, options.verb))
-    return parse_file(path, defines(options.define), options.set)
+    return read_network(options.network, defines(options.define), options.set, options.verb)
 
 
 def defines(items: list[str]) -> dict[str, str]:
@@ -37,13 +30,3 @@ def defines(items: list[str]) -> dict[str, str]:
             raise UsageError(Diagnostic("E051", message))
         found[name] = value
     return found
-
-
-def weight_rules(recipe: Recipe | WholeRecipe) -> tuple[WeightRule, ...]:
-    """How a recipe moves some weights otherwise than the rest."""
-    return tuple(_rule(each) for each in recipe.weights)
-
-
-def _rule(call: Call) -> WeightRule:
-    told: dict[str, Any] = dict(call.kwargs)
-    return WeightRule(str(call.args[0]), **told, span=call.span)

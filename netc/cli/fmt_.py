@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from uuid import uuid4
 
-from netc.cli.compiled import is_compiled, no_network
+from netc.api.compiled import is_compiled, no_network
 from netc.cli.output import json_line, say
 from netc.errors import Diagnostic, NetError, Source, SyntaxProblem, UsageError, escaped
 from netc.syntax.files import read_source

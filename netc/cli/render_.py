@@ -8,8 +8,9 @@ from dataclasses import replace
 from inspect import signature
 from textwrap import wrap
 
+from netc.api.networks import weight_rules
 from netc.cli.data import named_data
-from netc.cli.files import load_network, weight_rules
+from netc.cli.files import load_network
 from netc.cli.output import count, json_line, rate_text
 from netc.errors import Diagnostic, Source, UsageError, clip
 from netc.ir.augmentations import AUGMENTATIONS

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, chdir, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from netc.api.compiled import is_compiled
 from netc.cli.arguments import check_writable, file_name
-from netc.cli.compiled import is_compiled
 from netc.cli.data import open_data, skipping, tell_data, tell_left_out
 from netc.cli.output import count, json_line, note, say
 from netc.cli.session import changes_since, choose, describe, load_bundle, restored_session

@@ -14,6 +14,7 @@ from statistics import fmean, median
 from types import FrameType
 from typing import Any
 
+from netc.api.shipped import lasting
 from netc.cli.beginning import AUTO, Damaged, GivenWeights, begin, folder_of, start
 from netc.cli.data import call_text, data_call, open_data, tell_data, tell_left_out
 from netc.cli.idle import idle_notes
@@ -29,7 +30,6 @@ from netc.cli.session import (
     open_session,
     out_folder,
 )
-from netc.cli.shipped import lasting
 from netc.cli.tracing import StepTracer, check_trace, write_trace
 from netc.errors import Diagnostic, NetError, PlanError, UsageError, escaped
 from netc.ir.clock import mean_step_seconds, simulate

@@ -10,7 +10,7 @@ from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
-from netc.cli.compiled import is_compiled
+from netc.api.compiled import is_compiled
 from netc.cli.output import note
 from netc.errors import DeviceError, Diagnostic, NetError, UsageError, clip, render
 from netc.ir.facts import SHARDED

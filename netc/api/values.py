@@ -1,0 +1,51 @@
+"""Values that callers give, checked: mistakes are diagnostics, as on the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+
+from netc.errors import Diagnostic, UsageError, clip
+
+
+def usage(message: str, hint: str = "") -> UsageError:
+    """The error for a call that is wrong (E051)."""
+    return UsageError(Diagnostic("E051", message, help=hint))
+
+
+def shown(value: object) -> str:
+    """A value in a message."""
+    return clip(repr(value), 80)
+
+
+def value_text(name: str, value: object) -> str:
+    """A number, truth value or word as a network's file has it; UsageError (E051) for others."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or type(value).__name__ == "bool_":
+        return "true" if value else "false"
+    if isinstance(value, Integral):
+        return str(int(value))
+    if isinstance(value, Real):
+        return repr(float(value))
+    raise usage(f"'{name}' must be a number, true or false, or a word, not {shown(value)}.")
+
+
+def path_text(name: str, value: object) -> str:
+    """A path, as text; UsageError (E051) for what is none."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else ""
+    if isinstance(text, str) and text and "\0" not in text:
+        return text
+    raise usage(f"'{name}' must be a path, not {shown(value)}.")
+
+
+def settings_text(settings: Mapping[str, object] | Sequence[str]) -> list[str]:
+    """What settings say, as the command line has it: "train.sgd.lr=0.02"."""
+    if isinstance(settings, Mapping):
+        return [f"{name}={value_text(str(name), value)}" for name, value in settings.items()]
+    if isinstance(settings, str) or not all(isinstance(each, str) for each in settings):
+        given = shown(settings)
+        hint = 'for example {"train.sgd.lr": 0.02}.'
+        raise usage(f"'settings' must be names with values, not {given}.", hint)
+    return list(settings)

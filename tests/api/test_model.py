@@ -1,0 +1,74 @@
+"""Networks from Python: read, with parameters and settings, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netc
+from netc.cli.main import main
+
+TINY = """net tiny(classes = 3)
+input image 1x8x8
+conv 3x3 4 pad=1
+relu | flatten
+fc classes
+softmax_loss
+train { batch 4 }
+"""
+
+
+def test_parameters() -> None:
+    model = netc.load("vgg16", classes=10, bn=True)
+    assert model.name == "vgg16" and model.parameters == (("bn", "true"), ("classes", "10"))
+    assert "fc 10 " in model.text
+    assert repr(model).startswith("<netc.Model vgg16(bn=true, classes=10): ")
+    assert (
+        netc.load("vgg16", classes=np.int64(10)).network == netc.load("vgg16", classes=10).network
+    )
+
+
+def test_paths_texts_and_settings(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.net"
+    path.write_text(TINY)
+    given = netc.load(path, classes=5, settings={"train.batch": 8})
+    assert given.network.recipe.batch == 8
+    parsed = netc.parse(TINY, define={"classes": 5}, settings=["train.batch=8"])
+    assert parsed.text == given.text
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [(["vgg17"], {}), (["vgg16", "-D", "clases=3"], {"clases": 3}),
+     (["digits", "--set", "train.epoch=3"], {"settings": {"train.epoch": 3}})],
+)  # fmt: skip
+def test_mistakes_read_as_on_the_command_line(
+    words: list[str], given: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["check", *words])
+    told = capsys.readouterr().err
+    with pytest.raises(netc.NetError) as caught:
+        netc.load(words[0], **given)  # type: ignore[arg-type]
+    assert f"{caught.value}\n" == told
+
+
+@pytest.mark.parametrize("network", [3, "", None, b"x", "a\0b", Path("nowhere.net"), ["vgg16"]])
+def test_what_is_no_network(network: object) -> None:
+    with pytest.raises(netc.NetError):
+        netc.load(network)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [None, [3], {}, 3j])
+def test_what_is_no_value(value: object) -> None:
+    with pytest.raises(netc.UsageError, match="'classes' must be a number"):
+        netc.load("vgg16", classes=value)
+
+
+def test_models_are_values() -> None:
+    model = netc.parse(TINY)
+    given = model.with_weights({"fc1.bias": np.zeros(3)})
+    assert model.tensors is None and given.tensors is not None
+    with pytest.raises(AttributeError):
+        model.file = "x"  # type: ignore[misc]
