@@ -16,7 +16,7 @@ from pathlib import Path
 
 import netc_clusters
 import netc_models
-from netc.cli.auto import meshes_of
+from netc.api.search import meshes_of
 from netc.cli.common import request
 from netc.cli.main import parser
 from netc.cost import Cluster, read_cluster

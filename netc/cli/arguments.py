@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from netc.api.choices import AUTO, SIZE, read_size
 from netc.cli.help import LAST
 from netc.errors import Diagnostic, UsageError, clip, did_you_mean, escaped, folded
-from netc.numbers import COUNT, DEVICES, MEASURE, NATURAL, NON_NEGATIVE, Number
+from netc.numbers import COUNT, DEVICES, NATURAL, NON_NEGATIVE, Number
 
 _NAME_BYTES, _PATH_BYTES = 255, 4095
 
@@ -142,25 +142,17 @@ def _wrong(description: str, text: str) -> argparse.ArgumentTypeError:
 count, natural, non_negative, devices = map(_of, (COUNT, NATURAL, NON_NEGATIVE, DEVICES))
 
 
-AUTO_BATCH = "auto"
-"""In place of a batch: the largest that fits."""
-_MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?)B?", re.IGNORECASE)
-
-
 def batch(text: str) -> int | float | str:
-    """Return a number of images, or `AUTO_BATCH`."""
-    return text if text == AUTO_BATCH else count(text)
+    """Return a number of images, or `AUTO`."""
+    return text if text == AUTO else count(text)
 
 
 def memory(text: str) -> float:
     """Return bytes: 16GiB, 16GB, 512MiB."""
-    found = _MEMORY.fullmatch(text.strip())
-    if found is None or not MEASURE.accepts(float(found[1])):
-        raise _wrong("a size such as 16GiB or 500MB", text)
-    unit = found[2].lower()
-    base = 1024 if unit.endswith("i") else 1000
-    power = "kmgt".index(unit[0]) + 1
-    return float(found[1]) * float(base) ** power
+    try:
+        return read_size(text)
+    except ValueError:
+        raise _wrong(SIZE, text) from None
 
 
 def add_set(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

@@ -14,10 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from netc.cli.common import CUDA_ALIGNMENT_BYTES, build, unwritable
+from netc.api.build import unwritable
+from netc.api.figures import scaled, seconds_text
+from netc.api.machine import shipped_kind
+from netc.api.targets import CUDA_ALIGNMENT_BYTES
+from netc.cli.common import build
 from netc.cli.configurations import Configuration, asked_for, best_plans, measured
-from netc.cli.machine import shipped_kind
-from netc.cli.output import json_line, note, say, scaled, seconds_text, table
+from netc.cli.output import json_line, note, say, table
 from netc.cli.session import choose, on_ranks
 from netc.cost import (
     Cluster,

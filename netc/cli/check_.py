@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from netc.api.figures import count
 from netc.api.networks import weight_rules
 from netc.cli.files import load_network
-from netc.cli.output import count, json_line, say
+from netc.cli.output import json_line, say
 from netc.passes.build_graph import build_graph
 from netc.passes.differentiate import check_rules
 from netc.report import layer_facts

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from netc.cli.auto import AUTO
-from netc.cli.common import BASE_STRATEGY, Request, request
-from netc.cli.output import bytes_text, count, json_line, note, say, seconds_text, table
+from netc.api.choices import AUTO
+from netc.api.figures import bytes_text, count, seconds_text
+from netc.api.request import BASE_STRATEGY, Request
+from netc.cli.common import request
+from netc.cli.output import json_line, note, say, table
 from netc.errors import Diagnostic, NetError, UsageError, clip, did_you_mean
 from netc.export.speedups import SpeedupLine, check_speedups, draw_speedups, write_speedups
 from netc.ir.programs import TRAIN

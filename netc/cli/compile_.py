@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from netc.api.build import unwritable
+from netc.api.choices import INFERENCE
+from netc.api.figures import bytes_text, count, seconds_text, shape_text
+from netc.api.request import Request
 from netc.cli.arguments import spare
-from netc.cli.common import INFERENCE, Request, build, request, unwritable
+from netc.cli.common import build, request
 from netc.cli.files import load_network
-from netc.cli.output import bytes_text, count, json_line, note, say, seconds_text, shape_text, table
+from netc.cli.output import json_line, note, say, table
 from netc.cli.passes import Printer
 from netc.errors import Diagnostic, UsageError, did_you_mean
 from netc.ir.clock import mean_step_seconds, simulate

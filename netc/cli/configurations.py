@@ -13,9 +13,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from netc.cli.auto import meshes_of, title
-from netc.cli.common import Request, build, request, save_strategy
-from netc.cli.output import json_line, note, say, seconds_text
+from netc.api.build import save_strategy
+from netc.api.figures import seconds_text
+from netc.api.request import Request
+from netc.api.search import meshes_of, title
+from netc.cli.common import build, request
+from netc.cli.output import json_line, note, say
 from netc.cost import Cluster, MeasuredLaunch, MeasuredPlan, at_devices, at_precision
 from netc.errors import NetError, PlanError
 from netc.ir.facts import REPLICATED, SHARDED

@@ -7,10 +7,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from netc.api.figures import count, shape_text
+from netc.api.network_data import network_data
 from netc.cli.data import tell_data
 from netc.cli.files import load_network
-from netc.cli.network_data import network_data
-from netc.cli.output import count, json_line, say, shape_text, table
+from netc.cli.output import json_line, say, table
 from netc.cli.passes import CompileProgress
 from netc.errors import DataError, Diagnostic, escaped
 from netc_runtime.cores import cores
@@ -53,7 +54,7 @@ class WholeSurvey:
 
 def run(options: argparse.Namespace) -> int:
     """Read all, and say what is there; 5 where images cannot be read."""
-    reading = _read(*network_data(options, load_network(options)))
+    reading = _read(*network_data(options.data, load_network(options)))
     if options.json:
         _json(reading)
     else:

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from netc.api.figures import bytes_text, seconds_text, shape_text
+from netc.api.request import Request
 from netc.cli.arguments import spare
-from netc.cli.common import Request, request
-from netc.cli.output import bytes_text, json_line, say, seconds_text, shape_text, table
+from netc.cli.common import request
+from netc.cli.output import json_line, say, table
 from netc.cli.plan_ import check_alternatives, page_facts, plan_facts
 from netc.export.page import PlanCase
 from netc.export.write import check_diff, write_diff

@@ -9,8 +9,10 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from netc.cli.data import open_data, skipping, tell_data, tell_left_out
-from netc.cli.output import count, json_line, say
+from netc.api.data import open_data, skipping
+from netc.api.figures import count
+from netc.cli.data import tell_data, tell_left_out
+from netc.cli.output import json_line, say
 from netc.cli.session import (
     choose,
     describe,
@@ -49,7 +51,7 @@ def _run(
 ) -> int:  # fmt: skip
     everyone, folder = ranks or Alone(), out_folder(options, bundle)
     file = everyone.share(None if everyone.rank else find_weights(options.weights, folder))
-    dataset = skipping(options, open_data(options, bundle, training=False))
+    dataset = skipping(options.skip_bad, open_data(options.data, bundle, training=False))
     everyone.compare(facts_of(dataset))
     if not everyone.rank:
         check_classes(meta_of(file), dataset.classes, file)

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from fnmatch import fnmatch
 
-from netc.cli.common import Request, advice, build, request
+from netc.api.build import advice
+from netc.api.figures import bytes_text, scaled, seconds_text
+from netc.api.request import Request
+from netc.cli.common import build, request
 from netc.cli.compile_ import footing, heading
 from netc.cli.kernels import rows
-from netc.cli.output import bytes_text, json_line, note, say, scaled, seconds_text, table
+from netc.cli.output import json_line, note, say, table
 from netc.errors import Diagnostic, UsageError, clip, did_you_mean
 from netc.ir.clock import simulate
 from netc.ir.program import Program
@@ -40,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
             json_line(event="layer", **asdict(cost))
         json_line(
             event="result", network=asked.network.name, scheme=compiled.scheme,
-            notes=[*compiled.notes, *advice(asked, compiled, options)], cluster=cluster.name,
+            notes=[*compiled.notes, *advice(asked, compiled)], cluster=cluster.name,
             recomputed=list(compiled.recomputed),
             sent_bytes=[s for s, _ in sent_bytes(compiled.plan)],
             memory_bytes=[u.peak for u in memory_use(compiled.program)],
@@ -55,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         "\nA step on the device where each figure is largest; fused layers run with the one before."
     )
     say(footing(asked, compiled))
-    for text in (*compiled.notes, *advice(asked, compiled, options)):
+    for text in (*compiled.notes, *advice(asked, compiled)):
         note(text)
     return 0
 

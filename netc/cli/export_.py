@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from netc.api.figures import bytes_text, count
+from netc.api.machine import load_cluster
 from netc.cli.arguments import spare
 from netc.cli.files import load_network
-from netc.cli.machine import load_cluster
-from netc.cli.output import bytes_text, count, json_line, say
+from netc.cli.output import json_line, say
 from netc.cli.session import find_weights, open_session, teller
 from netc.errors import Diagnostic, UsageError
 from netc.interchange.names import torch_names

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from netc.cli.output import shape_text
+from netc.api.figures import shape_text
 from netc.ir.joined import own_of
 from netc.ir.kernels import KernelCall
 from netc.ir.program import Launch, Program

@@ -7,14 +7,16 @@ import threading
 import time
 from collections.abc import Collection
 
-from netc.cli.output import seconds_text, table
-from netc.passes.pipeline import Observer, PassReport
+from netc.api.figures import seconds_text
+from netc.api.watch import Watch
+from netc.cli.output import table
+from netc.passes.pipeline import PassReport
 
 TOLD_SECONDS = 2.0
 """A compilation that takes longer shows what it is at."""
 
 
-class CompileProgress(Observer):
+class CompileProgress(Watch):
     """Says on a terminal what a long compilation is at, and is silent once it has ended."""
 
     def __init__(self, seconds: float = TOLD_SECONDS) -> None:

@@ -6,9 +6,10 @@ import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from netc.api.choices import AUTO
+from netc.api.request import Request
 from netc.cli.arguments import spare
-from netc.cli.auto import AUTO
-from netc.cli.common import Request, build, request
+from netc.cli.common import build, request
 from netc.cli.output import json_line, note, say
 from netc.errors import Diagnostic, UsageError
 from netc.export import PlanFacts, write_plan

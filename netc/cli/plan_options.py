@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import argparse
 
+from netc.api.choices import (
+    FC_UPDATES,
+    GOALS,
+    KERNELS,
+    PRECISIONS,
+    SCHEMES,
+    TARGETS,
+    UPDATES,
+)
 from netc.cli.arguments import Parser, batch, count, devices, file_name, memory
 from netc.cli.help import SHOWN
 
@@ -28,7 +37,7 @@ def planning_options(sub: Parser, verb: str) -> None:
     _step_options(group)
     shows = ", and show which run" if verb == "explain" else ""
     group.add_argument(
-        "--kernels", choices=("auto", "fast", "reference", "native", "vendor"),
+        "--kernels", choices=KERNELS,
         nargs="?" if shows else None, const="auto" if shows else None,
         help="on the CPU fast ones, NumPy's (reference) or by the size of a step (auto, default); "
         f"on GPUs hand-written ones (native), cuDNN's (vendor) or either (auto){shows}",
@@ -41,12 +50,10 @@ def planning_options(sub: Parser, verb: str) -> None:
     )
     if verb not in RUNNING:
         group.add_argument(
-            "--goal", choices=("training", "inference"), default="training",
+            "--goal", choices=GOALS, default=GOALS[0],
             help="whose step is planned for (default: %(default)s)",
         )  # fmt: skip
-        group.add_argument(
-            "--backend", choices=("cpu", "cuda"), help="what to compile for (default cpu)"
-        )
+        group.add_argument("--backend", choices=TARGETS, help="what to compile for (default cpu)")
     if verb not in ("compare", "diff"):
         group.add_argument(
             "--save-strategy", type=file_name, metavar="FILE", help="write the chosen splits"
@@ -70,13 +77,13 @@ def _search_options(group: argparse._ArgumentGroup) -> None:
 
 def _step_options(group: argparse._ArgumentGroup) -> None:
     """How a step exchanges, updates, keeps values and computes."""
-    group.add_argument("--scheme", choices="abc", help="exchange at the boundary (default a)")
+    group.add_argument("--scheme", choices=SCHEMES, help="exchange at the boundary (default a)")
     group.add_argument(
-        "--fc-update", choices=("step", "round"),
+        "--fc-update", choices=FC_UPDATES,
         help="when model-split weights move (default step)",
     )  # fmt: skip
     group.add_argument(
-        "--updates", choices=("replicated", "sharded"),
+        "--updates", choices=UPDATES,
         help="whether devices with the same weights update all of them each, or a shard "
         "(default replicated; 'auto' may take either)",
     )  # fmt: skip
@@ -87,7 +94,7 @@ def _step_options(group: argparse._ArgumentGroup) -> None:
         "default none",
     )  # fmt: skip
     group.add_argument(
-        "--precision", choices=("fp32", "tf32", "bf16", "fp64"),
+        "--precision", choices=PRECISIONS,
         help="default fp32; tf32 and bf16 run on the cuda backend",
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.cli.data import class_names, data_call
+from netc.api.data import class_names, data_call
 from netc.cli.output import json_line, say
 from netc.cli.session import (
     choose,
@@ -55,7 +55,7 @@ def _run(
         message = f"the network has {len(inputs)} inputs ({named}); pictures fill one."
         raise data_error("E067", message, "'netc eval' reads a data set that fills all")
     file, names = everyone.share(None if everyone.rank else _weights(options, bundle))
-    call = data_call(options, bundle)
+    call = data_call(options.data, bundle)
     prepared = preparation(call[0] if call else None, bundle.facts.image)
     with ThreadPoolExecutor(loaders(everyone)) as pool:
         paths = [Path(image) for image in options.images]
@@ -76,7 +76,7 @@ def _weights(options: argparse.Namespace, bundle: Bundle) -> tuple[Path, tuple[s
     """The file of weights, and what the classes are called."""
     file = find_weights(options.weights, out_folder(options, bundle))
     note_changes(options, bundle, file)
-    return file, class_names(options, bundle, file)
+    return file, class_names(options.data, bundle, file, options.classes)
 
 
 def _predicted(

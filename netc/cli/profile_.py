@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from netc.cli.output import bytes_text, count, json_line, say, scaled, seconds_text, table
+from netc.api.figures import bytes_text, count, scaled, seconds_text
+from netc.api.predicted import outcome
+from netc.cli.output import json_line, say, table
 from netc.cli.parts import StepPart, parts, passes
-from netc.cli.predicted import outcome
 from netc.cli.session import choose, describe, load_bundle, note_kernels, on_ranks, open_session
 from netc.export.roofline import Roof, RooflinePoint, check_roofline, draw_roofline, write_roofline
 from netc.export.scene import Scene

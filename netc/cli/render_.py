@@ -8,10 +8,11 @@ from dataclasses import replace
 from inspect import signature
 from textwrap import wrap
 
+from netc.api.data import named_data
+from netc.api.figures import count, rate_text
 from netc.api.networks import weight_rules
-from netc.cli.data import named_data
 from netc.cli.files import load_network
-from netc.cli.output import count, json_line, rate_text
+from netc.cli.output import json_line
 from netc.errors import Diagnostic, Source, UsageError, clip
 from netc.ir.augmentations import AUGMENTATIONS
 from netc.ir.datasets import DATA_SETS

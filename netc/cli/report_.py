@@ -10,9 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from netc.api.compiled import is_compiled
+from netc.api.data import open_data, skipping
+from netc.api.figures import count
 from netc.cli.arguments import check_writable, file_name
-from netc.cli.data import open_data, skipping, tell_data, tell_left_out
-from netc.cli.output import count, json_line, note, say
+from netc.cli.data import tell_data, tell_left_out
+from netc.cli.output import json_line, note, say
 from netc.cli.session import changes_since, choose, describe, load_bundle, restored_session
 from netc.cli.training_facts import (
     PAGE_NAME,
@@ -134,7 +136,7 @@ def _judge(options: argparse.Namespace, told: Told) -> tuple[Judged, tuple[str, 
     asked = _asked(options, told)
     bundle = load_bundle(asked)
     choice = choose(asked, bundle)
-    dataset = skipping(asked, open_data(asked, bundle))
+    dataset = skipping(asked.skip_bad, open_data(asked.data, bundle))
     check_classes(told.meta, dataset.classes, told.file)
     changes = changes_since(bundle, told.file)
     with closing(restored_session(asked, choice, bundle, None, told.file)) as session:

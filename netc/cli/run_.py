@@ -14,12 +14,14 @@ from statistics import fmean, median
 from types import FrameType
 from typing import Any
 
+from netc.api.data import call_text, data_call, open_data
+from netc.api.figures import bytes_text, count, rate_text, seconds_text
+from netc.api.predicted import outcome, roughly
 from netc.api.shipped import lasting
 from netc.cli.beginning import AUTO, Damaged, GivenWeights, begin, folder_of, start
-from netc.cli.data import call_text, data_call, open_data, tell_data, tell_left_out
+from netc.cli.data import tell_data, tell_left_out
 from netc.cli.idle import idle_notes
-from netc.cli.output import bytes_text, count, json_line, note, rate_text, say, seconds_text, table
-from netc.cli.predicted import outcome, roughly
+from netc.cli.output import json_line, note, say, table
 from netc.cli.session import (
     changes_text,
     choose,
@@ -75,7 +77,7 @@ def _run(
     options: argparse.Namespace, choice: BackendChoice, ranks: Ranks | None, bundle: Bundle
 ) -> int:  # fmt: skip
     """Train; of several processes the first one reads and keeps what is saved."""
-    training, dataset = _training(options, bundle), open_data(options, bundle)
+    training, dataset = _training(options, bundle), open_data(options.data, bundle)
     all_ = ranks or Alone()
     all_.compare(_agreed(options, training, dataset))
     steps_in_epoch(dataset, bundle.facts.batch)
@@ -199,7 +201,7 @@ def _announce(
         facts = {name: value for name, value in facts.items() if name not in UNSHOWN_FACTS}
         given = trainer.training
         facts |= {"epochs": given.epochs, "lr": given.rate, "seed": given.seed}
-        facts["data"] = data_call(options, session.bundle)
+        facts["data"] = data_call(options.data, session.bundle)
         json_line(event="start", **facts, backend=dict(session.backend.describe()),
                   reason=choice.reason, data_set=dataset.description, steps=trainer.total_steps,
                   resumed_at=trainer.start_step, changed=differs,

@@ -45,13 +45,14 @@ def load_bundle(options: argparse.Namespace, images: int | None = None) -> Bundl
         bundle = _compiled(path, options)
     else:
         # Imported here: a compiled program needs no compiler.
-        from netc.cli.common import advice, build, request
+        from netc.api.build import advice
+        from netc.cli.common import build, request
 
         asked = request(options, images)
         bundle, compiled = build(asked, options)
         notes = compiled.notes
         if options.verb == "run" and not options.json:
-            notes += advice(asked, compiled, options)
+            notes += advice(asked, compiled)
     for text in () if options.json else notes:
         note(text)
     return bundle

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
+from netc.api.figures import count, scaled, shape_text
 from netc.cli.files import load_network
-from netc.cli.output import count, json_line, say, scaled, shape_text, table
+from netc.cli.output import json_line, say, table
 from netc.passes.build_graph import build_graph
 from netc.report import layer_facts
 

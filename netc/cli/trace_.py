@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from netc.cli.output import json_line, seconds_text, table
+from netc.api.figures import seconds_text
+from netc.cli.output import json_line, table
 from netc.errors import clip
 from netc.export.words import plural
 from netc.trace.account import (

@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from netc.api.predicted import LOCAL, is_priced
 from netc.cli.arguments import check_writable, spare
 from netc.cli.output import note
-from netc.cli.predicted import LOCAL, is_priced
 from netc.errors import DataError, Diagnostic, UsageError, escaped
 from netc.ir.program import Bundle
 from netc.trace.spans import StepSpans

@@ -12,7 +12,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.cli.output import count
+from netc.api.figures import count
 from netc.errors import NetError, clip, escaped
 from netc.export.legend import Tile
 from netc.export.training import FirstFilters, HeldOut, ShownImage, TrainingFacts, training_html

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from netc.api.machine import load_cluster, shipped_kind
 from netc.cli import calibrate_, configurations
-from netc.cli.machine import load_cluster, shipped_kind
 from netc.cli.main import main
 from netc.cost import read_cluster
 from netc.planner.exchanges import KINDS

@@ -206,7 +206,7 @@ def test_json_is_strict(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_this_machine_cannot_compile_is_refused_before(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("netc.cli.common.available_bytes", lambda: 10**6)
+    monkeypatch.setattr("netc.api.afford.available_bytes", lambda: 10**6)
     monkeypatch.setattr("netc.passes.pipeline.assign_streams", None)
     assert main(["compile", DIGITS, "--devices", "8", "--scheme", "b"]) == 4
     err = capsys.readouterr().err
@@ -219,7 +219,7 @@ def test_what_this_machine_cannot_compile_is_refused_before(
 def test_what_takes_minutes_is_told_before(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("netc.cli.common.TOLD_SECONDS", 0)
+    monkeypatch.setattr("netc.api.afford.TOLD_SECONDS", 0)
     assert main(["compile", DIGITS, "--devices", "2"]) == 0
     assert capsys.readouterr().err.startswith("note: compiling about ")
 

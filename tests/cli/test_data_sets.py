@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from saved import newest
 
-from netc.cli.data import data_call
-from netc.cli.main import main, parser
+from netc.api.data import data_call
+from netc.cli.main import main
 from netc.ir.datasets import DATA_SETS
 from netc.ir.facts import RecipeCall
 from netc_kernels import cpu
@@ -41,8 +41,8 @@ def network(data: str = "") -> str:
 
 
 def parsed_call(text: str) -> RecipeCall:
-    options, bundle = parser().parse_args(["run", network(), "--data", text]), Mock()
-    call = data_call(options, bundle)
+    network()
+    call = data_call(text, Mock())
     assert call is not None
     return call
 

@@ -13,7 +13,7 @@ from PIL import Image
 from saved import newest
 
 import netc_models
-from netc.cli.data import class_names
+from netc.api.data import class_names
 from netc.cli.main import main, parser
 from netc.cli.session import load_bundle
 from netc_runtime.io.checkpoint import latest, load, save
@@ -250,8 +250,7 @@ def test_names_of_classes_as_editors_write_them(tmp_path, pets, content):
     file = tmp_path / "names.txt"
     file.write_bytes(content)
     bundle = load_bundle(parser().parse_args(["predict", str(net), "a.png"]))
-    options = parser().parse_args(["predict", str(net), "a.png", "--classes", str(file)])
-    assert class_names(options, bundle, tmp_path) == ("a", "b")
+    assert class_names(None, bundle, tmp_path, str(file)) == ("a", "b")
 
 
 def test_any_name_can_be_shown(trained, tmp_path, capsys):

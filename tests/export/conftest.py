@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import netc_models
-from netc.cli.common import Request
+from netc.api.request import Request
 from netc.cli.plan_ import page_facts, plan_facts
 from netc.cost import Cluster, LinkLevel, Links
 from netc.export import PlanFacts

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import netc_clusters
+from netc.api.predicted import LOCAL
 from netc.api.shipped import find
-from netc.cli.predicted import LOCAL
 from netc.cost import Cluster, read_cluster
 from netc.errors import Diagnostic, UsageError
 from netc_runtime.measure.machine import has_target, machine_name, own_cluster

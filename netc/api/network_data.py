@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-
-from netc.cli.data import open_named
+from netc.api.data import open_named
 from netc.ir.facts import RecipeCall
 from netc.ir.programs import EVAL
 from netc.passes.build_graph import build_graph
@@ -13,8 +11,8 @@ from netc_runtime.train.datasets import Dataset
 from netc_runtime.train.images import Shape
 
 
-def network_data(options: argparse.Namespace, network: Network) -> tuple[Dataset, dict[str, Shape]]:
-    """What the command names, or else the network's recipe; and what that fills, (C, H, W) by name.
+def network_data(given: str | None, network: Network) -> tuple[Dataset, dict[str, Shape]]:
+    """What is given, or else the network's recipe; and what that fills, (C, H, W) by name.
 
     Raises DataError as `open_named`.
     """
@@ -22,7 +20,7 @@ def network_data(options: argparse.Namespace, network: Network) -> tuple[Dataset
     data, inputs = network.recipe.data, {each.name: _shape(each) for each in network.inputs}
     recipe = None if data is None else RecipeCall(data.name, data.args, dict(data.kwargs))
     classes = graph[graph.outputs[2]].type.shape[1]
-    return open_named(options, recipe, _shape(network.inputs[0]), classes, inputs), inputs
+    return open_named(given, recipe, _shape(network.inputs[0]), classes, inputs), inputs
 
 
 def _shape(spec: InputSpec) -> Shape:

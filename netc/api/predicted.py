@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netc.cli.output import seconds_text
+from netc.api.figures import seconds_text
 from netc.errors import escaped
 from netc_runtime.measure.machine import has_target, own_cluster
 

@@ -1,0 +1,236 @@
+"""What may be chosen of a plan, by name: options of the command line, words of Python.
+
+Nothing heavy is imported here: the help of the command line tells of it, too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, TypedDict
+
+from netc.api.values import path_text, shown, usage, value_text
+from netc.errors import clip, did_you_mean
+from netc.numbers import COUNT, DEVICES, MEASURE, Number
+
+AUTO = "auto"
+"""A strategy: what a search finds. A batch: the largest that fits."""
+INFERENCE = "inference"
+"""In place of training, what is planned for."""
+SCHEMES = ("a", "b", "c")
+FC_UPDATES = ("step", "round")
+UPDATES = ("replicated", "sharded")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp64")
+KERNELS = ("auto", "fast", "reference", "native", "vendor")
+GOALS = ("training", INFERENCE)
+TARGETS = ("cpu", "cuda")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?)B?", re.IGNORECASE)
+SIZE = "a size such as 16GiB or 500MB"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChoices:
+    """What is asked of a plan; None leaves it to the recipe, the strategy file or the machine."""
+
+    devices: int | None = None
+    """In a row."""
+    mesh: str | None = None
+    """Devices on two axes: "2x2"."""
+    strategy: str | None = None
+    """Its name, or its file."""
+    batch: int | str | None = None
+    """Images of a step, over all devices; `AUTO` is the largest that fits."""
+    memory: float | None = None
+    """Bytes of a device."""
+    search_labels: str | None = None
+    """By what a search may split: "n,k"."""
+    no_share: bool = False
+    """Whether a search may split equal blocks differently."""
+    pin: tuple[str, ...] = ()
+    """The split of some layers, "fc*=k" each."""
+    scheme: str | None = None
+    fc_update: str | None = None
+    updates: str | None = None
+    recompute: str | None = None
+    """Layers, "relu*,bn*", or a word of `netc.planner.recompute`."""
+    precision: str | None = None
+    kernels: str | None = None
+    cluster: str | None = None
+    """The machine to plan for: its name, or its file."""
+    goal: str = GOALS[0]
+    backend: str | None = None
+    """What to compile for; "null" where nothing is to be computed."""
+    share_gpus: bool = False
+    runs: bool = False
+    """Whether it is to be run here: then it is compiled for what is here."""
+
+
+class PlanWords(TypedDict, total=False):
+    """What may be said of a plan, by name: as the options of `netc plan`, with underscores."""
+
+    devices: int
+    mesh: str | tuple[int, ...]
+    strategy: str | os.PathLike[str]
+    batch: int | Literal["auto"]
+    memory: float | str
+    search_labels: str | Sequence[str]
+    no_share: bool
+    pin: Mapping[str, str] | Sequence[str]
+    scheme: Literal["a", "b", "c"]
+    fc_update: Literal["step", "round"]
+    updates: Literal["replicated", "sharded"]
+    recompute: str | Sequence[str]
+    precision: Literal["fp32", "tf32", "bf16", "fp64"]
+    kernels: Literal["auto", "fast", "reference", "native", "vendor"]
+    cluster: str | os.PathLike[str]
+    goal: Literal["training", "inference"]
+    backend: Literal["cpu", "cuda"]
+    share_gpus: bool
+
+
+def read_size(text: str) -> float:
+    """Bytes: of 16GiB, 16GB or 512MiB; ValueError for other texts."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None or not MEASURE.accepts(float(found[1])):
+        raise ValueError(text)
+    unit = found[2].lower()
+    base = 1024 if unit.endswith("i") else 1000
+    return float(found[1]) * float(base) ** ("kmgt".index(unit[0]) + 1)
+
+
+def plan_choices(words: Mapping[str, Any]) -> PlanChoices:
+    """The choices that are given by name. What is None is as if it were not given.
+
+    Raises UsageError (E051) for unknown names and wrong values.
+    """
+    check_names(words, _READ, "a plan")
+    given = {name: _READ[name](name, value) for name, value in words.items() if value is not None}
+    # What is planned for this machine can be run on it.
+    here = not given.keys() & {"cluster", "backend"}
+    return replace(PlanChoices(**given), runs=here)
+
+
+def check_names(words: Mapping[str, Any], known: Mapping[str, Any], what: str) -> None:
+    """Raise UsageError (E051) for a name that is not known of something."""
+    for name in words:
+        if name not in known:
+            hint = f"{did_you_mean(name, known)}known are: {', '.join(known)}."
+            raise usage(f"there is no choice '{clip(name)}' of {what}.", hint)
+
+
+def option(name: str) -> str:
+    """A name as the command line has it."""
+    return f"--{name.replace('_', '-')}"
+
+
+def wrong(name: str, description: str, value: object) -> Exception:
+    """The error for a value of another kind, as the command line words it."""
+    told = clip(value) if isinstance(value, str) else shown(value)
+    return usage(f"{option(name)}: must be {description}, not '{told}'.")
+
+
+Read = Callable[[str, Any], Any]
+"""From a name and the value that is given for it to the value that is meant."""
+
+
+def number(kind: Number) -> Read:
+    """Read numbers of a kind, NumPy's too."""
+
+    def read(name: str, value: object) -> int | float:
+        plain = value.item() if type(value).__module__ == "numpy" else value  # type: ignore[attr-defined]
+        if not kind.accepts(plain):
+            raise wrong(name, kind.description, value)
+        return plain if kind.whole else float(plain)
+
+    return read
+
+
+def one_of(known: Sequence[str]) -> Read:
+    """Read one of some words."""
+
+    def read(name: str, value: object) -> str:
+        if not isinstance(value, str) or value not in known:
+            told = clip(value) if isinstance(value, str) else shown(value)
+            near = did_you_mean(value, known) if isinstance(value, str) else ""
+            hint = f"{near}choices are: {', '.join(known)}."
+            raise usage(f"{option(name)}: there is no choice '{told}'.", hint)
+        return value
+
+    return read
+
+
+def flag(name: str, value: object) -> bool:
+    """Read a truth value."""
+    if not isinstance(value, bool):
+        raise wrong(name, "true or false", value)
+    return value
+
+
+def _path(name: str, value: object) -> str:
+    return path_text(name, value)
+
+
+def _words(name: str, value: object) -> str:
+    """Several words, or a text of them with commas."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Sequence) or not all(isinstance(each, str) for each in value):
+        raise wrong(name, "words, or a text of them with commas", value)
+    return ",".join(value)
+
+
+def _mesh(name: str, value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Sequence) or not value:
+        raise wrong(name, "of the form 2x2", value)
+    return "x".join(value_text(name, each) for each in value)
+
+
+def _batch(name: str, value: object) -> int | float | str:
+    return AUTO if value == AUTO else number(COUNT)(name, value)
+
+
+def _memory(name: str, value: object) -> float:
+    try:
+        return read_size(value) if isinstance(value, str) else float(number(MEASURE)(name, value))
+    except ValueError:
+        raise wrong(name, SIZE, value) from None
+
+
+def _pins(name: str, value: object) -> tuple[str, ...]:
+    given: object = value
+    if isinstance(value, Mapping):
+        given = [f"{pattern}={split}" for pattern, split in value.items()]
+    many = isinstance(given, Sequence) and not isinstance(given, str)
+    if not isinstance(given, Sequence) or not many or not all(isinstance(p, str) for p in given):
+        raise wrong(name, "splits by patterns, such as {'fc*': 'k'}", value)
+    return tuple(given)
+
+
+_READ: dict[str, Read] = {
+    "devices": number(DEVICES),
+    "mesh": _mesh,
+    "strategy": _path,
+    "batch": _batch,
+    "memory": _memory,
+    "search_labels": _words,
+    "no_share": flag,
+    "pin": _pins,
+    "scheme": one_of(SCHEMES),
+    "fc_update": one_of(FC_UPDATES),
+    "updates": one_of(UPDATES),
+    "recompute": _words,
+    "precision": one_of(PRECISIONS),
+    "kernels": one_of(KERNELS),
+    "cluster": _path,
+    "goal": one_of(GOALS),
+    "backend": one_of(TARGETS),
+    "share_gpus": flag,
+}
+"""By name how a value is read."""
+PLAN_NAMES = tuple(_READ)
+"""The names of `PlanWords`."""
+assert set(PLAN_NAMES) == {each.name for each in fields(PlanChoices)} - {"runs"}

@@ -1,0 +1,184 @@
+"""Data sets as callers and the recipe name them, and the names of classes."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from netc.errors import DataError, Diagnostic, UsageError, clip, did_you_mean, escaped
+from netc.ir.datasets import DATA_SETS, SYNTHETIC
+from netc.ir.facts import RecipeCall
+from netc.ir.program import Bundle
+from netc.text import Unreadable, json_text, read_text
+from netc_runtime.io.checkpoint import classes_in, meta_of
+from netc_runtime.io.problems import data_error, unreadable
+from netc_runtime.session import image_inputs
+from netc_runtime.train.datasets import Dataset, open_dataset
+from netc_runtime.train.images import Shape
+from netc_runtime.train.recognise import recognised
+from netc_runtime.train.skipping import Skipping
+
+MISSING = "E061"
+"""What is said of a file or folder that is not there."""
+
+
+def data_call(given: str | None, bundle: Bundle) -> RecipeCall | None:
+    """The data set that is given, or else the recipe's; None where there is neither."""
+    return bundle.facts.data if given is None else named_data(given)
+
+
+def open_data(given: str | None, bundle: Bundle, training: bool = True) -> Dataset:
+    """The data set that is given, or the recipe's, checked against the network.
+
+    Without `training` it may lack training images. Raises DataError where there is none, or as
+    `open_dataset`.
+    """
+    facts = bundle.facts
+    inputs = {port.name: _image_shape(port.shape[1:]) for port in image_inputs(bundle)}
+    return open_named(given, facts.data, facts.image, facts.classes, inputs, training)
+
+
+def _image_shape(shape: tuple[int, ...]) -> Shape:
+    channels, height, width = shape
+    return channels, height, width
+
+
+def open_named(
+    given: str | None,
+    recipe: RecipeCall | None,
+    image: Shape,
+    classes: int,
+    inputs: Mapping[str, Shape],
+    training: bool = True,
+) -> Dataset:
+    """The same for a network that takes images (C, H, W) in its first input, by what its recipe
+    says.
+    """
+    call = recipe if given is None else named_data(given)
+    if call is None:
+        help = f"name one in a train block, or with '--data': {_choices()}."
+        raise data_error("E060", "the network names no data set.", help)
+    try:
+        return open_dataset(*call, image, classes, inputs, training)
+    except DataError as error:
+        if given is not None or error.diagnostics[0].code != MISSING:
+            raise
+        raise _missing(error, call) from None
+
+
+def skipping(bad: int, dataset: Dataset) -> Dataset:
+    """The data set, of which so many images need not be readable."""
+    return Skipping(dataset, bad) if bad else dataset
+
+
+def _missing(error: DataError, call: RecipeCall) -> DataError:
+    """Where what the recipe names is not there, what else may be named."""
+    first, *rest = error.diagnostics
+    where = f"the network's recipe names {call_text(call)}; paths start at the current folder."
+    help = f"{first.help}; or name other data with '--data': {_choices()}."
+    return DataError(replace(first, notes=(*first.notes, escaped(where)), help=help), *rest)
+
+
+def _choices() -> str:
+    """All data sets, as they are given to `--data`."""
+    tried = DATA_SETS[SYNTHETIC]
+    others = (f"'{each.example}'" for word, each in DATA_SETS.items() if word != SYNTHETIC)
+    return f"'{tried.example}', {tried.about}; or {', '.join(others)}"
+
+
+def call_text(call: RecipeCall) -> str:
+    """As a recipe writes it."""
+    values = [*map(json_text, call.args), *(f"{k}={json_text(v)}" for k, v in call.kwargs.items())]
+    return f"{call.name}({', '.join(values)})"
+
+
+def class_names(
+    given: str | None, bundle: Bundle, weights: Path, file: str | None = None
+) -> tuple[str, ...]:
+    """What the classes are called: by the file asked for, the weights' file, the data set, or 0 up.
+
+    They are escaped, fit to be shown. Raises DataError where the file asked for cannot be read
+    (E061) or has another number (E067).
+    """
+    count = bundle.facts.classes
+    if file is not None:
+        return _names_in(Path(file), count)
+    names = classes_in(meta_of(weights))
+    if names is None or len(names) != count:
+        names = _names_of_data(given, bundle)
+    return tuple(map(escaped, names or map(str, range(count))))
+
+
+def _names_in(path: Path, count: int) -> tuple[str, ...]:
+    try:
+        lines = read_text(path).rstrip().split("\n")
+    except Unreadable as error:
+        raise unreadable(path, error, error.help) from None
+    names = tuple(escaped(line.strip()) for line in lines)
+    help = "write one name a line, in the order of the classes."
+    if "" in names:
+        raise data_error("E067", f"line {names.index('') + 1} of '{path}' is empty.", help)
+    if len(names) != count:
+        message = f"'{path}' names {len(names):,} classes; the network tells {count:,} apart."
+        raise data_error("E067", message, help)
+    return names
+
+
+def _names_of_data(given: str | None, bundle: Bundle) -> tuple[str, ...]:
+    """Those of the data set where it is there; nothing else is wanted of it."""
+    try:
+        return open_data(given, bundle, training=False).classes
+    except DataError:
+        return ()
+
+
+def named_data(text: str) -> RecipeCall:
+    """What `--data` names: a call as in a recipe, or a file or folder.
+
+    Raises UsageError (E051) where it is no call, and DataError as `recognised`.
+    """
+    call = _parse(text)
+    if call is not None and (call.name in DATA_SETS or not os.path.exists(text)):
+        return call
+    if "(" not in text or os.path.exists(text):
+        return _at(text)
+    message = f"'--data {clip(text, 80)}' is not a data set."
+    hint = (
+        "write it as in a recipe, for example --data 'idx(\"folder\")', or name a file or folder."
+    )
+    raise UsageError(Diagnostic("E051", message, help=hint))
+
+
+def _at(path: str) -> RecipeCall:
+    """The data set at a path; where there is nothing, it may be a word that is mistyped."""
+    if not os.path.exists(path):
+        message = f"there is no data set, file or folder '{path}'."
+        raise data_error(
+            "E061", message, f"{did_you_mean(path, DATA_SETS)}known are: {_choices()}."
+        )
+    return recognised(path)
+
+
+def _parse(text: str) -> RecipeCall | None:
+    """A data set as written in a recipe, name("folder", option=value); a known name alone."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        if isinstance(tree, ast.Name) and tree.id in DATA_SETS:
+            return RecipeCall(tree.id, (), {})
+        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
+            args = tuple(map(_value, tree.args))
+            named = {k.arg: _value(k.value) for k in tree.keywords if k.arg}
+            if len(named) == len(tree.keywords):
+                return RecipeCall(tree.func.id, args, named)
+    except (SyntaxError, ValueError, KeyError, TypeError, RecursionError, MemoryError):
+        pass
+    return None
+
+
+def _value(node: ast.expr) -> object:
+    """A text, a number, or true and false as a recipe has them."""
+    words = {"true": True, "false": False}
+    return words[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node)
