@@ -21,8 +21,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from netc.api.running import open_session
 from netc.cli.main import parser
-from netc.cli.session import choose, load_bundle, open_session
+from netc.cli.session import choose, load_bundle
 from netc_runtime.io.checkpoint import checkpoint_name
 from netc_runtime.launch.ranks import Alone
 from netc_runtime.train.folder import Folder

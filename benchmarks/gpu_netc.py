@@ -13,8 +13,9 @@ import cupy
 import numpy as np
 
 from netc import __version__
+from netc.api.running import open_session
 from netc.cli.main import parser
-from netc.cli.session import choose, load_bundle, open_session
+from netc.cli.session import choose, load_bundle
 from netc_runtime.choose import join_ranks
 
 WARM_UP, STEPS, BURSTS = 8, 20, 7

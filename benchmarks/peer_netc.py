@@ -8,8 +8,9 @@ from importlib.metadata import version
 import numpy as np
 from serve import RATE, Case, serve
 
+from netc.api.running import open_session
 from netc.cli.main import parser
-from netc.cli.session import load_bundle, open_session
+from netc.cli.session import load_bundle
 from netc_runtime.choose import choose_backend
 
 

@@ -74,8 +74,9 @@ def text(row: Row) -> str:
 
 def measured(case: str, options: argparse.Namespace) -> list[Row]:
     """The rows of a network, in this process and those that it starts for other devices."""
+    from netc.api.running import open_session
     from netc.cli.main import parser
-    from netc.cli.session import choose, load_bundle, open_session
+    from netc.cli.session import choose, load_bundle
     from netc.cost import setting
     from netc.errors import NetError
     from netc.ir.clock import simulate

@@ -14,7 +14,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netc.api.compare import Comparison
+    from netc.api.explain import Explanation
     from netc.api.model import Model, load, parse
+    from netc.api.plan import NetworkPlan
+    from netc.api.program import OpenTraining, RunnableProgram, Trained, load_program
+    from netc.api.session import OpenProgram
     from netc.errors import (
         DataError,
         DeviceError,
@@ -28,20 +33,33 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "DataError",
     "DeviceError",
     "Diagnostic",
+    "Explanation",
     "Model",
     "NetError",
+    "NetworkPlan",
+    "OpenProgram",
+    "OpenTraining",
     "PlanError",
+    "RunnableProgram",
     "SyntaxProblem",
+    "Trained",
     "UsageError",
     "load",
+    "load_program",
     "parse",
 ]
 
 _HOME = {
+    "netc.api.compare": ("Comparison",),
+    "netc.api.explain": ("Explanation",),
     "netc.api.model": ("Model", "load", "parse"),
+    "netc.api.plan": ("NetworkPlan",),
+    "netc.api.program": ("OpenTraining", "RunnableProgram", "Trained", "load_program"),
+    "netc.api.session": ("OpenProgram",),
     "netc.errors": (
         "DataError", "DeviceError", "Diagnostic", "NetError", "PlanError", "SyntaxProblem",
         "UsageError",

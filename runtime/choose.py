@@ -39,6 +39,8 @@ class BackendChoice:
     """Whether all devices are on one GPU, in one process."""
     graph: bool = True
     """Whether steps are recorded as CUDA graphs."""
+    watched: bool = True
+    """Whether this process is ended where nothing moves; a caller of Python may not want that."""
 
 
 def choose_backend(
@@ -151,14 +153,15 @@ def open_devices(
     if choice.name == "cuda":
         from netc_runtime.cuda.device import open_cuda
 
-        return open_cuda(choice.graph, programs, facts.precision, ranks)
+        return open_cuda(choice.graph, programs, facts.precision, ranks, choice.watched)
     from netc_runtime.cpu.backend import CpuBackend
 
     devices = range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
     check_memory(programs, devices, available_bytes(), "this machine")
     _settle(facts.blas_threads)
     assert ranks is None or isinstance(ranks, MpiRanks)
-    return CpuBackend(programs, ranks=ranks, threads=max(facts.threads, 1))
+    threads = max(facts.threads, 1)
+    return CpuBackend(programs, ranks=ranks, threads=threads, watched=choice.watched)
 
 
 def _settle(blas_threads: int) -> None:

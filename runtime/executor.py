@@ -88,6 +88,12 @@ class Executor:
             raise self.failure
         return time.perf_counter() - start
 
+    def close(self) -> None:
+        """End the threads, once what they are at has ended; nothing runs any more."""
+        if self.pool is not None:
+            self.pool.shutdown()
+        self.pool, self.lanes = None, {}
+
     def _all_devices(self, pool: ThreadPoolExecutor) -> None:
         try:
             for future in [pool.submit(self._device, d) for d in self.devices]:

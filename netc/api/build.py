@@ -9,7 +9,8 @@ from pathlib import Path
 from netc.api.listener import Listener
 from netc.api.predicted import is_priced
 from netc.api.request import Request
-from netc.errors import Diagnostic, PlanError, UsageError
+from netc.api.written import unwritable
+from netc.errors import Diagnostic, PlanError
 from netc.interchange.names import torch_names
 from netc.ir.clock import simulate
 from netc.ir.facts import REPLICATED, SHARDED
@@ -64,11 +65,6 @@ def save_strategy(path: Path, asked: Request, compiled: Compiled) -> None:
         )  # fmt: skip
     except OSError as error:
         raise unwritable(path, error) from None
-
-
-def unwritable(path: Path, error: OSError) -> UsageError:
-    """The error for a file that cannot be written."""
-    return UsageError(Diagnostic("E054", f"cannot write '{path}': {error.strerror}."))
 
 
 def check_memory(uses: list[MemoryUse], options: Options) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypedDict
 
@@ -166,6 +166,26 @@ def flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise wrong(name, "true or false", value)
     return value
+
+
+def counts_of(name: str, values: object) -> list[int]:
+    """Numbers of devices, sorted."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise wrong(name, "numbers such as [1, 2, 4]", values)
+    found = sorted({int(number(DEVICES)(name, each)) for each in values})
+    if not found:
+        raise wrong(name, "numbers such as [1, 2, 4]", values)
+    return found
+
+
+def words_of(name: str, values: object) -> list[str]:
+    """Words, or paths, of which there is one at least."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise wrong(name, "words such as ['data', 'hybrid']", values)
+    found = [path_text(name, each) for each in values]
+    if not found:
+        raise wrong(name, "words such as ['data', 'hybrid']", values)
+    return found
 
 
 def _path(name: str, value: object) -> str:

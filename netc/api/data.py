@@ -7,7 +7,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from netc.api.train_choices import Data
+from netc.api.values import usage
 from netc.errors import DataError, Diagnostic, UsageError, clip, did_you_mean, escaped
 from netc.ir.datasets import DATA_SETS, SYNTHETIC
 from netc.ir.facts import RecipeCall
@@ -16,21 +21,31 @@ from netc.text import Unreadable, json_text, read_text
 from netc_runtime.io.checkpoint import classes_in, meta_of
 from netc_runtime.io.problems import data_error, unreadable
 from netc_runtime.session import image_inputs
+from netc_runtime.train.arrays import CLASSES, Origin, array_set, needed
 from netc_runtime.train.datasets import Dataset, open_dataset
-from netc_runtime.train.images import Shape
+from netc_runtime.train.images import Shape, Wanted
 from netc_runtime.train.recognise import recognised
 from netc_runtime.train.skipping import Skipping
 
+ARRAYS_NAME = "npz"
+"""The word for arrays, of a file or in memory."""
 MISSING = "E061"
 """What is said of a file or folder that is not there."""
 
 
-def data_call(given: str | None, bundle: Bundle) -> RecipeCall | None:
+def data_call(given: Data | None, bundle: Bundle) -> RecipeCall | None:
     """The data set that is given, or else the recipe's; None where there is neither."""
-    return bundle.facts.data if given is None else named_data(given)
+    return recipe_or(given, bundle.facts.data)
 
 
-def open_data(given: str | None, bundle: Bundle, training: bool = True) -> Dataset:
+def recipe_or(given: Data | None, recipe: RecipeCall | None) -> RecipeCall | None:
+    """What is given, by its name, or else what a recipe says."""
+    if given is None:
+        return recipe
+    return named_data(given) if isinstance(given, str) else RecipeCall(ARRAYS_NAME, (), {})
+
+
+def open_data(given: Data | None, bundle: Bundle, training: bool = True) -> Dataset:
     """The data set that is given, or the recipe's, checked against the network.
 
     Without `training` it may lack training images. Raises DataError where there is none, or as
@@ -47,7 +62,7 @@ def _image_shape(shape: tuple[int, ...]) -> Shape:
 
 
 def open_named(
-    given: str | None,
+    given: Data | None,
     recipe: RecipeCall | None,
     image: Shape,
     classes: int,
@@ -57,7 +72,9 @@ def open_named(
     """The same for a network that takes images (C, H, W) in its first input, by what its recipe
     says.
     """
-    call = recipe if given is None else named_data(given)
+    if given is not None and not isinstance(given, str):
+        return _of_arrays(given, Wanted(image, classes, training, _several(inputs)))
+    call = recipe_or(given, recipe)
     if call is None:
         help = f"name one in a train block, or with '--data': {_choices()}."
         raise data_error("E060", "the network names no data set.", help)
@@ -67,6 +84,24 @@ def open_named(
         if given is not None or error.diagnostics[0].code != MISSING:
             raise
         raise _missing(error, call) from None
+
+
+def _several(inputs: Mapping[str, Shape]) -> tuple[tuple[str, Shape], ...]:
+    return tuple(inputs.items()) if len(inputs) > 1 else ()
+
+
+def _of_arrays(given: Mapping[str, Any], wanted: Wanted) -> Dataset:
+    """The data set of arrays in memory. Raises DataError as `array_set`, UsageError (E051) where
+    some are missing or unknown.
+    """
+    names = needed(wanted)
+    known = {*needed(replace(wanted, training=True)), CLASSES}
+    problems = [f"the arrays lack '{name}'." for name in names if name not in given]
+    problems += [f"there is no use for an array '{clip(n)}'." for n in given if n not in known]
+    if problems:
+        raise usage(" ".join(problems), f"arrays are: {', '.join(sorted(known))}.")
+    arrays = {name: np.asarray(each) for name, each in given.items()}
+    return array_set(Origin(), {n: arrays[n] for n in arrays if n in {*names, CLASSES}}, wanted)
 
 
 def skipping(bad: int, dataset: Dataset) -> Dataset:
@@ -96,7 +131,7 @@ def call_text(call: RecipeCall) -> str:
 
 
 def class_names(
-    given: str | None, bundle: Bundle, weights: Path, file: str | None = None
+    given: Data | None, bundle: Bundle, weights: Path, file: str | None = None
 ) -> tuple[str, ...]:
     """What the classes are called: by the file asked for, the weights' file, the data set, or 0 up.
 
@@ -127,7 +162,7 @@ def _names_in(path: Path, count: int) -> tuple[str, ...]:
     return names
 
 
-def _names_of_data(given: str | None, bundle: Bundle) -> tuple[str, ...]:
+def _names_of_data(given: Data | None, bundle: Bundle) -> tuple[str, ...]:
     """Those of the data set where it is there; nothing else is wanted of it."""
     try:
         return open_data(given, bundle, training=False).classes

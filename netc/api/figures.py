@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from html import escape
 from itertools import zip_longest
 from textwrap import wrap
 
@@ -116,3 +117,26 @@ def _row(cells: Sequence[str], widths: Sequence[int], lefts: Sequence[bool]) -> 
         ).rstrip()
         for line in zip_longest(*parts, fillvalue="")
     ]
+
+
+def html_table(
+    heading: str,
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    left: int = 1,
+    notes: Sequence[str] = (),
+) -> str:
+    """The same for a notebook, with a heading and notes."""
+
+    def row(cells: Sequence[str], tag: str) -> str:
+        sides = ("left" if i < left else "right" for i in range(len(cells)))
+        made = (
+            f'<{tag} style="text-align:{side}">{escape(cell)}</{tag}>'
+            for cell, side in zip(cells, sides, strict=True)
+        )
+        return f"<tr>{''.join(made)}</tr>"
+
+    body = "".join(row(cells, "td") for cells in rows)
+    told = "".join(f"<p>{escape(each)}</p>" for each in notes)
+    head = f"<thead>{row(header, 'th')}</thead>"
+    return f"<div><p>{escape(heading)}</p><table>{head}<tbody>{body}</tbody></table>{told}</div>"

@@ -5,14 +5,55 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
+from netc.api.choices import PlanWords, check_names, counts_of, flag, one_of, plan_choices, words_of
 from netc.api.networks import read_network
+from netc.api.shipped import lasting
+from netc.api.train_choices import TRAIN_NAMES, TrainWords
 from netc.api.values import path_text, settings_text, value_text
-from netc.syntax import Network, network_text, parse_text
+from netc.errors import Diagnostic, UsageError
+from netc.syntax import Network, network_text, parse_text, with_defaults
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from netc.api.compare import Comparison
+    from netc.api.explain import Explanation
+    from netc.api.images import Images
+    from netc.api.plan import NetworkPlan
+    from netc.api.program import DataWord, Names, OpenTraining, Trained
+    from netc.api.summary import Summary
+    from netc.api.training import Callback
+    from netc_runtime.train.evaluate import Evaluation
 
 Tensors = Mapping[str, Any]
 """Arrays by netc's own names of weights and statistics, such as "conv1.weight"."""
+
+
+class RunWords(PlanWords, TrainWords, total=False):
+    """What may be said of a plan and of a training by it."""
+
+
+class ComparedWords(TypedDict, total=False):
+    """What may be said of all plans that are compared, as of one."""
+
+    batch: int
+    memory: float | str
+    search_labels: str | Sequence[str]
+    no_share: bool
+    pin: Mapping[str, str] | Sequence[str]
+    scheme: Literal["a", "b", "c"]
+    fc_update: Literal["step", "round"]
+    updates: Literal["replicated", "sharded"]
+    recompute: str | Sequence[str]
+    precision: Literal["fp32", "tf32", "bf16", "fp64"]
+    kernels: Literal["auto", "fast", "reference", "native", "vendor"]
+    cluster: str | os.PathLike[str]
+    goal: Literal["training", "inference"]
+    backend: Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,9 +87,133 @@ class Model:
         layers = len(self.network.layers)
         return f"<netc.Model {self.name}({told}): {layers} layers, image {shapes}{weights}>"
 
-    def with_weights(self, tensors: Tensors) -> Model:
-        """The same network with weights."""
-        return replace(self, tensors=dict(tensors))
+    def with_weights(self, weights: Tensors | str | os.PathLike[str]) -> Model:
+        """The same network with weights: arrays by netc's names, or a file, or a folder for its
+        newest checkpoint.
+
+        Raises NetError where they do not fit the network.
+        """
+        from netc.api.fitting import fitting
+
+        return replace(self, tensors=fitting(self.network, weights))
+
+    def plan(self, **words: Unpack[PlanWords]) -> NetworkPlan:
+        """Split the network over devices and compile it: of one where nothing is said.
+
+        Words are the options of `netc plan`, with underscores: devices=4, strategy="auto",
+        cluster="h100", pin={"fc*": "k"}. Without `cluster` and `backend` it is for what is here.
+        Raises NetError for what is chosen wrongly, cannot be carried out or does not fit.
+        """
+        # Imported here: who only reads networks needs nothing that runs them.
+        from netc.api.listener import Notes
+        from netc.api.plan import plan_of
+        from netc.api.request import request
+
+        notes, choices = Notes(), plan_choices(words)
+        asked = request(self.network, self.parameters, choices, notes)
+        made = plan_of(asked, notes, self._found())
+        given = None if self.tensors is None else dict(self.tensors)
+        return replace(made, tensors=given, share_gpus=choices.share_gpus)
+
+    def explain(self, **words: Unpack[PlanWords]) -> Explanation:
+        """What every layer of a plan costs, and what bounds it: `plan(...).explain()`."""
+        return self.plan(**words).explain()
+
+    def compare(
+        self,
+        *,
+        devices: Sequence[int] | None = None,
+        strategies: Sequence[str] | None = None,
+        weak: bool = False,
+        **words: Unpack[ComparedWords],
+    ) -> Comparison:
+        """Plans beside each other, by prediction: of so many devices each (1, 2, 4 and 8 where none
+        are named), by strategies (all), under every scheme that they have.
+
+        With `weak` the batch is a device's, and grows with them. Other words are those of `plan`.
+        Raises NetError for what is chosen wrongly, or where nothing can be carried out.
+        """
+        from netc.api.compare import Compared, compare
+
+        check_names(words, ComparedWords.__annotations__, "a comparison")
+        choices = plan_choices(words)
+        counts = None if devices is None else counts_of("devices", devices)
+        named = None if strategies is None else words_of("strategies", strategies)
+        found = Compared(self.network, self.parameters, choices, flag("weak", weak))
+        return compare(found, counts, named)
+
+    def run(self, *, callbacks: Sequence[Callback] = (), **words: Unpack[RunWords]) -> Trained:
+        """Train to the end: `plan(...).run(...)`, with the words of both."""
+        plan, train = _parted(words)
+        return self.plan(**plan).run(callbacks=callbacks, **train)
+
+    def train(
+        self, *, callbacks: Sequence[Callback] = (), **words: Unpack[RunWords]
+    ) -> OpenTraining:
+        """Begin to train: `plan(...).train(...)`, with the words of both."""
+        plan, train = _parted(words)
+        return self.plan(**plan).train(callbacks=callbacks, **train)
+
+    def predict(self, images: Images, **words: Unpack[PlanWords]) -> NDArray[np.float64]:
+        """The probability of each class, (n, classes), of n images; see `OpenProgram.predict`.
+
+        The plan is one for inference, of as many images unless `batch` says otherwise.
+        """
+        many = len(images) if hasattr(images, "__len__") else 0
+        given: PlanWords = {"goal": "inference", **words}
+        if many and "batch" not in given and not isinstance(images, Mapping):
+            given["batch"] = min(many, with_defaults(self.network.recipe).batch)
+        return self.plan(**given).predict(images)
+
+    def evaluate(
+        self, *, data: DataWord | None = None, skip_bad: int = 0, **words: Unpack[PlanWords]
+    ) -> Evaluation:
+        """Loss and accuracy over the held-out images of a data set, or of the recipe's."""
+        given: PlanWords = {"goal": "inference", **words}
+        return self.plan(**given).evaluate(data=data, skip_bad=skip_bad)
+
+    def weights(self, names: Names = "netc") -> dict[str, Any]:
+        """Weights and running statistics by netc's names, or PyTorch's, copied: its own, or initial
+        ones.
+        """
+        from netc.api.fitting import network_weights
+        from netc.api.written import renamed
+        from netc.interchange.names import torch_names
+
+        one_of(("netc", "torch"))("names", names)
+        found = network_weights(self.network, dict(self.tensors or {}))
+        return renamed(found, torch_names(self.network) if names == "torch" else {})
+
+    def save(self, path: str | os.PathLike[str], *, names: Names = "torch") -> None:
+        """Write X.net, the network; X.onnx, that with its weights; or X.safetensors, these by
+        PyTorch's names or netc's.
+
+        Raises NetError for another suffix, or where the system refuses.
+        """
+        from netc.api.onnx import write_onnx
+        from netc.api.written import write_text, write_weights
+
+        file = Path(path_text("path", path))
+        if file.suffix == ".net":
+            write_text(file, self.text)
+        elif file.suffix == ".onnx":
+            write_onnx(file, self.network, self.weights())
+        elif file.suffix == ".safetensors":
+            write_weights(file, self.name, self.weights(names))
+        else:
+            message = f"cannot write a network as '{file.name}'."
+            hint = "it is written as .net, .onnx, .safetensors."
+            raise UsageError(Diagnostic("E056", message, help=hint))
+
+    def summary(self) -> Summary:
+        """Layers, parameters and multiply-adds; a table of them."""
+        from netc.api.summary import Summary
+
+        return Summary.of(self.network)
+
+    def _found(self) -> str:
+        """By what the network is found from anywhere."""
+        return lasting(self.file) if self.file else ""
 
 
 def load(
@@ -90,3 +255,10 @@ def parse(
 def _given(define: Mapping[str, object] | None, parameters: Mapping[str, object]) -> dict[str, str]:
     values = {**(define or {}), **parameters}
     return {str(name): value_text(str(name), value) for name, value in values.items()}
+
+
+def _parted(words: RunWords) -> tuple[PlanWords, TrainWords]:
+    """Those of a plan, and those of a training."""
+    plan = {name: value for name, value in words.items() if name not in TRAIN_NAMES}
+    train = {name: value for name, value in words.items() if name in TRAIN_NAMES}
+    return cast(PlanWords, plan), cast(TrainWords, train)

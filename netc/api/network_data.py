@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from netc.api.data import open_named
+from netc.api.train_choices import Data
 from netc.ir.facts import RecipeCall
 from netc.ir.programs import EVAL
 from netc.passes.build_graph import build_graph
@@ -11,7 +12,7 @@ from netc_runtime.train.datasets import Dataset
 from netc_runtime.train.images import Shape
 
 
-def network_data(given: str | None, network: Network) -> tuple[Dataset, dict[str, Shape]]:
+def network_data(given: Data | None, network: Network) -> tuple[Dataset, dict[str, Shape]]:
     """What is given, or else the network's recipe; and what that fills, (C, H, W) by name.
 
     Raises DataError as `open_named`.

@@ -14,6 +14,11 @@ def usage(message: str, hint: str = "") -> UsageError:
     return UsageError(Diagnostic("E051", message, help=hint))
 
 
+def usage_all(messages: Sequence[str]) -> UsageError:
+    """The error for several mistakes of one call (E051)."""
+    return UsageError(*(Diagnostic("E051", each) for each in messages))
+
+
 def shown(value: object) -> str:
     """A value in a message."""
     return clip(repr(value), 80)

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from netc.api.build import unwritable
 from netc.api.figures import scaled, seconds_text
 from netc.api.machine import shipped_kind
 from netc.api.targets import CUDA_ALIGNMENT_BYTES
+from netc.api.written import unwritable
 from netc.cli.common import build
 from netc.cli.configurations import Configuration, asked_for, best_plans, measured
 from netc.cli.output import json_line, note, say, table

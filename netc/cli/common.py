@@ -3,47 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from netc.api import build as building
 from netc.api import request as requests
 from netc.api.build import save_strategy
 from netc.api.choices import PlanChoices
-from netc.api.listener import Listener
 from netc.api.network_data import network_data
+from netc.api.plan import NetworkPlan, plan_of
 from netc.api.request import Request
 from netc.cli.arguments import spare
 from netc.cli.auto import tell
 from netc.cli.files import defines, load_network
-from netc.cli.output import note
 from netc.cli.passes import CompileProgress
+from netc.cli.speaker import Speaker
 from netc.errors import DataError
 from netc.ir.program import Bundle
 from netc.passes.pipeline import Compiled
-
-
-class Speaker(Listener):
-    """Prints notes, and shows what takes long on a terminal."""
-
-    def __init__(self, notes: bool = True, progress: CompileProgress | None = None) -> None:
-        """Without `notes` only what takes long is shown, by `progress` where that is given."""
-        self.notes, self.progress = notes, progress
-
-    def note(self, text: str) -> None:
-        """Print it."""
-        if self.notes:
-            note(text)
-
-    @contextmanager
-    def watch(self) -> Iterator[CompileProgress]:
-        """Show what is done within the block, once that takes long."""
-        progress = self.progress or CompileProgress()
-        try:
-            yield progress
-        finally:
-            progress.close()
 
 
 def plan_choices(options: argparse.Namespace) -> PlanChoices:
@@ -93,4 +70,12 @@ def build(
     made = building.build(asked, Speaker(not options.json, observer))
     if getattr(options, "save_strategy", None):
         save_strategy(Path(options.save_strategy), asked, made[1])
+    return made
+
+
+def plan(options: argparse.Namespace, observer: CompileProgress | None = None) -> NetworkPlan:
+    """The plan that a command asks for; its splits are written as a strategy if asked to."""
+    made = plan_of(request(options), Speaker(not options.json, observer))
+    if getattr(options, "save_strategy", None):
+        save_strategy(Path(options.save_strategy), made.asked, made.compiled)
     return made

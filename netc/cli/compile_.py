@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from netc.api.build import unwritable
 from netc.api.choices import INFERENCE
-from netc.api.figures import bytes_text, count, seconds_text, shape_text
-from netc.api.request import Request
+from netc.api.plan import NetworkPlan
+from netc.api.written import write_text
 from netc.cli.arguments import spare
-from netc.cli.common import build, request
+from netc.cli.common import plan
 from netc.cli.files import load_network
-from netc.cli.output import json_line, note, say, table
+from netc.cli.output import json_line, note, say
 from netc.cli.passes import Printer
-from netc.errors import Diagnostic, UsageError, did_you_mean
-from netc.ir.clock import mean_step_seconds, simulate
-from netc.ir.facts import SHARDED
+from netc.errors import Diagnostic, UsageError, columns_of, did_you_mean
 from netc.ir.program import Bundle, Program
 from netc.ir.programs import EVAL, TRAIN
 from netc.ir.text import bundle_text, graph_text, plan_text, program_text
-from netc.passes.pipeline import PASSES, Compiled
-from netc.report import LayerCost, layer_costs, memory_use, sent_bytes
+from netc.passes.pipeline import PASSES
 from netc.syntax import network_text
 
 
@@ -35,12 +32,11 @@ def run(options: argparse.Namespace) -> int:
     if options.emit == "network":
         print(network_text(load_network(options)), end="")
         return 0
-    asked = request(options)
-
     printer = Printer(options.print_after, options.program)
-    bundle, compiled = build(asked, options, printer)
+    made = plan(options, printer)
+    bundle, compiled = made.bundle, made.compiled
     if options.output:
-        _write(Path(options.output), bundle)
+        write_text(Path(options.output), bundle_text(bundle))
     emitted = {
         "graph": lambda: graph_text(compiled.graph),
         "plan": lambda: plan_text(compiled.plan),
@@ -49,11 +45,11 @@ def run(options: argparse.Namespace) -> int:
     if options.emit:
         print(emitted[options.emit](), end="")
     elif options.json:
-        _show_json(asked, compiled)
+        _show_json(made)
     elif options.time_passes:
         print(printer.times())
     elif not options.print_after:
-        _show(asked, compiled)
+        _show(made)
     return 0
 
 
@@ -100,101 +96,24 @@ def _check_passes(names: list[str], program: str) -> None:
             raise UsageError(Diagnostic("E051", message, help=hint))
 
 
-def _write(path: Path, bundle: Bundle) -> None:
-    try:
-        path.write_text(bundle_text(bundle), encoding="utf-8")
-    except OSError as error:
-        raise unwritable(path, error) from None
-
-
-def _costs(asked: Request, compiled: Compiled) -> list[LayerCost]:
-    cluster = asked.options.cluster
-    return layer_costs(asked.network, compiled.graph, compiled.plan, compiled.program, cluster)
-
-
-def _show_json(asked: Request, compiled: Compiled) -> None:
-    for cost in _costs(asked, compiled):
+def _show_json(made: NetworkPlan) -> None:
+    for cost in made.layers:
         json_line(event="layer", layer=cost.layer, kind=cost.kind, split=list(cost.split),
                   shape=list(cost.shape), local_shape=list(cost.local_shape),
                   sent_bytes=cost.sent_bytes, weight_bytes=cost.weight_bytes)  # fmt: skip
-    uses = memory_use(compiled.program)
+    compiled = made.compiled
     json_line(
-        event="result", network=asked.network.name, devices=asked.options.mesh.size,
-        batch=asked.options.batch, strategy=asked.strategy, scheme=compiled.scheme,
-        notes=list(compiled.notes), instructions=len(compiled.program.instructions),
-        sent_bytes=[s for s, _ in sent_bytes(compiled.plan)],
-        memory_bytes=[u.peak for u in uses], step_seconds=_mean(asked, compiled),
+        event="result", network=made.name, devices=made.devices, batch=made.batch,
+        strategy=made.strategy, scheme=made.scheme, notes=list(compiled.notes),
+        instructions=len(compiled.program.instructions), sent_bytes=list(made.sent_bytes),
+        memory_bytes=list(made.memory_bytes), step_seconds=made.step_seconds,
     )  # fmt: skip
 
 
-def _show(asked: Request, compiled: Compiled) -> None:
-    rows = [
-        (c.layer, c.kind, ",".join(c.split), shape_text(c.shape), shape_text(c.local_shape),
-         bytes_text(c.sent_bytes), bytes_text(c.weight_bytes))
-        for c in _costs(asked, compiled)
-    ]  # fmt: skip
-    say(heading(asked, compiled))
-    header = ("layer", "kind", "split", "output", "on a device", "sent", "weights")
-    print(table(header, rows, left=3, spare=("kind", "on a device", "output")))
+def _show(made: NetworkPlan) -> None:
+    say(made.heading)
+    print(made.table(columns_of(sys.stdout)))
     print()
-    say(footing(asked, compiled))
-    for text in compiled.notes:
+    say(made.footing)
+    for text in made.compiled.notes:
         note(text)
-
-
-def heading(asked: Request, compiled: Compiled) -> str:
-    """One line that says what was compiled."""
-    chosen = asked.options
-    scheme = f", scheme {compiled.scheme}" if compiled.scheme else ""
-    rounds = ", weights updated every round" if chosen.fc_update == "round" else ""
-    updates = f", updates {SHARDED}" if chosen.updates == SHARDED else ""
-    mesh = f"{shape_text(chosen.mesh.shape)} device{'s' * (chosen.mesh.size > 1)}"
-    goal = "" if chosen.goal == TRAIN else ", inference"
-    return (
-        f"{asked.network.name}: {mesh}, strategy {asked.strategy}{scheme}{rounds}{updates}"
-        f", batch {chosen.batch}, {chosen.precision}{goal}\n"
-    )
-
-
-def footing(asked: Request, compiled: Compiled) -> str:
-    """What a step costs: bytes, memory and time."""
-    sent = [s for s, _ in sent_bytes(compiled.plan)]
-    uses = memory_use(compiled.program)
-    worst = max(uses, key=lambda u: u.peak)
-    line, mean = simulate(compiled.program), _mean(asked, compiled)
-    images, added = asked.options.batch / mean, asked.options.optimizer.accumulate
-    which = "" if compiled.part is None else (
-        f"\n          the mean of {added}: {seconds_text(line.seconds)} where weights move, "
-        f"{seconds_text(simulate(compiled.part).seconds)} where gradients are added up"
-    )  # fmt: skip
-    return "\n".join(
-        [
-            f"sent      {_each(sent)} a step",
-            f"memory    {_each([u.peak for u in uses])}: {_kept(asked)} "
-            f"{bytes_text(worst.persistent)}, inputs {bytes_text(worst.inputs)}, "
-            f"activations {bytes_text(worst.temporary)}",
-            f"step      {seconds_text(mean)} predicted on '{asked.options.cluster.name}', "
-            f"{count(images)} images/s, {seconds_text(line.exposed_seconds)} not computing{which}",
-            f"program   {_size(compiled.program)}",
-        ]
-    )
-
-
-def _mean(asked: Request, compiled: Compiled) -> float:
-    return mean_step_seconds(compiled.program, compiled.part, asked.options.optimizer.accumulate)
-
-
-def _kept(asked: Request) -> str:
-    return "weights and optimizer" if asked.options.goal == TRAIN else "weights"
-
-
-def _each(numbers: list[int]) -> str:
-    low, high = bytes_text(min(numbers)), bytes_text(max(numbers))
-    if not max(numbers):
-        return "nothing"
-    return f"{high} a device" if low == high else f"{low} to {high} a device"
-
-
-def _size(program: Program) -> str:
-    waits = sum(len(i.waits) for i in program.instructions)
-    return f"{count(len(program.instructions))} instructions, {count(waits)} waits"

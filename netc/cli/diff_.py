@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from netc.api.figures import bytes_text, seconds_text, shape_text
+from netc.api.pictures import page_facts, plan_facts
 from netc.api.request import Request
 from netc.cli.arguments import spare
 from netc.cli.common import request
 from netc.cli.output import json_line, say, table
-from netc.cli.plan_ import check_alternatives, page_facts, plan_facts
+from netc.cli.plan_ import check_alternatives
 from netc.export.page import PlanCase
 from netc.export.write import check_diff, write_diff
 from netc.passes.pipeline import Compiled, lower_network

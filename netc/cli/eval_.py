@@ -11,18 +11,10 @@ from pathlib import Path
 
 from netc.api.data import open_data, skipping
 from netc.api.figures import count
+from netc.api.running import describe, find_weights
 from netc.cli.data import tell_data, tell_left_out
 from netc.cli.output import json_line, say
-from netc.cli.session import (
-    choose,
-    describe,
-    find_weights,
-    load_bundle,
-    note_changes,
-    on_ranks,
-    out_folder,
-    restored_session,
-)
+from netc.cli.session import choose, load_bundle, note_changes, on_ranks, out_folder, restored
 from netc.errors import Diagnostic, escaped
 from netc.ir.program import Bundle
 from netc.numbers import loss_text
@@ -56,7 +48,7 @@ def _run(
     if not everyone.rank:
         check_classes(meta_of(file), dataset.classes, file)
         note_changes(options, bundle, file)
-    with closing(restored_session(options, choice, bundle, ranks, file)) as session:
+    with closing(restored(options, choice, bundle, ranks, file)) as session:
         if not options.json:
             say(describe(bundle, choice))
             say(f"weights   {escaped(str(file))}")

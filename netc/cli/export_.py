@@ -6,23 +6,18 @@ import argparse
 from pathlib import Path
 
 from netc.api.figures import bytes_text, count
-from netc.api.machine import load_cluster
+from netc.api.fitting import fitting, network_weights
+from netc.api.onnx import write_onnx
+from netc.api.running import find_weights
+from netc.api.written import renamed, write_weights
 from netc.cli.arguments import spare
 from netc.cli.files import load_network
 from netc.cli.output import json_line, say
-from netc.cli.session import find_weights, open_session, teller
+from netc.cli.session import teller
 from netc.errors import Diagnostic, UsageError
 from netc.interchange.names import torch_names
-from netc.interchange.to_onnx import to_onnx, weights
-from netc.ir.optimizers import AVERAGE
-from netc.ir.types import line_mesh
-from netc.passes.build_graph import build_graph
-from netc.passes.options import Options
-from netc.passes.pipeline import compile_network
-from netc.syntax import Network, with_defaults
-from netc_runtime.choose import BackendChoice
-from netc_runtime.io import onnx_file, tensors
-from netc_runtime.io.weights import Tensors, read_weights
+from netc.syntax import Network
+from netc_runtime.io.weights import Tensors
 
 SUFFIXES = {".onnx": "onnx", ".safetensors": "safetensors"}
 """Formats, by the suffix of the file."""
@@ -34,13 +29,12 @@ def run(options: argparse.Namespace) -> int:
     form = options.format or SUFFIXES.get(path.suffix)
     _check(options, path, form)
     network = load_network(options)
-    values = _values(options, network)
+    values = network_weights(network, _given(options, network), options.seed)
     if form == "onnx":
-        onnx_file.write(path, to_onnx(network, options.batch), values)
+        write_onnx(path, network, values, options.batch)
     else:
-        names = torch_names(network) if options.names != "netc" else {}
-        named = {names.get(name, name): value for name, value in values.items()}
-        tensors.write(path, named, {"network": network.name})
+        names = {} if options.names == "netc" else torch_names(network)
+        write_weights(path, network.name, renamed(values, names))
     numbers = sum(value.size for value in values.values())
     if options.json:
         json_line(event="result", written=str(path), format=form, bytes=path.stat().st_size,
@@ -67,29 +61,10 @@ def _check(options: argparse.Namespace, path: Path, form: str | None) -> None:
         raise UsageError(*(Diagnostic("E051", problem) for problem in problems))
 
 
-def _values(options: argparse.Namespace, network: Network) -> Tensors:
-    """Every weight and running statistic by source name: from the file, else initial ones."""
-    graph = build_graph(network, 1, mode="eval")
-    wanted = {node.name: node.type.shape for node in weights(graph)}
-    given: Tensors = {}
-    if options.weights is not None:
-        file = find_weights(options.weights, Path())
-        spare(options.output, file)
-        averages = () if network.recipe.ema is None else {name + AVERAGE for name in wanted}
-        given = read_weights(
-            file, wanted, torch_names(network), options.allow_missing, options.allow_unexpected,
-            teller(options), averages,
-        )  # fmt: skip
-    fresh = {} if wanted.keys() <= given.keys() else _initial(options, network)
-    known = {**fresh, **given}
-    return {name: known.get(name + AVERAGE, known[name]) for name in wanted}
-
-
-def _initial(options: argparse.Namespace, network: Network) -> Tensors:
-    """What the network's own program of initial values makes."""
-    chosen = Options(line_mesh(1), 1, load_cluster(None, "cpu"), strategy="single")
-    bundle, _ = compile_network(network, chosen)
-    session = open_session(BackendChoice("cpu", "initial values"), bundle, None, training=False)
-    seed = with_defaults(network.recipe).seed if options.seed is None else options.seed
-    session.initialize(seed)
-    return session.state()
+def _given(options: argparse.Namespace, network: Network) -> Tensors:
+    """The weights of the file that the command names, if it does."""
+    if options.weights is None:
+        return {}
+    spare(options.output, find_weights(options.weights, Path()))
+    allowed = options.allow_missing, options.allow_unexpected
+    return fitting(network, options.weights, *allowed, teller(options))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from netc.api.build import unwritable
 from netc.api.figures import count
+from netc.api.written import unwritable
 from netc.cli.output import json_line, say
 from netc.errors import Diagnostic, UsageError
 from netc.interchange.from_onnx import from_onnx

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
-from netc.api.choices import AUTO
-from netc.api.request import Request
+from netc.api.pictures import page_facts
 from netc.cli.arguments import spare
-from netc.cli.common import build, request
+from netc.cli.common import plan
 from netc.cli.output import json_line, note, say
 from netc.errors import Diagnostic, UsageError
-from netc.export import PlanFacts, write_plan
+from netc.export import write_plan
 from netc.export.write import DRAWN, PAGE, check_plan
-from netc.ir.clock import simulate
-from netc.ir.facts import REPLICATED
-from netc.ir.program import Program
-from netc.passes.pipeline import Compiled
-from netc.planner.why import CHEAP_PAIRS, alternatives, pairs
-from netc.report import layer_costs, memory_use
 from netc.trace.read import read_trace
 from netc.trace.same import check_same
 from netc.trace.spans import StepTrace
-
-LEFT_OUT = (
-    "what other splits would cost is left out, which takes long to price here: "
-    "'--alternatives' adds it."
-)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -37,9 +25,9 @@ def run(options: argparse.Namespace) -> int:
     check_alternatives(options, path)
     _check_phases(options, path)
     trace = _trace(options, path)
-    asked = request(options)
-    _, compiled = build(asked, options)
-    facts = replace(plan_facts(asked, compiled, compiled.program), phases=options.phases)
+    made = plan(options)
+    asked, compiled = made.asked, made.compiled
+    facts = replace(made.facts(), phases=options.phases)
     if trace is not None:
         check_same(trace, compiled.program)
         facts = replace(facts, trace=trace)
@@ -86,35 +74,3 @@ def _check_phases(options: argparse.Namespace, path: Path) -> None:
     if options.goal == "inference":
         message = "'--phases' draws the backward pass, and inference has none."
         raise UsageError(Diagnostic("E051", message, help="leave out '--goal' or '--phases'."))
-
-
-def plan_facts(asked: Request, compiled: Compiled, program: Program) -> PlanFacts:
-    """What every picture says; `program` is the one planned for, with its memory planned."""
-    cluster = asked.options.cluster
-    costs = layer_costs(asked.network, compiled.graph, compiled.plan, program, cluster)
-    return PlanFacts(
-        strategy=f"{AUTO}: {asked.taken}" if asked.taken else Path(asked.strategy).stem,
-        scheme=compiled.scheme,
-        updates=asked.options.updates or REPLICATED,
-        goal=asked.options.goal,
-        cluster=cluster.name,
-        notes=compiled.notes,
-        memory_bytes=tuple(use.peak for use in memory_use(program)),
-        step_seconds=simulate(program).seconds,
-        program=program,
-        costs={cost.layer: asdict(cost) for cost in costs},
-    )
-
-
-def page_facts(
-    facts: PlanFacts, asked: Request, compiled: Compiled, long: bool = False
-) -> PlanFacts:
-    """The same with what only a page shows: other splits, which are priced where that takes some
-    seconds, or `long`.
-    """
-    mesh, cluster = asked.options.mesh, asked.options.cluster
-    if not long and pairs(compiled.graph, mesh) > CHEAP_PAIRS:
-        return replace(facts, notes=(*facts.notes, LEFT_OUT))
-    others = alternatives(compiled.graph, mesh, cluster, compiled.splits)
-    rows = {layer: [asdict(each) for each in own] for layer, own in others.items()}
-    return replace(facts, alternatives=rows)

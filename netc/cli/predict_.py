@@ -14,16 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.api.data import class_names, data_call
+from netc.api.running import find_weights
 from netc.cli.output import json_line, say
-from netc.cli.session import (
-    choose,
-    find_weights,
-    load_bundle,
-    note_changes,
-    on_ranks,
-    out_folder,
-    restored_session,
-)
+from netc.cli.session import choose, load_bundle, note_changes, on_ranks, out_folder, restored
 from netc.errors import escaped
 from netc.ir.program import Bundle
 from netc_runtime.choose import BackendChoice
@@ -61,7 +54,7 @@ def _run(
         paths = [Path(image) for image in options.images]
         pixels = prepared.load(paths, bundle.facts.image, pool=pool)
     everyone.compare({"content of pictures": hashlib.sha256(pixels.tobytes()).hexdigest()})
-    with closing(restored_session(options, choice, bundle, ranks, file)) as session:
+    with closing(restored(options, choice, bundle, ranks, file)) as session:
         found = _predicted(session, prepared, pixels, file)
     if not options.json:
         assumed = "" if call else ", as no data set is named"

@@ -12,9 +12,10 @@ from statistics import median
 
 from netc.api.figures import bytes_text, count, scaled, seconds_text
 from netc.api.predicted import outcome
+from netc.api.running import describe, open_session
 from netc.cli.output import json_line, say, table
 from netc.cli.parts import StepPart, parts, passes
-from netc.cli.session import choose, describe, load_bundle, note_kernels, on_ranks, open_session
+from netc.cli.session import choose, load_bundle, note_kernels, on_ranks
 from netc.export.roofline import Roof, RooflinePoint, check_roofline, draw_roofline, write_roofline
 from netc.export.scene import Scene
 from netc.export.words import plural

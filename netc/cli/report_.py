@@ -12,10 +12,11 @@ from pathlib import Path
 from netc.api.compiled import is_compiled
 from netc.api.data import open_data, skipping
 from netc.api.figures import count
+from netc.api.running import changes_since, describe
 from netc.cli.arguments import check_writable, file_name
 from netc.cli.data import tell_data, tell_left_out
 from netc.cli.output import json_line, note, say
-from netc.cli.session import changes_since, choose, describe, load_bundle, restored_session
+from netc.cli.session import choose, load_bundle, restored
 from netc.cli.training_facts import (
     PAGE_NAME,
     Judged,
@@ -139,7 +140,7 @@ def _judge(options: argparse.Namespace, told: Told) -> tuple[Judged, tuple[str, 
     dataset = skipping(asked.skip_bad, open_data(asked.data, bundle))
     check_classes(told.meta, dataset.classes, told.file)
     changes = changes_since(bundle, told.file)
-    with closing(restored_session(asked, choice, bundle, None, told.file)) as session:
+    with closing(restored(asked, choice, bundle, None, told.file)) as session:
         if not options.json:
             say(describe(bundle, choice))
             say(f"weights   {escaped(str(told.file))}")

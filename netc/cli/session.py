@@ -1,38 +1,31 @@
-"""What `run`, `eval` and `predict` share: a bundle, its devices, and weights."""
+"""What `run`, `eval` and `predict` share: options as choices, and what is told of weights."""
 
 from __future__ import annotations
 
 import argparse
 import io
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import replace
 from pathlib import Path
 
+from netc.api import running
 from netc.api.compiled import is_compiled
-from netc.cli.output import note
-from netc.errors import DeviceError, Diagnostic, NetError, UsageError, clip, render
-from netc.ir.facts import SHARDED
-from netc.ir.load import read_bundle
-from netc.ir.optimizers import AVERAGE
-from netc.ir.plain import TextError
-from netc.ir.program import Bundle
-from netc_kernels import cpu
-from netc_runtime.choose import (
-    BackendChoice,
-    choose_backend,
-    join_ranks,
-    open_backend,
-    why_not_cuda,
+from netc.api.running import (
+    RunChoices,
+    changes_since,
+    given_weights,
+    kernel_notes,
+    read_program,
+    restored_session,
 )
-from netc_runtime.io.checkpoint import latest, meta_of
-from netc_runtime.io.problems import data_error, unreadable
-from netc_runtime.io.weights import Tensors, read_weights
+from netc.api.train_choices import WeightChoices
+from netc.cli.output import note
+from netc.errors import Diagnostic, NetError, UsageError, render
+from netc.ir.program import Bundle
+from netc_runtime.choose import BackendChoice, join_ranks
 from netc_runtime.launch.ranks import Alone, Ranks
-from netc_runtime.named import problem_of
 from netc_runtime.session import Session
-from netc_runtime.train.resume import changed
 
 EXIT_INTERRUPTED = 130
 
@@ -60,36 +53,14 @@ def load_bundle(options: argparse.Namespace, images: int | None = None) -> Bundl
 
 def note_kernels(options: argparse.Namespace, bundle: Bundle) -> None:
     """Say, before a session is opened, where that takes long or what runs then is slow."""
-    lacking, tell = cpu.available(), teller(options)
-    if lacking and bundle.facts.kernels == "fast":
-        tell(f"{lacking}, so NumPy's kernels run, which are several times slower.")
-    elif bundle.facts.threads and not cpu.compiled():
-        tell("kernels are compiled for this machine now, once; it may take two minutes.")
+    for text in kernel_notes(bundle):
+        teller(options)(text)
 
 
 def _compiled(path: Path, options: argparse.Namespace) -> Bundle:
     """Read a compiled program; what was fixed when it was compiled cannot be changed now."""
     bundle = read_program(path)
     _check_fixed(bundle, options)
-    return bundle
-
-
-def read_program(path: Path) -> Bundle:
-    """A compiled program, fit to be run.
-
-    Raises DataError where the file cannot be read (E061), or is not what this version of netc
-    makes (E073).
-    """
-    try:
-        bundle = read_bundle(path.read_bytes())
-        if problem := problem_of(bundle):
-            raise TextError(problem)
-    except OSError as error:
-        raise unreadable(path, error) from None
-    except TextError as error:
-        message = f"'{path}' is not a whole compiled program: {clip(str(error), 400)}."
-        hint = "compile it again with this version of netc."
-        raise data_error("E073", message, hint) from None
     return bundle
 
 
@@ -123,25 +94,14 @@ def _check_fixed(bundle: Bundle, options: argparse.Namespace) -> None:
 
 
 def choose(options: argparse.Namespace, bundle: Bundle) -> BackendChoice:
-    """The backend for a bundle: the one it was compiled for, or null.
+    """The backend for a bundle, as `running.choose`."""
+    given = RunChoices(options.backend, options.share_gpus, options.no_graph)
+    return running.choose(bundle, given)
 
-    Raises DeviceError where it cannot run here, or another is asked for.
-    """
-    target, devices = bundle.facts.target, bundle.train.mesh.size
-    asked = options.backend or target
-    if asked not in (target, "null"):
-        message = f"the program was compiled for the {target} backend."
-        hint = f"compile it with '--backend {asked}'."
-        raise DeviceError(Diagnostic("E071", message, help=hint))
-    precision = bundle.facts.precision
-    choice = choose_backend(
-        asked, devices, precision, options.share_gpus, graph=not options.no_graph
-    )
-    if options.backend is not None:
-        return choice
-    lacking = why_not_cuda(devices, precision, options.share_gpus)
-    here = "GPUs are visible" if target == "cuda" else "the program was compiled for it"
-    return replace(choice, reason=lacking or here)
+
+def weight_choices(options: argparse.Namespace) -> WeightChoices:
+    """What a command says of weights."""
+    return WeightChoices(options.weights, options.allow_missing, options.allow_unexpected)
 
 
 Work = Callable[[Ranks | None, Bundle], int]
@@ -172,67 +132,9 @@ def on_ranks(bundle: Bundle, choice: BackendChoice, work: Work) -> int:
         raise
 
 
-def open_session(
-    choice: BackendChoice, bundle: Bundle, ranks: Ranks | None, training: bool = True
-) -> Session:
-    """A session on the devices of this process."""
-    return Session(bundle, open_backend(choice, bundle, ranks, training), training)
-
-
-def find_weights(named: str | None, folder: Path) -> Path:
-    """The file `named`, the newest checkpoint of the folder `named`, or of `folder` without it.
-
-    Raises DataError (E068) where there is no checkpoint.
-    """
-    path = folder if named is None else Path(named)
-    if named is not None and not path.is_dir():
-        return path
-    file = latest(path)
-    if file is None:
-        hint = "train first, with 'netc run', or name a file or folder with '--weights'."
-        raise data_error("E068", f"there is no checkpoint in '{path}'.", hint)
-    return file
-
-
-def given_weights(
-    options: argparse.Namespace, bundle: Bundle, file: Path, evaluates: bool = False
-) -> Tensors:
-    """The weights and running statistics that a file has for a network; with `evaluates` the
-    moving averages too that evaluation reads.
-
-    Raises DataError or UsageError as `read_weights`.
-    """
-    names = bundle.facts.torch_names
-    wanted = {port.name: port.shape for port in bundle.train.state if port.name in names}
-    averages = {port.name for port in bundle.eval.state if port.name.endswith(AVERAGE)}
-    return read_weights(
-        file, wanted, names, options.allow_missing, options.allow_unexpected, teller(options),
-        averages if evaluates else None,
-    )  # fmt: skip
-
-
 def teller(options: argparse.Namespace) -> Callable[[str], None]:
     """Who hears of what is no result: nobody where JSON is asked for."""
     return (lambda _: None) if options.json else note
-
-
-def changes_text(file: Path, differs: Mapping[str, tuple[str, str]]) -> str:
-    """What a run has otherwise than the checkpoint that it reads, in a sentence."""
-    told = [
-        "the network's layers" if name == "network" else f"{name} ({before}, now {now})"
-        for name, (before, now) in differs.items()
-    ]
-    return f"changed since '{file}' was saved: {', '.join(told)}."
-
-
-def changes_since(bundle: Bundle, file: Path) -> str:
-    """Where a network is no longer the one that a file's weights were trained in, in a sentence;
-    nothing where it is.
-    """
-    given = {f"-D {name}": value for name, value in bundle.facts.parameters}
-    differs = changed(meta_of(file), {"network": bundle.facts.text, **given})
-    known = {name: pair for name, pair in differs.items() if name == "network" or name in given}
-    return changes_text(file, known) if known else ""
 
 
 def note_changes(options: argparse.Namespace, bundle: Bundle, file: Path) -> None:
@@ -242,7 +144,7 @@ def note_changes(options: argparse.Namespace, bundle: Bundle, file: Path) -> Non
         note(changes)
 
 
-def restored_session(
+def restored(
     options: argparse.Namespace,
     choice: BackendChoice,
     bundle: Bundle,
@@ -250,28 +152,13 @@ def restored_session(
     file: Path,
 ) -> Session:
     """A session that does not train, with the weights of a file, which the first process reads."""
-    everyone = ranks or Alone()
-    read = {} if everyone.rank else given_weights(options, bundle, file, evaluates=True)
+    everyone, given, told = ranks or Alone(), weight_choices(options), teller(options)
+    read = {} if everyone.rank else given_weights(given, bundle, file, told, evaluates=True)
     weights = everyone.share_tensors(read)
     note_kernels(options, bundle)
-    session = open_session(choice, bundle, ranks, training=False)
-    if not bundle.facts.torch_names.keys() <= weights.keys():
-        session.initialize(bundle.facts.seed)
-    session.restore(weights)
-    return session
+    return restored_session(choice, bundle, ranks, weights)
 
 
 def out_folder(options: argparse.Namespace, bundle: Bundle) -> Path:
     """Where checkpoints are."""
     return Path(options.out or Path("runs") / bundle.facts.network)
-
-
-def describe(bundle: Bundle, choice: BackendChoice) -> str:
-    """Two lines that say what runs where."""
-    facts = bundle.facts
-    scheme = f", scheme {facts.scheme}" if facts.scheme else ""
-    devices = bundle.train.mesh.size
-    many = f"{devices} device{'s' * (devices > 1)}"
-    updates = f", updates {SHARDED}" if facts.updates == SHARDED else ""
-    how = f"strategy {facts.strategy}{scheme}{updates}, batch {facts.batch}, {facts.precision}"
-    return f"network   {facts.network}: {many}, {how}\nbackend   {choice.name} ({choice.reason})"

@@ -58,8 +58,10 @@ class CpuBackend:
         poison: bool = False,
         ranks: MpiRanks | None = None,
         threads: int = 1,
+        watched: bool = True,
     ) -> None:
-        """One arena a device, large enough for every program, and `threads` for its kernels.
+        """One arena a device, large enough for every program, and `threads` for its kernels. With
+        `watched`, the process ends where nothing moves.
 
         With `poison`, fresh bytes and those of ended values are NaN, so that a use of what is not
         there shows in the result. With `ranks`, this process has one device, the others the rest.
@@ -72,6 +74,7 @@ class CpuBackend:
         self.poison, self.ranks = poison, ranks
         self.pools = {d: Pool(threads) for d in self.devices}
         self.watched: list[WatchedProgram] = []
+        self.loaded: list[CpuExecutable] = []
         self.under_way: CpuExecutable | None = None
         self.runs = 0
         if poison:
@@ -79,7 +82,7 @@ class CpuBackend:
                 arena.view(np.float64).fill(np.nan)
         if ranks is not None:
             ranks.watch(self.report, self.watched)
-        elif len(self.devices) > 1:
+        elif watched and len(self.devices) > 1:
             watch_alone(0, self.report, self.watched, leave, stall_seconds())
 
     def report(self) -> Report:
@@ -92,10 +95,16 @@ class CpuBackend:
 
     def load(self, program: Program) -> CpuExecutable:
         """Bind every instruction to its arrays."""
-        return CpuExecutable(program, self)
+        self.loaded.append(CpuExecutable(program, self))
+        return self.loaded[-1]
 
     def close(self) -> None:
-        """Nothing is held that does not go by itself."""
+        """End the threads, once what they are at has ended, and let the memory go."""
+        for executable in self.loaded:
+            executable.close()
+        for pool in self.pools.values():
+            pool.close()
+        self.loaded, self.arenas = [], {}
 
     def taken_bytes(self) -> int:
         """The most memory that this process had: arenas, images and checkpoints on their way."""
@@ -127,6 +136,11 @@ class CpuExecutable:
         polls = backend.ranks is not None
         self.exchanges = any(isinstance(i, Collective) for i in program.instructions)
         self.executor = Executor(own, self._task, ended, polls)
+
+    def close(self) -> None:
+        """Nothing runs any more."""
+        self.executor.close()
+        self.meetings = {}
 
     def run(self, times: StepTimes | None = None) -> StepReport:
         """Execute all instructions once, a thread each device; `times` takes their times."""

@@ -72,8 +72,10 @@ class CudaBackend:
         ranks: Ranks | None = None,
         graph: bool = True,
         plans: Plans | None = None,
+        watched: bool = True,
     ) -> None:
-        """Take the memory of all devices here; `plans` names the vendor's plans known so far.
+        """Take the memory of all devices here; `plans` names the vendor's plans known so far. With
+        `watched`, the process ends where nothing moves.
 
         With `ranks`, this process has one device, the others the rest.
         """
@@ -109,7 +111,7 @@ class CudaBackend:
             self.collectives = GpuGroups(ranks, self.arenas[ranks.rank])
             self.places |= self.collectives.arenas
             ranks.watch(self.report, self.watched)
-        else:
+        elif watched:
             watch_alone(0, self.report, self.watched, leave, stall_seconds())
 
     def report(self) -> Report:

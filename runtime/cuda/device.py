@@ -13,9 +13,14 @@ from netc_runtime.memory import check_memory
 
 
 def open_cuda(
-    graph: bool, programs: Sequence[Program], precision: str, ranks: Ranks | None
+    graph: bool,
+    programs: Sequence[Program],
+    precision: str,
+    ranks: Ranks | None,
+    watched: bool = True,
 ) -> CudaBackend:
-    """The backend on this process's GPU: that of its rank, or the first.
+    """The backend on this process's GPU: that of its rank, or the first; `watched`, this process
+    ends where nothing moves.
 
     Raises DeviceError where the GPU has too little memory.
     """
@@ -30,4 +35,4 @@ def open_cuda(
     devices = range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
     free, _ = cupy.cuda.runtime.memGetInfo()
     check_memory(programs, devices, free, "the GPU")
-    return CudaBackend(programs, precision, ranks, graph, KeptPlans())
+    return CudaBackend(programs, precision, ranks, graph, KeptPlans(), watched)

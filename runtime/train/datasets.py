@@ -11,6 +11,7 @@ from netc.errors import did_you_mean
 from netc.ir.datasets import SYNTHETIC
 
 from ..io.problems import data_error
+from . import arrays as _arrays
 from . import cifar as _cifar
 from . import digits as _digits
 from . import idx as _idx
@@ -72,7 +73,7 @@ DATASETS: dict[str, DataKind] = {
     "cifar10": DataKind(_cifar.cifar10, (_cifar.CIFAR10.pictures,)),
     "cifar100": DataKind(_cifar.cifar100, (_cifar.CIFAR100.pictures,)),
     "imagefolder": DataKind(_imagefolder.imagefolder, _imagefolder.PICTURES, fitted=True),
-    "npz": DataKind(_npz.npz, (_npz.PICTURES,), fitted=True),
+    "npz": DataKind(_npz.npz, (_arrays.PICTURES,), fitted=True),
     SYNTHETIC: DataKind(_synthetic.synthetic, _UNKNOWN, fitted=True),
 }
 """All data sets by name; `netc.ir.datasets` says what each takes."""

@@ -338,7 +338,7 @@ def test_an_interrupted_training_has_its_page(
     def interrupt(options: object, bar: object, event: EpochDone) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(run_, "_epoch", interrupt)
+    monkeypatch.setattr(run_, "tell_epoch", interrupt)
     options = ("--epochs", 5, "--out", tmp_path, "--report")
     ended = call(capsys, "run", DIGITS, *options, code=130)
     assert ended["interrupted"] and 14 <= ended["step"] < 70

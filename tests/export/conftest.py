@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import netc_models
+from netc.api.pictures import page_facts, plan_facts
 from netc.api.request import Request
-from netc.cli.plan_ import page_facts, plan_facts
 from netc.cost import Cluster, LinkLevel, Links
 from netc.export import PlanFacts
 from netc.ir.clock import simulate

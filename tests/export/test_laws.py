@@ -16,9 +16,9 @@ import pytest
 from format_laws import check_drawn, check_png, check_written
 
 import netc_models
+from netc.api.pictures import plan_facts
 from netc.cli.common import request
 from netc.cli.main import parser
-from netc.cli.plan_ import plan_facts
 from netc.export.build import Unfolded, badges_of, build_picture, build_unfolded
 from netc.export.describe import Description, describe
 from netc.export.detail import together

@@ -15,10 +15,10 @@ import pytest
 from page_laws import check_page, data_in, groups
 from pages import HOSTILE, Parsed
 
-import netc.cli.plan_
+import netc.api.pictures
 import netc_models
+from netc.api.pictures import LEFT_OUT
 from netc.cli.main import main
-from netc.cli.plan_ import LEFT_OUT
 from netc.errors import Source, UsageError
 from netc.export.describe import describe
 from netc.export.page import PlanCase, diff_html, page_html
@@ -208,7 +208,7 @@ def test_what_takes_long_to_price_is_left_out_and_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on three axes, which would take a minute."""
-    monkeypatch.setattr(netc.cli.plan_, "CHEAP_PAIRS", 10)
+    monkeypatch.setattr(netc.api.pictures, "CHEAP_PAIRS", 10)
     file = tmp_path / "plan.html"
     words = ["plan", "lenet", "--devices", "2", "--kernels", "reference", "-o", str(file)]
     for more, priced in (((), False), (("--alternatives",), True)):

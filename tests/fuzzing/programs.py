@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from netc.api.running import read_program
 from netc.cli.common import build, request
 from netc.cli.main import parser
-from netc.cli.session import read_program
 from netc.ir.program import Bundle
 from netc.ir.text import bundle_text
 from netc_runtime.choose import BackendChoice, open_backend

@@ -133,7 +133,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
     choice = BackendChoice("cuda", "pretended")
     monkeypatch.setattr(run_module, "choose", lambda *_: choice)
-    monkeypatch.setattr(run_module, "open_session", opened)
+    monkeypatch.setattr("netc.api.training.open_session", opened)
     monkeypatch.setattr(run_module, "on_ranks", lambda bundle, _, work: work(None, bundle))
 
 

@@ -15,8 +15,9 @@ import pytest
 from numpy.typing import NDArray
 from small_runs import SmallRuns, check_same_tensors
 
+from netc.api.running import open_session
 from netc.cli.main import main, parser
-from netc.cli.session import choose, load_bundle, open_session
+from netc.cli.session import choose, load_bundle
 from netc_runtime.io import load
 from netc_runtime.io.checkpoint import Rollbacks
 from netc_runtime.train.augment import order

@@ -1,0 +1,148 @@
+"""A plan: a network split and compiled; a table in a terminal, a picture in a notebook."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from netc.api.build import advice, build, save_strategy
+from netc.api.explain import Explanation, LayerChoices, layer_choices
+from netc.api.listener import Listener, Notes
+from netc.api.onnx import write_onnx
+from netc.api.pictures import page_facts, plan_facts
+from netc.api.plan_words import costs_of, footing, heading, layers_text, step_seconds
+from netc.api.program import Names, RunnableProgram
+from netc.api.request import Request
+from netc.errors import columns_of
+from netc.export import PlanFacts, plan_scene, write_plan
+from netc.export.svg import svg_text
+from netc.export.write import PAGE, WRITERS
+from netc.ir.plan import Split
+from netc.passes.pipeline import Compiled
+from netc.report import LayerCost, memory_use, sent_bytes
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class NetworkPlan(RunnableProgram):
+    """A network split over devices and compiled, and what a step of that costs."""
+
+    asked: Request = field(kw_only=True)
+    """What was asked for."""
+    compiled: Compiled = field(kw_only=True)
+    """The values on the way to the program that is planned for."""
+    told: tuple[str, ...] = field(default=(), kw_only=True)
+    """What there was to say while it was made."""
+
+    @property
+    def cluster(self) -> str:
+        """The machine that it is planned for."""
+        return self.asked.options.cluster.name
+
+    @property
+    def scheme(self) -> str:
+        """a, b or c; empty where nothing is exchanged in rounds."""
+        return self.compiled.scheme
+
+    @property
+    def splits(self) -> Mapping[str, Split]:
+        """By layer the labels that it is split by, one a mesh axis."""
+        return self.compiled.splits
+
+    @cached_property
+    def layers(self) -> tuple[LayerCost, ...]:
+        """What each layer costs in a step."""
+        return tuple(costs_of(self.asked, self.compiled))
+
+    @cached_property
+    def step_seconds(self) -> float:
+        """Of a usual step, predicted."""
+        return step_seconds(self.asked, self.compiled)
+
+    @property
+    def images_per_second(self) -> float:
+        """Predicted, of all devices."""
+        return self.batch / self.step_seconds
+
+    @property
+    def sent_bytes(self) -> tuple[int, ...]:
+        """What each device sends in a step."""
+        return tuple(sent for sent, _ in sent_bytes(self.compiled.plan))
+
+    @property
+    def memory_bytes(self) -> tuple[int, ...]:
+        """What each device holds where it holds most."""
+        return tuple(use.peak for use in memory_use(self.compiled.program))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What there is to say of it."""
+        return (*self.told, *self.compiled.notes)
+
+    @property
+    def heading(self) -> str:
+        """One line that says what was compiled."""
+        return heading(self.asked, self.compiled)
+
+    @cached_property
+    def footing(self) -> str:
+        """What a step costs: bytes, memory and time."""
+        return footing(self.asked, self.compiled)
+
+    def table(self, columns: int | None = None) -> str:
+        """A row a layer, as wide as so many columns."""
+        return layers_text(list(self.layers), columns)
+
+    def __repr__(self) -> str:
+        """The table with what a step costs, as wide as the terminal."""
+        notes = "".join(f"\nnote: {each}" for each in self.notes)
+        return f"{self.heading}\n{self.table(columns_of(sys.stdout))}\n\n{self.footing}{notes}"
+
+    def _repr_svg_(self) -> str:
+        return svg_text(plan_scene(self.compiled.plan, self.asked.network, self.facts()))
+
+    def explain(self) -> Explanation:
+        """What every layer costs in a step, and what bounds it."""
+        notes = (*self.notes, *advice(self.asked, self.compiled))
+        return Explanation(self.heading, self.layers, self.footing, notes)
+
+    def choices_of(self, layer: str) -> list[LayerChoices]:
+        """The splits that layers of a name or pattern could have, priced, and their exchanges.
+
+        Raises UsageError (E051) where there is no such layer.
+        """
+        return layer_choices(self.compiled, self.asked.options, layer)
+
+    def facts(self) -> PlanFacts:
+        """What pictures of it say."""
+        return plan_facts(self.asked, self.compiled, self.compiled.program)
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Of files that `save` writes."""
+        return (*super().suffixes, *WRITERS, ".toml", ".onnx")
+
+    def _write(self, file: Path, names: Names) -> bool:
+        if file.suffix == ".toml":
+            save_strategy(file, self.asked, self.compiled)
+        elif file.suffix == ".onnx":
+            write_onnx(file, self.asked.network, self.weights())
+        elif file.suffix in WRITERS:
+            facts = self.facts()
+            if file.suffix == PAGE:
+                facts = page_facts(facts, self.asked, self.compiled)
+            write_plan(file, self.compiled.plan, self.asked.network, facts)
+        else:
+            return super()._write(file, names)
+        return True
+
+
+def plan_of(asked: Request, listener: Listener, file: str = "") -> NetworkPlan:
+    """The plan that is asked for; raises NetError where it cannot be made, or does not fit."""
+    bundle, compiled = build(asked, listener)
+    told = tuple(listener.texts) if isinstance(listener, Notes) else ()
+    return NetworkPlan(
+        bundle, file, network=asked.network, asked=asked, compiled=compiled, told=told
+    )

@@ -1,0 +1,304 @@
+"""A compiled program as Python has it: trained, opened, evaluated, asked, saved."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.api.choices import flag, number, one_of
+from netc.api.data import data_call, open_data, skipping
+from netc.api.held import alone, blas_kept
+from netc.api.images import Images
+from netc.api.listener import Notes
+from netc.api.running import find_weights, given_weights, open_session, read_program
+from netc.api.session import OpenProgram, checked
+from netc.api.shipped import lasting
+from netc.api.train_choices import (
+    Data,
+    TrainChoices,
+    TrainWords,
+    WeightChoices,
+    patterns,
+    read_data,
+    train_choices,
+)
+from netc.api.training import Callback, TrainingRun, open_training
+from netc.api.values import path_text, usage
+from netc.api.written import renamed, write_text, write_weights
+from netc.errors import Diagnostic, NetError, UsageError
+from netc.ir.program import Bundle
+from netc.ir.text import bundle_text
+from netc.numbers import NATURAL
+from netc_runtime.io.problems import data_error
+from netc_runtime.io.weights import Tensors
+from netc_runtime.launch.ranks import Alone
+from netc_runtime.train.evaluate import Evaluation, evaluate
+from netc_runtime.train.events import EpochDone, Finished
+from netc_runtime.train.loading import loaders
+
+if TYPE_CHECKING:
+    from netc.syntax import Network
+
+Array = NDArray[Any]
+DataWord = str | os.PathLike[str] | Sequence[Any] | Mapping[str, Any]
+"""A data set as `--data` has it, or arrays: x_train, y_train, x_test, y_test, or these by name."""
+Names = Literal["netc", "torch"]
+NAMES = ("netc", "torch")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RunnableProgram:
+    """A network compiled for some devices, with weights where there are some."""
+
+    bundle: Bundle
+    """Its programs."""
+    file: str = ""
+    """By what its network is found again; empty where it is of no file."""
+    tensors: Tensors | None = field(default=None)
+    """The weights and statistics that it has, all or some; None for initial ones."""
+    data: Data | None = None
+    """The data set that its weights were trained on, where it is not the recipe's."""
+    share_gpus: bool = False
+    network: Network | None = None
+    """What it was compiled from, where that is known."""
+
+    @property
+    def name(self) -> str:
+        """The network's name."""
+        return self.bundle.facts.network
+
+    @property
+    def batch(self) -> int:
+        """Images of a step, over all devices."""
+        return self.bundle.facts.batch
+
+    @property
+    def devices(self) -> int:
+        """How many."""
+        return self.bundle.train.mesh.size
+
+    @property
+    def strategy(self) -> str:
+        """By what it was split."""
+        return self.bundle.facts.strategy
+
+    def __repr__(self) -> str:
+        """One line."""
+        facts = self.bundle.facts
+        how = f"{self.devices} devices, strategy {facts.strategy}, batch {facts.batch}"
+        weights = "" if self.tensors is None else ", with weights"
+        return f"<netc.{type(self).__name__} {self.name}: {how}, {facts.precision}{weights}>"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the classes are called: by the data set where it is there, or by numbers."""
+        numbers = tuple(map(str, range(self.bundle.facts.classes)))
+        try:
+            return open_data(self.data, self.bundle, training=False).classes
+        except NetError:
+            return numbers
+
+    def train(
+        self, *, callbacks: Sequence[Callback] = (), **words: Unpack[TrainWords]
+    ) -> OpenTraining:
+        """Begin to train: an iterator of events, whose `result` is there when it has ended.
+
+        Each of the `callbacks` is told each event first, and ends the training by returning True.
+        Raises NetError for what is chosen wrongly, or cannot be read.
+        """
+        choices, notes = train_choices(words), Notes()
+        choice = alone(self.bundle, self.share_gpus)
+        called = {"network": self.file} if self.file else {}
+        run = open_training(
+            self.bundle, choice, choices, notes, called=called, tensors=self._given(),
+            process=blas_kept(),
+        )  # fmt: skip
+        return OpenTraining(run, self, choices, callbacks)
+
+    def run(self, *, callbacks: Sequence[Callback] = (), **words: Unpack[TrainWords]) -> Trained:
+        """Train to the end; what came of it, with its weights. As `train` otherwise."""
+        with self.train(callbacks=callbacks, **words) as training:
+            for _ in training:
+                pass
+            return training.result
+
+    def open(
+        self,
+        *,
+        training: bool = True,
+        weights: str | os.PathLike[str] | None = None,
+        allow_missing: Sequence[str] = (),
+        allow_unexpected: Sequence[str] = (),
+    ) -> OpenProgram:
+        """The program on its devices, for a loop of one's own; close it, or use it in a `with`.
+
+        It begins with the weights that the program has, those of a file, or initial ones; without
+        `training` it evaluates and predicts, which takes less memory.
+        """
+        flag("training", training)
+        path = None if weights is None else path_text("weights", weights)
+        allowed = (patterns("allow_missing", allow_missing),
+                   patterns("allow_unexpected", allow_unexpected))  # fmt: skip
+        tensors = self._given()
+        if path is not None:
+            file, nobody = find_weights(path, Path()), Notes()
+            given = WeightChoices(path, *allowed)
+            tensors = given_weights(given, self.bundle, file, nobody.note, evaluates=not training)
+        choice = alone(self.bundle, self.share_gpus)
+        with ExitStack() as held:
+            held.enter_context(blas_kept())
+            session = open_session(choice, self.bundle, None, training)
+            held.callback(session.close)
+            whole = self.bundle.facts.torch_names.keys() <= (tensors or {}).keys()
+            if training or not whole:
+                session.initialize(self.bundle.facts.seed)
+            session.restore(checked(session, tensors or {}))
+            return OpenProgram(session, self._pictures_of(), held.pop_all().close)
+
+    def predict(self, images: Images) -> NDArray[np.float64]:
+        """The probability of each class, (n, classes), of images; see `OpenProgram.predict`."""
+        with self.open(training=False) as session:
+            return session.predict(images)
+
+    def evaluate(self, *, data: DataWord | None = None, skip_bad: int = 0) -> Evaluation:
+        """Loss and accuracy over the held-out images of a data set, or of the recipe's.
+
+        Raises DataError (E075) where the loss is no finite number, and as the data set does.
+        """
+        given = self.data if data is None else read_data("data", data)
+        bad = int(number(NATURAL)("skip_bad", skip_bad))
+        dataset = skipping(bad, open_data(given, self.bundle, training=False))
+        with self.open(training=False) as session:
+            found = evaluate(session.inner, dataset, loaders(Alone()))
+        if not math.isfinite(found.loss):
+            hint = "the weights come from a training that exploded, or are of other images."
+            raise data_error("E075", "the loss is not a finite number.", hint)
+        return found
+
+    def weights(self, names: Names = "netc") -> dict[str, Array]:
+        """Weights and running statistics by netc's names, or PyTorch's, copied: its own, or initial
+        ones.
+        """
+        one_of(NAMES)("names", names)
+        with self.open(training=False) as session:
+            found = session.weights()
+        return renamed(found, self.bundle.facts.torch_names if names == "torch" else {})
+
+    def save(self, path: str | os.PathLike[str], *, names: Names = "torch") -> None:
+        """Write X.netc, the program, or X.safetensors, its weights by PyTorch's names or netc's.
+
+        Raises UsageError (E054, E056) for another suffix, or where the system refuses.
+        """
+        file = Path(path_text("path", path))
+        if not self._write(file, names):
+            known = ", ".join(self.suffixes)
+            message = f"cannot write a {type(self).__name__.lower()} as '{file.name}'."
+            raise UsageError(Diagnostic("E056", message, help=f"it is written as {known}."))
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Of files that `save` writes."""
+        return (".netc", ".safetensors")
+
+    def _write(self, file: Path, names: Names) -> bool:
+        """Write a file by its suffix; whether that is known."""
+        if file.suffix == ".netc":
+            write_text(file, bundle_text(self.bundle))
+        elif file.suffix == ".safetensors":
+            write_weights(file, self.name, self.weights(names))
+        return file.suffix in (".netc", ".safetensors")
+
+    def _given(self) -> Tensors | None:
+        return None if self.tensors is None else dict(self.tensors)
+
+    def _pictures_of(self) -> str | None:
+        """The data set whose pictures images are like."""
+        call = data_call(self.data, self.bundle)
+        return None if call is None else call.name
+
+
+class OpenTraining(TrainingRun):
+    """A training under way: iterate over it for its events; close it, or let it go, to end it.
+
+    `stop()` ends it after the step that is running; `result` is there when it has ended.
+    """
+
+    def __init__(
+        self,
+        run: TrainingRun,
+        program: RunnableProgram,
+        choices: TrainChoices,
+        callbacks: Sequence[Callback],
+    ) -> None:
+        """Take over what was opened."""
+        super().__init__(run.trainer, run.begun, run.damaged, run.handed_over())
+        self.callbacks[:] = callbacks
+        self.keeps_weights = True
+        self._program, self._choices = program, choices
+
+    @property
+    def result(self) -> Trained:
+        """What came of it. Raises UsageError (E051) where it has not ended."""
+        if self.finished is None:
+            raise usage("the training has not ended.", "iterate to its end, or 'stop()' it first.")
+        program = self._program
+        data = program.data if self._choices.data is None else self._choices.data
+        return Trained(
+            program.bundle, program.file, self.tensors(), data, program.share_gpus,
+            program.network, self.epochs, self.finished,
+        )  # fmt: skip
+
+    def weights(self) -> dict[str, Array]:
+        """Weights and statistics as they are now, copied."""
+        return dict(self.tensors())
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trained(RunnableProgram):
+    """A program with the weights that a training came to, and how it got there."""
+
+    epochs: tuple[EpochDone, ...] = ()
+    """What each epoch came to."""
+    finished: Finished | None = None
+
+    @property
+    def accuracy(self) -> float | None:
+        """Of held-out images, as a fraction; None where it was ended before they were asked."""
+        return None if self.finished is None else self.finished.test_accuracy
+
+    @property
+    def loss(self) -> float | None:
+        """Of held-out images; None as `accuracy`."""
+        return None if self.finished is None else self.finished.test_loss
+
+    @property
+    def steps(self) -> int:
+        """Training steps made."""
+        return 0 if self.finished is None else self.finished.step
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The file that was saved last, where there is a folder."""
+        return None if self.finished is None else self.finished.checkpoint
+
+    def __repr__(self) -> str:
+        """One line."""
+        told = "not evaluated" if self.accuracy is None else f"accuracy {100 * self.accuracy:.2f} %"
+        return f"<netc.Trained {self.name}: {self.steps} steps, {told}>"
+
+
+def load_program(path: str | os.PathLike[str]) -> RunnableProgram:
+    """Read a compiled program, X.netc.
+
+    Raises DataError where it cannot be read (E061), or is none of this version of netc (E073).
+    """
+    file = path_text("path", path)
+    return RunnableProgram(read_program(Path(file)), lasting(file))

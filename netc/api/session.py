@@ -1,0 +1,207 @@
+"""A program on its devices, for callers who have batches as arrays and a loop of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from weakref import finalize
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.api.choices import number, wrong
+from netc.api.images import Images, class_numbers, image_floats
+from netc.api.training import weights_of
+from netc.api.values import usage
+from netc.api.weights import checked_weight
+from netc.ir.optimizers import SQUARES
+from netc.ir.schedules import scaled_rate
+from netc.numbers import NON_NEGATIVE
+from netc_runtime import session as runtime
+from netc_runtime.io.problems import data_error
+from netc_runtime.train.outcomes import probabilities
+from netc_runtime.train.saving import exploded
+
+Array = NDArray[Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a training step came to."""
+
+    step: int
+    """Steps done so far."""
+    loss: float
+    """Mean of the batch, before weights moved."""
+    learning_rate: float
+    seconds: float
+    gradient_norm: float | None = None
+    """Of all gradients together, before it was limited; None where nothing limits it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What images with labels come to."""
+
+    loss: float
+    """Mean."""
+    accuracy: float
+    """The fraction of images whose class has the highest score."""
+    images: int
+
+
+class OpenProgram:
+    """Steps, evaluations and predictions over one set of weights; a context manager.
+
+    Threads and memory of its devices are there until it is closed, or let go. One thread at a time
+    may use it.
+    """
+
+    def __init__(self, session: runtime.Session, data: str | None, close: Callable[[], None]):
+        """`data` is the data set whose pictures its images are like; `close` ends the session."""
+        self._session, self._data = session, data
+        self._step = 0
+        self._trains = session.train is not session.eval
+        self._close = finalize(self, close)
+
+    @property
+    def batch(self) -> int:
+        """Images of a step, over all devices."""
+        return self._session.batch
+
+    @property
+    def inner(self) -> runtime.Session:
+        """The runtime's own."""
+        return self._open()
+
+    @property
+    def steps(self) -> int:
+        """Training steps done."""
+        return self._step
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over."""
+        return not self._close.alive
+
+    def step(self, images: Images, labels: Any, *, lr: float | None = None) -> StepResult:
+        """One training step over a whole batch of images and their labels, (n,) whole numbers.
+
+        The rate is the recipe's where none is given; schedules are the loop's own affair. Raises
+        DataError: as `netc.api.images` says, E067 where it is no whole batch, E075 where the loss
+        is no finite number.
+        """
+        session = self._open(self._trains, "it was opened without training")
+        rate = self._rate() if lr is None else number(NON_NEGATIVE)("lr", lr)
+        given = self._images(images)
+        if len(given) != session.batch:
+            message = f"a step takes {session.batch:,} images, not {len(given):,}."
+            raise data_error("E067", message, "plan with another 'batch', or give as many")
+        classes = class_numbers(session.bundle, labels, len(given))
+        began, seed = time.perf_counter(), session.bundle.facts.seed
+        results = self._guarded(
+            lambda: session.step(given, classes, step=self._step, seed=seed, learning_rate=rate)
+        )
+        self._step += 1
+        loss, squares = float(results["loss"]), results.get(SQUARES)
+        if not np.isfinite(loss):
+            raise exploded(f"the loss is not a finite number at step {self._step}")
+        norm = None if squares is None else float(np.sqrt(squares))
+        return StepResult(self._step, loss, float(rate), time.perf_counter() - began, norm)
+
+    def evaluate(self, images: Images, labels: Any) -> Score:
+        """Loss and accuracy of any number of images."""
+        session = self._open()
+        given = self._images(images)
+        classes = class_numbers(session.bundle, labels, len(given))
+        loss, right = 0.0, 0.0
+        for start in range(0, len(given), session.batch):
+            part, own = given[start:][: session.batch], classes[start:][: session.batch]
+            count = len(part)
+            if count < session.batch:
+                part = np.concatenate([part, np.zeros((session.batch - count, *part.shape[1:]))])
+                own = np.concatenate([own, np.zeros(session.batch - count, np.int64)])
+            each = self._evaluated(part.astype(session.dtype), own, count)
+            loss, right = loss + each[0], right + each[1]
+        return Score(loss / len(given), right / len(given), len(given))
+
+    def predict(self, images: Images) -> NDArray[np.float64]:
+        """The probability of each class, (n, classes), of any number of images.
+
+        Raises DataError (E075) where scores are no numbers.
+        """
+        session = self._open()
+        given = self._images(images)
+        parts = [given[start:][: session.batch] for start in range(0, len(given), session.batch)]
+        scores = np.concatenate([self._scores(part) for part in parts])
+        if not np.isfinite(scores).all():
+            hint = "they come from a training that exploded, or are of other images."
+            raise data_error("E075", "the weights give scores that are no numbers.", hint)
+        return probabilities(scores)
+
+    def weights(self) -> dict[str, Array]:
+        """Weights and running statistics by netc's names, copied."""
+        return weights_of(self._open())
+
+    def restore(self, weights: Mapping[str, Any]) -> None:
+        """Set weights and statistics, all or some.
+
+        Raises DataError: E081 where one is unknown, E082 where it is of another shape.
+        """
+        self._open().restore(checked(self._session, weights))
+
+    def close(self) -> None:
+        """Give threads and memory back."""
+        self._close()
+
+    def __enter__(self) -> OpenProgram:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        """One line."""
+        facts, state = self._session.bundle.facts, "closed" if self.closed else f"step {self._step}"
+        return f"<netc.OpenProgram {facts.network}: batch {self.batch}, {state}>"
+
+    def _open(self, fits: bool = True, why: str = "") -> runtime.Session:
+        if self.closed:
+            raise usage("the session is closed.", "open another one.")
+        if not fits:
+            raise usage(f"the session does not train: {why}.")
+        return self._session
+
+    def _images(self, images: Images) -> Array:
+        return image_floats(self._session.bundle, self._data, images, self._session.dtype)
+
+    def _rate(self) -> float:
+        facts = self._session.bundle.facts
+        return scaled_rate(facts.lr, facts.batch, facts.rate_batch)
+
+    def _evaluated(self, part: Array, own: Array, count: int) -> tuple[float, float]:
+        return self._guarded(lambda: self._session.evaluate(part, own, count))
+
+    def _scores(self, part: Array) -> Array:
+        return self._guarded(lambda: self._session.predict(part))
+
+    def _guarded(self, work: Callable[[], T]) -> T:
+        """What some work gives. Where that is cut short, what is on the devices is no one's state:
+        the session is over.
+        """
+        try:
+            return work()
+        except BaseException:
+            self.close()
+            raise
+
+
+def checked(session: runtime.Session, weights: Mapping[str, Any]) -> dict[str, Array]:
+    """Arrays by name, which a session has, in its shapes; DataError (E081, E082)."""
+    if not isinstance(weights, Mapping):
+        raise wrong("weights", "arrays by name", weights)
+    shapes = {port.name: port.shape for port in session.train.program.state}
+    return {name: checked_weight(name, value, shapes) for name, value in weights.items()}

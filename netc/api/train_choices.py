@@ -1,0 +1,157 @@
+"""What may be chosen of a training, by name: options of the command line, words of Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypedDict
+
+from netc.api.choices import AUTO, Read, check_names, flag, number, one_of, wrong
+from netc.api.values import path_text, usage, usage_all
+from netc.numbers import COUNT, NATURAL, NON_NEGATIVE
+
+ON_NAN: tuple[Literal["stop", "rollback"], ...] = ("stop", "rollback")
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+"""The names of four arrays that are given without names."""
+Data = str | Mapping[str, Any]
+"""A data set as `--data` has it, or arrays by the names that `npz` has for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightChoices:
+    """Which weights are taken, and in what they may differ from a network's."""
+
+    path: str | None = None
+    """A file, or a folder for its newest checkpoint; None takes what else there is."""
+    allow_missing: Sequence[str] = ()
+    """Patterns of weights that the file may lack, or have in another shape."""
+    allow_unexpected: Sequence[str] = ()
+    """Patterns of tensors that no layer has."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainChoices:
+    """What is asked of a training; None leaves it to the recipe."""
+
+    data: Data | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    """After which it ends, whatever the epochs."""
+    lr: float | None = None
+    """Of `rate_batch` images, where the recipe says so."""
+    seed: int | None = None
+    patience: int | None = None
+    save_every: int | None = None
+    on_nan: Literal["stop", "rollback"] = "stop"
+    skip_bad: int = 0
+    out: str | None = None
+    """The folder for metrics and checkpoints; None writes nothing."""
+    keep: int | None = None
+    resume: str | None = None
+    """A checkpoint, or a folder of some; `AUTO`, or empty for the newest in `out`."""
+    replace: bool = False
+    weights: WeightChoices = field(default_factory=WeightChoices)
+
+    def __post_init__(self) -> None:
+        """Refuse what excludes each other (E051)."""
+        problems = []
+        if self.weights.path is not None and self.resume not in (None, AUTO):
+            problems.append("'--weights' begins a training, '--resume' goes on with one: take one.")
+        if self.replace and self.resume in ("", AUTO):
+            problems.append(
+                "'--resume' goes on with the training in a folder, '--replace' removes it."
+            )
+        allowed = self.weights.allow_missing or self.weights.allow_unexpected
+        if self.weights.path is None and allowed:
+            problems.append("'--allow-missing' and '--allow-unexpected' need '--weights'.")
+        if problems:
+            raise usage_all(problems)
+
+
+class TrainWords(TypedDict, total=False):
+    """What may be said of a training, by name: as the options of `netc run`, with underscores."""
+
+    data: str | os.PathLike[str] | Sequence[Any] | Mapping[str, Any]
+    epochs: int
+    steps: int
+    lr: float
+    seed: int
+    patience: int
+    save_every: int
+    on_nan: Literal["stop", "rollback"]
+    skip_bad: int
+    out: str | os.PathLike[str]
+    keep: int
+    resume: bool | str | os.PathLike[str]
+    replace: bool
+    weights: str | os.PathLike[str]
+    allow_missing: Sequence[str]
+    allow_unexpected: Sequence[str]
+
+
+def train_choices(words: Mapping[str, Any]) -> TrainChoices:
+    """The choices that are given by name. What is None is as if it were not given.
+
+    Raises UsageError (E051) for unknown names and wrong values.
+    """
+    check_names(words, _READ, "a training")
+    given = {name: _READ[name](name, value) for name, value in words.items() if value is not None}
+    names = {"path": "weights", "allow_missing": "allow_missing",
+             "allow_unexpected": "allow_unexpected"}  # fmt: skip
+    weights = {key: given.pop(name) for key, name in names.items() if name in given}
+    resumed = given.get("resume")
+    if given.get("out") is None and (resumed in ("", AUTO) or given.get("replace")):
+        raise usage("'--resume' and '--replace' need a folder.", "name it, with 'out'.")
+    return TrainChoices(**given, weights=WeightChoices(**weights))
+
+
+def read_data(name: str, value: object) -> Data:
+    """A data set: as `--data` has it, or as arrays."""
+    if isinstance(value, str | os.PathLike):
+        return path_text(name, value)
+    if isinstance(value, Mapping):
+        return {str(key): each for key, each in value.items()}
+    if isinstance(value, Sequence) and len(value) == len(ARRAYS):
+        return dict(zip(ARRAYS, value, strict=True))
+    wanted = f"a data set by its name, a folder, or arrays ({', '.join(ARRAYS)})"
+    raise wrong(name, wanted, value)
+
+
+def patterns(name: str, value: object) -> tuple[str, ...]:
+    """Patterns of names."""
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, Sequence) or not all(isinstance(each, str) for each in value):
+        raise wrong(name, "patterns, such as ['fc8.*']", value)
+    return tuple(value)
+
+
+def _resume(name: str, value: object) -> str | None:
+    if isinstance(value, bool):
+        return "" if value else None
+    return path_text(name, value)
+
+
+_READ: dict[str, Read] = {
+    "data": read_data,
+    "epochs": number(COUNT),
+    "steps": number(COUNT),
+    "lr": number(NON_NEGATIVE),
+    "seed": number(NATURAL),
+    "patience": number(COUNT),
+    "save_every": number(COUNT),
+    "on_nan": one_of(ON_NAN),
+    "skip_bad": number(NATURAL),
+    "out": path_text,
+    "keep": number(COUNT),
+    "resume": _resume,
+    "replace": flag,
+    "weights": path_text,
+    "allow_missing": patterns,
+    "allow_unexpected": patterns,
+}
+"""By name how a value is read."""
+TRAIN_NAMES = tuple(_READ)
+"""The names of `TrainWords`."""
+assert {each.name for each in fields(TrainChoices)} <= set(TRAIN_NAMES)

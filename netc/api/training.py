@@ -1,0 +1,259 @@
+"""A training: opened by what is chosen, an iterator of its events, closed when it is let go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
+from dataclasses import dataclass, field
+from typing import Any, Self
+from weakref import finalize
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.api.beginning import Damaged, GivenWeights, begin, folder_of, start
+from netc.api.data import call_text, open_data
+from netc.api.listener import Listener
+from netc.api.running import kernel_notes, open_session
+from netc.api.train_choices import TrainChoices
+from netc.errors import Diagnostic, PlanError
+from netc.ir.facts import Facts
+from netc.ir.optimizers import AVERAGE
+from netc.ir.program import Bundle, Launch
+from netc.ir.schedules import scaled_rate
+from netc_runtime.choose import BackendChoice
+from netc_runtime.io.weights import Tensors
+from netc_runtime.launch.ranks import Alone, Ranks
+from netc_runtime.session import Session
+from netc_runtime.train import told
+from netc_runtime.train.datasets import Dataset, facts_of
+from netc_runtime.train.events import EpochDone, Event, Finished
+from netc_runtime.train.resume import Saved
+from netc_runtime.train.trainer import Trainer
+
+Callback = Callable[[Event], object]
+"""Told each event; the training ends after the step that is running where it returns True."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What came of a training so far."""
+
+    epochs: list[EpochDone] = field(default_factory=list)
+    finished: Finished | None = None
+    weights: Tensors = field(default_factory=dict)
+    """Once it is finished."""
+
+
+class TrainingRun:
+    """A training under way: iterate over it for its events; close it, or let it go, to end it."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        begun: Saved | GivenWeights | None,
+        damaged: Damaged,
+        close: Callable[[], None],
+    ) -> None:
+        """`close` gives back what it holds."""
+        self.trainer, self.begun, self.damaged = trainer, begun, damaged
+        self.callbacks: list[Callback] = []
+        """Told each event before whoever iterates."""
+        self.keeps_weights = False
+        """Whether weights are there when it has ended, in memory of their own."""
+        self._seen = _Seen()
+        self._held = finalize(self, close)
+        self._events: Iterator[Event] | None = None
+
+    def __iter__(self) -> Iterator[Event]:
+        """Events from here on."""
+        return self
+
+    def __next__(self) -> Event:
+        """Go on to the next event."""
+        if self._events is None:
+            # No method: what is let go halfway is to end at once, not with the next collection.
+            self._events = _events(
+                self.trainer, self.callbacks, self._seen, self.keeps_weights, self._held
+            )
+        return next(self._events)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def stop(self) -> None:
+        """End after the step that is running, with a checkpoint where there is a folder; any thread
+        may ask.
+        """
+        self.trainer.stop = True
+
+    def close(self) -> None:
+        """End at once: threads, memory and the lock of the folder are given back."""
+        if (events := self._events) is not None:
+            events.close()  # type: ignore[attr-defined]
+        self._held()
+
+    def handed_over(self) -> Callable[[], None]:
+        """What closes it, which is now the caller's affair."""
+        held = self._held.detach()
+        assert held is not None, "it is open"
+        close: Callable[[], None] = held[1]
+        return close
+
+    @property
+    def epochs(self) -> tuple[EpochDone, ...]:
+        """The epochs that have ended."""
+        return tuple(self._seen.epochs)
+
+    @property
+    def finished(self) -> Finished | None:
+        """What came of it; None until it has ended."""
+        return self._seen.finished
+
+    def tensors(self) -> Tensors:
+        """Weights and statistics as they are now, or were at the end."""
+        return self._seen.weights or weights_of(self.trainer.session)
+
+
+def _events(
+    trainer: Trainer, callbacks: Sequence[Callback], seen: _Seen, keeps: bool, held: Any
+) -> Iterator[Event]:
+    """The events of a trainer; what is held is closed at their end."""
+    try:
+        for event in trainer.run():
+            if isinstance(event, EpochDone):
+                seen.epochs.append(event)
+            elif isinstance(event, Finished):
+                seen.finished = event
+                seen.weights = weights_of(trainer.session) if keeps else {}
+            for callback in callbacks:
+                answer = callback(event)
+                trainer.stop |= isinstance(answer, bool | np.bool_) and bool(answer)
+            yield event
+    finally:
+        if keeps:
+            held()
+
+
+def weights_of(session: Session) -> dict[str, NDArray[Any]]:
+    """The weights and statistics of a session, and the averages that evaluation reads, copied."""
+    names = session.bundle.facts.torch_names
+    state = session.state()
+    return {n: each for n, each in state.items() if n in names or n.endswith(AVERAGE)}
+
+
+def open_training(
+    bundle: Bundle,
+    choice: BackendChoice,
+    choices: TrainChoices,
+    listener: Listener,
+    *,
+    called: Mapping[str, str] | None = None,
+    tensors: Tensors | None = None,
+    ranks: Ranks | None = None,
+    alike: Mapping[str, object] | None = None,
+    process: AbstractContextManager[object] | None = None,
+) -> TrainingRun:
+    """A training of a program that is ready to run.
+
+    `called` is by what words its network is found, `tensors` are weights to begin with where no
+    others are chosen; of several processes the first one reads and keeps what is saved, and `alike`
+    is what they must have alike besides. `process` is held as long as the training is open.
+
+    Raises NetError as what is chosen does.
+    """
+    check_groups(bundle)
+    training = _told(choices, bundle, called or {})
+    dataset = open_data(choices.data, bundle)
+    all_ = ranks or Alone()
+    all_.compare({**_agreed(choices, training, dataset), **(alike or {}), **facts_of(dataset)})
+    told.steps_in_epoch(dataset, bundle.facts.batch)
+    with ExitStack() as held:
+        held.enter_context(process or nullcontext())
+        first: Saved | GivenWeights | None = None
+        damaged: Damaged = {}
+        folder = None
+        if not all_.rank:
+            first, damaged = start(choices, bundle, listener.note, tensors)
+            file = first.file if isinstance(first, Saved) else None
+            if (folder := folder_of(choices, file, damaged)) is not None:
+                held.enter_context(folder)
+        for text in kernel_notes(bundle):
+            listener.note(text)
+        session = held.enter_context(closing(open_session(choice, bundle, ranks)))
+        trainer = Trainer(session, dataset, training, folder, ranks)
+        begun = begin(trainer, all_, first)
+        return TrainingRun(trainer, begun, damaged, held.pop_all().close)
+
+
+def check_groups(bundle: Bundle) -> None:
+    """Raise PlanError (E040) for a program that was compiled for inference of a batch by which its
+    network cannot be trained.
+    """
+    batch = bundle.facts.batch
+    for launch in bundle.train.instructions:
+        for step in launch.steps if isinstance(launch, Launch) else ():
+            if batch % (group := step.attributes.get("group", 1)):
+                message = f"bn '{launch.layer}': groups of {group} images do not divide the batch, "
+                hint = "compile the program for training."
+                raise PlanError(Diagnostic("E040", f"{message}which is {batch}.", help=hint))
+
+
+def given_rate(choices: TrainChoices, facts: Facts) -> float:
+    """What is chosen of the rate, or what the recipe says."""
+    return facts.lr if choices.lr is None else choices.lr
+
+
+def _told(choices: TrainChoices, bundle: Bundle, called: Mapping[str, str]) -> told.Training:
+    facts = bundle.facts
+    return told.Training(
+        epochs=choices.epochs or facts.epochs,
+        seed=facts.seed if choices.seed is None else choices.seed,
+        rate=scaled_rate(given_rate(choices, facts), facts.batch, facts.rate_batch),
+        schedule=facts.schedule,
+        augment=facts.augment,
+        limit=choices.steps,
+        patience=choices.patience,
+        called=_called(choices, called, bundle),
+        skip_bad=choices.skip_bad,
+        save_every=choices.save_every,
+        on_nan=choices.on_nan,
+    )
+
+
+def _called(choices: TrainChoices, called: Mapping[str, str], bundle: Bundle) -> dict[str, str]:
+    """By what words network and data are found again, and where: their paths may be relative.
+
+    Data that only `--set` says are called as the recipe that came of it has them.
+    """
+    found, data = dict(called), bundle.facts.data
+    if isinstance(choices.data, str):
+        found["data"] = choices.data
+    elif found.pop("set", "") and data is not None and choices.data is None:
+        found["data"] = call_text(data)
+    if choices.skip_bad:
+        found["skip_bad"] = str(choices.skip_bad)
+    with suppress(OSError):  # of a folder that was removed
+        found["directory"] = os.getcwd()
+    return found
+
+
+def _agreed(choices: TrainChoices, training: told.Training, dataset: Dataset) -> dict[str, object]:
+    """What all processes of a training must have alike, beside their programs."""
+    begins = {"--resume": choices.resume, "--weights": choices.weights.path}
+    ways = [name for name, value in begins.items() if value is not None]
+    return {
+        "number of epochs": training.epochs,
+        "number of steps": training.limit,
+        "learning rate": training.rate,
+        "patience": training.patience,
+        "number of steps between checkpoints": training.save_every,
+        "answer to numbers that are not finite": training.on_nan,
+        "seed": training.seed,
+        "number of images that may be left out": training.skip_bad,
+        "way to begin": ways or "from the start",
+    }

@@ -1,0 +1,36 @@
+"""Files that are written, and names in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from netc.errors import Diagnostic, UsageError
+from netc.ir.optimizers import AVERAGE
+from netc_runtime.io import tensors
+
+
+def unwritable(path: Path, error: OSError) -> UsageError:
+    """The error for a file that cannot be written."""
+    return UsageError(Diagnostic("E054", f"cannot write '{path}': {error.strerror}."))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text; UsageError (E054) where the system refuses."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Weights by other names: the averages, where there are some, as the weights."""
+    own = {name: value for name, value in values.items() if not name.endswith(AVERAGE)}
+    best = {name: values.get(name + AVERAGE, value) for name, value in own.items()}
+    return {names.get(name, name): value for name, value in best.items()}
+
+
+def write_weights(path: Path, network: str, values: Mapping[str, Any]) -> None:
+    """Write weights of a network as safetensors; DataError where the system refuses."""
+    tensors.write(path, dict(values), {"network": network})
