@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from netc.export.describe import Description, ExchangeFacts, LayerFacts, most_sent, total_traffic
-from netc.export.detail import brief_lines, more_lines, phase_lines, scopes_of
+from netc.export.detail import brief_lines, more_lines, phase_lines, phase_times, scopes_of
 from netc.export.figures import Figures
 from netc.export.fold import Run, find_runs
 from netc.export.picture import Badge, Card, Frame, Item, Picture, PictureLink, cards_of
@@ -164,7 +164,7 @@ class _Builder:
         return Card(
             layers, badges, tuple(self._lines(layers)), tuple(more_lines(layers, self.figures)),
             tuple(brief_lines(layers, self.scopes)), times=phase_lines(layers, self.figures),
-            title=layers[0].name,
+            spent=phase_times(layers, self.figures), title=layers[0].name,
         )  # fmt: skip
 
     def _timed(self, exchanges: Iterable[ExchangeFacts]) -> tuple[Badge, ...]:

@@ -13,7 +13,7 @@ _LINE = 13.0
 """From one line of a card to the next."""
 _BADGE = 15.0
 """Height of a badge."""
-_BAND = 18.0
+_BAND = 16.0
 """Width of the band with a split's letter."""
 _WIDEST = 230.0
 """Longest line of a card; a longer one goes on below."""
@@ -68,7 +68,7 @@ def _badge_width(badge: Badge) -> float:
     figure = text_width(badge.figures, SMALL, True)
     way = _WAY if badge.way else 0.0
     text = text_width(badge.text, SMALL) + 14 if badge.text else 0.0
-    return way + text + figure + 14
+    return way + text + figure + 12
 
 
 def draw_card(card: Card, box: Box) -> Iterator[Shape]:
@@ -104,7 +104,7 @@ def _band(label: str, box: Box, first: bool) -> Iterator[Shape]:
     yield Panel(box, strong, None, 5 if first else 0)
     if first:
         yield Panel(Box(box.x + 6, box.y, box.width - 6, box.height), strong)
-    size = {1: 13.0, 2: 10.0}.get(len(label), 7.5)
+    size = {1: 13.0, 2: 9.0}.get(len(label), 7.5)
     yield Text(box.middle, box.y + box.height / 2 + 4.5, label, size, True, on(strong), "middle")
 
 
@@ -117,13 +117,13 @@ def _badge(badge: Badge, box: Box) -> Iterator[Shape]:
 
 def _badge_text(badge: Badge, box: Box) -> Iterator[Shape]:
     y = box.y + box.height / 2 + 3
-    x = box.x + 7
+    x = box.x + 6
     if badge.way:
         yield Text(x, y, badge.way, SMALL, color=FAINT)
         x += _WAY
     if badge.text:
         yield Text(x, y, badge.text, SMALL, color=INK)
-    yield Text(box.right - 7, y, badge.figures, SMALL, True, INK, "end")
+    yield Text(box.right - 6, y, badge.figures, SMALL, True, INK, "end")
 
 
 def way_size(link: PictureLink) -> tuple[float, float]:

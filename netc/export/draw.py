@@ -110,10 +110,11 @@ def frame_panel(box: Box) -> Panel:
 
 
 def frame_title(
-    frame: Frame, box: Box, arrows: Iterable[Arrow], foot: bool = False
+    frame: Frame, box: Box, arrows: Iterable[Arrow], turned: bool = False, foot: bool = False
 ) -> Iterator[Shape]:
     """At its head or foot, where no arrow leads in, or else over it."""
-    lines = [shortened(line, box.width - 2 * PAD, TEXT, True) for line in title_lines(frame)]
+    longest = box.width - 2 * PAD
+    lines = [shortened(line, longest, TEXT, True) for line in title_lines(frame, turned)]
     wide = max(text_width(line, TEXT, True) for line in lines)
     high = TITLE * len(lines) + 2
     strip = Box(box.x, box.bottom - high - 4 if foot else box.y + 4, box.width, high)

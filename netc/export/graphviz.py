@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from netc.export.dot import Attributes, digraph
@@ -15,23 +16,28 @@ from netc.export.style import PAD, TEXT
 Sizes = Mapping[str, tuple[float, float]]
 """Width and height of cards, and of the badges of links, by name."""
 
+_STRAIGHT = "50"
+"""How much more it counts that the longest way is straight than other edges."""
 TITLE = 13.0
 """Height of a line of a frame's title."""
 _BESIDE = 6.0
 """Between an edge and the frame around it."""
-_LONGEST = 130.0
-"""Longest line of a frame's title, where it can be broken."""
+_LONGEST = 130.0, 155.0
+"""Longest line of a frame's title, where it can be broken: upright, and in what is turned, where
+two cards follow each other along it.
+"""
 
 
 def place_piece(picture: Picture, sizes: Sizes, titled: bool = True) -> PictureLayout:
-    """Ask Graphviz; a card that stands elsewhere is a point, for the links from it. Without
-    `titled` frames have room for a title on each side.
+    """Ask Graphviz; a card that stands elsewhere is a point, for the links from it. The longest way
+    through the piece is straight as far as possible. Without `titled` frames have room for a title
+    on each side.
     """
     import pygraphviz
 
     def look(item: Card | Frame | PictureLink) -> Attributes:
         if isinstance(item, Frame):
-            margin = 10 + (0 if titled else TITLE * len(title_lines(item)))
+            margin = 10 + (0 if titled else TITLE * len(title_lines(item, True)))
             label = _room(item) if titled else ""
             return {"label": label, "labeljust": "l", "margin": f"{margin:.0f}"}
         width, height = sizes[item.name]
@@ -39,13 +45,31 @@ def place_piece(picture: Picture, sizes: Sizes, titled: bool = True) -> PictureL
 
     text = digraph(picture, "plan", look, _DEFAULTS)
     graph = pygraphviz.AGraph(string=text)
+    for ends in pairwise(_spine(picture)):
+        graph.get_edge(*ends).attr["weight"] = _STRAIGHT
     graph.layout("dot")
     return _read(picture, graph, sizes)
 
 
-def title_lines(frame: Frame) -> list[str]:
+def _spine(picture: Picture) -> list[str]:
+    """The longest way to the last card: cards, and what is exchanged between them."""
+    ways: dict[str, list[str]] = {}
+    into: dict[str, list[tuple[str, str]]] = {}
+    for link in picture.links:
+        for target in link.targets:
+            into.setdefault(target, []).append((link.source, link.name if link.badges else ""))
+    for card in picture.cards:
+        before = (
+            [*ways.get(source, [source]), *filter(None, [badge])]
+            for source, badge in into.get(card.name, [])
+        )  # fmt: skip
+        ways[card.name] = [*max(before, key=len, default=[]), card.name]
+    return ways[picture.cards[-1].name]
+
+
+def title_lines(frame: Frame, turned: bool = False) -> list[str]:
     """The lines of a frame's title."""
-    return wrapped(frame.title, _LONGEST, TEXT, True)
+    return wrapped(frame.title, _LONGEST[turned], TEXT, True)
 
 
 def _room(frame: Frame) -> str:

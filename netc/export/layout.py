@@ -12,13 +12,13 @@ from netc.export.picture import Item, Picture, PictureLink, cards_of
 from netc.export.placed import Arrow, PictureLayout
 from netc.export.scene import Box, Point, straight
 
-_GAPS, _LANE_GAPS = Gaps(30.0, 4.0), Gaps(54.0, 16.0)
-AISLE = 34.0
+_GAPS, _LANE_GAPS = Gaps(22.0, 4.0), Gaps(38.0, 12.0)
+AISLE = 24.0
 """Between a lane and its mirror image."""
 _BLOCK = 60.0
 """A column had better be so much wider than end inside a block."""
-_OVERHANG = 1.0
-"""So far a piece may stand out of its column, for straight edges: Graphviz rounds."""
+_STRAIGHT = 1.0
+"""An edge that leads so far to the side is straight: Graphviz rounds."""
 _HEAD = 6.5
 """Room for an arrow's head."""
 _BEND = 14.0
@@ -30,7 +30,7 @@ def place(picture: Picture, sizes: Sizes, page: Page) -> PictureLayout:
 
     What one card's result alone leads into is a piece, and is placed by itself.
     """
-    columns, sources = _columns(picture, sizes, page, lambda width: width)
+    columns, sources = _columns(picture, sizes, page, lambda *sides: sides)
     return _beside(columns, sources, _GAPS.beside)
 
 
@@ -39,7 +39,9 @@ def place_lanes(picture: Picture, sizes: Sizes, page: Page) -> PictureLayout:
     the mirrored boxes are named by `back`. `page` is turned.
     """
     turned = {name: (height, width) for name, (width, height) in sizes.items()}
-    columns, sources = _columns(picture, turned, page, lambda width: 2 * width + AISLE)
+    columns, sources = _columns(
+        picture, turned, page, lambda left, right: (2 * left + AISLE, 2 * right)
+    )
     both = [_with_back(column) for column in columns]
     return _beside(both, sources, _LANE_GAPS.beside).turned()
 
@@ -59,14 +61,16 @@ def _with_back(column: PictureLayout) -> PictureLayout:
 
 
 def _columns(
-    picture: Picture, sizes: Sizes, page: Page, wide: Callable[[float], float]
+    picture: Picture, sizes: Sizes, page: Page, wide: Callable[[float, float], tuple[float, float]]
 ) -> tuple[list[PictureLayout], list[str]]:
-    """Columns, with the cards whose results lead into them; `wide` is what a width comes to."""
+    """Columns, with the cards whose results lead into them; `wide` is what a width, left and right
+    of the axis, comes to.
+    """
     cuts = [0, *(i for i in range(1, len(picture.items)) if _narrow(picture, i))]
     bounds = pairwise([*cuts, len(picture.items)])
-    laid = [place_piece(_part(picture, a, b), sizes, not page.turned) for a, b in bounds]
+    laid = [_piece(_part(picture, a, b), sizes, page) for a, b in bounds]
     pieces = [
-        ColumnPiece(wide(each.width), each.height, _dear(picture, cut))
+        ColumnPiece(*wide(_axis(each), each.width - _axis(each)), each.height, _dear(picture, cut))
         for each, cut in zip(laid, cuts, strict=True)
     ]
     gaps = _LANE_GAPS if page.turned else _GAPS
@@ -75,6 +79,12 @@ def _columns(
     bounds = pairwise([*begins, len(laid)])
     columns = [_stack(laid[a:b], sources[a:b], gaps.below) for a, b in bounds]
     return columns, [sources[begin] for begin in begins]
+
+
+def _piece(picture: Picture, sizes: Sizes, page: Page) -> PictureLayout:
+    """A piece, with more of it right of the axis than left, so that those in a column are alike."""
+    piece = place_piece(picture, sizes, not page.turned)
+    return piece.flipped() if 2 * _axis(piece) > piece.width + _STRAIGHT else piece
 
 
 def _dear(picture: Picture, cut: int) -> float:
@@ -119,21 +129,24 @@ def _part(picture: Picture, start: int, stop: int) -> Picture:
 
 
 def _stack(pieces: list[PictureLayout], sources: list[str], below: float) -> PictureLayout:
-    """A column: one piece below the other, as far as possible below what leads into it."""
-    width, whole = max(piece.width for piece in pieces), PictureLayout({}, (), (), 0.0, 0.0)
-    left, right = 0.0, width
+    """A column: one piece below the other, all entered on one axis."""
+    axis = max(map(_axis, pieces))
+    width = axis + max(piece.width - _axis(piece) for piece in pieces)
+    whole = PictureLayout({}, (), (), width, 0.0)
     for piece, name in zip(pieces, sources, strict=True):
-        x, y, source = (width - piece.width) / 2, whole.height, whole.boxes.get(name)
+        x, y, source = axis - _axis(piece), whole.height, whole.boxes.get(name)
         joint: tuple[Arrow, ...] = ()
         if source is not None and piece.entry is not None:
-            wanted = source.middle - piece.entry[0]
-            x = min(max(wanted, -_OVERHANG), width - piece.width + _OVERHANG)
-            y += below + (_BEND if abs(wanted - x) > 0.01 else 0.0)
-            joint = (_joint(source, whole.height, (piece.entry[0] + x, piece.entry[1] + y), name),)
+            y += below + (_BEND if abs(source.middle - axis) > _STRAIGHT else 0.0)
+            joint = (_joint(source, whole.height, (axis, piece.entry[1] + y), name),)
         whole = _both(whole, piece.moved(x, y), joint)
         whole = replace(whole, height=y + piece.height)
-        left, right = min(left, x), max(right, x + piece.width)
-    return replace(whole.moved(-left, 0.0), width=right - left)
+    return whole
+
+
+def _axis(piece: PictureLayout) -> float:
+    """Where a piece is entered, or begins, from its left."""
+    return piece.entry[0] if piece.entry else next(iter(piece.boxes.values())).middle
 
 
 def _both(first: PictureLayout, second: PictureLayout, between: tuple[Arrow, ...]) -> PictureLayout:

@@ -50,7 +50,9 @@ class Page:
 class ColumnPiece:
     """What is not broken: a column is some of them, one below the other."""
 
-    width: float
+    left: float
+    """Left of the axis, on which all pieces of a column stand."""
+    right: float
     height: float
     dear: float = 0.0
     """Width that a break in front of it counts as."""
@@ -109,9 +111,13 @@ def _unevenness(pieces: Sequence[ColumnPiece], begins: list[int], gaps: Gaps) ->
 
 def _scale(pieces: Sequence[ColumnPiece], begins: list[int], page: Page, gaps: Gaps) -> float:
     columns = [pieces[a:b] for a, b in pairwise([*begins, len(pieces)])]
-    widths = [max(piece.width for piece in column) + gaps.beside for column in columns]
+    widths = [_width(column) + gaps.beside for column in columns]
     heights = [sum(piece.height + gaps.below for piece in column) for column in columns]
     return page.scale(sum(widths) - gaps.beside, max(heights) - gaps.below)
+
+
+def _width(column: Sequence[ColumnPiece]) -> float:
+    return max(piece.left for piece in column) + max(piece.right for piece in column)
 
 
 def _largest(pieces: Sequence[ColumnPiece], page: Page, gaps: Gaps) -> list[int]:
@@ -160,15 +166,16 @@ def _narrowest(
     best: list[tuple[float, float, list[int]] | None] = [(-gaps.beside, 0.0, [])]
     for end in range(1, len(pieces) + 1):
         best.append(None)
-        wide, high = 0.0, -gaps.below
+        left, right, high = 0.0, 0.0, -gaps.below
         for start in range(end - 1, -1, -1):
             piece, before, known = pieces[start], best[start], best[end]
-            wide, high = max(wide, piece.width), high + piece.height + gaps.below
+            left, right = max(left, piece.left), max(right, piece.right)
+            high += piece.height + gaps.below
             if high > room:
                 break
             if before is None:
                 continue
-            width, even = before[0] + wide + gaps.beside + piece.dear, before[1] + high**2
+            width, even = before[0] + left + right + gaps.beside + piece.dear, before[1] + high**2
             if known is None or (width, even) < known[:2]:
                 best[end] = width, even, [*before[2], start]
     last = best[-1]

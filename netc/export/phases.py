@@ -31,10 +31,10 @@ def draw_phases(
     picture: Picture, title: str, tiles: Sequence[Tile], notes: Sequence[str] = ()
 ) -> Scene:
     """The drawing of `draw_picture` with a lane for each phase; updates are in the backward one."""
-    page = Page(page_of(picture, title, tiles, (*notes, MEANING)).besides, turned=True)
+    page = Page(page_of(picture, title, tiles, (*notes, MEANING + SHORT)).besides, turned=True)
     both, layout = arrange_phases(picture, page)
     body = list(both.shapes(layout))
-    notes = (*notes, MEANING)
+    notes = (*notes, MEANING + (SHORT if both.short else ""))
     return framed(title, tiles, notes, DrawnBody(both.whole, layout.width, layout.height, body))
 
 
@@ -42,6 +42,7 @@ MEANING = (
     "Above is the forward pass, from left to right; below it the backward pass with updates, from "
     "right to left."
 )
+SHORT = " Of a block the last card has its whole name, others are named without the block's."
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,12 @@ class Lanes:
     behind: Picture
     whole: Picture
     """With what is exchanged in either, for the places."""
+
+    @property
+    def short(self) -> bool:
+        """Whether cards are named without their blocks."""
+        single = (card for card in self.ahead.cards if card.count == 1)
+        return any(card.title not in (card.name, card.brief[0]) for card in single)
 
     def sizes(self) -> dict[str, tuple[float, float]]:
         """Of each place the larger size in either lane."""
@@ -101,7 +108,7 @@ class Lanes:
         for frame, box in layout.frames:
             first = cards_of(frame.items)[0].name
             below = not box.y <= layout.boxes[first].y <= box.bottom
-            yield from frame_title(frame, box, layout.arrows, below)
+            yield from frame_title(frame, box, layout.arrows, turned=True, foot=below)
         yield from self._lane(self.ahead, layout, str)
         yield from self._lane(self.behind, layout, back)
 

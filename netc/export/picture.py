@@ -50,6 +50,10 @@ class Card:
     """A short title and fewer lines, for where there is none."""
     times: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     """What it takes forward, and backward with the update."""
+    spent: tuple[str, str] = ("", "")
+    """The same as one figure each."""
+    short: str = ""
+    """Its shortest title, for where a block is named once."""
     count: int = 1
     """So many alike follow each other."""
     title: str = ""

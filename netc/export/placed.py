@@ -55,6 +55,10 @@ class PictureLayout:
         other = self._changed(lambda point: (2 * axis - point[0], point[1]))
         return replace(other, arrows=tuple(arrow.reversed() for arrow in other.arrows))
 
+    def flipped(self) -> PictureLayout:
+        """Left is right."""
+        return self._changed(lambda point: (self.width - point[0], point[1]))
+
     def turned(self) -> PictureLayout:
         """What went down goes right."""
         turned = self._changed(lambda point: (point[1], point[0]))

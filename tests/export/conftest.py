@@ -77,6 +77,25 @@ softmax_loss
 """
 
 
+DENSE = """
+net dense
+input image 3x16x16
+block unit(growth) {
+    concat {
+        identity
+        bn | relu | conv 1x1 filters=4 * growth bias=false | bn | relu | conv 3x3 growth pad=1
+    }
+}
+conv 3x3 8 pad=1
+repeat 6 { unit(4) }
+bn | relu | conv 1x1 16 bias=false | avgpool 2x2 /2
+repeat 9 { unit(4) }
+bn | relu | avgpool global
+fc 10
+softmax_loss
+"""
+
+
 @dataclass(frozen=True)
 class Case:
     """What the exporters are given."""
@@ -93,7 +112,7 @@ class Case:
 
 
 def network(name: str) -> Network:
-    texts = {"tiny": TINY, "blocks": BLOCKS}
+    texts = {"tiny": TINY, "blocks": BLOCKS, "dense": DENSE}
     if name in texts:
         return parse_text(texts[name])
     return parse_file(Path(netc_models.__file__).with_name(f"{name}.net"))

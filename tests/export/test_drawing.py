@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 from xml.etree import ElementTree
 
@@ -125,6 +125,17 @@ def test_a_long_chain_goes_on_in_columns(case: Make) -> None:
     layout = place(picture, sizes, PAGE)
     assert 0.8 < layout.width / layout.height < 2.5
     assert len({round(box.middle) for box in layout.boxes.values()}) > 1
+
+
+@pytest.mark.parametrize("strategy", ["data", "model", "hybrid"])
+def test_columns_of_blocks_are_straight(case: Make, strategy: str) -> None:
+    """From card to card it goes straight down, or on in the next column; by other ways, aside."""
+    picture, sizes = parts(case("dense", strategy))
+    layout = place(picture, sizes, PAGE)
+    names = [card.name for card in picture.cards]
+    pairs = [(layout.boxes[a], layout.boxes[b]) for a, b in pairwise(names)]
+    down = [abs(a.middle - b.middle) for a, b in pairs if b.y > a.y]
+    assert len(names) - 10 < len(down) < len(names) and max(down) < 1.5
 
 
 def test_frames_hold_their_cards_and_badges(case: Make) -> None:

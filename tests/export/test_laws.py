@@ -365,6 +365,11 @@ def cut(made: Drawn) -> Iterator[str]:
 
 @pytest.mark.parametrize("strategy", ["data", "hybrid"])
 def test_inception_is_legible_on_one_sheet(strategy: str) -> None:
-    made, _ = drawn(planned("inception_v3", strategy, 4, "reference"))
-    scale = min(A3[0] / made.scene.width, A3[1] / made.scene.height)
-    assert TEXT * scale > 4.9
+    made, lanes = drawn(planned("inception_v3", strategy, 4, "reference"))
+    assert in_print(made.scene) > 4.9
+    assert in_print(lanes.scene) > 4.0
+
+
+def in_print(scene: Scene) -> float:
+    """Size of a text on the sheet, in points."""
+    return TEXT * min(A3[0] / scene.width, A3[1] / scene.height)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from netc.export.build import build_picture
 from netc.export.describe import describe
 from netc.export.detail import lanes, levels
+from netc.export.figures import Figures
 from netc.export.fold import Run, find_runs
 from netc.export.picture import Card, Frame, Item, Picture
 from netc.export.words import amount, from_to, layer_text
@@ -117,7 +118,7 @@ def test_badges_say_what_papers_say(case: Make) -> None:
 def test_sums_forward_and_backward_are_one_badge_unless_drawn_apart(case: Make) -> None:
     drawn = picture(case("blocks", "data"))
     whole, *_ = levels(drawn)
-    (ahead, behind), _ = lanes(drawn)
+    (ahead, behind), *_ = lanes(drawn)
     badges = [
         [(b.text, b.nbytes) for b in next(c for c in each.cards if c.name == "conv1").badges]
         for each in (whole, ahead, behind)
@@ -129,6 +130,30 @@ def test_sums_forward_and_backward_are_one_badge_unless_drawn_apart(case: Make) 
         {("all-reduce sums", sums)},
         {("all-reduce sums", sums), gradients},
     ]
+
+
+def test_lanes_say_less_and_less(case: Make) -> None:
+    """Of a block the last card alone has its name; exchanges keep their bytes."""
+    given = case("blocks", "data")
+    description = describe(given.plan, given.network)
+    spent = {"forward": 2e-3, "backward": 4e-3, "update": 1e-3}
+    phases = dict.fromkeys((layer.name for layer in description.layers), spent)
+    moved = dict.fromkeys((each.name for each in description.exchanges), 3e-6)
+    drawn = build_picture(description, 4, "", Figures(moved, {}, phases))
+    _, brief, named, untimed = (
+        [{card.name: card for card in lane.cards} for lane in both] for both in lanes(drawn)
+    )
+    titles = {name: card.title for name, card in named[0].items()}
+    assert titles["unit1.conv1"] == "conv1" and titles["unit1.add1"] == "unit1.add1"
+    assert titles["inception1.conv2"] == "conv2" and titles["fc1"] == "fc1"
+    assert titles == {name: card.title for name, card in untimed[1].items()}
+    for number, time in enumerate(("2 ms", "5 ms")):
+        before, card = (each[number]["fc1"] for each in (brief, named))
+        assert [badge.figures for badge in before.badges] == [b.figures for b in card.badges]
+        assert card.lines == (time,)
+        assert all(" us" in badge.figures for badge in card.badges)
+        assert all(" us" not in badge.figures for badge in untimed[number]["fc1"].badges)
+    assert named[1]["fc1"].badges and untimed[1]["fc1"].badges
 
 
 def test_rounds_stand_in_a_frame(case: Make) -> None:
