@@ -62,14 +62,18 @@ def scores_of_netc(net: Network, values: dict[str, Array], x: Array) -> Array:
 
 
 def scores_of_file(path: Path, x: Array) -> Array:
-    """The same by ONNX Runtime on the CPU."""
+    """The same by ONNX Runtime on the CPU; a file may want channels last, or 16 bits."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    (name,) = (value.name for value in session.get_inputs())
-    (result,) = session.run(None, {name: x})
-    return np.asarray(result)
+    (given,) = session.get_inputs()
+    if tuple(given.shape[1:]) != x.shape[1:]:
+        x = x.transpose(0, 2, 3, 1)
+        assert tuple(given.shape[1:]) == x.shape[1:], "images of another size"
+    kind = {"tensor(float16)": np.float16, "tensor(float)": np.float32}[given.type]
+    (result,) = session.run(None, {given.name: x.astype(kind)})
+    return np.asarray(result, np.float32)
 
 
 def export(net: Network, values: dict[str, Array], path: Path, batch: int | None = None) -> None:
@@ -106,16 +110,29 @@ def _said(layer: Layer, net: Network) -> NamedValues:
     o = dict(layer.options)
     known = {"std": None, "bias_value": 0.0, "smoothing": 0.0}
     o |= {name: value for name, value in known.items() if name in o}
-    if o.get("pad") == "same":
-        extents = _shape(net, layer.inputs[0])[2:]
-        both = [same_padding(*each) for each in zip(extents, o["size"], o["stride"], strict=True)]
-        if all(before == behind for before, behind in both):
-            o["pad"] = tuple(before for before, _ in both)
-    if o.get("ceil"):
-        down = replace(layer, options=NamedValues.of(**(o | {"ceil": False})))
-        other = replace(net, layers=tuple(down if each is layer else each for each in net.layers))
-        o["ceil"] = _shape(net, layer.name) != _shape(other, layer.name)
+    if "pad" in o and o["size"] != "global":
+        o |= {"pad": _windows(layer, net), "ceil": None, "count_pad": None}
     return NamedValues.of(**o)
+
+
+def _windows(layer: Layer, net: Network) -> tuple[object, ...]:
+    """By dimension what windows do: where the first begins, how many there are, and between which
+    places an average counts what is there.
+    """
+    o, found = layer.options, []
+    image, result = _shape(net, layer.inputs[0])[2:], _shape(net, layer.name)[2:]
+    pads = o["pad"]
+    for i, (extent, count) in enumerate(zip(image, result, strict=True)):
+        size, stride = o["size"][i], o["stride"][i]
+        if pads == "same":
+            before, behind = same_padding(extent, size, stride)
+        else:
+            before, behind = pads[2 * i :][:2] if len(pads) == 4 else (pads[i], pads[i])
+        first, end = -before, (count - 1) * stride + size - before
+        within = (first, extent + behind) if o.get("count_pad") else (0, extent)
+        mean = (max(first, within[0]), min(end, within[1]))
+        found.append((first, count, mean if layer.kind == "avgpool" else None))
+    return tuple(found)
 
 
 def _shape(net: Network, name: str) -> tuple[int, ...]:

@@ -97,6 +97,27 @@ extern "C" __global__ void avgpool(T* __restrict__ y, const T* __restrict__ x, i
     store<T, LANES>(y + ((long long)blockIdx.x * columns + q) * channels + c, total);
 }
 
+// Means over windows with their padding become those over the pixels of the image alone. The rows
+// and columns of windows are those from `first_row` and `first_column` up. `y` may be x.
+extern "C" __global__ void inside_mean(T* y, const T* x, int height, int width, int channels,
+                                       int rows, int columns, int first_row, int first_column,
+                                       int top, int left, int bottom, int right) {
+    const int c = (blockIdx.z * blockDim.x + threadIdx.x) * LANES;
+    const int q = blockIdx.y * blockDim.y + threadIdx.y;
+    if (c >= channels || q >= columns) return;
+    const int row = (first_row + (int)blockIdx.x % rows) * STEP_Y - top;
+    const int column = (first_column + q) * STEP_X - left;
+    const int high = min(row + SIZE_Y, height) - max(row, 0);
+    const int wide = min(column + SIZE_X, width) - max(column, 0);
+    const float share = area(row, column, bottom, right) / (float)(high * wide);
+    const long long at = ((long long)blockIdx.x * columns + q) * channels + c;
+    const Some some = load<T, LANES>(x + at);
+    float v[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) v[i] = some[i] * share;
+    store<T, LANES>(y + at, v);
+}
+
 // Every window shares its dy equally. A thread writes one pixel: grid (images * height, tiles of
 // width, tiles of channels).
 extern "C" __global__ void avgpool_dx(T* __restrict__ dx, const T* __restrict__ dy, int height,

@@ -36,6 +36,19 @@ def avgpool_dx(out: Tensor, dy: Tensor, *, size: Pair, stride: Pair, pad: Pad, s
     _by_column("avgpool_dx", out, dy, out.shape[2:], (size, stride), _ends(out, dy, pad), stream)
 
 
+def inside_mean(
+    out: Tensor, x: Tensor,
+    *, size: Pair, stride: Pair, around: Pad, image: Pair, shape: tuple[int, ...],
+    offset: tuple[int, ...], stream: int,
+) -> None:  # fmt: skip
+    """Turn means with their padding into those over the image alone. `out` may be x."""
+    top, bottom, left, right = around
+    facts = (*image, out.shape[1], *out.shape[2:], *offset[2:], top, left)
+    ends = (image[0] + bottom, image[1] + right)
+    told = tuple(np.int32(each) for each in (*facts, *ends))
+    _by_column("inside_mean", out, x, out.shape[2:], (size, stride), told, stream)
+
+
 def maxpool_dx(
     out: Tensor, x: Tensor, y: Tensor, dy: Tensor,
     *, size: Pair, stride: Pair, pad: Pad, stream: int, relu: bool = False,

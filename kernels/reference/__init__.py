@@ -50,6 +50,7 @@ KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "maxpool_places_dx": pool.maxpool_places_dx,
         "avgpool": pool.avgpool,
         "avgpool_dx": pool.avgpool_dx,
+        "inside_mean": pool.inside_mean,
         "dropout": random.dropout,
         "lrn": norm.lrn,
         "lrn_dx": norm.lrn_dx,

@@ -91,6 +91,32 @@ def avgpool_dx(out: Array, dy: Array, *, size: Pair, stride: Pair, pad: Pad) -> 
     image[...] = interior(gradient, image, pad)
 
 
+def inside_mean(
+    out: Array, x: Array, *, size: Pair, stride: Pair, around: Pad, image: Pair,
+    shape: tuple[int, ...], offset: tuple[int, ...],
+) -> None:  # fmt: skip
+    """Turn means over windows with the padding `around` into those over pixels of the image alone.
+
+    x and out are the block at `offset` of the means (N, C, P, Q) of `shape` over an image (height,
+    width). The gradient is the same.
+    """
+    rows, columns = (
+        _shares(out.shape[2 + i], offset[2 + i], size[i], stride[i], around[2 * i :][:2], image[i])
+        for i in (0, 1)
+    )
+    np.multiply(x, np.multiply.outer(rows, columns).astype(x.dtype), out=out)
+
+
+def _shares(
+    count: int, first: int, size: int, stride: int, pad: tuple[int, ...], extent: int
+) -> Array:
+    """By window, what it has of the padded image over what it has of the image."""
+    starts = (first + np.arange(count)) * stride - pad[0]
+    ends = starts + size
+    inside = np.minimum(ends, extent) - np.maximum(starts, 0)
+    return np.asarray((np.minimum(ends, extent + pad[1]) - starts) / inside)
+
+
 def _channels_last(x: Array) -> Array:
     """View (N, C, H, W) as (N, H, W, C)."""
     return x.transpose(0, 2, 3, 1)

@@ -9,7 +9,7 @@ from netc.api.figures import count
 from netc.api.written import unwritable
 from netc.cli.output import json_line, say
 from netc.errors import Diagnostic, UsageError
-from netc.interchange.from_onnx import from_onnx
+from netc.interchange.from_onnx import Imported, from_onnx
 from netc.interchange.to_onnx import PRODUCER
 from netc.passes.build_graph import build_graph
 from netc.syntax import network_text
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         output.write_text(network_text(found.network), encoding="utf-8")
     except OSError as error:
         raise unwritable(output, error) from None
-    _say(options, output, beside, len(found.network.layers), sum(v.size for v in values.values()))
+    _say(options, output, beside, found, sum(v.size for v in values.values()))
     return 0
 
 
@@ -48,10 +48,16 @@ def _refuse_existing(*written: Path) -> None:
         raise UsageError(Diagnostic("E051", message, help=help))
 
 
-def _say(options: argparse.Namespace, network: Path, beside: Path, layers: int, size: int) -> None:
+def _say(
+    options: argparse.Namespace, network: Path, beside: Path, found: Imported, size: int
+) -> None:
+    layers, notes = len(found.network.layers), list(found.notes)
     if options.json:
-        json_line(event="result", written=[str(network), str(beside)], layers=layers, numbers=size)
+        written = [str(network), str(beside)]
+        json_line(event="result", written=written, layers=layers, numbers=size, notes=notes)
         return
     say(f"wrote {network}: {layers} layers")
     say(f"wrote {beside}: {count(size)} numbers")
+    for note in notes:
+        say(f"note: {note}")
     say(f"use them: netc run {network} --weights {beside} --data ...  (or eval, predict, export)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from netc.interchange.onnx_layers import KNOWN, convert, is_known
 from netc.interchange.onnx_lrn import join_lrn
 from netc.interchange.onnx_network import Layers
 from netc.interchange.onnx_trace import ONNX_DOMAINS, Trace, label, trace
-from netc.interchange.onnx_values import Result, Unknown, Unsupported
+from netc.interchange.onnx_values import Dims, Result, Unknown, Unsupported
 from netc.ir.onnx import OnnxModel, OnnxNode, OnnxValue, OnnxWeight
 from netc.syntax.layers import LOSS
 from netc.syntax.network import InputSpec, Layer, NamedValues, Network
@@ -36,6 +37,8 @@ class Imported:
     """Without a recipe; it ends in the loss, whose softmax the model may have had."""
     weights: tuple[OnnxWeight, ...]
     """One for every weight and running statistic, in the layers' order."""
+    notes: tuple[str, ...] = ()
+    """Where the network learns otherwise than the model would: whole sentences."""
 
 
 def from_onnx(model: OnnxModel, name: str) -> Imported:
@@ -66,7 +69,16 @@ def from_onnx(model: OnnxModel, name: str) -> Imported:
     loss = names.numbered(LOSS)
     ends = Layer(loss, LOSS, NamedValues.of(smoothing=0.0), (layers.results[seen.result].layer,))
     network = Network(network_name(name), inputs, (*layers.layers.values(), ends))
-    return Imported(network, tuple(layers.weights.values()))
+    return Imported(network, tuple(layers.weights.values()), tuple(_notes(layers)))
+
+
+def _notes(layers: Layers) -> Iterator[str]:
+    for name, nodes in layers.affine.items():
+        many = f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
+        yield (
+            f"{name} stands for arithmetic with constants (node {nodes[0]}{many}): "
+            "it normalizes batches once it is trained."
+        )
 
 
 def _check_opset(opset: int) -> None:
@@ -112,13 +124,32 @@ def _inputs(
     """The inputs that the result depends on."""
     for value in fed:
         sizes = tuple(int(n) for n in value.shape[1:] if isinstance(n, int) and n > 0)
+        turned = _comes_turned(value.name, layers.trace)
+        sizes = (*sizes[2:], *sizes[:2]) if turned else sizes
         if len(value.shape) != 4 or len(sizes) != 3 or value.dtype not in _FLOATS:
             problems["E094", *_input_problem(value)].append("")
             layers.failed.add(value.name)
             continue
         spec = InputSpec(names.input(value.name), (sizes[0], sizes[1], sizes[2]))
-        layers.results[value.name] = Result(spec.name, spec.shape)
+        layers.results[value.name] = Result(
+            spec.name, spec.shape, turned=spec.shape if turned else ()
+        )
         yield spec
+
+
+def _comes_turned(name: str, seen: Trace) -> bool:
+    """Whether an input's channels are last: a Transpose puts them first, maybe behind what does
+    the same with each number or channel, or pads.
+    """
+    names = {name}
+    for node in seen.nodes:
+        if not names.intersection(node.inputs) or node.domain not in ONNX_DOMAINS:
+            continue
+        if node.op_type == "Transpose" and node.get("perm") == (0, 3, 1, 2):
+            return True
+        if node.op_type in ("Add", "Cast", "Div", "Identity", "Mul", "Pad", "Sub"):
+            names.update(node.outputs)
+    return False
 
 
 def _input_problem(value: OnnxValue) -> tuple[str, str]:
@@ -132,25 +163,41 @@ def _input_problem(value: OnnxValue) -> tuple[str, str]:
 def _check_result(seen: Trace, layers: Layers, problems: _Problems) -> None:
     """One number for each class, over which the softmax runs if there is one."""
     result = layers.results.get(seen.result)
-    shape = result.shape if result else ()
-    if result and (any(result.pad) or (len(shape) == 3 and shape[1:] != (1, 1))):
-        message = f"the output is an image, {'x'.join(map(str, shape))}, not one score for a class"
+    dims = layers.dims(result) if result else ()
+    if result and not _are_scores(result, dims):
+        what = f"an image, {'x'.join(map(str, dims[1:]))}"
+        what = "an image's pixels, channels last" if len(dims) == 2 else what
+        message = f"the output is {what}, not one score for a class"
         problems["E094", message, ""].append("")
     if seen.softmax is not None:
         try:
-            _check_softmax(layers.given(seen.softmax), {len(shape)} if shape else {1, 3})
+            _check_softmax(layers.given(seen.softmax), dims)
         except Unsupported as problem:
             message = f"{seen.softmax.op_type}: {problem}"
             problems["E093", message, ""].append(label(seen.softmax))
 
 
-def _check_softmax(node: Given, dims: set[int]) -> None:
-    """It runs over the classes, of scores that have one of these numbers of dimensions."""
+def _are_scores(result: Result, dims: Dims) -> bool:
+    """Whether all but one dimension is of size 1, and rows are in the network's order."""
+    whole = math.prod(result.shape)
+    is_turned = bool(result.turned) and len(result.shape) == 1
+    return not is_turned and not any(result.pad) and whole in (*dims[1:], 1)
+
+
+def _check_softmax(node: Given, dims: Dims) -> None:
+    """It runs over the classes; without dimensions, those of the scores are not known."""
     node.operand(0)
     default = 1 if node.opset < _AXIS_OF_ROWS else -1
     axis = node.whole("axis", default)
     node.settle()
-    if axis not in (1, *(-each for each in dims)):
+    if not dims:
+        runs = axis in (1, -1, -3)
+    else:
+        sizes = [size for size in dims[1:] if isinstance(size, int)]
+        place = axis + len(dims) if axis < 0 else axis
+        over = sizes[place - 1 :] if node.opset < _AXIS_OF_ROWS else sizes[place - 1 : place]
+        runs = 0 < place < len(dims) and math.prod(over) == math.prod(sizes)
+    if not runs:
         raise Unsupported(f"'axis' is {axis}; it must run over the classes")
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from netc.interchange.onnx_affine import arithmetic, constant_place, factor_of
 from netc.interchange.onnx_given import Given
 from netc.interchange.onnx_lrn import window_size
 from netc.interchange.onnx_network import Layers
-from netc.interchange.onnx_shapes import placed, product, reshaped
-from netc.interchange.onnx_trace import Constant
+from netc.interchange.onnx_shapes import placed, reshaped
 from netc.interchange.onnx_values import (
     Pair,
     Result,
-    Shape,
     Unsupported,
     by,
     fill,
@@ -22,6 +21,7 @@ from netc.interchange.onnx_values import (
     shown,
 )
 from netc.interchange.onnx_windows import (
+    WindowAttributes,
     around,
     asked,
     conv_pad,
@@ -30,12 +30,18 @@ from netc.interchange.onnx_windows import (
     windows,
 )
 from netc.ir import ops
-from netc.ir.onnx import OnnxForm, OnnxNode
-from netc.syntax.network import NamedValues
+from netc.ir.onnx import OnnxFactor, OnnxForm, OnnxNode, OnnxTensor, OnnxTerm
+from netc.syntax.network import Value
 
 _SINCE_TRAINING_MODE = 14
 """Of BatchNormalization; before it, further results say that it trains."""
 _FOR_INFERENCE = "export the model for inference."
+_FLOATS = (1, 10, 11, 16)
+"""Element types that Cast may turn images into: a network computes in 32 bits whatever they are."""
+_LAST = (0, 2, 3, 1)
+"""How a Transpose brings channels behind height and width."""
+_FIRST = (0, 3, 1, 2)
+"""And in front of them."""
 
 
 def _conv(layers: Layers, node: Given) -> None:
@@ -79,33 +85,35 @@ def _matmul(layers: Layers, node: Given) -> None:
     _fc(layers, node, False, None)
 
 
-def _fc(layers: Layers, node: Given, by_rows: bool, bias: Constant | None) -> None:
+def _fc(layers: Layers, node: Given, by_rows: bool, bias: OnnxTensor | None) -> None:
     """`by_rows`: a row of the weight is a filter, as netc stores it."""
     stored = layers.constant(node, 1, "weight")
-    weight = stored if by_rows else replace(stored, transposed=not stored.transposed)
-    if len(weight.shape) != 2:
+    if len(stored.shape) != 2:
         raise Unsupported(f"its weight is {by(stored.shape)}", "E095")
-    x = layers.read(node)
-    if len(x.shape) != 1:
+    x = layers.turned(node)
+    if len(x.shape) != 1 or x.view is not None:
         raise Unsupported("it reads images; a Flatten must come before it")
-    filters, features = weight.shape
+    filters, features = stored.shape if by_rows else stored.shape[::-1]
     if features != x.shape[0]:
         message = f"its weight is for {features} features of {x.shape[0]}"
         raise Unsupported(message, "E095")
     name = layers.add("fc", node, (x,), (filters,), filters=filters, bias=bias is not None)
-    layers.weight(name, "weight", weight, weight.shape)
+    factor = _rows_of(stored, x, filters, by_rows)
+    layers.fill(name, "weight", (filters, features), OnnxTerm((factor,)))
     if bias is not None:
-        _check_bias(bias, (filters,))
-        layers.fill(name, "bias", bias, (filters,))
+        shape = layers.results[node.node.outputs[0]]
+        layers.fill(name, "bias", (filters,), OnnxTerm((factor_of(bias, shape),)))
 
 
-def _check_bias(bias: Constant, shape: Shape) -> None:
-    """A constant that is added to every row or image: one number a channel, or one for all."""
-    rank = len(shape) + 1
-    aligned = (1,) * (rank - len(bias.shape)) + bias.shape
-    if aligned not in ((1, shape[0], *(1,) * (rank - 2)), (1,) * rank):
-        message = f"a constant of {by(bias.shape)} is no bias of {shape[0]}"
-        raise Unsupported(f"{message} channels")
+def _rows_of(stored: OnnxTensor, x: Result, filters: int, by_rows: bool) -> OnnxFactor:
+    """Rows that are filters, of the features in the network's order."""
+    shape = (filters, *x.shape)
+    if not x.turned:
+        return OnnxFactor(stored.name, shape, order=() if by_rows else (1, 0))
+    channels, *image = x.turned
+    if by_rows:
+        return OnnxFactor(stored.name, shape, (filters, *image, channels), (0, 3, 1, 2))
+    return OnnxFactor(stored.name, shape, (*image, channels, filters), (3, 2, 0, 1))
 
 
 def _maxpool(layers: Layers, node: Given) -> None:
@@ -113,39 +121,44 @@ def _maxpool(layers: Layers, node: Given) -> None:
     node.ignore("storage_order")
     form = asked(node, node.pair("kernel_shape", None))
     x = layers.read(node)
-    pad, ceil = max_options(windows(form, x))
-    _pool(layers, "maxpool", node, x, (form.size, form.stride, pad, ceil))
+    _pool(layers, "maxpool", node, x, form, max_options(windows(form, x)))
 
 
 def _avgpool(layers: Layers, node: Given) -> None:
     form, counts = asked(node, node.pair("kernel_shape", None)), node.flag("count_include_pad", 0)
     x = layers.padded(node)
-    pad, ceil = mean_options(windows(form, x), counts)
-    _pool(layers, "avgpool", node, x, (form.size, form.stride, pad, ceil))
+    _pool(layers, "avgpool", node, x, form, mean_options(windows(form, x), counts))
 
 
 def _pool(
-    layers: Layers, kind: str, node: Given, x: Result, form: tuple[Pair, Pair, Pair, bool]
-) -> None:
-    size, stride, pad, ceil = form
-    op = ops.MaxPool(stride, (pad[0], pad[0], pad[1], pad[1]), size, ceil)
-    result = infer(op, (1, *image(x)))
-    layers.add(kind, node, (x,), result, size=size, stride=stride, pad=pad, ceil=ceil)
+    layers: Layers, kind: str, node: Given, x: Result, form: WindowAttributes,
+    rest: Mapping[str, Value],
+) -> None:  # fmt: skip
+    rows, columns = (axis.count for axis in windows(form, x).axes())
+    shape, size, stride = (x.shape[0], rows, columns), form.size, form.stride
+    layers.add(kind, node, (x,), shape, size=size, stride=stride, **rest)
 
 
 def _global_average(layers: Layers, node: Given) -> None:
-    x = layers.read(node)
+    _average(layers, node, layers.read(node))
+
+
+def _average(layers: Layers, node: Given, x: Result) -> None:
     shape = (image(x)[0], 1, 1)
-    layers.add("avgpool", node, (x,), shape, size="global", stride=(1, 1))
+    name = layers.add("avgpool", node, (x,), shape, size="global", stride=(1, 1))
+    layers.pass_on(node, Result(name, shape, turned=shape if x.turned else ()))
 
 
 def _reduce_mean(layers: Layers, node: Given) -> None:
     """What it does without axes does not matter."""
     node.ignore("noop_with_empty_axes")
     axes, keeps = node.listed("axes", 1), node.flag("keepdims", 1)
-    if not _are_spatial(axes):
-        raise Unsupported("only the mean over height and width (axes 2, 3)")
-    _global_average(layers, node)
+    x = layers.turned(node)
+    wanted = (1, 2) if x.turned else (2, 3)
+    if axes is None or placed(axes, 4) != wanted or x.view is not None:
+        message = f"only the mean over height and width (axes {wanted[0]}, {wanted[1]})"
+        raise Unsupported(message)
+    _average(layers, node, x)
     if not keeps:
         layers.flatten(node, layers.results[node.node.outputs[0]])
 
@@ -156,7 +169,7 @@ def _activation(kind: str, form: OnnxForm) -> Callable[[Layers, Given], None]:
             found = node.attribute(name, "left out")
             if found != value:
                 raise Unsupported(f"'{name}' is {shown(found)}; {shown(value)} is known")
-        layers.add_alike(kind, node)
+        layers.add_each(kind, node)
 
     return add_one
 
@@ -169,7 +182,7 @@ def _dropout(layers: Layers, node: Given) -> None:
     rate = node.number(1, "ratio", rate)
     if node.number(2, "training_mode", 0):
         raise Unsupported("'training_mode' is 1", help=_FOR_INFERENCE)
-    layers.add_alike("dropout", node, rate=rate)
+    layers.add_each("dropout", node, rate=rate)
 
 
 def _lrn(layers: Layers, node: Given) -> None:
@@ -207,77 +220,105 @@ def _bn(layers: Layers, node: Given) -> None:
 
 
 def _add(layers: Layers, node: Given) -> None:
-    constant = [i for i, name in enumerate(node.operands()) if name not in layers.trace.data]
-    if len(constant) == 1 and len(node.operands()) == 2:
-        return _add_bias(layers, node, *constant)
-    xs = layers.read_all(node)
+    if constant_place(layers, node) is not None:
+        return arithmetic(layers, node)
+    xs = layers.alike(node)
     if len(xs) == 1:
         return layers.pass_on(node, xs[0])
     shape = infer(ops.Add(), *((1, *x.shape) for x in xs))
-    layers.add("add", node, xs, shape)
-
-
-def _add_bias(layers: Layers, node: Given, place: int) -> None:
-    """A constant a channel right behind a convolution or product is its bias."""
-    bias, x = layers.constant(node, place, "constant"), layers.read(node, 1 - place)
-    layer = layers.layers.get(x.layer)
-    if layer is None or layer.kind not in ("conv", "fc") or not layers.is_read_once(layer.name):
-        message = "a constant added to anything but a Conv, Gemm or MatMul"
-        raise Unsupported(f"{message} that nothing else reads")
-    _check_bias(bias, x.shape)
-    filled = dict(layer.options) | {"bias": True}
-    layers.layers[layer.name] = replace(layer, options=NamedValues.of(**filled))
-    known = layers.weights.get(f"{layer.name}.bias")
-    layers.fill(layer.name, "bias", bias, (x.shape[0],))
-    if known is not None:
-        both = (*known.parts, bias.tensor.name)
-        layers.weights[known.name] = replace(known, parts=both)
-    layers.pass_on(node, x)
+    name = layers.add("add", node, xs, shape)
+    layers.pass_on(node, replace(xs[0], layer=name))
 
 
 def _concat(layers: Layers, node: Given) -> None:
     axis = node.whole("axis", None)
-    _check_axis(axis, 1, 3)
-    xs = layers.read_all(node)
+    if axis not in (1, 3, -1, -3):
+        raise Unsupported(f"'axis' is {axis}; that of channels is known")
+    xs = layers.alike(node)
     if len({len(x.shape) for x in xs}) > 1:
         raise Unsupported("it joins images with rows")
-    _check_axis(axis, len(xs[0].shape))
+    rank = len(layers.dims(xs[0]))
+    if xs[0].channels is None or xs[0].view is not None:
+        raise Unsupported("it joins what a Reshape has brought in another order")
+    _check_axis(axis, xs[0].channels, rank)
     if len(xs) == 1:
         return layers.pass_on(node, xs[0])
     shape = infer(ops.Concat(), *((1, *x.shape) for x in xs))
-    layers.add("concat", node, xs, shape)
+    name = layers.add("concat", node, xs, shape)
+    layers.pass_on(node, Result(name, shape, turned=shape if xs[0].turned else ()))
 
 
 def _flatten(layers: Layers, node: Given) -> None:
     axis = node.whole("axis", 1)
-    _check_axis(axis, 1, 3)
-    x = layers.read(node)
-    _check_axis(axis, len(x.shape))
+    if axis == 0 or axis > 1:
+        raise Unsupported(f"'axis' is {axis}; 1 is known")
+    x = layers.value(node)
+    _check_axis(axis, 1, len(layers.dims(x)))
     layers.flatten(node, x)
 
 
-def _check_axis(axis: int, *dims: int) -> None:
-    """Channels or features, counted from either end, of operands of one of these dimensions."""
-    if axis not in (1, *(-each for each in dims)):
-        raise Unsupported(f"'axis' is {axis}; 1 is known")
+def _check_axis(axis: int, wanted: int, rank: int) -> None:
+    """It is this one of so many, counted from either end."""
+    if axis not in (wanted, wanted - rank):
+        raise Unsupported(f"'axis' is {axis}; {wanted} is known")
 
 
 def _reshape(layers: Layers, node: Given) -> None:
-    """To rows, in whatever way its shape says so."""
+    """To whatever keeps the batch in front: rows at the end, mostly."""
     copies = not node.flag("allowzero", 0)
     node.operand(1)
-    wanted, x = node.numbers(1, "shape") or (), layers.read(node)
+    wanted, x = node.numbers(1, "shape") or (), layers.value(node)
     before = layers.dims(x)
-    if reshaped(before, wanted, copies) != (before[0], product(before[1:])):
-        raise Unsupported(f"to {shown(wanted)}; only images to rows is known")
-    layers.flatten(node, x)
+    after = reshaped(before, wanted, copies)
+    sizes = tuple(size for size in (after or ())[1:] if isinstance(size, int))
+    if after is None or after[:1] != before[:1] or len(sizes) + 1 < max(len(after), 2):
+        raise Unsupported(f"to {shown(wanted)}; the batch must stay in front")
+    layers.reshape(node, x, sizes)
 
 
 def _squeeze(layers: Layers, node: Given) -> None:
-    axes, x = node.listed("axes", 1), layers.read(node)
-    if not _are_spatial(axes) or x.shape[1:] != (1, 1):
-        raise Unsupported("only height and width of 1x1 images")
-    layers.flatten(node, x)
+    x, axes = layers.value(node), node.listed("axes", 1)
+    dims = layers.dims(x)
+    dropped = placed(axes, len(dims))
+    if any(place == 0 or dims[place] != 1 for place in dropped):
+        raise Unsupported("only dimensions of size 1, and not the batch's")
+    kept = tuple(size for place, size in enumerate(dims) if place and place not in dropped)
+    layers.reshape(node, x, tuple(size for size in kept if isinstance(size, int)) or (1,))
+
+
+def _unsqueeze(layers: Layers, node: Given) -> None:
+    x, axes = layers.value(node), node.listed("axes", 1)
+    sizes = [size for size in layers.dims(x)[1:] if isinstance(size, int)]
+    for place in placed(axes, len(sizes) + 1 + len(axes or ())):
+        if place == 0:
+            raise Unsupported("the batch must stay in front")
+        sizes.insert(place - 1, 1)
+    layers.reshape(node, x, tuple(sizes))
+
+
+def _transpose(layers: Layers, node: Given) -> None:
+    """Channels behind height and width, or back; or sizes of 1, which moves nothing."""
+    x = layers.value(node)
+    dims = layers.dims(x)
+    perm = node.ints("perm", len(dims), tuple(range(len(dims)))[::-1])
+    if sorted(perm) == list(range(len(dims))) and perm[0] == 0:
+        if x.view is None and len(dims) == 4 and perm == (_FIRST if x.turned else _LAST):
+            return layers.pass_on(node, replace(x, turned=() if x.turned else x.shape))
+        moved = [place for place in perm if dims[place] != 1]
+        if moved == sorted(moved):
+            after = (dims[place] for place in perm[1:])
+            return layers.reshape(node, x, tuple(n for n in after if isinstance(n, int)))
+    known, to = (_FIRST, "first") if x.turned else (_LAST, "last")
+    raise Unsupported(f"'perm' is {perm}; {known}, which brings channels {to}, is known")
+
+
+def _cast(layers: Layers, node: Given) -> None:
+    """A network computes in 32 bits, whatever the model rounds to on the way."""
+    node.ignore("saturate", "round_mode")
+    to = node.whole("to", None)
+    if to not in _FLOATS:
+        raise Unsupported("to what is no float")
+    layers.pass_on(node, layers.value(node))
 
 
 def _pad(layers: Layers, node: Given) -> None:
@@ -286,29 +327,28 @@ def _pad(layers: Layers, node: Given) -> None:
     value = node.number(2, "value", value)
     if node.word("mode", "constant") != "constant" or value or node.has(3):
         raise Unsupported("anything but zeros around all four dimensions")
-    if len(pads) != 8 or min(pads) < 0 or any(pads[:2] + pads[4:6]):
+    x = layers.value(node)
+    first = 1 if x.turned else 2
+    others = [n for place, n in enumerate(pads) if place % 4 not in (first, first + 1)]
+    if len(pads) != 8 or min(pads) < 0 or any(others) or x.view is not None:
         raise Unsupported("anything but height and width made larger")
-    x = layers.padded(node)
     image(x)
-    top, left, bottom, right = (*pads[2:4], *pads[6:8])
+    top, left, bottom, right = (*pads[first : first + 2], *pads[4 + first : 6 + first])
     layers.pass_on(node, replace(x, pad=around(x.pad, (top, left, bottom, right))))
 
 
 def _identity(layers: Layers, node: Given) -> None:
-    layers.pass_on(node, layers.padded(node))
-
-
-def _are_spatial(axes: tuple[int, ...] | None) -> bool:
-    """Whether axes of a batch of images are height and width."""
-    return axes is not None and placed(axes, 4) == (2, 3)
+    layers.pass_on(node, layers.value(node))
 
 
 HANDLERS: dict[str, Callable[[Layers, Given], None]] = {
     "Add": _add,
     "AveragePool": _avgpool,
     "BatchNormalization": _bn,
+    "Cast": _cast,
     "Concat": _concat,
     "Conv": _conv,
+    "Div": arithmetic,
     "Dropout": _dropout,
     "Flatten": _flatten,
     "Gemm": _gemm,
@@ -317,11 +357,15 @@ HANDLERS: dict[str, Callable[[Layers, Given], None]] = {
     "LRN": _lrn,
     "MatMul": _matmul,
     "MaxPool": _maxpool,
+    "Mul": arithmetic,
     "Pad": _pad,
     "ReduceMean": _reduce_mean,
     "Reshape": _reshape,
     "Squeeze": _squeeze,
+    "Sub": arithmetic,
     "Sum": _add,
+    "Transpose": _transpose,
+    "Unsqueeze": _unsqueeze,
     **{each.onnx.op_type: _activation(kind, each.onnx) for kind, each in ops.ACTIVATIONS.items()},
 }
 """What converts a node of an operator; each raises Unsupported or Unknown."""

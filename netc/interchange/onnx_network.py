@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from netc.interchange.layer_names import LayerNames
 from netc.interchange.onnx_given import Given
 from netc.interchange.onnx_lrn import LrnPattern
 from netc.interchange.onnx_shapes import Shapes
-from netc.interchange.onnx_trace import Constant, Trace
+from netc.interchange.onnx_trace import Trace, label
 from netc.interchange.onnx_values import (
     NO_PAD,
     Batches,
@@ -21,8 +22,9 @@ from netc.interchange.onnx_values import (
     Unsupported,
     by,
     options,
+    shown,
 )
-from netc.ir.onnx import OnnxNode, OnnxWeight
+from netc.ir.onnx import OnnxFactor, OnnxNode, OnnxTensor, OnnxTerm, OnnxWeight
 from netc.syntax.network import Layer, Value
 
 
@@ -41,6 +43,8 @@ class Layers:
         self.failed: set[str] = set()
         self.layers: dict[str, Layer] = {}
         self.weights: dict[str, OnnxWeight] = {}
+        self.affine: dict[str, list[str]] = defaultdict(list)
+        """By name of a `bn` that stands for arithmetic with constants: the nodes of that."""
 
     def given(self, node: OnnxNode) -> Given:
         """A node to be asked."""
@@ -48,14 +52,10 @@ class Layers:
 
     def dims(self, x: Result) -> Dims:
         """The dimensions of a value, the batch first."""
-        if len(x.shape) < 3:
-            return (self.batch, *x.shape)
-        channels, height, width = x.shape
-        top, left, bottom, right = x.pad
-        return (self.batch, channels, height + top + bottom, width + left + right)
+        return (self.batch, *(x.own if x.view is None else x.view))
 
-    def padded(self, node: Given, place: int = 0) -> Result:
-        """An operand, maybe with zeros around it."""
+    def value(self, node: Given, place: int = 0) -> Result:
+        """An operand, in whatever form and order the model has it."""
         name = node.operand(place)
         if name in self.results:
             return self.results[name]
@@ -63,24 +63,35 @@ class Layers:
             raise Unknown
         raise Unsupported("an operand is a constant where a layer's result is wanted")
 
-    def read(self, node: Given, place: int = 0) -> Result:
-        """An operand."""
-        result = self.padded(node, place)
+    def padded(self, node: Given, place: int = 0) -> Result:
+        """An operand in the network's order, maybe with zeros around it."""
+        return _plain(self.value(node, place))
+
+    def turned(self, node: Given, place: int = 0) -> Result:
+        """An operand without zeros around it, in whatever order."""
+        result = self.value(node, place)
         if result.pad != NO_PAD:
             raise Unsupported("zeros padded in front of it; only Conv and AveragePool take them")
         return result
 
-    def read_all(self, node: Given) -> tuple[Result, ...]:
-        """All operands."""
-        return tuple(self.read(node, place) for place, _ in enumerate(node.operands()))
+    def read(self, node: Given, place: int = 0) -> Result:
+        """An operand."""
+        return _plain(self.turned(node, place))
 
-    def constant(self, node: Given, place: int, what: str) -> Constant:
+    def alike(self, node: Given) -> tuple[Result, ...]:
+        """All operands, which are of one order."""
+        first, *others = (self.turned(node, place) for place, _ in enumerate(node.operands()))
+        if any((x.turned, x.view) != (first.turned, first.view) for x in others):
+            raise Unsupported("it joins values that a Transpose or Reshape has brought apart")
+        return (first, *others)
+
+    def constant(self, node: Given, place: int, what: str) -> OnnxTensor:
         """A stored operand."""
         found = self.trace.constants.get(node.operand(place))
         if found is None:
             raise Unsupported(f"its {what} is computed, not stored", "E095")
-        if not found.tensor.dtype.startswith(("float", "bfloat")):
-            raise Unsupported(f"its {what} holds {found.tensor.dtype}", "E095")
+        if not found.dtype.startswith(("float", "bfloat")):
+            raise Unsupported(f"its {what} holds {found.dtype}", "E095")
         return found
 
     def add(
@@ -100,29 +111,48 @@ class Layers:
         self.add(kind, node, (x,), x.shape, **given)
         return x
 
-    def weight(self, layer: str, role: str, source: Constant, shape: Shape) -> None:
+    def add_each(self, kind: str, node: Given, **given: Value) -> None:
+        """The same of one that does with each number what it does with any other."""
+        options(kind, given)
+        x = self.turned(node)
+        name = self.add(kind, node, (x,), x.shape, **given)
+        self.pass_on(node, replace(x, layer=name))
+
+    def weight(self, layer: str, role: str, source: OnnxTensor, shape: Shape) -> None:
         """Say where a weight comes from."""
         if source.shape != shape:
             message = f"'{role}' is {by(source.shape)} where {by(shape)} is wanted"
             raise Unsupported(message, "E095")
-        self.fill(layer, role, source, shape)
+        self.fill(layer, role, shape, OnnxTerm((OnnxFactor(source.name, shape),)))
 
-    def fill(self, layer: str, role: str, source: Constant, shape: Shape) -> None:
-        """The same of a constant that has as many numbers, or one for all."""
-        assert math.prod(source.shape) in (1, math.prod(shape))
+    def fill(self, layer: str, role: str, shape: Shape, *terms: OnnxTerm) -> None:
+        """The same of a sum, which is broadcast to the shape."""
         name = f"{layer}.{role}"
-        self.weights[name] = OnnxWeight(name, shape, (source.tensor.name,), source.transposed)
+        self.weights[name] = OnnxWeight(name, shape, terms)
 
     def pass_on(self, node: Given, result: Result) -> None:
         """The node makes no layer."""
         self.results[node.node.outputs[0]] = result
 
+    def reshape(self, node: Given, x: Result, shape: Shape) -> None:
+        """One image's part in other dimensions; what stays in it stays in order."""
+        if x.pad != NO_PAD:
+            raise Unsupported("zeros padded in front of it; only Conv and AveragePool take them")
+        if len(shape) == 1:
+            return self.flatten(node, x)
+        self.pass_on(node, replace(x, view=None if shape == x.own else shape))
+
     def flatten(self, node: Given, x: Result) -> None:
         """Rows of an image; no layer where the file names none and only `fc` reads it."""
-        rows = replace(x, shape=(math.prod(x.shape),))
+        if x.pad != NO_PAD:
+            raise Unsupported("zeros padded in front of it; only Conv and AveragePool take them")
+        channels, *image = x.turned or (1,)
+        turned = x.turned if channels > 1 and math.prod(image) > 1 else ()
+        rows = replace(x, shape=(math.prod(x.shape),), turned=turned, view=None)
         if len(x.shape) == 1 or (not self.names.has_own(node.node) and self._only_fc(node)):
             return self.pass_on(node, rows)
-        self.add("flatten", node, (x,), rows.shape)
+        name = self.add("flatten", node, (x,), rows.shape)
+        self.pass_on(node, replace(rows, layer=name))
 
     def is_read_once(self, layer: str) -> bool:
         """Whether one node after the other reads what a layer makes, under whatever names."""
@@ -137,3 +167,19 @@ class Layers:
     def _dims(self, name: str) -> Dims | None:
         found = self.results.get(name)
         return self.dims(found) if found else None
+
+    def note_affine(self, layer: str, node: Given) -> None:
+        """A `bn` does what a node says with constants."""
+        self.affine[layer].append(label(node.node))
+
+
+def _plain(result: Result) -> Result:
+    """An operand that the model has as the network does."""
+    if result.view is not None:
+        message = f"it reads what is reshaped to Nx{shown(result.view)}"
+        raise Unsupported(message, help="only Flatten, fc and what does one number's part read it.")
+    if result.turned:
+        what = "images" if len(result.shape) == 3 else "rows of images"
+        help = "a Transpose to (N, channels, height, width) must come before it."
+        raise Unsupported(f"it reads {what} with channels last", help=help)
+    return result

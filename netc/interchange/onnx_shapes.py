@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from netc.interchange.onnx_given import Given
-from netc.interchange.onnx_trace import ONNX_DOMAINS, Constant
+from netc.interchange.onnx_trace import ONNX_DOMAINS
 from netc.interchange.onnx_values import Batches, Dims, Numbers, Unsupported
-from netc.ir.onnx import SMALL_ELEMENTS, OnnxNode
+from netc.ir.onnx import SMALL_ELEMENTS, OnnxNode, OnnxTensor
 
 _WHOLE = (6, 7)
 """Element types that Cast may turn sizes into: int32 and int64."""
@@ -26,7 +26,7 @@ class Shapes:
     """The numbers of values that do not depend on the images' numbers."""
 
     opset: int
-    constants: dict[str, Constant]
+    constants: dict[str, OnnxTensor]
     dims: Callable[[str], Dims | None]
     """The dimensions of a value that is made of images, where they are known."""
     known: dict[str, Numbers]
@@ -37,7 +37,7 @@ class Shapes:
         constant = self.constants.get(name)
         if constant is None:
             return self.known.get(name)
-        return constant.tensor.values if len(constant.shape) < 2 else None
+        return constant.values if len(constant.shape) < 2 else None
 
     def learn(self, node: OnnxNode) -> None:
         """Note what a node computes, where it can be told."""

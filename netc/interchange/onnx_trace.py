@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from netc.errors import DataError, Diagnostic, clip
 from netc.ir.onnx import OnnxModel, OnnxNode, OnnxTensor
@@ -19,20 +19,6 @@ _SHAPES = ("Shape", "Size")
 
 
 @dataclass(frozen=True, slots=True)
-class Constant:
-    """A stored tensor, maybe behind a Transpose."""
-
-    tensor: OnnxTensor
-    transposed: bool = False
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """As its readers see it."""
-        shape = self.tensor.shape
-        return shape[::-1] if self.transposed else shape
-
-
-@dataclass(frozen=True, slots=True)
 class Trace:
     """The part of a model that makes the output from the input."""
 
@@ -40,7 +26,7 @@ class Trace:
     """In order, each one needed."""
     sizes: tuple[OnnxNode, ...]
     """In order, those whose results do not depend on the input's numbers."""
-    constants: dict[str, Constant]
+    constants: dict[str, OnnxTensor]
     """Values that are stored, by name."""
     data: frozenset[str]
     """Values that depend on the input's numbers: neither constants nor what shapes alone decide."""
@@ -87,9 +73,9 @@ def _output(model: OnnxModel, data: set[str]) -> str:
     return model.outputs[0].name
 
 
-def _classify(model: OnnxModel) -> tuple[dict[str, Constant], set[str]]:
+def _classify(model: OnnxModel) -> tuple[dict[str, OnnxTensor], set[str]]:
     """Constants, and values that depend on the input's numbers; E091 for all broken edges."""
-    constants = {tensor.name: Constant(tensor) for tensor in model.tensors}
+    constants = {tensor.name: tensor for tensor in model.tensors}
     data = {value.name for value in model.inputs}
     written = data | set(constants)
     named = Counter((*(v.name for v in model.inputs), *(t.name for t in model.tensors)))
@@ -100,10 +86,7 @@ def _classify(model: OnnxModel) -> tuple[dict[str, Constant], set[str]]:
     for node in model.nodes:
         problems += _broken(node, written)
         written.update(node.outputs)
-        constant = _constant(node, constants)
-        if constant is not None:
-            constants[node.outputs[0]] = constant
-        elif _depends(node, data):
+        if _depends(node, data):
             data.update(filter(None, node.outputs))
     for value in model.outputs:
         if value.name not in written:
@@ -130,21 +113,6 @@ def _broken(node: OnnxNode, written: set[str]) -> Iterator[Diagnostic]:
         if name and name in written:
             message = f"{node.op_type} {label(node)} writes '{clip(name)}', which exists already."
             yield Diagnostic("E091", message, help=_AGAIN)
-
-
-def _constant(node: OnnxNode, constants: dict[str, Constant]) -> Constant | None:
-    """What passes a constant on is one too."""
-    if len(node.inputs) != 1 or node.inputs[0] not in constants or len(node.outputs) != 1:
-        return None
-    source = constants[node.inputs[0]]
-    if node.domain not in ONNX_DOMAINS:
-        return None
-    if node.op_type == "Identity" and not node.attributes:
-        return source
-    turns = len(source.shape) == 2 and node.attributes in ((), (("perm", (1, 0)),))
-    if node.op_type == "Transpose" and turns:
-        return replace(source, transposed=not source.transposed)
-    return None
 
 
 def _needed(

@@ -43,9 +43,38 @@ class Result:
     layer: str
     """The layer or input whose result it is."""
     shape: Shape
-    """As the model sees it: a flatten that `fc` does itself is done already."""
+    """The network's: a flatten that `fc` does itself is done already."""
     pad: Sides = NO_PAD
     """Zeros around it, which the layer that reads it takes over."""
+    turned: Shape = ()
+    """The image (C, H, W) that the model has with channels last, or whose pixels the rows are in
+    that order; empty: the order is the network's.
+    """
+    view: Shape | None = None
+    """The dimensions that the model gave it by a Reshape, where they are no image's or rows'."""
+
+    @property
+    def own(self) -> Shape:
+        """The dimensions of one image's part in the model, before any Reshape."""
+        if len(self.shape) < 3:
+            return self.shape
+        channels, height, width = self.shape
+        top, left, bottom, right = self.pad
+        image = (height + top + bottom, width + left + right)
+        return (*image, channels) if self.turned else (channels, *image)
+
+    @property
+    def channels(self) -> int | None:
+        """Which dimension has the channels or features, the batch being 0; None where that cannot
+        be said.
+        """
+        if self.view is None:
+            whole = len(self.shape) == 1
+            return (None if whole else 3) if self.turned else 1
+        alone = [place for place, size in enumerate(self.view, 1) if size != 1]
+        turned = bool(self.turned) and len(self.shape) == 1
+        alike = len(alone) == 1 and self.shape[0] == self.view[alone[0] - 1] and not turned
+        return alone[0] if alike else None
 
 
 class Unsupported(Exception):  # noqa: N818 - becomes a diagnostic, together with all others

@@ -23,6 +23,7 @@ from netc.interchange.onnx_values import (
 )
 from netc.ir import ops
 from netc.passes.build_graph import same_padding
+from netc.syntax.network import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def windows(form: WindowAttributes, x: Result) -> Windows:
     return Windows(form, (height, width), x.pad, own)
 
 
-def conv_pad(over: Windows) -> Pair | str:
+def conv_pad(over: Windows) -> tuple[int, ...] | str:
     """The option `pad` of a convolution that does the same."""
     wanted, (top, left, _, _) = _moves(over.axes()), over.pad
     each = tuple(zip(over.extents, over.form.size, over.form.stride, strict=True))
@@ -130,31 +131,30 @@ def conv_pad(over: Windows) -> Pair | str:
     )
     if wanted == same and over.form.automatic == "SAME_UPPER":
         return "same"
-    if wanted == _moves(_layer(over, (top, left), False)):
+    if wanted == _moves(_layer(over, _Options((top, left), False))):
         return top, left
-    if wanted == same:
-        return "same"
-    raise _lopsided(over.pad, "that of pad=same")
+    return "same" if wanted == same else _ends(over)
 
 
-def max_options(over: Windows) -> tuple[Pair, bool]:
+def max_options(over: Windows) -> dict[str, Value]:
     """The options `pad` and `ceil` of a maximum that does the same."""
     wanted = over.axes()
-    for pad, ceil in _candidates(over):
-        if _moves(wanted) == _moves(_layer(over, pad, ceil)):
-            return pad, ceil
-    raise _unlike(over)
+    for each in _candidates(over):
+        if _moves(wanted) == _moves(_layer(over, each)):
+            return {"pad": each.pad, "ceil": each.ceil}
+    raise _unlike()
 
 
-def mean_options(over: Windows, counts: bool) -> tuple[Pair, bool]:
-    """The same of an average: padding counts in netc, what rounding up adds does not."""
+def mean_options(over: Windows, counts: bool) -> dict[str, Value]:
+    """Those of an average, where what rounding up adds does not count."""
     wanted = over.axes(counts)
-    for pad, ceil in _candidates(over):
-        if wanted == _layer(over, pad, ceil):
-            return pad, ceil
-    if not counts and any(over.own[:2]):
-        raise Unsupported("'count_include_pad' is 0; netc's averages count the padding")
-    raise _unlike(over)
+    for counted in (True, False):
+        for each in _candidates(over):
+            if wanted == _layer(over, each, counted):
+                return {"pad": each.pad, "ceil": each.ceil, "count_pad": counted}
+    if any(over.zeros) and not counts:
+        raise Unsupported("'count_include_pad' is 0, behind a Pad whose zeros count")
+    raise _unlike()
 
 
 def around(one: Sides, other: Sides) -> Sides:
@@ -163,22 +163,48 @@ def around(one: Sides, other: Sides) -> Sides:
     return (top, left, bottom, right)
 
 
-def _candidates(over: Windows) -> Iterator[tuple[Pair, bool]]:
-    """The file's own way to round first."""
-    top, left, _, _ = over.pad
-    if top >= over.form.size[0] or left >= over.form.size[1]:
-        message = f"padding {shown((top, left))} makes windows of padding only"
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What a layer says of its windows, besides their size and stride."""
+
+    pad: tuple[int, ...]
+    ceil: bool
+
+    @property
+    def own(self) -> Sides:
+        """Top, left, bottom, right."""
+        if len(self.pad) == 2:
+            return (self.pad[0], self.pad[1], self.pad[0], self.pad[1])
+        top, bottom, left, right = self.pad
+        return (top, left, bottom, right)
+
+
+def _candidates(over: Windows) -> Iterator[_Options]:
+    """The file's own way to round first; what windows reach at each end last."""
+    (top, left, _, _), ends = over.pad, _ends(over)
+    if any(end >= over.form.size[i // 2] for i, end in enumerate(ends)):
+        sides = ", ".join(map(str, over.pad))
+        message = f"padding of {sides} (top, left, bottom, right) makes windows of padding only"
         raise Unsupported(message)
-    yield (top, left), over.form.ceil
-    yield (top, left), not over.form.ceil
+    yield _Options((top, left), over.form.ceil)
+    yield _Options((top, left), not over.form.ceil)
+    yield _Options(ends, False)
 
 
-def _layer(over: Windows, pad: Pair, ceil: bool) -> tuple[_Axis, _Axis] | None:
+def _ends(over: Windows) -> tuple[int, ...]:
+    """Top, bottom, left, right: padding as far as windows reach."""
+    each = zip(over.axes(), over.extents, over.form.size, over.form.stride, strict=True)
+    ends = []
+    for axis, extent, size, stride in each:
+        ends += [-axis.first, max(axis.first + (axis.count - 1) * stride + size - extent, 0)]
+    return tuple(ends)
+
+
+def _layer(over: Windows, options: _Options, counts: bool = True) -> tuple[_Axis, _Axis] | None:
     """What the windows of a layer with these options do; None where it takes none."""
-    own = (*pad, *pad)
-    form = WindowAttributes(over.form.size, over.form.stride, own, ceil, "NOTSET")
+    form = WindowAttributes(over.form.size, over.form.stride, options.own, options.ceil, "NOTSET")
     try:
-        return Windows(form, over.extents, NO_PAD, own).axes()
+        return Windows(form, over.extents, NO_PAD, options.own).axes(counts)
     except Unsupported:
         return None
 
@@ -187,14 +213,5 @@ def _moves(axes: tuple[_Axis, _Axis] | None) -> tuple[tuple[int, int], ...] | No
     return axes and tuple((axis.first, axis.count) for axis in axes)
 
 
-def _unlike(over: Windows) -> Unsupported:
-    top, left, bottom, right = over.pad
-    if (top, left) != (bottom, right):
-        return _lopsided(over.pad, "what ceil=true adds")
+def _unlike() -> Unsupported:
     return Unsupported("'ceil_mode' adds windows that netc leaves out")
-
-
-def _lopsided(pad: Sides, other: str) -> Unsupported:
-    sides = ", ".join(map(str, pad))
-    message = f"padding of {sides} (top, left, bottom, right) is neither the same"
-    return Unsupported(f"{message} on both sides nor {other}")

@@ -97,6 +97,9 @@ class _Writer:
         assert isinstance(op, ops.AvgPool)
         over = self._overhang(layer, op)
         x = self._read(layer.inputs[0])
+        if not layer.options["count_pad"]:
+            attributes = self._window(op.size, op, over) | {"ceil_mode": 0}
+            return self._emit("AveragePool", layer, (x,), **attributes, count_include_pad=0)
         if max(over) <= 0:
             attributes = self._window(op.size, op) | {"ceil_mode": _ceil_mode(op, over)}
             return self._emit("AveragePool", layer, (x,), **attributes, count_include_pad=1)

@@ -91,14 +91,36 @@ class OnnxModel:
 
 
 @dataclass(frozen=True, slots=True)
+class OnnxFactor:
+    """A stored tensor as it stands in a product."""
+
+    tensor: str
+    """Its name."""
+    shape: tuple[int, ...]
+    """What it is reshaped to at last; it is broadcast to its weight as NumPy does."""
+    split: tuple[int, ...] = ()
+    """What it is reshaped to at first; empty: its own shape."""
+    order: tuple[int, ...] = ()
+    """Which of those dimensions stands where then; empty: as they are."""
+    inverse: bool = False
+    """Whether it divides."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxTerm:
+    """A product of a number and stored tensors."""
+
+    factors: tuple[OnnxFactor, ...] = ()
+    number: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class OnnxWeight:
     """Which stored tensors a weight of a network is made of."""
 
     name: str
     """The weight's name, such as "conv1.weight"."""
     shape: tuple[int, ...]
-    """What it is reshaped to; a single number fills it."""
-    parts: tuple[str, ...]
-    """Names of tensors whose sum it is."""
-    transposed: bool = False
-    """Whether the two dimensions of its one part change places."""
+    """Its shape; what is smaller fills it."""
+    terms: tuple[OnnxTerm, ...]
+    """One or more, whose sum it is."""

@@ -18,6 +18,7 @@ from netc.ir.ops import (
     ByGroups,
     Fused,
     GroupedStatistic,
+    InsideMean,
     Lrn,
     LrnDx,
     MaxPool,
@@ -274,6 +275,8 @@ def _check_attributes(op: Op, step: Applied, operands: tuple[Value, ...]) -> Non
         rows = known.get("rows", ())
         _check_block(known["shape"], known["offset"], where, shape, bool(rows))
         _check_rows(rows, shape, known["shape"][:1])
+        if isinstance(op, InsideMean):
+            op.check_means(known["shape"])
     elif "rows" in known:
         if known["offset"] != operands[0].where:
             raise ShapeError("its offset is not that of its rows")
@@ -427,6 +430,7 @@ _LOCAL: Mapping[str, tuple[str, ...]] = {
     **{f"grouped_{word}": ("before",) for word in ("mean", "var", "norm", "dgamma", "dbeta", "dx")},
     "lrn": ("inside", "whole"),
     "lrn_dx": ("inside", "whole"),
+    "inside_mean": ("shape", "offset"),
     "dropout": ("shape", "offset", "rows"),
     "row_pick": ("first_class",),
     "row_pick_smoothed": ("first_class",),

@@ -7,7 +7,7 @@ import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from netc.errors import ERROR_LIMIT, Diagnostic, SyntaxProblem
 from netc.ir import ops
@@ -20,6 +20,8 @@ from netc.ir.programs import LABEL_INPUTS, LABELS, SECOND_LABELS, SHARE
 from netc.ir.types import TensorType, summed, units_of
 from netc.syntax.layers import LOSS
 from netc.syntax.network import InputSpec, Layer, Network
+
+P = TypeVar("P", ops.MaxPool, ops.AvgPool)
 
 SCALARS = "scalars"
 """The layer that step, seed, learning rate and count belong to; it is never split."""
@@ -220,21 +222,27 @@ class _Builder:
         return self._emit(layer.name, ops.Flatten(), x)
 
     def _maxpool(self, layer: Layer, x: Node) -> Node:
-        return self._pool(layer, x, ops.MaxPool)
+        return self._emit(layer.name, self._pooling(layer, x, ops.MaxPool), x)
 
     def _avgpool(self, layer: Layer, x: Node) -> Node:
-        return self._pool(layer, x, ops.AvgPool)
+        op = self._pooling(layer, x, ops.AvgPool)
+        if _options(layer)["count_pad"] or not any(op.pad):
+            return self._emit(layer.name, op, x)
+        means = self._emit(f"{layer.name}.counted", op, x)
+        height, width = x.type.shape[2:]
+        inside = ops.InsideMean(op.stride, op.pad, op.size, (height, width))
+        return self._emit(layer.name, inside, means)
 
-    def _pool(self, layer: Layer, x: Node, kind: type[ops.MaxPool] | type[ops.AvgPool]) -> Node:
+    def _pooling(self, layer: Layer, x: Node, kind: type[P]) -> P:
         _need_image(x)
         size, stride = _options(layer)["size"], _options(layer)["stride"]
         if size == "global":
             size = stride = x.type.shape[2:]
         pad = _padding(layer, x)
-        if any(p >= s for p, s in zip(pad[::2], size, strict=True)):
-            message = f"padding {pad[0]}x{pad[2]} makes windows that hold padding only"
+        if any(p >= size[i // 2] for i, p in enumerate(pad)):
+            message = f"padding {padding_text(pad)} makes windows that hold padding only"
             raise ShapeError(message, "pad by less than the window's size.")
-        return self._emit(layer.name, kind(stride, pad, size, _options(layer)["ceil"]), x)
+        return kind(stride, pad, size, _options(layer)["ceil"])
 
     def _activation(self, layer: Layer, x: Node) -> Node:
         return self._emit(layer.name, ops.ACTIVATIONS[layer.kind].forward, x)
@@ -358,10 +366,16 @@ def _padding(layer: Layer, x: Node) -> tuple[int, int, int, int]:
     """Top, bottom, left, right; "same" keeps ceil(size / stride), the odd pixel at the end."""
     pad = _options(layer)["pad"]
     if pad != "same":
-        return (pad[0], pad[0], pad[1], pad[1])
+        return (pad[0], pad[0], pad[1], pad[1]) if len(pad) == 2 else pad
     size, stride = _options(layer)["size"], _options(layer)["stride"]
     rows, columns = (same_padding(x.type.shape[2 + i], size[i], stride[i]) for i in (0, 1))
     return (*rows, *columns)
+
+
+def padding_text(pad: tuple[int, int, int, int]) -> str:
+    """Padding as the language says it."""
+    alike = pad[0] == pad[1] and pad[2] == pad[3]
+    return "x".join(map(str, pad[::2] if alike else pad))
 
 
 def same_padding(extent: int, window: int, stride: int) -> tuple[int, int]:

@@ -284,6 +284,10 @@ def _avgpool(back: _Backward, node: Node, dy: str) -> None:
     back.give(node, node.inputs[0], op, dy)
 
 
+def _inside_mean(back: _Backward, node: Node, dy: str) -> None:
+    back.give(node, node.inputs[0], node.op, dy)
+
+
 def _dropout(back: _Backward, node: Node, dy: str) -> None:
     back.give(node, node.inputs[0], node.op, dy, *node.inputs[1:])
 
@@ -360,6 +364,7 @@ RULES: dict[type[Op], Rule] = {
     **{type(each.forward): _slope(each) for each in ops.ACTIVATIONS.values()},
     ops.MaxPool: _maxpool,
     ops.AvgPool: _avgpool,
+    ops.InsideMean: _inside_mean,
     ops.Dropout: _dropout,
     ops.Lrn: _lrn,
     ops.BnNorm: _bn,

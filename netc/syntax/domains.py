@@ -49,6 +49,21 @@ def _pair(side: Number, *words: str) -> Callable[[Scalar], Value]:
     return convert
 
 
+def _padding(*words: str) -> Callable[[Scalar], Value]:
+    """Top, bottom, left and right; two numbers where both ends of a dimension are alike."""
+    alike = _pair(numbers.NATURAL, *words)
+
+    def convert(value: Scalar) -> Value:
+        if not isinstance(value, tuple) or len(value) != 4:
+            return alike(value)
+        if not all(map(numbers.NATURAL.accepts, value)):
+            raise ValueError
+        top, bottom, left, right = value
+        return (top, left) if (top, left) == (bottom, right) else value
+
+    return convert
+
+
 def _boolean(value: Scalar) -> bool:
     if not isinstance(value, bool):
         raise ValueError
@@ -79,10 +94,8 @@ PAIR = Domain("a size such as 3 or 3x1, 1 or more", _pair(numbers.COUNT))
 PAIR_OR_GLOBAL = Domain(
     "a size such as 3 or 3x1, 1 or more, or global", _pair(numbers.COUNT, "global")
 )
-PADDING = Domain("a size such as 1 or 1x0, 0 or more", _pair(numbers.NATURAL))
-PADDING_OR_SAME = Domain(
-    "a size such as 1 or 1x0, 0 or more, or same", _pair(numbers.NATURAL, "same")
-)
+PADDING = Domain("a size such as 1, 1x0 or 0x1x0x1, 0 or more", _padding())
+PADDING_OR_SAME = Domain("a size such as 1, 1x0 or 0x1x0x1, 0 or more, or same", _padding("same"))
 BOOLEAN = Domain("true or false", _boolean)
 REAL = _number(numbers.REAL)
 NON_NEGATIVE = _number(numbers.NON_NEGATIVE)

@@ -39,12 +39,13 @@ _WEIGHTS = (
 )
 
 
-def _pool(name: str, size: Domain) -> Signature:
+def _pool(name: str, size: Domain, *more: Option) -> Signature:
     options = (
         Option("size", size, required=True),
         Option("stride", PAIR),
         Option("pad", PADDING, (0, 0)),
         Option("ceil", BOOLEAN, False),
+        *more,
     )
     return Signature(name, options, positional=1)
 
@@ -64,7 +65,7 @@ _SIGNATURES = (
     ),
     Signature("fc", (Option("filters", COUNT, required=True), *_WEIGHTS), positional=1),
     _pool("maxpool", PAIR),
-    _pool("avgpool", PAIR_OR_GLOBAL),
+    _pool("avgpool", PAIR_OR_GLOBAL, Option("count_pad", BOOLEAN, True)),
     *map(Signature, ACTIVATIONS),
     Signature("dropout", (Option("rate", BELOW_ONE, required=True),), positional=1),
     Signature(

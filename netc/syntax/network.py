@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 from netc.errors import Source, Span
 from netc.ir.pairs import Pairs
 
-Value = int | float | bool | str | tuple[int, int] | None
-"""What an option holds. A pair is (height, width)."""
+Value = int | float | bool | str | tuple[int, ...] | None
+"""What an option holds. Two numbers are (height, width), four (top, bottom, left, right)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def _stride(signature: Signature, options: NamedValues) -> Iterator[str]:
 
 def _size(value: Value) -> str:
     """Write a pair of equals as one number: a stride of 2 rather than 2x2."""
-    if isinstance(value, tuple) and value[0] == value[1]:
+    if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
         return str(value[0])
     return show(value)
 

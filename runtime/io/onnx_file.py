@@ -19,13 +19,16 @@ from netc.errors import DataError, clip
 from netc.ir.onnx import (
     SMALL_ELEMENTS,
     Attribute,
+    OnnxFactor,
     OnnxModel,
     OnnxNode,
     OnnxTensor,
+    OnnxTerm,
     OnnxValue,
     OnnxWeight,
 )
 
+from .onnx_constants import Constants
 from .problems import data_error, reason, unreadable, unwritable
 
 Tensors = dict[str, NDArray[Any]]
@@ -85,14 +88,28 @@ def gather(weights: Iterable[OnnxWeight], tensors: Mapping[str, NDArray[Any]]) -
 
 
 def _weight(weight: OnnxWeight, tensors: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    total = np.zeros(weight.shape, np.float32)
     # Weights of a damaged file may be no numbers; adding them is no mistake of the addition.
-    with np.errstate(invalid="ignore", over="ignore"):
-        for part in weight.parts:
-            array = tensors[part].astype(np.float32)
-            array = array.T if weight.transposed else array
-            total += array.reshape(weight.shape if array.size == total.size else ())
-    return total
+    with np.errstate(all="ignore"):
+        first, *others = (_product(term, tensors) for term in weight.terms)
+        total = sum(others, start=first)
+    return np.array(np.broadcast_to(total, weight.shape), np.float32)
+
+
+def _product(term: OnnxTerm, tensors: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """A single factor is passed on as it is, to the bit."""
+    product: NDArray[Any] | None = None if term.number == 1.0 else np.asarray(term.number, "f4")
+    for factor in term.factors:
+        array = _factor(factor, tensors[factor.tensor])
+        if product is not None:
+            product = product / array if factor.inverse else product * array
+        else:
+            product = np.float32(1) / array if factor.inverse else array
+    return np.ones((), np.float32) if product is None else np.asarray(product, np.float32)
+
+
+def _factor(factor: OnnxFactor, stored: NDArray[Any]) -> NDArray[Any]:
+    array = stored.astype(np.float32).reshape(factor.split or stored.shape)
+    return array.transpose(factor.order or range(array.ndim)).reshape(factor.shape)
 
 
 def _library() -> Any:
@@ -115,6 +132,7 @@ class _Reader:
     def __init__(self, onnx: Any, path: Path, model: Any) -> None:
         self.onnx, self.path, self.model = onnx, path, model
         self.tensors: Tensors = {}
+        self.opset = 1
 
     def read(self) -> tuple[OnnxModel, Tensors]:
         graph = self.model.graph
@@ -124,7 +142,9 @@ class _Reader:
         for tensor in graph.initializer:
             name = _text(tensor.name)
             self._keep(name, self._array(tensor, name))
-        nodes = tuple(self._node(n) for n in graph.node if not self._is_constant(n))
+        self.opset = self._opset()
+        constants = Constants(self.onnx, self.opset)
+        nodes = tuple(self._node(n) for n in graph.node if not self._is_constant(n, constants))
         fed = (v for v in map(self._value, graph.input) if v.name not in self.tensors)
         model = OnnxModel(
             _text(graph.name),
@@ -132,18 +152,21 @@ class _Reader:
             tuple(map(self._value, graph.output)),
             nodes,
             tuple(_described(name, array) for name, array in self.tensors.items()),
-            self._opset(),
+            self.opset,
             _text(self.model.producer_name),
             _text(self.model.producer_version),
         )
         return model, self.tensors
 
-    def _is_constant(self, node: Any) -> bool:
-        """Whether a node only holds a tensor, which is then kept under its result's name."""
+    def _is_constant(self, node: Any, constants: Constants) -> bool:
+        """Whether a node only holds a tensor, or computes one of others: it is kept under its
+        result's name.
+        """
         is_own = node.op_type == "Constant" and node.domain in ("", "ai.onnx")
-        if not is_own or len(node.output) != 1 or len(node.attribute) != 1 or len(node.input):
-            return False
-        value = self._constant(node.attribute[0])
+        if is_own and len(node.output) == len(node.attribute) == 1 and not len(node.input):
+            value = self._constant(node.attribute[0])
+        else:
+            value = constants.result(node, self.tensors)
         if value is not None:
             self._keep(_text(node.output[0]), value)
         return value is not None

@@ -33,7 +33,7 @@ class Maker:
         bias_value: float = 0.0,
     ) -> str:  # fmt: skip
         size = (size, size) if isinstance(size, int) else size
-        pads = pad if pad == "same" else (pad, pad)
+        pads = pad if pad == "same" else said_pad(pad)
         extents = windows(self.shapes[x][1:], size, stride, pad)
         return self.add_layer(
             "conv", (x,), (filters, *extents), size=size, filters=filters, stride=(stride, stride),
@@ -47,17 +47,19 @@ class Maker:
 
     def pool(
         self, x: str, size: int | str, kind: str = "maxpool", *, stride: int | None = None,
-        pad: int = 0, ceil: bool = False,
+        pad: int | tuple[int, ...] = 0, ceil: bool = False, **more: Any,
     ) -> str:  # fmt: skip
+        """`more`: of an average, whether it counts the padding."""
+        more = {"count_pad": True} | more if kind == "avgpool" else {}
         c, *image = self.shapes[x]
         if isinstance(size, str):
             options = {"size": size, "stride": (1, 1), "pad": (0, 0), "ceil": False}
-            return self.add_layer(kind, (x,), (c, 1, 1), **options)
+            return self.add_layer(kind, (x,), (c, 1, 1), **options, **more)
         stride = stride or size
         extents = windows(image, (size, size), stride, pad, ceil)
         return self.add_layer(
             kind, (x,), (c, *extents), size=(size, size), stride=(stride, stride),
-            pad=(pad, pad), ceil=ceil,
+            pad=said_pad(pad), ceil=ceil, **more,
         )  # fmt: skip
 
     def unary(self, kind: str, x: str) -> str:
@@ -97,12 +99,27 @@ def windows(
     image: Any, size: tuple[int, int], stride: int, pad: Any, ceil: bool = False
 ) -> tuple[int, ...]:
     """Height and width after a convolution or pooling, as PyTorch counts them."""
-    return tuple(window_count(n, s, stride, pad, ceil) for n, s in zip(image, size, strict=True))
-
-
-def window_count(extent: int, size: int, stride: int, pad: Any, ceil: bool) -> int:
     if pad == "same":
-        return -(-extent // stride)
-    room = extent + 2 * pad - size
+        return tuple(-(-extent // stride) for extent in image)
+    each = zip(image, size, ends_of(pad), strict=True)
+    return tuple(window_count(n, s, stride, ends, ceil) for n, s, ends in each)
+
+
+def said_pad(pad: int | tuple[int, ...]) -> tuple[int, ...]:
+    """The option: two numbers where the ends of each dimension are alike."""
+    (top, bottom), (left, right) = ends_of(pad)
+    return (top, left) if (top, left) == (bottom, right) else (top, bottom, left, right)
+
+
+def ends_of(pad: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Padding before and behind height and width: of one number, of two, or of four."""
+    pad = (pad, pad) if isinstance(pad, int) else pad
+    top, bottom, left, right = pad if len(pad) == 4 else (pad[0], pad[0], pad[1], pad[1])
+    return (top, bottom), (left, right)
+
+
+def window_count(extent: int, size: int, stride: int, ends: tuple[int, int], ceil: bool) -> int:
+    before, behind = ends
+    room = extent + before + behind - size
     count = (-(-room // stride) if ceil else room // stride) + 1
-    return count - 1 if ceil and (count - 1) * stride >= extent + pad else count
+    return count - 1 if ceil and (count - 1) * stride >= extent + before else count

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from networks import window_count
+from networks import ends_of, window_count
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
@@ -49,7 +49,7 @@ class Plain:
 
     def conv(self, layer: Layer, x: Array) -> Array:
         o, w = layer.options, self.weights[f"{layer.name}.weight"]
-        pads = _same(layer, x) if o["pad"] == "same" else [(p, p) for p in o["pad"]]
+        pads = _same(layer, x) if o["pad"] == "same" else ends_of(o["pad"])
         seen = _windows(_pad_images(x, pads, 0.0), w.shape[2:], o["stride"])
         parts = zip(
             np.split(seen, o["groups"], axis=1), np.split(w, o["groups"], axis=0), strict=True
@@ -71,8 +71,8 @@ class Plain:
     def avgpool(self, layer: Layer, x: Array) -> Array:
         if layer.options["size"] == "global":
             return x.mean((2, 3), keepdims=True)
-        pads = [(p, p) for p in layer.options["pad"]]
-        ones = _pad_images(np.ones((1, 1, *x.shape[2:])), pads, 1.0)
+        counted = 1.0 if layer.options["count_pad"] else 0.0
+        ones = _pad_images(np.ones((1, 1, *x.shape[2:])), ends_of(layer.options["pad"]), counted)
         area = _pool_padded(layer, ones, x.shape[2:], 0.0)
         return _pool(layer, x, 0.0).sum(-1) / area.sum(-1)
 
@@ -170,23 +170,23 @@ def _same(layer: Layer, x: Array) -> list[tuple[int, int]]:
 
 def _pool(layer: Layer, x: Array, fill: float) -> Array:
     """The elements of every window along the last dimension, `fill` in the padding."""
-    pads = [(p, p) for p in layer.options["pad"]]
+    pads = ends_of(layer.options["pad"])
     return _pool_padded(layer, _pad_images(x, pads, fill), x.shape[2:], fill)
 
 
 def _pool_padded(layer: Layer, padded: Array, image: tuple[int, ...], beyond: float) -> Array:
     """The same of an image with its padding; `beyond` is what lies past it."""
     o, behind = layer.options, []
-    for i, extent in enumerate(image):
-        size, stride, pad = o["size"][i], o["stride"][i], o["pad"][i]
-        count = window_count(extent, size, stride, pad, o["ceil"])
+    for i, (extent, ends) in enumerate(zip(image, ends_of(o["pad"]), strict=True)):
+        size, stride = o["size"][i], o["stride"][i]
+        count = window_count(extent, size, stride, ends, o["ceil"])
         end = (count - 1) * stride + size
-        behind.append((0, max(end - extent - 2 * pad, 0)))
+        behind.append((0, max(end - extent - sum(ends), 0)))
     seen = _windows(_pad_images(padded, behind, beyond), o["size"], o["stride"])
     return seen.reshape(*seen.shape[:4], -1)
 
 
-def _pad_images(x: Array, pads: list[tuple[int, int]], fill: float) -> Array:
+def _pad_images(x: Array, pads: Sequence[tuple[int, int]], fill: float) -> Array:
     return np.pad(x, [(0, 0), (0, 0), *pads], constant_values=fill)
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from networks import Maker
+from networks import Maker, ends_of
 
 from netc.ir.facts import UPDATES
 from netc.ir.kernels import KernelCall, KernelChoice
@@ -183,9 +183,10 @@ def _image_element(d: Draw, maker: Maker, x: str) -> str:
 def _conv(d: Draw, maker: Maker, x: str, bias: bool | None = None) -> str:
     channels, *image = maker.shapes[x]
     groups = d.choice([g for g in (1, 2, 3) if channels % g == 0])
-    pad: Any = d.choice([0, 1, "same"])
-    room = 0 if pad == "same" else 2 * pad
-    size = (d.number(1, min(3, image[0] + room)), d.number(1, min(3, image[1] + room)))
+    pad: Any = d.choice([0, 1, "same", "ends"])
+    pad = tuple(d.number(0, 1) for _ in range(4)) if pad == "ends" else pad
+    room = (0, 0) if pad == "same" else tuple(map(sum, ends_of(pad)))
+    size = (d.number(1, min(3, image[0] + room[0])), d.number(1, min(3, image[1] + room[1])))
     filters = groups * d.number(1, 6 // groups)
     bias = d.flag() if bias is None else bias
     return maker.conv(
@@ -197,7 +198,11 @@ def _pool(d: Draw, maker: Maker, x: str) -> str:
     smallest = min(maker.shapes[x][1:])
     size = d.number(1, min(3, smallest))
     kind, ceil = d.choice(["maxpool", "avgpool"]), d.flag()
-    return maker.pool(x, size, kind, stride=d.number(1, 2), pad=d.number(0, size // 2), ceil=ceil)
+    pad: Any = d.number(0, size // 2)
+    if d.number(0, 2) == 0:
+        pad = tuple(d.number(0, size - 1) for _ in range(4))
+    more = {"count_pad": d.flag()} if kind == "avgpool" else {}
+    return maker.pool(x, size, kind, stride=d.number(1, 2), pad=pad, ceil=ceil, **more)
 
 
 def _keep(d: Draw, maker: Maker, x: str) -> str:

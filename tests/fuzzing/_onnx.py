@@ -28,10 +28,15 @@ class Maker:
         self.tensors: list[onnx.TensorProto] = []
         self.count = 0
         self.softmax = ""
+        self.last = self.rarely(0.2)
+        """Whether the images come with channels last."""
 
     def model(self) -> onnx.ModelProto:
         """From images to scores."""
         value = "x"
+        if self.last:
+            value = self.arithmetic(value, last=True) if self.rarely(0.2) else value
+            value = self.turn(value, 0, 3, 1, 2)
         for _ in range(self.rng.integers(1, 5)):
             value = self.step(value)
         value = self.rows(value)
@@ -41,12 +46,18 @@ class Maker:
 
     def made(self, result: str) -> onnx.ModelProto:
         """The model that ends in a value."""
-        images = [self.batch or "N", *self.image]
+        images = [self.batch or "N", *self.fed]
         ends = [helper.make_tensor_value_info("x", TensorProto.FLOAT, images)]
         results = [helper.make_tensor_value_info(result, TensorProto.FLOAT, None)]
         graph = helper.make_graph(self.nodes, "g", ends, results, self.tensors)
         opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid("com.acme", 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+    @property
+    def fed(self) -> tuple[int, ...]:
+        """The shape of one image as the model takes it."""
+        channels, height, width = self.image
+        return (height, width, channels) if self.last else (channels, height, width)
 
     def shape(self, value: str) -> tuple[int, ...]:
         """Of one image's part of a value; the images' where it has no meaning."""
@@ -54,9 +65,9 @@ class Maker:
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        feeds = {"x": np.zeros((self.batch or 2, *self.image), np.float32)}
+        feeds = {"x": np.zeros((self.batch or 2, *self.fed), np.float32)}
         if value == "x":
-            return self.image
+            return self.fed
         try:
             model = self.made(value).SerializeToString()
             session = onnxruntime.InferenceSession(
@@ -93,6 +104,8 @@ class Maker:
         """A constant: a tensor, a Constant, either passed on, or computed of constants."""
         array, name = np.asarray(array, kind), self.name()
         form = self.rng.random()
+        if form < computed and kind == np.float32:
+            return self.computed(array)
         if form < computed:
             other = self.stored(np.ones((), kind), kind)
             return self.node("Mul", self.stored(array, kind), other)
@@ -103,6 +116,72 @@ class Maker:
         if form < 0.95:
             return name
         return self.node("Identity", name)
+
+    def computed(self, array: Any) -> str:
+        """Of constants: by arithmetic, from 16 bits, turned, or filled with one number."""
+        form = self.pick("Mul", "Cast", "Transpose", "Reshape", "ConstantOfShape", "Exp")
+        if form == "Cast":
+            return self.node("Cast", self.stored(array, np.float16), to=TensorProto.FLOAT)
+        if form == "Transpose" and array.ndim:
+            turned = list(range(array.ndim))[::-1]
+            return self.node("Transpose", self.stored(array.T), perm=turned)
+        if form == "Reshape":
+            return self.node("Reshape", self.stored(array.reshape(-1)), self.whole(array.shape))
+        if form == "ConstantOfShape" and self.opset >= 9:
+            number = numpy_helper.from_array(np.array([self.pick(0.5, -0.25)], "f4"))
+            return self.node(form, self.whole(array.shape), value=number)
+        if form == "Exp" and self.rarely():
+            return self.node("Exp", self.stored(array))
+        other = self.stored(np.ones((), np.float32))
+        return self.node("Mul", self.stored(array), other)
+
+    def turn(self, value: str, *perm: int) -> str:
+        return self.node("Transpose", value, perm=perm)
+
+    def arithmetic(self, value: str, last: bool = False) -> str:
+        """With a constant a channel, or one for all; in a wrong shape now and then."""
+        shape = self.shape(value)
+        channels = shape[-1] if last or len(shape) == 1 else shape[0]
+        forms = [(), (1,), (1,) * (len(shape) + 1)]
+        ones = (1,) * (0 if last else len(shape) - 1)
+        forms += [(channels, *ones)] * 3 + [(1, *(1,) * len(shape[1:]), channels)] * last
+        if self.rarely():
+            forms = [shape, (1, *shape), (channels,)]
+        array = self.rng.random(self.pick(*forms)) + 0.5
+        op_type = self.pick("Add", "Sub", "Mul", "Div")
+        if op_type == "Div" and not self.rarely(0.02):
+            return self.node(op_type, value, self.stored(array))
+        return self.both_ways(op_type, value, self.stored(array))
+
+    def constants(self, value: str) -> str:
+        """Some arithmetic, behind a convolution mostly."""
+        value = self.conv(value) if self.rarely(0.6) else value
+        for _ in range(self.rng.integers(1, 3)):
+            value = self.arithmetic(value)
+        return value
+
+    def detour(self, value: str) -> str:
+        """With channels last for a while."""
+        value = self.turn(value, *self.pick(*[(0, 2, 3, 1)] * 9, (0, 1, 3, 2)))
+        for _ in range(self.rng.integers(0, 3)):
+            value = self.pick(self.same, self.dropout, lambda x: self.arithmetic(x, last=True),
+                              self.pad_last, self.join_last)(value)  # fmt: skip
+        return value if self.rarely(0.02) else self.turn(value, 0, 3, 1, 2)
+
+    def pad_last(self, value: str) -> str:
+        """What the Transpose back is followed by takes it over, or not."""
+        if not self.rarely(0.1):
+            return value
+        inputs, given = self.listed("pads", [0, 1, 0, 0, 0, 1, 1, 0], 11)
+        return self.node("Pad", value, *inputs, **given)
+
+    def join_last(self, value: str) -> str:
+        axis = 1 if self.rarely() else self.pick(3, -1)
+        return self.node(self.pick("Concat"), value, self.same(value), axis=axis)
+
+    def cast(self, value: str) -> str:
+        to = TensorProto.INT32 if self.rarely() else TensorProto.FLOAT
+        return self.node("Cast", value, to=to)
 
     def whole(self, numbers: Sequence[int]) -> str:
         return self.stored(numbers, np.int64)
@@ -121,8 +200,8 @@ class Maker:
     def step(self, value: str) -> str:
         """One layer over images."""
         steps = (self.conv, self.conv, self.maxpool, self.avgpool, self.avgpool, self.pad, self.pad,
-                 self.same, self.norm, self.lrn, self.spelled_lrn, self.dropout,
-                 self.branch)  # fmt: skip
+                 self.same, self.norm, self.lrn, self.spelled_lrn, self.dropout, self.branch,
+                 self.constants, self.constants, self.detour, self.cast)  # fmt: skip
         return self.pick(*steps)(value)
 
     def window(self, size: Sequence[int]) -> dict[str, Any]:
@@ -185,7 +264,7 @@ class Maker:
         given = self.window(size)
         if given.get("auto_pad", "NOTSET") == "NOTSET" or self.rarely():
             given |= self.rounding()
-        counts = self.pick(0, *[1] * 9) if any(given.get("pads") or ()) else self.pick(None, 0, 1)
+        counts = self.pick(None, 0, 1)
         return self.node("AveragePool", value, kernel_shape=size, count_include_pad=counts, **given)
 
     def rounding(self) -> dict[str, Any]:
@@ -289,7 +368,21 @@ class Maker:
         """Images to rows."""
         forms = (self.flat, self.flat, self.reshape, self.reshape, self.chain, self.chain,
                  self.average, self.average)  # fmt: skip
+        if self.rarely(0.15):
+            value = self.turn(value, 0, 2, 3, 1)
+            value = self.same(value) if self.rarely(0.5) else value
+            return self.gemm(self.pick(self.flat, self.reshape, self.chain)(value))
+        if self.rarely(0.15):
+            value = self.other_dims(value)
         return self.pick(*forms)(value)
+
+    def other_dims(self, value: str) -> str:
+        """Dimensions before a flatten that mean nothing."""
+        shape = self.shape(value)
+        whole = int(np.prod(shape))
+        wanted = self.pick([0, 1, 1, whole], [0, whole, 1, 1], [-1, shape[0], 1, whole // shape[0]])
+        value = self.node("Reshape", value, self.whole(wanted))
+        return self.same(value) if self.rarely(0.5) else value
 
     def flat(self, value: str) -> str:
         axis = self.pick(0, 2, -1, -2) if self.rarely() else self.pick(None, 1)
@@ -360,7 +453,8 @@ class Maker:
 
     def row_step(self, value: str) -> str:
         """One layer over rows."""
-        steps = (self.gemm, self.gemm, self.matmul, self.same, self.dropout, self.norm)
+        steps = (self.gemm, self.gemm, self.matmul, self.same, self.dropout, self.norm,
+                 self.arithmetic)  # fmt: skip
         return self.pick(*steps)(value)
 
     def gemm(self, value: str) -> str:
@@ -391,11 +485,11 @@ class Maker:
 
     def end(self, value: str) -> str:
         """Maybe a softmax, maybe over something else than rows."""
-        if self.rarely(0.1):
+        if not self.last and self.rarely(0.1):
             channels = self.shape(value)[0]
             value = self.node(
                 "GlobalAveragePool",
-                self.node("Conv", "x", self.random(channels, self.image[0], 1, 1)),
+                self.node("Conv", "x", self.random(channels, self.fed[0], 1, 1)),
             )
         if self.rarely(0.4):
             self.softmax = self.pick("Softmax", "Softmax", "LogSoftmax")

@@ -35,7 +35,8 @@ def case(rng: np.random.Generator, folder: Path) -> str:
     assert parse_text(network_text(found.network)) == found.network
     got = scores_of_netc(found.network, onnx_file.gather(found.weights, stored), x)
     try:
-        wanted = _scores(path, x, BATCH if maker.batch is None else maker.batch)
+        fed = x.transpose(0, 2, 3, 1) if maker.last else x
+        wanted = _scores(path, fed, BATCH if maker.batch is None else maker.batch)
     except Exception:  # ONNX Runtime's errors have no common kind
         return "means nothing"
     assert wanted.size == got.size, _shown(model, f"{got.shape} for {wanted.shape}")

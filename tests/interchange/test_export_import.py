@@ -121,6 +121,22 @@ def test_what_people_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     ]
 
 
+def test_what_learns_otherwise_is_noted(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float[N,3,4,4] x) => (float[N,K] y) {
+        h = Constant <value_float = 0.5> ()
+        [half] a = Mul (x, h)
+        [less] b = Sub (a, h)
+        y = Flatten (b)
+    }"""
+    onnx.save(onnx.parser.parse_model(text), "t.onnx")
+    note = "half stands for arithmetic with constants (node 'half' and 1 more): "
+    note += "it normalizes batches once it is trained."
+    assert call("import", "t.onnx", "-o", "t.net")["notes"] == [note]
+    assert main(["import", "t.onnx", "-o", "t.net", "--replace"]) == 0
+    assert f"note: {note}" in capsys.readouterr().out.splitlines()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

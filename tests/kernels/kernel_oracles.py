@@ -222,6 +222,9 @@ def _layer_calls(of: Sizes) -> Iterator[Call]:
     yield Call("maxpool_places_dx", image, (places, a(*pooled)), pool)
     yield Call("avgpool", pooled, (x,), pool)
     yield Call("avgpool_dx", image, (a(*pooled),), pool)
+    windows = {"size": (3, 2), "stride": (2, 2), "around": (1, 1, 0, 1), "image": (15, 15)}
+    part = {"shape": (n + 9, c + 3, 8, 8), "offset": (9, 2, 4, 5)}
+    yield Call("inside_mean", pooled, (a(*pooled),), {**windows, **part})
 
 
 def _normal_calls(of: Sizes) -> Iterator[Call]:

@@ -50,7 +50,7 @@ stem := conv 3x3 6 pad=1 | bn
 conv 3x3 6 /2 pad=1 groups=2 bias=false
 {ACTIVATIONS}
 maxpool 2x2 /1
-lrn 3 | avgpool 2x2 /1 pad=1 | dropout 0.3
+lrn 3 | avgpool 2x2 /1 pad=1 | avgpool 3x2 /2 pad=2x1x0x1 count_pad=false | dropout 0.3
 trunk := conv 1x1 5 pad=1
 add {{ conv 1x1 5 ; identity ; $trunk }}
 concat {{ $trunk | conv 3x3 4 pad=1 ; identity }}

@@ -56,6 +56,7 @@ CONV = {
     "bias_value": 0.0,
 }
 POOL = {"size": (3, 3), "stride": (3, 3), "pad": (0, 0), "ceil": False}
+AVERAGE = POOL | {"count_pad": True}
 
 
 @pytest.mark.parametrize(
@@ -74,8 +75,12 @@ POOL = {"size": (3, 3), "stride": (3, 3), "pad": (0, 0), "ceil": False}
         ("maxpool 3", POOL),
         ("maxpool 3x3 /2 pad=1", POOL | {"stride": (2, 2), "pad": (1, 1)}),
         ("maxpool 3x2 ceil=true", POOL | {"size": (3, 2), "stride": (3, 2), "ceil": True}),
-        ("avgpool 3", POOL),
-        ("avgpool global", POOL | {"size": "global", "stride": (1, 1)}),
+        ("maxpool 3 pad=0x1x0x1", POOL | {"pad": (0, 1, 0, 1)}),
+        ("maxpool 3 pad=1x1x0x0", POOL | {"pad": (1, 0)}),
+        ("avgpool 3", AVERAGE),
+        ("avgpool 3 pad=1 count_pad=false", AVERAGE | {"pad": (1, 1), "count_pad": False}),
+        ("avgpool global", AVERAGE | {"size": "global", "stride": (1, 1)}),
+        ("conv 3x3 8 pad=1x0x2x0", CONV | {"pad": (1, 0, 2, 0)}),
         ("dropout .25", {"rate": 0.25}),
         ("dropout 0", {"rate": 0.0}),
         ("lrn", {"size": 5, "alpha": 1e-4, "beta": 0.75, "k": 2.0}),

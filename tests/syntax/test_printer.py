@@ -71,7 +71,8 @@ def test_printed_text() -> None:
 
 counts = st.integers(1, 10**6)
 sizes = st.tuples(st.integers(1, 20), st.integers(1, 20))
-paddings = st.tuples(st.integers(0, 20), st.integers(0, 20))
+ends = st.tuples(*[st.integers(0, 20)] * 4).filter(lambda p: (p[0], p[2]) != (p[1], p[3]))
+paddings = st.tuples(st.integers(0, 20), st.integers(0, 20)) | ends
 reals = st.floats(0, 1e30, allow_subnormal=False)
 positive = st.floats(1e-30, 1e30)
 rates = st.floats(0, 0.999)
@@ -92,7 +93,7 @@ OPTIONS: dict[str, dict[str, st.SearchStrategy[object]]] = {
     },
     "fc": {"filters": counts, **weights},
     "maxpool": pool,
-    "avgpool": pool,
+    "avgpool": pool | {"count_pad": st.booleans()},
     "dropout": {"rate": rates},
     "lrn": {"size": counts, "alpha": reals, "beta": reals, "k": positive},
     "bn": {"eps": positive, "momentum": rates, "group": st.none() | counts},

@@ -36,6 +36,7 @@ from netc.ir.ops.norm import BnDgamma, BnDx, BnMean, BnNorm, BnRunning, BnVar, L
 from netc.ir.ops.pool import (
     AvgPool,
     AvgPoolDx,
+    InsideMean,
     MaxPool,
     MaxPoolDx,
     MaxPoolPlaces,
@@ -110,6 +111,7 @@ __all__ = [
     "InitConstant",
     "InitNormal",
     "Input",
+    "InsideMean",
     "Link",
     "Lrn",
     "LrnDx",

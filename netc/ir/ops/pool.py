@@ -5,14 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from netc.ir.ops.base import ShapeError
-from netc.ir.ops.windows import RESULT, Windowed, window_extent
+from netc.ir.ops.base import Op, ShapeError, Site, elementwise
+from netc.ir.ops.windows import RESULT, Pad, Windowed, window_extent
 from netc.ir.types import TensorType
 
 MOST_PLACES = 255
 """Pixels of a window whose places fit into a byte, with one more value for none."""
+
+
+def _counts(extent: int, size: int, stride: int, ends: tuple[int, ...]) -> tuple[int, int]:
+    """Number of windows along one dimension: whole ones, and with the last partial one where it
+    starts inside the padded input.
+    """
+    before, after = ends
+    room = extent + before + after - size
+    most = math.ceil(room / stride) + 1
+    whole = room // stride + 1 if room >= 0 else 0
+    return whole, most - 1 if (most - 1) * stride >= extent + before else most
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +39,8 @@ class _Pool(Windowed):
         return math.prod(operands[-1]) * math.prod(self.size)
 
     def extents(self, x: TensorType, i: int) -> tuple[int, int]:
-        """Number of windows along height (0) or width (1): whole ones, and with the last partial
-        one where it starts inside the padded input.
-        """
-        size, (before, after) = x.shape[2 + i], self.pad[2 * i : 2 * i + 2]
-        room = size + before + after - self.size[i]
-        most = math.ceil(room / self.stride[i]) + 1
-        whole = room // self.stride[i] + 1 if room >= 0 else 0
-        return whole, most - 1 if (most - 1) * self.stride[i] >= size + before else most
+        """Number of windows along height (0) or width (1): see `_counts`."""
+        return _counts(x.shape[2 + i], self.size[i], self.stride[i], self.pad[2 * i :][:2])
 
     def check_pooled(self, x: TensorType, y: TensorType) -> None:
         """Raise ShapeError where y is not what comes of pooling x, partial windows or not."""
@@ -79,6 +84,49 @@ class AvgPool(_Forward):
     """The mean of every window, padding counted."""
 
     kernel: ClassVar[str] = "avgpool"
+
+
+@dataclass(frozen=True, slots=True)
+class InsideMean(Op):
+    """From means over windows with their padding: those over the pixels inside the image alone.
+
+    Both divide the same sums, so it scales each mean; it is its own adjoint.
+    """
+
+    kernel: ClassVar[str] = "inside_mean"
+    inplace: ClassVar[tuple[int, ...]] = (0,)
+    stride: tuple[int, int]
+    around: Pad
+    """The padding that the means count."""
+    size: tuple[int, int]
+    image: tuple[int, int]
+    """Height and width of what is pooled, in whole."""
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """The operand's own type."""
+        (x,) = operands
+        if x.rank != 4:
+            raise ShapeError(f"windows of {x}")
+        return x
+
+    def labels(self, operands: tuple[TensorType, ...]) -> str:
+        """Any dimension: a mean's share depends on its place in the whole only."""
+        return elementwise(operands, 1)
+
+    def local(self, site: Site) -> dict[str, Any]:
+        """Which means these are."""
+        return {"shape": site.type.shape, "offset": site.result.where}
+
+    def check_means(self, shape: tuple[int, ...]) -> None:
+        """Raise ShapeError where windows are another number than those of the whole, or one of
+        them has no pixel inside.
+        """
+        for i in (0, 1):
+            ends, count = self.around[2 * i :][:2], shape[2 + i]
+            if count not in _counts(self.image[i], self.size[i], self.stride[i], ends):
+                raise ShapeError(f"there are other windows over {self.image} than {shape}")
+            if max(ends) >= self.size[i]:
+                raise ShapeError(f"windows of {self.image} hold padding only")
 
 
 @dataclass(frozen=True, slots=True)
