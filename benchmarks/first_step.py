@@ -7,7 +7,7 @@
 A process is started, compiles, takes one step of training on synthetic images and ends; the time
 is that of the process. netc's is `netc profile NET --steps 1`. Every case begins with empty folders
 for all that netc, Numba, CuPy, the driver, PyTorch and its compilers keep; `warm` is the median of
-the same command again, three times. Cases come one after the other; nothing else should run. Prints
+the same command again. Cases come one after the other; nothing else should run. Prints
 a table in Markdown.
 """
 
@@ -28,8 +28,6 @@ HERE = Path(__file__).resolve().parent
 KEPT = ("NETC_CACHE", "NUMBA_CACHE_DIR", "CUPY_CACHE_DIR", "CUDA_CACHE_PATH",
         "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "XDG_CACHE_HOME")  # fmt: skip
 """Where programs keep what they compiled or measured."""
-WARM = 3
-"""Warm starts, of which the median counts."""
 TORCH_HAS = ("vgg16", "alexnet", "alexnet_owt", "resnet50")
 
 
@@ -40,6 +38,8 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--kernels", help="as of netc, such as fast (default: what netc takes)")
     parser.add_argument("--torch", help="a Python that has PyTorch, to run beside")
+    parser.add_argument("--modes", nargs="+", default=["eager", "compile"], help="of PyTorch")
+    parser.add_argument("--repeats", type=int, default=3, help="warm starts (default 3)")
     parser.add_argument("--out", type=Path, help="a JSON file for every time")
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
@@ -49,7 +49,7 @@ def main() -> None:
     for case in options.cases:
         network, batch = case.split(":")
         for program, command in commands(network, batch, options):
-            times = timed(command)
+            times = timed(command, options.repeats)
             found.append({"network": network, "batch": batch, "program": program, "times": times})
             shown = " | ".join(f"{each:.1f} s" for each in shortened(times)) or "failed | failed"
             print(f"| {network} | {batch} | {program} | {shown} |", flush=True)
@@ -65,17 +65,17 @@ def commands(network: str, batch: str, options: argparse.Namespace) -> list[tupl
     found = [("netc", own)]
     if options.torch and network in TORCH_HAS:
         peer = [options.torch, str(HERE / "first_torch.py"), network, batch, options.precision]
-        found += [(f"PyTorch {mode}", [*peer, mode]) for mode in ("eager", "compile")]
+        found += [(f"PyTorch {mode}", [*peer, mode]) for mode in options.modes]
     return found
 
 
-def timed(command: list[str]) -> list[float]:
+def timed(command: list[str], repeats: int) -> list[float]:
     """Seconds of a command with empty caches, then of the same again; nothing where it fails."""
     with tempfile.TemporaryDirectory() as folder:
         # What was chosen for a machine by an earlier calibration is no start of this kind.
         places = {name: str(Path(folder) / name.lower()) for name in KEPT}
         found = []
-        for _ in range(1 + WARM):
+        for _ in range(1 + repeats):
             began = time.perf_counter()
             done = subprocess.run(
                 command, env=os.environ | places, capture_output=True, text=True, check=False
