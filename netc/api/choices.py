@@ -48,6 +48,8 @@ class PlanChoices:
     """By what a search may split: "n,k"."""
     no_share: bool = False
     """Whether a search may split equal blocks differently."""
+    exact_memory: bool = False
+    """Whether a search for what fits carries sets of seconds and bytes."""
     pin: tuple[str, ...] = ()
     """The split of some layers, "fc*=k" each."""
     scheme: str | None = None
@@ -77,6 +79,7 @@ class PlanWords(TypedDict, total=False):
     memory: float | str
     search_labels: str | Sequence[str]
     no_share: bool
+    exact_memory: bool
     pin: Mapping[str, str] | Sequence[str]
     scheme: Literal["a", "b", "c"]
     fc_update: Literal["step", "round"]
@@ -238,6 +241,7 @@ _READ: dict[str, Read] = {
     "memory": _memory,
     "search_labels": _words,
     "no_share": flag,
+    "exact_memory": flag,
     "pin": _pins,
     "scheme": one_of(SCHEMES),
     "fc_update": one_of(FC_UPDATES),

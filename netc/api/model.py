@@ -44,6 +44,7 @@ class ComparedWords(TypedDict, total=False):
     memory: float | str
     search_labels: str | Sequence[str]
     no_share: bool
+    exact_memory: bool
     pin: Mapping[str, str] | Sequence[str]
     scheme: Literal["a", "b", "c"]
     fc_update: Literal["step", "round"]

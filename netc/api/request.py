@@ -103,8 +103,10 @@ def request(
 def _check_search(choices: PlanChoices, named: str) -> None:
     """Refuse what a search has no use for, or cannot do."""
     searched = named == AUTO
-    if (choices.search_labels is not None or choices.no_share) and not searched:
-        given = "--no-share" if choices.no_share else "--search-labels"
+    asked = {"--search-labels": choices.search_labels is not None, "--no-share": choices.no_share,
+             "--exact-memory": choices.exact_memory}  # fmt: skip
+    given = next((name for name, is_given in asked.items() if is_given), None)
+    if given and not searched:
         message = f"'{given}' says what a search may do, and there is none."
         raise UsageError(Diagnostic("E051", message, help="ask for '--strategy auto'."))
     if choices.batch == AUTO and searched:

@@ -26,7 +26,9 @@ def search(network: Network, chosen: Options, choices: PlanChoices, listener: Li
     meshes = (chosen.mesh,) if choices.mesh else tuple(meshes_of(chosen.mesh.size, chosen))
     labels, shared = _labels(choices.search_labels), not choices.no_share
     with listener.watch() as watched:
-        return find_plan(network, chosen, meshes, labels, shared, watched.tell)
+        return find_plan(
+            network, chosen, meshes, labels, shared, choices.exact_memory, watched.tell
+        )
 
 
 def meshes_of(devices: int, chosen: Options) -> list[Mesh]:
@@ -76,9 +78,12 @@ def notes(found: Found) -> tuple[str, ...]:
     lean = [each for each in found.searches if each.memory_bytes is not None]
     if not best.found or not lean:
         return (said,)
-    gap = max(each.gap / each.seconds for each in lean)
-    off = f"{100 * gap:.1f} %"
+    off = f"{100 * max(each.gap / each.seconds for each in lean):.1f} %"
     told = f"plans of less memory are within {off} of the best that fit, in the model searched."
+    if all(each.exact_memory and not each.thinned for each in lean):
+        told = "plans of less memory are the best that fit, in the model searched."
+    elif any(each.thinned for each in lean):
+        told = f"'--exact-memory' had more plans to keep than it can, and left some out: {told}"
     return (said, told)
 
 

@@ -11,7 +11,8 @@ def tell(found: Found) -> None:
     for each in found.searches:
         json_line(event="search", mesh=list(each.mesh.shape), hidden=each.hidden,
                   seconds=each.seconds, bound=each.bound, gap=each.gap,
-                  memory_bytes=each.memory_bytes)  # fmt: skip
+                  memory_bytes=each.memory_bytes, exact_memory=each.exact_memory,
+                  kept=each.kept, thinned=each.thinned)  # fmt: skip
     for plan in found.candidates:
         json_line(event="candidate", name=plan.name, mesh=list(plan.mesh.shape), scheme=plan.scheme,
                   updates=plan.updates, step_seconds=plan.seconds,

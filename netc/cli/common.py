@@ -28,6 +28,7 @@ def plan_choices(options: argparse.Namespace) -> PlanChoices:
     return PlanChoices(
         devices=options.devices, mesh=options.mesh, strategy=options.strategy, batch=options.batch,
         memory=options.memory, search_labels=options.search_labels, no_share=options.no_share,
+        exact_memory=options.exact_memory,
         pin=tuple(options.pin), scheme=options.scheme, fc_update=options.fc_update,
         updates=options.updates, recompute=options.recompute, precision=options.precision,
         kernels=options.kernels, cluster=options.cluster, goal=options.goal,

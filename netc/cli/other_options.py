@@ -39,9 +39,9 @@ def add_calibrate(sub: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     # What is measured is the machine at hand, by the plans of every strategy.
     sub.set_defaults(
-        runs=True, cluster=None, mesh=None, search_labels=None, no_share=False, pin=[],
-        scheme=None, fc_update=None, updates=None, save_strategy=None, no_graph=False, memory=None,
-        recompute=None,
+        runs=True, cluster=None, mesh=None, search_labels=None, no_share=False,
+        exact_memory=False, pin=[], scheme=None, fc_update=None, updates=None,
+        save_strategy=None, no_graph=False, memory=None, recompute=None,
     )  # fmt: skip
 
 
@@ -116,8 +116,8 @@ def add_report(sub: argparse.ArgumentParser) -> None:
         runs=True, goal="inference", set=[], batch=None, devices=None, mesh=None, strategy=None,
         scheme=None, fc_update=None, updates=None, pin=[], precision=None, kernels=None,
         cluster=None, memory=None, recompute=None, search_labels=None, no_share=False,
-        save_strategy=None, share_gpus=True, no_graph=False, weights=None, allow_missing=[],
-        allow_unexpected=[],
+        exact_memory=False, save_strategy=None, share_gpus=True, no_graph=False, weights=None,
+        allow_missing=[], allow_unexpected=[],
     )  # fmt: skip
 
 

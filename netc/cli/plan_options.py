@@ -70,6 +70,11 @@ def _search_options(group: argparse._ArgumentGroup) -> None:
         "--no-share", action="store_true", help="let 'auto' split equal blocks differently"
     )
     group.add_argument(
+        "--exact-memory", action="store_true",
+        help="where the fastest plans do not fit, let 'auto' find the best that does exactly, by "
+        "sets of (seconds, bytes), not by a price of bytes; takes longer",
+    )  # fmt: skip
+    group.add_argument(
         "--pin", action="append", default=[], metavar="PATTERN=SPLIT",
         help="the split of some layers: n, k, c, h, w, r (everywhere), @0 (one device)",
     )  # fmt: skip

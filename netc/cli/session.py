@@ -73,7 +73,7 @@ def _check_fixed(bundle: Bundle, options: argparse.Namespace) -> None:
         "set": options.set or None,
         "cluster": options.cluster, "save_strategy": options.save_strategy,
         "kernels": options.kernels, "search_labels": options.search_labels,
-        "no_share": options.no_share or None,
+        "no_share": options.no_share or None, "exact_memory": options.exact_memory or None,
         "memory": options.memory, "updates": options.updates, "recompute": options.recompute,
     }  # fmt: skip
     fixed = {

@@ -32,22 +32,19 @@ from netc.passes.plan_memory import peak_bytes
 from netc.passes.split_rounds import has_boundary
 from netc.planner.blocks import alike
 from netc.planner.choice import BASES, Candidate, Found, Search, best_of
-from netc.planner.prices import ALL_LABELS, Priced, choices_of, price
+from netc.planner.prices import ALL_LABELS, choices_of, price
 from netc.planner.recompute import NONE, WORDS, fitting
+from netc.planner.space import Space
 from netc.strategies.labels import SCALARS, layer_letters
-from netc.strategies.search import Optimum, minimize, shared, total
+from netc.strategies.search import total
 from netc.syntax import Network
 
 HIDDEN = {
     0.0: "gradients' exchange in full", 0.5: "half of it hidden", 1.0: "all of it hidden",
 }  # fmt: skip
 """Parts of the exchange of gradients that hide behind computation, one search for each."""
-HALVINGS = 12
-"""Steps in which the price of memory is found."""
 _LESS = 0.9
 """Of the room, each time that plans of less memory are searched for again."""
-_CHEAP, _DEAR = 1e-18, 1e-6
-"""Seconds of a byte that decide nothing, and everything."""
 USUAL = ("single", "data", "hybrid")
 """Fixed strategies that are always candidates."""
 HOPELESS = 1.5
@@ -79,6 +76,8 @@ class _Planner:
     """Whether equal blocks are split alike."""
     again: bool
     """Whether some of a step may be computed again, where nothing fits otherwise."""
+    exact_memory: bool
+    """Whether plans that fit are searched for by sets of seconds and bytes."""
     tell: Callable[[str], None]
     """Hears what is done next."""
     searches: list[Search] = field(default_factory=list)
@@ -89,7 +88,7 @@ class _Planner:
     peaks: dict[object, int] = field(default_factory=dict)
     """By plan the bytes of the device that needs most."""
     refused: list[tuple[Candidate, PlanError]] = field(default_factory=list)
-    tables: dict[Mesh, Priced] = field(default_factory=dict)
+    spaces: dict[Mesh, Space] = field(default_factory=dict)
 
     @cached_property
     def whole(self) -> Graph:
@@ -154,14 +153,13 @@ class _Planner:
     def _consider(self, graph: Graph) -> None:
         """Price the fixed strategies, and what the searches on a line and the best grid found."""
         first, *grids = self.meshes
-        priced = self._tables(graph, first)
-        found = self._searched(graph, first, priced)
-        for candidate in (*self._fixed(graph, first, priced), *found, *self._allowed()):
+        space = self._space(graph, first)
+        found = self._searched(graph, space)
+        for candidate in (*self._fixed(graph, space), *found, *self._allowed()):
             self._price(candidate)
         tried = []
         for mesh in grids:
-            tables = self._tables(graph, mesh)
-            own = self._searched(graph, mesh, tables)
+            own = self._searched(graph, self._space(graph, mesh))
             tried.append((min(s.seconds for s in self.searches if s.mesh == mesh), own))
         for candidate in min(tried, key=lambda each: each[0])[1] if tried else ():
             self._price(candidate)
@@ -177,15 +175,17 @@ class _Planner:
                 and (plan.updates is None or self.options.updates is None)
             )
 
-    def _tables(self, graph: Graph, mesh: Mesh) -> Priced:
+    def _space(self, graph: Graph, mesh: Mesh) -> Space:
         self.tell(
             f"searching plans on {'x'.join(map(str, mesh.shape))} device{'s' * (mesh.size > 1)}"
         )
-        self.tables[mesh] = price(graph, mesh, self.options.cluster, self._choices(graph, mesh))
-        return self.tables[mesh]
+        priced = price(graph, mesh, self.options.cluster, self._choices(graph, mesh))
+        self.spaces[mesh] = Space(priced, self.alike, self.exact_memory)
+        return self.spaces[mesh]
 
-    def _fixed(self, graph: Graph, mesh: Mesh, priced: Priced) -> Iterator[Candidate]:
+    def _fixed(self, graph: Graph, space: Space) -> Iterator[Candidate]:
         """The fixed strategies with the pins, without those that cannot be among the best."""
+        priced, mesh = space.priced, space.priced.mesh
         best = min(search.seconds for search in self.searches if search.mesh == mesh)
         tables = priced.tables(hidden=1.0)
         for name in BASES:
@@ -200,16 +200,15 @@ class _Planner:
             ):
                 yield Candidate(name, mesh, splits, self._scheme(graph, splits))
 
-    def _searched(self, graph: Graph, mesh: Mesh, priced: Priced) -> list[Candidate]:
+    def _searched(self, graph: Graph, space: Space) -> list[Candidate]:
         """The optima of the additive model, and others that fit the memory."""
         found = []
         for hidden, name in self._hidden().items():
-            best = self._minimum(priced, hidden)
-            self.searches.append(Search(mesh, hidden, best.cost, best.bound))
-            found.append(self._candidate(graph, priced, name, mesh, best))
-            if _memory(priced, best) > self.memory_bytes:
-                lean = self._lean(priced, hidden, self.memory_bytes, mesh)
-                found.append(self._candidate(graph, priced, f"{name}, less memory", mesh, lean))
+            best = space.minimum(hidden)
+            self.searches.append(Search(space.priced.mesh, hidden, best.cost, best.bound))
+            found.append(self._candidate(graph, space, name, best.choices))
+            if space.memory_of(best.choices) > self.memory_bytes:
+                found.append(self._lean(graph, space, hidden, self.memory_bytes))
         return found
 
     def _hidden(self) -> dict[float, str]:
@@ -222,61 +221,27 @@ class _Planner:
 
     def _search_leaner(self, graph: Graph, attempt: int) -> None:
         """Price plans of less memory than the fastest: the model knows less than the program."""
-        mesh = self._ranked()[0].mesh
-        priced, fastest = self.tables[mesh], self._ranked()[0]
-        needs = self._peak(fastest)
+        fastest = self._ranked()[0]
+        space, needs = self.spaces[fastest.mesh], self._peak(fastest)
+        priced = space.priced
         known = priced.has(fastest.splits)
-        model = _memory_of(priced, fastest.splits) if known else float(needs)
+        model = space.memory_of(priced.number(fastest.splits)) if known else float(needs)
         room = self.memory_bytes - max(needs - model, 0.0)
-        for hidden, name in self._hidden().items():
-            lean = self._lean(priced, hidden, max(room, 0.0) * _LESS**attempt, mesh)
-            self._price(self._candidate(graph, priced, f"{name}, less memory", mesh, lean))
+        for hidden in self._hidden():
+            self._price(self._lean(graph, space, hidden, max(room, 0.0) * _LESS**attempt))
 
-    def _minimum(self, priced: Priced, hidden: float, seconds_per_byte: float = 0.0) -> Optimum:
-        """The best plan of the additive model, equal blocks split alike if they may be."""
-        first = self._first(priced)
-        tables = shared(priced.tables(hidden, seconds_per_byte), first)
-        best = minimize([len(own) for own in priced.choices], tables)
-        return replace(best, choices=tuple(best.choices[i] for i in first))
-
-    def _first(self, priced: Priced) -> list[int]:
-        """By layer the one whose choice it has: in blocks that are equal to others, theirs."""
-        number = {layer: i for i, layer in enumerate(priced.layers)}
-        found = list(range(len(priced.layers)))
-        for layer, other in self.alike.items():
-            i, j = number.get(layer), number.get(other)
-            if i is not None and j is not None and priced.choices[i] == priced.choices[j]:
-                found[i] = found[j]
-        return found
-
-    def _lean(self, priced: Priced, hidden: float, memory_bytes: float, mesh: Mesh) -> Optimum:
-        """The best plan for the least price of memory at which it fits, or the leanest of all.
-
-        Whatever the price, what the best plan costs with it, less the price of all the memory, is
-        a bound: no plan that fits costs less (Lagrangian relaxation, Everett 1963).
-        """
-        low, high, bound = _CHEAP, _DEAR, 0.0
-        best = self._minimum(priced, hidden, high)
-        if _memory(priced, best) > memory_bytes:
-            return best
-        for _ in range(HALVINGS):
-            middle = (low * high) ** 0.5
-            tried = self._minimum(priced, hidden, middle)
-            bound = max(bound, tried.bound - middle * memory_bytes)
-            if _memory(priced, tried) > memory_bytes:
-                low = middle
-            else:
-                high, best = middle, tried
-        seconds = total(best.choices, priced.tables(hidden))
-        bound = min(bound, seconds)
-        self.searches.append(Search(mesh, hidden, seconds, bound, memory_bytes))
-        return Optimum(best.choices, seconds, bound)
+    def _lean(self, graph: Graph, space: Space, hidden: float, memory_bytes: float) -> Candidate:
+        """The best plan that fits in the additive model, or the leanest of all."""
+        choices, search = space.within(hidden, memory_bytes)
+        if search is not None:
+            self.searches.append(search)
+        return self._candidate(graph, space, f"{self._hidden()[hidden]}, less memory", choices)
 
     def _candidate(
-        self, graph: Graph, priced: Priced, name: str, mesh: Mesh, best: Optimum
+        self, graph: Graph, space: Space, name: str, choices: Sequence[int]
     ) -> Candidate:
-        splits = self._completed(priced.splits(best.choices))
-        return Candidate(name, mesh, splits, self._scheme(graph, splits))
+        splits = self._completed(space.splits(choices))
+        return Candidate(name, space.priced.mesh, splits, self._scheme(graph, splits))
 
     def _choices(self, graph: Graph, mesh: Mesh) -> dict[str, Sequence[Split]]:
         """The splits that pins leave to every layer."""
@@ -433,18 +398,20 @@ def find_plan(
     meshes: Sequence[Mesh],
     labels: str = ALL_LABELS,
     share: bool = True,
+    exact_memory: bool = False,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Found:
     """The plan of least predicted step time on one of the meshes, under the pins of `options`.
 
     `labels` are those that layers may be split by; where they `share` it, equal blocks have the
-    same splits; `tell` hears what is done. Raises PlanError where nothing fits the memory, and
-    where pins ask for what layers lack.
+    same splits; with `exact_memory` plans that fit are searched for by sets of seconds and bytes,
+    not by a price of bytes; `tell` hears what is done. Raises PlanError where nothing fits the
+    memory, and where pins ask for what layers lack.
     """
     given = options.recompute
     plain = options if WORDS.isdisjoint(given) else replace(options, recompute=())
     again = not plain.recompute and given != (NONE,)
-    return _Planner(network, plain, meshes, labels, share, again, tell).run()
+    return _Planner(network, plain, meshes, labels, share, again, exact_memory, tell).run()
 
 
 def chosen_options(options: Options, candidate: Candidate) -> Options:
@@ -461,13 +428,3 @@ def pinned(graph: Graph, mesh: Mesh, pins: Sequence[Pin]) -> dict[str, Split]:
     """The layers that pins decide: where two strategies that differ everywhere agree under them."""
     one, other = (choose_splits(graph, mesh, name, pins) for name in ("single", "data"))
     return {layer: split for layer, split in one.items() if other[layer] == split}
-
-
-def _memory_of(priced: Priced, splits: Mapping[str, Split]) -> float:
-    """Bytes of a plan's first device in the additive model."""
-    numbers = priced.number(splits)
-    return float(sum(own[n] for own, n in zip(priced.memory, numbers, strict=True)))
-
-
-def _memory(priced: Priced, best: Optimum) -> float:
-    return float(sum(own[n] for own, n in zip(priced.memory, best.choices, strict=True)))

@@ -63,6 +63,12 @@ class Search:
     where that is told."""
     memory_bytes: float | None = None
     """What a device may hold by the model, where that was part of the search."""
+    exact_memory: bool = False
+    """Whether that was searched for by sets of seconds and bytes, not by a price of bytes."""
+    kept: int = 0
+    """Members of such sets kept at most for one layer's elimination; 0 where no set was needed."""
+    thinned: bool = False
+    """Whether sets were too large to be kept, so that a better plan may have been missed."""
 
     @property
     def gap(self) -> float:

@@ -34,8 +34,9 @@ from netc.passes.fuse import may_join
 from netc.passes.note_places import note_places
 from netc.passes.split_groups import grouped
 from netc.planner.ways import Numbered, Ways, first_block
+from netc.strategies.eliminate import Costs
 from netc.strategies.labels import NAMES, REPLICATED, SCALARS, layer_letters
-from netc.strategies.search import Costs, CostTable
+from netc.strategies.search import CostTable
 
 ALL_LABELS = "".join(NAMES)
 """What layers may be split by."""
@@ -49,6 +50,7 @@ Numbers = NDArray[np.intp]
 class Priced:
     """The choices of every layer, and what they cost, in seconds and bytes of a device."""
 
+    mesh: Mesh
     layers: tuple[str, ...]
     choices: tuple[tuple[Split, ...], ...]
     """By layer, the splits it may have."""
@@ -61,12 +63,9 @@ class Priced:
     updating: tuple[CostTable, ...]
     """Seconds of exchanges of weights' gradients, which may hide behind computation."""
 
-    def tables(self, hidden: float = 0.0, seconds_per_byte: float = 0.0) -> list[CostTable]:
-        """The additive model: a part of the gradients' exchange hides, and memory has a price."""
-        own = [
-            CostTable((i,), seconds + seconds_per_byte * nbytes)
-            for i, (seconds, nbytes) in enumerate(zip(self.computing, self.memory, strict=True))
-        ]
+    def tables(self, hidden: float = 0.0) -> list[CostTable]:
+        """The additive model, where a part of the gradients' exchange hides."""
+        own = [CostTable((i,), seconds) for i, seconds in enumerate(self.computing)]
         shown = [CostTable(t.variables, t.costs * (1 - hidden)) for t in self.updating]
         return [*own, *self.exchanging, *shown]
 
@@ -157,7 +156,13 @@ class _Pricing:
             for kind in (False, True)
         )
         return Priced(
-            self.layers, self.choices, tuple(computing), tuple(memory), exchanging, updating
+            self.mesh,
+            self.layers,
+            self.choices,
+            tuple(computing),
+            tuple(memory),
+            exchanging,
+            updating,
         )
 
     def _places(self, node: Node) -> tuple[tuple[int, ...], int]:

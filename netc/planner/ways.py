@@ -19,7 +19,7 @@ from netc.cost import Cluster, Links, even_moved, exchange_ways, most_ways
 from netc.ir.carriers import LARGE_ELEMENTS, is_large
 from netc.ir.comm import Comm, HaloExchange, redistribute
 from netc.ir.types import ITEM_BYTES, Halo, Mesh, Placements, Replicate, TensorType, local_block
-from netc.strategies.search import Costs
+from netc.strategies.eliminate import Costs
 
 T = TypeVar("T")
 MOST_STEPS = 9

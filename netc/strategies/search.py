@@ -1,33 +1,42 @@
 """The exact minimum of an additive cost over discrete choices, by elimination.
 
 Jia et al. 2018 (section 5) eliminate nodes with one edge in and one out, and merge parallel edges.
-Both, and the elimination of leaves, are cases of one rule (bucket elimination, Dechter 1999): take
-a variable, add up all tables that know it, keep for every choice of the others the best of its own.
-The next one is always the variable whose table is smallest. Where even that table is too large, its
-parts are minimized apart (mini-buckets, Dechter and Rish 2003): that gives a lower bound, and the
-choices found are improved one by one.
+Both, and the elimination of leaves, are cases of one rule (`netc.strategies.eliminate`). Where its
+tables would be too large, they are parted, which gives a lower bound, and the choices found are
+improved one by one. Choices with which the bound is above what was found are left out then, and
+what is left often has tables of bearable size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
-from math import prod
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-Costs = NDArray[np.float64]
-LARGEST_TABLE = 2**24
-"""Entries of a table while a variable is eliminated."""
+from netc.strategies.eliminate import (
+    LARGEST_TABLE,
+    Costs,
+    Elimination,
+    Scope,
+    completions,
+    eliminate,
+)
+
+FIRST_LARGEST = 2**17
+"""Entries of a table in the first attempt; larger ones take longer than to leave out choices."""
+LARGER = 2**3
+"""So many times as many in the next attempt, where no choice can be left out."""
+SURE = 1 + 1e-9
+"""What costs so many times as much as what is known is no better, whatever the rounding."""
 
 
 @dataclass(frozen=True, slots=True)
 class CostTable:
     """What the choices of some variables cost together."""
 
-    variables: tuple[int, ...]
+    variables: Scope
     """Ascending."""
     costs: Costs
     """One axis for each of them."""
@@ -43,6 +52,58 @@ class Optimum:
     """No choices cost less; equal to the cost where the search was exact."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """A search over some of the choices."""
+
+    choices: tuple[NDArray[np.intp], ...]
+    """By variable, those that are left, ascending."""
+    tables: tuple[CostTable, ...]
+    way: Elimination
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many are left."""
+        return self.way.sizes
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """Of the tables."""
+        return self.way.scopes[: self.way.given]
+
+    def with_largest(self, largest: int) -> Reduced:
+        """The same with other tables, of so many entries at most."""
+        return replace(self, way=eliminate(self.sizes, self.scopes, largest))
+
+    def original(self, numbers: Sequence[int]) -> tuple[int, ...]:
+        """Choices by their numbers before some were left out."""
+        return tuple(int(own[n]) for own, n in zip(self.choices, numbers, strict=True))
+
+
+def whole(
+    sizes: Sequence[int], tables: Sequence[CostTable], largest: int = LARGEST_TABLE
+) -> Reduced:  # fmt: skip
+    """The search over all choices."""
+    given = tuple(table for table in tables if table.variables)
+    way = eliminate(tuple(sizes), tuple(t.variables for t in given), largest)
+    return Reduced(tuple(np.arange(size) for size in sizes), given, way)
+
+
+def reduced(search: Reduced, most: float, largest: int = LARGEST_TABLE) -> Reduced:
+    """Without each choice with which everything costs more than `most`, whatever the others."""
+    way, left = search.way, [np.ones(size, bool) for size in search.sizes]
+    for _, bucket, least in completions(way, way.swept([t.costs for t in search.tables])):
+        others = tuple(range(1, least.ndim))
+        left[bucket.variable] &= least.min(axis=others) <= most
+    kept = [np.flatnonzero(own) for own in left]
+    choices = tuple(own[few] for own, few in zip(search.choices, kept, strict=True))
+    tables = tuple(
+        replace(t, costs=t.costs[np.ix_(*(kept[i] for i in t.variables))]) for t in search.tables
+    )
+    scopes = tuple(t.variables for t in tables)
+    return Reduced(choices, tables, eliminate(tuple(map(len, choices)), scopes, largest))
+
+
 def minimize(
     sizes: Sequence[int], tables: Iterable[CostTable], largest: int = LARGEST_TABLE
 ) -> Optimum:
@@ -51,40 +112,35 @@ def minimize(
     Of several that cost the same, always the same ones. Exact as long as no table needs more than
     `largest` entries.
     """
-    given = [table for table in tables if table.variables]
-    left = {i: [t for t in given if i in t.variables] for i in range(len(sizes))}
-    order: list[tuple[int, list[CostTable]]] = []
-    bound, exact = 0.0, True
-    joint = {i: _joint(own, sizes) for i, own in left.items()}
-    # What changed since it was pushed is there anew; the older entry is passed over.
-    heap = [(size, i) for i, size in joint.items()]
-    heapify(heap)
-    while left:
-        size, variable = heappop(heap)
-        if joint.get(variable) != size:
-            continue
-        own = left.pop(variable)
-        del joint[variable]
-        order.append((variable, own))
-        groups = _groups(own, sizes, largest)
-        exact = exact and len(groups) <= 1
-        for group in groups:
-            made = _without(variable, group, sizes)
-            if not made.variables:
-                bound += float(made.costs)
-            for other in made.variables:
-                left[other].append(made)
-        gone = set(map(id, own))
-        for other in _scope(own):
-            if other in left:
-                left[other] = [t for t in left[other] if id(t) not in gone]
-                joint[other] = _joint(left[other], sizes)
-                heappush(heap, (joint[other], other))
-    choices = _decode(order, len(sizes))
-    if not exact:
-        choices = _improved(choices, given, sizes)
-    cost = total(choices, given)
-    return Optimum(choices, cost, cost if exact else min(bound, cost))
+    size = min(FIRST_LARGEST, largest)
+    search = whole(sizes, list(tables), size)
+    best = _minimum(search)
+    while not (search.way.exact or best.cost <= best.bound * SURE):
+        fewer = reduced(search, best.cost * SURE, size)
+        if not all(fewer.sizes) or (fewer.sizes == search.sizes and size == largest):
+            break
+        if fewer.sizes == search.sizes:
+            size = min(size * LARGER, largest)
+            fewer = search.with_largest(size)
+        search, found = fewer, _minimum(fewer)
+        bound = max(best.bound, min(found.bound, best.cost))
+        best = replace(found if found.cost < best.cost else best, bound=bound)
+    return replace(best, bound=best.cost) if best.cost <= best.bound * SURE else best
+
+
+def _minimum(search: Reduced) -> Optimum:
+    """By one elimination."""
+    way = search.way
+    costs = way.swept([t.costs for t in search.tables])
+    numbers = _decode(way, costs)
+    if not way.exact:
+        numbers = _improved(numbers, search.tables, way.sizes)
+    cost = total(numbers, search.tables)
+    choices = search.original(numbers)
+    if way.exact:
+        return Optimum(choices, cost, cost)
+    bound = sum(float(c) for c, s in zip(costs, way.scopes, strict=True) if not s)
+    return Optimum(choices, cost, min(bound, cost))
 
 
 def shared(tables: Iterable[CostTable], first: Sequence[int]) -> list[CostTable]:
@@ -95,6 +151,9 @@ def shared(tables: Iterable[CostTable], first: Sequence[int]) -> list[CostTable]
     for table in tables:
         now = [first[i] for i in table.variables]
         scope = sorted(set(now))
+        if scope == now:
+            found.append(CostTable(tuple(now), table.costs))
+            continue
         places = [scope.index(i) for i in now]
         costs: Costs = np.einsum(table.costs, places, [*range(len(scope))])  # type: ignore[arg-type]
         found.append(CostTable(tuple(scope), costs))
@@ -106,50 +165,16 @@ def total(choices: Sequence[int], tables: Iterable[CostTable]) -> float:
     return float(sum(t.costs[tuple(choices[i] for i in t.variables)] for t in tables))
 
 
-def _scope(tables: Iterable[CostTable]) -> tuple[int, ...]:
-    return tuple(sorted({i for table in tables for i in table.variables}))
-
-
-def _joint(tables: Iterable[CostTable], sizes: Sequence[int]) -> int:
-    """Entries of the sum of some tables."""
-    return prod(sizes[i] for i in _scope(tables))
-
-
-def _groups(
-    tables: Sequence[CostTable], sizes: Sequence[int], largest: int
-) -> list[list[CostTable]]:
-    """The tables in as few groups as their order gives, the sum of each of bearable size."""
-    groups: list[list[CostTable]] = []
-    for table in sorted(tables, key=lambda t: -t.costs.size):
-        for group in groups:
-            if _joint([*group, table], sizes) <= largest:
-                group.append(table)
-                break
-        else:
-            groups.append([table])
-    return groups
-
-
-def _sum(tables: Sequence[CostTable], scope: tuple[int, ...], sizes: Sequence[int]) -> Costs:
-    found = np.zeros([sizes[i] for i in scope])
-    for table in tables:
-        found += table.costs.reshape([sizes[i] if i in table.variables else 1 for i in scope])
-    return found
-
-
-def _without(variable: int, tables: Sequence[CostTable], sizes: Sequence[int]) -> CostTable:
-    """For each choice of the others the least that the tables cost."""
-    scope = _scope(tables)
-    costs = _sum(tables, scope, sizes).min(axis=scope.index(variable))
-    return CostTable(tuple(i for i in scope if i != variable), costs)
-
-
-def _decode(order: Sequence[tuple[int, Sequence[CostTable]]], count: int) -> tuple[int, ...]:
+def _decode(way: Elimination, costs: Sequence[Costs]) -> tuple[int, ...]:
     """Backwards, each variable's best for what was chosen already."""
+    tables: dict[int, list[CostTable]] = {}
+    for bucket in way.buckets:
+        own = (CostTable(way.scopes[t], costs[t]) for t in bucket.tables)
+        tables.setdefault(bucket.variable, []).extend(own)
     chosen: dict[int, int] = {}
-    for variable, tables in reversed(order):
-        chosen[variable] = _best(variable, tables, chosen)
-    return tuple(chosen[i] for i in range(count))
+    for variable, known in reversed(tables.items()):
+        chosen[variable] = _best(variable, known, chosen)
+    return tuple(chosen[i] for i in range(len(way.sizes)))
 
 
 def _best(variable: int, tables: Sequence[CostTable], chosen: Mapping[int, int]) -> int:

@@ -189,3 +189,28 @@ def test_where_nothing_fits_some_is_computed_again(capsys: pytest.CaptureFixture
     shown = capsys.readouterr()
     assert " layers computed again: nothing fits as it is; predicted " in shown.err
     assert " computed again for the backward pass." in shown.err
+
+
+def test_exact_memory_says_what_its_plans_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """It finds in the model what costs no more than with a price of bytes, with no gap."""
+    lean = ("compile", DIGITS, *ASKED, "--devices", "4", "--memory", "1.2MB", "--recompute", "none")
+    found = {}
+    for given in ((), ("--exact-memory",)):
+        assert main([*lean, *given, "--json"]) == 0
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        rows = [r for r in lines if r["event"] == "search" and r["memory_bytes"] is not None]
+        assert rows and all(row["exact_memory"] == bool(given) for row in rows)
+        found[given] = rows
+    priced, exact = found.values()
+    for row in exact:
+        assert not row["thinned"] and row["gap"] <= 1e-9 * row["seconds"]
+    same = [
+        (p["seconds"], e["seconds"]) for p in priced for e in exact
+        if all(p[key] == e[key] for key in ("mesh", "hidden", "memory_bytes"))
+    ]  # fmt: skip
+    assert same and all(more >= less for more, less in same)
+
+
+def test_exact_memory_needs_a_search(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", DIGITS, "--exact-memory", "--strategy", "data", "--devices", "2"]) == 2
+    assert "'--exact-memory' says what a search may do" in capsys.readouterr().err

@@ -237,8 +237,11 @@ def test_equal_blocks_are_split_alike() -> None:
         assert found_alike.seconds >= free.seconds * (1 - 1e-12)
 
 
-def test_where_memory_is_short_the_bound_holds() -> None:
-    """No plan that fits costs less in the model, and the one found fits there."""
+@pytest.mark.parametrize("exact", [False, True])
+def test_where_memory_is_short_the_bound_holds(exact: bool) -> None:
+    """No plan that fits costs less in the model, and the one found fits there; found by sets of
+    seconds and bytes, it costs no more than that.
+    """
     net = Maker(4, 8, 8)
     network = net.loss(net.fc(net.flatten(net.relu(net.conv("image", 8, pad=1))), 8))
     chosen = replace(options(network, 2, 4), precision="fp32", fetch=())
@@ -254,11 +257,15 @@ def test_where_memory_is_short_the_bound_holds() -> None:
     for part in (0.6, 0.75, 0.9):
         cluster = replace(chosen.cluster, memory_bytes=part * fastest)
         with suppress(PlanError):
-            found = find_plan(network, replace(chosen, cluster=cluster), [mesh], "nk")
+            asked = replace(chosen, cluster=cluster)
+            found = find_plan(network, asked, [mesh], "nk", exact_memory=exact)
             for search in found.searches:
                 if search.memory_bytes is None or search.hidden:
                     continue
                 least = min(s for s, nbytes in every if nbytes <= search.memory_bytes)
                 assert search.bound <= least * (1 + 1e-12) <= search.seconds * (1 + 1e-9)
+                assert search.exact_memory == exact
+                if exact:
+                    assert search.bound == search.seconds == pytest.approx(least, rel=1e-12)
                 checked += 1
     assert checked
