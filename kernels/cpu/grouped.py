@@ -68,6 +68,15 @@ def grouped_moments(
         norm.bn_moments(mean[i], var[i], x[own], work, pool)
 
 
+def grouped_sums(
+    out: Array, x: Array, work: Array, pool: Pool, *, group: int, count: int, before: int
+) -> None:
+    """Compute these images' part of the means of x and of its square, (groups, C, 2) float64."""
+    out[...] = 0
+    for i, own in _groups(x, out, group, before):
+        norm.bn_sums(out[i], x[own], work, pool, count=count)
+
+
 def grouped_slopes(
     dgamma: Array, dbeta: Array, x: Array, mean: Array, var: Array, dy: Array, work: Array,
     pool: Pool, *, group: int, eps: float, before: int,

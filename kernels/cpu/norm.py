@@ -178,6 +178,27 @@ def bn_moments(mean: Array, var: Array, x: Array, work: Array, pool: Pool) -> No
     np.subtract(second / np.float32(pixels), first * first, out=var)
 
 
+def bn_sums(out: Array, x: Array, work: Array, pool: Pool, *, count: int) -> None:
+    """Compute this shard's part of the means of x and of its square in one pass, (C, 2) float64.
+
+    The sums in float32 are of differences from the mean of some pixels of this shard, as in
+    `bn_moments`; what these stand for is added in float64, so that shards may differ in it.
+    """
+    pixels, centre = x.size // x.shape[-1], np.empty(x.shape[-1], np.float32)
+    mean_of_rows(centre, x.reshape(-1), min(SAMPLE, pixels))
+    first, second = (each.astype(np.float64) for each in pair_sums(x, centre, None, work, pool))
+    middle = centre.astype(np.float64)
+    whole = pixels * middle
+    np.divide(first + whole, count, out=out[:, 0])
+    np.divide(second + middle * (2 * first + whole), count, out=out[:, 1])
+
+
+def sums_moments(mean: Array, var: Array, sums: Array, pool: Pool) -> None:
+    """Compute mean and variance from whole sums, pairs of float64."""
+    mean[...] = sums[..., 0]
+    var[...] = np.maximum(sums[..., 1] - np.square(sums[..., 0]), 0)
+
+
 def bn_slopes(
     dgamma: Array, dbeta: Array, x: Array, mean: Array, var: Array, dy: Array, work: Array,
     pool: Pool, *, eps: float,

@@ -163,6 +163,8 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
         "bn_var": _only(norm.bn_var, _pairs),
         "bn_dgamma": _only(norm.bn_dgamma, _pairs),
         "bn_moments": _only(norm.bn_moments, _pairs),
+        "bn_sums": _only(norm.bn_sums, _pairs),
+        "sums_moments": _only(norm.sums_moments),
         "bn_slopes": _only(norm.bn_slopes, _pairs),
         "bn_norm": _only(norm.bn_norm),
         "bn_dx": _only(norm.bn_dx),
@@ -171,6 +173,7 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
         "grouped_dgamma": _only(grouped.grouped_dgamma, _pairs),
         "grouped_dbeta": _only(grouped.grouped_dbeta, _sums),
         "grouped_moments": _only(grouped.grouped_moments, _pairs),
+        "grouped_sums": _only(grouped.grouped_sums, _pairs),
         "grouped_slopes": _only(grouped.grouped_slopes, _pairs),
         "grouped_norm": _only(grouped.grouped_norm),
         "grouped_dx": _only(grouped.grouped_dx),
@@ -189,5 +192,6 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = MappingProxyType(
     }
 )
 """Every kernel by the name of its op; those of `update` are all the ops of one at once,
-`bn_moments` is bn_mean and bn_var, `bn_slopes` bn_dgamma and bias_db, those of groups likewise.
+`bn_moments` is bn_mean and bn_var, `bn_slopes` bn_dgamma and bias_db, those of groups likewise;
+`sums_moments` is sums_mean and sums_var.
 """

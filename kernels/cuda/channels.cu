@@ -229,8 +229,8 @@ extern "C" __global__ void sum_squares(float* partial, const T* x, const float* 
                               });
 }
 
-// Of x - f and (x - f) ** 2, where f is the group's first row: far from zero, no digits are lost.
-// All of each group is here.
+// Of x - f and (x - f) ** 2, where f is the group's first row here: far from zero, no digits are
+// lost.
 extern "C" __global__ void sum_moments(float* partial, const T* x, long long rows, int channels,
                                        long long period, long long skip, long long share) {
     const int c = first_channel();
@@ -238,7 +238,9 @@ extern "C" __global__ void sum_moments(float* partial, const T* x, long long row
     const T* first = x + group.begin * channels;
     float centre[LANES];
 #pragma unroll
-    for (int i = 0; i < LANES; ++i) centre[i] = c < channels ? number(first[c + i]) : 0.0f;
+    for (int i = 0; i < LANES; ++i) {
+        centre[i] = c < channels && group.begin < group.end ? number(first[c + i]) : 0.0f;
+    }
     sum_rows<2, false, false>(partial, (T*)0, x, x, group, channels, share,
                               [&](float a, float, int i, float(&sums)[2][LANES]) {
                                   const float far = a - centre[i];
@@ -332,6 +334,51 @@ extern "C" __global__ void finish_moments(float* mean, float* var, const float* 
     if (threadIdx.y || c >= channels) return;
     mean[own] = number(x[blockIdx.z * rows * channels + c]) + a;
     var[own] = b > a * a ? b - a * a : 0.0f;
+}
+
+// The means of x and of x ** 2 over `1 / share` rows, of which this device has some, in pairs of
+// double, from `sum_moments`. What the first rows, from which it counted, stand for is added in
+// double: others may have had other ones.
+extern "C" __global__ void finish_sums(double* out, const float* partial, const T* x, int blocks,
+                                       int channels, long long rows, long long period,
+                                       long long skip, double share) {
+    const int c = blockIdx.x * 32 + threadIdx.x;
+    const double a = total(partial, 0, blocks, channels);
+    const double b = total(partial, 1, blocks, channels);
+    if (threadIdx.y || c >= channels) return;
+    const Rows group = of_group(rows, period, skip);
+    const bool some = group.begin < group.end;
+    const double f = some ? number(x[group.begin * channels + c]) : 0.0f;
+    const double whole = some ? (group.end - group.begin) * f : 0.0;
+    double* pair = out + 2 * ((long long)blockIdx.z * channels + c);
+    pair[0] = (a + whole) * share;
+    pair[1] = (b + f * (2 * a + whole)) * share;
+}
+
+// The mean and the variance that a pair stands for; a NaN stays.
+__device__ inline float mean_of(const double* sums, int i) { return (float)sums[2 * i]; }
+
+__device__ inline float var_of(const double* sums, int i) {
+    const double var = sums[2 * i + 1] - sums[2 * i] * sums[2 * i];
+    return var < 0 ? 0.0f : (float)var;
+}
+
+// Block (256), grid (count / 256); so are the next ones.
+extern "C" __global__ void sums_mean(float* out, const double* sums, int count) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < count) out[i] = mean_of(sums, i);
+}
+
+extern "C" __global__ void sums_var(float* out, const double* sums, int count) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < count) out[i] = var_of(sums, i);
+}
+
+extern "C" __global__ void sums_moments(float* mean, float* var, const double* sums, int count) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= count) return;
+    mean[i] = mean_of(sums, i);
+    var[i] = var_of(sums, i);
 }
 
 // (1 - momentum) * running + momentum * correction * value. Block (256), grid (channels / 256).

@@ -39,6 +39,11 @@ def two_sums_workspace(out: tuple[int, ...], x: tuple[int, ...], *others: tuple[
     return 2 * sums_workspace(out, x)
 
 
+def pairs_workspace(out: tuple[int, ...], x: tuple[int, ...]) -> int:
+    """Bytes of `work` for `bn_sums`, whose result has pairs."""
+    return two_sums_workspace(out[:-1], x)
+
+
 def _groups_of(statistic: tuple[int, ...]) -> int:
     return statistic[0] if len(statistic) == 2 else 1
 
@@ -52,7 +57,7 @@ def bias_db(
     out: Tensor, dy: Tensor, *, work: Tensor | None, stream: int, group: int = 0, before: int = 0
 ) -> None:
     """Compute the gradient of a bias, out (C,) f32: the sum of dy over all dims but 1."""
-    sums = _Sums(dy, work, stream, groups=_Groups.of(out, dy, group, before))
+    sums = _Sums(dy, work, stream, groups=_Groups.of(out.shape, dy, group, before))
     sums.first("sum", dy.pointer)
     sums.finish(out, 1.0)
 
@@ -61,7 +66,7 @@ def bias_db_relu_dx(
     dx_out: Tensor, db_out: Tensor, dy: Tensor, y: Tensor, *, work: Tensor | None, stream: int
 ) -> None:
     """Compute relu_dx(y, dy) and bias_db of the result at once. dx_out may be dy or y."""
-    sums = _Sums(dy, work, stream, dx_out, y, groups=_Groups.of(db_out, dy))
+    sums = _Sums(dy, work, stream, dx_out, y, groups=_Groups.of(db_out.shape, dy))
     sums.first("sum_relu_dx", dx_out.pointer, dy.pointer, y.pointer)
     sums.finish(db_out, 1.0)
 
@@ -71,7 +76,7 @@ def bn_mean(
     *, count: int, work: Tensor | None, stream: int, group: int = 0, before: int = 0,
 ) -> None:  # fmt: skip
     """Compute this shard's part of the mean, out (C,): sum of x / count."""
-    sums = _Sums(x, work, stream, groups=_Groups.of(out, x, group, before))
+    sums = _Sums(x, work, stream, groups=_Groups.of(out.shape, x, group, before))
     sums.first("sum", x.pointer)
     sums.finish(out, 1 / count)
 
@@ -81,7 +86,7 @@ def bn_var(
     *, count: int, work: Tensor | None, stream: int, group: int = 0, before: int = 0,
 ) -> None:  # fmt: skip
     """Compute this shard's part of the variance, out (C,): sum of (x - mean)**2 / count."""
-    sums = _Sums(x, work, stream, groups=_Groups.of(out, x, group, before))
+    sums = _Sums(x, work, stream, groups=_Groups.of(out.shape, x, group, before))
     sums.first("sum_squares", x.pointer, mean.pointer)
     sums.finish(out, 1 / count)
 
@@ -93,7 +98,7 @@ def bn_moments(
     """Compute mean and variance in one pass, where x is the whole batch; x is not empty. With
     groups, x is whole ones.
     """
-    sums = _Sums(x, work, stream, groups=_Groups.of(mean_out, x, group, before))
+    sums = _Sums(x, work, stream, groups=_Groups.of(mean_out.shape, x, group, before))
     assert sums.over.rows and not before, "the mean of nothing"
     sums.first("sum_moments", x.pointer)
     sums.second(
@@ -102,12 +107,46 @@ def bn_moments(
     )  # fmt: skip
 
 
+def bn_sums(
+    out: Tensor, x: Tensor,
+    *, count: int, work: Tensor | None, stream: int, group: int = 0, before: int = 0,
+) -> None:  # fmt: skip
+    """Compute this shard's part of the means of x and of its square in one pass, out (C, 2) f64."""
+    groups = _Groups.of(out.shape[:-1], x, group, before)
+    sums = _Sums(x, work, stream, groups=groups)
+    sums.first("sum_moments", x.pointer)
+    _, _, *where = _extent(sums.over, groups)
+    extent = np.int64(sums.over.rows), *where, np.float64(1 / count)
+    sums.second("finish_sums", out.pointer, sums.work, x.pointer, more=extent)
+
+
+def sums_mean(out: Tensor, sums: Tensor, *, stream: int) -> None:
+    """Take the mean, f32, from whole sums: the first of each pair of f64."""
+    _of_sums("sums_mean", stream, out, sums)
+
+
+def sums_var(out: Tensor, sums: Tensor, *, stream: int) -> None:
+    """Compute the biased variance, f32, from whole sums."""
+    _of_sums("sums_var", stream, out, sums)
+
+
+def sums_moments(mean_out: Tensor, var_out: Tensor, sums: Tensor, *, stream: int) -> None:
+    """Compute both at once."""
+    _of_sums("sums_moments", stream, mean_out, var_out, sums)
+
+
+def _of_sums(name: str, stream: int, out: Tensor, *blocks: Tensor) -> None:
+    kernel = source.function(FILE, name, **macros(out, 1))
+    args = (out.pointer, *(block.pointer for block in blocks), np.int32(out.elements))
+    source.launch(kernel, (ceil_div(out.elements, THREADS),), (THREADS,), args, stream)
+
+
 def bn_dgamma(
     out: Tensor, x: Tensor, mean: Tensor, var: Tensor, dy: Tensor,
     *, eps: float, work: Tensor | None, stream: int, group: int = 0, before: int = 0,
 ) -> None:  # fmt: skip
     """Compute this shard's part of the gradient of gamma, out (C,): sum of dy * normalized x."""
-    sums = _Sums(x, work, stream, dy, groups=_Groups.of(out, x, group, before))
+    sums = _Sums(x, work, stream, dy, groups=_Groups.of(out.shape, x, group, before))
     sums.first("sum_slopes", x.pointer, mean.pointer, var.pointer, dy.pointer, eps=eps)
     sums.finish(out, 1.0)
 
@@ -117,7 +156,7 @@ def bn_slopes(
     *, eps: float, work: Tensor | None, stream: int, group: int = 0, before: int = 0,
 ) -> None:  # fmt: skip
     """Compute `bn_dgamma` and, at once, dbeta: bias_db of dy."""
-    sums = _Sums(x, work, stream, dy, groups=_Groups.of(dgamma_out, x, group, before))
+    sums = _Sums(x, work, stream, dy, groups=_Groups.of(dgamma_out.shape, x, group, before))
     sums.first("sum_slopes", x.pointer, mean.pointer, var.pointer, dy.pointer, eps=eps)
     sums.second("finish_two", dgamma_out.pointer, dbeta_out.pointer, sums.work)
 
@@ -136,7 +175,7 @@ def bn_norm(
     name, tile = ("bn_norm", ROWS) if other is None else ("bn_norm_add", ROWS // 2 * TURNS)
     kernel = source.function(FILE, name, **macros(x, over.lanes))
     pointers = (block.pointer for block in (out, *images, mean, var, gamma, beta))
-    groups = _Groups.of(mean, x, group, before)
+    groups = _Groups.of(mean.shape, x, group, before)
     args = (*pointers, *_extent(over, groups), np.float32(eps), np.int32(relu))
     source.launch(kernel, groups.tiles(over, tile), over.block, args, stream)
 
@@ -149,7 +188,7 @@ def bn_dx(
     over = columns(out, x, dy)
     kernel = source.function(FILE, "bn_dx", **macros(x, over.lanes))
     pointers = (block.pointer for block in (out, x, mean, var, gamma, dgamma, dbeta, dy))
-    groups = _Groups.of(mean, x, group, before)
+    groups = _Groups.of(mean.shape, x, group, before)
     args = (*pointers, *_extent(over, groups), np.float32(eps), np.float32(1 / count))
     source.launch(kernel, groups.tiles(over, ROWS // 2 * TURNS), over.block, args, stream)
 
@@ -178,11 +217,13 @@ class _Groups(NamedTuple):
     """Rows of a group that may be here."""
 
     @classmethod
-    def of(cls, statistic: Tensor, x: Tensor, group: int = 0, before: int = 0) -> _Groups:
-        """Those of `group` images of x; all are one if that is 0."""
+    def of(cls, statistic: tuple[int, ...], x: Tensor, group: int = 0, before: int = 0) -> _Groups:
+        """Those of `group` images of x, as many as a statistic of that shape is of; all are one if
+        that is 0.
+        """
         images, pixels = x.shape[0], prod(x.shape[2:])
         period = (group or images) * pixels
-        number = _groups_of(statistic.shape) if group else 1
+        number = _groups_of(statistic) if group else 1
         return cls(number, period, before * pixels, min(period, images * pixels))
 
     def tiles(self, over: Columns, rows: int) -> tuple[int, int, int]:

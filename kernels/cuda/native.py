@@ -2,9 +2,9 @@
 
 Each is called as the reference's, `op(out, *inputs, stream=..., **attributes)`, with blocks, and
 only adds work to the stream. Joined ones do what several ops do in a row: those of an optimizer,
-`bias_db_relu_dx`, `bn_moments`, `bn_slopes`; those of groups likewise; and bias, add,
-bn_norm, grouped_norm, maxpool_dx and lrn_dx take `relu=True`. Those of
-`WORKSPACE_BYTES` take `work`, a block of so many bytes, given the shapes of result and operands.
+`bias_db_relu_dx`, `bn_moments`, `sums_moments`, `bn_slopes`; those of groups likewise; and bias,
+add, bn_norm, grouped_norm, maxpool_dx and lrn_dx take `relu=True`. Those of `WORKSPACE_BYTES` take
+`work`, a block of so many bytes, given the shapes of result and operands.
 `mark` and `stamp` are no ops: they tell how far a stream has come, and when.
 A kernel is compiled when it is first called, which must not happen while a graph is captured.
 """
@@ -37,6 +37,7 @@ KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "bn_mean": channels.bn_mean,
         "bn_var": channels.bn_var,
         "bn_moments": channels.bn_moments,
+        "bn_sums": channels.bn_sums,
         "bn_norm": channels.bn_norm,
         "bn_dgamma": channels.bn_dgamma,
         "bn_slopes": channels.bn_slopes,
@@ -45,6 +46,10 @@ KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "grouped_mean": channels.bn_mean,
         "grouped_var": channels.bn_var,
         "grouped_moments": channels.bn_moments,
+        "grouped_sums": channels.bn_sums,
+        "sums_mean": channels.sums_mean,
+        "sums_var": channels.sums_var,
+        "sums_moments": channels.sums_moments,
         "grouped_norm": channels.bn_norm,
         "grouped_dgamma": channels.bn_dgamma,
         "grouped_dbeta": channels.bias_db,
@@ -84,11 +89,13 @@ WORKSPACE_BYTES: Mapping[str, Callable[..., int]] = MappingProxyType(
         "bn_mean": channels.sums_workspace,
         "bn_var": channels.sums_workspace,
         "bn_moments": channels.two_sums_workspace,
+        "bn_sums": channels.pairs_workspace,
         "bn_dgamma": channels.two_sums_workspace,
         "bn_slopes": channels.two_sums_workspace,
         "grouped_mean": channels.sums_workspace,
         "grouped_var": channels.sums_workspace,
         "grouped_moments": channels.two_sums_workspace,
+        "grouped_sums": channels.pairs_workspace,
         "grouped_dgamma": channels.two_sums_workspace,
         "grouped_dbeta": channels.sums_workspace,
         "grouped_slopes": channels.two_sums_workspace,

@@ -2,7 +2,8 @@
 
 A kernel is called as `op(out, *inputs, **attributes)` and writes its result into `out`. Arrays are
 views with logical shape (N, C, H, W) and any strides; all floating arrays of a call share one
-type, float32 or float64, and the result keeps it. Empty arrays (an empty shard) are legal
+type, float32 or float64, and the result keeps it, but that sums of which mean and variance are made
+are float64 always. Empty arrays (an empty shard) are legal
 everywhere. The result depends on the values given only, to the bit: inputs are brought into one
 memory order before any sum whose order would otherwise follow their strides. Unless its docstring
 allows it, a kernel's `out` may not overlap an input. Nothing is kept between calls, so kernels may
@@ -56,12 +57,16 @@ KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "lrn_dx": norm.lrn_dx,
         "bn_mean": norm.bn_mean,
         "bn_var": norm.bn_var,
+        "bn_sums": norm.bn_sums,
         "bn_norm": norm.bn_norm,
         "bn_dgamma": norm.bn_dgamma,
         "bn_dx": norm.bn_dx,
         "bn_running": norm.bn_running,
         "grouped_mean": grouped.grouped_mean,
         "grouped_var": grouped.grouped_var,
+        "grouped_sums": grouped.grouped_sums,
+        "sums_mean": norm.sums_mean,
+        "sums_var": norm.sums_var,
         "grouped_norm": grouped.grouped_norm,
         "grouped_dgamma": grouped.grouped_dgamma,
         "grouped_dbeta": grouped.grouped_dbeta,

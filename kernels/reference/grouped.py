@@ -33,6 +33,12 @@ def grouped_var(out: Array, x: Array, mean: Array, *, group: int, count: int, be
         norm.bn_var(out[i], x[own], mean[i], count=count)
 
 
+def grouped_sums(out: Array, x: Array, *, group: int, count: int, before: int) -> None:
+    """Compute these images' part of the means of x and of its square, out (groups, C, 2)."""
+    for i, own in _groups(x, out, group, before):
+        norm.bn_sums(out[i], x[own], count=count)
+
+
 def grouped_norm(
     out: Array, x: Array, mean: Array, var: Array, gamma: Array, beta: Array,
     *, group: int, eps: float, before: int,

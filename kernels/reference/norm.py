@@ -79,6 +79,23 @@ def bn_var(out: Array, x: Array, mean: Array, *, count: int) -> None:
     np.divide(channel_sum(np.square(x - on_channels(mean, x))), count, out=out)
 
 
+def bn_sums(out: Array, x: Array, *, count: int) -> None:
+    """Compute this shard's part of the means of x and of its square, out (C, 2) float64."""
+    wide = x.astype(np.float64)
+    np.divide(channel_sum(wide), count, out=out[:, 0])
+    np.divide(channel_sum(np.square(wide)), count, out=out[:, 1])
+
+
+def sums_mean(out: Array, sums: Array) -> None:
+    """Take the mean from what whole sums are: the first of each pair of float64."""
+    out[...] = sums[..., 0]
+
+
+def sums_var(out: Array, sums: Array) -> None:
+    """Compute the biased variance from whole sums: that of the squares less the mean's square."""
+    out[...] = np.maximum(sums[..., 1] - np.square(sums[..., 0]), 0)
+
+
 def bn_norm(
     out: Array, x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, eps: float
 ) -> None:

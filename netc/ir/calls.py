@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from netc.ir import codec
 from netc.ir.joined import own_of
 from netc.ir.kernels import KernelCall, KernelChoice
 from netc.ir.program import Launch, Program
@@ -16,7 +17,9 @@ _PLACE = ("before", "offset", "rows", "start", *CHECKED)
 
 def calls_of(program: Program, launch: Launch) -> tuple[KernelCall, ...]:
     """One call a step; one for all of a joined launch that has kernels of its own."""
-    dtype = program.buffer[launch.writes[0].buffer].dtype
+    kind = codec.kernels().get(launch.steps[0].operation)
+    views = launch.reads if kind is not None and kind.wide else launch.writes
+    dtype = program.buffer[views[0].buffer].dtype
     first = program.classes[launch.class_].first
     if (own := own_of(launch)) is not None:
         attributes = Attributes.of(own.attributes(launch.steps))

@@ -168,6 +168,9 @@ JOINED: Mapping[str, Joined] = {
             JoinedPart("grouped_dgamma", (0, 1, 2, 3), result=0),
             JoinedPart("grouped_dbeta", (3,), result=1),
         )),
+        Joined("sums_moments", (
+            JoinedPart("sums_mean", (0,), result=0), JoinedPart("sums_var", (0,), result=1),
+        )),
         *_updates(),
         Joined("conv_maxpool", _CONV, own=False),
         Joined("conv_maxpool_places", (

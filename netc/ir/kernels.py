@@ -19,7 +19,7 @@ class KernelCall:
     kernel: str
     """An operation, such as "conv", or a joined launch."""
     dtype: str
-    """Data type of the result."""
+    """Data type of the result; of the first operand where results are float64 anyway."""
     attributes: tuple[tuple[str, Any], ...]
     """What the kernel is told besides where its block lies, by name, sorted."""
     args: tuple[int, ...]

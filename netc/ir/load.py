@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from netc.ir.augmentations import mixes
 from netc.ir.facts import DTYPES, TARGETS, Facts
+from netc.ir.ops.sums import WIDE
 from netc.ir.optimizers import RATE, UPDATE, rate_factor
 from netc.ir.plain import TextError
 from netc.ir.program import Bundle, Launch, Port, Program
@@ -88,9 +89,13 @@ def _check_told(program: Program, facts: Facts) -> None:
 
 
 def _check_types(program: Program, floating: set[str]) -> None:
+    """Sums between launches may be in float64 whatever the precision is."""
     for b in program.buffers:
-        if b.dtype not in {"i64", "u8", *floating}:
+        if b.dtype not in {"i64", "u8", WIDE, *floating}:
             raise TextError(f"{program.name}: {b.name} is of {b.dtype}")
+    for port in (*program.inputs, *program.outputs, *program.state):
+        if port.dtype not in {"i64", "u8", *floating}:
+            raise TextError(f"{program.name}: {port.name} is of {port.dtype}")
 
 
 _FILLED = {

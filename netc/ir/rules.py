@@ -27,6 +27,7 @@ from netc.ir.ops import (
 )
 from netc.ir.ops.base import Op, ShapeError, parse_labels
 from netc.ir.ops.conv import Convolution
+from netc.ir.ops.sums import WIDE
 from netc.ir.ops.windows import RESULT, Line, Windowed
 from netc.ir.optimizers import OPTIMIZERS
 from netc.ir.plain import LARGEST
@@ -100,8 +101,13 @@ def _check_dtypes(kind: type[Op], step: Applied) -> None:
         bytes_ = kind is MaxPoolPlacesDx and position == 0
         if (dtype == "u8") != bytes_ or (dtype == "i64") != (position in whole):
             raise ShapeError(f"operand {position - shift} of {step.kernel} is of {dtype}")
+    found = {value.type.dtype for value in (*step.operands, step.result)}
+    if WIDE in found and found & {"f32", "bf16"} and step.kernel not in _NARROWED:
+        raise ShapeError(f"{step.kernel} of {', '.join(sorted(found))}")
 
 
+_NARROWED = ("bn_sums", "grouped_sums", "sums_mean", "sums_var")
+"""What makes sums in float64 of other numbers, or other numbers of them."""
 _INTEGERS: Mapping[str, tuple[int, ...]] = {
     "row_pick": (1,),
     "row_pick_smoothed": (1,),
@@ -173,7 +179,8 @@ _BY_NAME: Mapping[str, Callable[[Any], bool]] = {
 }
 """Those that have other bounds than most of their type."""
 _HIDDEN: Mapping[str, Callable[[Applied], Any]] = {
-    "apart": lambda step: False,
+    # Rows of sums are those of what is made of them.
+    "apart": lambda step: step.kernel in ("sums_mean", "sums_var"),
     "batch": lambda step: 1,
     "by_groups": lambda step: _by_groups(step),
     "ceil": lambda step: False,
@@ -202,9 +209,10 @@ def _check_labels(op: Op, operands: tuple[Value, ...], result: Value) -> None:
                 raise ShapeError(f"the blocks of {op.kernel} are not of one part of the tensors")
 
 
-_RANKS = {"bias": 2, "bias_db": 2, "bn_mean": 2, "bn_var": 2, "bn_norm": 2, "bn_dgamma": 2,
-          "bn_dx": 2, "concat": 2, "grouped_mean": 2, "grouped_var": 2, "grouped_norm": 2,
-          "grouped_dgamma": 2, "grouped_dbeta": 2, "grouped_dx": 2}  # fmt: skip
+_RANKS = {"bias": 2, "bias_db": 2, "bn_mean": 2, "bn_var": 2, "bn_sums": 2, "bn_norm": 2,
+          "bn_dgamma": 2, "bn_dx": 2, "concat": 2, "grouped_mean": 2, "grouped_var": 2,
+          "grouped_sums": 2, "grouped_norm": 2, "grouped_dgamma": 2, "grouped_dbeta": 2,
+          "grouped_dx": 2, "sums_mean": 2, "sums_var": 2}  # fmt: skip
 """The least rank of what has channels."""
 
 
@@ -417,6 +425,7 @@ _SPECIAL: Mapping[str, Callable[[Applied], None]] = {
     "concat_rows": _check_concat_rows,
 }
 """Kernels of which the operations do not say all."""
+_GROUPED_WORDS = ("mean", "var", "sums", "norm", "dgamma", "dbeta", "dx")
 _LOCAL: Mapping[str, tuple[str, ...]] = {
     "conv": ("first_filter", "filters", "whole"),
     "conv_dx": ("first_filter", "filters", "whole"),
@@ -427,7 +436,7 @@ _LOCAL: Mapping[str, tuple[str, ...]] = {
     "maxpool_places_dx": ("whole",),
     "avgpool": ("whole",),
     "avgpool_dx": ("whole",),
-    **{f"grouped_{word}": ("before",) for word in ("mean", "var", "norm", "dgamma", "dbeta", "dx")},
+    **{f"grouped_{word}": ("before",) for word in _GROUPED_WORDS},
     "lrn": ("inside", "whole"),
     "lrn_dx": ("inside", "whole"),
     "inside_mean": ("shape", "offset"),

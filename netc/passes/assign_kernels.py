@@ -36,7 +36,7 @@ def assign_kernels(program: Program, target: Target, cluster: Cluster, setting: 
                 if text in table.launches or not (choice and choice.seconds):
                     instruction = _priced(program, instruction, text, table, cluster)
             if choice is not None and choice.workspace_bytes:
-                buffer, view = _workspace(program, instruction, choice.workspace_bytes)
+                buffer, view = _workspace(instruction, calls[0].dtype, choice.workspace_bytes)
                 buffers.append(buffer)
                 instruction = replace(instruction, writes=(*instruction.writes, view))
         instructions.append(instruction)
@@ -52,9 +52,8 @@ def _priced(
     return launch if seconds is None else replace(launch, seconds=seconds)
 
 
-def _workspace(program: Program, launch: Launch, nbytes: int) -> tuple[Buffer, View]:
-    """Memory that the launch writes and nobody reads."""
-    dtype = program.buffer[launch.writes[0].buffer].dtype
+def _workspace(launch: Launch, dtype: str, nbytes: int) -> tuple[Buffer, View]:
+    """Memory that the launch writes and nobody reads, of the type that its kernels are for."""
     name, elements = f"{launch.node}.workspace@{launch.class_}", -(-nbytes // ITEM_BYTES[dtype])
     size, storage = elements * ITEM_BYTES[dtype], f"{launch.node}.workspace"
     buffer = Buffer(name, launch.class_, size, dtype, storage, "temporary")

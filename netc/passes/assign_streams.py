@@ -54,6 +54,9 @@ from netc.ir.types import ITEM_BYTES, Index, TensorPart, difference, local_block
 
 BUCKET_BYTES = 8 * 2**20
 """Weight gradients are exchanged together up to this size."""
+TOGETHER_BYTES = 2**18
+"""Sums up to this size that one operation waits for are exchanged together: what such an exchange
+takes is how long a message is on its way."""
 SLOTS = 2
 """Buffers for the slices of the rounds, so that one fills while another is used."""
 
@@ -154,6 +157,8 @@ class _Lowering:
         self.instructions: list[Instruction] = []
         self.steps: dict[tuple[Step, ...], tuple[Step, ...]] = {}
         self.bucket: list[Node] = []
+        self.together: list[Node] = []
+        """Small sums that wait for others, which the same operation reads."""
         self.gathered = 0
         """Bytes of weights that were gathered so far."""
         self.blocks = ClassBlocks(plan, classes)
@@ -166,7 +171,11 @@ class _Lowering:
         for node in schedule(self.plan):
             if self.bucket and self._ends_bucket(node):
                 self._flush()
+            if {n.name for n in self.together} & set(node.inputs):
+                self._send_together()
             self._lower(node)
+        if self.together:
+            self._send_together()
         if self.bucket:
             self._flush()
         graph = self.plan.graph
@@ -287,12 +296,45 @@ class _Lowering:
     def _communicate(self, node: Node) -> None:
         for class_ in range(len(self.classes)):
             self._target(node, class_)
+        if others := self._read_together(node):
+            self._put_together(node, others)
+            return
         if not self._bucketed(node):
             self._emit([node])
             return
         self.bucket.append(node)
         if sum(n.type.nbytes for n in self.bucket) >= self._room(node):
             self._flush()
+
+    def _read_together(self, node: Node) -> set[str]:
+        """The small sums that an operation reads beside one, which are exchanged alike."""
+        if not self._is_small_sum(node):
+            return set()
+        graph = self.plan.graph
+        readers = (graph[user] for user in graph.users[node.name])
+        beside = (graph[name] for user in readers for name in user.inputs if name != node.name)
+        return {
+            other.name for other in beside
+            if self._is_small_sum(other) and self._way(other) == self._way(node)
+        }  # fmt: skip
+
+    def _is_small_sum(self, node: Node) -> bool:
+        """Whether a node is a small sum that the next operation waits for."""
+        op = node.op
+        sums = isinstance(op, AllReduce) and op.op == "sum"
+        return sums and node.type.nbytes <= TOGETHER_BYTES and _stream(self.plan, node) == "inner"
+
+    def _put_together(self, node: Node, others: set[str]) -> None:
+        """Exchange a small sum with those beside it, once the last of them is there."""
+        if self.together and self._way(node) != self._way(self.together[0]):
+            self._send_together()
+        self.together.append(node)
+        if others <= {n.name for n in self.together}:
+            self._send_together()
+
+    def _send_together(self) -> None:
+        nodes, self.together = self.together, []
+        self._emit(nodes)
 
     def _room(self, node: Node) -> int:
         """Bytes at which a bucket is full. The step waits for its first weights, so buckets of

@@ -2,7 +2,8 @@
 
 Batch normalization asks for the mean and the variance of its input, and for the gradients of scale
 and shift: each pair is made in one pass over memory. Mean and variance can be only where the mean
-is that of the whole batch already, and nothing is exchanged between the two.
+is that of the whole batch already; where devices have terms of them, it is their sums that are made
+in one pass, and mean and variance of these in one launch.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def fuse_statistics(program: Program, target: Target) -> Program:
     done: dict[int, Instruction] = {}
     gone: set[int] = set()
     finder = _Finder(program)
-    for first, second, joined in (*finder.moments(), *finder.slopes()):
+    for first, second, joined in (*finder.moments(), *finder.slopes(), *finder.of_sums()):
         if target.choose(calls_of(program, joined)):
             done[first] = joined
             gone.add(second)
@@ -72,6 +73,19 @@ class _Finder:
             early = all(self.writer.get(view.buffer, -1) < first for view in scale.reads)
             if early and joined is not None:
                 yield first, second, joined
+
+    def of_sums(self) -> Iterator[tuple[int, int, Launch]]:
+        """A mean and a variance of the same sums."""
+        means = {
+            (launch.class_, launch.reads[0]): number
+            for number, launch in self.launches.items() if launch.name == "sums_mean"
+        }  # fmt: skip
+        for number, var in self.launches.items():
+            if var.name == "sums_var" and (var.class_, var.reads[0]) in means:
+                first = means[var.class_, var.reads[0]]
+                joined = _joined("sums_moments", self.launches[first], var)
+                if joined is not None:
+                    yield first, number, joined
 
 
 def _joined(name: str, one: Launch, other: Launch) -> Launch | None:

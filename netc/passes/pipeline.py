@@ -43,6 +43,7 @@ from netc.passes.recompute import named_layers, recompute, recomputed_layers, re
 from netc.passes.shard_updates import place_weights, shard_updates
 from netc.passes.split_groups import split_groups
 from netc.passes.split_rounds import has_boundary, split_rounds
+from netc.passes.sum_statistics import sum_statistics
 from netc.syntax import Call, Network, with_defaults
 
 
@@ -336,6 +337,8 @@ PASSES = (
     Pass("recompute", "Splits", "Splits", _recomputing, _splits, split_graph_text, STEPS),
     Pass("split-rounds", "Splits", "Splits", _in_rounds, _splits, split_graph_text, STEPS),
     Pass("shard-updates", "Splits", "Splits", _in_shards, _splits, split_graph_text),
+    Pass("sum-statistics", "Splits", "Splits", _with_splits(sum_statistics), _splits,
+         split_graph_text, STEPS),
     Pass("insert-comm", "Splits", "Plan", _communicating, _plan, plan_text),
     Pass("fuse", "Plan", "Plan", _plain(fuse), _plan, plan_text),
     Pass("assign-formats", "Plan", "Plan", _for_target(assign_formats), _plan, plan_text),

@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import product
 
 from netc.ir.graph import Graph, Node
-from netc.ir.ops import OF_GROUPS, GroupedMean
+from netc.ir.ops import OF_GROUPS, GroupedStatistic, MeanOfSums, VarOfSums
 from netc.ir.ops.conv import Convolution
 from netc.ir.plan import Split, along_axes
 from netc.ir.types import Mesh, shard_of
@@ -31,7 +31,10 @@ def split_groups(graph: Graph, splits: Mapping[str, Split], mesh: Mesh) -> Graph
 def grouped(graph: Graph, node: Node, split: Split, mesh: Mesh) -> Node:
     """A node as it is under a split of its layer: by groups where these are divided."""
     op = node.op
-    if isinstance(op, OF_GROUPS):
+    # Statistics of groups are matrices, those of the whole batch are not.
+    if isinstance(op, OF_GROUPS) or (
+        isinstance(op, MeanOfSums | VarOfSums) and node.type.rank == 2
+    ):
         return replace(node, op=replace(op, apart=_are_apart(graph, node.layer, split, mesh)))
     if not isinstance(op, Convolution) or op.groups == 1:
         return node
@@ -46,14 +49,14 @@ def grouped(graph: Graph, node: Node, split: Split, mesh: Mesh) -> Node:
 
 def _are_apart(graph: Graph, layer: str, split: Split, mesh: Mesh) -> bool:
     """Whether the images of every device are whole groups of a layer's."""
-    mean = next(node for node in graph.by_layer[layer] if isinstance(node.op, GroupedMean))
-    assert isinstance(mean.op, GroupedMean)
-    images, group = graph.operand_types(mean)[0].shape[0], mean.op.group
+    first = next(n for n in graph.by_layer[layer] if isinstance(n.op, GroupedStatistic))
+    assert isinstance(first.op, GroupedStatistic)
+    images, group = graph.operand_types(first)[0].shape[0], first.op.group
     pairs = zip(mesh.shape, along_axes(split, mesh), strict=True)
     extents = [extent for extent, label in pairs if label == "n"]
     for positions in product(*map(range, extents)):
         parts = list(zip(extents, positions, strict=True))
-        start, stop = shard_of(mean.type.shape[0], 1, parts)
+        start, stop = shard_of(first.type.shape[0], 1, parts)
         if shard_of(images, 1, parts) != (group * start, group * stop):
             return False
     return bool(extents)

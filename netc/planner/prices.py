@@ -9,6 +9,7 @@ asked. Left out is what only a whole program knows: launches that are joined, ex
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from netc.cost import Cluster, kernel_kind, launch_seconds
 from netc.ir.derive import placements_of
 from netc.ir.graph import Graph, Node
-from netc.ir.ops import Parameter, SourceOp, State, Sum
+from netc.ir.ops import BnVar, GroupedVar, Parameter, SourceOp, State, Sum
 from netc.ir.plan import Split, along_axes
 from netc.ir.types import (
     ITEM_BYTES,
@@ -33,6 +34,7 @@ from netc.ir.types import (
 from netc.passes.fuse import may_join
 from netc.passes.note_places import note_places
 from netc.passes.split_groups import grouped
+from netc.passes.sum_statistics import is_divided, of_sums
 from netc.planner.ways import Numbered, Ways, first_block
 from netc.strategies.eliminate import Costs
 from netc.strategies.labels import NAMES, REPLICATED, SCALARS, layer_letters
@@ -100,13 +102,37 @@ def price(
     """What every choice costs in a graph, before rounds are made of it.
 
     The gradient of pooling is that of noted places wherever a layer may be split by height or
-    width (`netc.passes.note_places`).
+    width (`netc.passes.note_places`). Mean and variance are made of sums where the choice of their
+    layer is one under which devices have terms of them (`netc.passes.sum_statistics`).
     """
     high = {layer: ("h",) * len(mesh.shape) for layer in choices}
     spatial = {"h", "w"} & {label for own in choices.values() for split in own for label in split}
     if spatial:
         graph = note_places(graph, high, mesh)
     return _Pricing(graph, mesh, cluster, choices).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """A node that has its part in the prices."""
+
+    pricing: _Pricing
+    """Of the graph that it is in."""
+    node: Node
+    share: Costs | None = None
+    """By choice of its layer 1 where it is there and 0 where it is not; None: it always is."""
+
+    def of(self, costs: Costs | float) -> Costs | float:
+        """Costs by choice of the node's layer, where it is there."""
+        return costs if self.share is None else self.share * costs
+
+    def along(self, layers: tuple[int, ...], costs: Costs) -> Costs:
+        """Costs by the choices of some layers, the node's among them."""
+        if self.share is None:
+            return costs
+        own = layers.index(self.pricing.number[self.node.layer])
+        ends = [-1 if place == own else 1 for place in range(len(layers))]
+        return costs * self.share.reshape(ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +167,15 @@ class _Pricing:
         """Everything."""
         computing = [np.zeros(len(own)) for own in self.choices]
         memory = [np.zeros(len(own)) for own in self.choices]
-        nodes = [node for node in self.graph.nodes if node.layer != SCALARS]
-        for node in nodes:
-            layer = self.number[node.layer]
-            computing[layer] += self._launch(node)
-            memory[layer] += self._kept(node)
+        terms = self._terms()
+        for term in terms:
+            layer = self.number[term.node.layer]
+            computing[layer] += term.of(term.pricing._launch(term.node))
+            memory[layer] += term.of(term.pricing._kept(term.node))
         tables: dict[bool, dict[tuple[int, ...], Costs]] = {True: {}, False: {}}
-        for node in nodes:
-            for update, slots, costs in self._exchanges(node):
-                known = tables[update]
+        for term in terms:
+            for update, slots, whole in term.pricing._exchanges(term.node):
+                costs, known = term.along(slots, whole), tables[update]
                 known[slots] = known[slots] + costs if slots in known else costs
         exchanging, updating = (
             tuple(CostTable(scope, costs) for scope, costs in tables[kind].items() if costs.any())
@@ -164,6 +190,31 @@ class _Pricing:
             exchanging,
             updating,
         )
+
+    def _terms(self) -> list[_Term]:
+        """All nodes, means and variances both as they are and as they are made of sums."""
+        nodes = [node for node in self.graph.nodes if node.layer != SCALARS]
+        variances = [node for node in nodes if isinstance(node.op, BnVar | GroupedVar)]
+        summed = copy(self)
+        summed.graph, summed.places = of_sums(self.graph, variances), {}
+        divided = {var.layer: self._divided(var) for var in variances}
+        made = {name for var in variances for name in (var.name, var.inputs[1])}
+        terms = [
+            _Term(self, node, 1 - divided[node.layer] if node.name in made else None)
+            for node in nodes
+        ]
+        return terms + [
+            _Term(summed, node, divided[node.layer]) for node in summed.graph.nodes
+            if node.name in made or node.name not in self.graph.index
+        ]  # fmt: skip
+
+    def _divided(self, var: Node) -> Costs:
+        """By choice of its layer, 1 where several devices have terms of a variance."""
+        splits = (along_axes(s, self.mesh) for s in self.choices[self.number[var.layer]])
+        return np.array([
+            is_divided(self.graph, grouped(self.graph, var, split, self.mesh), split, self.mesh)
+            for split in splits
+        ], float)  # fmt: skip
 
     def _places(self, node: Node) -> tuple[tuple[int, ...], int]:
         """By operand what a node wants, and what it gives: placements by choice, by number."""

@@ -41,7 +41,10 @@ def layer_kind(graph: Graph, layer: str) -> str:
     return _KINDS.get(kernel, kernel)
 
 
-_KINDS = {"row_max": "softmax_loss", "bn_mean": "bn", "bn_norm": "bn", "grouped_mean": "bn"}
+_KINDS = {
+    "row_max": "softmax_loss",
+    **dict.fromkeys(("bn_mean", "bn_norm", "bn_sums", "grouped_mean", "grouped_sums"), "bn"),
+}
 """Kinds of layers that are not called as what they begin with."""
 
 

@@ -68,7 +68,7 @@ def test_devices_that_have_whole_groups_exchange_no_statistics(
     assert kinds == {("all_reduce", 1)}
     assert sum(exchanged(plan).values()) == 3 * 4 * axes
     whole = plan_of(net(None), mesh or devices, 24, pins=(Pin("*", split),))
-    assert {phase for phase, *_ in exchanged(whole)} > {"forward", "backward"}
+    assert {phase for phase, *_ in exchanged(whole)} == {"forward", "backward"}
 
 
 def test_where_groups_are_on_several_devices_their_sums_travel() -> None:

@@ -59,6 +59,7 @@ UPDATES = {
 WEIGHTS, DENSE, ONE = (K, C), (N, C), ()
 SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "bn_moments": (IMAGE,),
+    "sums_moments": ((C, 2),),
     "bn_slopes": (IMAGE, (C,), (C,), IMAGE),
     "grouped_moments": (IMAGE,),
     "grouped_slopes": (IMAGE, (N // 2, C), (N // 2, C), IMAGE),
@@ -75,6 +76,8 @@ SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "conv_maxpool_places": (IMAGE, (K, C, 3, 3), (K,)),
 }
 """What each reads."""
+READS = {"sums_moments": "f64"}
+"""What is not float32."""
 CLASSES = (DeviceClass(((0,),)),)
 """The class of the one device."""
 MAKES = {"conv": MADE, "bias": MADE, "relu": MADE, "maxpool": POOLED, "maxpool_places": POOLED,
@@ -113,7 +116,9 @@ def example(declared: Joined) -> Example:
     rng, memory, buffers = np.random.default_rng(1), {}, []
 
     def view(name: str, shape: tuple[int, ...], dtype: str = "f32") -> View:
-        whole = np.empty(shape, {"u8": np.uint8, "i64": np.int64}.get(dtype, np.float32))
+        whole = np.empty(
+            shape, {"u8": np.uint8, "i64": np.int64, "f64": np.float64}.get(dtype, np.float32)
+        )
         if len(shape) == 4 and shape[2:] != (3, 3):
             whole = np.empty((shape[0], *shape[2:], shape[1]), whole.dtype).transpose(0, 3, 1, 2)
         whole[...] = 3 if dtype == "i64" else np.abs(rng.standard_normal(shape)) + 0.1
@@ -127,15 +132,15 @@ def example(declared: Joined) -> Example:
     first = len(shapes) - len(declared.numbers)
     names = [f"read{i}" for i in range(first)] + list(declared.numbers)
     reads = [
-        view(name, shape, "i64" if name == "step" else "f32")
+        view(name, shape, "i64" if name == "step" else READS.get(declared.name, "f32"))
         for name, shape in zip(names, shapes, strict=True)
     ]
     launches: list[Launch] = []
     for number, part in enumerate(declared.parts):
         operands = [reads[a] if a >= 0 else launches[a].writes[0] for a in part.operands]
         made = MAKES.get(part.operation, WEIGHTS)
-        if declared.name.startswith(("bn", "grouped")):
-            made = (C,) if declared.name.startswith("bn") else (N // 2, C)
+        if declared.name.startswith(("bn", "sums", "grouped")):
+            made = (N // 2, C) if declared.name.startswith("grouped") else (C,)
         dtype = "u8" if part.operation == "maxpool_places" else "f32"
         step = Step(
             part.operation, tuple(range(len(operands))),

@@ -37,6 +37,7 @@ from netc.passes.insert_comm import insert_comm
 from netc.passes.note_places import note_places
 from netc.passes.options import task
 from netc.passes.split_groups import split_groups
+from netc.passes.sum_statistics import sum_statistics
 from netc.planner.auto import find_plan
 from netc.planner.blocks import alike
 from netc.planner.choice import Found
@@ -82,6 +83,7 @@ def exchanged(graph: Graph, splits: dict[str, Split], mesh: Mesh, machine: int) 
     """Seconds of all communication nodes that the compiler inserts, one after the other."""
     high = {layer: ("h",) * len(mesh.shape) for layer in splits}
     graph = split_groups(note_places(graph, high, mesh), splits, mesh)
+    graph = sum_statistics(graph, splits, mesh)
     plan: Plan = insert_comm(graph, splits, mesh)
     cluster, seconds = MACHINES[machine], 0.0
     for node in plan.graph.nodes:

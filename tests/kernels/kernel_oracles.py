@@ -148,11 +148,11 @@ class Call:
     shape: tuple[int, ...]
     inputs: tuple[Array, ...]
     attributes: dict[str, Any]
-    integer: type | None = None
-    """The type of out, if it has whole numbers."""
+    own: Any = None
+    """The type of out, if it is not that of the floating inputs."""
 
     def run(self, out: Array | None = None, inputs: tuple[Array, ...] | None = None) -> Array:
-        dtype = self.integer or self.dtype
+        dtype = self.own or self.dtype
         out = call("copy", self.shape, np.array(0), dtype=dtype) if out is None else out
         KERNELS[self.op](out, *(self.inputs if inputs is None else inputs), **self.attributes)
         return out
@@ -236,11 +236,17 @@ def _normal_calls(of: Sizes) -> Iterator[Call]:
         mean, var, count = a(c), of.positive(c), {"count": 99}
         yield Call("bn_mean", per_channel, (a(*shape),), count)
         yield Call("bn_var", per_channel, (a(*shape), mean), count)
+        yield Call("bn_sums", (c, 2), (a(*shape),), count, np.float64)
         yield Call("bn_norm", shape, (a(*shape), mean, var, a(c), a(c)), {"eps": 1e-3})
         yield Call("bn_dgamma", per_channel, (a(*shape), mean, var, a(*shape)), {"eps": 1e-3})
         inputs = (a(*shape), mean, var, a(c), a(c), a(c), a(*shape))
         yield Call("bn_dx", shape, inputs, {"eps": 1e-3, **count})
     yield from _grouped_calls(of)
+    for one in (per_channel, (4, c)):
+        mean = of.rng.standard_normal(one)
+        sums = np.stack([mean, mean**2 + of.rng.standard_normal(one) ** 2], -1)
+        yield Call("sums_mean", one, (sums,), {}, of.dtype)
+        yield Call("sums_var", one, (sums,), {}, of.dtype)
     running = {"momentum": 0.1, "correction": 1.25}
     yield Call("bn_running", per_channel, (a(c), a(c)), running)
     yield Call("add", image, (a(*image), a(*image), a(*image)), {})
@@ -261,6 +267,7 @@ def _grouped_calls(of: Sizes) -> Iterator[Call]:
         mean, var = a(*rows), of.positive(groups * c).reshape(rows)
         yield Call("grouped_mean", rows, (a(*shape),), {**at, **count})
         yield Call("grouped_var", rows, (a(*shape), mean), {**at, **count})
+        yield Call("grouped_sums", (*rows, 2), (a(*shape),), {**at, **count}, np.float64)
         yield Call("grouped_norm", shape, (a(*shape), mean, var, a(c), a(c)), {**at, **eps})
         yield Call("grouped_dgamma", rows, (a(*shape), mean, var, a(*shape)), {**at, **eps})
         yield Call("grouped_dbeta", rows, (a(*shape),), at)
@@ -283,7 +290,7 @@ def _loss_calls(of: Sizes) -> Iterator[Call]:
     targets = logits, labels, others, share
     yield Call("row_pick_mixed", of_rows, targets, smoothed)
     yield Call("softmax_dx_mixed", (n, k), (*targets, m, s), {**smoothed, "batch": 8})
-    yield Call("row_argmax", of_rows, (logits, m), classes, integer=np.int64)
+    yield Call("row_argmax", of_rows, (logits, m), classes, own=np.int64)
     yield Call("softmax_dx", (n, k), (logits, labels, m, s), {"batch": 8, "first_class": 3})
     yield Call("ce_loss", (), (m, s, p), {"batch": 8})
     for rows in ((), ((1, n // 2), (7, n - n // 2))):

@@ -149,6 +149,24 @@ def test_batch_norm_shards_add_up() -> None:
     assert_close(np.sum(dgamma, 0), call("bn_dgamma", (3,), x, mean, var, dy, eps=1e-3))
 
 
+@pytest.mark.parametrize("offset", [0.0, 1e3, -1e4])
+def test_sums_of_shards_have_mean_and_variance(offset: float) -> None:
+    """Also far from zero, in the digits that float64 leaves of a square."""
+    x = normal(0, 5, 3, 2, 2) + offset
+    _, mean, var = batch_norm(x, np.ones(3), np.zeros(3))
+    parts = [slice(2), slice(2, 2), slice(2, 5)]
+    sums = np.sum([call("bn_sums", (3, 2), x[i], count=20) for i in parts], 0)
+    assert_close(call("sums_mean", (3,), sums), mean, 1e-14)
+    assert_close(call("sums_var", (3,), sums), var, 1e-14 + 1e-15 * offset**2)
+    narrow = [call("bn_sums", (3, 2), x[i].astype(np.float32), count=20) for i in parts]
+    wide = [call("bn_sums", (3, 2), x[i].astype(np.float32).astype(float), count=20) for i in parts]
+    assert_close(narrow, wide, 1e-14)
+    nothing = np.array([[offset, offset**2 * (1 - 1e-15)], [np.nan, 1]])
+    found = call("sums_var", (2,), nothing)
+    assert found[0] == 0
+    assert np.isnan(found[1])
+
+
 def test_running_statistics() -> None:
     running, value = np.array([1.0, 2.0]), np.array([3.0, 6.0])
     out = call("bn_running", (2,), running, value, momentum=0.25, correction=4 / 3)

@@ -223,6 +223,36 @@ def test_mean_and_variance_in_one_pass(shape: tuple[int, ...], offset: float, th
 
 
 @THREADS
+@pytest.mark.parametrize("offset", [0, 1000])
+@pytest.mark.parametrize("shape", [(6, 15, 17, 37), (6, 16), (2, 1, 1, 3)])
+def test_sums_of_shards_have_mean_and_variance(
+    shape: tuple[int, ...], offset: float, threads: int
+) -> None:
+    """Far from zero too, where a deviation is a ten-thousandth of the mean; by groups too."""
+    x, c = normal(*shape) * np.float32(0.1 if offset else 1) + np.float32(offset), shape[-1]
+    pixels = x.reshape(-1, c).astype(np.float64)
+    work = garbage(elementwise.pairs_workspace(c) // 4)
+    mean, var, half = garbage(c), garbage(c), len(x) // 2
+    with Pool(threads) as threads_:
+        parts = [np.full((c, 2), np.nan) for _ in range(2)]
+        for part, own in zip(parts, (x[:half], x[half:]), strict=True):
+            norm.bn_sums(part, own, work, threads_, count=len(pixels))
+            right = np.zeros((c, 2))
+            KERNELS["bn_sums"](right, np.moveaxis(own, -1, 1), count=len(pixels))
+            np.testing.assert_allclose(part, right, rtol=2e-6, atol=1e-6)
+        norm.sums_moments(mean, var, parts[0] + parts[1], threads_)
+        assert_near(mean, pixels.mean(axis=0))
+        np.testing.assert_allclose(var, pixels.var(axis=0), rtol=2e-5, atol=1e-6)
+        for before in (0, 1, 7):
+            at = {"group": 3, "before": before, "count": 99}
+            sums = np.full((-(-(len(x) + before) // 3) + 1, c, 2), np.nan)
+            wanted = sums.copy()
+            grouped.grouped_sums(sums, x, work, threads_, **at)
+            KERNELS["grouped_sums"](wanted, np.moveaxis(x, -1, 1), **at)
+            np.testing.assert_allclose(sums, wanted, rtol=2e-6, atol=1e-6)
+
+
+@THREADS
 def test_elementwise(threads: int) -> None:
     shape = (2, 111, 13, 37)
     x, y, b, out = normal(*shape), normal(*shape, seed=1), normal(37), garbage(*shape)

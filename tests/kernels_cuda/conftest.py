@@ -24,8 +24,10 @@ GUARD_BYTES = 256
 GUARD = 0xA5
 POISON = 0xFF  # NaN in every floating type, -1 in whole numbers
 
-TOLERANCE = {"f32": (3e-6, 3e-6), "bf16": (2.0**-8, 3e-6), "i64": (0.0, 0.0), "u8": (0.0, 0.0)}
-"""Relative to each element, and to the largest element of a tensor, by the result's type."""
+TOLERANCE = {"f32": (3e-6, 3e-6), "bf16": (2.0**-8, 3e-6), "f64": (3e-6, 3e-6), "i64": (0.0, 0.0),
+             "u8": (0.0, 0.0)}  # fmt: skip
+"""Relative to each element, and to the largest element of a tensor, by the result's type; what is
+in float64 is made of float32."""
 
 
 def to_bf16(x: Array) -> Array:

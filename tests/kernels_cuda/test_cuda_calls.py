@@ -16,7 +16,8 @@ from netc_kernels.cuda import source
 from netc_kernels.cuda.native import KERNELS, WORKSPACE_BYTES
 from netc_kernels.cuda.tensor import Tensor
 
-DTYPES = {np.dtype(np.float32): "f32", np.dtype(np.int64): "i64", np.dtype(np.uint8): "u8"}
+DTYPES = {np.dtype(np.float32): "f32", np.dtype(np.int64): "i64", np.dtype(np.uint8): "u8",
+          np.dtype(np.float64): "f64"}  # fmt: skip
 SIGNATURE = re.compile(r'extern "C" __global__ (?:__launch_bounds__\([^)]*\) )?void\s+'
                        r"(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(([^)]*)\)")  # fmt: skip
 STREAM = 7
@@ -69,7 +70,7 @@ CALLS = [c for c in example_calls(np.float32) if c.op in KERNELS]
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.op)
 def test_a_call_fits_its_source(call: Call, launched: Launched) -> None:
-    out: Any = np.empty(call.shape, call.integer or np.float32)
+    out: Any = np.empty(call.shape, call.own or np.float32)
     told = dict(call.attributes)
     if call.op in WORKSPACE_BYTES:
         bytes_ = WORKSPACE_BYTES[call.op](call.shape, *(np.shape(x) for x in call.inputs))

@@ -221,6 +221,43 @@ def test_batch_norm_in_one_pass(device: Any, shape: Any, dtype: str) -> None:
 
 
 @TYPES
+@pytest.mark.parametrize("offset", [0.0, 8.0, 1000.0])
+@CHANNELS
+def test_sums_of_shards_have_mean_and_variance(
+    device: Any, shape: Any, offset: float, dtype: str
+) -> None:
+    """Of two devices that count from different rows, and one that has none; far from zero too."""
+    (n, c), count = shape[:2], int(np.prod(shape) // max(1, shape[1]))
+    if not count:
+        return
+    x = device.normal(*shape) * (0.1 if offset > 100 and dtype == "f32" else 1) + offset
+    numbers, total = device.get(device.put(x, dtype, True)), np.zeros((c, 2))
+    for own in (slice(0, n // 3), slice(n // 3, n), slice(n, n)):
+        part = device.put(x[own], dtype, True)
+        out = device.empty((c, 2), "f64")
+        size = channels.pairs_workspace((c, 2), part.shape) // 4
+        work = device.empty((size,), "f32") if size else None
+        channels.bn_sums(out, part, count=count, work=work, stream=device.stream)
+        wanted = np.zeros((c, 2))
+        KERNELS["bn_sums"](wanted, numbers[own], count=count)
+        np.testing.assert_allclose(device.get(out), wanted, rtol=2e-6, atol=2e-6)
+        total += device.get(out)
+    mean, var, *again = (device.empty((c,), "f32") for _ in range(4))
+    sums = device.put(total, "f64")
+    channels.sums_moments(mean, var, sums, stream=device.stream)
+    channels.sums_mean(again[0], sums, stream=device.stream)
+    channels.sums_var(again[1], sums, stream=device.stream)
+    about = (0, *range(2, len(shape)))
+    device.assert_near(mean, numbers.mean(about), scale=1)
+    variance = numbers.var(about)
+    near = 3e-6 * variance.max() + 1e-9
+    np.testing.assert_allclose(device.get(var), variance, rtol=3e-5, atol=near)
+    assert (device.get(mean) == device.get(again[0])).all()
+    assert (device.get(var) == device.get(again[1])).all()
+    device.check_guards()
+
+
+@TYPES
 @pytest.mark.parametrize("before", [0, 1, 7])
 @CHANNELS
 def test_batch_norm_by_groups(device: Any, shape: Any, before: int, dtype: str) -> None:
@@ -235,15 +272,17 @@ def test_batch_norm_by_groups(device: Any, shape: Any, before: int, dtype: str) 
     var = device.put(device.normal(*rows) ** 2 + 0.5, "f32")
     for word, inputs, more in (
         ("mean", (x,), {**at, **count}), ("var", (x, mean), {**at, **count}),
+        ("sums", (x,), {**at, **count}),
         ("dgamma", (x, mean, var, dy), told), ("dbeta", (dy,), at),
         ("norm", (x, mean, var, gamma, beta), told),
         ("dx", (x, mean, var, gamma, first, second, dy), {**told, **count}),
     ):  # fmt: skip
         op, wide = f"grouped_{word}", word in ("norm", "dx")
-        out = device.empty(shape if wide else rows, dtype if wide else "f32", wide)
+        made = {"sums": ((*rows, 2), "f64")}.get(word, (rows, "f32"))
+        out = device.empty(*((shape, dtype) if wide else made), wide)
         given: dict[str, Any] = {}
         if op in WORKSPACE_BYTES:
-            size = WORKSPACE_BYTES[op](rows, *(each.shape for each in inputs))
+            size = WORKSPACE_BYTES[op](out.shape, *(each.shape for each in inputs))
             given["work"] = device.empty((size // 4,), "f32") if size else None
         NATIVE[op](out, *inputs, stream=device.stream, **more, **given)
         wanted = np.full(out.shape, np.nan)

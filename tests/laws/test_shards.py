@@ -20,7 +20,16 @@ from netc.ir.codec import kernels
 from netc.ir.comm import Comm
 from netc.ir.derive import placements_of
 from netc.ir.graph import Graph, GraphBuilder, Node
-from netc.ir.ops import Fused, Op, RoundMerge, RoundSlice, Site, SourceOp
+from netc.ir.ops import (
+    BnVar,
+    Fused,
+    GroupedVar,
+    Op,
+    RoundMerge,
+    RoundSlice,
+    Site,
+    SourceOp,
+)
 from netc.ir.ops.base import parse_labels
 from netc.ir.optimizers import OPTIMIZERS, choose_optimizer
 from netc.ir.types import (
@@ -36,6 +45,7 @@ from netc.ir.types import (
 )
 from netc.passes.build_graph import build_graph
 from netc.passes.differentiate import differentiate
+from netc.passes.sum_statistics import of_sums
 from netc.syntax import parse_text
 from netc_kernels.reference import KERNELS
 
@@ -189,8 +199,12 @@ def graphs() -> Iterator[Graph]:
     mixed = parse_text(f"{TEXT} train {{ augment mixup() }}".replace("loss", "loss smoothing=0.2"))
     yield differentiate(build_graph(mixed, BATCH, "fp64"), choose_optimizer("sgd"))
     yield build_graph(network, BATCH, "fp64", "eval")
-    yield grouped(2, True)
-    yield grouped(3, False)
+    for graph in (
+        differentiate(build_graph(network, BATCH, "fp64"), choose_optimizer("sgd")),
+        grouped(2, True), grouped(3, False),
+    ):  # fmt: skip
+        yield graph
+        yield of_sums(graph, [n for n in graph.nodes if isinstance(n.op, BnVar | GroupedVar)])
     yield added()
 
 

@@ -364,9 +364,11 @@ def test_statistics_are_joined_where_nothing_is_exchanged_between() -> None:
     alone, apart = counts(1), counts(2)
     assert alone["bn_moments"] == alone["bn_slopes"] > 0
     assert not alone["bn_mean"] + alone["bn_var"] + alone["bn_dgamma"]
-    # Each device has half of the batch: means are added up before there is a variance.
-    assert apart["bn_mean"] == apart["bn_var"] == apart["bn_slopes"] == 2 * alone["bn_slopes"]
-    assert not apart["bn_moments"]
+    # Each device has half of the batch: sums of both are added up.
+    assert apart["bn_sums"] == apart["sums_moments"] == apart["bn_slopes"]
+    assert apart["bn_slopes"] == 2 * alone["bn_slopes"]
+    assert not apart["bn_moments"] + apart["bn_mean"] + apart["bn_var"]
+    assert not alone["bn_sums"] + alone["sums_moments"]
 
 
 def test_training_curves_are_those_of_the_direct_kernels() -> None:

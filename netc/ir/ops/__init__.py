@@ -55,6 +55,7 @@ from netc.ir.ops.structure import (
     Sum,
     Unflatten,
 )
+from netc.ir.ops.sums import BnSums, GroupedSums, MeanOfSums, VarOfSums
 from netc.ir.ops.update import (
     Accumulate,
     Average,
@@ -81,6 +82,7 @@ __all__ = [
     "BnMean",
     "BnNorm",
     "BnRunning",
+    "BnSums",
     "BnVar",
     "ByGroups",
     "Cast",
@@ -105,6 +107,7 @@ __all__ = [
     "GroupedMean",
     "GroupedNorm",
     "GroupedStatistic",
+    "GroupedSums",
     "GroupedVar",
     "GroupsMean",
     "GroupsSum",
@@ -119,6 +122,7 @@ __all__ = [
     "MaxPoolDx",
     "MaxPoolPlaces",
     "MaxPoolPlacesDx",
+    "MeanOfSums",
     "Op",
     "Parameter",
     "Recut",
@@ -143,5 +147,6 @@ __all__ = [
     "Sum",
     "Unflatten",
     "Update",
+    "VarOfSums",
     "parse_labels",
 ]

@@ -55,6 +55,9 @@ class Op:
     """How results combine when a contracted label is split: sum, max or min."""
     hidden: ClassVar[tuple[str, ...]] = ()
     """Fields that the compiler needs and the kernel does not."""
+    wide: ClassVar[bool] = False
+    """True where results are float64 whatever they are made of: kernels are then those for the type
+    of the first operand."""
 
     def infer(self, *operands: TensorType) -> TensorType:
         """The result's global type; raises ShapeError where the operands do not fit."""

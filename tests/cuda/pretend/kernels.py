@@ -42,7 +42,7 @@ def _computed(name: str, out: Tensor, inputs: tuple[Tensor, ...], told: dict[str
     relu = None if name == "maxpool_places" else told.pop("relu", None)
     values = [read(block) for block in inputs]
     whole = {"i64": np.int64, "u8": np.uint8}.get(out.dtype)
-    result = np.empty(out.shape, whole or np.float32)
+    result = np.empty(out.shape, whole or (np.float64 if out.dtype == "f64" else np.float32))
     result.fill(99 if whole else np.nan)
     REFERENCE[name](result, *values, **told)
     if bias is not None:
@@ -83,6 +83,11 @@ def bn_moments(mean: Tensor, var: Tensor, x: Tensor, *, work: Any, stream: int) 
     count = x.elements // x.shape[1]
     kernel("bn_mean")(mean, x, stream=stream, count=count)
     kernel("bn_var")(var, x, mean, stream=stream, count=count)
+
+
+def sums_moments(mean: Tensor, var: Tensor, sums: Tensor, *, stream: int) -> None:
+    kernel("sums_mean")(mean, sums, stream=stream)
+    kernel("sums_var")(var, sums, stream=stream)
 
 
 def bn_slopes(
@@ -133,8 +138,9 @@ def stamp(out: Tensor, *, stream: int) -> None:
 
 OWN: dict[str, Callable[..., None]] = {
     **{name: update(each) for name, each in JOINED.items() if each.overwritten},
-    "bn_moments": bn_moments, "bn_slopes": bn_slopes, "grouped_moments": grouped_moments,
-    "grouped_slopes": grouped_slopes, "mark": mark, "stamp": stamp,
+    "bn_moments": bn_moments, "sums_moments": sums_moments, "bn_slopes": bn_slopes,
+    "grouped_moments": grouped_moments, "grouped_slopes": grouped_slopes, "mark": mark,
+    "stamp": stamp,
 }  # fmt: skip
 
 
