@@ -69,12 +69,9 @@ class PlanChoices:
     """Whether it is to be run here: then it is compiled for what is here."""
 
 
-class PlanWords(TypedDict, total=False):
-    """What may be said of a plan, by name: as the options of `netc plan`, with underscores."""
+class ComparedWords(TypedDict, total=False):
+    """What may be said of a plan whose devices and strategy are said otherwise, by name."""
 
-    devices: int
-    mesh: str | tuple[int, ...]
-    strategy: str | os.PathLike[str]
     batch: int | Literal["auto"]
     memory: float | str
     search_labels: str | Sequence[str]
@@ -90,6 +87,14 @@ class PlanWords(TypedDict, total=False):
     cluster: str | os.PathLike[str]
     goal: Literal["training", "inference"]
     backend: Literal["cpu", "cuda"]
+
+
+class PlanWords(ComparedWords, total=False):
+    """What may be said of a plan, by name: as the options of `netc plan`, with underscores."""
+
+    devices: int
+    mesh: str | tuple[int, ...]
+    strategy: str | os.PathLike[str]
     share_gpus: bool
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from netc.api.choices import AUTO, PlanChoices
-from netc.api.figures import bytes_text, count, html_table, seconds_text, table
+from netc.api.figures import bytes_text, count, html_table, seconds_text, table, terminal_columns
 from netc.api.listener import Listener
 from netc.api.request import ALONE, BASE_STRATEGY, Parameters, Request, request
 from netc.api.values import path_text
-from netc.errors import Diagnostic, NetError, UsageError, clip, columns_of, did_you_mean
+from netc.errors import Diagnostic, NetError, UsageError, clip, did_you_mean
 from netc.export.speedups import SpeedupLine, draw_speedups, write_speedups
 from netc.ir.programs import TRAIN
 from netc.planner.compare import (
@@ -133,7 +132,7 @@ class Comparison:
     def __repr__(self) -> str:
         """The table, as wide as the terminal."""
         notes = "".join(f"\nnote: {each}" for each in self.notes)
-        return f"{self.heading}\n\n{self.table(columns_of(sys.stdout))}{notes}"
+        return f"{self.heading}\n\n{self.table(terminal_columns())}{notes}"
 
     def _repr_html_(self) -> str:
         return html_table(self.heading, _HEADER, self.cells(), 1, self.notes)

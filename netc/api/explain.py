@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
-from netc.api.figures import bytes_text, html_table, scaled, seconds_text, table
-from netc.errors import Diagnostic, UsageError, clip, columns_of, did_you_mean
+from netc.api.figures import bytes_text, html_table, scaled, seconds_text, table, terminal_columns
+from netc.errors import Diagnostic, UsageError, clip, did_you_mean
 from netc.passes.options import Options
 from netc.passes.pipeline import Compiled
 from netc.planner.why import Alternative, TimedExchange, alternatives, exchanges
@@ -42,7 +41,7 @@ class Explanation:
 
     def __repr__(self) -> str:
         """All of it, as wide as the terminal."""
-        told = self.table(columns_of(sys.stdout))
+        told = self.table(terminal_columns())
         notes = "".join(f"\nnote: {each}" for each in self.notes)
         return f"{self.heading}\n{told}\n\n{COSTS_ABOUT}\n{self.footing}{notes}"
 
@@ -83,7 +82,7 @@ class LayerChoices:
 
     def __repr__(self) -> str:
         """Table and lines."""
-        return "\n".join([self.table(columns_of(sys.stdout)), *(f"  {t}" for t in self.texts)])
+        return "\n".join([self.table(terminal_columns()), *(f"  {t}" for t in self.texts)])
 
 
 def layer_choices(compiled: Compiled, chosen: Options, pattern: str) -> list[LayerChoices]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import zip_longest
 from textwrap import wrap
 
-from netc.errors import folded
+from netc.errors import columns_of, folded
 from netc.ir.schedules import scaled_rate
 from netc.numbers import prefixed
 
@@ -117,6 +118,11 @@ def _row(cells: Sequence[str], widths: Sequence[int], lefts: Sequence[bool]) -> 
         ).rstrip()
         for line in zip_longest(*parts, fillvalue="")
     ]
+
+
+def terminal_columns() -> int | None:
+    """How wide the terminal is; None where nothing bounds lines."""
+    return None if sys.stdout is None else columns_of(sys.stdout)
 
 
 def html_table(

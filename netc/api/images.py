@@ -16,7 +16,7 @@ from netc.ir.program import Bundle
 from netc_runtime.cores import cores
 from netc_runtime.io.problems import data_error
 from netc_runtime.session import image_inputs
-from netc_runtime.train.arrays import Origin, image_array, label_array
+from netc_runtime.train.arrays import OTHER_CLASSES, Origin, image_array, label_array
 from netc_runtime.train.datasets import preparation
 from netc_runtime.train.images import check_labels, normalize
 
@@ -53,7 +53,7 @@ def class_numbers(bundle: Bundle, labels: Any, count: int) -> NDArray[np.int64]:
     if len(found) != count:
         message = f"there are {count:,} images, but {len(found):,} labels."
         raise data_error("E063", message, "give one label an image")
-    check_labels(found, bundle.facts.classes, LABELS)
+    check_labels(found, bundle.facts.classes, LABELS, OTHER_CLASSES)
     return found
 
 

@@ -6,9 +6,19 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from netc.api.choices import PlanWords, check_names, counts_of, flag, one_of, plan_choices, words_of
+from netc.api.choices import (
+    PLAN_NAMES,
+    ComparedWords,
+    PlanWords,
+    check_names,
+    counts_of,
+    flag,
+    one_of,
+    plan_choices,
+    words_of,
+)
 from netc.api.networks import read_network
 from netc.api.shipped import lasting
 from netc.api.train_choices import TRAIN_NAMES, TrainWords
@@ -35,26 +45,6 @@ Tensors = Mapping[str, Any]
 
 class RunWords(PlanWords, TrainWords, total=False):
     """What may be said of a plan and of a training by it."""
-
-
-class ComparedWords(TypedDict, total=False):
-    """What may be said of all plans that are compared, as of one."""
-
-    batch: int
-    memory: float | str
-    search_labels: str | Sequence[str]
-    no_share: bool
-    exact_memory: bool
-    pin: Mapping[str, str] | Sequence[str]
-    scheme: Literal["a", "b", "c"]
-    fc_update: Literal["step", "round"]
-    updates: Literal["replicated", "sharded"]
-    recompute: str | Sequence[str]
-    precision: Literal["fp32", "tf32", "bf16", "fp64"]
-    kernels: Literal["auto", "fast", "reference", "native", "vendor"]
-    cluster: str | os.PathLike[str]
-    goal: Literal["training", "inference"]
-    backend: Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,9 +182,12 @@ class Model:
         Raises NetError for another suffix, or where the system refuses.
         """
         from netc.api.onnx import write_onnx
+        from netc.api.writable import check_writable
         from netc.api.written import write_text, write_weights
 
         file = Path(path_text("path", path))
+        if file.suffix in (".net", ".onnx", ".safetensors"):
+            check_writable(file)
         if file.suffix == ".net":
             write_text(file, self.text)
         elif file.suffix == ".onnx":
@@ -259,7 +252,8 @@ def _given(define: Mapping[str, object] | None, parameters: Mapping[str, object]
 
 
 def _parted(words: RunWords) -> tuple[PlanWords, TrainWords]:
-    """Those of a plan, and those of a training."""
+    """Those of a plan, and those of a training; UsageError (E051) for others."""
+    check_names(words, dict.fromkeys((*PLAN_NAMES, *TRAIN_NAMES)), "a plan, or a training")
     plan = {name: value for name, value in words.items() if name not in TRAIN_NAMES}
     train = {name: value for name, value in words.items() if name in TRAIN_NAMES}
     return cast(PlanWords, plan), cast(TrainWords, train)

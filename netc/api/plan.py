@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from netc.api.build import advice, build, save_strategy
+from netc.api.choices import wrong
 from netc.api.explain import Explanation, LayerChoices, layer_choices
+from netc.api.figures import terminal_columns
 from netc.api.listener import Listener, Notes
 from netc.api.onnx import write_onnx
 from netc.api.pictures import page_facts, plan_facts
 from netc.api.plan_words import costs_of, footing, heading, layers_text, step_seconds
 from netc.api.program import Names, RunnableProgram
 from netc.api.request import Request
-from netc.errors import columns_of
 from netc.export import PlanFacts, plan_scene, write_plan
 from netc.export.svg import svg_text
 from netc.export.write import PAGE, WRITERS
@@ -98,7 +98,7 @@ class NetworkPlan(RunnableProgram):
     def __repr__(self) -> str:
         """The table with what a step costs, as wide as the terminal."""
         notes = "".join(f"\nnote: {each}" for each in self.notes)
-        return f"{self.heading}\n{self.table(columns_of(sys.stdout))}\n\n{self.footing}{notes}"
+        return f"{self.heading}\n{self.table(terminal_columns())}\n\n{self.footing}{notes}"
 
     def _repr_svg_(self) -> str:
         return svg_text(plan_scene(self.compiled.plan, self.asked.network, self.facts()))
@@ -113,6 +113,8 @@ class NetworkPlan(RunnableProgram):
 
         Raises UsageError (E051) where there is no such layer.
         """
+        if not isinstance(layer, str):
+            raise wrong("layer", "a layer's name, or a pattern", layer)
         return layer_choices(self.compiled, self.asked.options, layer)
 
     def facts(self) -> PlanFacts:

@@ -30,8 +30,9 @@ from netc.api.train_choices import (
     read_data,
     train_choices,
 )
-from netc.api.training import Callback, TrainingRun, open_training
+from netc.api.training import Callback, TrainingRun, checked_callbacks, open_training
 from netc.api.values import path_text, usage
+from netc.api.writable import check_writable
 from netc.api.written import renamed, write_text, write_weights
 from netc.errors import Diagnostic, NetError, UsageError
 from netc.ir.program import Bundle
@@ -115,6 +116,7 @@ class RunnableProgram:
         Raises NetError for what is chosen wrongly, or cannot be read.
         """
         choices, notes = train_choices(words), Notes()
+        callbacks = checked_callbacks(callbacks)
         choice = alone(self.bundle, self.share_gpus)
         called = {"network": self.file} if self.file else {}
         run = open_training(
@@ -198,6 +200,8 @@ class RunnableProgram:
         Raises UsageError (E054, E056) for another suffix, or where the system refuses.
         """
         file = Path(path_text("path", path))
+        if file.suffix in self.suffixes:
+            check_writable(file)
         if not self._write(file, names):
             known = ", ".join(self.suffixes)
             message = f"cannot write a {type(self).__name__.lower()} as '{file.name}'."

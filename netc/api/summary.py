@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
-from netc.api.figures import count, html_table, scaled, shape_text, table
-from netc.errors import columns_of
+from netc.api.figures import count, html_table, scaled, shape_text, table, terminal_columns
 from netc.passes.build_graph import build_graph
 from netc.report import LayerSize, layer_facts
 from netc.syntax import Network
@@ -48,7 +46,7 @@ class Summary:
 
     def __repr__(self) -> str:
         """All of it, as wide as the terminal."""
-        return f"{self.table(columns_of(sys.stdout))}\n\n{self.footing}"
+        return f"{self.table(terminal_columns())}\n\n{self.footing}"
 
     def _repr_html_(self) -> str:
         return html_table(self.footing, _HEADER, self._cells(), 2)

@@ -17,6 +17,7 @@ from netc.api.data import call_text, open_data
 from netc.api.listener import Listener
 from netc.api.running import kernel_notes, open_session
 from netc.api.train_choices import TrainChoices
+from netc.api.values import shown, usage
 from netc.errors import Diagnostic, PlanError
 from netc.ir.facts import Facts
 from netc.ir.optimizers import AVERAGE
@@ -72,6 +73,8 @@ class TrainingRun:
 
     def __next__(self) -> Event:
         """Go on to the next event."""
+        if self._events is None and not self._held.alive:
+            raise StopIteration
         if self._events is None:
             # No method: what is let go halfway is to end at once, not with the next collection.
             self._events = _events(
@@ -115,8 +118,22 @@ class TrainingRun:
         return self._seen.finished
 
     def tensors(self) -> Tensors:
-        """Weights and statistics as they are now, or were at the end."""
-        return self._seen.weights or weights_of(self.trainer.session)
+        """Weights and statistics as they are now, or were at the end; UsageError (E051) where it
+        was closed before.
+        """
+        if self._seen.weights:
+            return self._seen.weights
+        if not self._held.alive:
+            raise usage("the training was closed before its end.", "ask for weights before that.")
+        return weights_of(self.trainer.session)
+
+
+def checked_callbacks(callbacks: object) -> Sequence[Callback]:
+    """Functions of an event; UsageError (E051) for others."""
+    many = isinstance(callbacks, Sequence) and not isinstance(callbacks, str)
+    if not isinstance(callbacks, Sequence) or not many or not all(map(callable, callbacks)):
+        raise usage(f"'callbacks' must be functions in a list, not {shown(callbacks)}.")
+    return callbacks
 
 
 def _events(

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from netc.api.choices import AUTO, SIZE, read_size
+from netc.api.writable import check_writable
 from netc.cli.help import LAST
-from netc.errors import Diagnostic, UsageError, clip, did_you_mean, escaped, folded
+from netc.errors import Diagnostic, UsageError, clip, did_you_mean, folded
 from netc.numbers import COUNT, DEVICES, NATURAL, NON_NEGATIVE, Number
 
 _NAME_BYTES, _PATH_BYTES = 255, 4095
@@ -208,23 +209,3 @@ def check_outputs(options: argparse.Namespace) -> None:
     for name in OUTPUTS:
         if (given := getattr(options, name, None)) is not None:
             check_writable(Path(given))
-
-
-def check_writable(path: Path) -> None:
-    """Raise UsageError (E056) where a file cannot be written: a folder is missing or refuses it."""
-    if (why := _refused(path)) is not None:
-        message = f"cannot write '{escaped(str(path))}': {escaped(why)}."
-        raise UsageError(Diagnostic("E056", message, help="name a file in a folder that exists and "
-                                    "can be written to."))  # fmt: skip
-
-
-def _refused(path: Path) -> str | None:
-    """Why a file cannot be written; None where nothing speaks against it."""
-    folder = path.parent
-    if path.is_dir():
-        return "it is a folder"
-    if not folder.is_dir():
-        return f"there is no folder '{folder}'"
-    if path.exists():
-        return None if os.access(path, os.W_OK) else "the file that is there is read-only"
-    return None if os.access(folder, os.W_OK | os.X_OK) else f"the folder '{folder}' is read-only"

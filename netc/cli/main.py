@@ -238,7 +238,7 @@ def _compare(sub: argparse.ArgumentParser) -> None:
         "-o", "--output", type=file_name, metavar="FILE",
         help="a plot of speedups: FILE.svg, .pdf or .png",
     )  # fmt: skip
-    sub.set_defaults(mesh=None, strategy=None, save_strategy=None)
+    sub.set_defaults(devices=None, mesh=None, strategy=None, save_strategy=None)
 
 
 def _compile(sub: argparse.ArgumentParser) -> None:

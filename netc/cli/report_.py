@@ -13,7 +13,8 @@ from netc.api.compiled import is_compiled
 from netc.api.data import open_data, skipping
 from netc.api.figures import count
 from netc.api.running import changes_since, describe
-from netc.cli.arguments import check_writable, file_name
+from netc.api.writable import check_writable
+from netc.cli.arguments import file_name
 from netc.cli.data import tell_data, tell_left_out
 from netc.cli.output import json_line, note, say
 from netc.cli.session import choose, load_bundle, restored

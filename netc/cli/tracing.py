@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from netc.api.predicted import LOCAL, is_priced
-from netc.cli.arguments import check_writable, spare
+from netc.api.writable import check_writable
+from netc.cli.arguments import spare
 from netc.cli.output import note
 from netc.errors import DataError, Diagnostic, UsageError, escaped
 from netc.ir.program import Bundle

@@ -13,7 +13,16 @@ from numpy.typing import DTypeLike, NDArray
 from netc.errors import DataError, escaped, listed
 
 from ..io.problems import data_error
-from .images import LabelledSplits, Shape, Split, Wanted, check_labels, normalize, row_numbers
+from .images import (
+    DAMAGED,
+    LabelledSplits,
+    Shape,
+    Split,
+    Wanted,
+    check_labels,
+    normalize,
+    row_numbers,
+)
 from .pictures import Preparation, decode
 from .several import SeveralInputs
 from .windows import Window, seen
@@ -35,6 +44,11 @@ HELP = (
 )
 
 
+ARRAYS = "arrays"
+"""What arrays in memory are called."""
+OTHER_CLASSES = "number classes from 0, and give the network's last layer as many outputs"
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where arrays come from, for messages: a file, or the caller's memory."""
@@ -44,6 +58,11 @@ class Origin:
     def __str__(self) -> str:
         """In a sentence."""
         return "memory" if self.file is None else f"'{self.file}'"
+
+    @property
+    def remedy(self) -> str:
+        """What helps where a label is none."""
+        return DAMAGED if self.file is not None else OTHER_CLASSES
 
     def of(self, name: str) -> str:
         """An array, by its name."""
@@ -168,7 +187,8 @@ def _arrays(
     train = ArraySplit(test.images[:0], test.labels[:0])
     if wanted.training:
         train = _part(origin, arrays, name, "train", shape, len(classes))
-    found = Arrays("", shape, classes, train, test)
+    called = ARRAYS if origin.file is None else "npz"
+    found = Arrays("", shape, classes, train, test, called)
     told = _description(f"arrays of {found.kind}", origin, found, f"{name}_test")
     return replace(found, description=escaped(told))
 
@@ -211,7 +231,7 @@ def _part(
         raise data_error("E063", message, "save one label an image")
     if not len(images):
         raise data_error("E065", f"{origin.of(name)} holds no images.", HELP)
-    check_labels(labels, classes, origin.part(f"{_LABELS}_{split}"))
+    check_labels(labels, classes, origin.part(f"{_LABELS}_{split}"), origin.remedy)
     return ArraySplit(images, labels)
 
 

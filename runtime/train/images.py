@@ -151,7 +151,12 @@ def normalize(
     return images
 
 
-def check_labels(labels: NDArray[np.int64], classes: int, source: object) -> None:
+DAMAGED = "the file is damaged, or has more classes than were announced"
+
+
+def check_labels(
+    labels: NDArray[np.int64], classes: int, source: object, hint: str = DAMAGED
+) -> None:
     """DataError (E064) where a label is no index of a class; `source` is the file to name."""
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(wrong) == 0:
@@ -160,5 +165,5 @@ def check_labels(labels: NDArray[np.int64], classes: int, source: object) -> Non
         "E064",
         f"image {wrong[0]:,} of '{source}' has label {labels[wrong[0]]}, "
         f"but the {classes:,} classes are 0 to {classes - 1}.",
-        "the file is damaged, or has more classes than were announced",
+        hint,
     )

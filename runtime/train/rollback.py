@@ -41,10 +41,10 @@ def go_back(session: Session, ranks: Ranks, path: Path | None, step: int) -> Res
 
 
 def advised(
-    problem: ExplodedError, path: Path | None, goes_back: bool, count: int
+    problem: ExplodedError, path: Path | None, keeps: bool, goes_back: bool, count: int
 ) -> ExplodedError:
     """The problem with which a training ends, and what helps. `path` is its checkpoint, if it has
-    one; it `goes_back` by itself, if it was told to, and did so `count` times.
+    one, and `keeps` any; it `goes_back` by itself, if it was told to, and did so `count` times.
     """
     first, *rest = problem.diagnostics
     notes = first.notes
@@ -52,9 +52,9 @@ def advised(
         note = f"it went back to a checkpoint {count} times before, each time to half the rate."
         notes = (*notes, note)
     help = "take a smaller learning rate, in the recipe or with '--lr'"
-    if path is None:
+    if path is None and keeps:
         help += "; nothing is saved, and '--replace' begins anew in this folder"
-    else:
+    elif path is not None:
         help += f"; '--resume' goes on from step {step_of(path)}"
         if not goes_back:
             help += "; with '--on-nan rollback' it does so by itself, at half the rate"

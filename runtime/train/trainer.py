@@ -301,13 +301,13 @@ class Trainer:
         self._attempt(self.saver.wait)
         self.due = False
         self.saver.withdraw()
-        path = self.saver.path
+        path, keeps = self.saver.path, self.folder is not None
         count = self.rollbacks.count + 1
         if not self._goes_back() or count > MOST_ROLLBACKS:
-            raise advised(problem, path, self._goes_back(), self.rollbacks.count)
+            raise advised(problem, path, keeps, self._goes_back(), self.rollbacks.count)
         restored = go_back(self.session, self.ranks, path, self.step)
         if restored is None:
-            raise advised(problem, path, True, self.rollbacks.count)
+            raise advised(problem, path, keeps, True, self.rollbacks.count)
         self.rollbacks = replace(restored.rollbacks, count=count)
         epoch = (self.step + self.ahead - 1) // self.steps_per_epoch + 1
         why = problem.diagnostics[0].message.partition(";")[0]

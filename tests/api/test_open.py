@@ -1,0 +1,158 @@
+"""Loops of one's own: steps, evaluations and predictions of arrays, and weights."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from api_cases import ARRAYS, IMAGES, LABELS, refused, tiny
+
+import netc
+from netc_runtime.train.augment import order
+
+
+def test_a_loop_equals_a_training() -> None:
+    """The same batches in the same order: the same weights, to the bit."""
+    trained = tiny().run(data=ARRAYS, epochs=2, lr=0.03, seed=0, devices=2)
+    with tiny(settings={"train.seed": 0}).plan(devices=2).open() as program:
+        for epoch in range(2):
+            rows = order(0, epoch, 80)
+            for start in range(0, 80, 16):
+                batch = rows[start : start + 16]
+                program.step(IMAGES[batch], LABELS[batch], lr=0.03)
+        assert program.steps == 10
+        mine = program.weights()
+    for name, value in trained.weights().items():
+        np.testing.assert_array_equal(mine[name], value)
+
+
+def test_any_plan_gives_the_same() -> None:
+    found = []
+    for words in ({"devices": 1}, {"devices": 3, "strategy": "hybrid"},
+                  {"mesh": "2x2", "strategy": "data"}):  # fmt: skip
+        with tiny().plan(**words).open() as program:
+            found.append([program.step(IMAGES[:16], LABELS[:16]).loss for _ in range(4)])
+    np.testing.assert_allclose(found, [found[0]] * 3, rtol=1e-5)
+
+
+def test_evaluations_of_any_number() -> None:
+    with tiny().plan(batch=16, devices=2).open(training=False) as program:
+        whole = program.evaluate(IMAGES, LABELS)
+        assert whole.images == 96
+        parts = [program.evaluate(IMAGES[a:b], LABELS[a:b]) for a, b in ((0, 5), (5, 96))]
+        mean = sum(each.loss * each.images for each in parts) / 96
+        np.testing.assert_allclose(whole.loss, mean, rtol=1e-5)
+        shares = program.predict(IMAGES)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-6)
+    right = (shares.argmax(axis=1) == LABELS).mean()
+    assert whole.accuracy == pytest.approx(right)
+    own = -np.log(shares[np.arange(96), LABELS]).mean()
+    assert whole.loss == pytest.approx(own, rel=1e-4)
+
+
+def test_bytes_are_scaled_as_in_training() -> None:
+    bytes_ = (IMAGES * 60 + 60).clip(0, 255).astype(np.uint8)
+    trained = tiny().run(data=(bytes_, LABELS, bytes_, LABELS), epochs=2)
+    floats = (bytes_.astype(np.float32) - 127.5) / 127.5
+    np.testing.assert_allclose(trained.predict(bytes_), trained.predict(floats), rtol=1e-5)
+
+
+def test_weights_of_all_kinds(tmp_path: Path) -> None:
+    trained = tiny().run(data=ARRAYS, steps=5)
+    names, torch = set(trained.weights()), set(trained.weights("torch"))
+    assert names == {"conv1.weight", "conv1.bias", "fc1.weight", "fc1.bias"} != torch
+    for name in ("netc", "torch"):
+        trained.save(tmp_path / f"{name}.safetensors", names=name)
+        again = tiny().with_weights(tmp_path / f"{name}.safetensors")
+        np.testing.assert_array_equal(again.weights()["fc1.bias"], trained.weights()["fc1.bias"])
+        with tiny().plan().open(weights=tmp_path / f"{name}.safetensors") as program:
+            np.testing.assert_array_equal(
+                program.weights()["fc1.bias"], trained.weights()["fc1.bias"]
+            )
+    again = tiny().with_weights(trained.weights())
+    np.testing.assert_allclose(again.predict(IMAGES), trained.predict(IMAGES), rtol=1e-4)
+    again.weights()["fc1.bias"][:] = 7
+    assert again.weights()["fc1.bias"].max() < 7
+    with tiny().plan().open() as program:
+        program.restore(trained.weights())
+        np.testing.assert_allclose(program.predict(IMAGES), trained.predict(IMAGES), rtol=1e-5)
+
+
+def test_initial_weights_are_those_of_the_seed() -> None:
+    first, second = (tiny(settings={"train.seed": seed}).weights() for seed in (0, 1))
+    assert (first["fc1.weight"] != second["fc1.weight"]).any()
+    with tiny(settings={"train.seed": 1}).plan(devices=2).open() as program:
+        np.testing.assert_array_equal(program.weights()["fc1.weight"], second["fc1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "words", "code"),
+    [(IMAGES[:15], LABELS[:15], {}, "E067"), (IMAGES[:16], LABELS[:15], {}, "E063"),
+     (IMAGES[:16], LABELS[:16] + 5, {}, "E064"), (IMAGES[:16], LABELS[:16] - 1, {}, "E064"),
+     (IMAGES[:16] * np.nan, LABELS[:16], {}, "E062"),
+     (IMAGES[:16], LABELS[:16], {"lr": "a"}, "E051"),
+     (IMAGES[:16], None, {}, "E062"), (IMAGES[:16], np.eye(3)[LABELS[:16]], {}, "E062"),
+     (IMAGES[:16, :, :7], LABELS[:16], {}, "E067"), ({"image": IMAGES}, LABELS, {}, "E062"),
+     (IMAGES[:16] * 1e38, LABELS[:16], {}, "E075"), ([[1, 2], [3]], LABELS, {}, "E051")],
+)  # fmt: skip
+def test_wrong_steps(images: Any, labels: Any, words: dict[str, Any], code: str) -> None:
+    with tiny().plan(devices=2).open() as program:
+        refused(lambda: program.step(images, labels, **words), code)
+        assert not program.closed
+
+
+def test_wrong_predictions() -> None:
+    with tiny().plan().open(training=False) as program:
+        refused(lambda: program.predict(IMAGES[:0]), "E065")
+        refused(lambda: program.predict("a.png"), "E051")
+        refused(lambda: program.predict(["a.png"]), "E066")
+        refused(lambda: program.predict(IMAGES.astype(object)), "E062")
+        refused(lambda: program.step(IMAGES[:16], LABELS[:16]), "E051")
+
+
+def test_wrong_weights() -> None:
+    refused(lambda: tiny().with_weights({"q": 1}), "E081")
+    refused(lambda: tiny().with_weights({"fc1.bias": np.zeros(4)}), "E082")
+    refused(lambda: tiny().with_weights(3), "E051")  # type: ignore[arg-type]
+    refused(lambda: tiny().weights("keras"), "E051")  # type: ignore[arg-type]
+    with tiny().plan().open() as program:
+        refused(lambda: program.restore({"fc9": np.zeros(4)}), "E081")
+        refused(lambda: program.restore(3), "E051")  # type: ignore[arg-type]
+
+
+def test_closed_is_closed() -> None:
+    before = threading.active_count()
+    program = tiny().plan(devices=2).open()
+    program.step(IMAGES[:16], LABELS[:16])
+    program.close()
+    program.close()
+    assert program.closed and threading.active_count() == before
+    refused(lambda: program.step(IMAGES[:16], LABELS[:16]), "E051")
+    refused(program.weights, "E051")
+    assert repr(program) == "<netc.OpenProgram tiny: batch 16, closed>"
+
+
+def test_let_go_without_a_word() -> None:
+    before = threading.active_count()
+    program = tiny().plan(devices=2).open()
+    program.step(IMAGES[:16], LABELS[:16])
+    assert threading.active_count() > before
+    del program
+    assert threading.active_count() == before
+
+
+def test_several_inputs() -> None:
+    two = netc.parse(
+        "net two\ninput left 1x8x8\ninput right 1x8x8\n"
+        "concat { $left | conv 3x3 4 pad=1 | avgpool global ; $right | conv 3x3 4 pad=1 | "
+        "avgpool global }\nfc 3\nsoftmax_loss\ntrain { batch 16; sgd lr=0.1 }\n"
+    )
+    with two.plan(devices=2).open() as program:
+        given = {"left": IMAGES[:16], "right": IMAGES[:16]}
+        first = program.step(given, LABELS[:16])
+        assert program.step(given, LABELS[:16]).loss < first.loss
+        refused(lambda: program.step(IMAGES[:16], LABELS[:16]), "E051")
+        refused(lambda: program.step({**given, "right": IMAGES[:5]}, LABELS[:16]), "E063")
