@@ -16,6 +16,7 @@ from netc.errors import Diagnostic, NetError, UsageError, clip, did_you_mean
 from netc.export.speedups import SpeedupLine, draw_speedups, write_speedups
 from netc.ir.programs import TRAIN
 from netc.planner.compare import (
+    LARGEST_BATCH,
     STRATEGIES,
     WORTH_TELLING,
     ComparedPlan,
@@ -274,3 +275,9 @@ def _notes(
                 f"than '{default.name}'."
             )
     return found
+
+
+__all__ = [
+    "COUNTS", "LARGEST_BATCH", "Compared", "Comparison", "Crossover", "LeftOut", "check_strategies",
+    "compare", "crossovers",
+]  # fmt: skip

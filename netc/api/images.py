@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netc.api.judging import read_pictures
 from netc.api.values import shown, usage
 from netc.ir.program import Bundle
-from netc_runtime.cores import cores
 from netc_runtime.io.problems import data_error
 from netc_runtime.session import image_inputs
 from netc_runtime.train.arrays import OTHER_CLASSES, Origin, image_array, label_array
@@ -87,8 +86,7 @@ def _pictures(
 ) -> Array:
     prepared = preparation(data, shape)
     channels, height, width = shape
-    with ThreadPoolExecutor(cores(), "netc-pictures") as pool:
-        pixels = prepared.load(paths, (channels, height, width), pool=pool)
+    pixels = read_pictures(prepared, paths, (channels, height, width))
     return normalize(pixels, prepared.mean, prepared.std, dtype)
 
 

@@ -9,7 +9,10 @@ import netc_models
 from netc.api.compiled import is_compiled, no_network
 from netc.api.shipped import find
 from netc.errors import UsageError
+from netc.ir.graph import Graph
 from netc.ir.optimizers import WeightRule
+from netc.passes.build_graph import build_graph
+from netc.passes.differentiate import check_rules
 from netc.syntax import Call, Network, Recipe, WholeRecipe, parse_file
 
 
@@ -35,3 +38,12 @@ def weight_rules(recipe: Recipe | WholeRecipe) -> tuple[WeightRule, ...]:
 def _rule(call: Call) -> WeightRule:
     told: dict[str, Any] = dict(call.kwargs)
     return WeightRule(str(call.args[0]), **told, span=call.span)
+
+
+def checked_graph(network: Network) -> Graph:
+    """The graph of a network for one image. Raises NetError where shapes, or what its recipe says
+    of weights, are wrong.
+    """
+    graph = build_graph(network, batch=1)
+    check_rules(graph, weight_rules(network.recipe))
+    return graph

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from netc.api.choices import flag, number, one_of
 from netc.api.data import data_call, open_data, skipping
 from netc.api.held import alone, blas_kept
 from netc.api.images import Images
+from netc.api.judging import check_finite, evaluated
 from netc.api.listener import Notes
 from netc.api.running import find_weights, given_weights, open_session, read_program
 from netc.api.session import OpenProgram, checked
@@ -38,12 +38,9 @@ from netc.errors import Diagnostic, NetError, UsageError
 from netc.ir.program import Bundle
 from netc.ir.text import bundle_text
 from netc.numbers import NATURAL
-from netc_runtime.io.problems import data_error
 from netc_runtime.io.weights import Tensors
-from netc_runtime.launch.ranks import Alone
-from netc_runtime.train.evaluate import Evaluation, evaluate
+from netc_runtime.train.evaluate import Evaluation
 from netc_runtime.train.events import EpochDone, Finished
-from netc_runtime.train.loading import loaders
 
 if TYPE_CHECKING:
     from netc.syntax import Network
@@ -179,10 +176,8 @@ class RunnableProgram:
         bad = int(number(NATURAL)("skip_bad", skip_bad))
         dataset = skipping(bad, open_data(given, self.bundle, training=False))
         with self.open(training=False) as session:
-            found = evaluate(session.inner, dataset, loaders(Alone()))
-        if not math.isfinite(found.loss):
-            hint = "the weights come from a training that exploded, or are of other images."
-            raise data_error("E075", "the loss is not a finite number.", hint)
+            found = evaluated(session.inner, dataset)
+        check_finite(found)
         return found
 
     def weights(self, names: Names = "netc") -> dict[str, Array]:

@@ -170,3 +170,9 @@ def describe(bundle: Bundle, choice: BackendChoice) -> str:
     updates = f", updates {SHARDED}" if facts.updates == SHARDED else ""
     how = f"strategy {facts.strategy}{scheme}{updates}, batch {facts.batch}, {facts.precision}"
     return f"network   {facts.network}: {many}, {how}\nbackend   {choice.name} ({choice.reason})"
+
+
+__all__ = [
+    "RunChoices", "Session", "changes_since", "changes_text", "choose", "describe", "find_weights",
+    "given_weights", "kernel_notes", "open_session", "read_program", "restored_session",
+]  # fmt: skip

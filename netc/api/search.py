@@ -103,3 +103,6 @@ def title(candidate: Candidate) -> str:
     scheme = f", scheme {candidate.scheme}" if candidate.scheme not in ("", "a") else ""
     updates = f" with {candidate.updates} updates" if candidate.updates == SHARDED else ""
     return f"{candidate.name}{scheme}{grid}{updates}"
+
+
+__all__ = ["Found", "meshes_of", "notes", "search", "title"]

@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 
 from netc.api.choices import number, wrong
 from netc.api.images import Images, class_numbers, image_floats
+from netc.api.judging import class_shares
 from netc.api.training import weights_of
 from netc.api.values import usage
 from netc.api.weights import checked_weight
+from netc.errors import DataError
 from netc.ir.optimizers import SQUARES
 from netc.ir.schedules import scaled_rate
 from netc.numbers import NON_NEGATIVE
 from netc_runtime import session as runtime
 from netc_runtime.io.problems import data_error
-from netc_runtime.train.outcomes import probabilities
 from netc_runtime.train.saving import exploded
 
 Array = NDArray[Any]
@@ -135,12 +136,7 @@ class OpenProgram:
         """
         session = self._open()
         given = self._images(images)
-        parts = [given[start:][: session.batch] for start in range(0, len(given), session.batch)]
-        scores = np.concatenate([self._scores(part) for part in parts])
-        if not np.isfinite(scores).all():
-            hint = "they come from a training that exploded, or are of other images."
-            raise data_error("E075", "the weights give scores that are no numbers.", hint)
-        return probabilities(scores)
+        return self._guarded(lambda: class_shares(session, given))
 
     def weights(self) -> dict[str, Array]:
         """Weights and running statistics by netc's names, copied."""
@@ -185,15 +181,14 @@ class OpenProgram:
     def _evaluated(self, part: Array, own: Array, count: int) -> tuple[float, float]:
         return self._guarded(lambda: self._session.evaluate(part, own, count))
 
-    def _scores(self, part: Array) -> Array:
-        return self._guarded(lambda: self._session.predict(part))
-
     def _guarded(self, work: Callable[[], T]) -> T:
         """What some work gives. Where that is cut short, what is on the devices is no one's state:
         the session is over.
         """
         try:
             return work()
+        except DataError:  # of numbers: what is on the devices is whole
+            raise
         except BaseException:
             self.close()
             raise

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from netc.passes.pipeline import Observer
+from netc.passes.pipeline import PASSES, Observer, PassReport
+
+PROGRAMS_OF = {each.name: each.programs for each in PASSES}
+"""By pass the programs that it is for."""
+__all__ = ["PROGRAMS_OF", "PassReport", "Watch"]
 
 
 class Watch(Observer):

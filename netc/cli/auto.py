@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from netc.api.search import Found
 from netc.cli.output import json_line
-from netc.planner.choice import Found
 
 
 def tell(found: Found) -> None:

@@ -150,7 +150,7 @@ def _exchanges(
 
     sizes = [most] if target == "cuda" else [n for n in range(2, most + 1) if most % n == 0]
     for devices in sizes:
-        bundle, _ = build(asked_for(options, options.networks[0], devices, "data"), options)
+        bundle = build(asked_for(options, options.networks[0], devices, "data"), options).bundle
         choice = choose(options, bundle)
         on_ranks(bundle, choice, partial(work, choice))
     return tuple(found)

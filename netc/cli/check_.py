@@ -5,20 +5,16 @@ from __future__ import annotations
 import argparse
 
 from netc.api.figures import count
-from netc.api.networks import weight_rules
+from netc.api.networks import checked_graph
 from netc.cli.files import load_network
 from netc.cli.output import json_line, say
-from netc.passes.build_graph import build_graph
-from netc.passes.differentiate import check_rules
 from netc.report import layer_facts
 
 
 def run(options: argparse.Namespace) -> int:
     """Say that the network is sound, in one line."""
     network = load_network(options)
-    graph = build_graph(network, batch=1)
-    check_rules(graph, weight_rules(network.recipe))
-    facts = layer_facts(network, graph)
+    facts = layer_facts(network, checked_graph(network))
     parameters = sum(f.parameters for f in facts)
     if options.json:
         json_line(event="result", network=network.name, layers=len(facts), parameters=parameters)

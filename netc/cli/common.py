@@ -6,7 +6,6 @@ import argparse
 from contextlib import suppress
 from pathlib import Path
 
-from netc.api import build as building
 from netc.api import request as requests
 from netc.api.build import save_strategy
 from netc.api.choices import PlanChoices
@@ -19,8 +18,6 @@ from netc.cli.files import defines, load_network
 from netc.cli.passes import CompileProgress
 from netc.cli.speaker import Speaker
 from netc.errors import DataError
-from netc.ir.program import Bundle
-from netc.passes.pipeline import Compiled
 
 
 def plan_choices(options: argparse.Namespace) -> PlanChoices:
@@ -63,20 +60,15 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
 
 
 def build(
-    asked: Request,
-    options: argparse.Namespace,
-    observer: CompileProgress | None = None,
-) -> tuple[Bundle, Compiled]:
-    """Compile, refuse what does not fit the machine, and write the strategy if asked to."""
-    made = building.build(asked, Speaker(not options.json, observer))
+    asked: Request, options: argparse.Namespace, observer: CompileProgress | None = None
+) -> NetworkPlan:
+    """The plan that is asked for; its splits are written as a strategy if the command asks to."""
+    made = plan_of(asked, Speaker(not options.json, observer))
     if getattr(options, "save_strategy", None):
-        save_strategy(Path(options.save_strategy), asked, made[1])
+        save_strategy(Path(options.save_strategy), made.asked, made.compiled)
     return made
 
 
 def plan(options: argparse.Namespace, observer: CompileProgress | None = None) -> NetworkPlan:
-    """The plan that a command asks for; its splits are written as a strategy if asked to."""
-    made = plan_of(request(options), Speaker(not options.json, observer))
-    if getattr(options, "save_strategy", None):
-        save_strategy(Path(options.save_strategy), made.asked, made.compiled)
-    return made
+    """The plan that a command asks for."""
+    return build(request(options), options, observer)

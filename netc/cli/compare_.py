@@ -9,6 +9,7 @@ from pathlib import Path
 
 from netc.api.compare import (
     COUNTS,
+    LARGEST_BATCH,
     Compared,
     Comparison,
     LeftOut,
@@ -23,7 +24,6 @@ from netc.cli.output import json_line, note, say, table
 from netc.errors import Diagnostic, UsageError, clip, columns_of
 from netc.export.speedups import check_speedups
 from netc.numbers import DEVICES
-from netc.planner.compare import LARGEST_BATCH
 from netc.strategies.fixed import FIXED
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from netc.api.choices import INFERENCE
 from netc.api.plan import NetworkPlan
+from netc.api.watch import PROGRAMS_OF
 from netc.api.written import write_text
 from netc.cli.arguments import spare
 from netc.cli.common import plan
@@ -18,7 +19,6 @@ from netc.errors import Diagnostic, UsageError, columns_of, did_you_mean
 from netc.ir.program import Bundle, Program
 from netc.ir.programs import EVAL, TRAIN
 from netc.ir.text import bundle_text, graph_text, plan_text, program_text
-from netc.passes.pipeline import PASSES
 from netc.syntax import network_text
 
 
@@ -85,12 +85,12 @@ def _program(bundle: Bundle, name: str) -> Program:
 
 def _check_passes(names: list[str], program: str) -> None:
     """Refuse what is no pass, or none of that program."""
-    known = {each.name: each for each in PASSES}
+    known = PROGRAMS_OF
     for name in names:
         if name not in known:
             hint = did_you_mean(name, known) + f"passes are: {', '.join(known)}."
             raise UsageError(Diagnostic("E051", f"there is no pass '{name}'.", help=hint))
-        if program not in (programs := known[name].programs):
+        if program not in (programs := known[name]):
             hint = f"'--program {programs[0]}' prints its result."
             message = f"'{name}' is no pass of the {program} program."
             raise UsageError(Diagnostic("E051", message, help=hint))

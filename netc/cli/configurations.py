@@ -89,7 +89,7 @@ def measured(
     """One configuration; none where it cannot be carried out."""
     try:
         asked = asked_for(options, network, devices, strategy)
-        _, compiled = build(asked, options)
+        compiled = build(asked, options).compiled
     except NetError as problem:
         _skipped(options, network, devices, strategy, problem.diagnostics[0].message)
         return

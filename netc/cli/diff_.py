@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from netc.api.difference import Side
 from netc.api.figures import bytes_text, seconds_text, shape_text
-from netc.api.pictures import page_facts, plan_facts
-from netc.api.request import Request
 from netc.cli.arguments import spare
 from netc.cli.common import request
 from netc.cli.output import json_line, say, table
 from netc.cli.plan_ import check_alternatives
-from netc.export.page import PlanCase
 from netc.export.write import check_diff, write_diff
-from netc.passes.pipeline import Compiled, lower_network
-from netc.passes.plan_memory import plan_alone
-from netc.planner.compare import ComparedPlan, described
-from netc.report import LayerCost, layer_costs
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One of the two plans."""
-
-    asked: Request
-    plan: ComparedPlan
-    layers: dict[str, LayerCost]
-    compiled: Compiled
 
 
 def run(options: argparse.Namespace) -> int:
@@ -46,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
         if layer in second.layers and one.split != second.layers[layer].split
     ]
     if path is not None:
-        write_diff(path, *(_case(side, options.alternatives) for side in (first, second)))
+        write_diff(path, *(side.case(options.alternatives) for side in (first, second)))
     if options.json:
         for layer in differing:
             json_line(event="layer", layer=layer, first=asdict(first.layers[layer]),
@@ -71,23 +55,9 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _case(side: Side, long: bool) -> PlanCase:
-    """A plan as pages take it."""
-    asked, compiled = side.asked, side.compiled
-    program = plan_alone(compiled.program, asked.options.target.alignment_bytes)
-    facts = plan_facts(asked, compiled, program)
-    facts = page_facts(facts, asked, compiled, long)
-    return PlanCase(compiled.plan, asked.network, facts)
-
-
 def _side(options: argparse.Namespace, name: str) -> Side:
-    asked = request(argparse.Namespace(**{**vars(options), "strategy": name}), quiet=True)
-    compiled = lower_network(asked.network, asked.options)
-    costs = layer_costs(
-        asked.network, compiled.graph, compiled.plan, compiled.program, asked.options.cluster
-    )
-    plan = described(compiled, asked.options, name)
-    return Side(asked, plan, {c.layer: c for c in costs}, compiled)
+    given = argparse.Namespace(**{**vars(options), "strategy": name})
+    return Side.of(request(given, quiet=True), name)
 
 
 def _rows(first: Side, second: Side, layers: list[str]) -> Iterator[tuple[str, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from netc.api.data import open_data, skipping
 from netc.api.figures import count
+from netc.api.judging import Evaluation, check_finite, evaluated
 from netc.api.running import describe, find_weights
 from netc.cli.data import tell_data, tell_left_out
 from netc.cli.output import json_line, say
@@ -20,11 +20,8 @@ from netc.ir.program import Bundle
 from netc.numbers import loss_text
 from netc_runtime.choose import BackendChoice
 from netc_runtime.io.checkpoint import meta_of
-from netc_runtime.io.problems import data_error
 from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.train.datasets import Dataset, facts_of
-from netc_runtime.train.evaluate import Evaluation, evaluate
-from netc_runtime.train.loading import loaders
 from netc_runtime.train.resume import check_classes
 from netc_runtime.train.skipping import problems_in
 
@@ -53,13 +50,9 @@ def _run(
             say(describe(bundle, choice))
             say(f"weights   {escaped(str(file))}")
             tell_data(dataset)
-        found = evaluate(session, dataset, loaders(everyone), each=True)
+        found = evaluated(session, dataset, everyone, each=True)
         left_out = problems_in(dataset, everyone)
-    if not math.isfinite(found.loss):
-        hint = "the weights come from a training that exploded, or are of other images."
-        raise data_error(
-            "E075", f"the loss is not a finite number with the weights in '{file}'.", hint
-        )
+    check_finite(found, f" with the weights in '{file}'")
     _show(options, bundle, file, dataset, found, left_out)
     return 0
 

@@ -8,9 +8,8 @@ import time
 from collections.abc import Collection
 
 from netc.api.figures import seconds_text
-from netc.api.watch import Watch
+from netc.api.watch import PassReport, Watch
 from netc.cli.output import table
-from netc.passes.pipeline import PassReport
 
 TOLD_SECONDS = 2.0
 """A compilation that takes longer shows what it is at."""

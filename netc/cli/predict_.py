@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -14,20 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.api.data import class_names, data_call
+from netc.api.judging import class_shares, one_input, read_pictures
 from netc.api.running import find_weights
 from netc.cli.output import json_line, say
 from netc.cli.session import choose, load_bundle, note_changes, on_ranks, out_folder, restored
 from netc.errors import escaped
 from netc.ir.program import Bundle
 from netc_runtime.choose import BackendChoice
-from netc_runtime.io.problems import data_error
 from netc_runtime.launch.ranks import Alone, Ranks
-from netc_runtime.session import Session, image_inputs
 from netc_runtime.train.datasets import preparation
 from netc_runtime.train.images import normalize
-from netc_runtime.train.loading import loaders
-from netc_runtime.train.outcomes import probabilities
-from netc_runtime.train.pictures import Preparation
 
 Array = NDArray[Any]
 
@@ -43,19 +38,16 @@ def _run(
     options: argparse.Namespace, choice: BackendChoice, ranks: Ranks | None, bundle: Bundle
 ) -> int:  # fmt: skip
     everyone = ranks or Alone()
-    if len(inputs := image_inputs(bundle)) > 1:
-        named = ", ".join(f"'{port.name}'" for port in inputs)
-        message = f"the network has {len(inputs)} inputs ({named}); pictures fill one."
-        raise data_error("E067", message, "'netc eval' reads a data set that fills all")
+    one_input(bundle)
     file, names = everyone.share(None if everyone.rank else _weights(options, bundle))
     call = data_call(options.data, bundle)
     prepared = preparation(call[0] if call else None, bundle.facts.image)
-    with ThreadPoolExecutor(loaders(everyone)) as pool:
-        paths = [Path(image) for image in options.images]
-        pixels = prepared.load(paths, bundle.facts.image, pool=pool)
+    paths = [Path(image) for image in options.images]
+    pixels = read_pictures(prepared, paths, bundle.facts.image, everyone)
     everyone.compare({"content of pictures": hashlib.sha256(pixels.tobytes()).hexdigest()})
     with closing(restored(options, choice, bundle, ranks, file)) as session:
-        found = _predicted(session, prepared, pixels, file)
+        images = normalize(pixels, prepared.mean, prepared.std, session.dtype)
+        found = class_shares(session, images, f"the weights in '{file}'")
     if not options.json:
         assumed = "" if call else ", as no data set is named"
         say(f"weights   {escaped(str(file))}")
@@ -70,19 +62,6 @@ def _weights(options: argparse.Namespace, bundle: Bundle) -> tuple[Path, tuple[s
     file = find_weights(options.weights, out_folder(options, bundle))
     note_changes(options, bundle, file)
     return file, class_names(options.data, bundle, file, options.classes)
-
-
-def _predicted(
-    session: Session, prepared: Preparation, pixels: NDArray[np.uint8], file: Path
-) -> Array:
-    """Of classes, (pictures, classes); DataError (E075) where scores are no numbers."""
-    batches = [pixels[start:][: session.batch] for start in range(0, len(pixels), session.batch)]
-    images = (normalize(batch, prepared.mean, prepared.std, session.dtype) for batch in batches)
-    scores = np.concatenate([session.predict(batch) for batch in images])
-    if not np.isfinite(scores).all():
-        hint = "they come from a training that exploded, or are of other images."
-        raise data_error("E075", f"the weights in '{file}' give scores that are no numbers.", hint)
-    return probabilities(scores)
 
 
 def _show(options: argparse.Namespace, image: str, shares: Array, names: tuple[str, ...]) -> None:

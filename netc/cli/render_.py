@@ -10,7 +10,7 @@ from textwrap import wrap
 
 from netc.api.data import named_data
 from netc.api.figures import count, rate_text
-from netc.api.networks import weight_rules
+from netc.api.networks import checked_graph
 from netc.cli.files import load_network
 from netc.cli.output import json_line
 from netc.errors import Diagnostic, Source, UsageError, clip
@@ -18,8 +18,6 @@ from netc.ir.augmentations import AUGMENTATIONS
 from netc.ir.datasets import DATA_SETS
 from netc.ir.optimizers import OPTIMIZERS, RATE, Optimizer
 from netc.ir.schedules import SCHEDULES, scaled_rate
-from netc.passes.build_graph import build_graph
-from netc.passes.differentiate import check_rules
 from netc.syntax import Call, NamedValues, Recipe, WholeRecipe, with_defaults
 from netc.syntax.evaluate import show
 from netc.syntax.formatter import COLUMNS, INDENT, format_source
@@ -46,8 +44,8 @@ def run(options: argparse.Namespace) -> int:
     """Print the block, and nothing else."""
     asked = argparse.Namespace(**{**vars(options), "set": [*options.set, *_named(options)]})
     network = load_network(asked)
-    if rules := weight_rules(network.recipe):
-        check_rules(build_graph(network, batch=1), rules)
+    if network.recipe.weights:
+        checked_graph(network)
     recipe = whole(network.recipe)
     text = train_text(recipe)
     if options.json:

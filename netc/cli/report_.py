@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 from contextlib import AbstractContextManager, chdir, closing, nullcontext
 from dataclasses import replace
@@ -12,6 +11,7 @@ from pathlib import Path
 from netc.api.compiled import is_compiled
 from netc.api.data import open_data, skipping
 from netc.api.figures import count
+from netc.api.judging import check_finite, evaluated
 from netc.api.running import changes_since, describe
 from netc.api.writable import check_writable
 from netc.cli.arguments import file_name
@@ -38,9 +38,7 @@ from netc_runtime.choose import is_first
 from netc_runtime.io.checkpoint import run_in, settings_in
 from netc_runtime.io.problems import data_error, folder
 from netc_runtime.launch.ranks import Alone
-from netc_runtime.train.evaluate import evaluate
 from netc_runtime.train.folder import METRICS
-from netc_runtime.train.loading import loaders
 from netc_runtime.train.resume import check_classes
 from netc_runtime.train.skipping import problems_in
 from netc_runtime.train.survey import UNREAD
@@ -146,11 +144,10 @@ def _judge(options: argparse.Namespace, told: Told) -> tuple[Judged, tuple[str, 
             say(describe(bundle, choice))
             say(f"weights   {escaped(str(told.file))}")
             tell_data(dataset)
-        found = evaluate(session, dataset, loaders(Alone()), each=True)
+        found = evaluated(session, dataset, each=True)
         if not options.json:
             tell_left_out(problems_in(dataset, Alone()))
-    if not math.isfinite(found.loss):
-        raise data_error("E075", f"the loss is not a finite number with '{told.file}'.")
+    check_finite(found, f" with '{told.file}'")
     assert found.outcomes is not None, "as asked"
     measured = found.loss, found.accuracy
     judged = judge(bundle, dataset, told.file, measured, found.outcomes)

@@ -13,6 +13,7 @@ from netc.api import running
 from netc.api.compiled import is_compiled
 from netc.api.running import (
     RunChoices,
+    Session,
     changes_since,
     given_weights,
     kernel_notes,
@@ -25,7 +26,6 @@ from netc.errors import Diagnostic, NetError, UsageError, render
 from netc.ir.program import Bundle
 from netc_runtime.choose import BackendChoice, join_ranks
 from netc_runtime.launch.ranks import Alone, Ranks
-from netc_runtime.session import Session
 
 EXIT_INTERRUPTED = 130
 
@@ -42,7 +42,8 @@ def load_bundle(options: argparse.Namespace, images: int | None = None) -> Bundl
         from netc.cli.common import build, request
 
         asked = request(options, images)
-        bundle, compiled = build(asked, options)
+        made = build(asked, options)
+        bundle, compiled = made.bundle, made.compiled
         notes = compiled.notes
         if options.verb == "run" and not options.json:
             notes += advice(asked, compiled)

@@ -177,7 +177,7 @@ def _compiled(network: str, options: str) -> Bundle:
         path = Path(folder) / "fuzz.net"
         path.write_text(network)
         asked = parser().parse_args(["compile", str(path), *options.split()])
-        return build(request(asked), asked)[0]
+        return build(request(asked), asked).bundle
 
 
 def _results(bundle: Bundle) -> dict[str, Any]:
