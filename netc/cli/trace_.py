@@ -10,12 +10,13 @@ from pathlib import Path
 from netc.api.figures import seconds_text
 from netc.cli.output import json_line, table
 from netc.errors import clip
-from netc.export.words import plural
+from netc.export.words import amount, plural
 from netc.trace.account import (
     SECOND,
     Accounts,
     DeviceAccount,
     Difference,
+    MemoryPeak,
     Wait,
     by_layer,
     by_stream,
@@ -41,6 +42,8 @@ def _json(trace: StepTrace, predicted: Accounts, measured: Accounts | None, top:
     shown = measured or predicted
     for account in shown.devices():
         json_line(event="device", **asdict(account))
+    for peak in shown.peaks():
+        json_line(event="memory", **asdict(peak))
     for wait in shown.waits()[:top]:
         json_line(event="wait", **asdict(wait))
     if measured is not None:
@@ -63,6 +66,9 @@ def _show(trace: StepTrace, predicted: Accounts, measured: Accounts | None, top:
     print(_about(trace))
     print(table(("device", "computes", "exchanges", "waits", "idle", "hidden"),
                 _device_rows(shown.devices())))  # fmt: skip
+    if peaks := shown.peaks():
+        header = ("device", "memory", "after", "in step", "layer", "phase")
+        print("\n" + table(header, map(_peak_row, peaks), left=1))
     if waits := shown.waits():
         _show_waits(waits, len(trace.steps), top)
     if measured is not None:
@@ -129,6 +135,11 @@ def _device_rows(accounts: Sequence[DeviceAccount]) -> Iterator[tuple[str, ...]]
 def _share(seconds: float, whole: float) -> str:
     """A time, and the part of the step that it is."""
     return f"{seconds_text(seconds)} {100 * seconds / whole:3.0f} %" if seconds and whole else "-"
+
+
+def _peak_row(peak: MemoryPeak) -> tuple[str, ...]:
+    nbytes, after = amount(peak.peak_bytes, "B"), seconds_text(peak.seconds)
+    return (f"{peak.device}", nbytes, after, f"{peak.step}", _name(peak.layer), peak.phase)
 
 
 def _wait_row(wait: Wait) -> tuple[str, ...]:

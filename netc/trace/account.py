@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from netc.ir.program import STREAMS
 from netc.trace.intervals import Intervals, length, minus, union
-from netc.trace.spans import StepTrace, TraceSpan
+from netc.trace.spans import MemoryLevel, StepTrace, TraceSpan
 
 SECOND = 10**9
 """Nanoseconds."""
@@ -67,6 +67,20 @@ class Difference:
     def seconds(self) -> float:
         """By how much it took longer than predicted."""
         return self.measured - self.predicted
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPeak:
+    """When a device has most bytes in use."""
+
+    device: int
+    peak_bytes: int
+    seconds: float
+    """From the start of the step, for the first time."""
+    step: int
+    layer: str
+    """What runs then, or ran before; empty at the start."""
+    phase: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +161,25 @@ class Accounts:
     def _nothing_else(self, sets: _Sets, moments: Intervals) -> Intervals:
         """Of some moments those in which a device neither computes nor exchanges."""
         return minus(minus(moments, sets.computing), sets.exchanging)
+
+    def peaks(self) -> list[MemoryPeak]:
+        """Where each device's memory is fullest; nothing where the trace does not say it."""
+        most: dict[int, MemoryLevel] = {}
+        for level in self.trace.memory:
+            if level.measured == self.measured:
+                known = most.setdefault(level.device, level)
+                most[level.device] = level if level.nbytes > known.nbytes else known
+        return [self._peak(most[device]) for device in sorted(most)]
+
+    def _peak(self, level: MemoryLevel) -> MemoryPeak:
+        begun = [step for step in self.trace.steps if step.begun <= level.start]
+        step = begun[-1] if begun else self.trace.steps[0]
+        over = (s for s in self.own[step.step, level.device] if s.start <= level.start)
+        # What computes says more than what is exchanged beside it.
+        last = max(over, key=lambda s: (s.end > level.start, not s.devices, s.start), default=None)
+        during = (last.layer, last.phase) if last is not None else ("", "")
+        seconds = (level.start - step.begun) / SECOND
+        return MemoryPeak(level.device, level.nbytes, seconds, step.step, *during)
 
     def waits(self) -> list[Wait]:
         """Who does nothing because whom it waits for, the longest first."""

@@ -11,11 +11,13 @@ from netc.errors import DataError, Diagnostic, Source, Span, clip, escaped
 from netc.ir.program import STREAMS
 from netc.numbers import MOST_DEVICES
 from netc.text import Unreadable, line_span, read_text, shown_name
-from netc.trace.spans import StepTrace, TracedStep, TraceSpan, in_lanes
-from netc.trace.write import FORMAT, MOST_SPANS, process_of, thread_of
+from netc.trace.spans import MemoryLevel, StepTrace, TracedStep, TraceSpan, in_lanes
+from netc.trace.write import FORMAT, MOST_SPANS, counter_of, process_of, thread_of
 
 LIMIT_BYTES = 2**30
 """How long a trace may be; what writes them writes none that is longer."""
+MOST_BYTES = 2**60
+"""Bytes that a device may have in use."""
 LONGEST = 10**15
 """Microseconds that a time may be."""
 PHASES = ("forward", "backward", "update")
@@ -81,7 +83,7 @@ def _trace(content: Any) -> StepTrace:
     spans = list(_spans(events, devices, {each.step for each in steps}))
     trace = StepTrace(
         **said, batch=batch, devices=devices, exact=_nano(about, "otherData.", "exact"),
-        steps=steps, spans=tuple(in_lanes(iter(spans))),
+        steps=steps, spans=tuple(in_lanes(iter(spans))), memory=tuple(_levels(events, devices)),
     )  # fmt: skip
     _check_whole(trace)
     return trace
@@ -100,7 +102,7 @@ def _steps(rows: list[Any]) -> Iterator[TracedStep]:
 
 
 def _spans(events: list[Any], devices: int, steps: Collection[int]) -> Iterator[TraceSpan]:
-    """The complete events; names, counters and arrows are a viewer's."""
+    """The complete events; names and arrows are a viewer's."""
     seen: set[tuple[int, bool, int, int]] = set()
     for number, event in enumerate(events):
         at = f"traceEvents[{number}]."
@@ -139,6 +141,26 @@ def _span(event: Any, at: str, devices: int) -> TraceSpan:
         start + _nano(event, at, "dur"), stream, _of(args, inside, "layer", str), phase,
         _of(args, inside, "kind", str), _numbers(args, inside, "waits", number), group,
     )  # fmt: skip
+
+
+def _levels(events: list[Any], devices: int) -> Iterator[MemoryLevel]:
+    """The counters of memory, in order of time on every device."""
+    last: dict[tuple[int, bool], int] = {}
+    names = {counter_of(measured): measured for measured in (True, False)}
+    for number, event in enumerate(events):
+        if event["ph"] != "C":
+            continue
+        at = f"traceEvents[{number}]."
+        measured = names.get(_of(event, at, "name", str))
+        if measured is None:
+            raise _Wrong(f"{at}name is none of {', '.join(names)}")
+        device = _whole(event, at, "pid", 1, devices) - process_of(0)
+        start, args = _nano(event, at, "ts"), _of(event, at, "args", dict)
+        if start < last.get((device, measured), 0):
+            raise _Wrong(f"{at}ts is before that of the one in front of it")
+        last[device, measured] = start
+        nbytes = _whole(args, f"{at}args.", "bytes", 0, MOST_BYTES)
+        yield MemoryLevel(measured, device, start, nbytes)
 
 
 def _check_whole(trace: StepTrace) -> None:

@@ -56,6 +56,18 @@ class TraceSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryLevel:
+    """Bytes that a device has in use from a moment on."""
+
+    measured: bool
+    """By when instructions ran; else by when they are predicted to."""
+    device: int
+    start: int
+    """From the start of the first step."""
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class TracedStep:
     """A step of a trace."""
 
@@ -86,6 +98,8 @@ class StepTrace:
     """Nanoseconds by which times of different devices may be off beside each other."""
     steps: tuple[TracedStep, ...]
     spans: tuple[TraceSpan, ...]
+    memory: tuple[MemoryLevel, ...] = ()
+    """In order of time on every device; empty where a trace has no counters."""
 
     @property
     def is_measured(self) -> bool:
@@ -100,13 +114,20 @@ def nanoseconds(seconds: float) -> int:
 
 def predicted_spans(program: Program, line: Timeline) -> dict[Place, tuple[int, int]]:
     """When every instruction runs on every device, by the clock."""
+    times = [class_times(program, line, class_) for class_ in range(len(program.classes))]
     return {
-        (number, device): (
-            nanoseconds(line.starts[number, class_]), nanoseconds(line.ends[number, class_])
-        )
+        (number, device): span
         for device, class_ in enumerate(program.class_of)
+        for number, span in times[class_].items()
+    }
+
+
+def class_times(program: Program, line: Timeline, class_: int) -> dict[int, tuple[int, int]]:
+    """When every instruction of a class of devices runs, by the clock."""
+    return {
+        number: (nanoseconds(line.starts[number, class_]), nanoseconds(line.ends[number, class_]))
         for number in program.numbers[class_]
-    }  # fmt: skip
+    }
 
 
 def last_end(spans: Mapping[Place, tuple[int, int]]) -> int:

@@ -2,8 +2,8 @@
 
 Every device is a process, every stream a thread of it, and the predicted stream the thread below.
 An instruction is a complete event; its `args` have all that `netc.trace.read` asks for. A wait on
-another stream of a device is an arrow (a flow event) from what is waited for. Times are
-microseconds with three decimals.
+another stream of a device is an arrow (a flow event) from what is waited for. The bytes that a
+device has in use are a counter. Times are microseconds with three decimals.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from netc.ir.facts import Facts
 from netc.ir.program import STREAMS, DeviceInstruction, Launch, Program, View, word_of
 from netc.ir.traffic import group_traffic
 from netc.text import json_text
+from netc.trace.memory import levels, storage_lives
 from netc.trace.spans import Place, StepSpans, last_end, nanoseconds, predicted_spans
 
 FORMAT = "netc trace 1"
@@ -89,15 +90,23 @@ class _Writer:
             instructions = self.program.of(device).instructions
             yield from self._names(device, instructions)
             told = {number: self._args(device, each) for number, each in instructions.items()}
-            for step in self.measured:
-                moved = {p: (a - self.zero, b - self.zero) for p, (a, b) in step.spans.items()}
-                yield from self._run(device, instructions, told, step.step, moved, True)
-            for number, begun in self._begins():
-                moved = {p: (a + begun, b + begun) for p, (a, b) in self.predicted.items()}
-                yield from self._run(device, instructions, told, number, moved, False)
+            begins = [*self._begins()]
+            for measured in (True, False) if self.measured else (False,):
+                nexts = [begun for _, begun in begins[1:]]
+                for place, (number, begun) in enumerate(begins):
+                    spans = self._spans(place, begun, measured)
+                    yield from self._run(device, instructions, told, number, spans, measured)
+                    until = nexts[place] if place < len(nexts) else None
+                    yield from self._memory(device, spans, begun, until, measured)
+
+    def _spans(self, place: int, begun: int, measured: bool) -> Mapping[Place, tuple[int, int]]:
+        """A step's spans, from the start of the first step."""
+        own = self.measured[place].spans if measured else self.predicted
+        by = -self.zero if measured else begun
+        return {place: (a + by, b + by) for place, (a, b) in own.items()}
 
     def _begins(self) -> Iterator[tuple[int, int]]:
-        """The steps beside which the prediction stands, and when they begin."""
+        """The steps, and when they begin; one that is predicted where none was measured."""
         if not self.measured:
             yield 0, 0
         yield from ((each.step, each.begun - self.zero) for each in self.measured)
@@ -151,6 +160,28 @@ class _Writer:
                 yield from self._arrow(device, before, spans[wait, device], each.stream, start,
                                        measured)  # fmt: skip
 
+    def _memory(
+        self,
+        device: int,
+        spans: Mapping[Place, tuple[int, int]],
+        begun: int,
+        until: int | None,
+        measured: bool,
+    ) -> Iterator[dict[str, Any]]:
+        """The bytes that a device has in use, each time that they change `until` the next step
+        begins: a predicted step may end later.
+        """
+        class_ = self.program.class_of[device]
+        times = {number: spans[number, device] for number in self.program.numbers[class_]}
+        ended = max((end for _, end in times.values()), default=begun)
+        for start, nbytes in levels(storage_lives(self.program, class_, times, begun, ended)):
+            if until is not None and start >= until:
+                break
+            yield {
+                "ph": "C", "name": counter_of(measured), "cat": "memory",
+                "pid": process_of(device), "ts": _micro(start), "args": {"bytes": nbytes},
+            }  # fmt: skip
+
     def _arrow(
         self, device: int, stream: str, span: tuple[int, int], to: str, at: int, measured: bool
     ) -> Iterator[dict[str, Any]]:
@@ -171,6 +202,11 @@ def process_of(device: int) -> int:
 def thread_of(stream: str, measured: bool) -> int:
     """The number of a stream's thread: predicted ones below the measured ones."""
     return 2 * STREAMS.index(stream) + (1 if measured else 2)
+
+
+def counter_of(measured: bool) -> str:
+    """What the counter of a device's memory is called."""
+    return "memory" if measured else "memory, predicted"
 
 
 def _shapes(views: Iterable[View]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def check_schema(content: dict[str, Any], measured: bool) -> None:
     for event in content["traceEvents"]:
         assert type(event["pid"]) is int and event["pid"] >= 1
         kinds[event["ph"]].append(event)
-    assert set(kinds) <= {"M", "X", "s", "f"}
+    assert set(kinds) <= {"M", "X", "s", "f", "C"}
     names = {(e["pid"], e["tid"]): e["args"]["name"] for e in kinds["M"]
              if e["name"] == "thread_name"}  # fmt: skip
     processes = {e["pid"]: e["args"]["name"] for e in kinds["M"] if e["name"] == "process_name"}
@@ -72,6 +72,9 @@ def check_schema(content: dict[str, Any], measured: bool) -> None:
         bars[event["pid"], event["tid"]].append((event["ts"], event["ts"] + event["dur"]))
     assert set(bars) == set(names)
     assert any(not name.endswith("predicted") for name in names.values()) == measured
+    counted = {(e["pid"], e["name"]) for e in kinds["C"]}
+    lanes = ("memory", "memory, predicted") if measured else ("memory, predicted",)
+    assert counted == set(product(processes, lanes))
     starts = {e["id"]: e for e in kinds["s"]}
     assert len(starts) == len(kinds["s"]) == len(kinds["f"]) > 0
     for event in kinds["f"]:
@@ -223,7 +226,7 @@ def changed(text: str, keys: tuple[Any, ...], value: Any) -> str:
     return json.dumps(content)
 
 
-FIRST = ("traceEvents", 3)
+FIRST, COUNTED = ("traceEvents", 3), ("traceEvents", 20)
 DAMAGE: list[tuple[tuple[Any, ...], Any, str]] = [
     (("otherData",), None, "otherData lacks"),
     (("otherData", "format"), "netc trace 9", "otherData.format is not 'netc trace 1'"),
@@ -246,6 +249,11 @@ DAMAGE: list[tuple[tuple[Any, ...], Any, str]] = [
     ((*FIRST, "args", "waits"), [9], "traceEvents[3].args.waits is no list of different whole"),
     ((*FIRST, "args", "instruction"), 1, "traceEvents[4].args.instruction is there twice"),
     ((*FIRST, "dur"), 9000, "instruction 2 of device 0 in step 4 begins before the one in front"),
+    ((*COUNTED, "name"), "memory, other", "traceEvents[20].name is none of memory, memory, "),
+    ((*COUNTED, "pid"), 0, "traceEvents[20].pid is no whole number from 1 to 2"),
+    ((*COUNTED, "ts"), 500, "traceEvents[21].ts is before that of the one in front of it"),
+    ((*COUNTED, "args", "bytes"), -1, "traceEvents[20].args.bytes is no whole number from 0 to"),
+    ((*COUNTED, "args"), [], "traceEvents[20].args is not an object"),
     (("traceEvents", 4, "args", "devices"), [1], "traceEvents[4].args.devices lacks the event's"),
     (
         ("traceEvents", 7),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from random_networks import GRIDS, Case, cases, free_cases, round_cases
 
 from netc.errors import UsageError
 from netc.ir.clock import simulate
-from netc.ir.program import Bundle, Collective, Program
+from netc.ir.program import Bundle, Collective, Program, accesses
 from netc.trace import write
 from netc.trace.account import Accounts, by_layer, by_stream, waits_by_pair
 from netc.trace.intervals import length, minus, union
@@ -66,6 +67,19 @@ def check(program: Program, trace: StepTrace) -> None:
             check_step(program, {(s.number, s.device): s for s in own}, len(own), step.begun)
 
 
+def check_memory(program: Program, trace: StepTrace) -> None:
+    """What is in use has bytes of its own in the arena; between steps state is there alone."""
+    for device, class_ in enumerate(program.class_of):
+        state = {b.storage: b.nbytes for b in program.buffers_of[class_] if b.kind == "persistent"}
+        for measured in {True, False} if trace.is_measured else {False}:
+            own = [m for m in trace.memory if (m.device, m.measured) == (device, measured)]
+            if program.numbers[class_]:
+                assert own and own[-1].nbytes == sum(state.values())
+            most = max((m.nbytes for m in own), default=0)
+            assert sum(state.values()) <= most <= program.arena_bytes[class_]
+            assert all(a.start < b.start and a.nbytes != b.nbytes for a, b in pairwise(own))
+
+
 def check_step(program: Program, spans: dict[Any, Any], count: int, begun: int) -> None:
     wanted = {(n, d) for d, c in enumerate(program.class_of) for n in program.numbers[c]}
     assert set(spans) == wanted and count == len(wanted)
@@ -110,6 +124,7 @@ def test_a_traced_step_keeps_the_order_and_the_results(
     text = trace_text(bundle.train, bundle.facts, "cpu", "p100", [measured(times)])
     trace = read(text, tmp_path_factory.mktemp("trace"))
     check(bundle.train, trace)
+    check_memory(bundle.train, trace)
     assert trace.is_measured and [step.step for step in trace.steps] == [4]
     accounts = [Accounts(trace, each) for each in (False, True)]
     for each in accounts:
@@ -128,6 +143,7 @@ def test_predicted_lanes_are_the_clocks(
     program, facts = (bundle := compile_case(case)[0]).train, bundle.facts
     trace = read(trace_text(program, facts, "null", "p100"), tmp_path_factory.mktemp("trace"))
     check(program, trace)
+    check_memory(program, trace)
     line = simulate(program)
     for span in trace.spans:
         place = span.number, program.class_of[span.device]
@@ -147,6 +163,41 @@ def test_predicted_lanes_are_the_clocks(
             assert abs(accounts.working(span)[0] - span.start) <= 1
 
 
+def test_the_peak_is_where_memory_is_fullest(tmp_path: Path) -> None:
+    """By hand, of one device: state, input, and each value from its first write to its last use."""
+    network = tiny()
+    program = (bundle := compiled(network, options(network, 1, 8))[0]).train
+    order = program.numbers[0]
+    spans = {(number, 0): (10 * at, 10 * at + 10) for at, number in enumerate(order)}
+    trace = read(
+        trace_text(program, bundle.facts, "cpu", "p100", [StepSpans(4, 0, spans)]), tmp_path
+    )
+    kept = {view.buffer for port in program.outputs for view in port.views}
+    used: dict[str, list[int]] = {}
+    for at, number in enumerate(order):
+        for views in accesses(program.instructions[number], 0):
+            for view in views:
+                used.setdefault(view.buffer, []).append(at)
+    held = [0] * len(order)
+    places: list[dict[int, int]] = [{} for _ in order]
+    for b in program.buffers_of[0]:
+        moments = used.get(b.name, [])
+        last = len(order) - 1 if b.name in kept else max(moments, default=-1)
+        first = min(moments, default=0)
+        if b.kind != "temporary":
+            first, last = 0, len(order) - 1
+        for at in range(first, last + 1):
+            places[at][b.offset] = max(places[at].get(b.offset, 0), b.nbytes)
+    held = [sum(each.values()) for each in places]
+    (peak,) = Accounts(trace, measured=True).peaks()
+    assert (peak.device, peak.peak_bytes, peak.step) == (0, max(held), 4)
+    at = round(peak.seconds * 1e8)
+    assert held[at] == max(held) and at == held.index(max(held))
+    assert (peak.layer, peak.phase) == (
+        program.instructions[order[at]].layer, program.instructions[order[at]].phase
+    )  # fmt: skip
+
+
 def test_several_steps_stand_one_after_the_other(tmp_path: Path) -> None:
     network = tiny()
     bundle, _ = compiled(network, options(network, 2, 8, strategy="hybrid"))
@@ -164,6 +215,8 @@ def test_several_steps_stand_one_after_the_other(tmp_path: Path) -> None:
     assert first.begun == 0 and first.measured is not None
     assert second.begun >= first.measured
     assert trace.exact == 1500
+    moments = [m.start for m in trace.memory if m.device == 0 and not m.measured]
+    assert moments == sorted(moments) and moments[-1] > second.begun
 
 
 def test_a_device_waits_for_the_one_that_comes_last(tmp_path: Path) -> None:
