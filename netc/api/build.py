@@ -30,7 +30,11 @@ def build(asked: Request, listener: Listener) -> tuple[Bundle, Compiled]:
         bundle, compiled = compile_network(asked.network, asked.options, watched)
     names = torch_names(asked.network)
     facts = replace(
-        bundle.facts, strategy=asked.strategy, parameters=asked.parameters, torch_names=names
+        bundle.facts,
+        strategy=asked.strategy,
+        taken=asked.taken,
+        parameters=asked.parameters,
+        torch_names=names,
     )
     bundle = replace(bundle, facts=facts)
     check_memory(memory_use(compiled.program), asked.options)

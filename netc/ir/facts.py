@@ -174,6 +174,8 @@ class Facts:
     """The recipe's key of every random number, 0 to 2^63 - 1."""
     strategy: str = field(metadata=_fact(_text))
     """The strategy, or its file, as it was named."""
+    taken: str = field(metadata=_fact(lambda value: value == "" or _text(value)))
+    """The plan that a search took, in words; empty where nothing was searched."""
     target: str = field(metadata=_fact(_word(*TARGETS)))
     """The backend that it is compiled for: cpu or cuda."""
     text: str = field(metadata=_fact(_text))

@@ -414,6 +414,7 @@ def _facts(network: Network, options: Options, graph: Graph, scheme: str) -> Fac
         scores=scores,
         seed=recipe.seed,
         strategy=options.strategy,
+        taken="",
         target=target.name,
         text=digest(network),
         threads=target.threads,

@@ -79,7 +79,7 @@ def ran_of(training: Training, facts: Facts, backend: str, steps: int) -> dict[s
     """How a run of so many steps was called, by name: what its checkpoints say for people."""
     told = {
         "devices": "x".join(map(str, facts.mesh)),
-        "strategy": facts.strategy,
+        "strategy": f"{facts.strategy}: {facts.taken}" if facts.taken else facts.strategy,
         "scheme": facts.scheme,
         "updates": facts.updates,
         "precision": facts.precision,

@@ -21,6 +21,7 @@ from netc.cli import report_, run_, session
 from netc.cli.main import main
 from netc.cli.training_facts import SHOWN_IMAGES
 from netc.ir.program import Bundle
+from netc.strategies.fixed import FIXED
 from netc_runtime.io.checkpoint import load, run_in, run_meta, save
 from netc_runtime.train.events import EpochDone
 from netc_runtime.train.metrics import read_metrics
@@ -330,6 +331,10 @@ def test_a_training_that_goes_on(run: Path, capsys: pytest.CaptureFixture[str]) 
     assert tiles(page)["steps"] == "42 of 42" and "<td>model" in page
     again = call(capsys, "run", DIGITS, "--epochs", 3, "--out", run, "--resume", "--report")
     assert again["test_accuracy"] == ended["test_accuracy"]
+    call(capsys, "run", DIGITS, "--epochs", 4, "--out", run, "--resume", "--devices", 2)
+    call(capsys, "report", run)
+    said = re.search(r"<td>auto: ([^<]*)", (run / "report.html").read_text())
+    assert said is not None and said[1].split()[0] in FIXED
 
 
 def test_an_interrupted_training_has_its_page(
