@@ -38,7 +38,8 @@ class _Lane:
     tasks: tuple[Task, ...]
     waits: tuple[tuple[int, ...], ...]
     """Waits of every task on this device."""
-    computes: bool
+    computes: tuple[bool, ...]
+    """Whether a task is a launch: the stream of computation has exchanges, too."""
     position: int = 0
 
 
@@ -184,7 +185,7 @@ class Executor:
             return False
         if times is not None:
             times.end(number, lane.device)
-        if lane.computes:
+        if lane.computes[position]:
             self.seconds[lane.device][number] = time.perf_counter() - start
         done[number] = 1
         lane.position = position + 1
@@ -225,7 +226,7 @@ def _lanes(program: DeviceProgram, make: MakeTask) -> list[_Lane]:
                         make(number, instruction, program.device) for number, instruction in mine
                     ),
                     tuple(i.waits for _, i in mine),
-                    stream == STREAMS[0],
+                    tuple(isinstance(i, Launch) for _, i in mine),
                 )
             )
     return lanes

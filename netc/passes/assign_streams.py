@@ -9,6 +9,9 @@ updates come last. Exchanges go to streams of their own, so that waits alone dec
     gradient                                                        buckets of weight gradients
     weights   buckets of weights that are kept in shards
 
+What is exchanged otherwise is on the stream `inner`, from where `exchange-in-line` takes what is
+small and awaited.
+
 A round's slice takes the bytes of the slice two rounds before it: two buffers are enough.
 """
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
-from netc.errors import Diagnostic, PlanError, UsageError
+from netc.errors import Diagnostic, UsageError
 from netc.ir import facts
 from netc.ir.classes import DeviceClass, device_classes
 from netc.ir.facts import REPLICATED, SHARDED, Facts, Setting
 from netc.ir.graph import Graph
-from netc.ir.optimizers import Chosen
 from netc.ir.plan import Plan, Split
 from netc.ir.program import Bundle, Program
 from netc.ir.programs import EVAL, INIT, PART, PROGRAMS, STEPS, TRAIN
@@ -29,6 +28,7 @@ from netc.passes.build_graph import build_graph, check_groups
 from netc.passes.choose_splits import choose_splits
 from netc.passes.compile_cost import compile_cost
 from netc.passes.differentiate import differentiate
+from netc.passes.exchange_in_line import exchange_in_line
 from netc.passes.fuse import fuse
 from netc.passes.fuse_pooling import fuse_pooling
 from netc.passes.fuse_statistics import fuse_statistics
@@ -37,12 +37,13 @@ from netc.passes.init_graph import init_plan
 from netc.passes.insert_comm import insert_comm
 from netc.passes.insert_waits import insert_waits
 from netc.passes.note_places import note_places
-from netc.passes.options import Options, digest, usual_scheme
+from netc.passes.options import Options, digest
 from netc.passes.plan_memory import Layout, persistent_layout, plan_memory
 from netc.passes.recompute import named_layers, recompute, recomputed_layers, repeated_region
+from netc.passes.scheme import scheme_of
 from netc.passes.shard_updates import place_weights, shard_updates
 from netc.passes.split_groups import split_groups
-from netc.passes.split_rounds import has_boundary, split_rounds
+from netc.passes.split_rounds import split_rounds
 from netc.passes.sum_statistics import sum_statistics
 from netc.syntax import Call, Network, with_defaults
 
@@ -353,6 +354,8 @@ PASSES = (
          program_text),
     Pass("assign-kernels", "Program", "Program", _with_kernels, _unordered,
          program_text),
+    Pass("exchange-in-line", "Program", "Program", _plain(exchange_in_line), _unordered,
+         program_text),
     Pass("insert-waits", "Program", "Program", _plain(insert_waits), _program, program_text,
          PROGRAMS),
     Pass("plan-memory", "Program", "Program", _in_memory, _program, program_text, PROGRAMS),
@@ -470,35 +473,3 @@ def _fetched(graph: Graph, names: Sequence[str]) -> tuple[str, ...]:
     if problems:
         raise UsageError(*problems)
     return tuple(dict.fromkeys(name for name in names if name not in graph.outputs))
-
-
-def _check_every_round(optimizer: Chosen) -> None:
-    """Refuse what is done with the gradients of a whole step where each round's move weights."""
-    why = {
-        "clip": "the norm of one round's gradients is not that of the step's, which 'clip' limits.",
-        "accumulate": "gradients that move weights after each round are not added up over batches.",
-    }
-    asked = {"clip": optimizer.clip is not None, "accumulate": optimizer.accumulate > 1}
-    for setting in (name for name, is_asked in asked.items() if is_asked):
-        hint = f"leave '{setting}' out of the recipe, or take '--fc-update step'."
-        raise PlanError(Diagnostic("E043", why[setting], help=hint))
-
-
-def scheme_of(
-    graph: Graph, splits: Mapping[str, Split], options: Options
-) -> tuple[str, tuple[str, ...]]:
-    """The scheme in force, with a note where there is nothing to exchange by the one asked for."""
-    if not graph.trains:
-        return "", ()
-    if options.fc_update == "round":
-        _check_every_round(options.optimizer)
-    if options.mesh.size == 1 or not has_boundary(graph, splits):
-        if options.fc_update == "round":
-            message = "'--fc-update round' needs layers split by the batch that feed others."
-            hint = "take '--strategy hybrid' on more than one device."
-            raise PlanError(Diagnostic("E043", message, help=hint))
-        if options.scheme is None:
-            return "", ()
-        where = "no layer split by the batch feeds one split otherwise"
-        return "", (f"scheme {options.scheme} has nothing to do: {where}.",)
-    return options.scheme or usual_scheme(options.fc_update), ()

@@ -27,8 +27,9 @@ from netc.passes.choose_splits import Pin, choose_splits
 from netc.passes.compile_cost import CompileCost
 from netc.passes.differentiate import differentiate
 from netc.passes.options import Options, task, usual_scheme
-from netc.passes.pipeline import lower_network, scheme_of
+from netc.passes.pipeline import lower_network
 from netc.passes.plan_memory import peak_bytes
+from netc.passes.scheme import scheme_of
 from netc.passes.split_rounds import has_boundary
 from netc.planner.blocks import alike
 from netc.planner.choice import BASES, Candidate, Found, Search, best_of

@@ -74,6 +74,22 @@ def test_two_exchanges_a_norm(devices: int, fast: bool) -> None:
             assert (bundle.train.buffer[view.buffer].dtype, view.shape[1:]) == ("f64", (2,))
 
 
+def test_what_is_awaited_is_exchanged_on_the_stream_of_computation() -> None:
+    """Both exchanges of a norm, since the next launch reads them, and no wait is left for them."""
+    bundle, _ = compiled(net(), options(net(), 2, 12, strategy="data", fetch=()))
+    norms = [i for i in exchanges(bundle) if i.layer.startswith("bn")]
+    assert {i.stream for i in norms} == {"compute"}
+    assert not any(i.waits for i in norms)
+    others = {i.stream for i in bundle.train.instructions if isinstance(i, Collective)}
+    assert "gradient" in others
+    for number, each in enumerate(bundle.train.instructions):
+        if isinstance(each, Collective) and each.stream == "compute":
+            got = {view.buffer for view in each.writes}
+            later = bundle.train.instructions[number + 1 :]
+            follows = next(i for i in later if isinstance(i, Launch) and i.class_ in each.classes)
+            assert got & {view.buffer for view in follows.reads}
+
+
 def test_what_one_device_has_is_not_summed() -> None:
     """One device, channels, and whole groups: the variance about the mean stays."""
     for plan in (

@@ -46,7 +46,7 @@ function readBars(plan) {
         start,
         end,
         critical: marked.has(`${number} ${class_}`),
-        moves: plan.legend.streams[stream] !== "compute",
+        moves: exchanges.length > 0,
       });
     }
   });
