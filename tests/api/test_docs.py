@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from netc.api.choices import PLAN_NAMES
+from netc.api.train_choices import TRAIN_NAMES
+
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
 SAID = {
@@ -40,6 +43,12 @@ def test_examples_run(script: Path, tmp_path: Path) -> None:
     assert done.stderr == ""
     assert SAID.get(script.stem, "") in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_all_words_are_named() -> None:
+    page = (DOCS / "python.md").read_text(encoding="utf-8")
+    for name in (*PLAN_NAMES, *TRAIN_NAMES):
+        assert f"`{name}`" in page or f"`{name}=" in page, name
 
 
 def test_all_examples_are_known() -> None:
