@@ -182,11 +182,15 @@ class RunnableProgram:
 
     def weights(self, names: Names = "netc") -> dict[str, Array]:
         """Weights and running statistics by netc's names, or PyTorch's, copied: its own, or initial
-        ones.
+        ones. Where the recipe has `ema`, these are the averages, which are what is evaluated.
         """
         one_of(NAMES)("names", names)
-        with self.open(training=False) as session:
-            found = session.weights()
+        known = self.tensors or {}
+        if self.bundle.facts.torch_names.keys() <= known.keys():
+            found = {name: value.copy() for name, value in known.items()}
+        else:
+            with self.open() as session:
+                found = session.weights()
         return renamed(found, self.bundle.facts.torch_names if names == "torch" else {})
 
     def save(self, path: str | os.PathLike[str], *, names: Names = "torch") -> None:
@@ -256,8 +260,8 @@ class OpenTraining(TrainingRun):
         )  # fmt: skip
 
     def weights(self) -> dict[str, Array]:
-        """Weights and statistics as they are now, copied."""
-        return dict(self.tensors())
+        """Weights and statistics as they are now, copied; with `ema` the averages."""
+        return renamed(self.tensors(), {})
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -17,6 +17,7 @@ from netc.api.judging import class_shares
 from netc.api.training import weights_of
 from netc.api.values import usage
 from netc.api.weights import checked_weight
+from netc.api.written import renamed
 from netc.errors import DataError
 from netc.ir.optimizers import SQUARES
 from netc.ir.schedules import scaled_rate
@@ -139,8 +140,8 @@ class OpenProgram:
         return self._guarded(lambda: class_shares(session, given))
 
     def weights(self) -> dict[str, Array]:
-        """Weights and running statistics by netc's names, copied."""
-        return weights_of(self._open())
+        """Weights and running statistics by netc's names, copied; with `ema` the averages."""
+        return renamed(weights_of(self._open()), {})
 
     def restore(self, weights: Mapping[str, Any]) -> None:
         """Set weights and statistics, all or some.
@@ -198,5 +199,5 @@ def checked(session: runtime.Session, weights: Mapping[str, Any]) -> dict[str, A
     """Arrays by name, which a session has, in its shapes; DataError (E081, E082)."""
     if not isinstance(weights, Mapping):
         raise wrong("weights", "arrays by name", weights)
-    shapes = {port.name: port.shape for port in session.train.program.state}
+    shapes = {port.name: port.shape for port in session.bundle.train.state}
     return {name: checked_weight(name, value, shapes) for name, value in weights.items()}

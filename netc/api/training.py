@@ -158,9 +158,9 @@ def _events(
 
 def weights_of(session: Session) -> dict[str, NDArray[Any]]:
     """The weights and statistics of a session, and the averages that evaluation reads, copied."""
-    names = session.bundle.facts.torch_names
-    state = session.state()
-    return {n: each for n, each in state.items() if n in names or n.endswith(AVERAGE)}
+    names, ports = session.bundle.facts.torch_names, session.train.program.state
+    wanted = (port for port in ports if port.name in names or port.name.endswith(AVERAGE))
+    return {port.name: session.train.read(port) for port in wanted}
 
 
 def open_training(

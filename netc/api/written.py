@@ -26,8 +26,8 @@ def write_text(path: Path, text: str) -> None:
 
 def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """Weights by other names: the averages, where there are some, as the weights."""
-    own = {name: value for name, value in values.items() if not name.endswith(AVERAGE)}
-    best = {name: values.get(name + AVERAGE, value) for name, value in own.items()}
+    own = dict.fromkeys(name.removesuffix(AVERAGE) for name in values)
+    best = {name: values[name + AVERAGE if name + AVERAGE in values else name] for name in own}
     return {names.get(name, name): value for name, value in best.items()}
 
 

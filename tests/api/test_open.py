@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from api_cases import ARRAYS, IMAGES, LABELS, refused, tiny
+from api_cases import ARRAYS, IMAGES, LABELS, TINY, refused, tiny
 
 import netc
 from netc_runtime.train.augment import order
@@ -79,6 +79,23 @@ def test_weights_of_all_kinds(tmp_path: Path) -> None:
     with tiny().plan().open() as program:
         program.restore(trained.weights())
         np.testing.assert_allclose(program.predict(IMAGES), trained.predict(IMAGES), rtol=1e-5)
+
+
+def test_averages_are_the_weights_that_are_given() -> None:
+    """With `ema` and batch statistics: what is evaluated is what is handed on."""
+    text = TINY.replace("epochs 2", "epochs 2; ema 0.9").replace("pad=1", "pad=1 | bn")
+    network = netc.parse(text)
+    trained = network.run(data=ARRAYS, epochs=3, devices=2)
+    assert trained.tensors is not None and "fc1.bias.average" in trained.tensors
+    given = trained.weights()
+    np.testing.assert_array_equal(given["fc1.bias"], trained.tensors["fc1.bias.average"])
+    assert (given["fc1.bias"] != trained.tensors["fc1.bias"]).any()
+    assert set(given) == set(network.weights()) and "bn1.running_mean" in given
+    again = network.with_weights(given).evaluate(data=ARRAYS)
+    assert again.loss == pytest.approx(trained.loss, rel=1e-4)
+    for training in (True, False):
+        with network.with_weights(given).plan(devices=2).open(training=training) as program:
+            np.testing.assert_array_equal(program.weights()["fc1.bias"], given["fc1.bias"])
 
 
 def test_initial_weights_are_those_of_the_seed() -> None:
