@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         SyntaxProblem,
         UsageError,
     )
+    from netc_runtime.train.events import EpochDone, Evaluating, Finished, RolledBack, StepDone
 
 __version__ = "0.1.0"
 
@@ -37,14 +38,19 @@ __all__ = [
     "DataError",
     "DeviceError",
     "Diagnostic",
+    "EpochDone",
+    "Evaluating",
     "Explanation",
+    "Finished",
     "Model",
     "NetError",
     "NetworkPlan",
     "OpenProgram",
     "OpenTraining",
     "PlanError",
+    "RolledBack",
     "RunnableProgram",
+    "StepDone",
     "SyntaxProblem",
     "Trained",
     "UsageError",
@@ -63,6 +69,9 @@ _HOME = {
     "netc.errors": (
         "DataError", "DeviceError", "Diagnostic", "NetError", "PlanError", "SyntaxProblem",
         "UsageError",
+    ),
+    "netc_runtime.train.events": (
+        "EpochDone", "Evaluating", "Finished", "RolledBack", "StepDone",
     ),
 }  # fmt: skip
 """By module what it has of `__all__`."""

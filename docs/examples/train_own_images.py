@@ -48,7 +48,7 @@ with tempfile.TemporaryDirectory() as scratch:
 
     training = network.train(data=folder, devices=2, strategy="data")
     for event in training:
-        if event in training.epochs:
+        if isinstance(event, netc.EpochDone):
             print(f"epoch {event.epoch}: loss {event.loss:.3f}, "
                   f"{100 * event.test_accuracy:.1f} % of held-out images are right")  # fmt: skip
     trained = training.result
