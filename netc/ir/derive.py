@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
+from itertools import product
 
 from netc.ir.graph import Graph, Node
 from netc.ir.ops import RoundMerge, RoundSlice
@@ -17,9 +19,8 @@ from netc.ir.types import (
     Placements,
     Replicate,
     Shard,
-    TensorPart,
     TensorType,
-    local_block,
+    shard_of,
     windowed,
 )
 
@@ -36,30 +37,41 @@ def placements_of(
     if isinstance(node.op, RoundSlice | RoundMerge):
         return _round_placements(node)
     types = (*graph.operand_types(node), node.type)
-    return _placements(node.op, types, split, mesh)
+    (found,) = placements_by_split(node.op, types, (split,), mesh)
+    return found
 
 
-def _placements(
-    op: Op, types: tuple[TensorType, ...], split: Split, mesh: Mesh
-) -> tuple[tuple[Placements, ...], Placements]:
-    operands, result = parse_labels(op.labels(types[:-1]))
-    carried = "".join(operands)
-    wants: list[Placements] = []
-    for number, own in enumerate(operands):
-        places = (
-            _windows(op, types, number, label) if label.upper() in own else _place(label, own)
-            for label in split
-        )
-        wants.append(tuple(places))
-        if windowed(wants[-1]):
-            wants[-1] = _plain(types[number], wants[-1], mesh)
-    gives = tuple(
-        Partial(op.reduction)
-        if label in carried and place_of(label, result) < 0
-        else _place(label, result)
-        for label in split
+def placements_by_split(
+    op: Op, types: tuple[TensorType, ...], splits: Iterable[Split], mesh: Mesh
+) -> list[tuple[tuple[Placements, ...], Placements]]:
+    """For each of some splits, what an operation wants of operands and gives, of types."""
+    labels = parse_labels(op.labels(types[:-1]))
+    along: dict[str, tuple[tuple[Placement, ...], Placement]] = {}
+    found = []
+    for split in splits:
+        for label in split:
+            if label not in along:
+                along[label] = _along(op, types, labels, label)
+        wants = [*zip(*(along[label][0] for label in split), strict=True)]
+        for number, own in enumerate(wants):
+            if windowed(own):
+                wants[number] = _plain(types[number], own, mesh)
+        found.append((tuple(wants), tuple(along[label][1] for label in split)))
+    return found
+
+
+def _along(
+    op: Op, types: tuple[TensorType, ...], labels: tuple[tuple[str, ...], str], label: str
+) -> tuple[tuple[Placement, ...], Placement]:
+    """What is wanted of operands and given along one mesh axis."""
+    operands, result = labels
+    wants = tuple(
+        _windows(op, types, number, label) if label.upper() in own else _place(label, own)
+        for number, own in enumerate(operands)
     )
-    return tuple(wants), gives
+    carried = any(label in own for own in operands)
+    summed = carried and place_of(label, result) < 0
+    return wants, Partial(op.reduction) if summed else _place(label, result)
 
 
 def _place(label: str, own: str) -> Placement:
@@ -82,19 +94,27 @@ def _windows(op: Op, types: tuple[TensorType, ...], number: int, label: str) -> 
     )
 
 
-@lru_cache(4096)
 def _plain(type_: TensorType, places: Placements, mesh: Mesh) -> Placements:
-    """Shards in place of windows where each device's block is the same."""
-    shards = tuple(Shard(p.dim) if isinstance(p, Halo) else p for p in places)
-    devices = range(mesh.size)
-    pairs = ((local_block(type_, each, mesh, d) for each in (places, shards)) for d in devices)
-    return shards if all(_same(*pair) for pair in pairs) else places
+    """Shards in place of windows where each device's block is the same: then it is so along each
+    dimension, since each of its positions is that of a device that has some of all others.
+    """
+    for dim, (windows, axes) in windowed(places).items():
+        extents = tuple(mesh.shape[axis] for axis in axes)
+        if not _reads_its_shard(type_.shape[dim], type_.unit(dim), windows, extents):
+            return places
+    return tuple(Shard(p.dim) if isinstance(p, Halo) else p for p in places)
 
 
-def _same(one: TensorPart | None, other: TensorPart | None) -> bool:
-    """Whether two blocks are the same part, or both empty."""
-    empty = [part is None or 0 in part.shape for part in (one, other)]
-    return all(empty) or one == other
+@lru_cache(4096)
+def _reads_its_shard(size: int, unit: int, windows: Halo, extents: tuple[int, ...]) -> bool:
+    """Whether windows read at each position what its shard is, or nothing where that is empty."""
+    for positions in product(*map(range, extents)):
+        parts = list(zip(extents, positions, strict=True))
+        start, stop = shard_of(size, unit, parts)
+        span = windows.reach.span(*shard_of(windows.size, windows.unit, parts), size)
+        if span != (start, stop) and not (span[0] == span[1] and start == stop):
+            return False
+    return True
 
 
 def _round_placements(node: Node) -> tuple[tuple[Placements, ...], Placements]:

@@ -13,14 +13,17 @@ from copy import copy
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netc.cost import Cluster, kernel_kind, launch_seconds
-from netc.ir.derive import placements_of
+from netc.ir.derive import placements_by_split
 from netc.ir.graph import Graph, Node
-from netc.ir.ops import BnVar, GroupedVar, Parameter, SourceOp, State, Sum
+from netc.ir.ops import OF_GROUPS, BnVar, GroupedVar, Parameter, SourceOp, State, Sum
+from netc.ir.ops.base import Op
+from netc.ir.ops.conv import Convolution
 from netc.ir.plan import Split, along_axes
 from netc.ir.types import (
     ITEM_BYTES,
@@ -35,7 +38,7 @@ from netc.passes.fuse import may_join
 from netc.passes.note_places import note_places
 from netc.passes.split_groups import grouped
 from netc.passes.sum_statistics import is_divided, of_sums
-from netc.planner.ways import Numbered, Ways, first_block
+from netc.planner.ways import Ways
 from netc.strategies.eliminate import Costs
 from netc.strategies.labels import NAMES, REPLICATED, SCALARS, layer_letters
 from netc.strategies.search import CostTable
@@ -45,6 +48,7 @@ ALL_LABELS = "".join(NAMES)
 LARGEST_JOINT = 2**18
 """Entries of the table of one value; where its readers have more choices together, each of them is
 priced as if it alone wanted the value."""
+T = TypeVar("T", bound=np.generic)
 Numbers = NDArray[np.intp]
 
 
@@ -141,7 +145,7 @@ class _Slot:
 
     layer: int
     places: int
-    """By choice of the layer the placements, by their number among those known."""
+    """By choice of the layer the placements: the number of the pattern."""
 
 
 class _Pricing:
@@ -157,8 +161,6 @@ class _Pricing:
         spaces = {own: i for i, own in enumerate(dict.fromkeys(self.choices))}
         self.alike = {name: spaces[self.choices[i]] for name, i in self.number.items()}
         """By layer a number for the choices it has."""
-        self.known: Numbered[_Places] = Numbered()
-        """What layers' choices give, or want: a placement for each."""
         self.launches: dict[object, Costs] = {}
         self.joint: dict[object, Costs] = {}
         self.ways = Ways(mesh, cluster)
@@ -224,41 +226,55 @@ class _Pricing:
 
     def _placed(self, node: Node) -> tuple[tuple[int, ...], int]:
         own = self.choices[self.number[node.layer]]
-        key = (node.op, self.graph.operand_types(node), node.type, self.alike[node.layer])
+        types = self.graph.operand_types(node)
+        key: tuple[object, ...] = (node.op, types, node.type, self.alike[node.layer])
         if key not in self.wanted:
-            found = [
-                placements_of(self.graph, grouped(self.graph, node, s, self.mesh), s, self.mesh)
-                for s in (along_axes(split, self.mesh) for split in own)
-            ]
-            wants = map(self.known.number, zip(*(wants for wants, _ in found), strict=True))
-            self.wanted[key] = tuple(wants), self.known.number(tuple(gives for _, gives in found))
+            op = node.op
+            labels = op.labels(types)
+            if labels == labels.lower() and not isinstance(op, Convolution | OF_GROUPS):
+                # No windows: all that matters is in the labels.
+                key = (labels, op.reduction, self.alike[node.layer])
+            if key not in self.wanted:
+                self.wanted[key] = self._under(node, own)
         return self.wanted[key]
 
-    def _launch(self, node: Node) -> Costs:
+    def _under(self, node: Node, own: Sequence[Split]) -> tuple[tuple[int, ...], int]:
+        """What a node wants and gives under the splits of its layer."""
+        types = (*self.graph.operand_types(node), node.type)
+        by_op: dict[Op, list[int]] = {}
+        for i, split in enumerate(own):
+            by_op.setdefault(grouped(self.graph, node, split, self.mesh).op, []).append(i)
+        found: dict[int, tuple[tuple[Placements, ...], Placements]] = {}
+        for op, numbers in by_op.items():
+            splits = [along_axes(own[i], self.mesh) for i in numbers]
+            placed = placements_by_split(op, types, splits, self.mesh)
+            found |= dict(zip(numbers, placed, strict=True))
+        wants, gives = zip(*(found[i] for i in range(len(own))), strict=True)
+        return (
+            tuple(map(self.ways.pattern, zip(*wants, strict=True))), self.ways.pattern(gives)
+        )  # fmt: skip
+
+    def _launch(self, node: Node) -> Costs | float:
         """Seconds of a node's launch on the first device, by choice of its layer."""
-        count = len(self.choices[self.number[node.layer]])
         if isinstance(node.op, SourceOp) or node.op.view:
-            return np.zeros(count)
+            return 0.0
         chained = self._chained(node)
         types = self.graph.operand_types(node)
         wants, gives = self._places(node)
         key = (node.op, types, node.type, chained, self.alike[node.layer])
         if key not in self.launches:
             # The terms of a sum are wanted where the sum is; so is what it gives.
-            self.launches[key] = np.array([
-                self._seconds(
-                    node, types, [self.known[w][i] for w in wants], self.known[gives][i], chained
-                )
-                for i in range(count)
-            ])  # fmt: skip
+            shapes = [self.ways.first_blocks(t, w) for t, w in zip(types, wants, strict=True)]
+            results = self.ways.first_blocks(node.type, gives)
+            rows = list(zip(results, *shapes, strict=True))
+            each = {row: self._seconds(node, types, row[1:], row[0], chained) for row in set(rows)}
+            self.launches[key] = np.array([each[row] for row in rows])
         return self.launches[key]
 
     def _seconds(
-        self, node: Node, types: Sequence[TensorType], wants: Sequence[Placements],
-        gives: Placements, chained: int | None,
+        self, node: Node, types: Sequence[TensorType], blocks: Sequence[tuple[int, ...] | None],
+        result: tuple[int, ...] | None, chained: int | None,
     ) -> float:  # fmt: skip
-        blocks = [first_block(t, places, self.mesh) for t, places in zip(types, wants, strict=True)]
-        result = first_block(node.type, gives, self.mesh)
         if result is None or not prod(result):
             return 0.0
         shapes = [block or (0,) for block in blocks]
@@ -290,7 +306,7 @@ class _Pricing:
             return 0.0
         _, gives = self._places(node)
         item = ITEM_BYTES[node.type.dtype]
-        sizes = (first_block(node.type, places, self.mesh) for places in self.known[gives])
+        sizes = self.ways.first_blocks(node.type, gives)
         # In training, weights have gradients of their size.
         times = 2 if isinstance(node.op, Parameter) and self.graph.trains else 1
         return np.array([prod(size) * item * times if size else 0 for size in sizes], float)
@@ -315,8 +331,9 @@ class _Pricing:
             for layers, costs in self._converted(node.type, giver, every):
                 yield True, layers, costs
         if node.name in self.graph.outputs and node.phase != "update":
-            whole = tuple(tuple(map(_reduced, places)) for places in self.known[gives])
-            slot = _Slot(giver.layer, self.known.number(whole))
+            places = [self.ways.placed[n] for n in self.ways.patterns[gives].numbers]
+            whole = self.ways.pattern(tuple(map(_reduced, each)) for each in places)
+            slot = _Slot(giver.layer, whole)
             yield from ((False, *each) for each in self._converted(node.type, giver, [slot]))
 
     def _readers(self, node: Node) -> Iterator[tuple[Node, _Slot]]:
@@ -369,32 +386,31 @@ class _Pricing:
         self, type_: TensorType, one: _Slot, group: Sequence[_Slot], layers: tuple[int, ...],
         backwards: bool,
     ) -> Costs:  # fmt: skip
-        mine, theirs = self.known[one.places], [self.known[slot.places] for slot in group]
-        placed = dict.fromkeys(p for places in (mine, *theirs) for p in places)
-        number = {places: i for i, places in enumerate(placed)}
         shape = [len(self.choices[i]) for i in layers]
-
-        def along(slot: _Slot) -> Numbers:
-            """The numbers of a slot's placements, along the axis of its layer."""
-            ends = [size if i == slot.layer else 1 for i, size in zip(layers, shape, strict=True)]
-            return np.array([number[p] for p in self.known[slot.places]]).reshape(ends)
-
-        own, others = dict.fromkeys(mine), dict.fromkeys(p for places in theirs for p in places)
-        sources, targets = (others, own) if backwards else (own, others)
-        prices = np.zeros((len(placed), len(placed)))
-        rows, columns = ([number[p] for p in each] for each in (sources, targets))
-        prices[np.ix_(rows, columns)] = self.ways.seconds(type_, tuple(sources), tuple(targets))
-        at, to = along(one), [along(slot) for slot in group]
+        spread: list[Numbers] = []
         total = np.zeros(shape)
-        for place, other in enumerate(to):
-            costs = prices[other, at] if backwards else prices[at, other]
-            for earlier in to[:place]:
-                costs = np.where(earlier == other, 0.0, costs)
+        for place, slot in enumerate(group):
+            if backwards:
+                costs = self.ways.seconds(type_, slot.places, one.places).T
+            else:
+                costs = self.ways.seconds(type_, one.places, slot.places)
+            costs = self._along(costs, (one.layer, slot.layer), layers)
+            numbers = self.ways.patterns[slot.places].numbers
+            spread.append(self._along(numbers, (slot.layer,), layers))
+            for earlier in spread[:place]:
+                costs = np.where(earlier == spread[place], 0.0, costs)
             total = total + costs
         return total
 
-
-_Places = tuple[Placements, ...]
+    @staticmethod
+    def _along(values: NDArray[T], scope: tuple[int, ...], layers: tuple[int, ...]) -> NDArray[T]:
+        """Values by choices of one or two layers, which may be the same, along the axes of them."""
+        if len(scope) == 2 and scope[0] == scope[1]:
+            values, scope = values.diagonal(), scope[:1]
+        if len(scope) == 2 and scope[0] > scope[1]:
+            values, scope = values.T, scope[::-1]
+        sizes = dict(zip(scope, values.shape, strict=True))
+        return values.reshape([sizes.get(i, 1) for i in layers])
 
 
 def _reduced(place: Placement) -> Placement:
