@@ -11,6 +11,7 @@ from importlib import metadata
 
 from netc import __version__
 from netc.cli.output import json_line, say, table
+from netc.export.graphviz import SYSTEM
 from netc.numbers import memory_text
 
 
@@ -59,9 +60,7 @@ def _look() -> Iterator[Finding]:
     for name in REQUIRED:
         yield Finding(name, _version(name), "pip install --force-reinstall netc")
     yield Finding("blas", _guard(_blas), "comes with numpy")
-    yield Finding(
-        "graphviz", _guard(_graphviz), "pip install --force-reinstall 'pygraphviz>=2.0.4'"
-    )
+    yield Finding("graphviz", _guard(_graphviz), SYSTEM)
     for name, remark in OPTIONAL.items():
         yield Finding(name, _version(name), remark, needed=False)
     for name, look, remedy in GPU_PARTS:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
+from netc.errors import DeviceError, Diagnostic
 from netc.export.dot import Attributes, digraph
 from netc.export.picture import Card, Frame, Item, Picture, PictureLink
 from netc.export.placed import Arrow, PictureLayout
@@ -20,6 +22,12 @@ _STRAIGHT = "50"
 """How much more it counts that the longest way is straight than other edges."""
 TITLE = 13.0
 """Height of a line of a frame's title."""
+SYSTEM = (
+    "it wants GLib, X11 and Expat of the system: 'apt install libglib2.0-0 libx11-6 libxext6 "
+    "libxrender1 libexpat1', or 'dnf install glib2 libX11 libXext libXrender expat'; '-o' of a "
+    "'.dot' or '.json' file goes without."
+)
+"""What to do where Graphviz cannot be loaded."""
 _BESIDE = 6.0
 """Between an edge and the frame around it."""
 _LONGEST = 130.0, 155.0
@@ -31,9 +39,9 @@ two cards follow each other along it.
 def place_piece(picture: Picture, sizes: Sizes, titled: bool = True) -> PictureLayout:
     """Ask Graphviz; a card that stands elsewhere is a point, for the links from it. The longest way
     through the piece is straight as far as possible. Without `titled` frames have room for a title
-    on each side.
+    on each side. Raises DeviceError (E099) where Graphviz cannot be loaded.
     """
-    import pygraphviz
+    pygraphviz = graphviz()
 
     def look(item: Card | Frame | PictureLink) -> Attributes:
         if isinstance(item, Frame):
@@ -49,6 +57,20 @@ def place_piece(picture: Picture, sizes: Sizes, titled: bool = True) -> PictureL
         graph.get_edge(*ends).attr["weight"] = _STRAIGHT
     graph.layout("dot")
     return _read(picture, graph, sizes)
+
+
+def graphviz() -> ModuleType:
+    """Graphviz, which comes with its package but for libraries that nearly every system has.
+
+    Raises DeviceError (E099) where the system lacks them.
+    """
+    try:
+        import pygraphviz
+    except ImportError as error:
+        message = f"Graphviz, which places the cards of a picture, cannot be loaded: {error}."
+        raise DeviceError(Diagnostic("E099", message, help=SYSTEM)) from None
+    found: ModuleType = pygraphviz
+    return found
 
 
 def _spine(picture: Picture) -> list[str]:

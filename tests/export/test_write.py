@@ -174,3 +174,16 @@ def test_another_process_without_fonts_writes_the_same_bytes(whole_case: Make) -
     other = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert json.loads(other.stdout) == own
     assert other.stderr == ""
+
+
+def test_a_system_without_what_graphviz_wants_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    asked = ["plan", "digits", "--devices", "2", "--strategy", "data", "-o"]
+    assert main([*asked, str(tmp_path / "x.svg")]) == 6
+    told = capsys.readouterr().err
+    assert "error[E099]: Graphviz" in told and "libglib2.0-0" in told and "Traceback" not in told
+    assert not (tmp_path / "x.svg").exists()
+    for suffix in ("dot", "json"):
+        assert main([*asked, str(tmp_path / f"x.{suffix}")]) == 0
