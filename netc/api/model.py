@@ -21,7 +21,7 @@ from netc.api.choices import (
 )
 from netc.api.networks import read_network
 from netc.api.shipped import lasting
-from netc.api.train_choices import TRAIN_NAMES, TrainWords
+from netc.api.train_choices import TRAIN_NAMES, TrainWords, patterns
 from netc.api.values import path_text, settings_text, value_text
 from netc.errors import Diagnostic, UsageError
 from netc.syntax import Network, network_text, parse_text, with_defaults
@@ -78,15 +78,25 @@ class Model:
         layers = len(self.network.layers)
         return f"<netc.Model {self.name}({told}): {layers} layers, image {shapes}{weights}>"
 
-    def with_weights(self, weights: Tensors | str | os.PathLike[str]) -> Model:
-        """The same network with weights: arrays by netc's names, or a file, or a folder for its
-        newest checkpoint.
+    def with_weights(
+        self,
+        weights: Tensors | str | os.PathLike[str],
+        *,
+        allow_missing: Sequence[str] = (),
+        allow_unexpected: Sequence[str] = (),
+    ) -> Model:
+        """The same network with weights: arrays by netc's names; or a file, in netc's names or
+        torchvision's, or a folder for its newest checkpoint.
 
-        Raises NetError where they do not fit the network.
+        Patterns of `allow_missing` name weights that a file may lack or have in another shape,
+        which get initial values; those of `allow_unexpected` tensors that no layer has. Raises
+        NetError where weights do not fit the network.
         """
         from netc.api.fitting import fitting
 
-        return replace(self, tensors=fitting(self.network, weights))
+        missing = patterns("allow_missing", allow_missing)
+        unexpected = patterns("allow_unexpected", allow_unexpected)
+        return replace(self, tensors=fitting(self.network, weights, missing, unexpected))
 
     def plan(self, **words: Unpack[PlanWords]) -> NetworkPlan:
         """Split the network over devices and compile it: of one where nothing is said.

@@ -11,6 +11,7 @@ import pytest
 from api_cases import ARRAYS, IMAGES, LABELS, TINY, refused, tiny
 
 import netc
+from netc_runtime.choose import BackendChoice
 from netc_runtime.train.augment import order
 
 
@@ -138,6 +139,24 @@ def test_wrong_weights() -> None:
     with tiny().plan().open() as program:
         refused(lambda: program.restore({"fc9": np.zeros(4)}), "E081")
         refused(lambda: program.restore(3), "E051")  # type: ignore[arg-type]
+
+
+def test_weights_of_other_classes(tmp_path: Path) -> None:
+    tiny(classes=5).save(tmp_path / "five.safetensors")
+    refused(lambda: tiny().with_weights(tmp_path / "five.safetensors"), "E082")
+    mine = tiny().with_weights(tmp_path / "five.safetensors", allow_missing=["fc1.*"])
+    assert mine.tensors is not None and set(mine.tensors) == {"conv1.weight", "conv1.bias"}
+    np.testing.assert_array_equal(mine.weights()["fc1.weight"], tiny().weights()["fc1.weight"])
+    with mine.plan(devices=2).open() as program:
+        own = program.weights()
+    np.testing.assert_array_equal(own["conv1.weight"], tiny(classes=5).weights()["conv1.weight"])
+
+
+def test_several_gpus_are_for_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if there were two: nothing of them is touched."""
+    monkeypatch.setattr("netc.api.held.choose", lambda *_: BackendChoice("cuda", "as if"))
+    said = refused(lambda: tiny().plan(devices=2).open(), "E071")
+    assert "'netc run'" in said and "share_gpus=True" in said
 
 
 def test_closed_is_closed() -> None:
