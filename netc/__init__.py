@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from netc.api.plan import NetworkPlan
     from netc.api.program import OpenTraining, RunnableProgram, Trained, load_program
     from netc.api.session import OpenProgram
+    from netc.api.torch import from_torch
     from netc.errors import (
         DataError,
         DeviceError,
@@ -54,6 +55,7 @@ __all__ = [
     "SyntaxProblem",
     "Trained",
     "UsageError",
+    "from_torch",
     "load",
     "load_program",
     "parse",
@@ -66,6 +68,7 @@ _HOME = {
     "netc.api.plan": ("NetworkPlan",),
     "netc.api.program": ("OpenTraining", "RunnableProgram", "Trained", "load_program"),
     "netc.api.session": ("OpenProgram",),
+    "netc.api.torch": ("from_torch",),
     "netc.errors": (
         "DataError", "DeviceError", "Diagnostic", "NetError", "PlanError", "SyntaxProblem",
         "UsageError",

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from netc.api.compare import Comparison
     from netc.api.explain import Explanation
     from netc.api.images import Images
+    from netc.api.module_state import ModuleState
     from netc.api.plan import NetworkPlan
-    from netc.api.program import DataWord, Names, OpenTraining, Trained
+    from netc.api.program import DataWord, Names, OpenTraining, RunnableProgram, Trained
     from netc.api.summary import Summary
     from netc.api.training import Callback
     from netc_runtime.train.evaluate import Evaluation
@@ -59,6 +60,8 @@ class Model:
     """What was given besides, by name, sorted."""
     tensors: Tensors | None = field(default=None, repr=False)
     """The weights and running statistics that it has, all or some; None for initial ones."""
+    origin: ModuleState | None = field(default=None, repr=False)
+    """What the module of PyTorch that it comes from calls its weights."""
 
     @property
     def name(self) -> str:
@@ -184,6 +187,21 @@ class Model:
         one_of(("netc", "torch"))("names", names)
         found = network_weights(self.network, dict(self.tensors or {}))
         return renamed(found, torch_names(self.network) if names == "torch" else {})
+
+    def state_dict(self, trained: RunnableProgram | None = None) -> dict[str, Any]:
+        """What the module that the network comes from loads, `load_state_dict(...)`: tensors under
+        its own names, of the network's weights or of what was trained. Counters and parts that
+        the network does not have are as they were.
+
+        Raises UsageError (E051) where it comes from no module; DataError (E097) for weights that
+        the module has no place for.
+        """
+        if self.origin is None or self.tensors is None:
+            message = "'state_dict' is of networks that come from PyTorch."
+            hint = 'netc.from_torch(module) makes one; weights(names="torch") has others\'.'
+            raise UsageError(Diagnostic("E051", message, help=hint))
+        values = self.weights() if trained is None else trained.weights()
+        return self.origin.back(values, self.tensors)
 
     def save(self, path: str | os.PathLike[str], *, names: Names = "torch") -> None:
         """Write X.net, the network; X.onnx, that with its weights; or X.safetensors, these by

@@ -39,7 +39,9 @@ class LayerNames:
         for name in self._wished[node.outputs[0]]:
             if self._usable(name):
                 return self._take(name)
-        module = _module(node.name)
+        module = node.module or _module(node.name)
+        while module in self._taken:
+            module = module.rpartition(".")[0]
         return self.numbered(f"{module}.{kind}" if is_name(module) else kind)
 
     def input(self, name: str) -> str:
@@ -96,6 +98,8 @@ def _wishes(node: OnnxNode, stored: set[str]) -> Iterable[str]:
             yield match[1]
     if node.name.startswith("/"):
         yield _module(node.name)
+    elif node.module:
+        yield node.module
     elif not (_UNNAMED.fullmatch(node.name) or node.name.split("_")[0] == node.op_type):
         yield node.name
 

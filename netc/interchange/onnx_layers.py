@@ -48,6 +48,8 @@ def _conv(layers: Layers, node: Given) -> None:
     groups = node.whole("group", 1)
     filters = layers.constant(node, 1, "weight")
     bias = layers.constant(node, 2, "bias") if node.has(2) else None
+    # PyTorch's newer exporter computes zeros for a bias that there is none of.
+    bias = None if bias is not None and bias.filler == 0 else bias
     if len(filters.shape) != 4 or 0 in filters.shape:
         raise Unsupported(f"its weight is {by(filters.shape)}", "E095")
     count, _, *extents = filters.shape

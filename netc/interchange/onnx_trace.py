@@ -40,7 +40,8 @@ class Trace:
 
 def label(node: OnnxNode) -> str:
     """How messages call a node."""
-    return f"'{clip(node.name or '/'.join(node.outputs), 80)}'"
+    name = f"'{clip(node.name or '/'.join(node.outputs), 80)}'"
+    return f"{name} of module '{clip(node.module, 80)}'" if node.module else name
 
 
 def trace(model: OnnxModel) -> Trace:

@@ -31,6 +31,8 @@ class OnnxNode:
     """By name; floats are the shortest decimals of their 32 bits."""
     domain: str = ""
     """Whose operator it is; empty for ONNX's own."""
+    module: str = ""
+    """The module of PyTorch that it is of, such as "features.3", where the file says that."""
 
     def get(self, name: str, default: Attribute = None) -> Attribute:
         """The attribute `name`, or `default` where the node lacks it."""
@@ -69,6 +71,8 @@ class OnnxTensor:
     """As NumPy calls it."""
     values: tuple[int | float, ...] | None = None
     """All elements, row by row, where they are few and numbers."""
+    filler: float | None = None
+    """What all elements are, where the file does not store but compute them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 FOLDED = frozenset(
     (
-        "Add", "Cast", "Concat", "ConstantOfShape", "Div", "Flatten",
+        "Add", "Cast", "CastLike", "Concat", "ConstantOfShape", "Div", "Expand", "Flatten",
         "Identity", "Mul", "Neg", "Reciprocal", "Reshape", "Shape", "Slice", "Sqrt", "Squeeze",
         "Sub", "Transpose", "Unsqueeze",
     )
@@ -41,8 +41,13 @@ class Constants:
         names = list(node.input)
         while names and not names[-1]:
             names.pop()
+        if node.op_type == "CastLike":
+            # Of images, mostly: whatever floats they are, a network computes in 32 bits.
+            names = names[:1]
         if not is_own or len(node.output) != 1 or not all(name in stored for name in names):
             return None
+        if node.op_type == "CastLike":
+            return stored[names[0]] if names and stored[names[0]].dtype.kind == "f" else None
         operands = {name: stored[name] for name in names}
         try:
             size = _elements(node, [operands[name] for name in names])
@@ -74,6 +79,8 @@ def _elements(node: Any, operands: list[NDArray[Any]]) -> int:
     """At least as many as the result has, before it is made."""
     if node.op_type == "ConstantOfShape":
         return prod(int(size) for size in operands[0].reshape(-1))
+    if node.op_type == "Expand":
+        return prod(np.broadcast_shapes(operands[0].shape, tuple(operands[1].reshape(-1))))
     if node.op_type in _BROADCAST:
         return prod(np.broadcast_shapes(*(each.shape for each in operands[:2])))
     return sum(each.size for each in operands)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ from .problems import data_error, reason, unreadable, unwritable
 
 Tensors = dict[str, NDArray[Any]]
 
+_SCOPES = "pkg.torch.onnx.name_scopes"
+_SCOPES_LENGTH = 2000
+
 LIMIT_BYTES = 2**31 - 2**22
 """What one protobuf message may hold, less some room for the graph."""
 
@@ -56,6 +60,11 @@ def read(path: Path) -> tuple[OnnxModel, Tensors]:
     if not model.HasField("graph") or not model.ir_version:
         raise _malformed(path, "it holds no graph")
     return _Reader(onnx, path, model).read()
+
+
+def read_model(model: Any, what: str) -> tuple[OnnxModel, Tensors]:
+    """The same of a message of the `onnx` package, which messages call `what`."""
+    return _Reader(_library(), Path(what), model).read()
 
 
 def write(path: Path, model: OnnxModel, tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -133,6 +142,7 @@ class _Reader:
         self.onnx, self.path, self.model = onnx, path, model
         self.tensors: Tensors = {}
         self.opset = 1
+        self.computed: set[str] = set()
 
     def read(self) -> tuple[OnnxModel, Tensors]:
         graph = self.model.graph
@@ -151,7 +161,10 @@ class _Reader:
             tuple(fed),
             tuple(map(self._value, graph.output)),
             nodes,
-            tuple(_described(name, array) for name, array in self.tensors.items()),
+            tuple(
+                _described(name, array, name in self.computed)
+                for name, array in self.tensors.items()
+            ),
             self.opset,
             _text(self.model.producer_name),
             _text(self.model.producer_version),
@@ -167,6 +180,7 @@ class _Reader:
             value = self._constant(node.attribute[0])
         else:
             value = constants.result(node, self.tensors)
+            self.computed.update(map(_text, node.output) if value is not None else ())
         if value is not None:
             self._keep(_text(node.output[0]), value)
         return value is not None
@@ -234,7 +248,17 @@ class _Reader:
             tuple(map(_text, node.output)),
             tuple((_text(a.name), _attribute(self.onnx, a)) for a in node.attribute),
             _text(node.domain),
+            _module(node),
         )
+
+
+def _module(node: Any) -> str:
+    """Where PyTorch's exporter says that a node comes from: ['', 'layer1', 'layer1.0', 'add']."""
+    for prop in getattr(node, "metadata_props", ()):
+        if _text(prop.key) == _SCOPES:
+            names = re.findall(r"'([\w.]*)'", _text(prop.value)[:_SCOPES_LENGTH])
+            return names[-2] if len(names) > 1 else ""
+    return ""
 
 
 def _text(value: str | bytes) -> str:
@@ -242,8 +266,12 @@ def _text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 
-def _described(name: str, array: NDArray[Any]) -> OnnxTensor:
-    return OnnxTensor(name, array.shape, str(array.dtype), _values(array))
+def _described(name: str, array: NDArray[Any], computed: bool) -> OnnxTensor:
+    filler = None
+    if computed and array.size and array.dtype.kind == "f":
+        first = array.reshape(-1)[0]
+        filler = float(first) if bool((array == first).all()) else None
+    return OnnxTensor(name, array.shape, str(array.dtype), _values(array), filler)
 
 
 def _values(array: NDArray[Any]) -> tuple[int | float, ...] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from netc.api.train_choices import TRAIN_NAMES
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
 SAID = {
+    "bring_pytorch_model": "pip install torch" if find_spec("torch") is None else "predicts with",
     "compare_strategies": "weights are ",
     "plan_for_elsewhere": "predicted on 'h100'",
     "train_own_images": "saved stripes.onnx stripes.safetensors",

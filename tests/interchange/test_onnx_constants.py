@@ -28,9 +28,11 @@ ROW = np.array([2.0, 4.0, 8.0], np.float32)
 CASES: dict[str, tuple[Any, dict[str, Any], list[Any]]] = {
     "Add": (X + ROW, {}, [X, ROW]),
     "Cast": (X.astype(np.float32), {"to": TensorProto.FLOAT}, [X.astype(np.float16)]),
+    "CastLike": (X, {}, [X, X]),
     "Concat": (np.concatenate([X, X], 1), {"axis": 1}, [X, X]),
     "ConstantOfShape": (np.zeros((2, 3), np.float32), {}, [np.array([2, 3])]),
     "Div": (X / ROW, {}, [X, ROW]),
+    "Expand": (np.stack([ROW, ROW]), {}, [ROW, np.array([2, 3])]),
     "Flatten": (X.reshape(1, 6), {"axis": 0}, [X]),
     "Identity": (X, {}, [X]),
     "Mul": (X * ROW, {}, [X, ROW]),
