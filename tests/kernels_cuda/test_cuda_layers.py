@@ -453,3 +453,16 @@ def test_lrn_of_nothing(device: Any, dtype: str) -> None:
         x = device.normal(*shape)
         device.check(lrn.lrn, "lrn", shape, x, dtype=dtype, told=at)
         device.check(lrn.lrn_dx, "lrn_dx", shape, x, x, dtype=dtype, told=at)
+
+
+@TYPES
+@pytest.mark.parametrize("channel_count", [3, 16])
+def test_means_inside_an_image(device: Any, channel_count: int, dtype: str) -> None:
+    """A part of the means, from the second row and third column of windows on."""
+    told = {
+        "size": (3, 2), "stride": (2, 1), "around": (1, 1, 0, 1), "image": (9, 8),
+        "shape": (2, channel_count, 5, 8), "offset": (0, 0, 1, 2),
+    }  # fmt: skip
+    part = (2, channel_count, 4, 6)
+    x = device.normal(*part)
+    device.check(pool.inside_mean, "inside_mean", part, x, dtype=dtype, told=told)
