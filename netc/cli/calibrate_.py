@@ -25,6 +25,7 @@ from netc.cli.session import choose, on_ranks
 from netc.cost import (
     Cluster,
     LaunchTable,
+    LinkLevel,
     Measured,
     MeasuredExchange,
     MeasuredLaunch,
@@ -86,8 +87,16 @@ def run(options: argparse.Namespace) -> int:
     for name in options.networks:
         # What is no network is told before anything is measured.
         asked_for(options, name, 1, "single")
-    exchanges = _exchanges(options, target.name, most)
+    path = Path(options.output) if options.output else own_cluster(target.name)
+    if options.only:
+        _check_before(options, path, target.name, most)
+    exchanges = () if options.only == "steps" else _exchanges(options, target.name, most)
     if not is_first():
+        return 0
+    if options.only == "exchanges":
+        cluster = _exchanging_anew(options, path, target.name, exchanges)
+        _write(path, cluster)
+        _show(options, path, cluster, [])
         return 0
     counts = sorted({*(2**n for n in range(most.bit_length()) if 2**n < most), most})
     found = [
@@ -99,7 +108,6 @@ def run(options: argparse.Namespace) -> int:
     ]
     if not found:
         raise DeviceError(Diagnostic("E076", "nothing could be measured."))
-    path = Path(options.output) if options.output else own_cluster(target.name)
     before = _before(path, target.name)
     cluster, rows = _learned(options, target.name, found, exchanges, before)
     # Devices that share a GPU take turns: of their steps nothing can be told.
@@ -120,6 +128,41 @@ def _check_output(output: str | None) -> None:
         message = f"'--output {output}' is no cluster file: its name ends in '.toml'."
         hint = "measurements go into a file of the same name that ends in '.json'."
         raise UsageError(Diagnostic("E054", message, help=hint))
+
+
+def _check_before(options: argparse.Namespace, path: Path, target: str, most: int) -> None:
+    """Refuse to measure a part where there is nothing that it is a part of, or nothing of it."""
+    if _before(path, target) is None:
+        message = f"'--only {options.only}' adds to what was measured, and '{path}' is not there."
+        hint = "measure everything once: 'netc calibrate' without '--only'."
+        raise UsageError(Diagnostic("E051", message, help=hint))
+    if options.only == "exchanges" and (most == 1 or options.share_gpus):
+        message = "'--only exchanges' needs several devices that exchange."
+        raise UsageError(Diagnostic("E051", message, help="take '--devices 2', or more."))
+
+
+def _exchanging_anew(
+    options: argparse.Namespace, path: Path, target: str, exchanges: tuple[MeasuredExchange, ...]
+) -> Cluster:
+    """The machine as it was measured, with other exchanges."""
+    before = _before(path, target)
+    assert before is not None, "checked before anything is measured"
+    merged = _merged(before, exchanges)
+    kind = shipped_kind(before.name) if target == "cuda" else shipped_kind("")
+    level = _fitted_link(options, target, kind, merged)
+    levels = (level, *before.links.levels[1:])
+    return replace(before, links=replace(before.links, levels=levels, measured=merged))
+
+
+def _fitted_link(
+    options: argparse.Namespace, target: str, kind: Cluster,
+    exchanges: tuple[MeasuredExchange, ...],
+) -> LinkLevel:  # fmt: skip
+    """The innermost link, by what was measured."""
+    level = fit_link(kind.links.levels[0], exchanges)
+    if target == "cuda" and exchanges:
+        _warn_of_slow(options, level.bytes_per_second, kind.links.levels[0].bytes_per_second)
+    return level
 
 
 def _mend(path: Path) -> None:
@@ -244,9 +287,7 @@ def _fitted(
     kind = shipped_kind(name) if target == "cuda" else shipped_kind("")
     own = None if target == "cuda" else cores()
     rates, bandwidth, launch = _rates(target, own or 1, found[0])
-    level = fit_link(kind.links.levels[0], exchanges)
-    if target == "cuda" and exchanges:
-        _warn_of_slow(options, level.bytes_per_second, kind.links.levels[0].bytes_per_second)
+    level = _fitted_link(options, target, kind, exchanges)
     tables = dict(before.launches) if before else {}
     for where, launches in _tables(found).items():
         old = tables[where].launches if where in tables else {}
@@ -364,8 +405,9 @@ def _show(
          seconds_text(predicted), f"{100 * off:+.1f} %")
         for each, predicted, off in rows
     )  # fmt: skip
-    print()
-    print(table(("network", "devices", "strategy", "measured", "predicted", "off"), shown))
+    if rows:
+        print()
+        print(table(("network", "devices", "strategy", "measured", "predicted", "off"), shown))
     link = cluster.links.levels[0]
     say(f"\nmachine   {cluster.machine}: {scaled(cluster.flops('f32'), 'FLOP/s')} in fp32"
           f"{' a core' if cluster.cores else ''}, "

@@ -26,6 +26,10 @@ def add_calibrate(sub: argparse.ArgumentParser) -> None:
     group.add_argument("--kernels", metavar="K", help="as of the other verbs")
     group.add_argument("--backend", choices=("cpu", "cuda"), help="default: what is there")
     group.add_argument(
+        "--only", choices=("exchanges", "steps"),
+        help="measure that part anew, and keep the rest as it was measured before",
+    )  # fmt: skip
+    group.add_argument(
         "--share-gpus", action="store_true", help="put all devices on one GPU: launches only"
     )
     group.add_argument(

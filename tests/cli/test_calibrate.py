@@ -145,3 +145,45 @@ def test_gpus_are_known_by_their_names() -> None:
     assert shipped_kind("NVIDIA H100 80GB HBM3").name == "h100"
     assert shipped_kind("Tesla P100-SXM2-16GB").name == "p100"
     assert shipped_kind("NVIDIA GeForce GTX").name == "local"
+
+
+def test_a_part_is_measured_anew_and_the_rest_is_kept(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["calibrate", DIGITS, *ASKED]) == 0
+    first = read_cluster(own_cluster("cpu"))
+    monkeypatch.setattr(calibrate_, "SIZES", (8192, 65536))
+    capsys.readouterr()
+    assert main(["calibrate", *ASKED, "--only", "exchanges"]) == 0
+    shown = capsys.readouterr().out
+    assert "kept in" in shown and "strategy" not in shown
+    second = read_cluster(own_cluster("cpu"))
+    assert second.launches == first.launches and second.plans == first.plans
+    assert (second.reached, second.error, second.source) == (
+        first.reached, first.error, first.source,
+    )  # fmt: skip
+    before, after = (
+        {(e.kind, e.size): e.points for e in machine.links.measured} for machine in (first, second)
+    )
+    assert set(before) == set(after) == {(kind, 2) for kind in KINDS}
+    for key, points in after.items():
+        assert points[0][0] > before[key][0][0], "of 8 KiB, not of 4"
+    assert second.links.levels != first.links.levels
+    # Steps alone: exchanges stay as they are.
+    assert main(["calibrate", DIGITS, *ASKED, "--only", "steps"]) == 0
+    third = read_cluster(own_cluster("cpu"))
+    assert third.links == second.links and third.plans != second.plans
+
+
+@pytest.mark.parametrize("part", ["exchanges", "steps"])
+def test_a_part_of_nothing_is_refused(part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calibrate", *ASKED, "--only", part]) == 2
+    shown = capsys.readouterr().err
+    assert f"'--only {part}' adds to what was measured" in shown and "without '--only'" in shown
+
+
+def test_exchanges_of_one_device_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calibrate", DIGITS, *ASKED]) == 0
+    alone = ["--devices", "1", "--batch", "16", "--kernels", "reference", "--only", "exchanges"]
+    assert main(["calibrate", *alone]) == 2
+    assert "needs several devices" in capsys.readouterr().err
