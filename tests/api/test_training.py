@@ -151,6 +151,8 @@ def test_in_a_thread_and_in_three() -> None:
 
 def test_interrupted_in_the_middle() -> None:
     """By a signal that the caller has not asked netc to handle."""
+    # Who starts the tests in the background has it ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
     try:
@@ -158,6 +160,7 @@ def test_interrupted_in_the_middle() -> None:
             tiny().run(data=ARRAYS, devices=2, epochs=10**6)
     finally:
         timer.join()
+        signal.signal(signal.SIGINT, before)
     assert tiny().run(data=ARRAYS, devices=2, steps=2).steps == 2
 
 

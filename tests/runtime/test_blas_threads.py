@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from netc.cli import common
+from netc.api import targets
 from netc.cli.main import parser
 from netc.cli.session import choose, load_bundle
 from netc.ir.program import Bundle
@@ -23,7 +23,7 @@ def bundle_of(*arguments: str) -> Bundle:
 def test_small_networks_have_one_thread_of_blas(
     network: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(common, "cores", lambda: CORES)
+    monkeypatch.setattr(targets, "cores", lambda: CORES)
     bundle = bundle_of(network)
     options = parser().parse_args(["run", network, "--backend", "cpu"])
     with threadpool_limits(CORES, "blas"):
@@ -45,6 +45,6 @@ def test_large_networks_have_all_where_kernels_have_none(
     arguments: tuple[str, ...], threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("numba")
-    monkeypatch.setattr(common, "cores", lambda: CORES)
+    monkeypatch.setattr(targets, "cores", lambda: CORES)
     bundle = bundle_of("cifar", "--data", "cifar10('nowhere')", *arguments)
     assert bundle.facts.blas_threads == threads
