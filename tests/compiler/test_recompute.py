@@ -107,7 +107,7 @@ def test_statistics_move_once_and_masks_are_drawn_alike() -> None:
     chosen = options(network, 2, 6, strategy="data", recompute=("*",))
     bundle, made = compiled(network, chosen)
     kinds = [node.op.kernel for node in made.plan.graph.nodes if not isinstance(node.op, Fused)]
-    assert kinds.count("bn_running") == 4 and kinds.count("bn_mean") == 2
+    assert kinds.count("bn_running") == 4 and kinds.count("bn_sums") == 2
     fused = [
         link.op for n in made.plan.graph.nodes if isinstance(n.op, Fused) for link in n.op.links
     ]

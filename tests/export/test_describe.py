@@ -128,8 +128,7 @@ def test_batch_norm_s_sums_are_statistics(case: Make) -> None:
         if e.source == "unit1.bn1"
     }
     assert roles == {
-        "unit1.bn1.mean.all_reduce": "statistics",
-        "unit1.bn1.var.all_reduce": "statistics",
+        "unit1.bn1.sums.all_reduce": "statistics",
         "unit1.bn1.weight.grad.all_reduce": "weights",
         "unit1.bn1.bias.grad.all_reduce": "weights",
     }

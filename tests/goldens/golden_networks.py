@@ -26,7 +26,8 @@ from netc.ir.types import line_mesh
 from netc.passes.build_graph import build_graph
 from netc.passes.options import Options
 from netc.passes.pipeline import compile_network
-from netc.syntax import Network, parse_file
+from netc.syntax import Layer, Network, parse_file
+from netc.syntax.network import NamedValues
 from netc_kernels.reference import KERNELS
 from netc_runtime.cpu.backend import CpuBackend
 from netc_runtime.session import Session
@@ -71,10 +72,14 @@ class Case:
         shape = (3, self.side, self.side)
         image = replace(network.inputs[0], shape=shape)
         kinds = SMOOTH if self.smooth else {}
-        layers = (
-            replace(layer, kind=kinds.get(layer.kind, layer.kind)) for layer in network.layers
-        )
+        layers = (self._layer(layer, kinds) for layer in network.layers)
         return replace(network, inputs=(image,), layers=tuple(layers))
+
+    def _layer(self, layer: Layer, kinds: Mapping[str, str]) -> Layer:
+        kind = kinds.get(layer.kind, layer.kind)
+        # What pools the largest has no word on padding.
+        pads = {"count_pad": True} if (layer.kind, kind) == ("maxpool", "avgpool") else {}
+        return replace(layer, kind=kind, options=NamedValues.of(**layer.options, **pads))
 
     def images(self) -> Array:
         """Standard normal pixels."""

@@ -34,7 +34,7 @@ Array = NDArray[Any]
 THREADS = 2
 GUARD_BYTES = 1024
 GUARD = 0xA5
-NUMPY = {"f32": np.float32, "i64": np.int64, "u8": np.uint8}
+NUMPY = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "u8": np.uint8}
 
 
 def guarded(program: Program, view: View) -> tuple[Array, Array]:
@@ -69,6 +69,9 @@ def check(program: Program, launch: Launch, pool: Pool, rng: np.random.Generator
     reads = [filled(program, view, rng) for view in launch.reads]
     for variances in {s.operands[2] for s in launch.steps if s.operation in OF_GROUPS}:
         reads[variances][...] = np.abs(reads[variances]) + 0.5
+    for sums in (each for each in reads if each.dtype == np.float64):
+        # Those of x and of its square, of which a variance is made.
+        sums[..., 1] = sums[..., 0] ** 2 + np.abs(sums[..., 1]) + 0.5
     found = [guarded(program, view) for view in launch.writes]
     wanted = [guarded(program, view)[0] for view in launch.writes[: results_of(launch)]]
     bind(launch.steps, launch.joined, [array for array, _ in found], reads, pool)()
