@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from harness import CLUSTER, Run, compiled, difference, options, session, single, train
+from normalized import FAST, net, pins_of, plan_of
 
 from netc.errors import PlanError, SyntaxProblem
 from netc.ir import ops
@@ -21,29 +22,10 @@ from netc.ir.types import Mesh, line_mesh, named_mesh
 from netc.passes.assign_formats import Target
 from netc.passes.choose_splits import Pin
 from netc.planner.fit import largest_batch
-from netc.syntax import Network, parse_text
+from netc.syntax import Network
 from netc_kernels import cpu
-from netc_runtime.cpu.kernels import CpuKernels
 
 TOLERANCE = 1e-9
-TEXT = """net n
-input image 2x6x5
-conv 3x3 4 pad=1 bias=false | bn{0} | relu | conv 3x3 5 pad=1
-add {{ bn{0} ; identity }} | relu
-fc 6 | bn{0} | relu | fc 3
-softmax_loss
-"""
-FAST = Target("cpu", "nhwc", choose=CpuKernels(1).choose)
-
-
-def net(group: int | None) -> Network:
-    """Norms of images and of rows."""
-    return parse_text(TEXT.format("" if group is None else f" group={group}"))
-
-
-def plan_of(network: Network, mesh: Mesh | int, batch: int, **changes: Any) -> Plan:
-    _, made = compiled(network, options(network, mesh, batch, fetch=(), **changes))
-    return made.plan
 
 
 def exchanged(plan: Plan) -> Counter[tuple[str, str, tuple[int, ...]]]:
@@ -90,14 +72,8 @@ def test_where_groups_are_on_several_devices_their_sums_travel() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize(("batch", "group"), [(12, 3), (12, 4), (10, 5), (6, 6), (7, 1)])
 def test_results_do_not_depend_on_devices(mesh: Mesh, split: str, batch: int, group: int) -> None:
-    network, images = net(group), ("image", "conv*", "bn1", "bn2", "relu1", "add*", "relu2")
-    rows = ",".join("r" if each in "hw" else each for each in split.split(","))
-    first = ",".join("r" if each == "k" else each for each in split.split(","))
-    pins = (
-        Pin("*", ",".join("n" if each == "n" else "r" for each in split.split(","))),
-        *(Pin(layer, split) for layer in images), Pin("image", first), Pin("bn3", rows),
-    )  # fmt: skip
-    bundle, _ = compiled(network, options(network, mesh, batch, pins=pins))
+    network = net(group)
+    bundle, _ = compiled(network, options(network, mesh, batch, pins=pins_of(split)))
     run = train(network, bundle, 7)
     assert difference(run, single(network, batch, 7)) < TOLERANCE
 

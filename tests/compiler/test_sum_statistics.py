@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from harness import compiled, difference, options, session, single, train
+from normalized import FAST, net, pins_of, plan_of
 from numpy.typing import NDArray
 
 from netc.ir.load import read_bundle
@@ -19,33 +20,14 @@ from netc.ir.text import bundle_text
 from netc.ir.types import Mesh, line_mesh, named_mesh
 from netc.passes.assign_formats import Target
 from netc.passes.choose_splits import Pin
-from netc.syntax import Network, parse_text
+from netc.syntax import parse_text
 from netc_kernels import cpu
-from netc_runtime.cpu.kernels import CpuKernels
 
-TEXT = """net n
-input image 2x6x5
-conv 3x3 4 pad=1 bias=false | bn{0} | relu | conv 3x3 5 pad=1
-add {{ bn{0} ; identity }} | relu
-fc 6 | bn{0} | relu | fc 3
-softmax_loss
-"""
 BN_ONLY = """net one
 input image 3x4x4
 bn | fc 2
 softmax_loss
 """
-FAST = Target("cpu", "nhwc", choose=CpuKernels(1).choose)
-
-
-def net(group: int | None = None) -> Network:
-    """Three norms, of images and of rows."""
-    return parse_text(TEXT.format("" if group is None else f" group={group}"))
-
-
-def plan_of(network: Network, mesh: Mesh | int, batch: int, **changes: Any) -> Plan:
-    _, made = compiled(network, options(network, mesh, batch, fetch=(), **changes))
-    return made.plan
 
 
 def counts(plan: Plan) -> Counter[str]:
@@ -118,14 +100,8 @@ def test_what_one_device_has_is_not_summed() -> None:
 def test_results_do_not_depend_on_devices(
     mesh: Mesh, split: str, batch: int, group: int | None
 ) -> None:
-    network, images = net(group), ("image", "conv*", "bn1", "bn2", "relu1", "add*", "relu2")
-    rows = ",".join("r" if each in "hw" else each for each in split.split(","))
-    first = ",".join("r" if each == "k" else each for each in split.split(","))
-    pins = (
-        Pin("*", ",".join("n" if each == "n" else "r" for each in split.split(","))),
-        *(Pin(layer, split) for layer in images), Pin("image", first), Pin("bn3", rows),
-    )  # fmt: skip
-    bundle, made = compiled(network, options(network, mesh, batch, pins=pins))
+    network = net(group)
+    bundle, made = compiled(network, options(network, mesh, batch, pins=pins_of(split)))
     summed = [n for n in made.plan.graph.nodes if isinstance(n.op, BnSums | GroupedSums)]
     assert summed or group
     assert difference(train(network, bundle, 7), single(network, batch, 7)) < 1e-9
