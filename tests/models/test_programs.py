@@ -40,7 +40,7 @@ def test_every_single_wait_of_the_hybrid_program_is_needed(name, scheme):
             with pytest.raises(VerifyError):
                 verify_program(mutations.without_wait(program, number, wait), classes=shared)
             tried += 1
-    assert tried > 30
+    assert tried > (30 if name in ("digits", "lenet") else 50)
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in MODELS.glob("*.net")))
