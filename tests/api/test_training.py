@@ -16,7 +16,6 @@ import pytest
 from api_cases import ARRAYS, IMAGES, LABELS, refused, tiny
 
 import netc
-from netc.cli.main import main
 from netc_runtime.train.events import EpochDone, Finished, StepDone
 
 
@@ -28,11 +27,16 @@ def no_thread_is_left() -> Iterator[None]:
     assert signal.getsignal(signal.SIGINT) is handlers
 
 
+def command(*words: str) -> None:
+    """Run netc in a process of its own: it keeps a watch on it until it ends."""
+    subprocess.run([sys.executable, "-m", "netc.cli.main", *words, "--json"], check=True)
+
+
 def test_a_run_is_that_of_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--devices", "2", "--strategy", "data", "--steps", "6", "--out", str(tmp_path / "a")]
-    assert main(["run", "digits", *words, "--json"]) == 0
+    command("run", "digits", *words)
     capsys.readouterr()
     given: dict[str, Any] = {"devices": 2, "strategy": "data", "steps": 6}
     trained = netc.load("digits").run(out=tmp_path / "b", **given)
@@ -43,7 +47,7 @@ def test_a_run_is_that_of_the_command_line(
     for name, value in trained.weights().items():
         np.testing.assert_array_equal(value, of_cli[name])
     assert trained.checkpoint == tmp_path / "b" / "step-00000006.safetensors"
-    assert main(["eval", "digits", "--out", str(tmp_path / "b"), "--json"]) == 0
+    command("eval", "digits", "--out", str(tmp_path / "b"))
 
 
 def test_it_learns_and_tells() -> None:
