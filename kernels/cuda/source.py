@@ -20,7 +20,7 @@ _DEFAULT_SHARED_BYTES = 48 * 1024
 
 _THREAD = local()
 _LOCKS: defaultdict[object, Lock] = defaultdict(Lock)
-"""By kernel: of threads that want the same one, one compiles it."""
+"""By module: of threads that want the same one, one compiles it."""
 
 
 @contextmanager
@@ -68,17 +68,12 @@ def function(file: str, name: str, arch: str = "", **defines: object) -> Any:
     """
     macros = tuple(f"{key}={value}" for key, value in sorted(defines.items()))
     with _LOCKS[file, macros, arch]:
-        return _function(file, name, arch, macros)
-
-
-@cache
-def _function(file: str, name: str, arch: str, macros: tuple[str, ...]) -> Any:
-    module = _module(file, macros, arch)
-    try:
-        return module.get_function(name)
-    except OSError:  # a full disk, a folder that cannot be written
-        cuda.keep_nothing()
-        return module.get_function(name)
+        module = _module(file, macros, arch)
+        try:
+            return module.get_function(name)
+        except OSError:  # a full disk, a folder that cannot be written
+            cuda.keep_nothing()
+            return module.get_function(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,9 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp64")
 KERNELS = ("auto", "fast", "reference", "native", "vendor")
 GOALS = ("training", INFERENCE)
 TARGETS = ("cpu", "cuda")
+Names = Literal["netc", "torch"]
+NAMES: tuple[Names, ...] = ("netc", "torch")
+"""Whose names weights have."""
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?)B?", re.IGNORECASE)
 SIZE = "a size such as 16GiB or 500MB"
 

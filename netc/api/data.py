@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,11 +52,12 @@ def open_data(given: Data | None, bundle: Bundle, training: bool = True) -> Data
     `open_dataset`.
     """
     facts = bundle.facts
-    inputs = {port.name: _image_shape(port.shape[1:]) for port in image_inputs(bundle)}
+    inputs = {port.name: image_shape(port.shape[1:]) for port in image_inputs(bundle)}
     return open_named(given, facts.data, facts.image, facts.classes, inputs, training)
 
 
-def _image_shape(shape: tuple[int, ...]) -> Shape:
+def image_shape(shape: Sequence[int]) -> Shape:
+    """(C, H, W), of three numbers."""
     channels, height, width = shape
     return channels, height, width
 

@@ -39,9 +39,7 @@ def fitting(
     Raises DataError: as `read_weights`, E081 for unknown names, E082 for other shapes; UsageError
     (E051) for what is no weights.
     """
-    wanted = {
-        node.name: node.type.shape for node in weight_nodes(build_graph(network, 1, mode="eval"))
-    }
+    wanted = weight_shapes(network)
     averages = () if network.recipe.ema is None else {name + AVERAGE for name in wanted}
     if isinstance(weights, str | os.PathLike):
         file = find_weights(path_text("weights", weights), Path())

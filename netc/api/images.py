@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netc.api.data import image_shape
 from netc.api.judging import read_pictures
 from netc.api.values import shown, usage
 from netc.ir.program import Bundle
@@ -37,8 +38,7 @@ def image_floats(bundle: Bundle, data: str | None, images: Images, dtype: np.dty
     if len(inputs) > 1:
         return _several(bundle, data, images, dtype)
     if _are_paths(images):
-        _, *shape = inputs[0].shape
-        return _pictures(data, [Path(each) for each in images], tuple(shape), dtype)
+        return _pictures(data, [Path(each) for each in images], inputs[0].shape[1:], dtype)
     return _floats(data, IMAGES, images, inputs[0].shape[1:], dtype)
 
 
@@ -71,22 +71,22 @@ def _several(bundle: Bundle, data: str | None, images: Images, dtype: np.dtype[A
 def _floats(
     data: str | None, name: str, images: Images, shape: Sequence[int], dtype: np.dtype[Any]
 ) -> Array:
-    channels, height, width = shape
-    found = image_array(Origin(), name, _array(name, images), (channels, height, width))
+    wanted = image_shape(shape)
+    found = image_array(Origin(), name, _array(name, images), wanted)
     if not len(found):
         raise data_error("E065", f"'{name}' holds no images.", "give one, at least")
     if found.dtype == np.uint8:
-        prepared = preparation(data, (channels, height, width))
+        prepared = preparation(data, wanted)
         return normalize(found, prepared.mean, prepared.std, dtype)
     return found.astype(dtype)
 
 
 def _pictures(
-    data: str | None, paths: Sequence[Path], shape: tuple[int, ...], dtype: np.dtype[Any]
+    data: str | None, paths: Sequence[Path], shape: Sequence[int], dtype: np.dtype[Any]
 ) -> Array:
-    prepared = preparation(data, shape)
-    channels, height, width = shape
-    pixels = read_pictures(prepared, paths, (channels, height, width))
+    wanted = image_shape(shape)
+    prepared = preparation(data, wanted)
+    pixels = read_pictures(prepared, paths, wanted)
     return normalize(pixels, prepared.mean, prepared.std, dtype)
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from netc.api.choices import (
+    NAMES,
     PLAN_NAMES,
     ComparedWords,
+    Names,
     PlanWords,
     check_names,
     counts_of,
@@ -22,7 +24,7 @@ from netc.api.choices import (
 from netc.api.networks import read_network
 from netc.api.shipped import lasting
 from netc.api.train_choices import TRAIN_NAMES, TrainWords, patterns
-from netc.api.values import path_text, settings_text, value_text
+from netc.api.values import path_text, settings_text, usage, value_text
 from netc.errors import Diagnostic, UsageError
 from netc.syntax import Network, network_text, parse_text, with_defaults
 
@@ -35,11 +37,13 @@ if TYPE_CHECKING:
     from netc.api.images import Images
     from netc.api.module_state import ModuleState
     from netc.api.plan import NetworkPlan
-    from netc.api.program import DataWord, Names, OpenTraining, RunnableProgram, Trained
+    from netc.api.program import DataWord, OpenTraining, RunnableProgram, Trained
     from netc.api.summary import Summary
     from netc.api.training import Callback
     from netc_runtime.train.evaluate import Evaluation
 
+SUFFIXES = (".net", ".onnx", ".safetensors")
+"""Of files that `Model.save` writes."""
 Tensors = Mapping[str, Any]
 """Arrays by netc's own names of weights and statistics, such as "conv1.weight"."""
 
@@ -184,7 +188,7 @@ class Model:
         from netc.api.written import renamed
         from netc.interchange.names import torch_names
 
-        one_of(("netc", "torch"))("names", names)
+        one_of(NAMES)("names", names)
         found = network_weights(self.network, dict(self.tensors or {}))
         return renamed(found, torch_names(self.network) if names == "torch" else {})
 
@@ -199,7 +203,7 @@ class Model:
         if self.origin is None or self.tensors is None:
             message = "'state_dict' is of networks that come from PyTorch."
             hint = 'netc.from_torch(module) makes one; weights(names="torch") has others\'.'
-            raise UsageError(Diagnostic("E051", message, help=hint))
+            raise usage(message, hint)
         values = self.weights() if trained is None else trained.weights()
         return self.origin.back(values, self.tensors)
 
@@ -214,18 +218,17 @@ class Model:
         from netc.api.written import write_text, write_weights
 
         file = Path(path_text("path", path))
-        if file.suffix in (".net", ".onnx", ".safetensors"):
-            check_writable(file)
+        if file.suffix not in SUFFIXES:
+            message = f"cannot write a network as '{file.name}'."
+            hint = f"it is written as {', '.join(SUFFIXES)}."
+            raise UsageError(Diagnostic("E056", message, help=hint))
+        check_writable(file)
         if file.suffix == ".net":
             write_text(file, self.text)
         elif file.suffix == ".onnx":
             write_onnx(file, self.network, self.weights())
-        elif file.suffix == ".safetensors":
-            write_weights(file, self.name, self.weights(names))
         else:
-            message = f"cannot write a network as '{file.name}'."
-            hint = "it is written as .net, .onnx, .safetensors."
-            raise UsageError(Diagnostic("E056", message, help=hint))
+            write_weights(file, self.name, self.weights(names))
 
     def summary(self) -> Summary:
         """Layers, parameters and multiply-adds; a table of them."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from netc.api.data import open_named
+from netc.api.data import image_shape, open_named
 from netc.api.train_choices import Data
 from netc.ir.facts import RecipeCall
 from netc.ir.programs import EVAL
 from netc.passes.build_graph import build_graph
-from netc.syntax import InputSpec, Network
+from netc.syntax import Network
 from netc_runtime.train.datasets import Dataset
 from netc_runtime.train.images import Shape
 
@@ -18,12 +18,8 @@ def network_data(given: Data | None, network: Network) -> tuple[Dataset, dict[st
     Raises DataError as `open_named`.
     """
     graph = build_graph(network, batch=1, mode=EVAL)
-    data, inputs = network.recipe.data, {each.name: _shape(each) for each in network.inputs}
+    data, inputs = network.recipe.data, {i.name: image_shape(i.shape) for i in network.inputs}
     recipe = None if data is None else RecipeCall(data.name, data.args, dict(data.kwargs))
     classes = graph[graph.outputs[2]].type.shape[1]
-    return open_named(given, recipe, _shape(network.inputs[0]), classes, inputs), inputs
-
-
-def _shape(spec: InputSpec) -> Shape:
-    channels, height, width = spec.shape
-    return channels, height, width
+    first = next(iter(inputs.values()))
+    return open_named(given, recipe, first, classes, inputs), inputs

@@ -8,14 +8,14 @@ from functools import cached_property
 from pathlib import Path
 
 from netc.api.build import advice, build, save_strategy
-from netc.api.choices import wrong
+from netc.api.choices import Names, wrong
 from netc.api.explain import Explanation, LayerChoices, layer_choices
 from netc.api.figures import terminal_columns
 from netc.api.listener import Listener, Notes
 from netc.api.onnx import write_onnx
 from netc.api.pictures import page_facts, plan_facts
 from netc.api.plan_words import costs_of, footing, heading, layers_text, step_seconds
-from netc.api.program import Names, RunnableProgram
+from netc.api.program import RunnableProgram
 from netc.api.request import Request
 from netc.export import PlanFacts, plan_scene, write_plan
 from netc.export.svg import svg_text
@@ -126,7 +126,7 @@ class NetworkPlan(RunnableProgram):
         """Of files that `save` writes."""
         return (*super().suffixes, *WRITERS, ".toml", ".onnx")
 
-    def _write(self, file: Path, names: Names) -> bool:
+    def _write(self, file: Path, names: Names) -> None:
         if file.suffix == ".toml":
             save_strategy(file, self.asked, self.compiled)
         elif file.suffix == ".onnx":
@@ -137,8 +137,7 @@ class NetworkPlan(RunnableProgram):
                 facts = page_facts(facts, self.asked, self.compiled)
             write_plan(file, self.compiled.plan, self.asked.network, facts)
         else:
-            return super()._write(file, names)
-        return True
+            super()._write(file, names)
 
 
 def plan_of(asked: Request, listener: Listener, file: str = "") -> NetworkPlan:

@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.api.choices import flag, number, one_of
+from netc.api.choices import NAMES, Names, flag, number, one_of
 from netc.api.data import data_call, open_data, skipping
 from netc.api.held import alone, blas_kept
 from netc.api.images import Images
 from netc.api.judging import check_finite, evaluated
 from netc.api.listener import Notes
-from netc.api.running import find_weights, given_weights, open_session, read_program
+from netc.api.running import find_weights, given_weights, read_program, restored_session
 from netc.api.session import OpenProgram, checked
 from netc.api.shipped import lasting
 from netc.api.train_choices import (
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 DataWord = str | os.PathLike[str] | Sequence[Any] | Mapping[str, Any]
 """A data set as `--data` has it, or arrays: x_train, y_train, x_test, y_test, or these by name."""
-Names = Literal["netc", "torch"]
-NAMES = ("netc", "torch")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -149,17 +147,14 @@ class RunnableProgram:
         tensors = self._given()
         if path is not None:
             file, nobody = find_weights(path, Path()), Notes()
-            given = WeightChoices(path, *allowed)
-            tensors = given_weights(given, self.bundle, file, nobody.note, evaluates=not training)
+            chosen = WeightChoices(path, *allowed)
+            tensors = given_weights(chosen, self.bundle, file, nobody.note, evaluates=not training)
         choice = alone(self.bundle, self.share_gpus)
         with ExitStack() as held:
             held.enter_context(blas_kept())
-            session = open_session(choice, self.bundle, None, training)
+            given = checked(self.bundle, tensors or {})
+            session = restored_session(choice, self.bundle, None, given, training)
             held.callback(session.close)
-            whole = self.bundle.facts.torch_names.keys() <= (tensors or {}).keys()
-            if training or not whole:
-                session.initialize(self.bundle.facts.seed)
-            session.restore(checked(session, tensors or {}))
             return OpenProgram(session, self._pictures_of(), held.pop_all().close)
 
     def predict(self, images: Images) -> NDArray[np.float64]:
@@ -199,25 +194,24 @@ class RunnableProgram:
         Raises UsageError (E054, E056) for another suffix, or where the system refuses.
         """
         file = Path(path_text("path", path))
-        if file.suffix in self.suffixes:
-            check_writable(file)
-        if not self._write(file, names):
+        if file.suffix not in self.suffixes:
             known = ", ".join(self.suffixes)
             message = f"cannot write a {type(self).__name__.lower()} as '{file.name}'."
             raise UsageError(Diagnostic("E056", message, help=f"it is written as {known}."))
+        check_writable(file)
+        self._write(file, names)
 
     @property
     def suffixes(self) -> tuple[str, ...]:
         """Of files that `save` writes."""
         return (".netc", ".safetensors")
 
-    def _write(self, file: Path, names: Names) -> bool:
-        """Write a file by its suffix; whether that is known."""
+    def _write(self, file: Path, names: Names) -> None:
+        """Write a file by its suffix, one of `suffixes`."""
         if file.suffix == ".netc":
             write_text(file, bundle_text(self.bundle))
-        elif file.suffix == ".safetensors":
+        else:
             write_weights(file, self.name, self.weights(names))
-        return file.suffix in (".netc", ".safetensors")
 
     def _given(self) -> Tensors | None:
         return None if self.tensors is None else dict(self.tensors)

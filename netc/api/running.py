@@ -151,13 +151,21 @@ def changes_since(bundle: Bundle, file: Path) -> str:
 
 
 def restored_session(
-    choice: BackendChoice, bundle: Bundle, ranks: Ranks | None, weights: Tensors
+    choice: BackendChoice,
+    bundle: Bundle,
+    ranks: Ranks | None,
+    weights: Tensors,
+    training: bool = False,
 ) -> Session:
-    """A session that does not train, with weights, which are the same in all processes."""
-    session = open_session(choice, bundle, ranks, training=False)
-    if not bundle.facts.torch_names.keys() <= weights.keys():
-        session.initialize(bundle.facts.seed)
-    session.restore(weights)
+    """A session with weights, which are the same in all processes; initial ones where some lack."""
+    session = open_session(choice, bundle, ranks, training)
+    try:
+        if training or not bundle.facts.torch_names.keys() <= weights.keys():
+            session.initialize(bundle.facts.seed)
+        session.restore(weights)
+    except BaseException:
+        session.close()
+        raise
     return session
 
 

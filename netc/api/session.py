@@ -20,6 +20,7 @@ from netc.api.weights import checked_weight
 from netc.api.written import renamed
 from netc.errors import DataError
 from netc.ir.optimizers import SQUARES
+from netc.ir.program import Bundle
 from netc.ir.schedules import scaled_rate
 from netc.numbers import NON_NEGATIVE
 from netc_runtime import session as runtime
@@ -148,7 +149,7 @@ class OpenProgram:
 
         Raises DataError: E081 where one is unknown, E082 where it is of another shape.
         """
-        self._open().restore(checked(self._session, weights))
+        self._open().restore(checked(self._session.bundle, weights))
 
     def close(self) -> None:
         """Give threads and memory back."""
@@ -195,9 +196,9 @@ class OpenProgram:
             raise
 
 
-def checked(session: runtime.Session, weights: Mapping[str, Any]) -> dict[str, Array]:
-    """Arrays by name, which a session has, in its shapes; DataError (E081, E082)."""
+def checked(bundle: Bundle, weights: Mapping[str, Any]) -> dict[str, Array]:
+    """Arrays by name, which a program has, in its shapes; DataError (E081, E082)."""
     if not isinstance(weights, Mapping):
         raise wrong("weights", "arrays by name", weights)
-    shapes = {port.name: port.shape for port in session.bundle.train.state}
+    shapes = {port.name: port.shape for port in bundle.train.state}
     return {name: checked_weight(name, value, shapes) for name, value in weights.items()}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from netc.api.choices import INFERENCE
 from netc.api.plan import NetworkPlan
+from netc.api.values import usage_all
 from netc.api.watch import PROGRAMS_OF
 from netc.api.written import write_text
 from netc.cli.arguments import spare
@@ -70,7 +71,7 @@ def _check_shown(options: argparse.Namespace, planned: str) -> None:
     if options.output and options.output == options.save_strategy:
         problems.append(f"'{options.output}' cannot be both program and strategy.")
     if problems:
-        raise UsageError(*(Diagnostic("E051", problem) for problem in problems))
+        raise usage_all(problems)
 
 
 def _program(bundle: Bundle, name: str) -> Program:

@@ -9,12 +9,12 @@ from netc.api.figures import bytes_text, count
 from netc.api.fitting import fitting, network_weights
 from netc.api.onnx import write_onnx
 from netc.api.running import find_weights
+from netc.api.values import usage_all
 from netc.api.written import renamed, write_weights
 from netc.cli.arguments import spare
 from netc.cli.files import load_network
 from netc.cli.output import json_line, say
 from netc.cli.session import teller
-from netc.errors import Diagnostic, UsageError
 from netc.interchange.names import torch_names
 from netc.syntax import Network
 from netc_runtime.io.weights import Tensors
@@ -58,7 +58,7 @@ def _check(options: argparse.Namespace, path: Path, form: str | None) -> None:
     if options.weights is None and (options.allow_missing or options.allow_unexpected):
         problems.append("'--allow-missing' and '--allow-unexpected' need '--weights'.")
     if problems:
-        raise UsageError(*(Diagnostic("E051", problem) for problem in problems))
+        raise usage_all(problems)
 
 
 def _given(options: argparse.Namespace, network: Network) -> Tensors:

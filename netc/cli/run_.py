@@ -67,14 +67,14 @@ def _run(
     called = {"network": lasting(options.network), "set": " ".join(options.set)}
     traced = 0 if options.trace is None else options.trace_steps or 1
     alike = {"page to write": options.report, "number of traced steps": traced}
+    choices, speaker = train_choices(options, bundle), Speaker(not options.json)
     with open_training(
-        bundle, choice, train_choices(options, bundle), Speaker(not options.json), called=called,
-        ranks=ranks, alike=alike,
-    ) as training:  # fmt: skip
+        bundle, choice, choices, speaker, called=called, ranks=ranks, alike=alike
+    ) as training:
         trainer = training.trainer
         trainer.asks_each = options.report
         tracer = None if options.trace is None else StepTracer(options, trainer, ranks or Alone())
-        _announce(options, choice, training)
+        _announce(options, choice, choices, training)
         return _train(options, training, tracer)
 
 
@@ -107,6 +107,7 @@ def _check(options: argparse.Namespace) -> None:
 def _announce(
     options: argparse.Namespace,
     choice: BackendChoice,
+    choices: TrainChoices,
     training: TrainingRun,
 ) -> None:
     """Say what begins: plan, backend, data; and where it differs from what is resumed, or should
@@ -141,12 +142,7 @@ def _announce(
         say(f"training  {steps}, {epochs}, {begins}")
         told = session.bundle.facts
         if told.rate_batch is not None:
-            rate = rate_text(
-                given_rate(train_choices(options, session.bundle), told),
-                told.batch,
-                told.rate_batch,
-            )
-            say(f"rate      {rate}")
+            say(f"rate      {rate_text(given_rate(choices, told), told.batch, told.rate_batch)}")
     for file, problem in damaged.items():
         aside = f"it is put aside as '{file.name}{DAMAGED}', and the one before it taken."
         note(f"{problem.diagnostics[0].message} {escaped(aside)}")

@@ -10,6 +10,7 @@ from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
 from netc.api import running
+from netc.api.choices import option
 from netc.api.compiled import is_compiled
 from netc.api.running import (
     RunChoices,
@@ -86,9 +87,9 @@ def _check_fixed(bundle: Bundle, options: argparse.Namespace) -> None:
     problems = []
     for name, value in asked.items():
         if value is not None and value != fixed.get(name):
-            option = {"define": "-D"}.get(name, "--" + name.replace("_", "-"))
+            asked_by = "-D" if name == "define" else option(name)
             was = f": it was compiled with {fixed[name]}" if name in fixed else ""
-            message = f"'{option}' cannot change a compiled program{was}."
+            message = f"'{asked_by}' cannot change a compiled program{was}."
             problems.append(Diagnostic("E057", message, help="compile the network again."))
     if problems:
         raise UsageError(*problems)

@@ -42,7 +42,7 @@ class Plans(dict[str, str]):
     def __init__(self, known: Mapping[str, str] | None = None) -> None:
         super().__init__(known or {})
         self.before = dict(self)
-        """What was known at first."""
+        """What is kept already, or shipped."""
 
     def keep(self) -> None:
         """Remember them beyond this process, where there is a place for that."""
@@ -111,8 +111,8 @@ class KeptPlans(Plans):
         self.machine = f"{gpu}, cuDNN {library or 'none'}, kernels {digest()}"
         self.path = table_path().with_name("plans.json")
         entries = kept(self.path, self.machine).items()
-        self.known = {of: name for of, name in entries if isinstance(name, str)}
-        super().__init__(shipped(gpu, library) | self.known)
+        own = {of: name for of, name in entries if isinstance(name, str)}
+        super().__init__(shipped(gpu, library) | own)
 
     def keep(self) -> None:
         """Write what is new to the file."""
