@@ -28,6 +28,7 @@ from netc.ir.types import line_mesh
 from netc.passes.build_graph import build_graph
 from netc.passes.differentiate import differentiate
 from netc.planner.prices import choices_of, price
+from netc.planner.terms import terms_of
 from netc.planner.why import Alternative, alternatives
 from netc.strategies.labels import layer_kind
 from netc.strategies.search import minimize
@@ -100,7 +101,8 @@ def training_graph(network: Network, batch: int) -> Graph:
 def found(of: Network, batch: int, devices: int, link: str) -> Case:
     """The cheapest plan of the additive model."""
     graph, mesh, name = training_graph(of, batch), line_mesh(devices), of.name
-    priced = price(graph, mesh, machine(LINKS[link]), choices_of(graph, mesh))
+    choices = choices_of(graph, mesh)
+    priced = price(terms_of(graph, choices), mesh, machine(LINKS[link]), choices)
     best = minimize([len(own) for own in priced.choices], priced.tables(HIDDEN))
     return Case(name, batch, devices, link, graph, priced.splits(best.choices))
 

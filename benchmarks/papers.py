@@ -36,6 +36,7 @@ from netc.passes.pipeline import lower_network
 from netc.planner.auto import chosen_options, find_plan
 from netc.planner.compare import crossover
 from netc.planner.prices import ALL_LABELS, Priced, choices_of, price
+from netc.planner.terms import terms_of
 from netc.strategies.search import Optimum, minimize, total
 from netc.syntax import Network, parse_file
 
@@ -276,7 +277,8 @@ def searched(labels: str) -> tuple[Priced, Optimum]:
     mesh, batch = named_mesh((2, 2)), 4 * IMAGES
     built = build_graph(network("vgg16"), batch, "fp32")
     graph = differentiate(built, choose_optimizer("sgd"))
-    priced = price(graph, mesh, machine("p100"), choices_of(graph, mesh, labels))
+    choices = choices_of(graph, mesh, labels)
+    priced = price(terms_of(graph, choices), mesh, machine("p100"), choices)
     sizes = [len(own) for own in priced.choices]
     return priced, minimize(sizes, priced.tables())
 

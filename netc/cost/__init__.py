@@ -14,6 +14,7 @@ from netc.cost.exchange import exchange_price, exchange_ways, most_ways
 from netc.cost.launch import (
     kernel_kind,
     kind_of,
+    launch_rates,
     launch_seconds,
     like_measured,
     local_flops,
@@ -63,6 +64,7 @@ __all__ = [
     "kernel_and_dtype",
     "kernel_kind",
     "kind_of",
+    "launch_rates",
     "launch_seconds",
     "launch_text",
     "like_measured",

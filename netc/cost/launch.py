@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import exp, log
+from typing import NamedTuple
 
 from netc.cost.cluster import Cluster, Reached
 from netc.cost.measured import LaunchTable, kernel_and_dtype
@@ -36,17 +37,37 @@ def setting(target: str, precision: str, kernels: str, threads: int, devices: in
     return f"{target} {precision} {kernels}, {devices} devices of {threads} threads"
 
 
-def launch_seconds(cluster: Cluster, kind: str, dtype: str, flops: int, nbytes: int) -> float:
-    """The larger of computing and moving (a roofline), and never below a launch.
+class LaunchRates(NamedTuple):
+    """What a launch of some kind takes: the larger of computing and moving (a roofline), and never
+    below a launch.
 
     A kernel of F operations reaches F / (F + half) of what long ones of its kind reach of the peak.
     What short ones lose is time, the same in any data type: half is counted at the fastest rate.
     """
+
+    flop_seconds: float
+    lost_seconds: float
+    """More, where anything is computed."""
+    byte_seconds: float
+    least_seconds: float
+
+
+def launch_rates(cluster: Cluster, kind: str, dtype: str) -> LaunchRates:
+    """Of kernels of a kind and data type."""
     reached = cluster.reached.get(kind, _EVERYTHING)
-    lost = reached.half_flops / cluster.fastest if flops else 0.0
-    computing = (flops / cluster.flops(dtype) + lost) / reached.flops
-    moving = nbytes / (cluster.memory_bytes_per_second * reached.bytes)
-    return max(computing, moving, cluster.launch_seconds)
+    return LaunchRates(
+        1 / (cluster.flops(dtype) * reached.flops),
+        reached.half_flops / (cluster.fastest * reached.flops),
+        1 / (cluster.memory_bytes_per_second * reached.bytes),
+        cluster.launch_seconds,
+    )
+
+
+def launch_seconds(cluster: Cluster, kind: str, dtype: str, flops: int, nbytes: int) -> float:
+    """Of one launch."""
+    rates = launch_rates(cluster, kind, dtype)
+    computing = flops * rates.flop_seconds + (rates.lost_seconds if flops else 0.0)
+    return max(computing, nbytes * rates.byte_seconds, rates.least_seconds)
 
 
 def like_measured(

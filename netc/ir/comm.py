@@ -195,7 +195,9 @@ def redistribute(source: Placements, target: Placements) -> tuple[tuple[Comm, Pl
     Where several axes divide what windows read of a dimension, its shards are made first, and then
     exchanged along all of them at once, so that only what is missing travels.
     """
-    target, windows = _before_windows(source, target)
+    windows: list[tuple[Halo, tuple[int, ...]]] = []
+    if any(isinstance(place, Halo) for place in target):
+        target, windows = _before_windows(source, target)
     current = list(source)
     steps: list[tuple[Comm, Placements]] = []
 

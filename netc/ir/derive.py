@@ -45,25 +45,31 @@ def placements_by_split(
     op: Op, types: tuple[TensorType, ...], splits: Iterable[Split], mesh: Mesh
 ) -> list[tuple[tuple[Placements, ...], Placements]]:
     """For each of some splits, what an operation wants of operands and gives, of types."""
-    labels = parse_labels(op.labels(types[:-1]))
-    along: dict[str, tuple[tuple[Placement, ...], Placement]] = {}
+    own = list(splits)
+    along = placements_by_label(op, types, dict.fromkeys(label for split in own for label in split))
     found = []
-    for split in splits:
-        for label in split:
-            if label not in along:
-                along[label] = _along(op, types, labels, label)
-        wants = [*zip(*(along[label][0] for label in split), strict=True)]
-        for number, own in enumerate(wants):
-            if windowed(own):
-                wants[number] = _plain(types[number], own, mesh)
-        found.append((tuple(wants), tuple(along[label][1] for label in split)))
+    for split in own:
+        wants = zip(*(along[label][0] for label in split), strict=True)
+        found.append((
+            tuple(without_windows(t, want, mesh) for t, want in zip(types, wants, strict=False)),
+            tuple(along[label][1] for label in split),
+        ))  # fmt: skip
     return found
+
+
+def placements_by_label(
+    op: Op, types: tuple[TensorType, ...], labels: Iterable[str]
+) -> dict[str, tuple[tuple[Placement, ...], Placement]]:
+    """For each of some labels, what an operation wants of operands and gives along one mesh axis,
+    of types, where all windows are told.
+    """
+    known = parse_labels(op.labels(types[:-1]))
+    return {label: _along(op, types, known, label) for label in labels}
 
 
 def _along(
     op: Op, types: tuple[TensorType, ...], labels: tuple[tuple[str, ...], str], label: str
 ) -> tuple[tuple[Placement, ...], Placement]:
-    """What is wanted of operands and given along one mesh axis."""
     operands, result = labels
     wants = tuple(
         _windows(op, types, number, label) if label.upper() in own else _place(label, own)
@@ -94,9 +100,10 @@ def _windows(op: Op, types: tuple[TensorType, ...], number: int, label: str) -> 
     )
 
 
-def _plain(type_: TensorType, places: Placements, mesh: Mesh) -> Placements:
-    """Shards in place of windows where each device's block is the same: then it is so along each
-    dimension, since each of its positions is that of a device that has some of all others.
+def without_windows(type_: TensorType, places: Placements, mesh: Mesh) -> Placements:
+    """What is wanted with shards in place of windows where each device's block is the same: then it
+    is so along each dimension, since each of its positions is that of a device that has some of all
+    others.
     """
     for dim, (windows, axes) in windowed(places).items():
         extents = tuple(mesh.shape[axis] for axis in axes)

@@ -28,16 +28,27 @@ def split_groups(graph: Graph, splits: Mapping[str, Split], mesh: Mesh) -> Graph
     return Graph(graph.name, tuple(nodes), graph.outputs)
 
 
+def is_of_groups(node: Node) -> bool:
+    """Whether a node is of batch normalization by groups of images."""
+    # Statistics of groups are matrices, those of the whole batch are not.
+    of_sums = isinstance(node.op, MeanOfSums | VarOfSums) and node.type.rank == 2
+    return isinstance(node.op, OF_GROUPS) or of_sums
+
+
+def may_be_grouped(node: Node) -> bool:
+    """Whether some splits of its layer make a node one by groups."""
+    return is_of_groups(node) or (isinstance(node.op, Convolution) and node.op.groups > 1)
+
+
 def grouped(graph: Graph, node: Node, split: Split, mesh: Mesh) -> Node:
     """A node as it is under a split of its layer: by groups where these are divided."""
     op = node.op
-    # Statistics of groups are matrices, those of the whole batch are not.
-    if isinstance(op, OF_GROUPS) or (
-        isinstance(op, MeanOfSums | VarOfSums) and node.type.rank == 2
-    ):
+    if is_of_groups(node):
+        assert isinstance(op, OF_GROUPS | MeanOfSums | VarOfSums)
         return replace(node, op=replace(op, apart=_are_apart(graph, node.layer, split, mesh)))
-    if not isinstance(op, Convolution) or op.groups == 1:
+    if not may_be_grouped(node):
         return node
+    assert isinstance(op, Convolution)
     types = (*graph.operand_types(node), node.type)
     channels, filters = types[op.image].shape[1], types[op.windows].shape[1]
     pairs = zip(mesh.shape, along_axes(split, mesh), strict=True)

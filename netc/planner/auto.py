@@ -36,6 +36,7 @@ from netc.planner.choice import BASES, Candidate, Found, Search, best_of
 from netc.planner.prices import ALL_LABELS, choices_of, price
 from netc.planner.recompute import NONE, WORDS, fitting
 from netc.planner.space import Space
+from netc.planner.terms import Terms, terms_of
 from netc.strategies.labels import SCALARS, layer_letters
 from netc.strategies.search import total
 from netc.syntax import Network
@@ -97,6 +98,16 @@ class _Planner:
         return differentiate(self._built(TRAIN), self.options.optimizer)
 
     @cached_property
+    def graph(self) -> Graph:
+        """What is planned: the training graph, or that of inference."""
+        return self.whole if self.options.goal == TRAIN else self._built(self.options.goal)
+
+    @cached_property
+    def terms(self) -> Terms:
+        """What of the graph has a price, on any mesh."""
+        return terms_of(self.graph, self._choices(self.meshes[0]))
+
+    @cached_property
     def alike(self) -> dict[str, str]:
         """By layer of a block that is equal to another the layer that it is split as."""
         return alike(self.whole, self.whole.layers) if self.share else {}
@@ -121,26 +132,25 @@ class _Planner:
 
     def run(self) -> Found:
         """Everything."""
-        graph = self.whole if self.options.goal == TRAIN else self._built(self.options.goal)
         mesh, pins = self.options.mesh, self.options.pins
         is_pinned = len(pinned(self.whole, mesh, pins)) == len(layer_letters(self.whole))
         if mesh.size == 1 or is_pinned:
             splits = choose_splits(self.whole, mesh, "data", pins)
             name = "as pinned" if is_pinned else "data"
-            self._price(Candidate(name, mesh, splits, self._scheme(graph, splits)))
+            self._price(Candidate(name, mesh, splits, self._scheme(splits)))
             nothing = "pins leave nothing to choose" if is_pinned else "one device splits nothing"
             return replace(self._choose(), reason=nothing)
-        self._consider(graph)
+        self._consider()
         line = [c for c in self._ranked() if len(c.mesh.shape) == 1]
         for candidate in line[:SCHEMES_OF_BEST]:
             for other in self._with_rounds(candidate):
                 self._price(other)
         if self.seen and not self._fits(self._ranked()[0]):
             for attempt in range(LEANER):
-                self._search_leaner(graph, attempt)
+                self._search_leaner(attempt)
                 if any(map(self._fits, self._ranked())):
                     break
-        if self.options.updates is None and graph.trains:
+        if self.options.updates is None and self.graph.trains:
             self._price_sharded()
         return self._choose()
 
@@ -151,16 +161,16 @@ class _Planner:
             check_groups(graph)
         return graph
 
-    def _consider(self, graph: Graph) -> None:
+    def _consider(self) -> None:
         """Price the fixed strategies, and what the searches on a line and the best grid found."""
         first, *grids = self.meshes
-        space = self._space(graph, first)
-        found = self._searched(graph, space)
-        for candidate in (*self._fixed(graph, space), *found, *self._allowed()):
+        space = self._space(first)
+        found = self._searched(space)
+        for candidate in (*self._fixed(space), *found, *self._allowed()):
             self._price(candidate)
         tried = []
         for mesh in grids:
-            own = self._searched(graph, self._space(graph, mesh))
+            own = self._searched(self._space(mesh))
             tried.append((min(s.seconds for s in self.searches if s.mesh == mesh), own))
         for candidate in min(tried, key=lambda each: each[0])[1] if tried else ():
             self._price(candidate)
@@ -176,15 +186,15 @@ class _Planner:
                 and (plan.updates is None or self.options.updates is None)
             )
 
-    def _space(self, graph: Graph, mesh: Mesh) -> Space:
+    def _space(self, mesh: Mesh) -> Space:
         self.tell(
             f"searching plans on {'x'.join(map(str, mesh.shape))} device{'s' * (mesh.size > 1)}"
         )
-        priced = price(graph, mesh, self.options.cluster, self._choices(graph, mesh))
+        priced = price(self.terms, mesh, self.options.cluster, self._choices(mesh))
         self.spaces[mesh] = Space(priced, self.alike, self.exact_memory)
         return self.spaces[mesh]
 
-    def _fixed(self, graph: Graph, space: Space) -> Iterator[Candidate]:
+    def _fixed(self, space: Space) -> Iterator[Candidate]:
         """The fixed strategies with the pins, without those that cannot be among the best."""
         priced, mesh = space.priced, space.priced.mesh
         best = min(search.seconds for search in self.searches if search.mesh == mesh)
@@ -199,17 +209,17 @@ class _Planner:
                 or not known
                 or (total(priced.number(splits), tables) <= HOPELESS * best)
             ):
-                yield Candidate(name, mesh, splits, self._scheme(graph, splits))
+                yield Candidate(name, mesh, splits, self._scheme(splits))
 
-    def _searched(self, graph: Graph, space: Space) -> list[Candidate]:
+    def _searched(self, space: Space) -> list[Candidate]:
         """The optima of the additive model, and others that fit the memory."""
         found = []
         for hidden, name in self._hidden().items():
             best = space.minimum(hidden)
             self.searches.append(Search(space.priced.mesh, hidden, best.cost, best.bound))
-            found.append(self._candidate(graph, space, name, best.choices))
+            found.append(self._candidate(space, name, best.choices))
             if space.memory_of(best.choices) > self.memory_bytes:
-                found.append(self._lean(graph, space, hidden, self.memory_bytes))
+                found.append(self._lean(space, hidden, self.memory_bytes))
         return found
 
     def _hidden(self) -> dict[float, str]:
@@ -220,7 +230,7 @@ class _Planner:
             return {0.0: "search"}
         return {hidden: f"search ({words})" for hidden, words in HIDDEN.items()}
 
-    def _search_leaner(self, graph: Graph, attempt: int) -> None:
+    def _search_leaner(self, attempt: int) -> None:
         """Price plans of less memory than the fastest: the model knows less than the program."""
         fastest = self._ranked()[0]
         space, needs = self.spaces[fastest.mesh], self._peak(fastest)
@@ -229,33 +239,31 @@ class _Planner:
         model = space.memory_of(priced.number(fastest.splits)) if known else float(needs)
         room = self.memory_bytes - max(needs - model, 0.0)
         for hidden in self._hidden():
-            self._price(self._lean(graph, space, hidden, max(room, 0.0) * _LESS**attempt))
+            self._price(self._lean(space, hidden, max(room, 0.0) * _LESS**attempt))
 
-    def _lean(self, graph: Graph, space: Space, hidden: float, memory_bytes: float) -> Candidate:
+    def _lean(self, space: Space, hidden: float, memory_bytes: float) -> Candidate:
         """The best plan that fits in the additive model, or the leanest of all."""
         choices, search = space.within(hidden, memory_bytes)
         if search is not None:
             self.searches.append(search)
-        return self._candidate(graph, space, f"{self._hidden()[hidden]}, less memory", choices)
+        return self._candidate(space, f"{self._hidden()[hidden]}, less memory", choices)
 
-    def _candidate(
-        self, graph: Graph, space: Space, name: str, choices: Sequence[int]
-    ) -> Candidate:
+    def _candidate(self, space: Space, name: str, choices: Sequence[int]) -> Candidate:
         splits = self._completed(space.splits(choices))
-        return Candidate(name, space.priced.mesh, splits, self._scheme(graph, splits))
+        return Candidate(name, space.priced.mesh, splits, self._scheme(splits))
 
-    def _choices(self, graph: Graph, mesh: Mesh) -> dict[str, Sequence[Split]]:
+    def _choices(self, mesh: Mesh) -> dict[str, Sequence[Split]]:
         """The splits that pins leave to every layer."""
-        choices: dict[str, Sequence[Split]] = dict(choices_of(graph, mesh, self.labels))
+        choices: dict[str, Sequence[Split]] = dict(choices_of(self.graph, mesh, self.labels))
         if self.options.pins:
             decided = pinned(self.whole, mesh, self.options.pins)
             choices.update((layer, (decided[layer],)) for layer in choices if layer in decided)
         return choices
 
-    def _scheme(self, graph: Graph, splits: Mapping[str, Split]) -> str:
+    def _scheme(self, splits: Mapping[str, Split]) -> str:
         """The scheme asked for where there is something to exchange in rounds, else a."""
         usual = self.options.scheme or usual_scheme(self.options.fc_update)
-        return usual if graph.trains and has_boundary(graph, splits) else ""
+        return usual if self.graph.trains and has_boundary(self.graph, splits) else ""
 
     def _with_rounds(self, candidate: Candidate) -> Iterator[Candidate]:
         """A candidate with the schemes that work in rounds; some may be refused."""

@@ -8,9 +8,9 @@ asked. Left out is what only a whole program knows: launches that are joined, ex
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from copy import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import product
 from math import prod
 from typing import TypeVar
@@ -18,15 +18,16 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.cost import Cluster, kernel_kind, launch_seconds
-from netc.ir.derive import placements_by_split
-from netc.ir.graph import Graph, Node
-from netc.ir.ops import OF_GROUPS, BnVar, GroupedVar, Parameter, SourceOp, State, Sum
+from netc.cost import Cluster, kernel_kind, launch_rates
+from netc.ir.derive import placements_by_label, placements_by_split, without_windows
+from netc.ir.graph import Graph
+from netc.ir.ops import SourceOp
 from netc.ir.ops.base import Op
 from netc.ir.ops.conv import Convolution
 from netc.ir.plan import Split, along_axes
 from netc.ir.types import (
     ITEM_BYTES,
+    Halo,
     Mesh,
     Partial,
     Placement,
@@ -34,13 +35,12 @@ from netc.ir.types import (
     Replicate,
     TensorType,
 )
-from netc.passes.fuse import may_join
-from netc.passes.note_places import note_places
-from netc.passes.split_groups import grouped
-from netc.passes.sum_statistics import is_divided, of_sums
+from netc.passes.split_groups import grouped, is_of_groups, may_be_grouped
+from netc.planner.numbered import Numbered
+from netc.planner.terms import GivenValue, NodeKind, Share, Terms
 from netc.planner.ways import Ways
 from netc.strategies.eliminate import Costs
-from netc.strategies.labels import NAMES, REPLICATED, SCALARS, layer_letters
+from netc.strategies.labels import NAMES, REPLICATED, layer_letters
 from netc.strategies.search import CostTable
 
 ALL_LABELS = "".join(NAMES)
@@ -71,9 +71,12 @@ class Priced:
 
     def tables(self, hidden: float = 0.0) -> list[CostTable]:
         """The additive model, where a part of the gradients' exchange hides."""
-        own = [CostTable((i,), seconds) for i, seconds in enumerate(self.computing)]
-        shown = [CostTable(t.variables, t.costs * (1 - hidden)) for t in self.updating]
-        return [*own, *self.exchanging, *shown]
+        return [*self.own, *self.exchanging, *shown(self.updating, hidden)]
+
+    @property
+    def own(self) -> list[CostTable]:
+        """What layers compute."""
+        return [CostTable((i,), seconds) for i, seconds in enumerate(self.computing)]
 
     def has(self, splits: Mapping[str, Split]) -> bool:
         """Whether every layer has the split that a plan gives it among its choices."""
@@ -91,6 +94,11 @@ class Priced:
         return {layer: own[number] for layer, own, number in triples}
 
 
+def shown(updating: Sequence[CostTable], hidden: float) -> list[CostTable]:
+    """What is left of exchanges of gradients where a part of them hides."""
+    return [CostTable(t.variables, t.costs * (1 - hidden)) for t in updating]
+
+
 def choices_of(graph: Graph, mesh: Mesh, labels: str = ALL_LABELS) -> dict[str, tuple[Split, ...]]:
     """The splits of every layer over its labels among some, everywhere, and the first device."""
     return {
@@ -101,42 +109,10 @@ def choices_of(graph: Graph, mesh: Mesh, labels: str = ALL_LABELS) -> dict[str, 
 
 
 def price(
-    graph: Graph, mesh: Mesh, cluster: Cluster, choices: Mapping[str, Sequence[Split]]
+    known: Terms, mesh: Mesh, cluster: Cluster, choices: Mapping[str, Sequence[Split]]
 ) -> Priced:
-    """What every choice costs in a graph, before rounds are made of it.
-
-    The gradient of pooling is that of noted places wherever a layer may be split by height or
-    width (`netc.passes.note_places`). Mean and variance are made of sums where the choice of their
-    layer is one under which devices have terms of them (`netc.passes.sum_statistics`).
-    """
-    high = {layer: ("h",) * len(mesh.shape) for layer in choices}
-    spatial = {"h", "w"} & {label for own in choices.values() for split in own for label in split}
-    if spatial:
-        graph = note_places(graph, high, mesh)
-    return _Pricing(graph, mesh, cluster, choices).run()
-
-
-@dataclass(frozen=True, slots=True)
-class _Term:
-    """A node that has its part in the prices."""
-
-    pricing: _Pricing
-    """Of the graph that it is in."""
-    node: Node
-    share: Costs | None = None
-    """By choice of its layer 1 where it is there and 0 where it is not; None: it always is."""
-
-    def of(self, costs: Costs | float) -> Costs | float:
-        """Costs by choice of the node's layer, where it is there."""
-        return costs if self.share is None else self.share * costs
-
-    def along(self, layers: tuple[int, ...], costs: Costs) -> Costs:
-        """Costs by the choices of some layers, the node's among them."""
-        if self.share is None:
-            return costs
-        own = layers.index(self.pricing.number[self.node.layer])
-        ends = [-1 if place == own else 1 for place in range(len(layers))]
-        return costs * self.share.reshape(ends)
+    """What every choice costs on several devices."""
+    return _Pricing(known, mesh, cluster, choices).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,106 +120,114 @@ class _Slot:
     """Something that layers want of a value, or give to a sum: a placement for each choice."""
 
     layer: int
+    """Its place in the scope of the value."""
     places: int
     """By choice of the layer the placements: the number of the pattern."""
 
 
+Scope = tuple[int, ...]
+Exchange = tuple[bool, Scope, Costs]
+"""Whether it may hide behind computation; the layers it depends on, and its seconds by theirs."""
+
+
 class _Pricing:
     def __init__(
-        self, graph: Graph, mesh: Mesh, cluster: Cluster, choices: Mapping[str, Sequence[Split]]
+        self, known: Terms, mesh: Mesh, cluster: Cluster, choices: Mapping[str, Sequence[Split]]
     ) -> None:
-        self.graph, self.mesh, self.cluster = graph, mesh, cluster
-        self.layers = tuple(choices)
-        self.number = {layer: i for i, layer in enumerate(self.layers)}
-        self.choices = tuple(tuple(own) for own in choices.values())
-        self.places: dict[str, tuple[tuple[int, ...], int]] = {}
-        self.wanted: dict[object, tuple[tuple[int, ...], int]] = {}
-        spaces = {own: i for i, own in enumerate(dict.fromkeys(self.choices))}
-        self.alike = {name: spaces[self.choices[i]] for name, i in self.number.items()}
-        """By layer a number for the choices it has."""
-        self.launches: dict[object, Costs] = {}
-        self.joint: dict[object, Costs] = {}
+        self.known, self.mesh, self.cluster = known, mesh, cluster
+        self.choices = tuple(tuple(choices[layer]) for layer in known.layers)
+        spaces = Numbered[tuple[Split, ...]]()
+        self.space = tuple(map(spaces.number, self.choices))
+        """By layer the number of the choices it has."""
+        self.spaces = spaces.values
         self.ways = Ways(mesh, cluster)
+        self.places: dict[tuple[int, int], tuple[tuple[int, ...], int]] = {}
+        """By kind and choices what a node wants of its operands and what it gives: patterns."""
+        self.wanted: dict[object, tuple[tuple[int, ...], int]] = {}
+        self.patterns: dict[object, int] = {}
+        """By choices, and what an operand is by label, the number of the pattern."""
+        self.rows: dict[tuple[int, ...], tuple[Numbers, Numbers]] = {}
+        self.shares: dict[tuple[Share, int], Costs] = {}
+        self.joint: dict[object, Costs] = {}
 
     def run(self) -> Priced:
-        """Everything."""
-        computing = [np.zeros(len(own)) for own in self.choices]
-        memory = [np.zeros(len(own)) for own in self.choices]
-        terms = self._terms()
-        for term in terms:
-            layer = self.number[term.node.layer]
-            computing[layer] += term.of(term.pricing._launch(term.node))
-            memory[layer] += term.of(term.pricing._kept(term.node))
-        tables: dict[bool, dict[tuple[int, ...], Costs]] = {True: {}, False: {}}
-        for term in terms:
-            for update, slots, whole in term.pricing._exchanges(term.node):
-                costs, known = term.along(slots, whole), tables[update]
-                known[slots] = known[slots] + costs if slots in known else costs
+        """Everything: what is alike once."""
+        pairs = list(zip(self.known.computed, self.space, strict=True))
+        own = {pair: self._computed(*pair) for pair in dict.fromkeys(pairs)}
+        found: dict[bool, dict[Scope, list[Costs]]] = {False: {}, True: {}}
+        priced: dict[object, list[Exchange]] = {}
+        for scope, number in self.known.exchanged:
+            spaces = tuple(self.space[layer] for layer in scope)
+            key = number, spaces
+            if key not in priced:
+                priced[key] = list(self._exchanged(number, spaces))
+            for late, places, costs in priced[key]:
+                layers = tuple(scope[place] for place in places)
+                found[late].setdefault(layers, []).append(costs)
+        sums = _Sums()
         exchanging, updating = (
-            tuple(CostTable(scope, costs) for scope, costs in tables[kind].items() if costs.any())
-            for kind in (False, True)
+            tuple(
+                CostTable(scope, whole)
+                for scope, costs in found[late].items()
+                if (whole := sums.of(costs)) is not None
+            )
+            for late in (False, True)
         )
         return Priced(
-            self.mesh,
-            self.layers,
-            self.choices,
-            tuple(computing),
-            tuple(memory),
-            exchanging,
-            updating,
-        )
+            self.mesh, self.known.layers, self.choices,
+            tuple(own[pair][0] for pair in pairs), tuple(own[pair][1] for pair in pairs),
+            exchanging, updating,
+        )  # fmt: skip
 
-    def _terms(self) -> list[_Term]:
-        """All nodes, means and variances both as they are and as they are made of sums."""
-        nodes = [node for node in self.graph.nodes if node.layer != SCALARS]
-        variances = [node for node in nodes if isinstance(node.op, BnVar | GroupedVar)]
-        summed = copy(self)
-        summed.graph, summed.places = of_sums(self.graph, variances), {}
-        divided = {var.layer: self._divided(var) for var in variances}
-        made = {name for var in variances for name in (var.name, var.inputs[1])}
-        terms = [
-            _Term(self, node, 1 - divided[node.layer] if node.name in made else None)
-            for node in nodes
-        ]
-        return terms + [
-            _Term(summed, node, divided[node.layer]) for node in summed.graph.nodes
-            if node.name in made or node.name not in self.graph.index
-        ]  # fmt: skip
+    def _computed(self, number: int, space: int) -> tuple[Costs, Costs]:
+        """By choice of a layer the seconds of its launches and the bytes that it keeps."""
+        size = len(self.spaces[space])
+        seconds, nbytes = np.zeros(size), np.zeros(size)
+        for term, count in self.known.layer_terms[number]:
+            share = count * self._share(term.share, space)
+            seconds += share * self._launch(term.kind, space)
+            nbytes += share * self._kept(term.kind, space)
+        return seconds, nbytes
 
-    def _divided(self, var: Node) -> Costs:
-        """By choice of its layer, 1 where several devices have terms of a variance."""
-        splits = (along_axes(s, self.mesh) for s in self.choices[self.number[var.layer]])
-        return np.array([
-            is_divided(self.graph, grouped(self.graph, var, split, self.mesh), split, self.mesh)
-            for split in splits
-        ], float)  # fmt: skip
+    def _share(self, share: Share | None, space: int) -> Costs | float:
+        """By choice of its layer 1 where a part is there and 0 where it is not."""
+        if share is None:
+            return 1.0
+        if (share, space) not in self.shares:
+            _, gives = self._places(share.variance, space)
+            divided = np.array([
+                any(isinstance(place, Partial) for place in self.ways.blocks[number])
+                for number in self.ways.choices[gives]
+            ], float)  # fmt: skip
+            self.shares[share, space] = divided if share.divided else 1 - divided
+        return self.shares[share, space]
 
-    def _places(self, node: Node) -> tuple[tuple[int, ...], int]:
-        """By operand what a node wants, and what it gives: placements by choice, by number."""
-        if node.name not in self.places:
-            self.places[node.name] = self._placed(node)
-        return self.places[node.name]
-
-    def _placed(self, node: Node) -> tuple[tuple[int, ...], int]:
-        own = self.choices[self.number[node.layer]]
-        types = self.graph.operand_types(node)
-        key: tuple[object, ...] = (node.op, types, node.type, self.alike[node.layer])
-        if key not in self.wanted:
-            op = node.op
-            labels = op.labels(types)
-            if labels == labels.lower() and not isinstance(op, Convolution | OF_GROUPS):
+    def _places(self, kind: int, space: int) -> tuple[tuple[int, ...], int]:
+        key = (kind, space)
+        if key not in self.places:
+            own = self.known.kinds[kind]
+            op = own.node.op
+            labels = op.labels(own.types)
+            alike: object = key
+            if labels == labels.lower() and not (
+                isinstance(op, Convolution) or is_of_groups(own.node)
+            ):
                 # No windows: all that matters is in the labels.
-                key = (labels, op.reduction, self.alike[node.layer])
-            if key not in self.wanted:
-                self.wanted[key] = self._under(node, own)
-        return self.wanted[key]
+                alike = (labels, op.reduction, space)
+            if alike not in self.wanted:
+                self.wanted[alike] = self._under(own, space)
+            self.places[key] = self.wanted[alike]
+        return self.places[key]
 
-    def _under(self, node: Node, own: Sequence[Split]) -> tuple[tuple[int, ...], int]:
+    def _under(self, kind: NodeKind, space: int) -> tuple[tuple[int, ...], int]:
         """What a node wants and gives under the splits of its layer."""
-        types = (*self.graph.operand_types(node), node.type)
+        own, types = self.spaces[space], (*kind.types, kind.node.type)
+        if not may_be_grouped(kind.node):
+            return self._by_label(kind.node.op, types, space)
         by_op: dict[Op, list[int]] = {}
         for i, split in enumerate(own):
-            by_op.setdefault(grouped(self.graph, node, split, self.mesh).op, []).append(i)
+            op = grouped(kind.graph, kind.node, split, self.mesh).op
+            by_op.setdefault(op, []).append(i)
         found: dict[int, tuple[tuple[Placements, ...], Placements]] = {}
         for op, numbers in by_op.items():
             splits = [along_axes(own[i], self.mesh) for i in numbers]
@@ -254,119 +238,158 @@ class _Pricing:
             tuple(map(self.ways.pattern, zip(*wants, strict=True))), self.ways.pattern(gives)
         )  # fmt: skip
 
-    def _launch(self, node: Node) -> Costs | float:
+    def _by_label(
+        self, op: Op, types: tuple[TensorType, ...], space: int
+    ) -> tuple[tuple[int, ...], int]:
+        """The same of an operation that no split changes: by axis what its label makes of each."""
+        splits = self._splits(space)
+        labels = tuple(dict.fromkeys(label for split in splits for label in split))
+        along = placements_by_label(op, types, labels)
+        wants = [
+            self._pattern(type_, {label: along[label][0][number] for label in labels}, space)
+            for number, type_ in enumerate(types[:-1])
+        ]
+        gives = self._pattern(types[-1], {label: along[label][1] for label in labels}, space)
+        return tuple(wants), gives
+
+    def _pattern(self, type_: TensorType, own: Mapping[str, Placement], space: int) -> int:
+        """The placements of an operand or a result, by what labels make of it along an axis."""
+        has_windows = any(isinstance(place, Halo) for place in own.values())
+        key = (space, tuple(own.values()), type_ if has_windows else None)
+        if key not in self.patterns:
+            blocks, splits = self.ways.blocks, self._splits(space)
+            if has_windows:
+                each = [tuple(own[label] for label in split) for split in splits]
+                plain = {p: without_windows(type_, p, self.mesh) for p in dict.fromkeys(each)}
+                places = [tuple(map(blocks.atom, plain[p])) for p in each]
+            else:
+                atoms = {label: blocks.atom(place) for label, place in own.items()}
+                places = [tuple([atoms[label] for label in split]) for split in splits]
+            self.patterns[key] = self.ways.pattern_of(places)
+        return self.patterns[key]
+
+    def _splits(self, space: int) -> list[Split]:
+        """Choices as they are in force on the mesh."""
+        return [along_axes(split, self.mesh) for split in self.spaces[space]]
+
+    def _launch(self, number: int, space: int) -> Costs | float:
         """Seconds of a node's launch on the first device, by choice of its layer."""
+        kind = self.known.kinds[number]
+        node, blocks = kind.node, self.ways.blocks
         if isinstance(node.op, SourceOp) or node.op.view:
             return 0.0
-        chained = self._chained(node)
-        types = self.graph.operand_types(node)
-        wants, gives = self._places(node)
-        key = (node.op, types, node.type, chained, self.alike[node.layer])
-        if key not in self.launches:
-            # The terms of a sum are wanted where the sum is; so is what it gives.
-            shapes = [self.ways.first_blocks(t, w) for t, w in zip(types, wants, strict=True)]
-            results = self.ways.first_blocks(node.type, gives)
-            rows = list(zip(results, *shapes, strict=True))
-            each = {row: self._seconds(node, types, row[1:], row[0], chained) for row in set(rows)}
-            self.launches[key] = np.array([each[row] for row in rows])
-        return self.launches[key]
-
-    def _seconds(
-        self, node: Node, types: Sequence[TensorType], blocks: Sequence[tuple[int, ...] | None],
-        result: tuple[int, ...] | None, chained: int | None,
-    ) -> float:  # fmt: skip
-        if result is None or not prod(result):
-            return 0.0
-        shapes = [block or (0,) for block in blocks]
-        sizes = [prod(s) * ITEM_BYTES[t.dtype] for s, t in zip(shapes, types, strict=True)]
-        if chained is not None:
+        # The terms of a sum are wanted where the sum is; so is what it gives.
+        wants, gives = self._places(number, space)
+        rows, which = self._rows((*wants, gives))
+        types = (*kind.types, node.type)
+        elements = np.array([blocks.elements(t, own) for t, own in zip(types, rows, strict=True)])
+        nbytes = elements * np.array([[ITEM_BYTES[t.dtype]] for t in types])
+        if kind.chained is not None:
             # It runs in the launch before it, and reads what else it needs.
-            return (sum(sizes) - sizes[chained]) / self.cluster.memory_bytes_per_second
-        moved = sum(sizes) + prod(result) * ITEM_BYTES[node.type.dtype]
-        flops = node.op.flops(tuple(shapes), result) if all(map(prod, shapes)) else 0
-        kind = kernel_kind(node.op)
-        return launch_seconds(self.cluster, kind, node.type.dtype, flops, moved)
+            read = nbytes[:-1].sum(0) - nbytes[kind.chained]
+            seconds = read / self.cluster.memory_bytes_per_second
+        else:
+            if type(node.op).flops is Op.flops:
+                flops = elements.max(0)
+            else:
+                flops = self._flops(node.op, types, rows)
+            flops = np.where(elements.all(0), flops, 0)
+            rates = launch_rates(self.cluster, kernel_kind(node.op), node.type.dtype)
+            computing = flops * rates.flop_seconds + np.where(flops, rates.lost_seconds, 0.0)
+            moving = nbytes.sum(0) * rates.byte_seconds
+            seconds = np.maximum(np.maximum(computing, moving), rates.least_seconds)
+        launched: Costs = np.where(elements[-1], seconds, 0.0)
+        return launched[which]
 
-    def _chained(self, node: Node) -> int | None:
-        """The operand with whose launch a node will be joined, splits allowing (`fuse`)."""
-        if node.op.alias is not None:
-            return None
-        for place in node.op.overwritable():
-            before = self.graph[node.inputs[place]]
-            if not isinstance(before.op, Sum) and may_join(self.graph, before, node):
-                return place
-        return None
+    def _flops(self, op: Op, types: Sequence[TensorType], rows: Numbers) -> Numbers:
+        """Operations on the blocks of some placements, one row of them for each tensor."""
+        blocks = zip(types, rows, strict=True)
+        shapes = [list(map(tuple, self.ways.blocks.shapes(t, own).tolist())) for t, own in blocks]
+        each = [
+            op.flops(operands, result) if all(map(prod, (*operands, result))) else 0
+            for *operands, result in zip(*shapes, strict=True)
+        ]
+        return np.array(each)
 
-    def _kept(self, node: Node) -> Costs | float:
+    def _rows(self, patterns: tuple[int, ...]) -> tuple[Numbers, Numbers]:
+        """What placements some patterns have together, a row for each, and by choice which."""
+        if patterns not in self.rows:
+            each = np.array([self.ways.choices[pattern] for pattern in patterns])
+            rows, which = np.unique(each, axis=1, return_inverse=True)
+            self.rows[patterns] = rows, which.reshape(-1)
+        return self.rows[patterns]
+
+    def _kept(self, number: int, space: int) -> Costs | float:
         """Bytes that a value takes on the first device as long as others may need it."""
-        if node.op.view or node.op.alias is not None or self._chained(node) is not None:
+        kind = self.known.kinds[number]
+        if not kind.kept:
             return 0.0
-        lasting = isinstance(node.op, Parameter | State) or node.phase == "forward"
-        if not lasting:
-            return 0.0
-        _, gives = self._places(node)
-        item = ITEM_BYTES[node.type.dtype]
-        sizes = self.ways.first_blocks(node.type, gives)
-        # In training, weights have gradients of their size.
-        times = 2 if isinstance(node.op, Parameter) and self.graph.trains else 1
-        return np.array([prod(size) * item * times if size else 0 for size in sizes], float)
+        _, gives = self._places(number, space)
+        type_, numbers = kind.node.type, self.ways.patterns[gives].numbers
+        nbytes = self.ways.blocks.elements(type_, numbers) * ITEM_BYTES[type_.dtype]
+        return (nbytes * kind.kept).astype(np.float64)
 
-    def _exchanges(self, node: Node) -> Iterator[tuple[bool, tuple[int, ...], Costs]]:
-        """Tables of the exchanges of a value: whether they may hide, layers, seconds."""
-        if isinstance(node.op, Sum):
-            yield from self._sum(node)
-        _, gives = self._places(node)
-        giver = _Slot(self.number[node.layer], gives)
+    def _exchanged(self, number: int, spaces: tuple[int, ...]) -> Iterator[Exchange]:
+        """The exchanges of some values; layers are places in their scope."""
+        for value, count in self.known.values[number]:
+            share = self._share(value.term.share, spaces[value.layer])
+            for late, scope, costs in self._value(value, spaces):
+                if count > 1:
+                    costs = costs * count
+                if isinstance(share, float):
+                    yield late, scope, costs
+                else:
+                    ends = [-1 if place == value.layer else 1 for place in scope]
+                    yield late, scope, costs * share.reshape(ends)
+
+    def _value(self, value: GivenValue, spaces: tuple[int, ...]) -> Iterator[Exchange]:
+        type_ = self.known.kinds[value.term.kind].node.type
+        wants, gives = self._places(value.term.kind, spaces[value.layer])
+        if value.givers:
+            # Terms that live alike are added up where they live, and each sum moved once.
+            taker = _Slot(value.layer, wants[0])
+            terms = dict.fromkeys(
+                _Slot(layer, self._places(kind, spaces[layer])[1]) for kind, layer in value.givers
+            )
+            for each in self._converted(type_, taker, terms, spaces, backwards=True):
+                yield False, *each
+        giver = _Slot(value.layer, gives)
         soon, late = (
-            [slot for user, slot in self._readers(node) if (user.phase == "update") == update]
+            [
+                _Slot(r.layer, self._places(r.kind, spaces[r.layer])[0][r.operand])
+                for r in value.readers if r.late == update
+            ]
             for update in (False, True)
-        )
+        )  # fmt: skip
         first, every = dict.fromkeys(soon), dict.fromkeys((*soon, *late))
-        for layers, costs in self._converted(node.type, giver, first):
+        for layers, costs in self._converted(type_, giver, first, spaces):
             yield False, layers, costs
             if len(every) > len(first):
                 # What was converted before updates begin is there for them too.
                 yield True, layers, -costs
         if len(every) > len(first):
-            for layers, costs in self._converted(node.type, giver, every):
-                yield True, layers, costs
-        if node.name in self.graph.outputs and node.phase != "update":
-            places = [self.ways.placed[n] for n in self.ways.patterns[gives].numbers]
+            for each in self._converted(type_, giver, every, spaces):
+                yield True, *each
+        if value.leaves:
+            places = [self.ways.blocks[n] for n in self.ways.choices[gives]]
             whole = self.ways.pattern(tuple(map(_reduced, each)) for each in places)
             slot = _Slot(giver.layer, whole)
-            yield from ((False, *each) for each in self._converted(node.type, giver, [slot]))
-
-    def _readers(self, node: Node) -> Iterator[tuple[Node, _Slot]]:
-        for name in dict.fromkeys(self.graph.users[node.name]):
-            user = self.graph[name]
-            if isinstance(user.op, Sum) or user.layer == SCALARS:
-                continue
-            wants, _ = self._places(user)
-            for operand, want in zip(user.inputs, wants, strict=True):
-                if operand == node.name:
-                    yield user, _Slot(self.number[user.layer], want)
-
-    def _sum(self, node: Node) -> Iterator[tuple[bool, tuple[int, ...], Costs]]:
-        """Terms that live alike are added up where they live, and each sum moved once."""
-        wants, _ = self._places(node)
-        taker = _Slot(self.number[node.layer], wants[0])
-        givers = []
-        for name in node.inputs:
-            source = self.graph[name]
-            givers.append(_Slot(self.number[source.layer], self._places(source)[1]))
-        found = self._converted(node.type, taker, dict.fromkeys(givers), backwards=True)
-        yield from ((False, *each) for each in found)
+            for each in self._converted(type_, giver, [slot], spaces):
+                yield False, *each
 
     def _converted(
-        self, type_: TensorType, one: _Slot, many: Mapping[_Slot, None] | Sequence[_Slot],
+        self, type_: TensorType, one: _Slot, many: Iterable[_Slot], spaces: tuple[int, ...],
         backwards: bool = False,
-    ) -> Iterator[tuple[tuple[int, ...], Costs]]:  # fmt: skip
+    ) -> Iterator[tuple[Scope, Costs]]:  # fmt: skip
         """Seconds of a value's way from one placement to several different ones, or `backwards`
         from several to one; each that is alike counts once.
         """
-        slots = list(many)
-        scope = tuple(sorted({one.layer, *(slot.layer for slot in slots)}))
-        if prod(len(self.choices[i]) for i in scope) <= LARGEST_JOINT or len(scope) <= 2:
+        # What a layer wants as it has it goes nowhere.
+        slots = [slot for slot in many if slot != one]
+        if not slots:
+            return
+        scope = {one.layer, *(slot.layer for slot in slots)}
+        if prod(len(self.spaces[spaces[i]]) for i in scope) <= LARGEST_JOINT or len(scope) <= 2:
             groups = [slots]
         else:
             groups = [[s for s in slots if s.layer == i] for i in dict.fromkeys(
@@ -383,34 +406,47 @@ class _Pricing:
                 yield layers, costs
 
     def _joint(
-        self, type_: TensorType, one: _Slot, group: Sequence[_Slot], layers: tuple[int, ...],
-        backwards: bool,
-    ) -> Costs:  # fmt: skip
-        shape = [len(self.choices[i]) for i in layers]
+        self, type_: TensorType, one: _Slot, group: Sequence[_Slot], layers: Scope, backwards: bool
+    ) -> Costs:
         spread: list[Numbers] = []
-        total = np.zeros(shape)
+        total = np.zeros(())
         for place, slot in enumerate(group):
-            if backwards:
-                costs = self.ways.seconds(type_, slot.places, one.places).T
+            ends = (slot.places, one.places) if backwards else (one.places, slot.places)
+            if slot.layer == one.layer:
+                costs = self._spread(self.ways.seconds_alike(type_, *ends), (one.layer,), layers)
             else:
-                costs = self.ways.seconds(type_, one.places, slot.places)
-            costs = self._along(costs, (one.layer, slot.layer), layers)
+                costs = self.ways.seconds(type_, *ends)
+                costs = costs.T if backwards else costs
+                costs = self._spread(costs, (one.layer, slot.layer), layers)
             numbers = self.ways.patterns[slot.places].numbers
-            spread.append(self._along(numbers, (slot.layer,), layers))
+            spread.append(self._spread(numbers, (slot.layer,), layers))
             for earlier in spread[:place]:
                 costs = np.where(earlier == spread[place], 0.0, costs)
             total = total + costs
         return total
 
     @staticmethod
-    def _along(values: NDArray[T], scope: tuple[int, ...], layers: tuple[int, ...]) -> NDArray[T]:
-        """Values by choices of one or two layers, which may be the same, along the axes of them."""
-        if len(scope) == 2 and scope[0] == scope[1]:
-            values, scope = values.diagonal(), scope[:1]
+    def _spread(values: NDArray[T], scope: Scope, layers: Scope) -> NDArray[T]:
+        """Values by choices of one or two layers along the axes of them."""
         if len(scope) == 2 and scope[0] > scope[1]:
             values, scope = values.T, scope[::-1]
         sizes = dict(zip(scope, values.shape, strict=True))
         return values.reshape([sizes.get(i, 1) for i in layers])
+
+
+class _Sums:
+    """Sums of tables, the same ones once: layers that are alike then share their tables."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[int, ...], Costs | None] = {}
+
+    def of(self, tables: Sequence[Costs]) -> Costs | None:
+        """The sum of tables of one scope, which are kept elsewhere meanwhile; None for zeros."""
+        key = tuple(map(id, tables))
+        if key not in self.known:
+            whole = reduce(np.add, tables)
+            self.known[key] = whole if whole.any() else None
+        return self.known[key]
 
 
 def _reduced(place: Placement) -> Placement:

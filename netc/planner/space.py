@@ -10,7 +10,7 @@ import numpy as np
 
 from netc.ir.plan import Split
 from netc.planner.choice import Search
-from netc.planner.prices import Priced
+from netc.planner.prices import Priced, shown
 from netc.strategies.eliminate import Costs
 from netc.strategies.search import CostTable, Optimum, minimize, shared
 from netc.strategies.within import Within, bytes_of, cheapest_within, priced_within
@@ -74,8 +74,15 @@ class Space:
         """A plan."""
         return self.priced.splits(choices)
 
+    @cached_property
+    def _parts(self) -> tuple[list[CostTable], list[CostTable]]:
+        """The model's tables, equal blocks split alike: what cannot hide, and what can."""
+        always = (*self.priced.own, *self.priced.exchanging)
+        return shared(always, self.first), shared(self.priced.updating, self.first)
+
     def _tables(self, hidden: float) -> list[CostTable]:
-        return shared(self.priced.tables(hidden), self.first)
+        always, updating = self._parts
+        return [*always, *shown(updating, hidden)]
 
     def _all(self, choices: Sequence[int]) -> tuple[int, ...]:
         return tuple(choices[i] for i in self.first)

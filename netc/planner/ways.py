@@ -8,11 +8,9 @@ cuda backend calls large, by lines of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from math import prod
-from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,53 +26,19 @@ from netc.ir.types import (
     Replicate,
     TensorType,
     WindowReach,
-    local_block,
 )
+from netc.planner.first_blocks import FirstBlocks, Numbers
+from netc.planner.numbered import Numbered
 from netc.strategies.eliminate import Costs
 
-T = TypeVar("T")
-Numbers = NDArray[np.intp]
 _SAMPLES = (2**10, 2**21)
 """Bytes through which lines are drawn: latencies are right, and long exchanges nearly so."""
+UNKNOWN = -1
+"""In place of the number of a way."""
+Windows = tuple[tuple[int, Halo], ...]
+"""By dimension, what windows read of it."""
 Line = tuple[float, float]
 """Seconds of nothing, and of each byte of the busiest device."""
-
-
-def first_block(type_: TensorType, places: Placements, mesh: Mesh) -> tuple[int, ...] | None:
-    """The shape of the first device's block, which is the largest; where windows are read, also of
-    one with neighbours on both sides. None where it has none.
-    """
-    pairs = zip(places, mesh.shape, strict=True)
-    inner = tuple(int(isinstance(place, Halo) and extent > 2) for place, extent in pairs)
-    if not any(inner):
-        block = local_block(type_, places, mesh, 0)
-        return None if block is None else block.shape
-    devices = {0, mesh.device(inner)}
-    found = [local_block(type_, places, mesh, device) for device in sorted(devices)]
-    return max((part.shape for part in found if part is not None), key=prod, default=None)
-
-
-class Numbered(Generic[T]):
-    """Values by number, each once, in the order in which they came."""
-
-    def __init__(self, *values: T) -> None:
-        self.values: list[T] = []
-        self.numbers: dict[T, int] = {}
-        for value in values:
-            self.number(value)
-
-    def number(self, value: T) -> int:
-        """The number of a value, a new one for a new value."""
-        found = self.numbers.setdefault(value, len(self.values))
-        if found == len(self.values):
-            self.values.append(value)
-        return found
-
-    def __getitem__(self, number: int) -> T:
-        return self.values[number]
-
-    def __len__(self) -> int:
-        return len(self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +49,18 @@ class Pattern:
     """The placements' own."""
     steps: int
     """The number of what steps depend on: windows may read anything of a dimension."""
-    windows: tuple[tuple[int, Halo], ...]
+    windows: Windows
     """By dimension, what windows read, the same for all choices."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Matrix:
+    """Ways between placements, the same ones once."""
+
+    steps: Numbers
+    """By place in a way and way the step, with nothing behind the last."""
+    ways: Numbers
+    """By choice of the placements which way it is."""
 
 
 class Ways:
@@ -98,7 +72,7 @@ class Ways:
 
     def __init__(self, mesh: Mesh, cluster: Cluster) -> None:
         self.mesh, self.cluster = mesh, cluster
-        self.placed: Numbered[Placements] = Numbered()
+        self.blocks = FirstBlocks(mesh)
         """Placements as they are."""
         self.plain: Numbered[Placements] = Numbered((Replicate(),) * len(mesh.shape))
         """Placements whose windows may read anything."""
@@ -109,15 +83,20 @@ class Ways:
         self.spaces: Numbered[tuple[int, ...]] = Numbered()
         """The same of those whose windows may read anything."""
         self.patterns: list[Pattern] = []
-        self.blocks: dict[TensorType, dict[int, tuple[int, ...] | None]] = {}
-        """By number of a placement the first device's."""
-        self.shapes: dict[tuple[TensorType, int], list[tuple[int, ...] | None]] = {}
-        self.known: dict[tuple[int, int], tuple[int, ...]] = {}
-        """By placements before and after, the numbers of the steps between them."""
-        self.matrices: dict[tuple[int, int], tuple[Numbers, Numbers]] = {}
-        self.steps: Numbered[tuple[int, int, Comm | None]] = Numbered((0, 0, None))
+        self.filled: dict[Windows, Numbers] = {}
+        """Of placements whose windows may read anything the numbers of those that read something,
+        by what that is."""
+        self.steps: Numbered[tuple[int, int]] = Numbered((0, 0))
         """What each step is: placements before and after it. The first is none."""
+        self.ways: Numbered[tuple[int, ...]] = Numbered(())
+        """Each the numbers of its steps."""
+        self.between: Numbers = np.full((64, 64), UNKNOWN)
+        """By placements before and after the number of the way between them."""
+        self.matrices: dict[tuple[int, int], _Matrix] = {}
+        self.diagonals: dict[tuple[int, int], _Matrix] = {}
         lines = most_ways(cluster.links)
+        self.ends: Numbers = np.zeros((1024, 2), np.intp)
+        """By step the placements before and after it."""
         self.factors: Costs = np.zeros((1024, 4))
         """How many times the elements of each the busiest device moves; the least seconds; seconds
         of a byte that it had before.
@@ -129,99 +108,113 @@ class Ways:
 
     def pattern(self, places: Iterable[Placements]) -> int:
         """The number of a pattern of placements, one for each choice of a layer."""
-        numbers = tuple(map(self._number, places))
+        return self.pattern_of([tuple(map(self.blocks.atom, own)) for own in places])
+
+    def pattern_of(self, places: list[tuple[int, ...]]) -> int:
+        """The same of placements that are told by their numbers along each axis."""
+        numbers = tuple(self.blocks.numbers(places))
         found = self.choices.number(numbers)
         if found == len(self.patterns):
             windows: dict[int, Halo] = {}
-            for place in (p for n in set(numbers) for p in self.placed[n] if isinstance(p, Halo)):
-                assert windows.setdefault(place.dim, place) == place, "windows of two kinds"
-            steps = self.spaces.number(tuple(self.plains[n] for n in numbers))
+            for atom in {atom for own in places for atom in own}:
+                place = self.blocks.places[atom]
+                if isinstance(place, Halo):
+                    known = windows.setdefault(place.dim, place)
+                    assert known == place, "windows of two kinds"
+            steps = self.spaces.number(tuple(map(self._plain, numbers)))
             self.patterns.append(Pattern(np.array(numbers), steps, tuple(sorted(windows.items()))))
         return found
 
-    def _number(self, places: Placements) -> int:
-        found = self.placed.number(places)
-        if found == len(self.plains):
+    def _plain(self, number: int) -> int:
+        """The number of a placement whose windows may read anything."""
+        while len(self.plains) <= number:
+            places = self.blocks[len(self.plains)]
             plain = tuple(_some(p.dim) if isinstance(p, Halo) else p for p in places)
             self.plains.append(self.plain.number(plain))
-        return found
-
-    def first_blocks(self, type_: TensorType, pattern: int) -> list[tuple[int, ...] | None]:
-        """By choice the shape of the first device's block; None where it has none."""
-        key = (type_, pattern)
-        if key not in self.shapes:
-            known = self.blocks.setdefault(type_, {})
-            for number in self.choices[pattern]:
-                if number not in known:
-                    known[number] = first_block(type_, self.placed[number], self.mesh)
-            self.shapes[key] = [known[number] for number in self.choices[pattern]]
-        return self.shapes[key]
+        return self.plains[number]
 
     def seconds(self, type_: TensorType, source: int, target: int) -> Costs:
         """By choice before and after the seconds of moving a tensor between two patterns."""
         before, after = self.patterns[source], self.patterns[target]
         where = (before.steps, after.steps)
         if where not in self.matrices:
-            self.matrices[where] = self._matrix(*(self.spaces[n] for n in where))
-        steps, used = self.matrices[where]
-        key = (type_, after.windows)
+            (some, first), (others, second) = (
+                np.unique(self.spaces[n], return_inverse=True) for n in where
+            )
+            few = self._matrix(some[:, None], others[None, :])
+            self.matrices[where] = _Matrix(few.steps, few.ways[first[:, None], second])
+        return self._priced(type_, after.windows, self.matrices[where])
+
+    def seconds_alike(self, type_: TensorType, source: int, target: int) -> Costs:
+        """The same within a layer: the choice after is that before."""
+        before, after = self.patterns[source], self.patterns[target]
+        where = (before.steps, after.steps)
+        if where not in self.diagonals:
+            self.diagonals[where] = self._matrix(*(np.array(self.spaces[n]) for n in where))
+        return self._priced(type_, after.windows, self.diagonals[where])
+
+    def _priced(self, type_: TensorType, windows: Windows, matrix: _Matrix) -> Costs:
+        """The seconds of some ways."""
+        key = (type_, windows)
         costs, are_known = self.costs.get(key) or (np.zeros(0), np.zeros(0, bool))
         if len(costs) < len(self.steps):
             missing = (0, len(self.factors) - len(costs))
             costs, are_known = np.pad(costs, missing), np.pad(are_known, missing)
-        needed = used[~are_known[used]]
+            self.costs[key] = costs, are_known
+        needed = matrix.steps[~are_known[matrix.steps]]
         if len(needed):
-            costs[needed], are_known[needed] = self._each(type_, dict(key[1]), needed), True
-        self.costs[key] = costs, are_known
-        result: Costs = costs[steps].sum(-1)
-        return result
+            needed = np.unique(needed)
+            costs[needed], are_known[needed] = self._each(type_, windows, needed), True
+        each: Costs = costs[matrix.steps].sum(0)
+        return each[matrix.ways]
 
-    def _matrix(
-        self, sources: tuple[int, ...], targets: tuple[int, ...]
-    ) -> tuple[Numbers, Numbers]:
-        """By source, target and place the steps between them; and all that occur."""
-        ways = [[self._way(a, b) for b in targets] for a in sources]
-        depth = max(max(map(len, row)) for row in ways)
-        padded = [[way + (0,) * (depth - len(way)) for way in row] for row in ways]
-        steps = np.array(padded, np.intp).reshape(len(sources), len(targets), depth)
-        return steps, np.unique(steps)
+    def _matrix(self, sources: Numbers, targets: Numbers) -> _Matrix:
+        """The ways between some placements and others, of arrays that go together."""
+        while len(self.between) < len(self.plain):
+            grown: Numbers = np.full(2 * np.array(self.between.shape), UNKNOWN)
+            grown[: len(self.between), : len(self.between)] = self.between
+            self.between = grown
+        ways = self.between[sources, targets]
+        if (ways == UNKNOWN).any():
+            for a, b in zip(*(e.flat for e in np.broadcast_arrays(sources, targets)), strict=True):
+                if self.between[a, b] == UNKNOWN:
+                    self.between[a, b] = self.ways.number(self._way(int(a), int(b)))
+            ways = self.between[sources, targets]
+        each, inverse = np.unique(ways, return_inverse=True)
+        own = [self.ways[number] for number in each.tolist()]
+        depth = max(map(len, own))
+        steps = [way + (0,) * (depth - len(way)) for way in own]
+        return _Matrix(np.array(steps, np.intp).T, inverse.reshape(ways.shape))
 
     def _way(self, source: int, target: int) -> tuple[int, ...]:
-        key = (source, target)
-        if key not in self.known:
-            steps, before = [], source
-            pair = self.plain[source], self.plain[target]
-            for op, places in () if source == target else redistribute(*pair):
-                after = self.plain.number(places)
-                if not op.view:
-                    steps.append(self._step(before, after, op))
-                before = after
-            self.known[key] = tuple(steps)
-        return self.known[key]
+        steps, before = [], source
+        pair = self.plain[source], self.plain[target]
+        for op, places in () if source == target else redistribute(*pair):
+            after = self.plain.number(places)
+            if not op.view:
+                steps.append(self._step(before, after, op))
+            before = after
+        return tuple(steps)
 
     def _step(self, before: int, after: int, op: Comm) -> int:
-        count, step = len(self.steps), self.steps.number((before, after, op))
+        count, step = len(self.steps), self.steps.number((before, after))
         if step == count:
             if step == len(self.factors):
                 self.factors, self.lines = (
                     np.concatenate([each, np.zeros_like(each)])
                     for each in (self.factors, self.lines)
                 )
+                self.ends = np.concatenate([self.ends, np.zeros_like(self.ends)])
             least, self.lines[step] = self._rates(op)
             copies = 2 / self.cluster.memory_bytes_per_second
             copied = copies if isinstance(op, HaloExchange) else 0.0
             self.factors[step] = (*_times(op, self.mesh), least, copied)
+            self.ends[step] = before, after
         return step
 
-    def _each(self, type_: TensorType, windows: Mapping[int, Halo], steps: Numbers) -> Costs:
+    def _each(self, type_: TensorType, windows: Windows, steps: Numbers) -> Costs:
         """Seconds of some steps of a tensor."""
-        sizes: dict[int, float] = {}
-        for step in steps.tolist():
-            for number in self.steps[step][:2]:
-                if number not in sizes:
-                    sizes[number] = self._elements(type_, windows, number)
-        ends = [self.steps[step][:2] for step in steps.tolist()]
-        held = np.array([[sizes[before], sizes[after]] for before, after in ends])
+        held = self.blocks.elements(type_, self._placed(windows)[self.ends[steps]])
         factors, lines = self.factors[steps], self.lines[steps]
         nbytes = np.maximum((held * factors[:, :2]).sum(-1), 0.0) * ITEM_BYTES[type_.dtype]
         large = (held[:, 0] > LARGE_ELEMENTS)[:, None, None]
@@ -232,12 +225,20 @@ class Ways:
         result: Costs = np.where(nbytes > 0, each, 0.0)
         return result
 
-    def _elements(self, type_: TensorType, windows: Mapping[int, Halo], number: int) -> float:
-        """Of the first device's block."""
-        places = self.plain[number]
-        read = tuple(windows[p.dim] if isinstance(p, Halo) else p for p in places)
-        shape = first_block(type_, read, self.mesh)
-        return 0.0 if shape is None else float(prod(shape))
+    def _placed(self, windows: Windows) -> Numbers:
+        """The placements whose windows may read anything, where they read this; those of other
+        dimensions are of other tensors.
+        """
+        known, read = self.filled.get(windows, np.zeros(0, np.intp)), dict(windows)
+        if len(known) < len(self.plain):
+            new = [
+                self.blocks.number(
+                    tuple(read.get(p.dim, p) if isinstance(p, Halo) else p for p in places)
+                )
+                for places in self.plain.values[len(known) :]
+            ]
+            known = self.filled[windows] = np.concatenate([known, np.array(new, np.intp)])
+        return known
 
     def _rates(self, op: Comm) -> tuple[float, tuple[tuple[Line, ...], ...]]:
         """The least seconds of a step, and its lines: of small ones and of large ones."""

@@ -14,6 +14,7 @@ from netc.ir.plan import Split
 from netc.ir.program import Collective, Launch, Program
 from netc.ir.types import Mesh
 from netc.planner.prices import Priced, choices_of, price
+from netc.planner.terms import terms_of
 from netc.strategies.search import CostTable
 
 
@@ -76,7 +77,7 @@ def alternatives(
         layer: own if splits[layer] in own else (*own, splits[layer])
         for layer, own in choices_of(graph, mesh).items()
     }
-    priced = price(graph, mesh, cluster, choices)
+    priced = price(terms_of(graph, choices), mesh, cluster, choices)
     chosen = list(priced.number({layer: splits[layer] for layer in priced.layers}))
     found = {}
     for place, layer in enumerate(priced.layers):

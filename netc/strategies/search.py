@@ -145,19 +145,24 @@ def _minimum(search: Reduced) -> Optimum:
 
 def shared(tables: Iterable[CostTable], first: Sequence[int]) -> list[CostTable]:
     """The tables where some variables have the choice of another one, `first[i]` for variable i:
-    of those the axes are one.
+    of those the axes are one. One table for each variables that have some.
     """
-    found = []
+    many: dict[tuple[Scope, int], int] = {}
+    costs: dict[int, Costs] = {}
     for table in tables:
-        now = [first[i] for i in table.variables]
-        scope = sorted(set(now))
-        if scope == now:
-            found.append(CostTable(tuple(now), table.costs))
-            continue
-        places = [scope.index(i) for i in now]
-        costs: Costs = np.einsum(table.costs, places, [*range(len(scope))])  # type: ignore[arg-type]
-        found.append(CostTable(tuple(scope), costs))
-    return found
+        now = tuple(first[i] for i in table.variables)
+        many[now, id(table.costs)] = many.get((now, id(table.costs)), 0) + 1
+        costs[id(table.costs)] = table.costs
+    found: dict[Scope, Costs] = {}
+    for (now, key), count in many.items():
+        scope = tuple(sorted(set(now)))
+        own = costs[key]
+        if scope != now:
+            places = [scope.index(i) for i in now]
+            own = np.einsum(own, places, [*range(len(scope))])  # type: ignore[arg-type]
+        own = own * count if count > 1 else own
+        found[scope] = found[scope] + own if scope in found else own
+    return [CostTable(scope, own) for scope, own in found.items()]
 
 
 def total(choices: Sequence[int], tables: Iterable[CostTable]) -> float:
@@ -192,7 +197,10 @@ def _improved(
 ) -> tuple[int, ...]:
     """Change one choice after the other as long as that helps."""
     chosen = dict(enumerate(choices))
-    known = [[t for t in tables if i in t.variables] for i in range(len(sizes))]
+    known: list[list[CostTable]] = [[] for _ in sizes]
+    for table in tables:
+        for variable in table.variables:
+            known[variable].append(table)
     cost, before = total(choices, tables), float("inf")
     while cost < before:
         for variable, own in enumerate(known):

@@ -14,6 +14,7 @@ from netc.ir.types import line_mesh
 from netc.passes.options import Options
 from netc.passes.pipeline import lower_network
 from netc.planner.prices import choices_of, price
+from netc.planner.terms import terms_of
 from netc.planner.why import alternatives
 from netc.strategies.search import total
 from netc.syntax import parse_file
@@ -39,7 +40,8 @@ def test_prices_differ_as_those_of_whole_plans_do(strategy: str) -> None:
     options = Options(line_mesh(4), 64, cluster, strategy, scheme="a")
     compiled = lower_network(parse_file(Path(DIGITS)), options)
     found = alternatives(compiled.graph, options.mesh, cluster, compiled.splits)
-    priced = price(compiled.graph, options.mesh, cluster, choices_of(compiled.graph, options.mesh))
+    choices = choices_of(compiled.graph, options.mesh)
+    priced = price(terms_of(compiled.graph, choices), options.mesh, cluster, choices)
     tables, chosen = priced.tables(), dict(compiled.splits)
     here = total(priced.number({layer: chosen[layer] for layer in priced.layers}), tables)
     for layer, own in found.items():

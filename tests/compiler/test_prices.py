@@ -42,6 +42,7 @@ from netc.planner.auto import find_plan
 from netc.planner.blocks import alike
 from netc.planner.choice import Found
 from netc.planner.prices import Priced, choices_of, price
+from netc.planner.terms import terms_of
 from netc.strategies.search import minimize, total
 from netc.syntax import Network, parse_file
 
@@ -124,7 +125,7 @@ def test_exchanges_cost_what_the_compiler_inserts(mesh: Mesh, machine: int) -> N
         layer: tuple(s for s in own if len(mesh.shape) == 1 or not set("hw") & set(s))
         for layer, own in choices_of(graph, mesh).items()
     }
-    priced = price(graph, mesh, MACHINES[machine], choices)
+    priced = price(terms_of(graph, choices), mesh, MACHINES[machine], choices)
     rng, ratios = np.random.default_rng(machine), []
     for _ in range(CASES):
         splits = random_splits(rng, choices)
@@ -139,7 +140,8 @@ def test_splitting_computation_divides_it() -> None:
     """On four devices a layer split by n costs a quarter of one that everybody computes."""
     net = Maker(64, 64, 64)
     graph = graph_of(net.loss(net.fc(net.flatten(net.relu(net.conv("image", 64, pad=1))), 8)))
-    priced = price(graph, line_mesh(4), CLUSTER, choices_of(graph, line_mesh(4)))
+    choices = choices_of(graph, line_mesh(4))
+    priced = price(terms_of(graph, choices), line_mesh(4), CLUSTER, choices)
     layer = priced.layers.index("conv1")
     own = dict(zip(priced.choices[layer], priced.computing[layer], strict=True))
     for label in "nkhw":
@@ -158,7 +160,8 @@ def test_the_optimum_of_a_network_equals_exhaustive_search() -> None:
     network = net.loss(net.fc(net.flatten(net.relu(net.conv("image", 8, pad=1))), 8))
     graph, mesh = graph_of(network), line_mesh(2)
     for labels in ("nk", "nh"):
-        priced = price(graph, mesh, CLUSTER, choices_of(graph, mesh, labels))
+        choices = choices_of(graph, mesh, labels)
+        priced = price(terms_of(graph, choices), mesh, CLUSTER, choices)
         found = minimize([len(own) for own in priced.choices], priced.tables())
         assert found.cost == pytest.approx(brute(priced), rel=1e-12)
 
@@ -248,7 +251,8 @@ def test_where_memory_is_short_the_bound_holds(exact: bool) -> None:
     network = net.loss(net.fc(net.flatten(net.relu(net.conv("image", 8, pad=1))), 8))
     chosen = replace(options(network, 2, 4), precision="fp32", fetch=())
     graph, mesh = graph_of(network, 4), line_mesh(2)
-    priced = price(graph, mesh, chosen.cluster, choices_of(graph, mesh, "nk"))
+    choices = choices_of(graph, mesh, "nk")
+    priced = price(terms_of(graph, choices), mesh, chosen.cluster, choices)
     tables = priced.tables()
     every = [
         (total(c, tables), sum(own[i] for own, i in zip(priced.memory, c, strict=True)))

@@ -1,0 +1,30 @@
+"""Values by numbers, which are quick to compare."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Numbered(Generic[T]):
+    """Values by number, each once, in the order in which they came."""
+
+    def __init__(self, *values: T) -> None:
+        self.values: list[T] = []
+        self.numbers: dict[T, int] = {}
+        for value in values:
+            self.number(value)
+
+    def number(self, value: T) -> int:
+        """The number of a value, a new one for a new value."""
+        found = self.numbers.setdefault(value, len(self.values))
+        if found == len(self.values):
+            self.values.append(value)
+        return found
+
+    def __getitem__(self, number: int) -> T:
+        return self.values[number]
+
+    def __len__(self) -> int:
+        return len(self.values)
