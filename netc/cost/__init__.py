@@ -21,6 +21,7 @@ from netc.cost.launch import (
     setting,
 )
 from netc.cost.measured import (
+    STRIDED,
     LaunchTable,
     Measured,
     MeasuredExchange,
@@ -42,6 +43,7 @@ from netc.cost.nccl import Nccl
 from netc.cost.price import ExchangePrice, after
 
 __all__ = [
+    "STRIDED",
     "Cluster",
     "ExchangePrice",
     "LaunchTable",

@@ -28,6 +28,7 @@ from types import MappingProxyType
 
 from netc.cost.by_nccl import by_nccl
 from netc.cost.cluster import OF_NCCL, Links
+from netc.cost.measured import STRIDED
 from netc.cost.moved import Moved, even_moved, whole_bytes
 from netc.cost.nccl import COLLECTIVES, PROTOCOLS
 from netc.cost.price import ExchangePrice, priced
@@ -52,13 +53,15 @@ def exchange_price(
     kind: str,
     moved: Moved,
     large: bool = False,
+    strided: bool = False,
 ) -> ExchangePrice:
     """The fastest of the ways that there are, for all groups of devices along axes at once.
 
     `moved` is what each device sends and receives where everything goes directly; `large` says that
-    the cuda backend calls it that (`netc.ir.carriers`). What was measured takes what it took.
+    the cuda backend calls it that (`netc.ir.carriers`); `strided`, that shards are many runs of a
+    tensor's bytes. What was measured takes what it took.
     """
-    ways = exchange_ways(links, mesh, axes, kind, moved, large)
+    ways = exchange_ways(links, mesh, axes, kind, moved, large, strided)
     return min(ways, key=lambda way: way.seconds)
 
 
@@ -70,17 +73,18 @@ def exchange_ways(
     kind: str,
     moved: Moved,
     large: bool = False,
+    strided: bool = False,
 ) -> tuple[ExchangePrice, ...]:
     """Every way that an exchange may go, as many for each number of bytes above none; arguments as
-    of `exchange_price`. All are off by what was measured of the kind.
+    of `exchange_price`. All are off by what was measured of the kind; strided ones, where they were
+    not, by what was measured of others.
     """
     ways = tuple(_ways(links, mesh, axes, kind, moved, large))
     nbytes, size = max(max(pair) for pair in moved), mesh.group_size(axes)
-    known = [
-        each
-        for each in links.measured
-        if each.kind == kind and each.size <= (links.levels[0].devices or each.size)
-    ]
+    near = [e for e in links.measured if e.size <= (links.levels[0].devices or e.size)]
+    known = [each for each in near if each.kind == kind]
+    if strided:
+        known = [each for each in near if each.kind == STRIDED + kind] or known
     if not known or not nbytes or _farthest(links, mesh, axes, kind):
         return ways
     nearest = min(known, key=lambda each: abs(log(each.size / size)))

@@ -22,6 +22,8 @@ from netc.ir.facts import UPDATES
 from netc.ir.kernels import KernelCall
 from netc.ir.plan import Split
 
+STRIDED = "strided_"
+"""Before the kind of exchanges of shards that are many runs of a tensor's bytes."""
 VERSION = 1
 """Of files of measurements."""
 NEAREST = 3
@@ -110,6 +112,7 @@ class MeasuredExchange:
     """Exchanges of one kind in groups of one size: seconds by bytes."""
 
     kind: str
+    """As in programs, or such a kind of strided shards."""
     size: int
     """Devices in a group."""
     points: tuple[tuple[int, float], ...]

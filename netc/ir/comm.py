@@ -34,6 +34,11 @@ class Comm(Op):
         """All mesh axes whose groups take part, ascending."""
         return (self.axis,)
 
+    @property
+    def strided(self) -> bool:
+        """Whether a shard that it makes or gathers is many runs of a tensor's bytes, not one."""
+        return False
+
     def infer(self, *operands: TensorType) -> TensorType:
         """The operand's own type."""
         return operands[0]
@@ -60,6 +65,11 @@ class ReduceScatter(Comm):
     dim: int
     op: str = "sum"
 
+    @property
+    def strided(self) -> bool:
+        """Shards of channels, of height or width."""
+        return self.dim > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Reduce(Comm):
@@ -76,6 +86,11 @@ class AllGather(Comm):
 
     kernel: ClassVar[str] = "all_gather"
     dim: int
+
+    @property
+    def strided(self) -> bool:
+        """Shards of channels, of height or width."""
+        return self.dim > 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -444,7 +444,8 @@ class _Lowering:
         blocks = (local_block(n.type, self.plan.placement[n.name], mesh, 0) for n in nodes)
         elements = sum(prod(block.shape) for block in blocks if block is not None)
         large = is_large(op.kernel, elements)
-        price = exchange_price(self.cluster.links, mesh, op.axes, op.kernel, moved, large)
+        strided = any(isinstance(node.op, Comm) and node.op.strided for node in nodes)
+        price = exchange_price(self.cluster.links, mesh, op.axes, op.kernel, moved, large, strided)
         copied = sum(copied_bytes(self.plan, node) for node in nodes)
         return after(2 * copied / self.cluster.memory_bytes_per_second, price)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.cost import (
+    STRIDED,
     Cluster,
     LinkLevel,
     MeasuredExchange,
@@ -81,6 +82,9 @@ def fit_link(level: LinkLevel, exchanges: Iterable[MeasuredExchange]) -> LinkLev
     """A link as wide as the largest exchanges over it say, with the latency of the smallest."""
     rates, latencies = [], []
     for each in exchanges:
+        if each.kind.startswith(STRIDED):
+            # That is no matter of the link.
+            continue
         (_, shortest), *_, (most, longest) = each.points
         rates.append(most / longest)
         # What is reduced for all goes out and back.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from netc.cost import Cluster, node_traffic
+from netc.cost import STRIDED, Cluster, node_traffic
 from netc.ir import comm
 from netc.ir.classes import device_classes
 from netc.ir.graph import Graph, Node
@@ -36,13 +36,15 @@ _WAYS = (
     _Way(comm.AllReduce(0), Partial(), Replicate(), lambda k: 2 / k),
     _Way(comm.ReduceScatter(0, 0), Partial(), Shard(0), lambda k: 1 / k),
     _Way(comm.AllGather(0, 0), Shard(0), Replicate(), lambda k: 1 / k),
+    _Way(comm.ReduceScatter(0, 1), Partial(), Shard(1), lambda k: 1 / k),
+    _Way(comm.AllGather(0, 1), Shard(1), Replicate(), lambda k: 1 / k),
     _Way(comm.AllToAll(0, 0, 1), Shard(0), Shard(1), lambda k: 1 / k**2),
     _Way(comm.Broadcast(0, 0), On(0), Replicate(), lambda k: 1),
     _Way(comm.Scatter(0, 0, 0), On(0), Shard(0), lambda k: 1 / k),
     _Way(comm.Gather(0, 0, 0), Shard(0), On(0), lambda k: 1 / k),
     _Way(comm.Reduce(0, 0), Partial(), On(0), lambda k: 1),
 )
-KINDS: Mapping[str, _Way] = {way.op.kernel: way for way in _WAYS}
+KINDS: Mapping[str, _Way] = {STRIDED * way.op.strided + way.op.kernel: way for way in _WAYS}
 """What is measured. Sends and exchanges of borders are priced by the links alone."""
 
 

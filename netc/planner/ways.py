@@ -247,7 +247,9 @@ class Ways:
             return self.cluster.launch_seconds, (((0.0, rate),) * self.lines.shape[2],) * 2
         kinds = (False, is_large(op.kernel, LARGE_ELEMENTS + 1))
         links, mesh = self.cluster.links, self.mesh
-        return 0.0, tuple(lines_of(links, mesh, op.axes, op.kernel, large) for large in kinds)
+        return 0.0, tuple(
+            lines_of(links, mesh, op.axes, op.kernel, large, op.strided) for large in kinds
+        )
 
 
 @cache
@@ -278,12 +280,12 @@ def _times(op: Comm, mesh: Mesh) -> tuple[float, float]:
 
 @lru_cache(4096)
 def lines_of(
-    links: Links, mesh: Mesh, axes: tuple[int, ...], kind: str, large: bool
+    links: Links, mesh: Mesh, axes: tuple[int, ...], kind: str, large: bool, strided: bool
 ) -> tuple[Line, ...]:
     """By way, what an exchange along axes costs; as many for each kind, the last ones alike."""
     less, more = _SAMPLES
     first, second = (
-        exchange_ways(links, mesh, axes, kind, even_moved(mesh, axes, kind, nbytes), large)
+        exchange_ways(links, mesh, axes, kind, even_moved(mesh, axes, kind, nbytes), large, strided)
         for nbytes in _SAMPLES
     )
     slopes = [(b.seconds - a.seconds) / (more - less) for a, b in zip(first, second, strict=True)]

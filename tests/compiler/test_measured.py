@@ -11,6 +11,7 @@ import pytest
 from harness import options, tiny
 
 from netc.cost import (
+    STRIDED,
     Cluster,
     LaunchTable,
     LinkLevel,
@@ -145,6 +146,23 @@ def test_a_measured_exchange_is_priced_so_and_other_kinds_by_the_link() -> None:
     )
 
 
+def test_strided_exchanges_are_priced_by_their_own_measurements() -> None:
+    """And by those of whole runs of bytes, where they were not measured; programs say which."""
+    mesh, moved = line_mesh(2), ((100_000, 100_000),) * 2
+    runs = MeasuredExchange("all_gather", 2, ((1000, 1e-3), (100_000, 5e-3)))
+    strided = MeasuredExchange(STRIDED + "all_gather", 2, ((1000, 2e-3), (100_000, 8e-3)))
+    for known, whole, apart in (((runs, strided), 5e-3, 8e-3), ((runs,), 5e-3, 5e-3)):
+        links = replace(MACHINE.links, measured=known)
+        for asked, seconds in ((False, whole), (True, apart)):
+            found = exchange_price(links, mesh, (0,), "all_gather", moved, strided=asked)
+            assert found.seconds == pytest.approx(seconds)
+        machine = replace(MACHINE, links=links)
+        for kind, seconds in (("all_gather", whole), (STRIDED + "all_gather", apart)):
+            made = exchange_program(kind, 100_000, 1, mesh, machine)
+            (each,) = (i for i in made.program.instructions if isinstance(i, Collective))
+            assert each.seconds == pytest.approx(seconds, rel=0.05)
+
+
 @pytest.mark.parametrize("algorithms", [("direct",), ("ring", "tree"), ("nccl",), ("cuda",)])
 def test_groups_of_other_sizes_are_off_as_the_nearest_that_was_measured(
     algorithms: tuple[str, ...],
@@ -267,7 +285,7 @@ def test_programs_that_only_exchange_are_sound(kind: str, devices: int) -> None:
         made = exchange_program(kind, nbytes, 3, line_mesh(devices), MACHINE)
         verify_program(made.program)
         kinds = [i.kind for i in made.program.instructions if isinstance(i, Collective)]
-        assert kinds == [kind] * 3
+        assert kinds == [kind.removeprefix(STRIDED)] * 3
         assert nbytes / 3 <= made.nbytes <= 3 * nbytes
 
 
