@@ -20,6 +20,12 @@
 // outermost (the last one in units), for the target the bytes from one to the next along each dimension
 // but the last, and for RANKS terms address and the same. Units of the last dimension follow each other.
 //
+// A small sum goes the other way (`small_sum`): each GPU writes its terms into a box of every other's
+// memory, and adds up what it finds in its own, in the order of GPUs, so that all get the same. With
+// each 4 bytes goes the number of the sum, by which the other sees that they have come: nobody meets
+// before or after, and the message is on its way once. A box has room for two sums in turn: what is
+// written again was read by a kernel that has ended, since the sum before this one had to wait for it.
+//
 // A link between GPUs answers after about 1.5 us, so what it carries a second is what is under way in
 // that time: with 32 blocks each thread has to have 8 units under way for 400 GB/s.
 
@@ -36,6 +42,9 @@
 #define AHEAD 8
 #define DIMS 5
 #define TERM DIMS
+#define CELL_BYTES 8
+#define CELLS 4096
+#define COUNTERS_BYTES 256
 #define PIECE (4 + 2 * (DIMS - 1) + RANKS * TERM)
 
 typedef unsigned long long Word;
@@ -233,4 +242,90 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void exchange(const Word* __
 // What a GPU takes of its own memory: nobody is to be met, so there may be as many blocks as fill it.
 extern "C" __global__ __launch_bounds__(THREADS, 2) void copy(const Word* __restrict__ table) {
     take_all(table + 2 + RANKS, (int)table[0]);
+}
+
+// The first of a line of a box, which holds the bytes of a cell, each half with the number of its sum.
+__device__ inline uint4* line(Word box, unsigned slot, int sender, unsigned cell) {
+    const Word place = ((Word)slot * RANKS + sender) * CELLS + cell;
+    return reinterpret_cast<uint4*>(box + COUNTERS_BYTES) + place;
+}
+
+__device__ inline void send(uint4* to, uint2 cell, unsigned count) {
+    asm volatile("st.volatile.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(cell.x),
+                 "r"(count), "r"(cell.y), "r"(count)
+                 : "memory");
+}
+
+__device__ inline uint2 received(const uint4* from, unsigned count) {
+    uint4 found;
+    do {
+        asm volatile("ld.volatile.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(found.x), "=r"(found.y), "=r"(found.z), "=r"(found.w)
+                     : "l"(from)
+                     : "memory");
+    } while (found.y != count || found.w != count);
+    return make_uint2(found.x, found.z);
+}
+
+union Cell {
+    uint2 words;
+    Item items[CELL_BYTES / ITEM_BYTES];
+    __device__ Cell() : words(make_uint2(0, 0)) {}
+};
+
+// `table`: how many parts, the address of each GPU's box as this one sees it, then the parts: address
+// of the terms here, address of the sum, elements, cells before it. A box begins with a counter for
+// each block: all have the same grid, so that all counters are the same.
+extern "C" __global__ __launch_bounds__(THREADS) void small_sum(const Word* __restrict__ table, int me) {
+    constexpr unsigned EACH = CELL_BYTES / ITEM_BYTES;
+    const int parts = (int)table[0];
+    const Word *boxes = table + 1, *first = boxes + RANKS;
+    unsigned* counter = reinterpret_cast<unsigned*>(boxes[me]) + blockIdx.x;
+    const unsigned count = *counter + 1, slot = count & 1;
+    for (int p = 0; p < parts; ++p) {
+        const Word* part = first + 4 * p;
+        const Item* terms = reinterpret_cast<const Item*>(part[0]);
+        const unsigned elements = (unsigned)part[2], before = (unsigned)part[3];
+        for (unsigned at = blockIdx.x * THREADS + threadIdx.x; at * EACH < elements;
+             at += gridDim.x * THREADS) {
+            Cell cell;
+#pragma unroll
+            for (unsigned i = 0; i < EACH; ++i)
+                if (at * EACH + i < elements) cell.items[i] = terms[at * EACH + i];
+#pragma unroll
+            for (int other = 0; other < RANKS; ++other)
+                if (other != me) send(line(boxes[other], slot, me, before + at), cell.words, count);
+        }
+    }
+    for (int p = 0; p < parts; ++p) {
+        const Word* part = first + 4 * p;
+        const Item* terms = reinterpret_cast<const Item*>(part[0]);
+        Item* sum = reinterpret_cast<Item*>(part[1]);
+        const unsigned elements = (unsigned)part[2], before = (unsigned)part[3];
+        for (unsigned at = blockIdx.x * THREADS + threadIdx.x; at * EACH < elements;
+             at += gridDim.x * THREADS) {
+            Total totals[EACH];
+#pragma unroll
+            for (int other = 0; other < RANKS; ++other) {
+                Cell cell;
+                if (other != me) {
+                    cell.words = received(line(boxes[me], slot, other, before + at), count);
+                } else {
+#pragma unroll
+                    for (unsigned i = 0; i < EACH; ++i)
+                        if (at * EACH + i < elements) cell.items[i] = terms[at * EACH + i];
+                }
+#pragma unroll
+                for (unsigned i = 0; i < EACH; ++i) {
+                    const Total term = number(cell.items[i]);
+                    totals[i] = other ? combined(totals[i], term) : term;
+                }
+            }
+#pragma unroll
+            for (unsigned i = 0; i < EACH; ++i)
+                if (at * EACH + i < elements) set(sum[at * EACH + i], totals[i]);
+        }
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) *counter = count;
 }

@@ -27,6 +27,12 @@ BLOCKS_COPYING = 1024
 UNITS_AHEAD = 8
 """That a thread has under way at a time."""
 WORD_BYTES = 4
+BLOCKS_SENDING = 8
+"""Of a small sum, however small: blocks count the sums."""
+CELL_BYTES, LINE_BYTES, CELLS, COUNTERS_BYTES = 8, 16, 4096, 256
+"""Of a box: bytes of a tensor that go together, with the number of the sum, how many there are at
+most, and what comes before them. As in the kernel.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,61 @@ class Exchange:
         """Start it on a stream."""
         args = (self.table.data.ptr, self.me, self.phases)
         source.launch(self.kernel, self.grid, (THREADS,), args, stream)
+
+
+@dataclass(frozen=True, slots=True)
+class SmallTerms:
+    """What a GPU adds to a sum that all of them get."""
+
+    address: int
+    target: int
+    """Where the sum goes, which may be the same place."""
+    elements: int
+
+
+@dataclass(frozen=True, slots=True)
+class Boxes:
+    """The GPUs of a group and the memory into which they write each other's terms."""
+
+    addresses: tuple[int, ...]
+    """Of each GPU: of `nbytes` that are zero at first."""
+    me: int
+
+    @staticmethod
+    def nbytes(ranks: int) -> int:
+        """Of a GPU's box in a group of so many: two sums in turn, of terms from each."""
+        return COUNTERS_BYTES + 2 * ranks * CELLS * LINE_BYTES
+
+
+def cells(elements: int, dtype: str) -> int:
+    """How many cells of a box a tensor takes."""
+    return ceil_div(elements * ITEM_BYTES[dtype], CELL_BYTES)
+
+
+class SmallSum:
+    """Sums of few bytes that all GPUs of a group get, each made of all that the others sent; to be
+    started by all of them, in one order.
+    """
+
+    def __init__(self, terms: Sequence[SmallTerms], dtype: str, op: str, boxes: Boxes) -> None:
+        self.table, self.me = _on_gpu(small_table(terms, dtype, boxes)), np.int32(boxes.me)
+        macros = {"TYPE": TYPES[dtype], "OP": OPS[op], "RANKS": len(boxes.addresses)}
+        self.kernel = source.function(FILE, "small_sum", WIDTH=1, **macros)
+
+    def __call__(self, stream: int) -> None:
+        """Start it on a stream."""
+        args = (self.table.data.ptr, self.me)
+        source.launch(self.kernel, (BLOCKS_SENDING,), (THREADS,), args, stream)
+
+
+def small_table(terms: Sequence[SmallTerms], dtype: str, boxes: Boxes) -> list[int]:
+    """The kernel's table of what one GPU adds."""
+    table, before = [len(terms), *boxes.addresses], 0
+    for each in terms:
+        table += [each.address, each.target, each.elements, before]
+        before += cells(each.elements, dtype)
+    assert before <= CELLS, "more than a box has room for"
+    return table
 
 
 class OwnCopy:

@@ -133,7 +133,8 @@ def _check_output(output: str | None) -> None:
 def _check_before(options: argparse.Namespace, path: Path, target: str, most: int) -> None:
     """Refuse to measure a part where there is nothing that it is a part of, or nothing of it."""
     if _before(path, target) is None:
-        message = f"'--only {options.only}' adds to what was measured, and '{path}' is not there."
+        which = "of another machine" if path.exists() else "not there"
+        message = f"'--only {options.only}' adds to what was measured, and '{path}' is {which}."
         hint = "measure everything once: 'netc calibrate' without '--only'."
         raise UsageError(Diagnostic("E051", message, help=hint))
     if options.only == "exchanges" and (most == 1 or options.share_gpus):

@@ -243,7 +243,7 @@ def _launch(seconds: float, flops: int, nbytes: int) -> MeasuredLaunch:
 
 
 def _exchange(kind: str, size: int, points: Sequence[Sequence[float]]) -> MeasuredExchange:
-    if kind not in _KINDS:
+    if kind.removeprefix(STRIDED) not in _KINDS:
         raise ValueError(f"'{kind}' is no exchange")
     pairs = tuple((int(nbytes), float(seconds)) for nbytes, seconds in points)
     rising = all(a < b for (a, _), (b, _) in pairwise(pairs))

@@ -169,6 +169,17 @@ def shard(size: int, owner: int, workers: int) -> tuple[int, int]:
     return min(owner * step, size), min((owner + 1) * step, size)
 
 
+def summed_moves(elements: int, me: int, workers: int) -> Iterator[tuple[int, int]]:
+    """By other worker, the elements of a sum that come from it: its terms of the own shard, and the
+    sum of its own. That is what counts as moved, whoever carries the sum and however.
+    """
+    first, end = shard(elements, me, workers)
+    for other in range(workers):
+        if other != me:
+            start, stop = shard(elements, other, workers)
+            yield other, end - first + stop - start
+
+
 def flat(array: Array) -> Array:
     """All elements in memory order, without a copy; blocks are contiguous in their format."""
     elements: Array = in_memory_order(array).reshape(-1)

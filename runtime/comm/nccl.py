@@ -17,7 +17,7 @@ from netc.ir.program import GroupCollective, Part, View
 from netc_kernels.cuda.source import stream_of
 from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 from netc_runtime.comm.device_copies import as_array, combiner, copied
-from netc_runtime.comm.inprocess import Slices, in_memory_order, shard, takes
+from netc_runtime.comm.inprocess import Slices, in_memory_order, summed_moves, takes
 from netc_runtime.launch.ranks import Ranks
 
 Open = Callable[[int, View], Tensor]
@@ -118,12 +118,8 @@ class NcclCollective:
                 source.pointer, target.pointer, count, kind, op, stream
             )
         )
-        workers, item = len(part.sources), ITEM_BYTES[source.dtype]
-        mine = shard(count, self.me, workers)
-        for other in range(workers):
-            theirs = shard(count, other, workers)
-            elements = (mine[1] - mine[0]) + (theirs[1] - theirs[0])
-            self._count(other, self.me, elements * item)
+        for other, elements in summed_moves(count, self.me, len(part.sources)):
+            self._count(other, self.me, elements * ITEM_BYTES[source.dtype])
 
     def _reduce(self, part: Part, open_: Open) -> None:
         source, target = self._mine(part.sources, open_), self._mine(part.targets, open_)

@@ -7,7 +7,7 @@ from math import prod
 
 from netc.ir.program import GroupCollective, Part, View
 from netc.ir.types import ITEM_BYTES
-from netc_kernels.cuda.exchange import Piece, StridedAddress
+from netc_kernels.cuda.exchange import CELLS, Piece, StridedAddress, cells
 from netc_kernels.cuda.tensor import Tensor
 from netc_runtime.comm.inprocess import shard, takes
 
@@ -47,6 +47,20 @@ def _in_shards(collective: GroupCollective, open_: Open) -> list[Phase]:
                 if taker != owner:
                     copied[taker] += _shard(targets[taker], {owner: made}, owner, len(group))
     return [reduced, copied]
+
+
+def is_small(collective: GroupCollective, open_: Open) -> bool:
+    """Whether a collective, of tensors of one type, is a sum that fits a box."""
+    if collective.kind != "all_reduce":
+        return False
+    found = 0
+    for part in collective.parts:
+        made = [
+            open_(d, v) for d, v in zip(collective.devices, part.targets, strict=True)
+            if v is not None
+        ]  # fmt: skip
+        found += max(cells(each.elements, each.dtype) for each in made)
+    return 0 < found <= CELLS
 
 
 def own_pieces(collective: GroupCollective, me: int, open_: Open) -> Iterator[Piece]:

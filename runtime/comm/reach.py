@@ -2,7 +2,8 @@
 
 Every GPU takes what it needs from where it lies, in one launch: see `kernels/cuda/exchange.cu`.
 Short exchanges take a fourth of the time that they take as NCCL's messages, which are packed and
-unpacked by launches of their own.
+unpacked by launches of their own. Small sums are sent instead, since a message is then on its way
+once, where taking is to meet, to ask, to be answered, and to meet again.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ import numpy as np
 from netc.ir.program import GroupCollective, Part, View
 from netc.ir.types import ITEM_BYTES
 from netc_kernels.cuda import exchange
-from netc_kernels.cuda.exchange import Meeting, Piece
+from netc_kernels.cuda.exchange import Boxes, Meeting, Piece, SmallTerms
 from netc_kernels.cuda.tensor import Tensor
-from netc_runtime.comm.pieces import dtype_of, own_pieces, phases
+from netc_runtime.comm.inprocess import summed_moves
+from netc_runtime.comm.pieces import dtype_of, is_small, own_pieces, phases
 from netc_runtime.launch.ranks import Ranks
 
 Open = Callable[[int, View], Tensor]
@@ -30,6 +32,8 @@ PAGE_BYTES = 2**21
 """Memory that other processes open is taken in multiples of it: smaller pieces share a page."""
 ALIGNED_BYTES = 256
 """What every such piece begins at a multiple of, wherever a process has it."""
+BOXES_BYTES = 2**24
+"""For the boxes of small sums. Groups that find no room add up as large ones do."""
 OFF = "NCCL_P2P_DISABLE"
 """NCCL's own variable: with 1, GPUs are not to reach each other's memory."""
 
@@ -44,11 +48,14 @@ class Reach:
         import cupy
 
         self.ranks, self.runtime = ranks, cupy.cuda.runtime
-        self.words = self.runtime.malloc(PAGE_BYTES)
-        self.runtime.memset(self.words, 0, PAGE_BYTES)
+        self.words = self.runtime.malloc(PAGE_BYTES + BOXES_BYTES)
+        self.runtime.memset(self.words, 0, PAGE_BYTES + BOXES_BYTES)
         self.runtime.deviceSynchronize()
         self.used = 0
         self.places: dict[tuple[tuple[int, ...], str], int] = {}
+        self.boxed = PAGE_BYTES
+        self.boxes: dict[tuple[tuple[int, ...], str], int] = {}
+        """By group and stream where among a GPU's words their box is."""
         self.opened: dict[int, tuple[int, int]] = {}
         """Of other ranks: where this process has their arena and their words."""
         offer = self._offer(arena)
@@ -66,12 +73,17 @@ class Reach:
         return all(set(devices) - {each} <= self.reached[each] for each in devices)
 
     def prepare(self, collectives: Sequence[GroupCollective]) -> None:
-        """Divide the words among groups and streams, alike on all ranks."""
+        """Divide the words and boxes among groups and streams, alike on all ranks."""
         for devices, stream in dict.fromkeys((c.devices, c.stream) for c in collectives):
             if (devices, stream) not in self.places:
                 self.places[devices, stream] = self.used
                 self.used += Meeting.nbytes(len(devices))
                 assert self.used <= PAGE_BYTES // 2, "no words left to meet by"
+        for each in collectives:
+            key, size = (each.devices, each.stream), Boxes.nbytes(len(each.devices))
+            has_room = self.boxed + size <= PAGE_BYTES + BOXES_BYTES
+            if each.kind == "all_reduce" and key not in self.boxes and has_room:
+                self.boxes[key], self.boxed = self.boxed, self.boxed + size
 
     def collective(self, collective: GroupCollective, open_: Open) -> ReachCollective:
         """A collective of a group whose GPUs reach each other; `open_` knows all their blocks."""
@@ -80,7 +92,11 @@ class Reach:
         place = self.places[collective.devices, collective.stream]
         me = collective.devices.index(self.ranks.rank)
         meeting = Meeting(tuple(words[device] + place for device in collective.devices), me)
-        return ReachCollective(collective, open_, meeting)
+        box = self.boxes.get((collective.devices, collective.stream))
+        boxes = None
+        if box is not None:
+            boxes = Boxes(tuple(words[device] + box for device in collective.devices), me)
+        return ReachCollective(collective, open_, meeting, boxes)
 
     def close(self) -> None:
         """Leave the others' memory. This process's own stays until it ends: others that still have
@@ -157,7 +173,9 @@ def _host() -> str:
 class ReachCollective:
     """One collective as this rank sees it: called with a stream, it is started there."""
 
-    def __init__(self, collective: GroupCollective, open_: Open, meeting: Meeting) -> None:
+    def __init__(
+        self, collective: GroupCollective, open_: Open, meeting: Meeting, boxes: Boxes | None = None
+    ) -> None:
         self.starts: list[Callable[[int], None]] = []
         self.moved: list[tuple[int, int, int]] = []
         """Giver, taker and bytes of all that this rank takes from others."""
@@ -166,6 +184,9 @@ class ReachCollective:
             by_type.setdefault(dtype_of(part, collective.devices, open_), []).append(part)
         for dtype, parts in by_type.items():
             alike = replace(collective, parts=tuple(parts))
+            if boxes is not None and is_small(alike, open_):
+                self._add_small(alike, open_, dtype, boxes)
+                continue
             own = list(own_pieces(alike, meeting.me, open_))
             self.starts += [exchange.OwnCopy(own, dtype)] if own else []
             taken = phases(alike, open_)
@@ -177,6 +198,21 @@ class ReachCollective:
         """Start it on a stream."""
         for start in self.starts:
             start(stream)
+
+    def _add_small(
+        self, collective: GroupCollective, open_: Open, dtype: str, boxes: Boxes
+    ) -> None:  # fmt: skip
+        devices, terms = collective.devices, []
+        for part in collective.parts:
+            own, made = part.sources[boxes.me], part.targets[boxes.me]
+            assert own is not None and made is not None, "everybody gives to a sum, and gets it"
+            given, target = (open_(devices[boxes.me], view) for view in (own, made))
+            terms.append(SmallTerms(given.pointer, target.pointer, given.elements))
+            self.moved += [
+                (devices[other], devices[boxes.me], elements * ITEM_BYTES[dtype])
+                for other, elements in summed_moves(given.elements, boxes.me, len(devices))
+            ]
+        self.starts.append(exchange.SmallSum(terms, dtype, collective.op, boxes))
 
     def _count(self, devices: tuple[int, ...], me: int, piece: Piece, item: int) -> None:
         for giver in piece.givers:

@@ -17,7 +17,7 @@ from pretend.memory import store, widened
 
 from netc.ir.program import GroupCollective, Part, View
 from netc_kernels import cuda
-from netc_kernels.cuda.exchange import Meeting
+from netc_kernels.cuda.exchange import Boxes, Meeting
 from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 from netc_runtime.comm.reach import PAGE_BYTES, ReachCollective
 
@@ -42,6 +42,8 @@ class Case:
     root: int = -1
     nhwc: bool = False
     in_place: bool = False
+    boxed: bool = False
+    """Whether small sums are sent, not taken."""
 
     def parts(self, whole: int | None) -> list[tuple[slice, ...]]:
         """The box of every rank, split along a dimension."""
@@ -74,6 +76,19 @@ CASES = [
         for in_place in (False, True)
     ),
     *(
+        Case(ranks, shape, "all_reduce", dtype, op, in_place=in_place, boxed=True)
+        for ranks, dtype, op in [
+            (2, "f32", "sum"),
+            (2, "f64", "sum"),
+            (3, "bf16", "sum"),
+            (8, "f32", "max"),
+            (5, "i64", "min"),
+            (2, "u8", "max"),
+        ]
+        for shape in [(2, 2048), (1,), (3, 5), (0,), (40_000,)]
+        for in_place in (False, True)
+    ),
+    *(
         Case(ranks, (8, 24, 5, 6), "all_to_all", "bf16", given=a, taken=b, nhwc=nhwc)
         for ranks in (2, 3)
         for a, b in [(0, 1), (1, 0), (2, 3), (1, None)]
@@ -97,6 +112,10 @@ class Memory:
         self.size = GUARD + prod(case.shape) * self.item + GUARD
         self.arenas = [self.runtime.malloc(2 * self.size) for _ in range(case.ranks)]
         self.words = [self.runtime.malloc(PAGE_BYTES) for _ in range(case.ranks)]
+        boxes = Boxes.nbytes(case.ranks)
+        self.boxes = [self.runtime.malloc(boxes) for _ in range(case.ranks * case.boxed)]
+        for box in self.boxes:
+            self.runtime.memset(box, 0, boxes)
         for arena, words in zip(self.arenas, self.words, strict=True):
             self.runtime.memset(arena, 255, 2 * self.size)
             self.runtime.memset(words, 0, PAGE_BYTES)
@@ -130,7 +149,7 @@ class Memory:
                 assert (half[-GUARD:] == 255).all()
 
     def free(self) -> None:
-        for each in (*self.arenas, *self.words):
+        for each in (*self.arenas, *self.words, *self.boxes):
             self.runtime.free(each)
 
     def _copy(self, target: int, source: int, nbytes: int, way: str) -> None:
@@ -174,12 +193,11 @@ def numbers(case: Case, rng: Any, terms: int) -> Any:
 
 def check(case: Case, cupy: Any) -> None:
     asked, memory = collective(case), Memory(case, cupy)
-    meetings = [Meeting(tuple(memory.words), rank) for rank in range(case.ranks)]
-    starts = [ReachCollective(asked, memory.open, meeting) for meeting in meetings]
+    starts = started(case, asked, memory)
     streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(case.ranks)]
     rng = np.random.default_rng(3)
     (part,) = asked.parts
-    for _ in range(3):
+    for _ in range(5):
         terms = numbers(case, rng, case.ranks if case.op else 1)
         for rank, (view, box) in enumerate(zip(part.sources, case.parts(case.given), strict=True)):
             if view is not None:
@@ -194,6 +212,17 @@ def check(case: Case, cupy: Any) -> None:
                 np.testing.assert_array_equal(memory.get(view), expected[box])
     memory.check_guards()
     memory.free()
+
+
+def started(case: Case, asked: GroupCollective, memory: Memory) -> list[ReachCollective]:
+    """The collective as each device sees it."""
+    return [
+        ReachCollective(
+            asked, memory.open, Meeting(tuple(memory.words), rank),
+            Boxes(tuple(memory.boxes), rank) if case.boxed else None,
+        )
+        for rank in range(case.ranks)
+    ]  # fmt: skip
 
 
 def reduced(case: Case, terms: Any) -> Any:
@@ -232,8 +261,7 @@ def test_devices_of_a_gpu_get_what_they_want(case: Case) -> None:
 def test_what_comes_from_others_is_counted(nothing: Any) -> None:
     def taken(case: Case) -> list[list[tuple[int, int, int]]]:
         memory = Memory(case, nothing)
-        meetings = [Meeting(tuple(memory.words), rank) for rank in range(case.ranks)]
-        return [ReachCollective(collective(case), memory.open, each).moved for each in meetings]
+        return [each.moved for each in started(case, collective(case), memory)]
 
     gathered = taken(Case(3, (7, 2), "all_gather", given=0))
     assert gathered == [[(1, 0, 24), (2, 0, 8)], [(0, 1, 24), (2, 1, 8)], [(0, 2, 24), (1, 2, 24)]]
@@ -243,3 +271,6 @@ def test_what_comes_from_others_is_counted(nothing: Any) -> None:
         [(0, 1, 12), (0, 1, 12), (2, 1, 4), (2, 1, 12)],
         [(0, 2, 4), (0, 2, 12), (1, 2, 4), (1, 2, 12)],
     ]
+    # Sums count in shards, however they go.
+    sent = [sorted(each) for each in taken(Case(3, (7,), "all_reduce", op="sum", boxed=True))]
+    assert sent == [[(1, 0, 24), (2, 0, 16)], [(0, 1, 24), (2, 1, 16)], [(0, 2, 16), (1, 2, 16)]]

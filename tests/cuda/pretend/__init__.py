@@ -19,7 +19,7 @@ from netc_kernels.cuda import exchange, table
 from netc_kernels.reference import KERNELS as REFERENCE
 from netc_runtime.watch.process import STALL
 from pretend import memory, nccl
-from pretend.exchanges import Exchange, OwnCopy
+from pretend.exchanges import Exchange, OwnCopy, SmallSum
 from pretend.kernels import OWN, ElementwiseKernel, kernel
 from pretend.streams import WORLD, Event, Stream
 
@@ -63,7 +63,7 @@ def pretended(seed: int = 0) -> Iterator[None]:
     before = {"cupy": sys.modules.get("cupy"), "cupy.cuda": sys.modules.get("cupy.cuda")}
     kernels = {name: kernel(name) for name in REFERENCE} | OWN
     kept = table.KERNELS, native.KERNELS
-    exchanges = mock.patch.multiple(exchange, Exchange=Exchange, OwnCopy=OwnCopy)
+    exchanges = mock.patch.multiple(exchange, Exchange=Exchange, OwnCopy=OwnCopy, SmallSum=SmallSum)
     sys.modules["cupy"] = made = module()
     sys.modules["cupy.cuda"] = made.cuda
     table.KERNELS = native.KERNELS = kernels

@@ -103,3 +103,81 @@ class OwnCopy(_Table):
 
     def __call__(self, stream: int) -> None:
         WORLD.put(stream, lambda: self._take(0, self.table[0]))
+
+
+class SmallSum:
+    """The kernel `small_sum`, read from its table: a box is lines of 16 bytes, in each the bytes of
+    a cell by halves, and behind each half the number of the sum.
+    """
+
+    def __init__(self, terms: Any, dtype: str, op: str, boxes: Any) -> None:
+        table = exchange.small_table(terms, dtype, boxes)
+        self.ranks, self.me = len(boxes.addresses), boxes.me
+        self.boxes = table[1 : 1 + self.ranks]
+        rest = table[1 + self.ranks :]
+        self.parts = [rest[at : at + 4] for at in range(0, len(rest), 4)]
+        assert len(self.parts) == table[0]
+        self.dtype, self.item = NUMPY[dtype], ITEM_BYTES[dtype]
+        self.combine = {"sum": np.add, "max": np.maximum, "min": np.minimum}[op]
+        self.sent = 0
+        """The number of the sum under way, whose terms have gone."""
+
+    def __call__(self, stream: int) -> None:
+        WORLD.put(stream, self._step)
+
+    def _step(self) -> bool:
+        """Send once, then wait for all of the others' and add up."""
+        counters = over(self.boxes[self.me], (exchange.BLOCKS_SENDING,), np.uint32)
+        assert len(set(counters.tolist())) == 1, "blocks have counted alike"
+        if not self.sent:
+            self.sent = int(counters[0]) + 1
+            self._send()
+        if not self._has_come():
+            return False
+        self._add_up()
+        counters[:] = self.sent
+        self.sent = 0
+        return True
+
+    def _lines(self, owner: int, sender: int, before: int, cells: int) -> Any:
+        place = ((self.sent & 1) * self.ranks + sender) * exchange.CELLS + before
+        start = self.boxes[owner] + exchange.COUNTERS_BYTES + place * exchange.LINE_BYTES
+        return over(start, (cells, 4), np.uint32)
+
+    def _cells(self, part: Any) -> int:
+        nbytes: int = part[2] * self.item
+        return -(-nbytes // exchange.CELL_BYTES)
+
+    def _send(self) -> None:
+        for part in self.parts:
+            address, _, elements, before = part
+            cells = self._cells(part)
+            halves = np.zeros((cells, 2), np.uint32)
+            own = over(address, (elements,), self.dtype)
+            halves.reshape(-1).view(np.uint8)[: own.nbytes] = own.view(np.uint8)
+            for other in range(self.ranks):
+                if other != self.me:
+                    lines = self._lines(other, self.me, before, cells)
+                    lines[:, 0::2], lines[:, 1::2] = halves, self.sent
+
+    def _has_come(self) -> bool:
+        return all(
+            (self._lines(self.me, other, part[3], self._cells(part))[:, 1::2] == self.sent).all()
+            for part in self.parts
+            for other in range(self.ranks)
+            if other != self.me
+        )
+
+    def _add_up(self) -> None:
+        for part in self.parts:
+            address, target, elements, before = part
+            total = None
+            for other in range(self.ranks):
+                if other == self.me:
+                    term = over(address, (elements,), self.dtype).copy()
+                else:
+                    lines = self._lines(self.me, other, before, self._cells(part))
+                    term = np.ascontiguousarray(lines[:, 0::2]).reshape(-1).view(self.dtype)
+                wide = widened(term[:elements])
+                total = wide if total is None else self.combine(total, wide)
+            store(over(target, (elements,), self.dtype), total)
