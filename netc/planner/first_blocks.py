@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
 
 from netc.ir.types import (
     Halo,
@@ -17,9 +16,8 @@ from netc.ir.types import (
     TensorType,
     local_block,
 )
-from netc.planner.numbered import Numbered
+from netc.planner.numbered import Numbered, Numbers
 
-Numbers = NDArray[np.intp]
 WHOLE, ABSENT, WINDOWS = -1, -2, -3
 """Along an axis, in place of a dimension that is divided."""
 MORE = 256
@@ -130,8 +128,9 @@ class _Blocks:
 
     def grow(self, count: int) -> None:
         """Make room for so many placements."""
-        more = count - len(self.elements)
-        if more > 0:
-            more += MORE
-            self.shapes = np.pad(self.shapes, ((0, more), (0, 0)))
-            self.elements = np.pad(self.elements, (0, more), constant_values=-1)
+        before = len(self.elements)
+        if count > before:
+            shapes = np.zeros((count + MORE, self.shapes.shape[1]), np.intp)
+            elements = np.full(count + MORE, -1, np.intp)
+            shapes[:before], elements[:before] = self.shapes, self.elements
+            self.shapes, self.elements = shapes, elements

@@ -36,7 +36,7 @@ from netc.ir.types import (
     TensorType,
 )
 from netc.passes.split_groups import grouped, is_of_groups, may_be_grouped
-from netc.planner.numbered import Numbered
+from netc.planner.numbered import Numbered, Numbers
 from netc.planner.terms import GivenValue, NodeKind, Share, Terms
 from netc.planner.ways import Ways
 from netc.strategies.eliminate import Costs
@@ -49,7 +49,6 @@ LARGEST_JOINT = 2**18
 """Entries of the table of one value; where its readers have more choices together, each of them is
 priced as if it alone wanted the value."""
 T = TypeVar("T", bound=np.generic)
-Numbers = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,9 +313,10 @@ class _Pricing:
     def _rows(self, patterns: tuple[int, ...]) -> tuple[Numbers, Numbers]:
         """What placements some patterns have together, a row for each, and by choice which."""
         if patterns not in self.rows:
-            each = np.array([self.ways.choices[pattern] for pattern in patterns])
-            rows, which = np.unique(each, axis=1, return_inverse=True)
-            self.rows[patterns] = rows, which.reshape(-1)
+            rows = Numbered[tuple[int, ...]]()
+            each = zip(*(self.ways.choices[pattern] for pattern in patterns), strict=True)
+            which = np.array(list(map(rows.number, each)))
+            self.rows[patterns] = np.array(rows.values).T, which
         return self.rows[patterns]
 
     def _kept(self, number: int, space: int) -> Costs | float:

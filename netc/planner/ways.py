@@ -27,8 +27,8 @@ from netc.ir.types import (
     TensorType,
     WindowReach,
 )
-from netc.planner.first_blocks import FirstBlocks, Numbers
-from netc.planner.numbered import Numbered
+from netc.planner.first_blocks import FirstBlocks
+from netc.planner.numbered import Numbered, Numbers, distinct
 from netc.strategies.eliminate import Costs
 
 _SAMPLES = (2**10, 2**21)
@@ -139,7 +139,7 @@ class Ways:
         where = (before.steps, after.steps)
         if where not in self.matrices:
             (some, first), (others, second) = (
-                np.unique(self.spaces[n], return_inverse=True) for n in where
+                distinct(np.array(self.spaces[n]), len(self.plain)) for n in where
             )
             few = self._matrix(some[:, None], others[None, :])
             self.matrices[where] = _Matrix(few.steps, few.ways[first[:, None], second])
@@ -158,12 +158,13 @@ class Ways:
         key = (type_, windows)
         costs, are_known = self.costs.get(key) or (np.zeros(0), np.zeros(0, bool))
         if len(costs) < len(self.steps):
-            missing = (0, len(self.factors) - len(costs))
-            costs, are_known = np.pad(costs, missing), np.pad(are_known, missing)
+            more = np.zeros(len(self.factors) - len(costs))
+            costs = np.concatenate([costs, more])
+            are_known = np.concatenate([are_known, more > 0])
             self.costs[key] = costs, are_known
         needed = matrix.steps[~are_known[matrix.steps]]
         if len(needed):
-            needed = np.unique(needed)
+            needed, _ = distinct(needed, len(self.steps))
             costs[needed], are_known[needed] = self._each(type_, windows, needed), True
         each: Costs = costs[matrix.steps].sum(0)
         return each[matrix.ways]
@@ -180,11 +181,11 @@ class Ways:
                 if self.between[a, b] == UNKNOWN:
                     self.between[a, b] = self.ways.number(self._way(int(a), int(b)))
             ways = self.between[sources, targets]
-        each, inverse = np.unique(ways, return_inverse=True)
+        each, inverse = distinct(ways, len(self.ways))
         own = [self.ways[number] for number in each.tolist()]
         depth = max(map(len, own))
         steps = [way + (0,) * (depth - len(way)) for way in own]
-        return _Matrix(np.array(steps, np.intp).T, inverse.reshape(ways.shape))
+        return _Matrix(np.array(steps, np.intp).T, inverse)
 
     def _way(self, source: int, target: int) -> tuple[int, ...]:
         steps, before = [], source
