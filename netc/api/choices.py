@@ -92,11 +92,16 @@ class ComparedWords(TypedDict, total=False):
     backend: Literal["cpu", "cuda"]
 
 
-class PlanWords(ComparedWords, total=False):
-    """What may be said of a plan, by name: as the options of `netc plan`, with underscores."""
+class DiffWords(ComparedWords, total=False):
+    """What may be said of a plan whose strategy is said otherwise, by name."""
 
     devices: int
     mesh: str | tuple[int, ...]
+
+
+class PlanWords(DiffWords, total=False):
+    """What may be said of a plan, by name: as the options of `netc plan`, with underscores."""
+
     strategy: str | os.PathLike[str]
     share_gpus: bool
 

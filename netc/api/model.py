@@ -12,6 +12,7 @@ from netc.api.choices import (
     NAMES,
     PLAN_NAMES,
     ComparedWords,
+    DiffWords,
     Names,
     PlanWords,
     check_names,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from netc.api.compare import Comparison
+    from netc.api.difference import PlanDifference
     from netc.api.explain import Explanation
     from netc.api.images import Images
     from netc.api.module_state import ModuleState
@@ -149,6 +151,24 @@ class Model:
         named = None if strategies is None else words_of("strategies", strategies)
         found = Compared(self.network, self.parameters, choices, flag("weak", weak))
         return compare(found, counts, named)
+
+    def diff(
+        self,
+        first: str | os.PathLike[str],
+        second: str | os.PathLike[str],
+        /,
+        **words: Unpack[DiffWords],
+    ) -> PlanDifference:
+        """Two plans by their strategies, or their files: where they differ, and what each costs.
+        Neither need fit a device; `NetworkPlan.diff` takes plans that were made.
+        """
+        from netc.api.difference import difference
+        from netc.api.listener import Listener
+
+        names = path_text("first", first), path_text("second", second)
+        check_names(words, DiffWords.__annotations__, "a difference")
+        choices = plan_choices(words)
+        return difference(self.network, self.parameters, choices, names, Listener())
 
     def run(self, *, callbacks: Sequence[Callback] = (), **words: Unpack[RunWords]) -> Trained:
         """Train to the end: `plan(...).run(...)`, with the words of both."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from netc.api.build import advice, build, save_strategy
 from netc.api.choices import Names, wrong
+from netc.api.difference import PlanDifference, Side, of_plans
 from netc.api.explain import Explanation, LayerChoices, layer_choices
 from netc.api.figures import terminal_columns
 from netc.api.listener import Listener, Notes
@@ -116,6 +117,16 @@ class NetworkPlan(RunnableProgram):
         if not isinstance(layer, str):
             raise wrong("layer", "a layer's name, or a pattern", layer)
         return layer_choices(self.compiled, self.asked.options, layer)
+
+    def diff(self, other: NetworkPlan) -> PlanDifference:
+        """Where another plan of the same network differs, and what each costs.
+
+        Raises UsageError (E051) for what is no plan, or of another network.
+        """
+        if not isinstance(other, NetworkPlan):
+            raise wrong("other", "another plan", other)
+        sides = (Side.of(each.asked, each.strategy, each.compiled) for each in (self, other))
+        return of_plans(*sides)
 
     def facts(self) -> PlanFacts:
         """What pictures of it say."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from netc.api.difference import Side
-from netc.api.figures import bytes_text, seconds_text, shape_text
+from netc.api.difference import PlanDifference, difference
 from netc.cli.arguments import spare
-from netc.cli.common import request
-from netc.cli.output import json_line, say, table
+from netc.cli.common import plan_choices
+from netc.cli.files import defines, load_network
+from netc.cli.output import json_line, say
 from netc.cli.plan_ import check_alternatives
-from netc.export.write import check_diff, write_diff
+from netc.cli.speaker import Speaker
+from netc.errors import columns_of
+from netc.export.write import check_diff
 
 
 def run(options: argparse.Namespace) -> int:
@@ -23,58 +25,31 @@ def run(options: argparse.Namespace) -> int:
     if path is not None:
         spare(options.output, options.network, options.cluster, options.first, options.second)
         check_diff(path)
-    first, second = (_side(options, name) for name in (options.first, options.second))
-    differing = [
-        layer
-        for layer, one in first.layers.items()
-        if layer in second.layers and one.split != second.layers[layer].split
-    ]
+    parameters = tuple(sorted(defines(options.define).items()))
+    names = (options.first, options.second)
+    choices = plan_choices(options)
+    found = difference(load_network(options), parameters, choices, names, Speaker(False))
     if path is not None:
-        write_diff(path, *(side.case(options.alternatives) for side in (first, second)))
-    if options.json:
-        for layer in differing:
-            json_line(event="layer", layer=layer, first=asdict(first.layers[layer]),
-                      second=asdict(second.layers[layer]))  # fmt: skip
-        json_line(event="result", network=first.asked.network.name, differing=len(differing),
-                  first=asdict(first.plan), second=asdict(second.plan),
-                  **({"written": str(path)} if path is not None else {}))  # fmt: skip
-        return 0
-    where = first.asked.options
-    say(
-        f"{first.asked.network.name} on '{where.cluster.name}', batch {where.batch}, "
-        f"{where.precision}: {len(differing)} of {len(first.layers)} layers differ\n"
-    )
-    if differing:
-        header = ("layer", "kind", "split", "sent", "compute", "exchange")
-        print(table(header, _rows(first, second, differing), left=3, spare=("kind",)))
-        print()
-    header = ("plan", "devices", "step", "not computing", "sent", "memory")
-    print(table(header, (_whole(side) for side in (first, second))))
-    if path is not None:
-        say(f"\nwrote {path}")
+        found.save(path, alternatives=options.alternatives)
+    (_json if options.json else _show)(found, path)
     return 0
 
 
-def _side(options: argparse.Namespace, name: str) -> Side:
-    given = argparse.Namespace(**{**vars(options), "strategy": name})
-    return Side.of(request(given, quiet=True), name)
+def _json(found: PlanDifference, path: Path | None) -> None:
+    first, second = found.first, found.second
+    for layer in found.layers:
+        json_line(event="layer", layer=layer, first=asdict(first.layers[layer]),
+                  second=asdict(second.layers[layer]))  # fmt: skip
+    json_line(event="result", network=first.asked.network.name, differing=len(found.layers),
+              first=asdict(first.plan), second=asdict(second.plan),
+              **({"written": str(path)} if path is not None else {}))  # fmt: skip
 
 
-def _rows(first: Side, second: Side, layers: list[str]) -> Iterator[tuple[str, ...]]:
-    for layer in layers:
-        a, b = first.layers[layer], second.layers[layer]
-        yield (
-            layer, a.kind, f"{','.join(a.split)} | {','.join(b.split)}",
-            f"{bytes_text(a.sent_bytes)} | {bytes_text(b.sent_bytes)}",
-            f"{seconds_text(a.seconds)} | {seconds_text(b.seconds)}",
-            f"{seconds_text(a.exchange_seconds)} | {seconds_text(b.exchange_seconds)}",
-        )  # fmt: skip
-
-
-def _whole(side: Side) -> tuple[str, ...]:
-    plan = side.plan
-    return (
-        plan.name, shape_text(side.asked.options.mesh.shape), seconds_text(plan.seconds),
-        seconds_text(plan.exposed_seconds), bytes_text(plan.sent_bytes),
-        bytes_text(plan.peak_bytes),
-    )  # fmt: skip
+def _show(found: PlanDifference, path: Path | None) -> None:
+    say(f"{found.heading}\n")
+    columns = columns_of(sys.stdout)
+    if found.layers:
+        print(f"{found.table(columns)}\n")
+    print(found.costs(columns))
+    if path is not None:
+        say(f"\nwrote {path}")

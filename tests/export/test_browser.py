@@ -390,7 +390,10 @@ def test_two_plans(opened: Make, whole_case: Make) -> None:
         layer for layer, split in first.plan.splits if second.plan.split[layer] != split
     ]  # fmt: skip
     shown = page.locator(".differences tbody tr td:first-child").all_inner_texts()
-    assert set(shown) == set(differing) - {"labels"}
+    inputs = {"labels", *(each.name for each in first.network.inputs)}
+    assert set(shown) == set(differing) - inputs
+    counted = page.locator(".tab-content h2", has_text="differ").inner_text()
+    assert counted == f"{len(shown)} of {len(first.facts.costs)} layers differ"
     assert page.locator("g.card.differs").count() >= 2
     page.keyboard.press("d")
     assert heading(page) == shown[0]

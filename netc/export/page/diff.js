@@ -5,19 +5,24 @@ function exchangeKey({ kind, role, from, to }) {
   return [kind, role, from, ...to].join(" ");
 }
 
+/** The layers of a plan; its inputs are none, as in the terminal's count. */
+function layersOf(plan) {
+  return plan.plan.layers.filter((layer) => layer.kind !== "input");
+}
+
 /** The names of layers that are split otherwise, and the keys of exchanges that one plan has. */
 function findDifferences(page) {
   page.differing = new Set();
   page.differingExchanges = new Set();
   if (page.plans.length < 2) return;
   const [first, second] = page.plans;
-  for (const layer of first.plan.layers) {
+  for (const layer of layersOf(first)) {
     const number = second.numbers.get(layer.name);
     const other = number === undefined ? null : second.plan.layers[number];
     if (!other || other.split.join() !== layer.split.join() || other.rounds !== layer.rounds)
       page.differing.add(layer.name);
   }
-  for (const layer of second.plan.layers)
+  for (const layer of layersOf(second))
     if (!first.numbers.has(layer.name)) page.differing.add(layer.name);
   const keys = page.plans.map(
     (plan) =>
@@ -51,7 +56,7 @@ function showDifferences(page) {
       pair((plan, n) => duration(plan.layers[n].costs?.exchange_seconds)),
     );
   });
-  const all = new Set(page.plans.flatMap((plan) => [...plan.numbers.keys()])).size;
+  const all = new Set(page.plans.flatMap((plan) => layersOf(plan).map((layer) => layer.name))).size;
   const header = ["layer", "split", "sent", "compute", "exchange"];
   page.differencesTab.replaceChildren(
     el("h2", {}, `${names.length} of ${plural(all, "layer")} differ`),
