@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from netc.api.program import OpenTraining, RunnableProgram, Trained, load_program
     from netc.api.session import OpenProgram
     from netc.api.torch import from_torch
+    from netc.api.traces import TraceAnalysis, load_trace
     from netc.errors import (
         DataError,
         DeviceError,
@@ -53,11 +54,13 @@ __all__ = [
     "RunnableProgram",
     "StepDone",
     "SyntaxProblem",
+    "TraceAnalysis",
     "Trained",
     "UsageError",
     "from_torch",
     "load",
     "load_program",
+    "load_trace",
     "parse",
 ]
 
@@ -69,6 +72,7 @@ _HOME = {
     "netc.api.program": ("OpenTraining", "RunnableProgram", "Trained", "load_program"),
     "netc.api.session": ("OpenProgram",),
     "netc.api.torch": ("from_torch",),
+    "netc.api.traces": ("TraceAnalysis", "load_trace"),
     "netc.errors": (
         "DataError", "DeviceError", "Diagnostic", "NetError", "PlanError", "SyntaxProblem",
         "UsageError",

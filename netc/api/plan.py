@@ -156,5 +156,11 @@ def plan_of(asked: Request, listener: Listener, file: str = "") -> NetworkPlan:
     bundle, compiled = build(asked, listener)
     told = tuple(listener.texts) if isinstance(listener, Notes) else ()
     return NetworkPlan(
-        bundle, file, network=asked.network, asked=asked, compiled=compiled, told=told
+        bundle,
+        file,
+        network=asked.network,
+        prices=asked.cluster,
+        asked=asked,
+        compiled=compiled,
+        told=told,
     )

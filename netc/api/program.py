@@ -21,6 +21,7 @@ from netc.api.listener import Notes
 from netc.api.running import find_weights, given_weights, read_program, restored_session
 from netc.api.session import OpenProgram, checked
 from netc.api.shipped import lasting
+from netc.api.tracing import write_trace
 from netc.api.train_choices import (
     Data,
     TrainChoices,
@@ -65,6 +66,8 @@ class RunnableProgram:
     share_gpus: bool = False
     network: Network | None = None
     """What it was compiled from, where that is known."""
+    prices: str | None = None
+    """The machine whose prices it has, as it was named; None is the one at hand."""
 
     @property
     def name(self) -> str:
@@ -115,8 +118,8 @@ class RunnableProgram:
         choice = alone(self.bundle, self.share_gpus)
         called = {"network": self.file} if self.file else {}
         run = open_training(
-            self.bundle, choice, choices, notes, called=called, tensors=self._given(),
-            process=blas_kept(),
+            self.bundle, choice, choices, notes, called=called, cluster=self.prices,
+            tensors=self._given(), process=blas_kept(),
         )  # fmt: skip
         return OpenTraining(run, self, choices, callbacks)
 
@@ -188,6 +191,15 @@ class RunnableProgram:
                 found = session.weights()
         return renamed(found, self.bundle.facts.torch_names if names == "torch" else {})
 
+    def save_trace(self, path: str | os.PathLike[str]) -> None:
+        """Write the predicted step as a trace, X.json, which `load_trace` and viewers read.
+
+        Raises NetError where the system refuses.
+        """
+        file = Path(path_text("path", path))
+        check_writable(file)
+        write_trace(file, self.bundle, "null", self.prices)
+
     def save(self, path: str | os.PathLike[str], *, names: Names = "torch") -> None:
         """Write X.netc, the program, or X.safetensors, its weights by PyTorch's names or netc's.
 
@@ -236,7 +248,7 @@ class OpenTraining(TrainingRun):
         callbacks: Sequence[Callback],
     ) -> None:
         """Take over what was opened."""
-        super().__init__(run.trainer, run.begun, run.damaged, run.handed_over())
+        super().__init__(run.trainer, run.begun, run.damaged, run.tracer, run.handed_over())
         self.callbacks[:] = callbacks
         self.keeps_weights = True
         self._program, self._choices = program, choices
@@ -250,7 +262,7 @@ class OpenTraining(TrainingRun):
         data = program.data if self._choices.data is None else self._choices.data
         return Trained(
             program.bundle, program.file, self.tensors(), data, program.share_gpus,
-            program.network, self.epochs, self.finished,
+            program.network, program.prices, self.epochs, self.finished,
         )  # fmt: skip
 
     def weights(self) -> dict[str, Array]:

@@ -51,6 +51,10 @@ class TrainChoices:
     resume: str | None = None
     """A checkpoint, or a folder of some; `AUTO`, or empty for the newest in `out`."""
     replace: bool = False
+    trace: str | None = None
+    """The file to which some steps are traced."""
+    trace_steps: int | None = None
+    """How many; None is one."""
     weights: WeightChoices = field(default_factory=WeightChoices)
 
     def __post_init__(self) -> None:
@@ -67,6 +71,9 @@ class TrainChoices:
             problems.append("'--allow-missing' and '--allow-unexpected' need '--weights'.")
         if problems:
             raise usage_all(problems)
+        if self.trace is None and self.trace_steps is not None:
+            hint = "write one, with '--trace FILE.json'."
+            raise usage("'--trace-steps' needs a trace.", hint)
 
 
 class TrainWords(TypedDict, total=False):
@@ -85,6 +92,8 @@ class TrainWords(TypedDict, total=False):
     keep: int
     resume: bool | str | os.PathLike[str]
     replace: bool
+    trace: str | os.PathLike[str]
+    trace_steps: int
     weights: str | os.PathLike[str]
     allow_missing: Sequence[str]
     allow_unexpected: Sequence[str]
@@ -147,6 +156,8 @@ _READ: dict[str, Read] = {
     "keep": number(COUNT),
     "resume": _resume,
     "replace": flag,
+    "trace": path_text,
+    "trace_steps": number(COUNT),
     "weights": path_text,
     "allow_missing": patterns,
     "allow_unexpected": patterns,

@@ -16,6 +16,7 @@ from netc.api.beginning import Damaged, GivenWeights, begin, folder_of, start
 from netc.api.data import call_text, open_data
 from netc.api.listener import Listener
 from netc.api.running import kernel_notes, open_session
+from netc.api.tracing import StepTracer, step_tracer
 from netc.api.train_choices import TrainChoices
 from netc.api.values import shown, usage
 from netc.errors import Diagnostic, PlanError
@@ -29,7 +30,7 @@ from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.session import Session
 from netc_runtime.train import told
 from netc_runtime.train.datasets import Dataset, facts_of
-from netc_runtime.train.events import EpochDone, Event, Finished
+from netc_runtime.train.events import EpochDone, Event, Finished, StepDone
 from netc_runtime.train.resume import Saved
 from netc_runtime.train.trainer import Trainer
 
@@ -55,10 +56,13 @@ class TrainingRun:
         trainer: Trainer,
         begun: Saved | GivenWeights | None,
         damaged: Damaged,
+        tracer: StepTracer | None,
         close: Callable[[], None],
     ) -> None:
         """`close` gives back what it holds."""
         self.trainer, self.begun, self.damaged = trainer, begun, damaged
+        self.tracer = tracer
+        """What traces some steps."""
         self.callbacks: list[Callback] = []
         """Told each event before whoever iterates."""
         self.keeps_weights = False
@@ -78,7 +82,12 @@ class TrainingRun:
         if self._events is None:
             # No method: what is let go halfway is to end at once, not with the next collection.
             self._events = _events(
-                self.trainer, self.callbacks, self._seen, self.keeps_weights, self._held
+                self.trainer,
+                self.tracer,
+                self.callbacks,
+                self._seen,
+                self.keeps_weights,
+                self._held,
             )
         return next(self._events)
 
@@ -137,11 +146,18 @@ def checked_callbacks(callbacks: object) -> Sequence[Callback]:
 
 
 def _events(
-    trainer: Trainer, callbacks: Sequence[Callback], seen: _Seen, keeps: bool, held: Any
+    trainer: Trainer,
+    tracer: StepTracer | None,
+    callbacks: Sequence[Callback],
+    seen: _Seen,
+    keeps: bool,
+    held: Any,
 ) -> Iterator[Event]:
     """The events of a trainer; what is held is closed at their end."""
     try:
         for event in trainer.run():
+            if isinstance(event, StepDone) and tracer is not None:
+                tracer.take(event.step)
             if isinstance(event, EpochDone):
                 seen.epochs.append(event)
             elif isinstance(event, Finished):
@@ -170,6 +186,7 @@ def open_training(
     listener: Listener,
     *,
     called: Mapping[str, str] | None = None,
+    cluster: str | None = None,
     tensors: Tensors | None = None,
     ranks: Ranks | None = None,
     alike: Mapping[str, object] | None = None,
@@ -177,9 +194,10 @@ def open_training(
 ) -> TrainingRun:
     """A training of a program that is ready to run.
 
-    `called` is by what words its network is found, `tensors` are weights to begin with where no
-    others are chosen; of several processes the first one reads and keeps what is saved, and `alike`
-    is what they must have alike besides. `process` is held as long as the training is open.
+    `called` is by what words its network is found, `cluster` the machine whose prices the program
+    has, as it was named; `tensors` are weights to begin with where no others are chosen. Of several
+    processes the first one reads and keeps what is saved, and `alike` is what they must have alike
+    besides. `process` is held as long as the training is open.
 
     Raises NetError as what is chosen does.
     """
@@ -204,7 +222,8 @@ def open_training(
         session = held.enter_context(closing(open_session(choice, bundle, ranks)))
         trainer = Trainer(session, dataset, training, folder, ranks)
         begun = begin(trainer, all_, first)
-        return TrainingRun(trainer, begun, damaged, held.pop_all().close)
+        tracer = step_tracer(choices, cluster, trainer, all_)
+        return TrainingRun(trainer, begun, damaged, tracer, held.pop_all().close)
 
 
 def check_groups(bundle: Bundle) -> None:
@@ -273,4 +292,5 @@ def _agreed(choices: TrainChoices, training: told.Training, dataset: Dataset) ->
         "seed": training.seed,
         "number of images that may be left out": training.skip_bad,
         "way to begin": ways or "from the start",
+        "number of traced steps": 0 if choices.trace is None else choices.trace_steps or 1,
     }

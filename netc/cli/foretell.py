@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from netc.api.beginning import start
 from netc.api.figures import bytes_text, count, seconds_text
 from netc.api.predicted import roughly
 from netc.api.running import describe
+from netc.api.tracing import write_trace
 from netc.api.train_choices import TrainChoices
 from netc.cli.output import json_line, say, table
 from netc.cli.session import teller
-from netc.cli.tracing import write_trace
 from netc.errors import escaped
 from netc.ir.clock import mean_step_seconds, simulate
 from netc.ir.program import Bundle
@@ -77,7 +78,7 @@ def _devices(numbers: Sequence[int]) -> str:
 def foretell(options: argparse.Namespace, bundle: Bundle, choice: BackendChoice) -> int:
     """The null backend: one step by the cost model, nothing is trained."""
     if options.trace is not None:
-        write_trace(options, bundle, choice.name)
+        write_trace(Path(options.trace), bundle, choice.name, options.cluster)
     report = open_backend(choice, bundle).load(bundle.train).run()
     assert report.exposed_seconds is not None, "the null backend knows"
     devices = bundle.train.mesh.size

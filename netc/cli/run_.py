@@ -17,8 +17,11 @@ from netc.api.data import data_call
 from netc.api.figures import rate_text
 from netc.api.running import changes_text, describe
 from netc.api.shipped import lasting
+from netc.api.tracing import StepTracer
 from netc.api.train_choices import TrainChoices
 from netc.api.training import TrainingRun, check_groups, given_rate, open_training
+from netc.api.writable import check_writable
+from netc.cli.arguments import spare
 from netc.cli.data import tell_data
 from netc.cli.foretell import foretell, foretell_memory
 from netc.cli.idle import idle_notes
@@ -26,12 +29,11 @@ from netc.cli.output import json_line, note, say
 from netc.cli.ran import tell_end, tell_epoch, tell_rollback
 from netc.cli.session import choose, load_bundle, on_ranks, out_folder, weight_choices
 from netc.cli.speaker import Speaker
-from netc.cli.tracing import StepTracer, check_trace
 from netc.errors import Diagnostic, NetError, UsageError, escaped
 from netc.ir.facts import plain_facts
 from netc.ir.program import Bundle
 from netc_runtime.choose import BackendChoice
-from netc_runtime.launch.ranks import Alone, Ranks
+from netc_runtime.launch.ranks import Ranks
 from netc_runtime.train.events import EpochDone, Evaluating, Finished, RolledBack, StepDone
 from netc_runtime.train.folder import DAMAGED
 from netc_runtime.train.progress import Progress, Standing
@@ -65,17 +67,22 @@ def _run(
 ) -> int:  # fmt: skip
     """Train; of several processes the first one reads and keeps what is saved."""
     called = {"network": lasting(options.network), "set": " ".join(options.set)}
-    traced = 0 if options.trace is None else options.trace_steps or 1
-    alike = {"page to write": options.report, "number of traced steps": traced}
+    alike = {"page to write": options.report}
     choices, speaker = train_choices(options, bundle), Speaker(not options.json)
     with open_training(
-        bundle, choice, choices, speaker, called=called, ranks=ranks, alike=alike
+        bundle,
+        choice,
+        choices,
+        speaker,
+        called=called,
+        cluster=options.cluster,
+        ranks=ranks,
+        alike=alike,
     ) as training:
         trainer = training.trainer
         trainer.asks_each = options.report
-        tracer = None if options.trace is None else StepTracer(options, trainer, ranks or Alone())
         _announce(options, choice, choices, training)
-        return _train(options, training, tracer)
+        return _train(options, training)
 
 
 def train_choices(options: argparse.Namespace, bundle: Bundle | None = None) -> TrainChoices:
@@ -85,7 +92,8 @@ def train_choices(options: argparse.Namespace, bundle: Bundle | None = None) -> 
         data=options.data, epochs=options.epochs, steps=options.steps, lr=options.lr,
         seed=options.seed, patience=options.patience, save_every=options.save_every,
         on_nan=options.on_nan, skip_bad=options.skip_bad, out=out, keep=options.keep,
-        resume=options.resume, replace=options.replace, weights=weight_choices(options),
+        resume=options.resume, replace=options.replace, trace=options.trace,
+        trace_steps=options.trace_steps, weights=weight_choices(options),
     )  # fmt: skip
 
 
@@ -101,7 +109,22 @@ def _check(options: argparse.Namespace) -> None:
         problems.append(Diagnostic("E051", message))
     if problems:
         raise UsageError(*problems)
-    check_trace(options)
+    _check_trace(options)
+
+
+def _check_trace(options: argparse.Namespace) -> None:
+    """Refuse, before anything is computed, what could not be traced.
+
+    Raises UsageError (E051, E056).
+    """
+    if options.trace is None:
+        return
+    if options.dry_run:
+        message = "'--dry-run' runs nothing that could be traced."
+        hint = "'--backend null' writes the predicted step."
+        raise UsageError(Diagnostic("E051", message, help=hint))
+    spare(options.trace, options.network, options.cluster, options.weights, options.resume)
+    check_writable(Path(options.trace))
 
 
 def _announce(
@@ -196,7 +219,7 @@ def _interruptible(trainer: Trainer, caught: list[int]) -> Iterator[None]:
             signal.signal(each, old)
 
 
-def _train(options: argparse.Namespace, training: TrainingRun, tracer: StepTracer | None) -> int:
+def _train(options: argparse.Namespace, training: TrainingRun) -> int:
     trainer = training.trainer
     caught: list[int] = []
     steps: list[float] = []
@@ -210,8 +233,6 @@ def _train(options: argparse.Namespace, training: TrainingRun, tracer: StepTrace
         for event in training:
             if isinstance(event, StepDone):
                 steps.append(trainer.last_step.seconds)
-                if tracer is not None:
-                    tracer.take(event.step)
                 speed, rate = event.images_per_second, event.learning_rate
                 told = event.step, event.epoch, event.loss, speed, rate, accuracy, event.loading
                 standing = Standing(*told)
@@ -228,7 +249,7 @@ def _train(options: argparse.Namespace, training: TrainingRun, tracer: StepTrace
                 bar.update(replace(standing, accuracy=accuracy))
     finished = training.finished
     assert finished is not None, "it has ended"
-    traced = "" if tracer is None or tracer.ranks.rank else tracer.tell()
+    traced = _traced(training.tracer)
     page, problem = None, None
     try:
         page = _page(trainer, finished) if options.report else None
@@ -238,6 +259,18 @@ def _train(options: argparse.Namespace, training: TrainingRun, tracer: StepTrace
     if problem is not None:
         raise problem
     return EXIT_SIGNALS[signal.Signals(caught[0])] if caught else 0
+
+
+def _traced(tracer: StepTracer | None) -> str:
+    """What was traced, in words, in the process that wrote it; says where the training ended
+    before.
+    """
+    if tracer is None or tracer.ranks.rank:
+        return ""
+    if tracer.missing:
+        note(tracer.missing)
+        return ""
+    return tracer.text
 
 
 def _page(trainer: Trainer, event: Finished) -> Path | None:

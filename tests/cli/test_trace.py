@@ -14,7 +14,7 @@ import pytest
 from saved import newest
 from schemas import TRACE, against
 
-from netc.cli import tracing
+from netc.api import tracing
 from netc.cli.main import main
 from netc.trace.read import PHASES, read_trace
 from netc_runtime.io.checkpoint import load

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from netc.api.predicted import LOCAL, is_priced
+from netc.api.train_choices import TrainChoices
 from netc.api.writable import check_writable
-from netc.cli.arguments import spare
-from netc.cli.output import note
 from netc.errors import DataError, Diagnostic, UsageError, escaped
 from netc.ir.program import Bundle
 from netc.trace.spans import StepSpans
@@ -26,32 +24,34 @@ WARM_UP = 3
 """Steps before the first that is traced, where there are so many."""
 
 
-def check_trace(options: argparse.Namespace) -> None:
-    """Refuse, before anything is computed, what could not be traced.
+def step_tracer(
+    choices: TrainChoices, cluster: str | None, trainer: Trainer, ranks: Ranks
+) -> StepTracer | None:
+    """What traces the steps that are chosen; None where none are.
 
-    Raises UsageError (E051, E056).
+    Raises UsageError: E051 where fewer are left, E056 where the file cannot be written.
     """
-    if options.trace is None:
-        if options.trace_steps is not None:
-            hint = "write one, with '--trace FILE.json'."
-            raise UsageError(Diagnostic("E051", "'--trace-steps' needs a trace.", help=hint))
-        return
-    if options.dry_run:
-        message = "'--dry-run' runs nothing that could be traced."
-        hint = "'--backend null' writes the predicted step."
-        raise UsageError(Diagnostic("E051", message, help=hint))
-    spare(options.trace, options.network, options.cluster, options.weights, options.resume)
-    check_writable(Path(options.trace))
+    if choices.trace is None:
+        return None
+    path = Path(choices.trace)
+    check_writable(path)
+    return StepTracer(path, choices.trace_steps, cluster, trainer, ranks)
 
 
 class StepTracer:
     """Traces some steps of a training, and writes what all processes measured."""
 
-    def __init__(self, options: argparse.Namespace, trainer: Trainer, ranks: Ranks) -> None:
-        """Choose the steps; raises UsageError (E051) where fewer are left than are to be traced."""
-        self.options, self.path = options, Path(options.trace)
+    def __init__(
+        self, path: Path, steps: int | None, cluster: str | None, trainer: Trainer, ranks: Ranks
+    ) -> None:
+        """Choose the steps: so many, or one. `cluster` is the machine whose prices the program has,
+        as it was named.
+
+        Raises UsageError (E051) where fewer are left than are to be traced.
+        """
+        self.path, self.cluster = path, cluster
         self.trainer, self.ranks = trainer, ranks
-        count, moving = options.trace_steps or 1, trainer.updating
+        count, moving = steps or 1, trainer.updating
         left = len(moving)
         if left < count:
             message = f"steps to trace: {count}, steps that are left to do: {left}."
@@ -98,16 +98,21 @@ class StepTracer:
         ]
         bundle, backend = self.trainer.session.bundle, self.trainer.session.backend
         try:
-            write_trace(self.options, bundle, backend.name, steps, exact)
+            write_trace(self.path, bundle, backend.name, self.cluster, steps, exact)
             self.written = True
         except DataError as error:
             self.trainer.failure = self.trainer.failure or error
 
-    def tell(self) -> str:
-        """What was written, in words; says where the training ended before."""
-        if not self.written:
-            note(f"no trace was written: the training ended before step {self.numbers[-1]}.")
+    @property
+    def missing(self) -> str:
+        """Why no trace was written, in a sentence; empty where one was."""
+        if self.written:
             return ""
+        return f"no trace was written: the training ended before step {self.numbers[-1]}."
+
+    @property
+    def text(self) -> str:
+        """What was written, in words."""
         shown = " to ".join(dict.fromkeys(str(self.numbers[i]) for i in (0, -1)))
         return f"step{'s' * (len(self.numbers) > 1)} {shown} in {escaped(str(self.path))}"
 
@@ -122,16 +127,18 @@ def _merged(step: int, times: list[StepTimes], ahead: list[int]) -> StepSpans:
 
 
 def write_trace(
-    options: argparse.Namespace,
+    path: Path,
     bundle: Bundle,
     backend: str,
+    cluster: str | None,
     steps: Sequence[StepSpans] = (),
     exact: int = 0,
 ) -> None:
-    """Write a trace, whole; raises DataError (E069) where the file cannot be written."""
-    facts, path = bundle.facts, Path(options.trace)
-    named = options.cluster or LOCAL
-    prices = named if is_priced(facts.target, options.cluster) else ROUGH
+    """Write a trace, whole; without `steps` that were measured it is the predicted step. Raises
+    DataError (E069) where the file cannot be written.
+    """
+    facts = bundle.facts
+    prices = (cluster or LOCAL) if is_priced(facts.target, cluster) else ROUGH
     text = trace_text(bundle.train, facts, backend, prices, steps, exact)
     try:
         write_whole(path, text.encode())
