@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from netc.api.compare import Comparison
     from netc.api.explain import Explanation
+    from netc.api.from_onnx import from_onnx
     from netc.api.model import Model, load, parse
     from netc.api.plan import NetworkPlan
     from netc.api.program import OpenTraining, RunnableProgram, Trained, load_program
@@ -57,6 +58,7 @@ __all__ = [
     "TraceAnalysis",
     "Trained",
     "UsageError",
+    "from_onnx",
     "from_torch",
     "load",
     "load_program",
@@ -67,6 +69,7 @@ __all__ = [
 _HOME = {
     "netc.api.compare": ("Comparison",),
     "netc.api.explain": ("Explanation",),
+    "netc.api.from_onnx": ("from_onnx",),
     "netc.api.model": ("Model", "load", "parse"),
     "netc.api.plan": ("NetworkPlan",),
     "netc.api.program": ("OpenTraining", "RunnableProgram", "Trained", "load_program"),

@@ -68,6 +68,8 @@ class Model:
     """The weights and running statistics that it has, all or some; None for initial ones."""
     origin: ModuleState | None = field(default=None, repr=False)
     """What the module of PyTorch that it comes from calls its weights."""
+    notes: tuple[str, ...] = ()
+    """Where it learns otherwise than the model that it comes from would."""
 
     @property
     def name(self) -> str:

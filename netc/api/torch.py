@@ -60,7 +60,7 @@ def converted(proto: Any, state: Mapping[str, Any], name: str) -> Model:
     places = {each.name: factor for each in found.weights for factor in _place(each, state)}
     shapes = {place.tensor: tuple(state[place.tensor].shape) for place in places.values()}
     origin = ModuleState(places, shapes, dict(state))
-    return Model(found.network, "", (), tensors, origin)
+    return Model(found.network, "", (), tensors, origin, found.notes)
 
 
 def _place(weight: OnnxWeight, state: Mapping[str, Any]) -> Iterator[OnnxFactor]:

@@ -6,14 +6,10 @@ import argparse
 from pathlib import Path
 
 from netc.api.figures import count
-from netc.api.written import unwritable
+from netc.api.from_onnx import from_onnx
+from netc.api.model import Model
 from netc.cli.output import json_line, say
 from netc.errors import Diagnostic, UsageError
-from netc.interchange.from_onnx import Imported, from_onnx
-from netc.interchange.to_onnx import PRODUCER
-from netc.passes.build_graph import build_graph
-from netc.syntax import network_text
-from netc_runtime.io import onnx_file, tensors
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,16 +21,10 @@ def run(options: argparse.Namespace) -> int:
     beside = output.with_suffix(".safetensors")
     if not options.replace:
         _refuse_existing(output, beside)
-    model, stored = onnx_file.read(Path(options.model))
-    found = from_onnx(model, model.name if model.producer == PRODUCER else output.stem)
-    build_graph(found.network, 1)
-    values = onnx_file.gather(found.weights, stored)
-    tensors.write(beside, values, {"network": found.network.name})
-    try:
-        output.write_text(network_text(found.network), encoding="utf-8")
-    except OSError as error:
-        raise unwritable(output, error) from None
-    _say(options, output, beside, found, sum(v.size for v in values.values()))
+    found = from_onnx(options.model, name=output.stem)
+    found.save(beside, names="netc")
+    found.save(output)
+    _say(options, output, beside, found)
     return 0
 
 
@@ -48,10 +38,9 @@ def _refuse_existing(*written: Path) -> None:
         raise UsageError(Diagnostic("E051", message, help=help))
 
 
-def _say(
-    options: argparse.Namespace, network: Path, beside: Path, found: Imported, size: int
-) -> None:
+def _say(options: argparse.Namespace, network: Path, beside: Path, found: Model) -> None:
     layers, notes = len(found.network.layers), list(found.notes)
+    size = sum(value.size for value in (found.tensors or {}).values())
     if options.json:
         written = [str(network), str(beside)]
         json_line(event="result", written=written, layers=layers, numbers=size, notes=notes)
