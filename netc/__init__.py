@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from netc.api.from_onnx import from_onnx
     from netc.api.model import Model, load, parse
     from netc.api.plan import NetworkPlan
+    from netc.api.profile import Profile
     from netc.api.program import OpenTraining, RunnableProgram, Trained, load_program
     from netc.api.session import OpenProgram
     from netc.api.torch import from_torch
@@ -51,6 +52,7 @@ __all__ = [
     "OpenProgram",
     "OpenTraining",
     "PlanError",
+    "Profile",
     "RolledBack",
     "RunnableProgram",
     "StepDone",
@@ -72,6 +74,7 @@ _HOME = {
     "netc.api.from_onnx": ("from_onnx",),
     "netc.api.model": ("Model", "load", "parse"),
     "netc.api.plan": ("NetworkPlan",),
+    "netc.api.profile": ("Profile",),
     "netc.api.program": ("OpenTraining", "RunnableProgram", "Trained", "load_program"),
     "netc.api.session": ("OpenProgram",),
     "netc.api.torch": ("from_torch",),

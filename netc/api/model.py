@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from netc.api.images import Images
     from netc.api.module_state import ModuleState
     from netc.api.plan import NetworkPlan
+    from netc.api.profile import Profile
     from netc.api.program import DataWord, OpenTraining, RunnableProgram, Trained
     from netc.api.summary import Summary
     from netc.api.training import Callback
@@ -201,6 +202,10 @@ class Model:
         """Loss and accuracy over the held-out images of a data set, or of the recipe's."""
         given: PlanWords = {"goal": "inference", **words}
         return self.plan(**given).evaluate(data=data, skip_bad=skip_bad)
+
+    def profile(self, *, steps: int = 10, **words: Unpack[PlanWords]) -> Profile:
+        """What every layer of a training step takes here: `plan(...).profile(steps=...)`."""
+        return self.plan(**words).profile(steps=steps)
 
     def weights(self, names: Names = "netc") -> dict[str, Any]:
         """Weights and running statistics by netc's names, or PyTorch's, copied: its own, or initial

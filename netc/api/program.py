@@ -17,7 +17,7 @@ from netc.api.data import data_call, open_data, skipping
 from netc.api.held import alone, blas_kept
 from netc.api.images import Images
 from netc.api.judging import check_finite, evaluated
-from netc.api.listener import Notes
+from netc.api.listener import Listener, Notes
 from netc.api.running import find_weights, given_weights, read_program, restored_session
 from netc.api.session import OpenProgram, checked
 from netc.api.shipped import lasting
@@ -38,12 +38,14 @@ from netc.api.written import renamed, write_text, write_weights
 from netc.errors import Diagnostic, NetError, UsageError
 from netc.ir.program import Bundle
 from netc.ir.text import bundle_text
-from netc.numbers import NATURAL
+from netc.numbers import COUNT, NATURAL
 from netc_runtime.io.weights import Tensors
 from netc_runtime.train.evaluate import Evaluation
 from netc_runtime.train.events import EpochDone, Finished
 
 if TYPE_CHECKING:
+    from netc.api.kernels import LaunchRow
+    from netc.api.profile import Profile
     from netc.syntax import Network
 
 Array = NDArray[Any]
@@ -177,6 +179,30 @@ class RunnableProgram:
             found = evaluated(session.inner, dataset)
         check_finite(found)
         return found
+
+    def profile(self, *, steps: int = 10) -> Profile:
+        """Time so many training steps, and the launches of one, on synthetic images: what every
+        layer takes, beside what the machine reaches.
+
+        Raises DeviceError where the program cannot run here.
+        """
+        # Imported here: who trains draws nothing.
+        from netc.api.profile import profiled
+
+        times = int(number(COUNT)("steps", steps))
+        choice = alone(self.bundle, self.share_gpus)
+        with blas_kept():
+            found = profiled(self.bundle, choice, times, Listener(), self.prices)
+        assert found is not None, "this process is the first"
+        return found
+
+    def kernels(self) -> list[LaunchRow]:
+        """What computes a training step on the first device: its launches in order, the kernels of
+        each, and what they take, measured or predicted.
+        """
+        from netc.api.kernels import rows
+
+        return list(rows(self.bundle.train))
 
     def weights(self, names: Names = "netc") -> dict[str, Array]:
         """Weights and running statistics by netc's names, or PyTorch's, copied: its own, or initial

@@ -8,9 +8,9 @@ from dataclasses import asdict
 
 from netc.api.explain import CHOICES_ABOUT, COSTS_ABOUT
 from netc.api.figures import bytes_text, seconds_text
+from netc.api.kernels import rows
 from netc.api.plan import NetworkPlan
 from netc.cli.common import plan
-from netc.cli.kernels import rows
 from netc.cli.output import json_line, note, say, table
 from netc.errors import Diagnostic, UsageError, columns_of
 from netc.ir.clock import simulate

@@ -6,8 +6,8 @@ import argparse
 from dataclasses import replace
 
 from netc.api.figures import seconds_text
+from netc.api.kernels import call_text
 from netc.cli.common import request
-from netc.cli.kernels import call_text
 from netc.cli.output import json_line, say
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.kernels import KernelCall, KernelChoice

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
+from netc.api.parts import parts, passes
 from netc.cli.main import main
-from netc.cli.parts import parts, passes
 from netc.ir.program import Bundle, Launch
 from netc.ir.text import parse_bundle
 from netc_runtime.backend import Ceilings

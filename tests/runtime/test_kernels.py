@@ -18,7 +18,7 @@ from random_networks import OPTIMIZERS, SGD
 
 import netc_clusters
 import netc_models
-from netc.cli.kernels import kernels_text
+from netc.api.kernels import kernels_text
 from netc.cost import Cluster, read_cluster
 from netc.ir.joined import results_of
 from netc.ir.kernels import KernelCall

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from netc.cli.kernels import kernels_text
+from netc.api.kernels import kernels_text
 from netc.cost import launch_text
 from netc.ir.calls import calls_of, variants_of
 from netc.ir.program import Launch, Program

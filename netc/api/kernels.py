@@ -13,7 +13,7 @@ from netc.work import is_workspace
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LaunchRow:
     """One launch of the first device that has it."""
 
     layer: str
@@ -26,13 +26,13 @@ class Row:
     workspace_bytes: int
 
 
-def rows(program: Program) -> Iterator[Row]:
+def rows(program: Program) -> Iterator[LaunchRow]:
     """The launches of device 0 in their order."""
     class_ = program.class_of[0]
     for launch in program.instructions:
         if isinstance(launch, Launch) and launch.class_ == class_:
             scratch = (v for v in launch.writes if is_workspace(v))
-            yield Row(
+            yield LaunchRow(
                 launch.layer, launch.phase, kernels_text(launch),
                 " ".join(shape_text(view.shape) for view in (*launch.reads, launch.writes[0])),
                 launch.seconds, sum(program.buffer[view.buffer].nbytes for view in scratch),
