@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from netc.api.session import OpenProgram
     from netc.api.torch import from_torch
     from netc.api.traces import TraceAnalysis, load_trace
+    from netc.api.tune import Tuning
     from netc.errors import (
         DataError,
         DeviceError,
@@ -59,6 +60,7 @@ __all__ = [
     "SyntaxProblem",
     "TraceAnalysis",
     "Trained",
+    "Tuning",
     "UsageError",
     "from_onnx",
     "from_torch",
@@ -79,6 +81,7 @@ _HOME = {
     "netc.api.session": ("OpenProgram",),
     "netc.api.torch": ("from_torch",),
     "netc.api.traces": ("TraceAnalysis", "load_trace"),
+    "netc.api.tune": ("Tuning",),
     "netc.errors": (
         "DataError", "DeviceError", "Diagnostic", "NetError", "PlanError", "SyntaxProblem",
         "UsageError",

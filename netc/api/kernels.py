@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from netc.api.figures import shape_text
 from netc.ir.joined import own_of
-from netc.ir.kernels import KernelCall
 from netc.ir.program import Launch, Program
 from netc.work import is_workspace
 
@@ -47,8 +46,3 @@ def kernels_text(launch: Launch) -> str:
         step.operation if step.absorbed else f"{step.operation}.{step.variant or 'reference'}"
         for step in launch.steps
     )
-
-
-def call_text(call: KernelCall) -> str:
-    """An operation and its shapes: conv 8x64x56x56 128x64x3x3."""
-    return " ".join((call.kernel, *map(shape_text, call.operands)))

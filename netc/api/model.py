@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from netc.api.program import DataWord, OpenTraining, RunnableProgram, Trained
     from netc.api.summary import Summary
     from netc.api.training import Callback
+    from netc.api.tune import Tuning
     from netc_runtime.train.evaluate import Evaluation
 
 SUFFIXES = (".net", ".onnx", ".safetensors")
@@ -206,6 +207,19 @@ class Model:
     def profile(self, *, steps: int = 10, **words: Unpack[PlanWords]) -> Profile:
         """What every layer of a training step takes here: `plan(...).profile(steps=...)`."""
         return self.plan(**words).profile(steps=steps)
+
+    def tune(self, **words: Unpack[PlanWords]) -> Tuning:
+        """Time the kernels of the CPU that a plan could use; plans choose by these times from then
+        on. They are kept in netc's cache.
+
+        Raises DeviceError (E077) where there is nothing to choose from; and as `plan`.
+        """
+        from netc.api.listener import Listener
+        from netc.api.request import request
+        from netc.api.tune import tuned
+
+        choices = plan_choices({**words, "kernels": words.get("kernels") or "fast"})
+        return tuned(request(self.network, self.parameters, choices, Listener()))
 
     def weights(self, names: Names = "netc") -> dict[str, Any]:
         """Weights and running statistics by netc's names, or PyTorch's, copied: its own, or initial
