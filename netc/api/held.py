@@ -20,16 +20,37 @@ _before: Any = None
 """How many sessions are open; BLAS's threads before the first of them."""
 
 
+def placed(bundle: Bundle, share_gpus: bool = False) -> BackendChoice:
+    """The backend that runs a program, in this process or in several, as `several` says.
+
+    Raises DeviceError (E071) in one of several processes that mpiexec started, and as `choose`.
+    """
+    choice = choose(bundle, RunChoices(share_gpus=share_gpus))
+    if started_ranks() > 1:
+        message = f"this is one of {started_ranks()} processes that mpiexec started."
+        hint = "'mpiexec -n N netc run' runs a program in them; from Python start one process."
+        raise DeviceError(Diagnostic("E071", message, help=hint))
+    return choice
+
+
+def several(bundle: Bundle, choice: BackendChoice) -> bool:
+    """Whether each device has a process of its own: several GPUs do."""
+    return choice.name == "cuda" and bundle.train.mesh.size > 1 and not choice.share_gpus
+
+
 def alone(bundle: Bundle, share_gpus: bool = False) -> BackendChoice:
     """The backend that runs a program in this process.
 
-    Raises DeviceError (E071) where several processes are to run it, and as `choose`.
+    Raises DeviceError (E071) where several processes are to run it, and as `placed`.
     """
-    choice = choose(bundle, RunChoices(share_gpus=share_gpus))
-    devices = bundle.train.mesh.size
-    if started_ranks() > 1 or (choice.name == "cuda" and devices > 1 and not share_gpus):
-        message = f"{devices} devices have a process each, which 'netc run' starts."
-        hint = "from Python one GPU computes: plan with 'share_gpus=True', or use 'netc run'."
+    choice = placed(bundle, share_gpus)
+    if several(bundle, choice):
+        devices = bundle.train.mesh.size
+        message = f"{devices} GPUs have a process each, and a session is of this one alone."
+        hint = (
+            "plan with 'share_gpus=True' to have all devices on one GPU, or let 'run' and 'train' "
+            "start the processes."
+        )
         raise DeviceError(Diagnostic("E071", message, help=hint))
     # What stands still is not to end somebody else's process.
     return replace(choice, watched=False)

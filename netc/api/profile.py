@@ -198,6 +198,17 @@ def profiled(
     return Profile(bundle, timing, ceilings, describe(bundle, choice), backend, cluster)
 
 
+def measured_profile(
+    bundle: Bundle,
+    choice: BackendChoice,
+    measured: tuple[Timing, Ceilings, Mapping[str, object]],
+    cluster: str | None = None,
+) -> Profile:
+    """The profile of what was measured of a program elsewhere."""
+    timing, ceilings, backend = measured
+    return Profile(bundle, timing, ceilings, describe(bundle, choice), backend, cluster)
+
+
 def _row(part: StepPart, step_seconds: float) -> tuple[str, ...]:
     return (
         seconds_text(part.seconds),

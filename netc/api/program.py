@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netc.api import elsewhere
 from netc.api.choices import NAMES, Names, flag, number, one_of
 from netc.api.data import data_call, open_data, skipping
-from netc.api.held import alone, blas_kept
+from netc.api.elsewhere import once, training_elsewhere
+from netc.api.held import alone, blas_kept, placed, several
 from netc.api.images import Images
 from netc.api.judging import check_finite, evaluated
 from netc.api.listener import Listener, Notes
@@ -41,7 +43,7 @@ from netc.ir.text import bundle_text
 from netc.numbers import COUNT, NATURAL
 from netc_runtime.io.weights import Tensors
 from netc_runtime.train.evaluate import Evaluation
-from netc_runtime.train.events import EpochDone, Finished
+from netc_runtime.train.events import EpochDone, Event, Finished
 
 if TYPE_CHECKING:
     from netc.api.kernels import LaunchRow
@@ -113,16 +115,22 @@ class RunnableProgram:
         """Begin to train: an iterator of events, whose `result` is there when it has ended.
 
         Each of the `callbacks` is told each event first, and ends the training by returning True.
-        Raises NetError for what is chosen wrongly, or cannot be read.
+        Several GPUs have a process each, which start and end with the training. Raises NetError for
+        what is chosen wrongly, or cannot be read.
         """
-        choices, notes = train_choices(words), Notes()
+        choices = train_choices(words)
         callbacks = checked_callbacks(callbacks)
-        choice = alone(self.bundle, self.share_gpus)
+        choice = placed(self.bundle, self.share_gpus)
         called = {"network": self.file} if self.file else {}
-        run = open_training(
-            self.bundle, choice, choices, notes, called=called, cluster=self.prices,
-            tensors=self._given(), process=blas_kept(),
-        )  # fmt: skip
+        run: TrainingRun[Any]
+        if several(self.bundle, choice):
+            given = called, self.prices, self._given()
+            run = training_elsewhere(self.bundle, choice, choices, *given)
+        else:
+            run = open_training(
+                self.bundle, replace(choice, watched=False), choices, Listener(), called=called,
+                cluster=self.prices, tensors=self._given(), process=blas_kept(),
+            )  # fmt: skip
         return OpenTraining(run, self, choices, callbacks)
 
     def run(self, *, callbacks: Sequence[Callback] = (), **words: Unpack[TrainWords]) -> Trained:
@@ -164,6 +172,11 @@ class RunnableProgram:
 
     def predict(self, images: Images) -> NDArray[np.float64]:
         """The probability of each class, (n, classes), of images; see `OpenProgram.predict`."""
+        choice = placed(self.bundle, self.share_gpus)
+        if several(self.bundle, choice):
+            given = self._given() or {}, self._pictures_of(), images
+            shares: NDArray[np.float64] = once(elsewhere.predict, self.bundle, choice, *given)
+            return shares
         with self.open(training=False) as session:
             return session.predict(images)
 
@@ -174,9 +187,14 @@ class RunnableProgram:
         """
         given = self.data if data is None else read_data("data", data)
         bad = int(number(NATURAL)("skip_bad", skip_bad))
-        dataset = skipping(bad, open_data(given, self.bundle, training=False))
-        with self.open(training=False) as session:
-            found = evaluated(session.inner, dataset)
+        choice = placed(self.bundle, self.share_gpus)
+        if several(self.bundle, choice):
+            words = self._given() or {}, given, bad
+            found: Evaluation = once(elsewhere.evaluate, self.bundle, choice, *words)
+        else:
+            dataset = skipping(bad, open_data(given, self.bundle, training=False))
+            with self.open(training=False) as session:
+                found = evaluated(session.inner, dataset)
         check_finite(found)
         return found
 
@@ -187,10 +205,14 @@ class RunnableProgram:
         Raises DeviceError where the program cannot run here.
         """
         # Imported here: who trains draws nothing.
-        from netc.api.profile import profiled
+        from netc.api.profile import measured_profile, profiled
 
         times = int(number(COUNT)("steps", steps))
-        choice = alone(self.bundle, self.share_gpus)
+        choice = placed(self.bundle, self.share_gpus)
+        if several(self.bundle, choice):
+            measured = once(elsewhere.measure, self.bundle, choice, times)
+            return measured_profile(self.bundle, choice, measured, self.prices)
+        choice = replace(choice, watched=False)
         with blas_kept():
             found = profiled(self.bundle, choice, times, Listener(), self.prices)
         assert found is not None, "this process is the first"
@@ -209,9 +231,11 @@ class RunnableProgram:
         ones. Where the recipe has `ema`, these are the averages, which are what is evaluated.
         """
         one_of(NAMES)("names", names)
-        known = self.tensors or {}
+        known = self._given() or {}
         if self.bundle.facts.torch_names.keys() <= known.keys():
             found = {name: value.copy() for name, value in known.items()}
+        elif several(self.bundle, choice := placed(self.bundle, self.share_gpus)):
+            found = once(elsewhere.weights, self.bundle, choice, known)
         else:
             with self.open() as session:
                 found = session.weights()
@@ -260,7 +284,7 @@ class RunnableProgram:
         return None if call is None else call.name
 
 
-class OpenTraining(TrainingRun):
+class OpenTraining:
     """A training under way: iterate over it for its events; close it, or let it go, to end it.
 
     `stop()` ends it after the step that is running; `result` is there when it has ended.
@@ -268,16 +292,49 @@ class OpenTraining(TrainingRun):
 
     def __init__(
         self,
-        run: TrainingRun,
+        run: TrainingRun[Any],
         program: RunnableProgram,
         choices: TrainChoices,
         callbacks: Sequence[Callback],
     ) -> None:
         """Take over what was opened."""
-        super().__init__(run.trainer, run.begun, run.damaged, run.tracer, run.handed_over())
-        self.callbacks[:] = callbacks
-        self.keeps_weights = True
-        self._program, self._choices = program, choices
+        run.callbacks[:] = callbacks
+        run.keeps_weights = True
+        self._run, self._program, self._choices = run, program, choices
+
+    def __iter__(self) -> Iterator[Event]:
+        """Events from here on."""
+        return self
+
+    def __next__(self) -> Event:
+        """Go on to the next event."""
+        return next(self._run)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def stop(self) -> None:
+        """End after the step that is running, with a checkpoint where there is a folder; any thread
+        may ask.
+        """
+        self._run.stop()
+
+    def close(self) -> None:
+        """End at once: threads, memory and the lock of the folder are given back."""
+        self._run.close()
+
+    @property
+    def epochs(self) -> tuple[EpochDone, ...]:
+        """The epochs that have ended."""
+        return self._run.epochs
+
+    @property
+    def finished(self) -> Finished | None:
+        """What came of it; None until it has ended."""
+        return self._run.finished
 
     @property
     def result(self) -> Trained:
@@ -287,13 +344,17 @@ class OpenTraining(TrainingRun):
         program = self._program
         data = program.data if self._choices.data is None else self._choices.data
         return Trained(
-            program.bundle, program.file, self.tensors(), data, program.share_gpus,
+            program.bundle, program.file, self._run.tensors(), data, program.share_gpus,
             program.network, program.prices, self.epochs, self.finished,
         )  # fmt: skip
 
     def weights(self) -> dict[str, Array]:
-        """Weights and statistics as they are now, copied; with `ema` the averages."""
-        return renamed(self.tensors(), {})
+        """Weights and statistics as they are now, copied; with `ema` the averages.
+
+        Raises UsageError (E051) where it was closed before its end, or where several processes
+        train and have not ended.
+        """
+        return renamed(self._run.tensors(), {})
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 from weakref import finalize
 
 import numpy as np
@@ -48,21 +48,60 @@ class _Seen:
     """Once it is finished."""
 
 
-class TrainingRun:
+class EventSource(Protocol):
+    """Where a training happens: here, or in other processes."""
+
+    stop: bool
+    """Set to end after the step that is running."""
+
+    def run(self) -> Iterator[Event]:
+        """Its events."""
+
+    def weights(self) -> Tensors:
+        """Weights and statistics as they are now, copied."""
+
+
+@dataclass(slots=True)
+class Here:
+    """A training in this process."""
+
+    trainer: Trainer
+    begun: Saved | GivenWeights | None
+    """What it goes on from, or begins with."""
+    damaged: Damaged
+    tracer: StepTracer | None
+    """What traces some steps."""
+
+    @property
+    def stop(self) -> bool:
+        """Whether it ends after the step that is running."""
+        return self.trainer.stop
+
+    @stop.setter
+    def stop(self, stop: bool) -> None:
+        self.trainer.stop = stop
+
+    def run(self) -> Iterator[Event]:
+        """The trainer's events."""
+        for event in self.trainer.run():
+            if isinstance(event, StepDone) and self.tracer is not None:
+                self.tracer.take(event.step)
+            yield event
+
+    def weights(self) -> Tensors:
+        """Those on the devices."""
+        return weights_of(self.trainer.session)
+
+
+S = TypeVar("S", bound=EventSource)
+
+
+class TrainingRun(Generic[S]):
     """A training under way: iterate over it for its events; close it, or let it go, to end it."""
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        begun: Saved | GivenWeights | None,
-        damaged: Damaged,
-        tracer: StepTracer | None,
-        close: Callable[[], None],
-    ) -> None:
+    def __init__(self, source: S, close: Callable[[], None]) -> None:
         """`close` gives back what it holds."""
-        self.trainer, self.begun, self.damaged = trainer, begun, damaged
-        self.tracer = tracer
-        """What traces some steps."""
+        self.source = source
         self.callbacks: list[Callback] = []
         """Told each event before whoever iterates."""
         self.keeps_weights = False
@@ -82,12 +121,7 @@ class TrainingRun:
         if self._events is None:
             # No method: what is let go halfway is to end at once, not with the next collection.
             self._events = _events(
-                self.trainer,
-                self.tracer,
-                self.callbacks,
-                self._seen,
-                self.keeps_weights,
-                self._held,
+                self.source, self.callbacks, self._seen, self.keeps_weights, self._held
             )
         return next(self._events)
 
@@ -101,20 +135,13 @@ class TrainingRun:
         """End after the step that is running, with a checkpoint where there is a folder; any thread
         may ask.
         """
-        self.trainer.stop = True
+        self.source.stop = True
 
     def close(self) -> None:
         """End at once: threads, memory and the lock of the folder are given back."""
         if (events := self._events) is not None:
             events.close()  # type: ignore[attr-defined]
         self._held()
-
-    def handed_over(self) -> Callable[[], None]:
-        """What closes it, which is now the caller's affair."""
-        held = self._held.detach()
-        assert held is not None, "it is open"
-        close: Callable[[], None] = held[1]
-        return close
 
     @property
     def epochs(self) -> tuple[EpochDone, ...]:
@@ -134,7 +161,7 @@ class TrainingRun:
             return self._seen.weights
         if not self._held.alive:
             raise usage("the training was closed before its end.", "ask for weights before that.")
-        return weights_of(self.trainer.session)
+        return self.source.weights()
 
 
 def checked_callbacks(callbacks: object) -> Sequence[Callback]:
@@ -146,26 +173,19 @@ def checked_callbacks(callbacks: object) -> Sequence[Callback]:
 
 
 def _events(
-    trainer: Trainer,
-    tracer: StepTracer | None,
-    callbacks: Sequence[Callback],
-    seen: _Seen,
-    keeps: bool,
-    held: Any,
+    source: EventSource, callbacks: Sequence[Callback], seen: _Seen, keeps: bool, held: Any
 ) -> Iterator[Event]:
-    """The events of a trainer; what is held is closed at their end."""
+    """The events of a training; what is held is closed at their end."""
     try:
-        for event in trainer.run():
-            if isinstance(event, StepDone) and tracer is not None:
-                tracer.take(event.step)
+        for event in source.run():
             if isinstance(event, EpochDone):
                 seen.epochs.append(event)
             elif isinstance(event, Finished):
                 seen.finished = event
-                seen.weights = weights_of(trainer.session) if keeps else {}
+                seen.weights = source.weights() if keeps else {}
             for callback in callbacks:
                 answer = callback(event)
-                trainer.stop |= isinstance(answer, bool | np.bool_) and bool(answer)
+                source.stop |= isinstance(answer, bool | np.bool_) and bool(answer)
             yield event
     finally:
         if keeps:
@@ -191,7 +211,7 @@ def open_training(
     ranks: Ranks | None = None,
     alike: Mapping[str, object] | None = None,
     process: AbstractContextManager[object] | None = None,
-) -> TrainingRun:
+) -> TrainingRun[Here]:
     """A training of a program that is ready to run.
 
     `called` is by what words its network is found, `cluster` the machine whose prices the program
@@ -223,7 +243,7 @@ def open_training(
         trainer = Trainer(session, dataset, training, folder, ranks)
         begun = begin(trainer, all_, first)
         tracer = step_tracer(choices, cluster, trainer, all_)
-        return TrainingRun(trainer, begun, damaged, tracer, held.pop_all().close)
+        return TrainingRun(Here(trainer, begun, damaged, tracer), held.pop_all().close)
 
 
 def check_groups(bundle: Bundle) -> None:

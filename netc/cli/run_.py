@@ -19,7 +19,7 @@ from netc.api.running import changes_text, describe
 from netc.api.shipped import lasting
 from netc.api.tracing import StepTracer
 from netc.api.train_choices import TrainChoices
-from netc.api.training import TrainingRun, check_groups, given_rate, open_training
+from netc.api.training import Here, TrainingRun, check_groups, given_rate, open_training
 from netc.api.writable import check_writable
 from netc.cli.arguments import spare
 from netc.cli.data import tell_data
@@ -79,7 +79,7 @@ def _run(
         ranks=ranks,
         alike=alike,
     ) as training:
-        trainer = training.trainer
+        trainer = training.source.trainer
         trainer.asks_each = options.report
         _announce(options, choice, choices, training)
         return _train(options, training)
@@ -131,12 +131,13 @@ def _announce(
     options: argparse.Namespace,
     choice: BackendChoice,
     choices: TrainChoices,
-    training: TrainingRun,
+    training: TrainingRun[Here],
 ) -> None:
     """Say what begins: plan, backend, data; and where it differs from what is resumed, or should
     have been.
     """
-    trainer, begun, damaged = training.trainer, training.begun, training.damaged
+    source = training.source
+    trainer, begun, damaged = source.trainer, source.begun, source.damaged
     session, dataset = trainer.session, trainer.dataset
     differs = changed(begun.meta, trainer.settings) if isinstance(begun, Saved) else {}
     weights = begun.file if isinstance(begun, GivenWeights) else None
@@ -219,8 +220,8 @@ def _interruptible(trainer: Trainer, caught: list[int]) -> Iterator[None]:
             signal.signal(each, old)
 
 
-def _train(options: argparse.Namespace, training: TrainingRun) -> int:
-    trainer = training.trainer
+def _train(options: argparse.Namespace, training: TrainingRun[Here]) -> int:
+    trainer = training.source.trainer
     caught: list[int] = []
     steps: list[float] = []
     quiet, accuracy = options.json or options.quiet, None
@@ -249,7 +250,7 @@ def _train(options: argparse.Namespace, training: TrainingRun) -> int:
                 bar.update(replace(standing, accuracy=accuracy))
     finished = training.finished
     assert finished is not None, "it has ended"
-    traced = _traced(training.tracer)
+    traced = _traced(training.source.tracer)
     page, problem = None, None
     try:
         page = _page(trainer, finished) if options.report else None

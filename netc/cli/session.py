@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import io
-import traceback
 from collections.abc import Callable
-from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
 from netc.api import running
 from netc.api.choices import option
 from netc.api.compiled import is_compiled
+from netc.api.ranks import joined
 from netc.api.running import (
     RunChoices,
     Session,
@@ -23,12 +21,10 @@ from netc.api.running import (
 )
 from netc.api.train_choices import WeightChoices
 from netc.cli.output import note
-from netc.errors import Diagnostic, NetError, UsageError, render
+from netc.errors import Diagnostic, UsageError
 from netc.ir.program import Bundle
-from netc_runtime.choose import BackendChoice, join_ranks
+from netc_runtime.choose import BackendChoice
 from netc_runtime.launch.ranks import Alone, Ranks
-
-EXIT_INTERRUPTED = 130
 
 
 def load_bundle(options: argparse.Namespace, images: int | None = None) -> Bundle:
@@ -115,23 +111,8 @@ def on_ranks(bundle: Bundle, choice: BackendChoice, work: Work) -> int:
 
     The first process speaks; when one fails, all end with its exit code.
     """
-    ranks = join_ranks(bundle, choice)
-    if ranks is None:
-        return work(None, bundle)
-    try:
-        with redirect_stdout(io.StringIO()) if ranks.rank else nullcontext():
-            code = work(ranks, ranks.agree(bundle))
-        ranks.close()
-        return code
-    except NetError as error:
-        ranks.fail(render(error.diagnostics), error.exit_code)
-        raise
-    except KeyboardInterrupt:
-        ranks.fail("", EXIT_INTERRUPTED)
-        raise
-    except BaseException:
-        ranks.fail(traceback.format_exc().rstrip(), 1)
-        raise
+    with joined(bundle, choice) as (ranks, agreed):
+        return work(ranks, agreed)
 
 
 def teller(options: argparse.Namespace) -> Callable[[str], None]:

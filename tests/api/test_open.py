@@ -152,11 +152,11 @@ def test_weights_of_other_classes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(own["conv1.weight"], tiny(classes=5).weights()["conv1.weight"])
 
 
-def test_several_gpus_are_for_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_is_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if there were two: nothing of them is touched."""
     monkeypatch.setattr("netc.api.held.choose", lambda *_: BackendChoice("cuda", "as if"))
     said = refused(lambda: tiny().plan(devices=2).open(), "E071")
-    assert "'netc run'" in said and "share_gpus=True" in said
+    assert "let 'run' and 'train' start the processes" in said and "share_gpus=True" in said
 
 
 def test_closed_is_closed() -> None:

@@ -188,8 +188,8 @@ def test_memory_is_given_back() -> None:
 
     training = tiny().train(data=ARRAYS, devices=2)
     next(training)
-    backend = training.trainer.session.backend
-    arena = ref(backend.arenas[0])  # type: ignore[attr-defined]
+    backend = training._run.source.trainer.session.backend
+    arena = ref(backend.arenas[0])
     del backend, training
     gc.collect()
     assert arena() is None

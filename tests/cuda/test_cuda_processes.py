@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from saved import newest
 
+import netc
 from netc_kernels import cuda
 from netc_runtime.io.checkpoint import load
 
@@ -42,6 +44,22 @@ def test_two_gpus_train_as_two_threads_do(tmp_path: Path, strategy: str) -> None
     assert gpus[1] == pytest.approx(threads[1], rel=1e-2)
     for name, value in threads[0].items():
         assert np.linalg.norm(gpus[0][name] - value) <= 1e-2 * np.linalg.norm(value) + 1e-4, name
+
+
+def test_python_starts_a_process_a_gpu(tmp_path: Path) -> None:
+    words: dict[str, Any] = {"devices": 2, "strategy": "hybrid", "steps": 6, "data": "digits"}
+    network = netc.load("digits")
+    with network.train(backend="cuda", **words) as training:
+        events = [event for event in training if isinstance(event, netc.StepDone)]
+    gpus, threads = training.result, network.run(backend="cpu", **words)
+    assert len(events) == 6
+    assert gpus.loss == pytest.approx(threads.loss, rel=1e-2)
+    for name, value in threads.weights().items():
+        assert np.linalg.norm(gpus.weights()[name] - value) <= 1e-2 * np.linalg.norm(value) + 1e-4
+    assert gpus.evaluate().loss == pytest.approx(gpus.loss, rel=1e-3)
+    images = np.zeros((5, 1, 8, 8), np.uint8)
+    assert np.allclose(gpus.predict(images), threads.predict(images), atol=1e-2)
+    assert gpus.profile(steps=2).timing.launches
 
 
 def test_all_stop_when_one_process_is_killed(tmp_path: Path) -> None:
