@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netc.api.calibrate import Calibration, calibrate
     from netc.api.compare import Comparison
     from netc.api.explain import Explanation
     from netc.api.from_onnx import from_onnx
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Calibration",
     "Comparison",
     "DataError",
     "DeviceError",
@@ -62,6 +64,7 @@ __all__ = [
     "Trained",
     "Tuning",
     "UsageError",
+    "calibrate",
     "from_onnx",
     "from_torch",
     "load",
@@ -71,6 +74,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "netc.api.calibrate": ("Calibration", "calibrate"),
     "netc.api.compare": ("Comparison",),
     "netc.api.explain": ("Explanation",),
     "netc.api.from_onnx": ("from_onnx",),

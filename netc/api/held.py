@@ -26,11 +26,16 @@ def placed(bundle: Bundle, share_gpus: bool = False) -> BackendChoice:
     Raises DeviceError (E071) in one of several processes that mpiexec started, and as `choose`.
     """
     choice = choose(bundle, RunChoices(share_gpus=share_gpus))
+    check_one_process()
+    return choice
+
+
+def check_one_process() -> None:
+    """Raise DeviceError (E071) in one of several processes that mpiexec started."""
     if started_ranks() > 1:
         message = f"this is one of {started_ranks()} processes that mpiexec started."
-        hint = "'mpiexec -n N netc run' runs a program in them; from Python start one process."
+        hint = "'mpiexec -n N netc run' runs a program in them; start one process for all else."
         raise DeviceError(Diagnostic("E071", message, help=hint))
-    return choice
 
 
 def several(bundle: Bundle, choice: BackendChoice) -> bool:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from netc.api import configurations, exchange_times
 from netc.api.machine import load_cluster, shipped_kind
-from netc.cli import calibrate_, configurations
 from netc.cli.main import main
 from netc.cost import read_cluster
 from netc.planner.exchanges import KINDS
@@ -23,8 +23,8 @@ DIGITS = str(Path(__file__).parents[2] / "models" / "digits.net")
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A cache of its own, and exchanges that take no time."""
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(calibrate_, "SIZES", (4096, 65536))
-    monkeypatch.setattr(calibrate_, "REPEATS", 2)
+    monkeypatch.setattr(exchange_times, "SIZES", (4096, 65536))
+    monkeypatch.setattr(exchange_times, "REPEATS", 2)
 
 
 def test_the_machine_is_measured_kept_and_planned_for(
@@ -152,7 +152,7 @@ def test_a_part_is_measured_anew_and_the_rest_is_kept(
 ) -> None:
     assert main(["calibrate", DIGITS, *ASKED]) == 0
     first = read_cluster(own_cluster("cpu"))
-    monkeypatch.setattr(calibrate_, "SIZES", (8192, 65536))
+    monkeypatch.setattr(exchange_times, "SIZES", (8192, 65536))
     capsys.readouterr()
     assert main(["calibrate", *ASKED, "--only", "exchanges"]) == 0
     shown = capsys.readouterr().out
