@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from netc.api.calibrate import Calibration, calibrate
     from netc.api.compare import Comparison
+    from netc.api.doctor import doctor
     from netc.api.explain import Explanation
     from netc.api.from_onnx import from_onnx
     from netc.api.model import Model, load, parse
@@ -65,6 +66,7 @@ __all__ = [
     "Tuning",
     "UsageError",
     "calibrate",
+    "doctor",
     "from_onnx",
     "from_torch",
     "load",
@@ -76,6 +78,7 @@ __all__ = [
 _HOME = {
     "netc.api.calibrate": ("Calibration", "calibrate"),
     "netc.api.compare": ("Comparison",),
+    "netc.api.doctor": ("doctor",),
     "netc.api.explain": ("Explanation",),
     "netc.api.from_onnx": ("from_onnx",),
     "netc.api.model": ("Model", "load", "parse"),

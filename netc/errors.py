@@ -11,9 +11,11 @@ import unicodedata
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Literal, TextIO
+
+from netc.spelling import in_python
 
 Severity = Literal["error", "note"]
 _Paint = Callable[[str, str], str]
@@ -108,9 +110,17 @@ class Diagnostic:
     severity: Severity = "error"
     """`error`, or `note` for what only accompanies one."""
 
+    def in_python(self) -> Diagnostic:
+        """The same, where it names options of the command line, in words of Python."""
+        message, help = in_python(self.message), in_python(self.help)
+        return replace(self, message=message, help=help, notes=tuple(map(in_python, self.notes)))
+
 
 class NetError(Exception):
-    """The user wrote something wrong. Holds every diagnostic that was collected."""
+    """The user wrote something wrong. Holds every diagnostic that was collected.
+
+    These are in words of the command line, which renders them; its own text is in those of Python.
+    """
 
     exit_code: ClassVar[int] = 1
 
@@ -121,7 +131,7 @@ class NetError(Exception):
 
     def __str__(self) -> str:
         """Render without colour."""
-        return render(self.diagnostics)
+        return render(each.in_python() for each in self.diagnostics)
 
 
 class UsageError(NetError):

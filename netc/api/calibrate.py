@@ -34,6 +34,7 @@ from netc.cost import Cluster, Measured, cluster_toml, measured_json, read_clust
 from netc.errors import DeviceError, Diagnostic, UsageError
 from netc.numbers import COUNT, DEVICES
 from netc.planner.compare import STRATEGIES
+from netc.spelling import in_python
 from netc_kernels import cuda
 from netc_kernels.files import write_whole
 from netc_runtime.choose import choose_backend
@@ -165,11 +166,11 @@ class Calibration:
         """All of it, as wide as the terminal."""
         steps = f"{self.table(terminal_columns())}\n\n" if self.steps else ""
         notes = "".join(f"\nnote: {each}" for each in (*self.notes, self.rough) if each)
-        return f"{steps}{self.machine}\n{self.kept}{notes}"
+        return in_python(f"{steps}{self.machine}\n{self.kept}{notes}")
 
     def _repr_html_(self) -> str:
         notes = [each for each in (self.machine, self.kept, *self.notes, self.rough) if each]
-        return html_table("", _HEADER, self.cells(), 1, notes)
+        return html_table("", _HEADER, self.cells(), 1, [*map(in_python, notes)])
 
 
 def calibrate(
@@ -235,7 +236,7 @@ def calibrated(
         counts = sorted({*(2**n for n in range(most.bit_length()) if 2**n < most), most})
         cluster, rows = _steps(measuring, learner, (measured, models), counts, exchanges, before)
     _write(path, cluster)
-    notes = tuple(listener.texts) if isinstance(listener, Notes) else ()
+    notes = tuple(map(in_python, listener.texts)) if isinstance(listener, Notes) else ()
     return Calibration(cluster, path, choices.output is None, rows, notes)
 
 

@@ -25,6 +25,7 @@ from netc.planner.compare import (
     priced_schemes,
 )
 from netc.planner.recompute import WORDS
+from netc.spelling import in_python
 from netc.strategies.fixed import FIXED
 from netc.syntax import Network
 
@@ -87,7 +88,7 @@ class Comparison:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was found, and what is left out."""
-        return (*self.findings, *(each.text for each in self.left_out))
+        return (*self.findings, *(in_python(each.text) for each in self.left_out))
 
     @property
     def heading(self) -> str:

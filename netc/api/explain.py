@@ -12,6 +12,7 @@ from netc.passes.options import Options
 from netc.passes.pipeline import Compiled
 from netc.planner.why import Alternative, TimedExchange, alternatives, exchanges
 from netc.report import LayerCost
+from netc.spelling import in_python
 
 _HEADER = ("layer", "kind", "split", "FLOPs", "sent", "weights", "activations", "compute",
            "exchange", "bound by")  # fmt: skip
@@ -33,7 +34,13 @@ class Explanation:
     heading: str
     layers: tuple[LayerCost, ...]
     footing: str
-    notes: tuple[str, ...]
+    told: tuple[str, ...]
+    """What there is to say of it, in words of the command line."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What there is to say of it."""
+        return tuple(map(in_python, self.told))
 
     def table(self, columns: int | None = None) -> str:
         """A row a layer, as wide as so many columns."""

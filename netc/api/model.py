@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from netc.api.profile import Profile
     from netc.api.program import DataWord, OpenTraining, RunnableProgram, Trained
     from netc.api.summary import Summary
+    from netc.api.survey import WholeSurvey
     from netc.api.training import Callback
     from netc.api.tune import Tuning
     from netc_runtime.train.evaluate import Evaluation
@@ -220,6 +221,18 @@ class Model:
 
         choices = plan_choices({**words, "kernels": words.get("kernels") or "fast"})
         return tuned(request(self.network, self.parameters, choices, Listener()))
+
+    def survey(self, data: DataWord | None = None) -> WholeSurvey:
+        """Read every image of a data set once, or of the recipe's: what is in it, and what is bad.
+
+        Raises DataError where the data set cannot be read.
+        """
+        from netc.api.network_data import network_data
+        from netc.api.survey import surveyed
+        from netc.api.train_choices import read_data
+
+        given = None if data is None else read_data("data", data)
+        return surveyed(*network_data(given, self.network))
 
     def weights(self, names: Names = "netc") -> dict[str, Any]:
         """Weights and running statistics by netc's names, or PyTorch's, copied: its own, or initial

@@ -24,6 +24,7 @@ from netc.export.write import PAGE, WRITERS
 from netc.ir.plan import Split
 from netc.passes.pipeline import Compiled
 from netc.report import LayerCost, memory_use, sent_bytes
+from netc.spelling import in_python
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -80,7 +81,7 @@ class NetworkPlan(RunnableProgram):
     @property
     def notes(self) -> tuple[str, ...]:
         """What there is to say of it."""
-        return (*self.told, *self.compiled.notes)
+        return tuple(map(in_python, (*self.told, *self.compiled.notes)))
 
     @property
     def heading(self) -> str:
@@ -106,7 +107,7 @@ class NetworkPlan(RunnableProgram):
 
     def explain(self) -> Explanation:
         """What every layer costs in a step, and what bounds it."""
-        notes = (*self.notes, *advice(self.asked, self.compiled))
+        notes = (*self.told, *self.compiled.notes, *advice(self.asked, self.compiled))
         return Explanation(self.heading, self.layers, self.footing, notes)
 
     def choices_of(self, layer: str) -> list[LayerChoices]:

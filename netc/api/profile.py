@@ -29,6 +29,7 @@ from netc.export.svg import svg_text
 from netc.export.words import plural
 from netc.ir.clock import simulate
 from netc.ir.program import Bundle
+from netc.spelling import in_python
 from netc_runtime.backend import Ceilings, Timing
 from netc_runtime.choose import BackendChoice
 from netc_runtime.launch.ranks import Ranks
@@ -133,7 +134,7 @@ class Profile:
         """All of it, as wide as the terminal."""
         columns = terminal_columns()
         tables = f"{self.table(columns)}\n\n{self.sums(columns)}"
-        return f"{self.heading}\n\n{tables}\n\n{self.footing}"
+        return f"{self.heading}\n\n{tables}\n\n{in_python(self.footing)}"
 
     def _repr_svg_(self) -> str:
         return svg_text(self._drawing(False))

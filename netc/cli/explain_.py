@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         for cost in found.layers:
             json_line(event="layer", **asdict(cost))
         json_line(
-            event="result", network=made.name, scheme=made.scheme, notes=list(found.notes),
+            event="result", network=made.name, scheme=made.scheme, notes=list(found.told),
             cluster=made.cluster, recomputed=list(made.compiled.recomputed),
             sent_bytes=list(made.sent_bytes), memory_bytes=list(made.memory_bytes),
             step_seconds=simulate(made.compiled.program).seconds,
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     print(found.table(columns_of(sys.stdout)))
     say(f"\n{COSTS_ABOUT}")
     say(found.footing)
-    for text in found.notes:
+    for text in found.told:
         note(text)
     return 0
 

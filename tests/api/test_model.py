@@ -9,6 +9,7 @@ import pytest
 
 import netc
 from netc.cli.main import main
+from netc.errors import render
 
 TINY = """net tiny(classes = 3)
 input image 1x8x8
@@ -51,7 +52,7 @@ def test_mistakes_read_as_on_the_command_line(
     told = capsys.readouterr().err
     with pytest.raises(netc.NetError) as caught:
         netc.load(words[0], **given)  # type: ignore[arg-type]
-    assert f"{caught.value}\n" == told
+    assert f"{render(caught.value.diagnostics)}\n" == told
 
 
 @pytest.mark.parametrize("network", [3, "", None, b"x", "a\0b", Path("nowhere.net"), ["vgg16"]])

@@ -49,8 +49,8 @@ def test_an_explanation_is_that_of_the_command_line(capsys: pytest.CaptureFixtur
     said = capsys.readouterr()
     given: dict[str, Any] = {"devices": 2, "strategy": "hybrid", "cluster": "k20"}
     found = netc.load("digits").explain(**given)
-    notes = "".join(f"note: {each}\n" for each in found.notes)
-    assert f"{found}\n" == said.out + notes and said.err == notes
+    notes = ["".join(f"note: {each}\n" for each in own) for own in (found.told, found.notes)]
+    assert said.err == notes[0] and f"{found}\n" == said.out + notes[1]
     assert main([*words, "--layer", "fc1"]) == 0
     (choice,) = netc.load("digits").plan(**given).choices_of("fc1")
     assert repr(choice) in capsys.readouterr().out

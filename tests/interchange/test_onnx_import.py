@@ -17,7 +17,7 @@ import onnx.parser
 import pytest
 from onnx_cases import apart, images, read_back, scores_of_file, scores_of_netc
 
-from netc.errors import NetError
+from netc.errors import NetError, render
 from netc.interchange.from_onnx import from_onnx
 from netc.syntax import Network, network_text, parse_text
 from netc_runtime.io import onnx_file
@@ -69,7 +69,7 @@ def said(case: str, folder: Path) -> str:
         text = network_text(from_onnx(read, "t").network)
         return "\n".join([*head, *filter(None, text.splitlines()[3:])])
     except NetError as error:
-        return "\n".join([*head, f"exit code {error.exit_code}", str(error)])
+        return "\n".join([*head, f"exit code {error.exit_code}", render(error.diagnostics)])
 
 
 @pytest.mark.parametrize("case", cases(), ids=range(len(cases())))

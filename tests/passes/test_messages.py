@@ -10,7 +10,7 @@ import pytest
 
 import netc_clusters
 from netc.cost import read_cluster
-from netc.errors import NetError
+from netc.errors import NetError, render
 from netc.ir.types import line_mesh
 from netc.passes.choose_splits import Pin
 from netc.passes.options import Options
@@ -42,7 +42,7 @@ def said(case: str) -> str:
         network = parse_text(HEAD + body, "t.net")
         compile_network(network, Options(mesh, 8, CLUSTER, pins=pins, **options))
     except NetError as error:
-        return "\n".join([*head, f"exit code {error.exit_code}", str(error)])
+        return "\n".join([*head, f"exit code {error.exit_code}", render(error.diagnostics)])
     return "\n".join([*head, "nothing"])
 
 

@@ -165,7 +165,7 @@ def test_line_ends_and_byte_order_mark_do_not_matter(tmp_path: Path, end: str) -
 def test_an_unknown_define() -> None:
     with pytest.raises(UsageError) as problem:
         parse_text(MAIN.format("relu"), "t.net", {"clases": "7"})
-    assert str(problem.value) == (
+    assert render(problem.value.diagnostics) == (
         "error[E026]: -D clases: 'n' has no parameter 'clases'.\n"
         "  --> t.net:1:1\n"
         "   1 | net n(classes = 10)\n"
@@ -199,7 +199,7 @@ def test_a_parameter_without_a_value() -> None:
     assert parse_text(text, "t.net", {"classes": "3"}).layers[0].options["filters"] == 3
     with pytest.raises(UsageError) as problem:
         parse_text(text)
-    assert str(problem.value) == (
+    assert render(problem.value.diagnostics) == (
         "error[E026]: parameter 'classes' of 'n' has no value.\n"
         "  --> text.net:1:7\n"
         "   1 | net n(classes)\n"

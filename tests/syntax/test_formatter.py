@@ -12,7 +12,7 @@ from hypothesis import given
 from random_networks import cases, networks
 
 import netc_models
-from netc.errors import NetError, Source
+from netc.errors import NetError, Source, render
 from netc.syntax import Network, network_text, parse_text
 from netc.syntax.commented import words_of_layout
 from netc.syntax.formatter import COLUMNS, format_source
@@ -62,13 +62,13 @@ def test_what_is_wrong_is_reported_as_the_parser_does(text: str) -> None:
     try:
         parse_source(Source("t.net", text))
     except NetError as problem:
-        expected = str(problem)
+        expected = render(problem.diagnostics)
     else:
         check(text)
         return
     with pytest.raises(NetError) as found:
         formatted(text)
-    assert str(found.value) == expected
+    assert render(found.value.diagnostics) == expected
 
 
 @cases(100)

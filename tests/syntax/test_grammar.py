@@ -10,7 +10,7 @@ import lark
 import pytest
 
 import netc_models
-from netc.errors import NetError, Source
+from netc.errors import NetError, Source, render
 from netc.syntax import ast, grammar
 from netc.syntax.parser import parse_source
 
@@ -25,7 +25,7 @@ def outcome(text: str) -> ast.File | str:
     try:
         return parse_source(Source("t.net", text))
     except NetError as problem:
-        return str(problem)
+        return render(problem.diagnostics)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from netc.errors import SyntaxProblem, UsageError
+from netc.errors import SyntaxProblem, UsageError, render
 from netc.syntax import Recipe, ast, parse_text
 from netc.syntax.evaluate import show
 from netc.syntax.recipe import (
@@ -34,7 +34,7 @@ def recipe(lines: str, *settings: str) -> Recipe:
 def problem(lines: str, *settings: str) -> str:
     with pytest.raises(UsageError) as found:
         recipe(lines, *settings)
-    return str(found.value)
+    return render(found.value.diagnostics)
 
 
 VALUES_TRIED: tuple[tuple[ast.Scalar, ast.Scalar], ...] = (
