@@ -82,7 +82,6 @@ def write(path: Path, model: OnnxModel, tensors: Mapping[str, NDArray[Any]]) -> 
     data = _proto(onnx, model, arrays).SerializeToString(deterministic=True)
     temporary = path.with_name(path.name + ".tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as problem:

@@ -59,11 +59,10 @@ def write(
     metadata has a checksum of the tensors' bytes, which `read` compares.
 
     The bytes go to `<name>.tmp` beside it, reach the disk, and then take the name in one step.
-    Raises DataError (E069) where the system refuses.
+    Raises DataError (E069) where the system refuses, as where there is no such folder.
     """
     temporary = path.with_name(path.name + TEMPORARY)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         _write_synced(temporary, tensors, meta, checked)
         os.replace(temporary, path)
         _sync_directory(path.parent)

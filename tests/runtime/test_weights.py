@@ -150,3 +150,9 @@ def test_a_file_cut_short(tmp_path: Path, size: int) -> None:
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(DataError, match="not a whole safetensors file"):
         read_weights(path, WANTED, FOREIGN)
+
+
+def test_folders_are_not_made(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="E069"):
+        files.write(tmp_path / "no" / "x.safetensors", {"a": np.ones(3)}, {})
+    assert list(tmp_path.iterdir()) == []

@@ -64,7 +64,7 @@ def assert_same(found: dict[str, NDArray[Any]], wanted: dict[str, NDArray[Any]])
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    path = tmp_path / "new" / checkpoint_name(120)
+    path = tmp_path / checkpoint_name(120)
     save(path, tensors(), {**POSITION.as_meta(), "note": 'grüezi "all"'})
     found, meta = load(path)
     assert_same(found, tensors())
