@@ -129,3 +129,61 @@ def test_torchvision(name: str, side: int) -> None:
     module.load_state_dict(network.with_weights(changed).state_dict(), strict=True)
     first = next(iter(back))
     assert torch.equal(module.state_dict()[first], back[first] + 1)
+
+
+def _plain(torch: Any) -> Any:
+    """Without batch norms."""
+    nn = torch.nn
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 8, 3, stride=2),
+        nn.Tanh(), nn.Flatten(), nn.Linear(8 * 3 * 3, 12), nn.GELU(approximate="tanh"),
+        nn.Linear(12, 5),
+    )  # fmt: skip
+
+
+def _normed(torch: Any) -> Any:
+    """With batch norms, and means over windows without their padding."""
+    nn = torch.nn
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(),
+        nn.AvgPool2d(3, 2, padding=1, count_include_pad=False),
+        nn.Conv2d(6, 8, 3, groups=2), nn.BatchNorm2d(8, momentum=0.3), nn.Sigmoid(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5),
+    )  # fmt: skip
+
+
+@needs_torch
+@pytest.mark.torch
+@pytest.mark.parametrize("devices", [1, 3])
+@pytest.mark.parametrize("make", [_plain, _normed])
+def test_gradients_are_pytorchs(make: Any, devices: int) -> None:
+    """A step of rate 1 takes the gradient off each weight; statistics move as PyTorch's do."""
+    import copy
+
+    import torch
+
+    torch.manual_seed(5)
+    module = make(torch)
+    network = netc.from_torch(module, (3, 14, 14))
+    text = f"{network.text}\ntrain {{ batch 12; sgd lr=1 momentum=0 decay=0 }}\n"
+    known = netc.parse(text).with_weights(network.weights())
+    images, labels = torch.randn(12, 3, 14, 14, dtype=torch.float64), torch.arange(12) % 5
+    with known.plan(devices=devices, precision="fp64", strategy="data").open() as session:
+        loss = session.step(images.numpy(), labels.numpy()).loss
+        after = session.weights()
+    own = copy.deepcopy(module).double().train()
+    wanted = torch.nn.functional.cross_entropy(own(images), labels)
+    wanted.backward()
+    assert loss == pytest.approx(wanted.item(), rel=1e-12)
+    assert network.origin is not None
+    theirs = {**dict(own.named_parameters()), **dict(own.named_buffers())}
+    before, places = network.weights(), network.origin.places
+    assert len(places) == len(before) == sum("tracked" not in name for name in theirs)
+    for name, place in places.items():
+        tensor = theirs[place.tensor]
+        if tensor.requires_grad:
+            found, right = before[name] - after[name], tensor.grad
+        else:
+            found, right = after[name], tensor
+        right = right.numpy().reshape(found.shape)
+        np.testing.assert_allclose(found, right, rtol=0, atol=1e-11 * (1 + abs(right).max()))

@@ -186,6 +186,29 @@ def pools(book: Book) -> None:
         book.call(case, "avgpool_dx", x.grad, dy, **window)
 
 
+def inside_means(book: Book) -> None:
+    """Means over windows with their padding, and over the pixels of the image alone."""
+    for shape, size, stride, pad, ceil in pool_cases():
+        even = (pad[0], pad[2])
+        if ceil or not any(pad) or pad[::2] != pad[1::2]:
+            continue
+        window = {"kernel_size": size, "stride": stride, "padding": even}
+        x = leaf(normal(*shape))
+        means = functional.avg_pool2d(x, **window, count_include_pad=True)
+        inside = functional.avg_pool2d(x, **window, count_include_pad=False)
+        case = f"{told(size, stride, pad)} of {'x'.join(map(str, shape))}"
+        whole = {"size": size, "stride": stride, "around": pad, "image": shape[2:]}
+        place = {"shape": tuple(means.shape), "offset": (0, 0, 0, 0)}
+        book.call(case, "inside_mean", inside, means, **whole, **place)
+        # What the means have of the gradient is scaled alike, and then theirs is PyTorch's of x.
+        dy = normal(*inside.shape, seed=2)
+        (wanted,) = torch.autograd.grad(inside, x, dy)
+        share = functional.avg_pool2d(torch.ones_like(x), **window, count_include_pad=True)
+        book.call(f"gradient {case}", "inside_mean", dy / share, dy, **whole, **place)
+        pool = {"size": size, "stride": stride, "pad": pad, "ceil": ceil}
+        book.call(f"inside {case}", "avgpool_dx", wanted, dy / share, **pool)
+
+
 def products(book: Book) -> None:
     for n, c, k in [(3, 5, 4), (1, 1, 1), (1, 9, 2), (4, 1, 3), (7, 33, 11)]:
         x, w, b = leaf(normal(n, c)), leaf(normal(k, c, seed=1)), leaf(normal(k, seed=3))
@@ -406,7 +429,7 @@ def main() -> None:
     """Make the file."""
     book = Book()
     for make in (
-        convolutions, products, biases, activations, pools, response_normalizations,
+        convolutions, products, biases, activations, pools, inside_means, response_normalizations,
         batch_normalizations, normalizations_by_groups, losses, joins, updates, momentum_updates,
         adam_updates, rmsprop_updates,
     ):  # fmt: skip

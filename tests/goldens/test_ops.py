@@ -24,7 +24,6 @@ OWN = {"dropout", "init_normal", "init_constant"}
 PLACING = {
     "cast", "copy", "concat_rows", "accumulate", "maxpool_places", "maxpool_places_dx",
     "square_sum", "clipped", "average", "bn_sums", "grouped_sums", "sums_mean", "sums_var",
-    "inside_mean",
 }  # fmt: skip
 """Ops that only move, round, or add up what is there already, or do in two parts what is here in
 one, or what is of all weights together; other tests hold these."""
