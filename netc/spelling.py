@@ -19,6 +19,7 @@ RENAMED = {"set": "settings"}
 """Options whose words of Python are others."""
 PHRASES = {
     "--backend null": "plan(...).step_seconds",
+    "-o FILE.html": 'save("FILE.html")',
     "--format safetensors": 'save("X.safetensors")',
     "netc compile --emit graph": "plan(...).compiled.graph",
 }
@@ -48,7 +49,7 @@ VERBS = {
 other verbs are named as they are.
 """
 _OPTION = r"--[a-z]+(?:-[a-z]+)*"
-_QUOTED = re.compile(rf"'((?:netc [a-z]+|{_OPTION})(?![a-z:])[^']*)'")
+_QUOTED = re.compile(rf"'((?:netc [a-z]+|{_OPTION}|-o )(?![a-z:])[^']*)'")
 """A command, or options with their values, in quotes."""
 _BARE = re.compile(
     rf"(?:{_OPTION} '[^']*'(?: (?={_OPTION} '))?)+|{_OPTION} [^\s',;]+=(?:\S*[^\s',;.]|\.{{3}})"
@@ -62,7 +63,7 @@ _NUMBER = re.compile(r"\d+(\.\d+)?|N")
 
 def in_python(text: str) -> str:
     """The text with calls of the command line as calls of Python."""
-    if "--" not in text and "netc " not in text and "-D " not in text:
+    if not any(each in text for each in ("--", "netc ", "-D ", "'-o ")):
         return text
     text = _QUOTED.sub(lambda found: f"'{_quoted(found[1])}'", text)
     text = _BARE.sub(lambda found: _words(found[0]), text)
@@ -73,8 +74,10 @@ def in_python(text: str) -> str:
 def _quoted(text: str) -> str:
     if text in PHRASES:
         return PHRASES[text]
-    if not text.startswith("netc "):
+    if text.startswith("--"):
         return _words(text)
+    if not text.startswith("netc "):
+        return text
     _, verb, *rest = text.split(" ", 2)
     return _call(verb, rest[0] if rest else "") if verb in VERBS else text
 

@@ -234,6 +234,17 @@ def crossovers(asked: Compared, counts: Sequence[int], small: str, large: str) -
     return rows
 
 
+def fixed_pair(names: Sequence[str]) -> tuple[str, str]:
+    """Two fixed strategies; UsageError (E051) for others."""
+    pair = check_strategies(names)
+    if len(set(pair)) != 2 or not set(pair) <= set(FIXED):
+        message = f"'{clip(','.join(names))}' is not of the form hybrid,data."
+        hint = f"fixed strategies are: {', '.join(FIXED)}."
+        raise UsageError(Diagnostic("E051", message, help=hint))
+    first, second = pair
+    return first, second
+
+
 def check_strategies(names: Sequence[str] | None) -> list[str]:
     """Strategies, each once; all where none are named. UsageError (E051) for unknown ones."""
     known = [*STRATEGIES, AUTO]
@@ -280,5 +291,5 @@ def _notes(
 
 __all__ = [
     "COUNTS", "LARGEST_BATCH", "Compared", "Comparison", "Crossover", "LeftOut", "check_strategies",
-    "compare", "crossovers",
+    "compare", "crossovers", "fixed_pair",
 ]  # fmt: skip

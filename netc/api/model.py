@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from netc.api.compare import Comparison
+    from netc.api.compare import Comparison, Crossover
     from netc.api.difference import PlanDifference
     from netc.api.explain import Explanation
     from netc.api.images import Images
@@ -156,6 +156,27 @@ class Model:
         named = None if strategies is None else words_of("strategies", strategies)
         found = Compared(self.network, self.parameters, choices, flag("weak", weak))
         return compare(found, counts, named)
+
+    def crossovers(
+        self,
+        small: str,
+        large: str,
+        /,
+        *,
+        devices: Sequence[int] = (2, 4, 8),
+        **words: Unpack[ComparedWords],
+    ) -> list[Crossover]:
+        """For some numbers of devices, up to which batch one fixed strategy sends less than another
+        one, and takes less time.
+        """
+        from netc.api.compare import Compared, crossovers, fixed_pair
+
+        check_names(words, ComparedWords.__annotations__, "a crossover")
+        if "batch" in words:
+            raise usage("a crossover goes over batches, and has no use for 'batch'.")
+        found = Compared(self.network, self.parameters, plan_choices(words))
+        pair = fixed_pair(words_of("strategies", [small, large]))
+        return crossovers(found, counts_of("devices", devices), *pair)
 
     def diff(
         self,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from netc.api.build import advice, build, save_strategy
-from netc.api.choices import Names, wrong
+from netc.api.choices import INFERENCE, Names, flag, wrong
 from netc.api.difference import PlanDifference, Side, of_plans
 from netc.api.explain import Explanation, LayerChoices, layer_choices
 from netc.api.figures import terminal_columns
@@ -18,13 +19,18 @@ from netc.api.pictures import page_facts, plan_facts
 from netc.api.plan_words import costs_of, footing, heading, layers_text, step_seconds
 from netc.api.program import RunnableProgram
 from netc.api.request import Request
+from netc.api.values import path_text, usage
+from netc.api.writable import check_writable
 from netc.export import PlanFacts, plan_scene, write_plan
 from netc.export.svg import svg_text
-from netc.export.write import PAGE, WRITERS
+from netc.export.write import DRAWN, PAGE, WRITERS, check_plan
 from netc.ir.plan import Split
+from netc.ir.programs import EVAL
 from netc.passes.pipeline import Compiled
 from netc.report import LayerCost, memory_use, sent_bytes
 from netc.spelling import in_python
+from netc.trace.read import read_trace
+from netc.trace.same import check_same
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -133,6 +139,36 @@ class NetworkPlan(RunnableProgram):
         """What pictures of it say."""
         return plan_facts(self.asked, self.compiled, self.compiled.program)
 
+    def draw(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        phases: bool = False,
+        alternatives: bool = False,
+        trace: str | os.PathLike[str] | None = None,
+    ) -> tuple[str, ...]:
+        """Write X.svg, .pdf, .png, .dot, .json, or .html, a page to look around in; notes on it.
+
+        With `phases` a picture has forward and backward as two lanes. With `alternatives` a page
+        prices other splits also where that takes long; it shows a `trace` that was measured below
+        the predicted step. Raises UsageError (E051, E056) for what is not drawn so, and DataError
+        for a trace of another program.
+        """
+        file = Path(path_text("path", path))
+        flag("phases", phases)
+        flag("alternatives", alternatives)
+        check_drawn(file, self.asked.options.goal, phases, alternatives, trace is not None)
+        check_writable(file)
+        facts = replace(self.facts(), phases=phases)
+        if trace is not None:
+            measured = read_trace(Path(path_text("trace", trace)))
+            check_same(measured, self.compiled.program)
+            facts = replace(facts, trace=measured)
+        if file.suffix.lower() == PAGE:
+            facts = page_facts(facts, self.asked, self.compiled, alternatives)
+        write_plan(file, self.compiled.plan, self.asked.network, facts)
+        return facts.notes
+
     @property
     def suffixes(self) -> tuple[str, ...]:
         """Of files that `save` writes."""
@@ -144,12 +180,36 @@ class NetworkPlan(RunnableProgram):
         elif file.suffix == ".onnx":
             write_onnx(file, self.asked.network, self.weights())
         elif file.suffix in WRITERS:
-            facts = self.facts()
-            if file.suffix == PAGE:
-                facts = page_facts(facts, self.asked, self.compiled)
-            write_plan(file, self.compiled.plan, self.asked.network, facts)
+            self.draw(file)
         else:
             super()._write(file, names)
+
+
+def check_drawn(path: Path, goal: str, phases: bool, alternatives: bool, trace: bool) -> None:
+    """Raise UsageError (E051, E056) for a file that is none of a plan, or cannot show what it is to
+    show.
+    """
+    check_plan(path)
+    check_alternatives(path, alternatives)
+    if trace:
+        _needs_page(path, "'--trace' draws what was measured on a page")
+    if phases and path.suffix.lower() not in DRAWN:
+        message = "'--phases' draws forward and backward pass as two lanes, in a picture only."
+        raise usage(message, f"write {', '.join(DRAWN)}.")
+    if phases and goal in (EVAL, INFERENCE):
+        message = "'--phases' draws the backward pass, and inference has none."
+        raise usage(message, "leave out '--goal' or '--phases'.")
+
+
+def check_alternatives(path: Path | None, alternatives: bool) -> None:
+    """Refuse to price other splits for a page where none is written (E051)."""
+    if alternatives:
+        _needs_page(path, "'--alternatives' prices other splits for a page")
+
+
+def _needs_page(path: Path | None, what: str) -> None:
+    if path is None or path.suffix.lower() != PAGE:
+        raise usage(f"{what}, and none is written.", "write one, with '-o FILE.html'.")
 
 
 def plan_of(asked: Request, listener: Listener, file: str = "") -> NetworkPlan:

@@ -16,6 +16,7 @@ from netc.api.compare import (
     check_strategies,
     compare,
     crossovers,
+    fixed_pair,
 )
 from netc.api.figures import count
 from netc.cli.common import plan_choices
@@ -24,7 +25,6 @@ from netc.cli.output import json_line, note, say, table
 from netc.errors import Diagnostic, UsageError, clip, columns_of
 from netc.export.speedups import check_speedups
 from netc.numbers import DEVICES
-from netc.strategies.fixed import FIXED
 
 
 def run(options: argparse.Namespace) -> int:
@@ -72,12 +72,7 @@ def _check_crossover(options: argparse.Namespace) -> None:
 
 def _crossovers(options: argparse.Namespace, counts: list[int]) -> int:
     """Up to which batch one strategy sends less than another, and takes less time."""
-    pair = check_strategies(_strategies(options.crossover))
-    if len(set(pair)) != 2 or not set(pair) <= set(FIXED):
-        message = f"'--crossover {clip(options.crossover)}' is not of the form hybrid,data."
-        hint = f"fixed strategies are: {', '.join(FIXED)}."
-        raise UsageError(Diagnostic("E051", message, help=hint))
-    small, large = pair
+    small, large = fixed_pair(_strategies(options.crossover) or [])
     asked = _compared(options)
     found = crossovers(asked, counts, small, large)
     for each in found if options.json else ():

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from netc.api.difference import PlanDifference, difference
+from netc.api.plan import check_alternatives
 from netc.cli.arguments import spare
 from netc.cli.common import plan_choices
 from netc.cli.files import defines, load_network
 from netc.cli.output import json_line, say
-from netc.cli.plan_ import check_alternatives
 from netc.cli.speaker import Speaker
 from netc.errors import columns_of
 from netc.export.write import check_diff
@@ -21,7 +21,7 @@ from netc.export.write import check_diff
 def run(options: argparse.Namespace) -> int:
     """Price both, show where they differ, and write FILE.html if asked to."""
     path = Path(options.output) if options.output is not None else None
-    check_alternatives(options, path)
+    check_alternatives(path, options.alternatives)
     if path is not None:
         spare(options.output, options.network, options.cluster, options.first, options.second)
         check_diff(path)

@@ -155,3 +155,32 @@ def test_wrong_comparisons(words: dict[str, Any]) -> None:
 @pytest.mark.parametrize("layer", ["zz", 3, None])
 def test_wrong_layers(layer: Any) -> None:
     refused(lambda: tiny().plan().choices_of(layer), "E051")
+
+
+def test_a_page_and_pictures_as_they_are_asked_for(tmp_path: Path) -> None:
+    words: dict[str, Any] = {"devices": 2, "strategy": "data", "cluster": "h100"}
+    plan = netc.load("digits").plan(**words)
+    plan.draw(tmp_path / "one.svg")
+    plan.draw(tmp_path / "two.svg", phases=True)
+    assert (tmp_path / "one.svg").read_text() != (tmp_path / "two.svg").read_text()
+    plan.save_trace(tmp_path / "step.json")
+    with pytest.raises(netc.NetError, match="nothing was measured"):
+        plan.draw(tmp_path / "x.html", trace=tmp_path / "step.json")
+    refused(lambda: plan.draw(tmp_path / "x.html", phases=True), "E051")
+    refused(lambda: plan.draw(tmp_path / "x.svg", alternatives=True), "E051")
+    refused(lambda: plan.draw(tmp_path / "no" / "x.svg"), "E056")
+    said = refused(lambda: plan.draw(tmp_path / "x.svg", trace="step.json"), "E051")
+    assert 'save("FILE.html")' in said
+    inference = netc.load("digits").plan(**words, goal="inference")
+    refused(lambda: inference.draw(tmp_path / "x.svg", phases=True), "E051")
+
+
+def test_up_to_which_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    found = netc.load("digits").crossovers("hybrid", "data", devices=[2], cluster="k20")
+    words = ["--crossover", "hybrid,data", "--devices", "2", "--cluster", "k20", "--json"]
+    assert main(["compare", "digits", *words]) == 0
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [(each.sent_bytes, each.seconds) for each in found] == [
+        (line["sent_bytes"], line["seconds"])
+    ]
+    refused(lambda: netc.load("digits").crossovers("hybrid", "auto"), "E051")
