@@ -1,15 +1,18 @@
 """The networks of cpu.py, once, as plain tuples that every peer interprets.
 
-    conv            channels, filters, size, stride, pad, groups, bias
+    conv            channels, filters, size, stride, pad, groups, bias; size and pad may be pairs
     fc              inputs, outputs
     maxpool         size, stride, pad
-    bn              channels
+    avgpool         size, stride, pad, which counts as zeros
+    bn              channels, epsilon (none: 1e-5)
     lrn             size, alpha, beta, k: x / (k + alpha * sum of squares) ** beta
     dropout         rate
     residual        layers, layers (none: the identity); their sum, then relu
+    concat          layers of each branch over one input, joined along the channels
     relu, flatten, global_average
 
-netc has its own copies in models/*.net; cpu.py compares the numbers of parameters.
+netc has its own copies in models/*.net; tests/models compares the numbers of parameters. What a
+peer does not interpret it says that it cannot run.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ RELU = ("relu",)
 DROPOUT = ("dropout", 0.5)
 LRN = ("lrn", 5, 1e-4, 0.75, 2.0)
 CLASSES = 1000
-SIDES = {"alexnet": 227}
+SIDES = {"alexnet": 227, "inception_v3": 299}
 """Of images; 224 for all others."""
 
 
@@ -102,6 +105,66 @@ def normalized(channels: int, filters: int, size: int, stride: int = 1) -> Layer
     return ("conv", channels, filters, size, stride, size // 2, 1, False), ("bn", filters)
 
 
+Size = int | tuple[int, int]
+
+
+def basic(channels: int, filters: int, size: Size, stride: int = 1, pad: Size = 0) -> Layers:
+    """Inception's convolution: without bias, normalized, rectified."""
+    return ("conv", channels, filters, size, stride, pad, 1, False), ("bn", filters, 1e-3), RELU
+
+
+def same(channels: int, filters: int, *sizes: Size) -> Layers:
+    """Such convolutions in a row that keep height and width."""
+    found: Layers = ()
+    for size in sizes:
+        tall, wide = (size, size) if isinstance(size, int) else size
+        found += basic(channels, filters, size, 1, (tall // 2, wide // 2))
+        channels = filters
+    return found
+
+
+def pooled(channels: int, filters: int) -> Layers:
+    return ("avgpool", 3, 1, 1), *basic(channels, filters, 1)
+
+
+def inception_v3() -> Iterator[Layer]:
+    """In torchvision's layout, without the auxiliary classifier."""
+    yield from (*basic(3, 32, 3, 2), *basic(32, 32, 3), *same(32, 64, 3), maxpool(3, 2))
+    yield from (*basic(64, 80, 1), *basic(80, 192, 3), maxpool(3, 2))
+    for channels, pool in ((192, 32), (256, 64), (288, 64)):
+        yield (
+            "concat", basic(channels, 64, 1), (*basic(channels, 48, 1), *same(48, 64, 5)),
+            (*basic(channels, 64, 1), *same(64, 96, 3, 3)), pooled(channels, pool),
+        )  # fmt: skip
+    double = (*basic(288, 64, 1), *same(64, 96, 3), *basic(96, 96, 3, 2))
+    yield "concat", basic(288, 384, 3, 2), double, (maxpool(3, 2),)
+    for width in (128, 160, 160, 192):
+        yield factored(768, width)
+    long = (*basic(768, 192, 1), *same(192, 192, (1, 7), (7, 1)), *basic(192, 192, 3, 2))
+    yield "concat", (*basic(768, 192, 1), *basic(192, 320, 3, 2)), long, (maxpool(3, 2),)
+    for channels in (1280, 2048):
+        yield widest(channels)
+    yield from (("global_average",), ("flatten",), DROPOUT, ("fc", 2048, CLASSES))
+
+
+def factored(channels: int, width: int) -> Layer:
+    """Branches of 1 x 7 and 7 x 1 convolutions."""
+    short = (*basic(channels, width, 1), *same(width, width, (1, 7)), *same(width, 192, (7, 1)))
+    chain = same(width, width, (7, 1), (1, 7), (7, 1))
+    return ("concat", basic(channels, 192, 1), short,
+            (*basic(channels, width, 1), *chain, *same(width, 192, (1, 7))),
+            pooled(channels, 192))  # fmt: skip
+
+
+def widest(channels: int) -> Layer:
+    """Branches that fork again, of 1 x 3 and 3 x 1 convolutions."""
+    fork = ("concat", same(384, 384, (1, 3)), same(384, 384, (3, 1)))
+    double = (*basic(channels, 448, 1), *same(448, 384, 3), fork)
+    return ("concat", basic(channels, 320, 1), (*basic(channels, 384, 1), fork), double,
+            pooled(channels, 192))  # fmt: skip
+
+
 NETWORKS: dict[str, Callable[[], Iterator[Layer]]] = {
     "vgg16": vgg16, "alexnet": alexnet, "alexnet_owt": alexnet_owt, "resnet50": resnet50,
+    "inception_v3": inception_v3,
 }  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import bench_networks
+import torch
 from torch import Tensor, nn
 
 
@@ -18,11 +19,21 @@ class Residual(nn.Module):
         return self.relu(self.body(x) + self.skip(x))
 
 
+class Concat(nn.Module):
+    def __init__(self, *branches: bench_networks.Layers) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(build(branch) for branch in branches)
+
+    def forward(self, x: Tensor) -> Any:
+        return torch.cat([branch(x) for branch in self.branches], 1)
+
+
 MODULES: dict[str, Callable[..., nn.Module]] = {
     "conv": lambda c, k, size, stride, pad, groups, bias: nn.Conv2d(
         c, k, size, stride, pad, groups=groups, bias=bias
     ),
-    "fc": nn.Linear, "maxpool": nn.MaxPool2d, "bn": nn.BatchNorm2d, "dropout": nn.Dropout,
+    "fc": nn.Linear, "maxpool": nn.MaxPool2d, "avgpool": nn.AvgPool2d, "bn": nn.BatchNorm2d,
+    "dropout": nn.Dropout, "concat": Concat,
     # PyTorch divides alpha by the size.
     "lrn": lambda size, alpha, *more: nn.LocalResponseNorm(size, size * alpha, *more),
     "relu": lambda: nn.ReLU(inplace=True), "flatten": nn.Flatten, "residual": Residual,
