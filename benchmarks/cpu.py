@@ -29,20 +29,18 @@ machine and versions. For single convolutions there is cpu_kernels.py.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import platform
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
+from peers import HERE, Peer, ended, start
+
 MODES = {
     "torch": ("eager", "channels_last", "compile"),
     "tensorflow": ("function", "xla"),
@@ -52,54 +50,23 @@ MODES = {
 """Peers beside netc, and the ways in which each runs."""
 
 
-@dataclass
-class Peer:
-    """A process that takes a step for every line it reads, and answers with its seconds."""
-
-    name: str
-    process: subprocess.Popen[str]
-    about: dict[str, Any] = field(default_factory=dict)
-    """What it says of itself when it is warm; `unsupported` is why it does not run."""
-    times: list[float] = field(default_factory=list)
-
-    @property
-    def runs(self) -> bool:
-        return "unsupported" not in self.about
-
-    def step(self) -> None:
-        assert self.process.stdin is not None
-        # Of a process that was killed meanwhile the answer tells.
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write("step\n")
-            self.process.stdin.flush()
-        self.times += filter(None, [self.answer()])
-
-    def answer(self) -> Any:
-        """One line; where the process was killed, as for want of memory, it is unsupported."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if line:
-            return json.loads(line)
-        code = self.process.wait()
-        if code >= 0:
-            sys.exit(f"{self.name} ended with code {code}")
-        self.about["unsupported"] = f"ended by {signal.Signals(-code).name}"
-        return None
-
-
-def start(peer: str, python: str, case: dict[str, Any]) -> Peer:
-    """Start a process and wait until it has warmed up."""
+def begin(peer: str, python: str, case: dict[str, Any]) -> Peer:
+    """Start a process and wait until it has warmed up; where it fails the run ends."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(case["threads"])}
     # Some machines set this; it makes NumPy's BLAS slower than it is.
     environment.pop("OPENBLAS_CORETYPE", None)
     if peer != "netc":
         environment.pop("PYTHONPATH", None)
     command = [python, str(HERE / f"peer_{peer}.py"), json.dumps(case)]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
-    started = Peer(_name(peer, case["mode"]), process)
-    started.about.update(started.answer() or {})
+    started = start(_name(peer, case["mode"]), command, environment)
+    started.warm()
+    if (started.process.poll() or 0) > 0:
+        sys.exit(f"{started.name} {started.about['unsupported']}")
     return started
+
+
+def step(peer: Peer) -> None:
+    peer.times += filter(None, [peer.ask("step")])
 
 
 def _name(peer: str, mode: str) -> str:
@@ -117,13 +84,14 @@ def contest(network: str, batch: int, options: argparse.Namespace) -> dict[str, 
             python = getattr(options, name)
             if python and (options.forward or name != "onnxruntime"):
                 asked += [(name, python, mode) for mode in modes]
-        peers = [start(name, python, case | {"mode": mode}) for name, python, mode in asked]
-    for number in range(options.rounds):
-        for peer in peers[:: -1 if number % 2 else 1]:
-            if peer.runs:
-                peer.step()
-    for peer in peers:
-        peer.process.kill()
+        peers: list[Peer] = []
+        with ended(peers):
+            for name, python, mode in asked:
+                peers.append(begin(name, python, case | {"mode": mode}))
+            for number in range(options.rounds):
+                for peer in peers[:: -1 if number % 2 else 1]:
+                    if peer.runs:
+                        step(peer)
     return report(f"{network}, batch {batch}", peers)
 
 
