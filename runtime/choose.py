@@ -8,7 +8,7 @@ import ctypes
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netc.errors import DeviceError, Diagnostic
@@ -27,6 +27,10 @@ FIRST_SECONDS = 2.0
 CUDA_ONLY = ("tf32", "bf16")
 """Precisions that only GPUs compute in."""
 ELSEWHERE = "'--backend cpu' runs the same network; '--backend null' predicts its time."
+
+
+def silent(text: str) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +133,23 @@ def join_ranks(bundle: Bundle, choice: BackendChoice) -> Ranks | None:
 
 
 def open_backend(
-    choice: BackendChoice, bundle: Bundle, ranks: Ranks | None = None, training: bool = True
-) -> Backend:
+    choice: BackendChoice, bundle: Bundle, ranks: Ranks | None = None, training: bool = True,
+    told: Callable[[str], None] = silent,
+) -> Backend:  # fmt: skip
     """Memory for this process's devices of a bundle, without `training` for the other programs.
 
-    Raises DeviceError where this machine has too little.
+    What takes long is `told`. Raises DeviceError where this machine has too little.
     """
     programs = bundle.programs if training else (bundle.init, bundle.eval)
-    return open_devices(choice, programs, bundle.facts, ranks)
+    return open_devices(choice, programs, bundle.facts, ranks, told)
 
 
 def open_devices(
-    choice: BackendChoice, programs: Sequence[Program], facts: Facts, ranks: Ranks | None = None
-) -> Backend:
-    """Memory for this process's devices of some programs, compiled with such facts.
+    choice: BackendChoice, programs: Sequence[Program], facts: Facts, ranks: Ranks | None = None,
+    told: Callable[[str], None] = silent,
+) -> Backend:  # fmt: skip
+    """Memory for this process's devices of some programs, compiled with such facts; what takes
+    long is `told`.
 
     Raises DeviceError where this machine has too little.
     """
@@ -154,10 +161,12 @@ def open_devices(
         from netc_runtime.cuda.device import open_cuda
 
         return open_cuda(choice.graph, programs, facts.precision, ranks, choice.watched)
+    from netc_runtime.cpu.ahead import compile_ahead
     from netc_runtime.cpu.backend import CpuBackend
 
     devices = range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
     check_memory(programs, devices, available_bytes(), "this machine")
+    compile_ahead(programs, devices, facts.threads, told, alone=ranks is None)
     _settle(facts.blas_threads)
     assert ranks is None or isinstance(ranks, MpiRanks)
     threads = max(facts.threads, 1)

@@ -7,15 +7,15 @@ once. Results do not depend on which thread did what, and differ from the refere
 only.
 
 `netc_kernels.cpu.table.IMPLEMENTATIONS` lists them by op. Importing this package is cheap; its
-modules import Numba, and compile a kernel when it is first called; compiled kernels are kept on
-disk, in `__pycache__` or, where that is read-only, in Numba's cache folder of the user; in
-`NUMBA_CACHE_DIR` alone where that is set.
+modules import Numba, and compile a kernel when it is first called, or before (`ahead`), with its
+pieces in it (`pieces`). Compiled kernels are kept on disk, in `__pycache__` or, where that is
+read-only, in Numba's cache folder of the user; in `NUMBA_CACHE_DIR` alone where that is set.
 """
 
 from functools import cache
 from importlib.util import find_spec
 
-__all__ = ["available", "compiled"]
+__all__ = ["available"]
 
 
 @cache
@@ -24,10 +24,3 @@ def available() -> str:
     if find_spec("numba") is None:
         return "Numba is not installed"
     return ""
-
-
-def compiled() -> bool:
-    """Tell whether kernels were compiled here before, by these sources for this processor."""
-    from netc_kernels.cpu.kept import any_kept  # imports Numba
-
-    return any_kept()

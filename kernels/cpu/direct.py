@@ -26,6 +26,7 @@ from netc_kernels.cpu.vector import (
     load,
     load_first,
     maximum,
+    piece,
     splat,
     store_first,
     where_positive,
@@ -303,7 +304,7 @@ def convolve_lines(
         _some_lines(y, x, p, work, sums, copies, line, bias, positive, relu, first, last)
 
 
-@kernel
+@piece
 def _some_lines(
     y: Any,
     x: Any,
@@ -349,7 +350,7 @@ def _some_lines(
             _write(y, p, row, first, done, count, work, to, bias, positive, relu)
 
 
-@kernel
+@piece
 def _row(
     out: Any,
     to: int,
@@ -391,7 +392,7 @@ def _row(
                 )  # fmt: skip
 
 
-@kernel
+@piece
 def _terms(
     out: Any,
     to: int,
@@ -436,7 +437,7 @@ def _terms(
             done += 1
 
 
-@kernel
+@piece
 def _copy_line(x: Any, p: ConvPass, line: int, work: Any, to: int, of_row: int) -> None:
     """Copy the rows of the input that one row of the result needs, with their padding."""
     n, i = divmod(line, p.rows)
@@ -461,7 +462,7 @@ def _copy_line(x: Any, p: ConvPass, line: int, work: Any, to: int, of_row: int) 
         clear_run(work, stop, at + of_row - stop)
 
 
-@kernel
+@piece
 def _write(
     y: Any,
     p: ConvPass,

@@ -23,6 +23,7 @@ from netc_kernels.cpu.vector import (
     kernel,
     load,
     load_first,
+    piece,
     splat,
     store,
     store_first,
@@ -127,7 +128,7 @@ def add_lines(
         _add_products(p, plan, work, at, last - first, first > start)
 
 
-@kernel
+@piece
 def _add_products(
     p: ConvPass, plan: DirectWorkspace, work: Any, at: int, lines: int, add: bool
 ) -> None:
@@ -147,7 +148,7 @@ def _add_products(
                 )  # fmt: skip
 
 
-@kernel
+@piece
 def _lay_out_gradient(
     dy: Any, p: ConvPass, plan: DirectWorkspace, line: int, work: Any, at: int, slot: int
 ) -> None:
@@ -182,7 +183,7 @@ def _source(p: ConvPass, line: int, r: int, column: int) -> int:
     return -1
 
 
-@kernel
+@piece
 def _lay_out_rows(
     x: Any, p: ConvPass, plan: DirectWorkspace, line: int, work: Any, at: int, slot: int
 ) -> None:
@@ -212,7 +213,7 @@ def _lay_out_rows(
             clear_run(work, place + stop * PANEL, (plan.reach - stop) * PANEL)
 
 
-@kernel
+@piece
 def _lay_out_windows(
     x: Any, p: ConvPass, plan: DirectWorkspace, line: int, work: Any, at: int, slot: int
 ) -> None:

@@ -14,6 +14,7 @@ from netc_kernels.cpu.shape import NOTHING, Array
 from netc_kernels.cpu.threads import Pool
 from netc_kernels.cpu.vector import (
     LANES,
+    entry,
     inline,
     kernel,
     load,
@@ -242,7 +243,7 @@ def pair_sums(
     return first, second
 
 
-@kernel
+@entry
 def add_slots(work: Any, at: int, slots: int, each: int, count: int) -> None:
     """Put `count` sums of all slots, `each` elements apart, in the place of the first one's.
 
@@ -255,7 +256,7 @@ def add_slots(work: Any, at: int, slots: int, each: int, count: int) -> None:
         store(work, c, total)
 
 
-@kernel
+@entry
 def mean_of_rows(out: Any, x: Any, rows: int) -> None:
     """Average the first rows of x into out (C,)."""
     channels, share = len(out), splat(np.float32(1 / rows))

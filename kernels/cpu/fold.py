@@ -12,7 +12,11 @@ from typing import Any, NamedTuple
 
 from netc_kernels.cpu.shape import Array, ConvShape, up
 from netc_kernels.cpu.threads import Pool
-from netc_kernels.cpu.vector import copy_element, kernel
+from netc_kernels.cpu.vector import (
+    copy_element,
+    kernel,
+    piece,
+)
 
 
 class Taps(NamedTuple):
@@ -91,7 +95,7 @@ def unfold_filters(w: Any, folded: Any, p: Taps, thread: int, start: int, stop: 
     _copy_taps(folded, w, p, start, stop, False)
 
 
-@kernel
+@piece
 def _copy_taps(folded: Any, w: Any, p: Taps, start: int, stop: int, fold: bool) -> None:
     """Copy the taps of some filters from w to the folded ones, or back."""
     of, lines = start * p.channels * p.size_y * p.size_x, p.channels * p.side_y * p.side_x

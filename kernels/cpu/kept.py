@@ -57,9 +57,14 @@ def folders() -> list[Path]:
     return [place / VERSION for place in places]
 
 
-def any_kept() -> bool:
-    """Tell whether any kernel of this version is kept."""
-    return any(next(folder.glob(f"*{_SUFFIX}"), None) for folder in folders())
+def any_place() -> bool:
+    """Tell whether a new kernel can be kept."""
+    for folder in folders():
+        with suppress(OSError):
+            _make(folder)
+            if os.access(folder, os.W_OK):
+                return True
+    return False
 
 
 def _version() -> str:
@@ -68,16 +73,17 @@ def _version() -> str:
     # constants of the modules depend on the processor, whatever Numba compiles for
     processor = (binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten())
     options = [f"{name}={getattr(config, name, None)}" for name in _OPTIONS]
-    return _NAME + _digest(*compilers, *processor, *options, _sources(PACKAGE.glob("*.py")))
+    return _NAME + digest(*compilers, *processor, *options, _sources(PACKAGE.glob("*.py")))
 
 
 def _sources(files: Iterable[Path]) -> str:
     """A digest of files; all of a package, since kernels are compiled into each other."""
     found = [(file.name, blake2b(file.read_bytes()).hexdigest()) for file in sorted(files)]
-    return _digest(*(part for pair in found for part in pair))
+    return digest(*(part for pair in found for part in pair))
 
 
-def _digest(*parts: str) -> str:
+def digest(*parts: str) -> str:
+    """A short name for texts."""
     return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -118,6 +124,11 @@ class KernelCache(_Cache):
                 return _rebuild(target_context, *pickle.loads(content))
         return None
 
+    def holds(self, sig: Any, target_context: Any) -> bool:
+        """Tell whether there is a file for a signature, right or not."""
+        key = self._key(sig, target_context.codegen())
+        return bool(key) and any((each / self._name(key)).exists() for each in folders())
+
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep what was compiled for a signature, where there is a place for it."""
         key = self._key(sig, data.codegen)
@@ -145,7 +156,7 @@ class KernelCache(_Cache):
         """All that tells this code from any other; empty if it cannot be told."""
         args, result = _normalized(sig)
         try:
-            parts = (VERSION, self._source, _description(self._python), *codegen.magic_tuple())
+            parts = (VERSION, self._source, described(self._python), *codegen.magic_tuple())
         except (TypeError, ValueError):
             return ""
         key = "\n".join((*parts, f"({', '.join(map(str, args))}) -> {result}"))
@@ -153,7 +164,7 @@ class KernelCache(_Cache):
         return key if self._enabled and self._source and " at 0x" not in key else ""
 
     def _name(self, key: str) -> str:
-        return f"{self._python.__name__}-{_digest(key)}{_SUFFIX}"
+        return f"{self._python.__name__}-{digest(key)}{_SUFFIX}"
 
     def _changed(self) -> bool:
         """Tell whether sources may be others than those that were read."""
@@ -163,19 +174,19 @@ class KernelCache(_Cache):
             return True
 
 
-def _description(value: Any) -> str:
+def described(value: Any) -> str:
     """What a kernel, or what it has of the function around it, is. Raises TypeError, ValueError
     where no text tells that.
     """
     if isinstance(value, (int, float, complex, str, np.number, type(None))):
         return f"{type(value).__name__} {value!r}"
     if isinstance(value, tuple):
-        return f"({', '.join(map(_description, value))})"
+        return f"({', '.join(map(described, value))})"
     python = getattr(value, "py_func", value)
     if not hasattr(python, "__code__"):
         raise TypeError(f"{value!r} is no constant")
     names = f"{python.__module__} {python.__qualname__} {python.__code__.co_firstlineno}"
-    cells = [_description(cell.cell_contents) for cell in python.__closure__ or ()]
+    cells = [described(cell.cell_contents) for cell in python.__closure__ or ()]
     return f"{names} [{', '.join(cells)}]"
 
 
@@ -194,9 +205,14 @@ def read(path: Path, key: str) -> bytes | None:
     return content if found[:CHECKSUM_BYTES] == checksum(key, content) else None
 
 
-def _keep(folder: Path, name: str, content: bytes) -> None:
+def _make(folder: Path) -> None:
     if not folder.exists():
         _make_room(folder.parent)
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _keep(folder: Path, name: str, content: bytes) -> None:
+    _make(folder)
     write_whole(folder / name, content)
     _mark_used(folder)
 

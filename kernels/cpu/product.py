@@ -24,7 +24,7 @@ from netc_kernels.cpu.vector import (
     emit_fetch,
     function,
     intrinsic,
-    kernel,
+    piece,
     spread,
 )
 
@@ -182,7 +182,7 @@ _crossed = _product(SHORT, PANEL)
 _crossed_tall, _crossed_short = _product(TALL, TALL), _product(SHORT, TALL)
 
 
-@kernel
+@piece
 def tall(
     out: Any,
     out_at: int,
@@ -212,7 +212,7 @@ def tall(
     )  # fmt: skip
 
 
-@kernel
+@piece
 def short(
     out: Any,
     out_at: int,
@@ -238,7 +238,7 @@ def short(
     )  # fmt: skip
 
 
-@kernel
+@piece
 def single(
     out: Any,
     out_at: int,
@@ -264,7 +264,7 @@ def single(
     )  # fmt: skip
 
 
-@kernel
+@piece
 def crossed(
     out: Any,
     out_at: int,
@@ -290,7 +290,7 @@ def crossed(
     )  # fmt: skip
 
 
-@kernel
+@piece
 def crossed_packed(
     out: Any,
     out_at: int,

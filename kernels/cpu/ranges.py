@@ -19,10 +19,18 @@ import numpy as np
 from llvmlite import ir
 from numba import typeof, types
 
-from netc_kernels.cpu.vector import build, data, function, inline, intrinsic, kernel
+from netc_kernels.cpu.vector import (
+    build,
+    data,
+    entry,
+    function,
+    inline,
+    intrinsic,
+    kernel,
+)
 from netc_kernels.cpu.words import CALLED, FUNCTION, IDLE, LINE, NEXT, STATE
 
-COUNT, GRAIN, ARGUMENTS = FUNCTION + 1, FUNCTION + 2, FUNCTION + 3
+COUNT, GRAIN, ARGUMENTS, KERNEL = FUNCTION + 1, FUNCTION + 2, FUNCTION + 3, FUNCTION + 4
 """What stands beside the function's address."""
 OPEN, NUMBER = 1 << 15, 16
 """The state: how many helpers take part, whether more may, and, from bit `NUMBER` on, the number
@@ -35,7 +43,8 @@ TAKEN = 1 << 16
 """Ticks after which it comes back if another took it."""
 
 INT64 = ir.IntType(64)
-PART = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), INT64, INT64, INT64])
+PART = ir.FunctionType(ir.VoidType(), [INT64] * 5)
+"""Of (where arguments are, the kernel's address, thread, start, stop)."""
 IS_X86 = platform.machine() in ("x86_64", "AMD64")
 
 
@@ -126,72 +135,16 @@ def ticks(typing: Any) -> Any:
 
 
 @intrinsic
-def kind_of(typing: Any, arguments: Any) -> Any:
-    """Tell the number of these arguments' types."""
-    number = _number(arguments.types)
-
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return INT64(number)
-
-    return types.int64(arguments), emit
-
-
-def _number(kinds: Iterable[Any]) -> int:
-    """A number for types of arguments, the same in every process."""
-    text = ", ".join(map(str, kinds))
-    return int.from_bytes(blake2b(text.encode(), digest_size=7).digest(), "little")
-
-
-@intrinsic
-def describe(typing: Any, words: Any, address: Any, arguments: Any) -> Any:
-    """Write down a kernel's address, and where its arguments are as long as the caller runs."""
-
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kept = build.alloca_once(builder, _kept(context, arguments))
-        for index, value in enumerate(args[1:]):
-            builder.store(value, build.gep_inbounds(builder, kept, 0, index))
-        start = data(context, builder, signature.args[0], args[0])
-        for at, value in ((FUNCTION, _unpacking(context, builder, arguments)), (ARGUMENTS, kept)):
-            builder.store(builder.ptrtoint(value, INT64), builder.gep(start, [INT64(at)]))
-        return context.get_dummy_value()
-
-    return types.void(words, types.int64, arguments), emit
-
-
-def _kept(context: Any, arguments: Any) -> Any:
-    """The kernel's address and its arguments, as they lie in memory."""
-    return ir.LiteralStructType([INT64, context.get_value_type(arguments)])
-
-
-def _unpacking(context: Any, builder: Any, arguments: Any) -> Any:
-    """Emit a function of (what is kept, thread, start, stop) that calls the kernel."""
-    made = ir.Function(builder.module, PART, f"{builder.function.name}.part")
-    made.linkage = "internal"
-    inside = ir.IRBuilder(made.append_basic_block())
-    kept = inside.load(inside.bitcast(made.args[0], _kept(context, arguments).as_pointer()))
-    values = inside.extract_value(kept, 1)
-    passed = [inside.extract_value(values, i) for i in range(len(arguments.types))]
-    kinds, convention = (*arguments.types, *[types.int64] * 3), context.call_conv
-    kernel_type = convention.get_function_type(types.none, kinds)
-    callee = inside.inttoptr(inside.extract_value(kept, 0), kernel_type.as_pointer())
-    # kernels raise nothing, so nobody looks at what comes back
-    convention.call_function(inside, callee, types.none, kinds, [*passed, *made.args[1:]])
-    inside.ret_void()
-    return made
-
-
-@intrinsic
 def call_part(typing: Any, words: Any, thread: Any, start: Any, stop: Any) -> Any:
-    """Call what was described."""
+    """Call the kernel that the words tell."""
     n = types.int64
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         first = data(context, builder, signature.args[0], args[0])
-        address, place = (
-            builder.load(builder.gep(first, [INT64(at)])) for at in (FUNCTION, ARGUMENTS)
+        unpacking, *told = (
+            builder.load(builder.gep(first, [INT64(at)])) for at in (FUNCTION, ARGUMENTS, KERNEL)
         )
-        part = builder.inttoptr(address, PART.as_pointer())
-        builder.call(part, [builder.inttoptr(place, PART.args[0]), *args[1:]])
+        builder.call(builder.inttoptr(unpacking, PART.as_pointer()), [*told, *args[1:]])
         return context.get_dummy_value()
 
     return types.void(words, n, n, n), emit
@@ -219,7 +172,7 @@ def take_ranges(words: Any, thread: int) -> None:
         start = add(words, NEXT, grain)
 
 
-@kernel
+@entry
 def serve(words: Any, thread: int) -> None:
     """Take part in whatever work there is, until there has been none for a while or Python calls.
 
@@ -238,19 +191,19 @@ def serve(words: Any, thread: int) -> None:
 
 
 @kernel
-def share_out(words: Any, known: Any, count: int, grain: int, *arguments: Any) -> bool:
-    """Call a kernel for 0 ... `count` in ranges of `grain`, with the help of whoever waits.
-
-    `known` has pairs of numbers of arguments' types and the kernel's address for these. If it has
-    none for those given, nothing is done, and the result is False.
+def share(
+    words: Any, known: Any, kind: int, unpacking: int, arguments: int, count: int, grain: int
+) -> bool:
+    """Call the kernel that `known` has for a kind of arguments for 0 ... `count` in ranges of
+    `grain`, with the help of whoever waits. Where it has none nothing is done; the result is False.
     """
-    kind, address = kind_of(arguments), 0
-    for i in range(0, len(known), 2):
+    address = 0
+    for i in range(1, len(known), 2):
         if known[i] == kind:
             address = known[i + 1]
     if address == 0:
         return False
-    describe(words, address, arguments)
+    words[FUNCTION], words[ARGUMENTS], words[KERNEL] = unpacking, arguments, address
     words[COUNT], words[GRAIN] = count, grain
     tell(words, NEXT, 0)
     tell(words, STATE, ((look(words, STATE) >> NUMBER) + 1) << NUMBER | OPEN)
@@ -262,8 +215,71 @@ def share_out(words: Any, known: Any, count: int, grain: int, *arguments: Any) -
     return True
 
 
+@intrinsic
+def hand_over(
+    typing: Any, words: Any, known: Any, count: Any, grain: Any, arguments: Any
+) -> Any:  # fmt: skip
+    """Call `share`, whose address is the first number of `known`, with arguments of any types."""
+    n, number = types.int64, _number(arguments.types)
+    kinds = (words, known, n, n, n, n, n)
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        words, known, count, grain, given = args
+        # they are here as long as `share` runs
+        place = build.alloca_once_value(builder, given)
+        unpacking = _unpacking(context, builder, arguments)
+        told = [builder.ptrtoint(value, INT64) for value in (unpacking, place)]
+        address = builder.load(data(context, builder, signature.args[1], known))
+        made = context.call_conv.get_function_type(types.boolean, kinds).as_pointer()
+        _, done = context.call_conv.call_function(
+            builder, builder.inttoptr(address, made), types.boolean, kinds,
+            [words, known, INT64(number), *told, count, grain],
+        )  # fmt: skip
+        return done
+
+    return types.boolean(words, known, n, n, arguments), emit
+
+
+def _number(kinds: Iterable[Any]) -> int:
+    """A number for types of arguments, the same in every process."""
+    text = ", ".join(map(str, kinds))
+    return int.from_bytes(blake2b(text.encode(), digest_size=7).digest(), "little")
+
+
+def _unpacking(context: Any, builder: Any, arguments: Any) -> Any:
+    """Emit a function, a `PART`, that calls a kernel of arguments with such types."""
+    made = ir.Function(builder.module, PART, f"{builder.function.name}.part")
+    made.linkage = "internal"
+    inside = ir.IRBuilder(made.append_basic_block())
+    place, address, *ranges = made.args
+    kept = context.get_value_type(arguments).as_pointer()
+    values = inside.load(inside.inttoptr(place, kept))
+    passed = [inside.extract_value(values, i) for i in range(len(arguments.types))]
+    kinds, convention = (*arguments.types, *[types.int64] * 3), context.call_conv
+    kernel_type = convention.get_function_type(types.none, kinds)
+    callee = inside.inttoptr(address, kernel_type.as_pointer())
+    # kernels raise nothing, so nobody looks at what comes back
+    convention.call_function(inside, callee, types.none, kinds, [*passed, *ranges])
+    inside.ret_void()
+    return made
+
+
+@entry
+def share_out(words: Any, known: Any, count: int, grain: int, *arguments: Any) -> bool:
+    """Have a kernel called for 0 ... `count` in ranges of `grain` (see `share`).
+
+    This one is compiled for every kind of arguments, so it has as little as possible.
+    """
+    if len(known) == 0:
+        return False
+    done: bool = hand_over(words, known, count, grain, arguments)
+    return done
+
+
 _known: dict[Any, Any] = {}
-"""What `share_out` gets to know of each kernel."""
+"""What `share_out` gets to know of each kernel: the address of `share`, then pairs of numbers of
+arguments' types and the kernel's address for these.
+"""
 _NOTHING = np.zeros(0, np.int64)
 
 
@@ -272,14 +288,29 @@ def run_kernel(words: Any, count: int, grain: int, part: Any, arguments: tuple[A
     known = _known.get(part, _NOTHING)
     if share_out(words, known, count, grain, *arguments):
         return
-    known = np.append(known, np.array(_compiled(part, arguments), np.int64))
+    kinds = tuple(map(typeof, arguments))
+    before = known if len(known) else [_address(share, SHARE)]
+    found = _number(kinds), _address(part, signatures(kinds)[0])
+    known = np.array([*before, *found], np.int64)
     _known[part] = known
     done = share_out(words, known, count, grain, *arguments)
     assert done, f"{part} is not known for the types of its arguments"
 
 
-def _compiled(part: Any, arguments: tuple[Any, ...]) -> tuple[int, int]:
-    """The number of the arguments' types, and the address of the kernel for them."""
-    kinds = tuple(map(typeof, arguments))
-    found = part.get_compile_result(types.void(*kinds, *[types.int64] * 3))
-    return _number(kinds), found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
+_WORDS = types.Array(types.int64, 1, "C")
+_tuple: Any = types.BaseTuple.from_types
+SHARE = types.boolean(_WORDS, _WORDS, *[types.int64] * 5)
+SERVE = _WORDS, types.int64
+"""For what `share` and `serve` are compiled."""
+
+
+def signatures(kinds: tuple[Any, ...]) -> tuple[Any, Any]:
+    """For what a kernel and `share_out` are compiled where arguments are of such types."""
+    shared = _WORDS, _WORDS, types.int64, types.int64, _tuple(kinds)
+    return types.void(*kinds, *[types.int64] * 3), shared
+
+
+def _address(compiled: Any, signature: Any) -> int:
+    """Of a kernel's code for a signature."""
+    found = compiled.get_compile_result(signature)
+    return int(found.library.get_pointer_to_function(found.fndesc.llvm_func_name))

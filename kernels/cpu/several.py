@@ -5,9 +5,9 @@ from typing import Any
 from netc_kernels.cpu.vector import (
     LANES,
     inline,
-    kernel,
     load,
     load_first,
+    piece,
     splat,
     store,
     store_first,
@@ -80,14 +80,14 @@ def six(array: Any, at: int, step: int) -> Any:
     return three(array, at, step) + three(array, at + 3 * step, step)
 
 
-@kernel
+@piece
 def copy_run(out: Any, to: int, array: Any, at: int, count: int) -> None:
     """Copy elements that follow each other."""
     for i in range(0, count, LANES):
         store_first(out, to + i, load_first(array, at + i, count - i), count - i)
 
 
-@kernel
+@piece
 def clear_run(out: Any, to: int, count: int) -> None:
     """Write zeros."""
     for i in range(0, count, LANES):

@@ -8,40 +8,89 @@ Compiled kernels are kept on disk (see `kept`).
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from typing import Any, TypeVar, cast
+from weakref import WeakValueDictionary
 
 from llvmlite import binding, ir
 from numba import extending, njit, types
 from numba.core import cgutils
 from numba.extending import models, overload, register_model
 
-from netc_kernels.cpu.kept import KernelCache
+from netc_kernels.cpu.kept import KernelCache, described, digest
+from netc_kernels.cpu.pieces import PieceCompiler, hide
 
 WIDE = bool(binding.get_host_cpu_features().get("avx512f", False))
 LANES = 16 if WIDE else 8
 """Elements of a vector."""
 
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-Function = TypeVar("Function", bound=Callable[..., Any])
 build: Any = cgutils
+Function = TypeVar("Function", bound=Callable[..., Any])
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+BY_ADDRESS: dict[str, Any] = OPTIONS | {"no_cpython_wrapper": True}
+BY_KERNELS: dict[str, Any] = BY_ADDRESS | {"pipeline_class": PieceCompiler}
 
 
-def kernel(python: Function) -> Function:
-    """Compile a function that runs without the interpreter's lock, and keep it on disk."""
+NAMED: MutableMapping[str, Any] = WeakValueDictionary()
+"""What is compiled, by names that are the same in every process."""
+
+
+def name_of(compiled: Any) -> str:
+    """A name for what is compiled. Raises TypeError or ValueError where nothing tells it from
+    others.
+    """
+    return described(compiled)
+
+
+def entry(python: Function) -> Function:
+    """Compile a function that Python calls. Like the others it runs without the interpreter's lock
+    and is kept on disk.
+    """
     return _kept(python, njit(**OPTIONS)(python))
 
 
+def kernel(python: Function) -> Function:
+    """Compile a function that pools share out: it is called by its address alone."""
+    return _kept(python, njit(**BY_ADDRESS)(python))
+
+
+def piece(python: Function) -> Function:
+    """Compile a part of kernels, which these alone call; it neither raises nor prints."""
+    return _piece(python, njit(**BY_KERNELS)(python))
+
+
 def inline(python: Function) -> Function:
-    """Compile a piece of a kernel, without the cost of a call."""
-    return _kept(python, njit(**OPTIONS, forceinline=True)(python))
+    """Compile a piece without the cost of a call."""
+    return _piece(python, njit(**BY_KERNELS, forceinline=True)(python))
+
+
+def _piece(python: Function, compiled: Any) -> Function:
+    # with NUMBA_DISABLE_JIT it is the function itself
+    if compiled is not python:
+        _tell_apart(python)
+        hide(compiled)
+    return cast(Function, compiled)
 
 
 def _kept(python: Function, compiled: Any) -> Function:
-    # with NUMBA_DISABLE_JIT it is the function itself
     if compiled is not python:
+        _tell_apart(python)
         compiled._cache = KernelCache(python)
+        with suppress(TypeError, ValueError):
+            NAMED[name_of(compiled)] = compiled
+        if compiled.targetoptions.get("no_cpython_wrapper"):
+            hide(compiled)
     return cast(Function, compiled)
+
+
+def _tell_apart(python: Any) -> None:
+    """Give a function that differs from others by what is around it a name of its own: what was
+    compiled in another process may have the same number.
+    """
+    if python.__closure__:
+        with suppress(TypeError, ValueError):
+            python.__qualname__ += f"_{digest(described(python))}"
 
 
 def intrinsic(emitter: Callable[..., Any]) -> Any:
@@ -400,6 +449,10 @@ def _overload(sign: Callable[..., Any], of_vectors: Any) -> None:
 
     def scaled(a: Any, b: Any) -> Any:
         return of_vectors(splat(a), b)
+
+    # as in `_tell_apart`
+    two_vectors.__qualname__ = f"{sign.__name__}_vectors"
+    scaled.__qualname__ = f"{sign.__name__}_scaled"
 
     @overload(sign)
     def choose(a: Any, b: Any) -> Any:

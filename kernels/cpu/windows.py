@@ -6,6 +6,7 @@ from netc_kernels.cpu.several import clear_run, copy_run
 from netc_kernels.cpu.vector import (
     LANES,
     copy_element,
+    entry,
     inline,
     kernel,
     load,
@@ -19,7 +20,7 @@ from netc_kernels.cpu.vector import (
 )
 
 
-@kernel
+@entry
 def gather(work: Any, x: Any, p: Any, start: int, stop: int) -> None:
     """Lay out the windows of rows `start` ... `stop` of a pass, [r, s, channel] each."""
     run, to = p.size_x * p.channels, 0
@@ -50,7 +51,7 @@ def _gather_taps(work: Any, to: int, x: Any, of: int, p: Any, column: int) -> No
             clear_run(work, to + s * p.channels, p.channels)
 
 
-@kernel
+@entry
 def put(
     y: Any, source: Any, at: int, step: int, p: Any, bias: Any, positive: Any, relu: bool,
     start: int, stop: int,

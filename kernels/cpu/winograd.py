@@ -21,7 +21,12 @@ from netc_kernels.cpu import fold
 from netc_kernels.cpu.product import DEPTH, PANEL, SHORT, TALL, short, tall
 from netc_kernels.cpu.shape import NOTHING, Array, ConvShape, up
 from netc_kernels.cpu.threads import Pool
-from netc_kernels.cpu.vector import LANES, inline, kernel
+from netc_kernels.cpu.vector import (
+    LANES,
+    inline,
+    kernel,
+    piece,
+)
 from netc_kernels.cpu.winograd_filters import FILTER_SCRATCH, filter_panel
 from netc_kernels.cpu.winograd_transforms import (
     POSITIONS,
@@ -318,7 +323,7 @@ def end_tiles(
     outputs(y, target, work, m, own, end, bias, positive, places, start, stop, 0)
 
 
-@kernel
+@piece
 def inputs(
     x: Any, source: Tiles, work: Any, v: Matrices, scratch: int, start: int, stop: int, first: int
 ) -> None:
@@ -327,7 +332,7 @@ def inputs(
         input_tile(x, source, tile, work, v, tile - first, scratch)
 
 
-@kernel
+@piece
 def outputs(
     y: Any,
     target: Tiles,

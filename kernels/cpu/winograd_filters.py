@@ -18,7 +18,13 @@ from netc_kernels.cpu.several import (
     six,
     three,
 )
-from netc_kernels.cpu.vector import LANES, copy_element, inline, kernel, transpose
+from netc_kernels.cpu.vector import (
+    LANES,
+    copy_element,
+    inline,
+    piece,
+    transpose,
+)
 from netc_kernels.cpu.winograd_transforms import SCRATCH
 
 TOGETHER = 16
@@ -27,7 +33,7 @@ FILTER_SCRATCH = SCRATCH + (25 * TOGETHER + LANES) * LANES
 """Elements of scratch memory that `filter_panel` needs; `filter_gradient` needs `SCRATCH`."""
 
 
-@kernel
+@piece
 def filter_panel(
     w: Any,
     size: int,
@@ -135,7 +141,7 @@ def _five_rows(half: Any, work: Any, at: int, side: int, to: int, step: int) -> 
     put_six(work, to + 12 * step, step, row(a[2], b[2], c[2], d[2], e[2]))
 
 
-@kernel
+@piece
 def filter_gradient(
     work: Any,
     at: int,

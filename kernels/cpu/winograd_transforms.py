@@ -21,10 +21,10 @@ from netc_kernels.cpu.vector import (
     LANES,
     fetch,
     inline,
-    kernel,
     load,
     load_first,
     maximum,
+    piece,
     splat,
     store,
     store_bytes,
@@ -177,7 +177,7 @@ def _copy_pixels(
             store(to, at + (extent * i + j) * LANES, value)
 
 
-@kernel
+@piece
 def input_tile(x: Any, tiles: Any, index: int, to: Any, m: Any, slot: int, scratch: int) -> None:
     """Store B' d B of an input tile in place `slot` of matrices m in `to`."""
     if tiles.fold_y * tiles.fold_x > 1:
@@ -268,7 +268,7 @@ def _fold_run(x: Any, tiles: Any, row: int, column: int, of: int, to: Any, at: i
             store(to, at + s * tiles.pitch + e, load_first(x, of + s * tiles.pitch + e, count - e))
 
 
-@kernel
+@piece
 def gradient_tile(
     dy: Any, tiles: Any, index: int, to: Any, m: Any, slot: int, scratch: int
 ) -> None:
@@ -339,7 +339,7 @@ def _gradient_rows(
             put(half, to, scratch, LANES, extent * LANES, to, out, m.position)
 
 
-@kernel
+@piece
 def output_tile(
     y: Any,
     tiles: Any,
@@ -368,7 +368,7 @@ def output_tile(
         _write_tile(matrices.output_two, put_two, 2, y, tiles, index, work, m, at, scratch, more)
 
 
-@kernel
+@piece
 def pooled_tile(
     y: Any,
     places: Any,

@@ -16,7 +16,11 @@ from netc_kernels.cpu import fold
 from netc_kernels.cpu.product import PANEL, SHORT, crossed
 from netc_kernels.cpu.shape import Array, ConvShape, up
 from netc_kernels.cpu.threads import Pool
-from netc_kernels.cpu.vector import LANES, kernel
+from netc_kernels.cpu.vector import (
+    LANES,
+    kernel,
+    piece,
+)
 from netc_kernels.cpu.winograd import GAP, source_tiles, tiles_at, tiles_of
 from netc_kernels.cpu.winograd_filters import filter_gradient
 from netc_kernels.cpu.winograd_transforms import (
@@ -197,7 +201,7 @@ def multiply_all(
     multiply(work, z, rows, v, columns, turned, plan.sums, tiles, False, start, stop)
 
 
-@kernel
+@piece
 def multiply(
     work: Any, z: Matrices, filters: int, v: Matrices, channels: int, turned: bool, sums: Matrices,
     tiles: int, add: bool, start: int, stop: int,
@@ -209,7 +213,7 @@ def multiply(
         products(work, z, filters, v, channels, sums, tiles, add, start, stop)
 
 
-@kernel
+@piece
 def transform(
     x: Any,
     source: Tiles,
@@ -230,7 +234,7 @@ def transform(
         gradient_tile(dy, target, tile, work, z, slot + tile - start, scratch)
 
 
-@kernel
+@piece
 def products(
     work: Any,
     a: Matrices,

@@ -19,6 +19,7 @@ from netc_runtime.choose import (
     BackendChoice,
     choose_backend,
     open_backend,
+    silent,
     why_not_cuda,
 )
 from netc_runtime.io.checkpoint import latest, meta_of
@@ -82,21 +83,18 @@ def choose(bundle: Bundle, choices: RunChoices) -> BackendChoice:
 
 
 def kernel_notes(bundle: Bundle) -> Iterator[str]:
-    """What there is to say, before a session is opened, where that takes long or what runs then is
-    slow.
-    """
+    """What there is to say, before a session is opened, where what runs then is slow."""
     lacking = cpu.available()
     if lacking and bundle.facts.kernels == "fast":
         yield f"{lacking}, so NumPy's kernels run, which are several times slower."
-    elif bundle.facts.threads and not cpu.compiled():
-        yield "kernels are compiled for this machine now, once; it may take two minutes."
 
 
 def open_session(
-    choice: BackendChoice, bundle: Bundle, ranks: Ranks | None, training: bool = True
-) -> Session:
-    """A session on the devices of this process."""
-    return Session(bundle, open_backend(choice, bundle, ranks, training), training)
+    choice: BackendChoice, bundle: Bundle, ranks: Ranks | None, training: bool = True,
+    told: Told = silent,
+) -> Session:  # fmt: skip
+    """A session on the devices of this process; what takes long is `told`."""
+    return Session(bundle, open_backend(choice, bundle, ranks, training, told), training)
 
 
 def find_weights(named: str | None, folder: Path) -> Path:
@@ -156,9 +154,12 @@ def restored_session(
     ranks: Ranks | None,
     weights: Tensors,
     training: bool = False,
+    told: Told = silent,
 ) -> Session:
-    """A session with weights, which are the same in all processes; initial ones where some lack."""
-    session = open_session(choice, bundle, ranks, training)
+    """A session with weights, which are the same in all processes; initial ones where some lack.
+    What takes long is `told`.
+    """
+    session = open_session(choice, bundle, ranks, training, told)
     try:
         if training or not bundle.facts.torch_names.keys() <= weights.keys():
             session.initialize(bundle.facts.seed)

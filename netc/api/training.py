@@ -239,7 +239,9 @@ def open_training(
                 held.enter_context(folder)
         for text in kernel_notes(bundle):
             listener.note(text)
-        session = held.enter_context(closing(open_session(choice, bundle, ranks)))
+        session = held.enter_context(
+            closing(open_session(choice, bundle, ranks, told=listener.note))
+        )
         trainer = Trainer(session, dataset, training, folder, ranks)
         begun = begin(trainer, all_, first)
         tracer = step_tracer(choices, cluster, trainer, all_)

@@ -50,7 +50,7 @@ def load_bundle(options: argparse.Namespace, images: int | None = None) -> Bundl
 
 
 def note_kernels(options: argparse.Namespace, bundle: Bundle) -> None:
-    """Say, before a session is opened, where that takes long or what runs then is slow."""
+    """Say, before a session is opened, where what runs then is slow."""
     for text in kernel_notes(bundle):
         teller(options)(text)
 
@@ -139,7 +139,7 @@ def restored(
     read = {} if everyone.rank else given_weights(given, bundle, file, told, evaluates=True)
     weights = everyone.share_tensors(read)
     note_kernels(options, bundle)
-    return restored_session(choice, bundle, ranks, weights)
+    return restored_session(choice, bundle, ranks, weights, told=told)
 
 
 def out_folder(options: argparse.Namespace, bundle: Bundle) -> Path:

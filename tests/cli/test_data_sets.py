@@ -17,7 +17,6 @@ from netc.api.data import data_call
 from netc.cli.main import main
 from netc.ir.datasets import DATA_SETS
 from netc.ir.facts import RecipeCall
-from netc_kernels import cpu
 from netc_runtime.io.checkpoint import load
 
 NET = """
@@ -26,7 +25,6 @@ input image 3x6x6
 fc classes | softmax_loss
 train {{ {data} ; batch 8 ; sgd lr=0.05 ; epochs 2 }}
 """
-COMPILED = "kernels are compiled for this machine now"
 
 
 @pytest.fixture(autouse=True)
@@ -64,17 +62,12 @@ def lines(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str,
 
 @pytest.mark.parametrize("verb", ["run", "eval"])
 @pytest.mark.parametrize("data", ["", 'data imagefolder("data/none")', 'data idx("none")'])
-def test_what_else_there_is(
-    verb: str, data: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Before any kernel is compiled."""
-    monkeypatch.setattr(cpu, "compiled", Mock(return_value=False))
+def test_what_else_there_is(verb: str, data: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("w.safetensors").touch()
     told = refused(capsys, verb, network(data), "--kernels", "fast", "--weights", "w.safetensors")
     for each in DATA_SETS.values():
         assert f"'{each.example}'" in told
     assert "'--data': 'synthetic()', made-up images" in told
-    assert COMPILED not in told
     if data:
         assert f"the network's recipe names {data[5:]}; paths start at the current folder." in told
 
@@ -332,17 +325,13 @@ def test_an_evaluation_needs_no_training_images(capsys: pytest.CaptureFixture[st
 # --- synthetic ---
 
 
-def test_a_training_on_synthetic_images(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_on_synthetic_images(capsys: pytest.CaptureFixture[str]) -> None:
     """Its labels are learned; people and programs are told what it is."""
-    monkeypatch.setattr(cpu, "compiled", Mock(return_value=False))
     net, data = network("data synthetic(train=640)"), ("--data", "synthetic(test=99)")
     assert main(["run", net, "--plain", "--kernels", "fast"]) == 0
     printed = capsys.readouterr()
     assert "data      SYNTHETIC images, made up from seed 0" in printed.out
     assert "note: the images are SYNTHETIC: neither weights nor accuracy say" in printed.err
-    assert printed.err.count(COMPILED) == 1
     (found,) = lines(capsys, "eval", net, *data)
     assert found["test_images"] == 99 and found["test_accuracy"] > 0.9
     assert found["held_out"].startswith("SYNTHETIC images")

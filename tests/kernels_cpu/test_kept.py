@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from numba.core import config
 
-from netc_kernels import cpu, files
+from netc_kernels import files
 from netc_kernels.cpu import kept
-from netc_kernels.cpu.vector import kernel
+from netc_kernels.cpu.vector import entry, kernel, piece
 
 INT, FLOAT = np.zeros(3, np.int64), np.zeros(3, np.float32)
 
@@ -32,7 +32,7 @@ def make(factor: int) -> Any:
     def scaled(x: int) -> int:
         return x * factor
 
-    return kernel(scaled)
+    return entry(scaled)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def fresh() -> Any:
     """The kernel as another process has it."""
-    return kernel(size_of)
+    return entry(size_of)
 
 
 def compiled(*arrays: Any) -> int:
@@ -62,11 +62,6 @@ def test_each_signature_is_compiled_once(folder: Path) -> None:
     assert compiled(INT, FLOAT) == 2
     assert len(kernels(folder)) == 2
     assert compiled(INT, FLOAT) == compiled(FLOAT) == 0
-    assert cpu.compiled()
-
-
-def test_nothing_is_compiled_yet(folder: Path) -> None:
-    assert not cpu.compiled()
 
 
 def _truncate(one: Path, other: Path) -> None:
@@ -152,6 +147,47 @@ def test_kernels_made_by_a_function_are_told_apart(folder: Path) -> None:
     assert len(kernels(folder)) == 2
     again = make(3)
     assert again(5) == 15 and again.stats.cache_misses.total() == 0
+
+
+def doubled(x: int) -> int:
+    """A part of what is called."""
+    return 2 * x
+
+
+def calling() -> tuple[Any, Any]:
+    """A piece and what calls it, as another process has them."""
+    part = piece(doubled)
+
+    def one_more(x: int) -> int:
+        return int(part(x)) + 1
+
+    return part, entry(one_more)
+
+
+def test_a_piece_is_part_of_what_is_kept(folder: Path) -> None:
+    _, whole = calling()
+    assert whole(5) == 11
+    (kept_whole,) = kernels(folder)
+    assert kept_whole.name.startswith("one_more")
+    part, whole = calling()
+    assert whole(7) == 15
+    assert not part.overloads and whole.stats.cache_misses.total() == 0
+
+
+def test_functions_that_differ_by_what_is_around_them_have_names_of_their_own() -> None:
+    names = [make(factor).py_func.__qualname__ for factor in (2, 3, 3)]
+    assert names[0] != names[1] == names[2]
+
+
+def test_python_cannot_call_what_kernels_and_pools_call(folder: Path) -> None:
+    for made in (kernel(size_of), piece(size_of), calling()[0]):
+        for _ in range(2):
+            with pytest.raises(TypeError, match="by kernels or pools alone"):
+                made(INT)
+    part, whole = calling()
+    assert whole(5) == 11
+    with pytest.raises(TypeError, match="by kernels or pools alone"):
+        part(5)
 
 
 def test_what_cannot_be_told_is_not_kept(folder: Path) -> None:
