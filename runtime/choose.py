@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.facts import Facts
 from netc.ir.program import Bundle, Program
+from netc.stages import staged
 from netc_kernels import cuda
 from netc_runtime.backend import Backend
 from netc_runtime.launch.local import RANK, LocalRanks
@@ -166,7 +167,8 @@ def open_devices(
 
     devices = range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
     check_memory(programs, devices, available_bytes(), "this machine")
-    compile_ahead(programs, devices, facts.threads, told, alone=ranks is None)
+    with staged("kernels"):
+        compile_ahead(programs, devices, facts.threads, told, alone=ranks is None)
     _settle(facts.blas_threads)
     assert ranks is None or isinstance(ranks, MpiRanks)
     threads = max(facts.threads, 1)

@@ -16,6 +16,9 @@ class Listener:
     def note(self, text: str) -> None:
         """A sentence on what is no result."""
 
+    def wait(self, text: str) -> None:
+        """A sentence on what is waited for."""
+
     @contextmanager
     def watch(self) -> Iterator[Watch]:
         """Who is told what is done within the block, which may take long."""

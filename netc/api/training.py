@@ -24,6 +24,7 @@ from netc.ir.facts import Facts
 from netc.ir.optimizers import AVERAGE
 from netc.ir.program import Bundle, Launch
 from netc.ir.schedules import scaled_rate
+from netc.stages import staged
 from netc_runtime.choose import BackendChoice
 from netc_runtime.io.weights import Tensors
 from netc_runtime.launch.ranks import Alone, Ranks
@@ -223,7 +224,8 @@ def open_training(
     """
     check_groups(bundle)
     training = _told(choices, bundle, called or {})
-    dataset = open_data(choices.data, bundle)
+    with staged("data"):
+        dataset = open_data(choices.data, bundle)
     all_ = ranks or Alone()
     all_.compare({**_agreed(choices, training, dataset), **(alike or {}), **facts_of(dataset)})
     told.steps_in_epoch(dataset, bundle.facts.batch)
@@ -240,7 +242,7 @@ def open_training(
         for text in kernel_notes(bundle):
             listener.note(text)
         session = held.enter_context(
-            closing(open_session(choice, bundle, ranks, told=listener.note))
+            closing(open_session(choice, bundle, ranks, told=listener.wait))
         )
         trainer = Trainer(session, dataset, training, folder, ranks)
         begun = begin(trainer, all_, first)

@@ -18,6 +18,7 @@ from netc.cli.files import defines, load_network
 from netc.cli.passes import CompileProgress
 from netc.cli.speaker import Speaker
 from netc.errors import DataError
+from netc.stages import staged
 
 
 def plan_choices(options: argparse.Namespace) -> PlanChoices:
@@ -42,7 +43,8 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
     """
     output = getattr(options, "save_strategy", None)
     spare(output, options.network, options.strategy, options.cluster)
-    network = load_network(options)
+    with staged("parse"):
+        network = load_network(options)
 
     def most() -> int | None:
         if options.verb == "run":

@@ -32,6 +32,7 @@ from netc.cli.speaker import Speaker
 from netc.errors import Diagnostic, NetError, UsageError, escaped
 from netc.ir.facts import plain_facts
 from netc.ir.program import Bundle
+from netc.stages import StageClock, timed_stages
 from netc_runtime.choose import BackendChoice
 from netc_runtime.launch.ranks import Ranks
 from netc_runtime.train.events import EpochDone, Evaluating, Finished, RolledBack, StepDone
@@ -52,23 +53,26 @@ UNSHOWN_FACTS = ("parameters", "scores", "text", "torch_names")
 def run(options: argparse.Namespace) -> int:
     """Compile if need be, then train to the end or to an interruption."""
     _check(options)
-    bundle = load_bundle(options)
-    check_groups(bundle)
-    choice = choose(options, bundle)
-    if options.dry_run:
-        return foretell_memory(options, bundle, choice, train_choices(options, bundle))
-    if choice.name == "null":
-        return foretell(options, bundle, choice)
-    return on_ranks(bundle, choice, partial(_run, options, choice))
+    with timed_stages() as clock:
+        bundle = load_bundle(options)
+        check_groups(bundle)
+        choice = choose(options, bundle)
+        if options.dry_run:
+            return foretell_memory(options, bundle, choice, train_choices(options, bundle))
+        if choice.name == "null":
+            return foretell(options, bundle, choice)
+        return on_ranks(bundle, choice, partial(_run, options, choice, clock))
 
 
 def _run(
-    options: argparse.Namespace, choice: BackendChoice, ranks: Ranks | None, bundle: Bundle
+    options: argparse.Namespace, choice: BackendChoice, clock: StageClock, ranks: Ranks | None,
+    bundle: Bundle,
 ) -> int:  # fmt: skip
     """Train; of several processes the first one reads and keeps what is saved."""
     called = {"network": lasting(options.network), "set": " ".join(options.set)}
     alike = {"page to write": options.report}
-    choices, speaker = train_choices(options, bundle), Speaker(not options.json)
+    choices = train_choices(options, bundle)
+    speaker = Speaker(not options.json, quiet=options.quiet)
     with open_training(
         bundle,
         choice,
@@ -82,7 +86,7 @@ def _run(
         trainer = training.source.trainer
         trainer.asks_each = options.report
         _announce(options, choice, choices, training)
-        return _train(options, training)
+        return _train(options, training, clock)
 
 
 def train_choices(options: argparse.Namespace, bundle: Bundle | None = None) -> TrainChoices:
@@ -220,7 +224,7 @@ def _interruptible(trainer: Trainer, caught: list[int]) -> Iterator[None]:
             signal.signal(each, old)
 
 
-def _train(options: argparse.Namespace, training: TrainingRun[Here]) -> int:
+def _train(options: argparse.Namespace, training: TrainingRun[Here], clock: StageClock) -> int:
     trainer = training.source.trainer
     caught: list[int] = []
     steps: list[float] = []
@@ -256,7 +260,7 @@ def _train(options: argparse.Namespace, training: TrainingRun[Here]) -> int:
         page = _page(trainer, finished) if options.report else None
     except NetError as error:
         problem = error
-    tell_end(options, trainer, finished, caught, steps, traced, page)
+    tell_end(options, trainer, finished, caught, steps, traced, page, clock)
     if problem is not None:
         raise problem
     return EXIT_SIGNALS[signal.Signals(caught[0])] if caught else 0

@@ -23,6 +23,7 @@ from netc.api.train_choices import WeightChoices
 from netc.cli.output import note
 from netc.errors import Diagnostic, UsageError
 from netc.ir.program import Bundle
+from netc.stages import staged
 from netc_runtime.choose import BackendChoice
 from netc_runtime.launch.ranks import Alone, Ranks
 
@@ -32,14 +33,16 @@ def load_bundle(options: argparse.Namespace, images: int | None = None) -> Bundl
     path = Path(options.network)
     notes: tuple[str, ...] = ()
     if path.is_file() and is_compiled(path):
-        bundle = _compiled(path, options)
+        with staged("parse"):
+            bundle = _compiled(path, options)
     else:
         # Imported here: a compiled program needs no compiler.
         from netc.api.build import advice
         from netc.cli.common import build, request
 
-        asked = request(options, images)
-        made = build(asked, options)
+        with staged("compile"):
+            asked = request(options, images)
+            made = build(asked, options)
         bundle, compiled = made.bundle, made.compiled
         notes = compiled.notes
         if options.verb == "run" and not options.json:

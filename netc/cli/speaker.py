@@ -16,14 +16,23 @@ if TYPE_CHECKING:
 class Speaker(Listener):
     """Prints notes, and shows what takes long on a terminal."""
 
-    def __init__(self, notes: bool = True, progress: CompileProgress | None = None) -> None:
-        """Without `notes` only what takes long is shown, by `progress` where that is given."""
-        self.notes, self.progress = notes, progress
+    def __init__(
+        self, notes: bool = True, progress: CompileProgress | None = None, quiet: bool = False
+    ) -> None:
+        """Without `notes` only what takes long is shown, by `progress` where that is given; `quiet`
+        says nothing of what is waited for.
+        """
+        self.notes, self.progress, self.quiet = notes, progress, quiet
 
     def note(self, text: str) -> None:
         """Print it."""
         if self.notes:
             note(text)
+
+    def wait(self, text: str) -> None:
+        """Print it as well."""
+        if not self.quiet:
+            self.note(text)
 
     @contextmanager
     def watch(self) -> Iterator[CompileProgress]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from netc.stages import staged
 from netc_kernels.cuda.source import only_compiling
 from netc_runtime.cores import cores
 
@@ -13,6 +14,7 @@ Start = Callable[[int], None]
 MOST_THREADS = 16
 
 
+@staged("kernels")
 def compiled_ahead(starts: Iterable[tuple[Start, bool]], stream: int) -> list[Start]:
     """What starts instructions, each with whether it is a launch's: what launches want is compiled
     by threads as soon as it is known, and nothing of it is started.

@@ -33,6 +33,7 @@ from netc.ir.program import (
 )
 from netc.ir.traffic import Traffic, summed
 from netc.ir.types import ITEM_BYTES
+from netc.stages import staged
 from netc_kernels.cuda.clock import elapsed
 from netc_kernels.cuda.tensor import Tensor
 from netc_runtime.backend import StepReport, Timing
@@ -420,6 +421,7 @@ class CudaExecutable:
         made = backend.collectives.collective
         return made
 
+    @staged("record")
     def _record(self, clock: Clock | None = None) -> Any:
         """The step as a CUDA graph, with a clock read in it if asked."""
         import cupy

@@ -1,0 +1,59 @@
+"""Where the time before a first step goes, by stages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+STAGES = ("parse", "compile", "kernels", "data", "record")
+"""The network is read; it is planned and compiled; kernels are compiled and chosen; the data set is
+opened; a step is recorded as a graph."""
+
+
+class StageClock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(STAGES, 0.0)
+        self.inside = 0.0
+        """Seconds of stages within the one that goes on."""
+
+    @contextmanager
+    def staged(self, name: str) -> Iterator[None]:
+        """Count a block as a stage's."""
+        before, self.inside, began = self.inside, 0.0, time.monotonic()
+        try:
+            yield
+        finally:
+            took = time.monotonic() - began
+            self.seconds[name] += took - self.inside
+            self.inside = before + took
+
+
+_CLOCK: ContextVar[StageClock | None] = ContextVar("stages", default=None)
+
+
+@contextmanager
+def timed_stages() -> Iterator[StageClock]:
+    """A clock of what is done within the block, by this thread."""
+    clock = StageClock()
+    token = _CLOCK.set(clock)
+    try:
+        yield clock
+    finally:
+        _CLOCK.reset(token)
+
+
+@contextmanager
+def staged(name: str) -> Iterator[None]:
+    """A block, or a function, that is a stage; what is another one within it does not count as this
+    one's. Nothing is counted where nobody asked for it.
+    """
+    clock = _CLOCK.get()
+    if clock is None:
+        yield
+        return
+    with clock.staged(name):
+        yield
