@@ -57,7 +57,7 @@ class Peer:
     def answer(self, seconds: float) -> Any:
         """One line of JSON; libraries may write others between."""
         assert self.process.stdout is not None
-        limit = threading.Timer(seconds, self.end)
+        limit = threading.Timer(seconds, self._late, [seconds])
         limit.start()
         try:
             for line in self.process.stdout:
@@ -70,10 +70,16 @@ class Peer:
         self.about.setdefault("unsupported", f"ended with {how}{self._last_words()}")
         return None
 
+    def _late(self, seconds: float) -> None:
+        self.about["unsupported"] = f"gave no answer in {seconds:g} s"
+        self.end()
+
     def _last_words(self) -> str:
         self.log.seek(0)
         lines = self.log.read().strip().splitlines()
-        return f": {lines[-1][:200]}" if lines else ""
+        # Help may follow what went wrong.
+        faults = [line for line in lines if "error" in line.lower()] or lines
+        return f": {faults[-1].strip()[:200]}" if faults else ""
 
     def end(self) -> None:
         """End it, and all that it started."""

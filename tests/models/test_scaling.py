@@ -170,6 +170,14 @@ def test_a_peer_answers_until_it_ends(peer: Peer) -> None:
     assert peer.ask("burst 0 3") is None
 
 
+def test_a_peer_that_is_late_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peers.START_SECONDS", 0.2)
+    found = start("late", [sys.executable, "-c", "import time; time.sleep(60)"])
+    with ended([found]):
+        found.warm()
+    assert found.why == "gave no answer in 0.2 s" and not found.runs
+
+
 def test_turns_go_forth_and_back() -> None:
     """So that no program is always behind the same one."""
     order: list[int] = []
