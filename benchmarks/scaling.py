@@ -3,6 +3,7 @@
     python benchmarks/scaling.py --nets vgg16,alexnet_owt --images 128 --devices 1,2 --minutes 8
     python benchmarks/scaling.py --simulate --cluster h100 --devices 4,8
     python benchmarks/scaling.py --cpu --devices 2,4,8
+    python benchmarks/scaling.py --add rows-of-another-machine.json
     python benchmarks/scaling.py --page
 
 A round is a network, images and a number of GPUs, by default all of 1, 2, 4 and 8 that there are.
@@ -68,6 +69,7 @@ def parsed() -> argparse.Namespace:
     how.add_argument(
         "--page", action="store_true", help="write the page of the rows that are there"
     )
+    how.add_argument("--add", type=Path, metavar="JSON", help="take the rows of another file")
     parser.add_argument("--nets", type=names, default=list(NETWORKS))
     parser.add_argument("--images", type=numbers, help="default 128,32; with --cpu 8")
     parser.add_argument("--devices", type=numbers, help="default: those of 1,2,4,8 that are there")
@@ -93,7 +95,7 @@ def parsed() -> argparse.Namespace:
     if options.devices is None:
         there = 8 if options.cpu or options.simulate else cuda.found()[0]
         options.devices = [n for n in COUNTS if n <= there]
-    if not options.devices and not options.page:
+    if not (options.devices or options.page or options.add):
         parser.error("no GPU is visible; --simulate and --cpu need none")
     return options
 
@@ -101,11 +103,11 @@ def parsed() -> argparse.Namespace:
 def main() -> int:
     """Do what is asked for, and write the page; 1 where a plan's losses are wrong."""
     options = parsed()
-    # Processes that were started are ended on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     book, good = Book.read(options.out), True
     if options.simulate:
         simulate(book, options)
+    elif options.add:
+        book.add(*Book.read(options.add).parts)
     elif not options.page:
         good = run(book, options)
     scaling_page.write(book)
@@ -128,6 +130,8 @@ def simulate(book: Book, options: argparse.Namespace) -> None:
 
 def run(book: Book, options: argparse.Namespace) -> bool:
     """Go through the rounds; whether all losses were right."""
+    # Processes that were started are ended on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     began, longest, good = time.monotonic(), 0.0, True
     how = Asked(
         options.strategies, options.schemes, options.precision, options.cluster, options.modes,

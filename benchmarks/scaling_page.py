@@ -83,8 +83,8 @@ one GPU's by its waits for exchanges (in which the least busy device does not co
 exchanges take from computing meanwhile, and shorter by what is spared where dense layers and
 updates are split. Of `h100` launches are priced by formulas, whose steps of one GPU are up to 17 %
 off, and exchanges are taken to cost computing nothing: there more than eight is no promise. On two
-H200 `hybrid` at 128 images took 7 % (AlexNet) and 5 % (VGG-16) longer than predicted
-([truth.md](truth.md)); as much on eight, and nothing on one, would be 7.3 and 7.6 times one.
+H200 `hybrid` at 128 images took up to 7 % longer than predicted ([truth.md](truth.md)); as much on
+eight, and nothing on one, would be 7.3 (AlexNet) and 7.5 (VGG-16) times one.
 """
     rows = []
     for machine in known.values("machine"):

@@ -157,6 +157,11 @@ class Book:
         known = json.loads(path.read_text()) if path.exists() else {}
         return cls(path, *(known.get(name, []) for name in ("predicted", "measured", "checks")))
 
+    @property
+    def parts(self) -> tuple[list[Row], list[Row], list[Row]]:
+        """What `add` takes."""
+        return self.predicted, self.measured, self.checks
+
     def add(
         self, predicted: Iterable[Row] = (), measured: Iterable[Row] = (),
         checks: Iterable[Row] = (),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scaling
 import scaling_page
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,6 +137,19 @@ def test_the_page_says_what_was_not_run(guesses: list[Row], tmp_path: Path) -> N
     assert "no row has been measured" in page
     (picture,) = tmp_path.glob("*.svg")
     assert picture.name == "scaling-alexnet_owt-128.svg" and picture.name in page
+
+
+def test_rows_of_another_machine_are_added(
+    guesses: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = tmp_path / "ours.json", tmp_path / "theirs.json"
+    Book.read(ours).add(predicted=guesses)
+    rows = measured_rows(Round("alexnet_owt", 128, WEAK, 2), [], [row(NETC, "data", failed="lost")])
+    Book.read(theirs).add(measured=rows)
+    monkeypatch.setattr("sys.argv", ["scaling.py", "--out", str(ours), "--add", str(theirs)])
+    assert scaling.main() == 0
+    assert Book.read(ours).parts == (guesses, rows, [])
+    assert "not run: lost" in ours.with_suffix(".md").read_text()
 
 
 def test_the_page_has_what_was_measured(guesses: list[Row], tmp_path: Path) -> None:
