@@ -19,7 +19,7 @@ from numba.core import cgutils
 from numba.extending import models, overload, register_model
 
 from netc_kernels.cpu.kept import KernelCache, described, digest
-from netc_kernels.cpu.pieces import PieceCompiler, hide
+from netc_kernels.cpu.pieces import KernelCompiler, PieceCompiler, hide
 
 WIDE = bool(binding.get_host_cpu_features().get("avx512f", False))
 LANES = 16 if WIDE else 8
@@ -27,7 +27,10 @@ LANES = 16 if WIDE else 8
 
 build: Any = cgutils
 Function = TypeVar("Function", bound=Callable[..., Any])
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+OPTIONS: dict[str, Any] = {
+    "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True,
+    "pipeline_class": KernelCompiler,
+}  # fmt: skip
 BY_ADDRESS: dict[str, Any] = OPTIONS | {"no_cpython_wrapper": True}
 BY_KERNELS: dict[str, Any] = BY_ADDRESS | {"pipeline_class": PieceCompiler}
 

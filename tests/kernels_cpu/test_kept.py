@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llvmlite.binding import Linkage
 from numba.core import config
 
 from netc_kernels import files
@@ -177,6 +178,26 @@ def test_a_piece_is_part_of_what_is_kept(folder: Path) -> None:
 def test_functions_that_differ_by_what_is_around_them_have_names_of_their_own() -> None:
     names = [make(factor).py_func.__qualname__ for factor in (2, 3, 3)]
     assert names[0] != names[1] == names[2]
+
+
+def test_nothing_of_a_kernel_stands_for_anything_of_another(folder: Path) -> None:
+    """Functions that are too long to go into their callers stay in its machine code: there they
+    are its own, since those of one name in kernels of two processes need not be the same.
+    """
+    lines = [f"    x = (x * {n} + {n + 1}) ^ (x >> {n % 7 + 1})" for n in range(3, 203)]
+    text = "\n".join(["def long(x):", *lines, "    return x"])
+    made: dict[str, Any] = {}
+    exec(compile(text, __file__, "exec"), made)
+    part = piece(made["long"])
+
+    def twice(x: int) -> int:
+        return int(part(x)) + int(part(x + 1)) + int(part(x - 5))
+
+    whole: Any = entry(twice)
+    whole(3)
+    (found,) = whole.overloads.values()
+    functions = [f for f in found.library._final_module.functions if not f.is_declaration]
+    assert {f.linkage for f in functions} == {Linkage.external, Linkage.internal}
 
 
 def test_python_cannot_call_what_kernels_and_pools_call(folder: Path) -> None:
