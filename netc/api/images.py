@@ -78,7 +78,12 @@ def _floats(
     if found.dtype == np.uint8:
         prepared = preparation(data, wanted)
         return normalize(found, prepared.mean, prepared.std, dtype)
-    return found.astype(dtype)
+    with np.errstate(over="ignore"):
+        made = found.astype(dtype)
+    if np.isfinite(found).all() and not np.isfinite(made).all():
+        message = f"'{name}' holds numbers that are too large for {dtype}."
+        raise data_error("E062", message, "scale them like those the network is trained on")
+    return made
 
 
 def _pictures(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import wraps
+from threading import RLock
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import finalize
 
 import numpy as np
@@ -29,6 +31,7 @@ from netc_runtime.train.saving import exploded
 
 Array = NDArray[Any]
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +59,36 @@ class Score:
     images: int
 
 
+def _one_thread(
+    method: Callable[Concatenate[OpenProgram, P], T],
+) -> Callable[Concatenate[OpenProgram, P], T]:
+    """A method that is refused while another thread is in one."""
+
+    @wraps(method)
+    def run(self: OpenProgram, /, *args: P.args, **words: P.kwargs) -> T:
+        if not self._turn.acquire(blocking=False):
+            hint = "let one thread use it at a time, or open one session for each."
+            raise usage("the session is in use by another thread.", hint)
+        try:
+            return method(self, *args, **words)
+        finally:
+            self._turn.release()
+
+    return run
+
+
 class OpenProgram:
     """Steps, evaluations and predictions over one set of weights; a context manager.
 
     Threads and memory of its devices are there until it is closed, or let go. One thread at a time
-    may use it.
+    may use it; others are refused (UsageError, E051).
     """
 
     def __init__(self, session: runtime.Session, data: str | None, close: Callable[[], None]):
         """`data` is the data set whose pictures its images are like; `close` ends the session."""
         self._session, self._data = session, data
         self._step = 0
+        self._turn = RLock()
         self._trains = session.train is not session.eval
         self._close = finalize(self, close)
 
@@ -90,6 +112,7 @@ class OpenProgram:
         """Whether it is over."""
         return not self._close.alive
 
+    @_one_thread
     def step(self, images: Images, labels: Any, *, lr: float | None = None) -> StepResult:
         """One training step over a whole batch of images and their labels, (n,) whole numbers.
 
@@ -115,6 +138,7 @@ class OpenProgram:
         norm = None if squares is None else float(np.sqrt(squares))
         return StepResult(self._step, loss, float(rate), time.perf_counter() - began, norm)
 
+    @_one_thread
     def evaluate(self, images: Images, labels: Any) -> Score:
         """Loss and accuracy of any number of images."""
         session = self._open()
@@ -131,6 +155,7 @@ class OpenProgram:
             loss, right = loss + each[0], right + each[1]
         return Score(loss / len(given), right / len(given), len(given))
 
+    @_one_thread
     def predict(self, images: Images) -> NDArray[np.float64]:
         """The probability of each class, (n, classes), of any number of images.
 
@@ -140,10 +165,12 @@ class OpenProgram:
         given = self._images(images)
         return self._guarded(lambda: class_shares(session, given))
 
+    @_one_thread
     def weights(self) -> dict[str, Array]:
         """Weights and running statistics by netc's names, copied; with `ema` the averages."""
         return renamed(weights_of(self._open()), {})
 
+    @_one_thread
     def restore(self, weights: Mapping[str, Any]) -> None:
         """Set weights and statistics, all or some.
 
@@ -151,6 +178,7 @@ class OpenProgram:
         """
         self._open().restore(checked(self._session.bundle, weights))
 
+    @_one_thread
     def close(self) -> None:
         """Give threads and memory back."""
         self._close()

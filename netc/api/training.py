@@ -141,7 +141,12 @@ class TrainingRun(Generic[S]):
     def close(self) -> None:
         """End at once: threads, memory and the lock of the folder are given back."""
         if (events := self._events) is not None:
-            events.close()  # type: ignore[attr-defined]
+            try:
+                events.close()  # type: ignore[attr-defined]
+            except ValueError:
+                # It runs.
+                hint = "'stop()' ends it after its step, and any thread may ask."
+                raise usage("the training is in use by another thread.", hint) from None
         self._held()
 
     @property

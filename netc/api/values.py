@@ -20,8 +20,14 @@ def usage_all(messages: Sequence[str]) -> UsageError:
 
 
 def shown(value: object) -> str:
-    """A value in a message."""
-    return clip(repr(value), 80)
+    """A value in a message: as it is written, or what it is where that is long."""
+    if isinstance(value, str | bytes | Real | os.PathLike | type) or value is None:
+        return clip(repr(value), 80)
+    text = repr(value)
+    if len(text) <= 80 and text.isprintable():
+        return text
+    many = f" of {len(value)}" if isinstance(value, Sequence | Mapping) else ""
+    return f"one {type(value).__name__}{many}"
 
 
 def value_text(name: str, value: object) -> str:

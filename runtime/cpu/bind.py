@@ -82,15 +82,27 @@ def _bind_group(
     head, *absorbed = group
     operands = arrays(head)
     if not head.variant or cpu.available() or any(not a.size for a in (out, *operands)):
-        return _in_turn([
-            partial(KERNELS[step.operation], out, *arrays(step), **step.asked)
-            for step in group
-        ])  # fmt: skip
+        return _in_turn([_reference(step, out, arrays(step), pool) for step in group])
     names = tuple(step.operation for step in absorbed)
     extra = [inputs[a] for step in absorbed for a in step.operands if a >= 0]
     bound = Bound(out, operands, head.asked, names, extra, work, pool)
     call = _CALLS.get(head.operation) or _plain(head.operation)
     return call(head.variant, bound)
+
+
+def _reference(step: Step, out: Array, operands: Sequence[Array], pool: Any) -> Callable[[], None]:
+    """The reference's kernel. Of initial weights, of which a network has many, each thread makes
+    some rows: a number depends on its place in the whole alone.
+    """
+    kernel, asked = KERNELS[step.operation], step.asked
+    if step.operation != "init_normal" or not out.size:
+        return partial(kernel, out, *operands, **asked)
+    first, *others = asked["offset"]
+
+    def rows(thread: int, start: int, stop: int) -> None:
+        kernel(out[start:stop], *operands, **{**asked, "offset": (first + start, *others)})
+
+    return lambda: pool.split(len(out), rows)
 
 
 def _dense(array: Array) -> Array:

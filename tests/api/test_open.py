@@ -11,6 +11,7 @@ import pytest
 from api_cases import ARRAYS, IMAGES, LABELS, TINY, refused, tiny
 
 import netc
+from netc.api.images import image_floats
 from netc_runtime.choose import BackendChoice
 from netc_runtime.train.augment import order
 
@@ -131,10 +132,23 @@ def test_wrong_predictions() -> None:
         refused(lambda: program.step(IMAGES[:16], LABELS[:16]), "E051")
 
 
+def test_numbers_that_are_too_large_are_the_images_fault(recwarn: pytest.WarningsRecorder) -> None:
+    huge = np.full((2, *IMAGES.shape[1:]), 1e300)
+    with tiny().plan().open() as program:
+        assert "too large" in refused(lambda: program.predict(huge), "E062")
+    assert not recwarn.list
+
+
 def test_wrong_weights() -> None:
     refused(lambda: tiny().with_weights({"q": 1}), "E081")
     refused(lambda: tiny().with_weights({"fc1.bias": np.zeros(4)}), "E082")
     refused(lambda: tiny().with_weights(3), "E051")  # type: ignore[arg-type]
+    part = {"fc1.bias": np.zeros(3)}
+    told = refused(lambda: tiny().with_weights(part), "E080")
+    assert "'weights' lacks" in told and "allow_missing" in told
+    refused(lambda: tiny().with_weights({}), "E080")
+    tiny().with_weights(part, allow_missing=["conv*", "fc1.weight"])
+    tiny().with_weights({**part, "q": 1}, allow_missing=["*"], allow_unexpected=["q"])
     refused(lambda: tiny().weights("keras"), "E051")  # type: ignore[arg-type]
     with tiny().plan().open() as program:
         refused(lambda: program.restore({"fc9": np.zeros(4)}), "E081")
@@ -157,6 +171,36 @@ def test_a_session_is_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netc.api.held.choose", lambda *_: BackendChoice("cuda", "as if"))
     said = refused(lambda: tiny().plan(devices=2).open(), "E071")
     assert "let 'run' and 'train' start the processes" in said and "share_gpus=True" in said
+
+
+def test_a_session_is_one_thread_s_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads in one session waited for each other, and so did who closed it."""
+    inside, go = threading.Event(), threading.Event()
+    images = image_floats
+
+    def slow(*given: Any) -> Any:
+        inside.set()
+        assert go.wait(60)
+        return images(*given)
+
+    monkeypatch.setattr("netc.api.session.image_floats", slow)
+    with tiny().plan(devices=2).open() as program:
+        found: list[float] = []
+        one = threading.Thread(
+            target=lambda: found.append(program.step(IMAGES[:16], LABELS[:16]).loss)
+        )
+        one.start()
+        assert inside.wait(60)
+        for call in (
+            lambda: program.step(IMAGES[:16], LABELS[:16]), lambda: program.predict(IMAGES),
+            program.weights, program.close,
+        ):  # fmt: skip
+            assert "another thread" in refused(call, "E051")
+        go.set()
+        one.join(60)
+        assert len(found) == 1 and not program.closed
+        program.step(IMAGES[:16], LABELS[:16])
+    assert program.closed
 
 
 def test_closed_is_closed() -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from plain_updates import states_of, updated
 from random_networks import GRIDS, OPTIMIZERS, Case, cases, round_cases
 
-from netc.errors import PlanError
+from netc.errors import PlanError, render
 from netc.ir.optimizers import Chosen
 from netc.passes.choose_splits import Pin
 from netc.passes.split_rounds import rounds_of
@@ -174,7 +174,7 @@ def test_how_layers_are_split_does_not_matter_there(case: Case) -> None:
 def test_two_axes() -> None:
     with pytest.raises(PlanError) as refused:
         compiled(tiny(), options(tiny(), GRIDS[0], 4, strategy="hybrid", scheme="b"))
-    assert str(refused.value) == (
+    assert render(refused.value.diagnostics) == (
         "error[E043]: scheme b is not possible: rounds are defined on one axis of devices.\n"
         "     = help: take '--scheme a'."
     )

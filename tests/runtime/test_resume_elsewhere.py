@@ -126,7 +126,7 @@ def test_another_batch(run: Goings, done: int, batch: int) -> None:
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let runs take a GPU that is none."""
 
-    def opened(choice: object, bundle: Any, ranks: object) -> Session:
+    def opened(choice: object, bundle: Any, ranks: object, told: object) -> Session:
         backend = CudaBackend([bundle.init, bundle.train, bundle.eval], "fp32")
         assert backend.taken_bytes() == 2**30, "as the pretended one says"
         return Session(bundle, backend)
