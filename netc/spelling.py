@@ -19,7 +19,7 @@ RENAMED = {"set": "settings"}
 """Options whose words of Python are others."""
 PHRASES = {
     "--backend null": "plan(...).step_seconds",
-    "-o FILE.html": 'save("FILE.html")',
+    "-o FILE.html": 'draw("FILE.html")',
     "--format safetensors": 'save("X.safetensors")',
     "netc compile --emit graph": "plan(...).compiled.graph",
 }

@@ -25,7 +25,7 @@ from netc.api.choices import (
 from netc.api.networks import read_network
 from netc.api.shipped import lasting
 from netc.api.train_choices import TRAIN_NAMES, TrainWords, patterns
-from netc.api.values import path_text, settings_text, usage, value_text
+from netc.api.values import path_text, settings_text, shown, usage, value_text
 from netc.errors import Diagnostic, UsageError
 from netc.syntax import Network, network_text, parse_text, with_defaults
 
@@ -353,6 +353,8 @@ def parse(
 
 
 def _given(define: Mapping[str, object] | None, parameters: Mapping[str, object]) -> dict[str, str]:
+    if not isinstance(define, Mapping | None):
+        raise usage(f"'define' must be parameters by name, not {shown(define)}.")
     values = {**(define or {}), **parameters}
     return {str(name): value_text(str(name), value) for name, value in values.items()}
 

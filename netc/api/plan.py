@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from netc.api.build import advice, build, save_strategy
 from netc.api.choices import INFERENCE, Names, flag, wrong
@@ -37,6 +38,7 @@ from netc.trace.same import check_same
 class NetworkPlan(RunnableProgram):
     """A network split over devices and compiled, and what a step of that costs."""
 
+    called: ClassVar[str] = "a plan"
     asked: Request = field(kw_only=True)
     """What was asked for."""
     compiled: Compiled = field(kw_only=True)

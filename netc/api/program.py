@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,8 @@ DataWord = str | os.PathLike[str] | Sequence[Any] | Mapping[str, Any]
 class RunnableProgram:
     """A network compiled for some devices, with weights where there are some."""
 
+    called: ClassVar[str] = "a compiled program"
+    """In messages."""
     bundle: Bundle
     """Its programs."""
     file: str = ""
@@ -258,8 +260,8 @@ class RunnableProgram:
         file = Path(path_text("path", path))
         if file.suffix not in self.suffixes:
             known = ", ".join(self.suffixes)
-            message = f"cannot write a {type(self).__name__.lower()} as '{file.name}'."
-            raise UsageError(Diagnostic("E056", message, help=f"it is written as {known}."))
+            message = f"cannot write {self.called} as '{file.name}'."
+            raise UsageError(Diagnostic("E056", message, help=f"write it as {known}."))
         check_writable(file)
         self._write(file, names)
 
@@ -361,6 +363,7 @@ class OpenTraining:
 class Trained(RunnableProgram):
     """A program with the weights that a training came to, and how it got there."""
 
+    called: ClassVar[str] = "what was trained"
     epochs: tuple[EpochDone, ...] = ()
     """What each epoch came to."""
     finished: Finished | None = None

@@ -60,7 +60,9 @@ class Tuning:
     @property
     def footing(self) -> str:
         """Where the times are kept."""
-        return f"kept {len(self.calls)} times in {self.path}; every command chooses by them"
+        if not self.calls:
+            return "there is nothing to choose: each launch has one kernel"
+        return f"kept {len(self.calls)} times in {self.path}; fast kernels are chosen by them"
 
     def table(self, columns: int | None = None) -> str:
         """A row an operation, as wide as so many columns."""

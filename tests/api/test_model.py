@@ -67,6 +67,11 @@ def test_what_is_no_value(value: object) -> None:
         netc.load("vgg16", classes=value)
 
 
+def test_what_is_no_list_of_parameters() -> None:
+    with pytest.raises(netc.UsageError, match="'define' must be parameters by name"):
+        netc.load("vgg16", define=[3])  # type: ignore[arg-type]
+
+
 def test_models_are_values() -> None:
     model = netc.parse(TINY)
     given = model.with_weights({"fc1.bias": np.zeros(3)}, allow_missing=["*"])

@@ -170,7 +170,7 @@ def test_a_page_and_pictures_as_they_are_asked_for(tmp_path: Path) -> None:
     refused(lambda: plan.draw(tmp_path / "x.svg", alternatives=True), "E051")
     refused(lambda: plan.draw(tmp_path / "no" / "x.svg"), "E056")
     said = refused(lambda: plan.draw(tmp_path / "x.svg", trace="step.json"), "E051")
-    assert 'save("FILE.html")' in said
+    assert 'draw("FILE.html")' in said
     inference = netc.load("digits").plan(**words, goal="inference")
     refused(lambda: inference.draw(tmp_path / "x.svg", phases=True), "E051")
 
