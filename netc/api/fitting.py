@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from netc.api.choices import wrong
@@ -15,7 +14,7 @@ from netc.api.machine import load_cluster
 from netc.api.running import find_weights, open_session
 from netc.api.values import path_text
 from netc.api.weights import checked_weight
-from netc.errors import DataError, Diagnostic
+from netc.errors import DataError
 from netc.interchange.names import torch_names
 from netc.interchange.to_onnx import weights as weight_nodes
 from netc.ir.optimizers import AVERAGE
@@ -25,10 +24,7 @@ from netc.passes.options import Options
 from netc.passes.pipeline import compile_network
 from netc.syntax import Network, with_defaults
 from netc_runtime.choose import BackendChoice
-from netc_runtime.io.weights import Tensors, read_weights
-
-_NAMED = 3
-"""Weights that a message names, at most."""
+from netc_runtime.io.weights import Tensors, lacking, matches, optional_of, read_weights
 
 
 def fitting(
@@ -53,27 +49,17 @@ def fitting(
     if not isinstance(weights, Mapping):
         raise wrong("weights", "arrays by name, or a file of them", weights)
     shapes = {**wanted, **{name: wanted[name.removesuffix(AVERAGE)] for name in averages}}
+    own = {name: name for name in wanted}
+    optional = optional_of({name: (name,) for name in wanted}, allow_missing)
     found = {
         name: checked_weight(name, value, shapes)
         for name, value in weights.items()
-        if name in shapes or not _matches(name, allow_unexpected)
+        if name in shapes or not matches((name,), allow_unexpected)
     }
-    _check_whole([name for name in wanted if name not in found], allow_missing)
+    problems = list(lacking("'weights'", found, own, optional))
+    if problems:
+        raise DataError(*problems)
     return found
-
-
-def _check_whole(lacking: Sequence[str], allowed: Sequence[str]) -> None:
-    """Refuse arrays that are not all of a network's."""
-    left = [name for name in lacking if not _matches(name, allowed)]
-    if left:
-        named = ", ".join(f"'{name}'" for name in left[:_NAMED])
-        more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
-        hint = "'--allow-missing PATTERN' leaves weights at their initial values."
-        raise DataError(Diagnostic("E080", f"'weights' lacks {named}{more}.", help=hint))
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def weight_shapes(network: Network) -> dict[str, tuple[int, ...]]:

@@ -78,12 +78,13 @@ def _floats(
     if found.dtype == np.uint8:
         prepared = preparation(data, wanted)
         return normalize(found, prepared.mean, prepared.std, dtype)
-    with np.errstate(over="ignore"):
-        made = found.astype(dtype)
-    if np.isfinite(found).all() and not np.isfinite(made).all():
+    try:
+        with np.errstate(over="raise"):
+            return found.astype(dtype)
+    except FloatingPointError:
         message = f"'{name}' holds numbers that are too large for {dtype}."
-        raise data_error("E062", message, "scale them like those the network is trained on")
-    return made
+        hint = "scale them like those the network is trained on"
+        raise data_error("E062", message, hint) from None
 
 
 def _pictures(

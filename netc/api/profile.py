@@ -193,7 +193,7 @@ def profiled(
         listener.note(text)
     # Before the programs take their memory, of which there may be little left.
     ceilings = measure_ceilings(bundle)
-    with closing(open_session(choice, bundle, ranks, told=listener.note)) as session:
+    with closing(open_session(choice, bundle, ranks, told=listener.wait)) as session:
         timing = measure_step(session, steps)
         backend = dict(session.backend.describe())
     return Profile(bundle, timing, ceilings, describe(bundle, choice), backend, cluster)

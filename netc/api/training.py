@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass, field
+from inspect import GEN_RUNNING, getgeneratorstate
 from typing import Any, Generic, Protocol, Self, TypeVar
 from weakref import finalize
 
@@ -109,14 +110,14 @@ class TrainingRun(Generic[S]):
         """Whether weights are there when it has ended, in memory of their own."""
         self._seen = _Seen()
         self._held = finalize(self, close)
-        self._events: Iterator[Event] | None = None
+        self._events: Generator[Event, None, None] | None = None
 
     def __iter__(self) -> Iterator[Event]:
         """Events from here on."""
         return self
 
     def __next__(self) -> Event:
-        """Go on to the next event."""
+        """Go on to the next event. Raises UsageError (E051) in the middle of another one."""
         if self._events is None and not self._held.alive:
             raise StopIteration
         if self._events is None:
@@ -124,7 +125,7 @@ class TrainingRun(Generic[S]):
             self._events = _events(
                 self.source, self.callbacks, self._seen, self.keeps_weights, self._held
             )
-        return next(self._events)
+        return next(self._waiting(self._events))
 
     def __enter__(self) -> Self:
         return self
@@ -139,15 +140,20 @@ class TrainingRun(Generic[S]):
         self.source.stop = True
 
     def close(self) -> None:
-        """End at once: threads, memory and the lock of the folder are given back."""
-        if (events := self._events) is not None:
-            try:
-                events.close()  # type: ignore[attr-defined]
-            except ValueError:
-                # It runs.
-                hint = "'stop()' ends it after its step, and any thread may ask."
-                raise usage("the training is in use by another thread.", hint) from None
+        """End at once: threads, memory and the lock of the folder are given back. Raises UsageError
+        (E051) in the middle of a step, of another thread or of whoever is told its events.
+        """
+        if self._events is not None:
+            self._waiting(self._events).close()
         self._held()
+
+    @staticmethod
+    def _waiting(events: Generator[Event, None, None]) -> Generator[Event, None, None]:
+        """The events, where nobody is in the middle of one."""
+        if getgeneratorstate(events) == GEN_RUNNING:
+            hint = "'stop()' ends it after its step, and any thread may ask."
+            raise usage("the training is in the middle of a step.", hint)
+        return events
 
     @property
     def epochs(self) -> tuple[EpochDone, ...]:
@@ -180,7 +186,7 @@ def checked_callbacks(callbacks: object) -> Sequence[Callback]:
 
 def _events(
     source: EventSource, callbacks: Sequence[Callback], seen: _Seen, keeps: bool, held: Any
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """The events of a training; what is held is closed at their end."""
     try:
         for event in source.run():

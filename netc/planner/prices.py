@@ -293,6 +293,7 @@ class _Pricing:
             else:
                 flops = self._flops(node.op, types, rows)
             flops = np.where(elements.all(0), flops, 0)
+            # As `launch_seconds`, of many at once.
             rates = launch_rates(self.cluster, kernel_kind(node.op), node.type.dtype)
             computing = flops * rates.flop_seconds + np.where(flops, rates.lost_seconds, 0.0)
             moving = nbytes.sum(0) * rates.byte_seconds
@@ -304,11 +305,7 @@ class _Pricing:
         """Operations on the blocks of some placements, one row of them for each tensor."""
         blocks = zip(types, rows, strict=True)
         shapes = [list(map(tuple, self.ways.blocks.shapes(t, own).tolist())) for t, own in blocks]
-        each = [
-            op.flops(operands, result) if all(map(prod, (*operands, result))) else 0
-            for *operands, result in zip(*shapes, strict=True)
-        ]
-        return np.array(each)
+        return np.array([op.flops(own, result) for *own, result in zip(*shapes, strict=True)])
 
     def _rows(self, patterns: tuple[int, ...]) -> tuple[Numbers, Numbers]:
         """What placements some patterns have together, a row for each, and by choice which."""

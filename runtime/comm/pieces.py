@@ -53,14 +53,8 @@ def is_small(collective: GroupCollective, open_: Open) -> bool:
     """Whether a collective, of tensors of one type, is a sum that fits a box."""
     if collective.kind != "all_reduce":
         return False
-    found = 0
-    for part in collective.parts:
-        made = [
-            open_(d, v) for d, v in zip(collective.devices, part.targets, strict=True)
-            if v is not None
-        ]  # fmt: skip
-        found += max(cells(each.elements, each.dtype) for each in made)
-    return 0 < found <= CELLS
+    blocks = (_any_target(part, collective.devices, open_) for part in collective.parts)
+    return 0 < sum(cells(block.elements, block.dtype) for block in blocks) <= CELLS
 
 
 def own_pieces(collective: GroupCollective, me: int, open_: Open) -> Iterator[Piece]:
@@ -144,5 +138,10 @@ def _ordered(values: tuple[int, ...], nhwc: bool) -> tuple[int, ...]:
 
 def dtype_of(part: Part, devices: Sequence[int], open_: Open) -> str:
     """The type of the elements of a part."""
+    return _any_target(part, devices, open_).dtype
+
+
+def _any_target(part: Part, devices: Sequence[int], open_: Open) -> Tensor:
+    """What a part goes to, on some device that gets it."""
     targets = zip(devices, part.targets, strict=True)
-    return next(open_(device, view).dtype for device, view in targets if view is not None)
+    return next(open_(device, view) for device, view in targets if view is not None)

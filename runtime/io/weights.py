@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def read_weights(
     unexpected or of another shape or kind; UsageError (E051) where a pattern of `allow_missing`
     matches no weight.
     """
-    _check_patterns(allow_missing, (*wanted, *foreign.values()))
+    optional = optional_of({name: (name, foreign[name]) for name in wanted}, allow_missing)
     tensors, _ = load(path)
     bare, prefix = _unwrapped(tensors)
     if prefix and max(_fits(bare, wanted, foreign)) > max(_fits(tensors, wanted, foreign)):
@@ -61,7 +62,6 @@ def read_weights(
         tell(f"all names in '{path}' begin with '{prefix}', which is left off.")
     own, other = _fits(tensors, wanted, foreign)
     names = {name: foreign[name] if other > own else name for name in wanted}
-    optional = {n for n in wanted if _matches((n, foreign[n]), allow_missing)}
     fit = _Fit(path, tensors, wanted, names, optional)
     problems = [*fit.missing(), *fit.unexpected(allow_unexpected), *fit.misshapen()]
     if problems:
@@ -104,13 +104,7 @@ class _Fit:
 
     def missing(self) -> Iterator[Diagnostic]:
         """E080 where weights have no tensor."""
-        lacking = [
-            there
-            for name, there in self.names.items()
-            if there not in self.tensors and name not in self.optional
-        ]
-        hint = "'--allow-missing PATTERN' leaves weights at their initial values."
-        yield from self._report("E080", "lacks", lacking, hint)
+        yield from lacking(f"'{self.path}'", self.tensors, self.names, self.optional)
 
     def unexpected(self, allowed: Sequence[str]) -> Iterator[Diagnostic]:
         """E081 where tensors belong to no weight."""
@@ -122,10 +116,10 @@ class _Fit:
             if name not in known
             and not name.endswith(_COUNTER)
             and not name.startswith(state)
-            and not _matches((name,), allowed)
+            and not matches((name,), allowed)
         ]
         hint = "'--allow-unexpected PATTERN' leaves tensors aside."
-        yield from self._report("E081", "has, unlike the network,", extra, hint)
+        yield from _report(f"'{self.path}'", "E081", "has, unlike the network,", extra, hint)
 
     def misshapen(self) -> Iterator[Diagnostic]:
         """E082 where a tensor is of another shape, or holds no real numbers."""
@@ -139,18 +133,43 @@ class _Fit:
                 layers.append(there.rpartition(".")[0])
             elif not np.issubdtype(tensor.dtype, np.floating):
                 wrong.append(f"{there} holds {tensor.dtype}")
-        yield from self._report("E082", "does not fit the network in", wrong, _remedy(layers))
+        what, hint = "does not fit the network in", _remedy(layers)
+        yield from _report(f"'{self.path}'", "E082", what, wrong, hint)
 
-    def _report(
-        self, code: str, what: str, found: Sequence[str], hint: str
-    ) -> Iterator[Diagnostic]:
-        if not found:
-            return
-        many = f"{len(found):,} tensor{'s' * (len(found) > 1)}"
-        notes = list(found[:_SHOWN])
-        if len(found) > _SHOWN:
-            notes.append(f"... and {len(found) - _SHOWN:,} more")
-        yield Diagnostic(code, f"'{self.path}' {what} {many}.", notes=tuple(notes), help=hint)
+
+def lacking(
+    called: str, tensors: Container[str], names: Mapping[str, str], optional: Container[str]
+) -> Iterator[Diagnostic]:
+    """E080 where what is `called` so has no tensor for weights that need one, by their `names`
+    there.
+    """
+    found = [
+        there for name, there in names.items() if there not in tensors and name not in optional
+    ]
+    hint = "'--allow-missing PATTERN' leaves weights at their initial values."
+    yield from _report(called, "E080", "lacks", found, hint)
+
+
+def optional_of(names: Mapping[str, Sequence[str]], allow_missing: Sequence[str]) -> set[str]:
+    """The weights that patterns let be missing, by any of their names. Raises UsageError (E051)
+    where a pattern matches none.
+    """
+    # All by one tool's names, then all by the other's.
+    every = [*chain.from_iterable(zip(*names.values(), strict=True))]
+    _check_patterns(allow_missing, every)
+    return {weight for weight, own in names.items() if matches(own, allow_missing)}
+
+
+def _report(
+    called: str, code: str, what: str, found: Sequence[str], hint: str
+) -> Iterator[Diagnostic]:
+    if not found:
+        return
+    many = f"{len(found):,} tensor{'s' * (len(found) > 1)}"
+    notes = list(found[:_SHOWN])
+    if len(found) > _SHOWN:
+        notes.append(f"... and {len(found) - _SHOWN:,} more")
+    yield Diagnostic(code, f"{called} {what} {many}.", notes=tuple(notes), help=hint)
 
 
 def _fits(tensors: Tensors, wanted: Iterable[str], foreign: Mapping[str, str]) -> tuple[int, int]:
@@ -181,7 +200,8 @@ def _check_patterns(patterns: Iterable[str], names: Sequence[str]) -> None:
             raise UsageError(Diagnostic("E051", message, help=did_you_mean(pattern, names)))
 
 
-def _matches(names: Iterable[str], patterns: Iterable[str]) -> bool:
+def matches(names: Iterable[str], patterns: Iterable[str]) -> bool:
+    """Whether a pattern, of a shell, matches one of the names."""
     return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 

@@ -105,17 +105,17 @@ def _launch_seconds(threads: int, pool: Pool) -> float:
 
 def _shortest(run: Callable[[], object]) -> float:
     """Seconds of the fastest of several runs, few where each is long."""
-    (first,) = _timed(run, 1)
-    return min(first, *_timed(run, min(REPEATS, round(ENOUGH_SECONDS / first) or 1)))
+    return min(_timed(run, REPEATS, enough=ENOUGH_SECONDS))
 
 
 def _timed(
-    run: Callable[[], object], repeats: int, before: Callable[[], object] = lambda: None
-) -> list[float]:
-    """Seconds of runs, after one that does not count."""
+    run: Callable[[], object], repeats: int, before: Callable[[], object] = lambda: None,
+    enough: float = math.inf,
+) -> list[float]:  # fmt: skip
+    """Seconds of runs, after one that does not count, until they took `enough` together."""
     run()
-    times = []
-    for _ in range(repeats):
+    times: list[float] = []
+    while len(times) < repeats and sum(times) < enough:
         before()
         began = time.perf_counter()
         run()

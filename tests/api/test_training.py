@@ -93,6 +93,28 @@ def test_what_callbacks_raise_comes_through(kind: type[BaseException]) -> None:
         tiny().run(data=ARRAYS, devices=2, callbacks=[fail])
 
 
+def test_one_step_at_a_time() -> None:
+    """Whoever asks in the middle of a step is told so, and may stop the training."""
+    inside, go = threading.Event(), threading.Event()
+
+    def wait(_: Any) -> None:
+        inside.set()
+        assert go.wait(60)
+
+    training = tiny().train(data=ARRAYS, devices=2, callbacks=[wait])
+    found: list[Any] = []
+    one = threading.Thread(target=lambda: found.extend(training))
+    one.start()
+    assert inside.wait(60)
+    for call in (training.close, lambda: next(training)):
+        assert "in the middle of a step" in refused(call, "E051")
+    training.stop()
+    go.set()
+    one.join(60)
+    assert [type(event) for event in found] == [StepDone, Finished]
+    training.close()
+
+
 def test_dropped_halfway() -> None:
     training = tiny().train(data=ARRAYS, devices=2)
     assert isinstance(next(training), StepDone)
