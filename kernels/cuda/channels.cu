@@ -139,14 +139,45 @@ extern "C" __global__ void bn_dx(T* out, const T* x, const float* mean, const fl
     });
 }
 
+// Add up what a block's threads have, into `partial`.
+template <int SUMS>
+__device__ inline void sum_threads(float* partial, const float (&sums)[SUMS][LANES],
+                                   int channels) {
+    __shared__ float shared[SUMS * LANES][THREADS];
+    const int c = first_channel(), thread = threadIdx.y * blockDim.x + threadIdx.x;
+#pragma unroll
+    for (int s = 0; s < SUMS; ++s) {
+#pragma unroll
+        for (int i = 0; i < LANES; ++i) shared[s * LANES + i][thread] = sums[s][i];
+    }
+    for (int left = blockDim.y; left > 1;) {
+        const int half = (left + 1) / 2;
+        __syncthreads();
+        if ((int)threadIdx.y + half < left) {
+#pragma unroll
+            for (int n = 0; n < SUMS * LANES; ++n) {
+                shared[n][thread] += shared[n][thread + half * (int)blockDim.x];
+            }
+        }
+        left = half;
+    }
+    if (threadIdx.y || c >= channels) return;
+#pragma unroll
+    for (int s = 0; s < SUMS; ++s) {
+        const long long block = ((long long)s * gridDim.z + blockIdx.z) * gridDim.x + blockIdx.x;
+        float* to = partial + block * channels + c;
+#pragma unroll
+        for (int i = 0; i < LANES; ++i) to[i] = shared[s * LANES + i][thread];
+    }
+}
+
 // Sum terms(x, y, lane, sums) over this block's rows of its group. With `kept`, a term's rewritten
 // x is kept.
 template <int SUMS, bool TWO, bool KEPT, class Terms>
 __device__ inline void sum_rows(float* partial, T* kept, const T* x, const T* y, Rows group,
                                 int channels, long long share, Terms terms) {
     constexpr int AT_ONCE = ROWS / 2;
-    __shared__ float shared[SUMS * LANES][THREADS];
-    const int c = first_channel(), thread = threadIdx.y * blockDim.x + threadIdx.x;
+    const int c = first_channel();
     const long long begin = group.begin + blockIdx.x * share;
     const long long end = begin + share < group.end ? begin + share : group.end;
     float sums[SUMS][LANES] = {};
@@ -175,30 +206,7 @@ __device__ inline void sum_rows(float* partial, T* kept, const T* x, const T* y,
             }
         }
     }
-#pragma unroll
-    for (int s = 0; s < SUMS; ++s) {
-#pragma unroll
-        for (int i = 0; i < LANES; ++i) shared[s * LANES + i][thread] = sums[s][i];
-    }
-    for (int left = blockDim.y; left > 1;) {
-        const int half = (left + 1) / 2;
-        __syncthreads();
-        if ((int)threadIdx.y + half < left) {
-#pragma unroll
-            for (int n = 0; n < SUMS * LANES; ++n) {
-                shared[n][thread] += shared[n][thread + half * (int)blockDim.x];
-            }
-        }
-        left = half;
-    }
-    if (threadIdx.y || c >= channels) return;
-#pragma unroll
-    for (int s = 0; s < SUMS; ++s) {
-        const long long block = ((long long)s * gridDim.z + blockIdx.z) * gridDim.x + blockIdx.x;
-        float* to = partial + block * channels + c;
-#pragma unroll
-        for (int i = 0; i < LANES; ++i) to[i] = shared[s * LANES + i][thread];
-    }
+    sum_threads<SUMS>(partial, sums, channels);
 }
 
 // Of x.
@@ -284,6 +292,91 @@ extern "C" __global__ void sum_relu_dx(float* partial, T* dx, const T* dy, const
                             });
 }
 
+// Where numbers of one batch normalization are.
+struct Norm {
+    const T* x;
+    const float *mean, *var;
+};
+
+// Of d * normalized x, of d, and of d * normalized x of the other ones: d is a + b where y > 0 and 0
+// elsewhere, and is written too. It counts as it is stored, and rows are added in the order of
+// `sum_slopes`, so that sums are the same to the bit as if that read d.
+template <int NORMS>
+__device__ inline void sum_add_relu(float* partial, T* kept, const T* a, const T* b, const T* y,
+                                    const Norm (&norms)[NORMS], Rows group, int channels,
+                                    long long share, float eps) {
+    constexpr int AT_ONCE = ROWS / 4;
+    const int c = first_channel(), own = blockIdx.z * channels + c;
+    const long long begin = group.begin + blockIdx.x * share;
+    const long long end = begin + share < group.end ? begin + share : group.end;
+    float centre[NORMS][LANES], scale[NORMS][LANES], sums[NORMS + 1][LANES] = {};
+#pragma unroll
+    for (int n = 0; n < NORMS; ++n) {
+#pragma unroll
+        for (int i = 0; i < LANES; ++i) {
+            centre[n][i] = c < channels ? norms[n].mean[own + i] : 0.0f;
+            scale[n][i] = c < channels ? rsqrtf(norms[n].var[own + i] + eps) : 0.0f;
+        }
+    }
+    if (c < channels) {
+#pragma unroll 1
+        for (long long row = begin + threadIdx.y; row < end; row += AT_ONCE * (int)blockDim.y) {
+            Some first[AT_ONCE], second[AT_ONCE], positive[AT_ONCE], x[NORMS][AT_ONCE];
+#pragma unroll
+            for (int k = 0; k < AT_ONCE; ++k) {
+                const long long at = (row + k * (int)blockDim.y) * channels + c;
+                if (row + k * (int)blockDim.y >= end) continue;
+                first[k] = load<T, LANES>(a + at);
+                second[k] = load<T, LANES>(b + at);
+                positive[k] = load<T, LANES>(y + at);
+#pragma unroll
+                for (int n = 0; n < NORMS; ++n) x[n][k] = load<T, LANES>(norms[n].x + at);
+            }
+#pragma unroll
+            for (int k = 0; k < AT_ONCE; ++k) {
+                const long long at = (row + k * (int)blockDim.y) * channels + c;
+                if (row + k * (int)blockDim.y >= end) continue;
+                float v[LANES];
+#pragma unroll
+                for (int i = 0; i < LANES; ++i) {
+                    v[i] = positive[k][i] > 0.0f ? first[k][i] + second[k][i] : 0.0f;
+                }
+                const Some made = packed<T, LANES>(v);
+                put(kept + at, made);
+#pragma unroll
+                for (int i = 0; i < LANES; ++i) {
+                    const float d = made[i];
+#pragma unroll
+                    for (int n = 0; n < NORMS; ++n) {
+                        sums[n ? n + 1 : 0][i] += (x[n][k][i] - centre[n][i]) * scale[n][i] * d;
+                    }
+                    sums[1][i] += d;
+                }
+            }
+        }
+    }
+    sum_threads<NORMS + 1>(partial, sums, channels);
+}
+
+extern "C" __global__ void sum_add_relu_slopes(float* partial, T* d, const T* a, const T* b,
+                                               const T* y, const T* x, const float* mean,
+                                               const float* var, long long rows, int channels,
+                                               long long period, long long skip,
+                                               long long share, float eps) {
+    const Norm norms[1] = {{x, mean, var}};
+    sum_add_relu<1>(partial, d, a, b, y, norms, of_group(rows, period, skip), channels, share,
+                    eps);
+}
+
+extern "C" __global__ void sum_add_relu_two_slopes(
+    float* partial, T* d, const T* a, const T* b, const T* y, const T* x, const float* mean,
+    const float* var, const T* other, const float* other_mean, const float* other_var,
+    long long rows, int channels, long long period, long long skip, long long share, float eps) {
+    const Norm norms[2] = {{x, mean, var}, {other, other_mean, other_var}};
+    sum_add_relu<2>(partial, d, a, b, y, norms, of_group(rows, period, skip), channels, share,
+                    eps);
+}
+
 // The total of sum `s` of one channel in the threads with y 0. Block (32, SLICES), grid
 // (channels / 32, 1, groups).
 __device__ inline float total(const float* partial, int s, int blocks, int channels) {
@@ -322,6 +415,21 @@ extern "C" __global__ void finish_two(float* first, float* second, const float* 
     if (threadIdx.y || c >= channels) return;
     first[blockIdx.z * channels + c] = a;
     second[blockIdx.z * channels + c] = b;
+}
+
+// The totals of three sums, of which the second is two results.
+extern "C" __global__ void finish_slopes(float* first, float* shift, float* second,
+                                         float* second_shift, const float* partial, int blocks,
+                                         int channels) {
+    const int c = blockIdx.x * 32 + threadIdx.x;
+    const float a = total(partial, 0, blocks, channels);
+    const float d = total(partial, 1, blocks, channels);
+    const float b = total(partial, 2, blocks, channels);
+    if (threadIdx.y || c >= channels) return;
+    const int own = blockIdx.z * channels + c;
+    first[own] = a;
+    second[own] = b;
+    shift[own] = second_shift[own] = d;
 }
 
 // Mean and variance of `rows` numbers per channel and group from `sum_moments`; x has the first

@@ -44,6 +44,16 @@ def pairs_workspace(out: tuple[int, ...], x: tuple[int, ...]) -> int:
     return two_sums_workspace(out[:-1], x)
 
 
+def two_slopes_workspace(out: tuple[int, ...], *operands: tuple[int, ...]) -> int:
+    """Bytes of `work` for `add_relu_slopes`, whose first result is an image."""
+    return 2 * sums_workspace(out[1:2], out)
+
+
+def four_slopes_workspace(out: tuple[int, ...], *operands: tuple[int, ...]) -> int:
+    """Bytes of `work` for `add_relu_two_slopes`, two of whose sums are one."""
+    return 3 * sums_workspace(out[1:2], out)
+
+
 def _groups_of(statistic: tuple[int, ...]) -> int:
     return statistic[0] if len(statistic) == 2 else 1
 
@@ -159,6 +169,33 @@ def bn_slopes(
     sums = _Sums(x, work, stream, dy, groups=_Groups.of(dgamma_out.shape, x, group, before))
     sums.first("sum_slopes", x.pointer, mean.pointer, var.pointer, dy.pointer, eps=eps)
     sums.second("finish_two", dgamma_out.pointer, dbeta_out.pointer, sums.work)
+
+
+def add_relu_slopes(
+    d_out: Tensor, dgamma_out: Tensor, dbeta_out: Tensor, a: Tensor, b: Tensor, y: Tensor,
+    x: Tensor, mean: Tensor, var: Tensor, *, eps: float, work: Tensor | None, stream: int,
+) -> None:  # fmt: skip
+    """Compute relu_dx(y, a + b) and, at once, `bn_slopes` of it. d_out may be a, b or y."""
+    sums = _Sums(x, work, stream, d_out, a, b, y, groups=_Groups.of(dgamma_out.shape, x))
+    pointers = (each.pointer for each in (d_out, a, b, y, x, mean, var))
+    sums.first("sum_add_relu_slopes", *pointers, eps=eps)
+    sums.second("finish_two", dgamma_out.pointer, dbeta_out.pointer, sums.work)
+
+
+def add_relu_two_slopes(
+    d_out: Tensor, dgamma_out: Tensor, dbeta_out: Tensor, other_dgamma_out: Tensor,
+    other_dbeta_out: Tensor, a: Tensor, b: Tensor, y: Tensor, x: Tensor, mean: Tensor, var: Tensor,
+    other: Tensor, other_mean: Tensor, other_var: Tensor,
+    *, eps: float, work: Tensor | None, stream: int,
+) -> None:  # fmt: skip
+    """Compute relu_dx(y, a + b) and, at once, `bn_slopes` of it for two images that were
+    normalized. d_out may be a, b or y.
+    """
+    sums = _Sums(x, work, stream, other, d_out, a, b, y, groups=_Groups.of(dgamma_out.shape, x))
+    operands = (d_out, a, b, y, x, mean, var, other, other_mean, other_var)
+    sums.first("sum_add_relu_two_slopes", *(each.pointer for each in operands), eps=eps)
+    made = (dgamma_out, dbeta_out, other_dgamma_out, other_dbeta_out)
+    sums.second("finish_slopes", *(each.pointer for each in made), sums.work)
 
 
 def bn_norm(

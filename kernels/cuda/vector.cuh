@@ -141,8 +141,9 @@ __device__ inline void put(E* to, const Pack<E, N>& pack) {
     }
 }
 
+// Numbers as memory holds them, rounded.
 template <class E, int N>
-__device__ inline void store(E* to, const float (&values)[N]) {
+__device__ inline Pack<E, N> packed(const float (&values)[N]) {
     Pack<E, N> pack;
     if constexpr (sizeof(E) == 4) {
 #pragma unroll
@@ -153,7 +154,12 @@ __device__ inline void store(E* to, const float (&values)[N]) {
 #pragma unroll
         for (int i = 0; i < N; i += 2) pack.words[i / 2] = rounded(values[i], values[i + 1]);
     }
-    put(to, pack);
+    return pack;
+}
+
+template <class E, int N>
+__device__ inline void store(E* to, const float (&values)[N]) {
+    put(to, packed<E, N>(values));
 }
 
 // The same number N times.

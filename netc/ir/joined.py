@@ -47,6 +47,8 @@ class Joined:
     """What kernels of the CPU call the last operands, which are numbers."""
     own: bool = True
     """Whether it has kernels of its own; else the first operation's do the others as well."""
+    in_place: tuple[int, ...] = ()
+    """Operands whose bytes its first result may take over."""
     unasked: tuple[str, ...] = ()
     """Attributes that its kernels are not given, since `rule` leaves no choice."""
     rule: Callable[[Sequence[Step], Sequence[Shape]], bool] = lambda steps, reads: True
@@ -145,6 +147,19 @@ def _update(
     return Joined(name, tuple(parts), numbers=optimizer.numbers)
 
 
+_ADD_RELU = (JoinedPart("add", (0, 1)), JoinedPart("relu_dx", (2, -1), result=0))
+
+
+def _slopes(x: int, made: int, result: int) -> tuple[JoinedPart, ...]:
+    """The gradients of scale and shift, of an image and its statistics from operand `x` up and the
+    gradient that was made so many parts before.
+    """
+    return (
+        JoinedPart("bn_dgamma", (x, x + 1, x + 2, -made), result),
+        JoinedPart("bias_db", (-made - 1,), result + 1),
+    )
+
+
 _CONV = (
     JoinedPart("conv", (0, 1)),
     JoinedPart("bias", (-1, 2), optional=True),
@@ -160,6 +175,10 @@ JOINED: Mapping[str, Joined] = {
         Joined("bn_slopes", (
             JoinedPart("bn_dgamma", (0, 1, 2, 3), result=0), JoinedPart("bias_db", (3,), result=1),
         )),
+        Joined("add_relu_slopes", (*_ADD_RELU, *_slopes(3, 1, 1)), in_place=(0, 1)),
+        Joined("add_relu_two_slopes", (
+            *_ADD_RELU, *_slopes(3, 1, 1), *_slopes(6, 3, 3),
+        ), in_place=(0, 1)),
         Joined("grouped_moments", (
             JoinedPart("grouped_mean", (0,), result=0),
             JoinedPart("grouped_var", (0, -1), result=1),
@@ -224,7 +243,10 @@ def join(name: str, launches: Sequence[Launch], place: Launch) -> Launch | None:
     joined = (replace(step, operands=p.operands) for step, p in zip(steps, parts, strict=True))
     # The last parts are those that have results.
     writes = made[-declared.results :]
-    return replace(place, joined=name, steps=tuple(joined), reads=reads, writes=writes, in_place=())
+    in_place = tuple(i for i in declared.in_place if reads[i].shape == writes[0].shape)
+    return replace(
+        place, joined=name, steps=tuple(joined), reads=reads, writes=writes, in_place=in_place
+    )
 
 
 def _common(launches: Sequence[Launch], parts: Sequence[JoinedPart]) -> tuple[View, ...] | None:

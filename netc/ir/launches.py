@@ -99,9 +99,9 @@ def _before(shape: tuple[int, ...], result: Value) -> Value:
 
 
 def _overwritable(launch: Launch) -> tuple[int, ...]:
-    """Operands whose bytes the result of a chain may take over."""
+    """Operands whose bytes the first result may take over."""
     if launch.joined:
-        return ()
+        return JOINED[launch.joined].in_place
     first, *rest = launch.steps
     later = {a for step in rest for a in step.operands}
     return tuple(

@@ -1,20 +1,25 @@
-"""fuse-statistics: two sums over the same images become one launch, where the target has a kernel.
+"""fuse-statistics: what batch normalization does in several passes over images becomes one, where
+the target has a kernel.
 
-Batch normalization asks for the mean and the variance of its input, and for the gradients of scale
-and shift: each pair is made in one pass over memory. Mean and variance can be only where the mean
-is that of the whole batch already; where devices have terms of them, it is their sums that are made
-in one pass, and mean and variance of these in one launch.
+It asks for the mean and the variance of its input, and for the gradients of scale and shift: each
+pair is made in one pass over memory. Mean and variance can be only where the mean is that of the
+whole batch already; where devices have terms of them, it is their sums that are made in one pass,
+and mean and variance of these in one launch.
+
+Where branches meet, more passes are spared. The gradients of scale and shift are made along with
+the gradient that they are of, an addition's through a relu, for one batch normalization or for two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from netc.ir.calls import calls_of
 from netc.ir.joined import join
 from netc.ir.program import Instruction, Launch, Program, rewritten
 from netc.passes.assign_formats import Target
+from netc.work import launch_bytes
 
 _MOMENTS = {"bn_var": "bn_moments", "grouped_var": "grouped_moments"}
 """What joins a mean to a variance."""
@@ -26,36 +31,51 @@ _SLOPES = {
 
 
 def fuse_statistics(program: Program, target: Target) -> Program:
-    """The program with sums joined. It has no waits yet."""
+    """The program with launches joined. It has no waits yet."""
     done: dict[int, Instruction] = {}
     gone: set[int] = set()
-    finder = _Finder(program)
-    for first, second, joined in (*finder.moments(), *finder.slopes(), *finder.of_sums()):
-        if target.choose(calls_of(program, joined)):
-            done[first] = joined
-            gone.add(second)
+    for found in _Finder(program).found():
+        apart = gone.isdisjoint(found.numbers) and done.keys().isdisjoint(found.numbers)
+        if apart and target.choose(calls_of(program, found.joined)):
+            done[found.place] = found.joined
+            gone |= {*found.numbers} - {found.place}
     return rewritten(program, done, gone)
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Launches that may become one."""
+
+    numbers: tuple[int, ...]
+    """In the program's order."""
+    place: int
+    """The one in whose place the joined launch is."""
+    joined: Launch
+
+
 class _Finder:
-    """Finds pairs of launches: the number of each, in the program's order, and what joins them."""
+    """Finds launches that may become one: their numbers, and what joins them."""
 
     def __init__(self, program: Program) -> None:
+        self.program, self.writer = program, program.writer
         self.launches = {n: i for n, i in enumerate(program.instructions) if isinstance(i, Launch)}
-        self.writer = program.writer
 
-    def moments(self) -> Iterator[tuple[int, int, Launch]]:
+    def found(self) -> Iterator[_Found]:
+        """All; of those that have launches in common first what spares most."""
+        slopes = list(self._slopes())
+        yield from self._with_gradients(slopes)
+        yield from (*self._moments(), *slopes, *self._of_sums())
+
+    def _moments(self) -> Iterator[_Found]:
         """A mean and the variance about it."""
         for number, var in self.launches.items():
             if var.name not in _MOMENTS:
                 continue
             first = self.writer[var.reads[1].buffer]
-            mean = self.launches.get(first)
-            joined = None if mean is None else _joined(_MOMENTS[var.name], mean, var)
-            if joined is not None:
-                yield first, number, joined
+            if first in self.launches:
+                yield from self._pair(_MOMENTS[var.name], first, number)
 
-    def slopes(self) -> Iterator[tuple[int, int, Launch]]:
+    def _slopes(self) -> Iterator[_Found]:
         """The gradients of scale and shift, by the same gradient of the output."""
         shifts = {
             (launch.name, launch.class_, launch.layer, launch.reads[0]): number
@@ -66,15 +86,10 @@ class _Finder:
                 continue
             name, shift = _SLOPES[scale.name]
             other = shifts.get((shift, scale.class_, scale.layer, scale.reads[3]))
-            if other is None:
-                continue
-            first, second = sorted((number, other))
-            joined = _joined(name, scale, self.launches[other])
-            early = all(self.writer.get(view.buffer, -1) < first for view in scale.reads)
-            if early and joined is not None:
-                yield first, second, joined
+            if other is not None and self._early(scale, min(number, other)):
+                yield from self._pair(name, number, other)
 
-    def of_sums(self) -> Iterator[tuple[int, int, Launch]]:
+    def _of_sums(self) -> Iterator[_Found]:
         """A mean and a variance of the same sums."""
         means = {
             (launch.class_, launch.reads[0]): number
@@ -82,13 +97,55 @@ class _Finder:
         }  # fmt: skip
         for number, var in self.launches.items():
             if var.name == "sums_var" and (var.class_, var.reads[0]) in means:
-                first = means[var.class_, var.reads[0]]
-                joined = _joined("sums_moments", self.launches[first], var)
-                if joined is not None:
-                    yield first, number, joined
+                yield from self._pair("sums_moments", means[var.class_, var.reads[0]], number)
 
+    def _with_gradients(self, slopes: list[_Found]) -> Iterator[_Found]:
+        """A gradient with those of scale and shift that are of it: of two, then of one."""
+        readers: dict[int, list[_Found]] = {}
+        for each in slopes:
+            number = self.writer.get(each.joined.reads[3].buffer, -1)
+            if number in self.launches and self._early(each.joined, number, made_by=number):
+                readers.setdefault(number, []).append(each)
+        for number, found in readers.items():
+            if len(found) > 1:
+                yield from self._after(number, "add_relu_two_slopes", found[:2])
+            for each in found:
+                yield from self._after(number, "add_relu_slopes", [each])
 
-def _joined(name: str, one: Launch, other: Launch) -> Launch | None:
-    """Both in the place of the first."""
-    joined = join(name, (one, other), one)
-    return None if joined is None else replace(joined, seconds=max(one.seconds, other.seconds))
+    def _after(self, number: int, name: str, slopes: list[_Found]) -> Iterator[_Found]:
+        """What makes a gradient and, in its place, those of scale and shift by it."""
+        gradient = self.launches[number]
+        parts = [self.launches[n] for each in slopes for n in self._in_parts(each)]
+        joined = join(name, (gradient, *parts), gradient)
+        if joined is not None:
+            apart = (gradient, *(each.joined for each in slopes))
+            numbers = (number, *(n for each in slopes for n in each.numbers))
+            yield _Found(numbers, number, self._priced(joined, apart))
+
+    def _in_parts(self, slopes: _Found) -> list[int]:
+        """The launches of a pair, that of the scale first."""
+        return sorted(slopes.numbers, key=lambda n: self.launches[n].name not in _SLOPES)
+
+    def _pair(self, name: str, one: int, other: int) -> Iterator[_Found]:
+        """Two launches in the place of the earlier, where that name joins them."""
+        launches = self.launches[one], self.launches[other]
+        first, second = sorted((one, other))
+        joined = join(name, launches, launches[0])
+        if joined is not None:
+            seconds = max(launch.seconds for launch in launches)
+            yield _Found((first, second), first, replace(joined, seconds=seconds))
+
+    def _early(self, launch: Launch, number: int, made_by: int = -1) -> bool:
+        """Whether all that a launch reads is there before instruction `number`, besides what that
+        makes where it is `made_by`.
+        """
+        writers = (self.writer.get(view.buffer, -1) for view in launch.reads)
+        return all(writer < number or writer == made_by for writer in writers)
+
+    def _priced(self, joined: Launch, apart: tuple[Launch, ...]) -> Launch:
+        """The launch with the seconds of those that it joins, less the share of the bytes that it
+        spares.
+        """
+        moved = sum(launch_bytes(self.program, each) for each in apart)
+        share = launch_bytes(self.program, joined) / moved
+        return replace(joined, seconds=sum(each.seconds for each in apart) * share)

@@ -61,6 +61,8 @@ SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "bn_moments": (IMAGE,),
     "sums_moments": ((C, 2),),
     "bn_slopes": (IMAGE, (C,), (C,), IMAGE),
+    "add_relu_slopes": (*[IMAGE] * 4, (C,), (C,)),
+    "add_relu_two_slopes": (*[IMAGE] * 4, (C,), (C,), IMAGE, (C,), (C,)),
     "grouped_moments": (IMAGE,),
     "grouped_slopes": (IMAGE, (N // 2, C), (N // 2, C), IMAGE),
     **{
@@ -82,6 +84,11 @@ CLASSES = (DeviceClass(((0,),)),)
 """The class of the one device."""
 MAKES = {"conv": MADE, "bias": MADE, "relu": MADE, "maxpool": POOLED, "maxpool_places": POOLED,
          "fc_dw": WEIGHTS}  # fmt: skip
+NORMS = {
+    "add_relu_slopes": ("add", "relu_dx"),
+    "add_relu_two_slopes": ("add", "relu_dx"),
+}
+"""Joined batch norms for which only GPUs have kernels, and their operations that make images."""
 EVERY = pytest.mark.parametrize("declared", JOINED.values(), ids=JOINED)
 
 
@@ -139,7 +146,9 @@ def example(declared: Joined) -> Example:
     for number, part in enumerate(declared.parts):
         operands = [reads[a] if a >= 0 else launches[a].writes[0] for a in part.operands]
         made = MAKES.get(part.operation, WEIGHTS)
-        if declared.name.startswith(("bn", "sums", "grouped")):
+        if declared.name in NORMS:
+            made = IMAGE if part.operation in NORMS[declared.name] else (C,)
+        elif declared.name.startswith(("bn", "sums", "grouped")):
             made = (N // 2, C) if declared.name.startswith("grouped") else (C,)
         dtype = "u8" if part.operation == "maxpool_places" else "f32"
         step = Step(
@@ -188,7 +197,7 @@ def test_the_reference_does_the_parts(declared: Joined) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-@EVERY
+@pytest.mark.parametrize("declared", [each for each in JOINED.values() if each.name not in NORMS])
 @pytest.mark.skipif(bool(cpu.available()), reason="fast kernels cannot run here")
 def test_a_fast_kernel_does_what_the_parts_do(declared: Joined) -> None:
     given = example(declared)
@@ -234,3 +243,14 @@ def test_results_go_where_they_are_declared(declared: Joined) -> None:
     assert targets_of(given.joined) == tuple(part.result for part in declared.parts)
     taken = [given.joined.reads.index(old) for old, _ in overwritten(given.joined) if old]
     assert tuple(taken) == declared.overwritten
+
+
+@EVERY
+def test_results_take_over_blocks_like_their_own(declared: Joined) -> None:
+    given = example(declared)
+    assert set(given.joined.in_place) == set(declared.in_place) <= set(range(declared.operands))
+    for place in declared.in_place:
+        assert given.joined.reads[place].shape == given.joined.writes[0].shape
+    other = next(i for i in range(len(given.joined.reads)) if i not in declared.in_place)
+    with pytest.raises(ShapeError, match="cannot take over"):
+        check_launch(given.program, replace(given.joined, in_place=(other,)))

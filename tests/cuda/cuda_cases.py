@@ -31,6 +31,17 @@ def residual() -> Network:
     return net.loss(net.fc(x, 16))
 
 
+def blocks() -> Network:
+    """Residual blocks, the first with batch norm in both branches."""
+    net = Maker(3, 10, 10, name="blocks")
+    x = net.relu(net.bn(net.conv("image", 16, bias=False)))
+    short = net.bn(net.conv(x, 24, 1, bias=False))
+    x = net.relu(net.add(net.bn(net.conv(x, 24, pad=1, bias=False)), short))
+    for _ in range(2):
+        x = net.relu(net.add(net.bn(net.conv(x, 24, pad=1, bias=False)), x))
+    return net.loss(net.fc(net.pool(x, "global", "avgpool"), 16))
+
+
 def grouped() -> Network:
     """Batch norm by groups of 2 and 4 images, also where an addition follows at once."""
     net = Maker(3, 9, 9, name="grouped")
@@ -85,5 +96,5 @@ class Threads(Ranks):
         return found
 
 
-NETWORKS = {"tiny": tiny, "residual": residual, "grouped": grouped,
+NETWORKS = {"tiny": tiny, "residual": residual, "blocks": blocks, "grouped": grouped,
             "normalized": normalized}  # fmt: skip

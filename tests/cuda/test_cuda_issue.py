@@ -10,14 +10,15 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from cuda_cases import Threads, check_near, grouped, normalized, residual, target
-from harness import Run, compiled, options, tiny, train
+from cuda_cases import Threads, blocks, check_near, grouped, normalized, residual, target
+from harness import Run, compiled, difference, options, tiny, train
 from hypothesis import given
 from hypothesis.strategies import booleans
 from pretend import pretended
 from random_networks import GRIDS, Case, cases, free_cases, round_cases
 
 from netc.errors import PlanError
+from netc.ir.program import Launch
 from netc.passes.assign_formats import Target
 from netc.passes.options import Options
 from netc.syntax.network import Network
@@ -89,7 +90,7 @@ def test_any_round(case: Case) -> None:
     check(case)
 
 
-@pytest.mark.parametrize("build", [tiny, residual, grouped, normalized])
+@pytest.mark.parametrize("build", [tiny, residual, blocks, grouped, normalized])
 @pytest.mark.parametrize("devices", [1, 3])
 def test_bfloat16_trains_close_to_float32(build: Any, devices: int) -> None:
     network = build()
@@ -97,6 +98,34 @@ def test_bfloat16_trains_close_to_float32(build: Any, devices: int) -> None:
     narrow = pretend(network, asked, "bf16", 3)
     wide = pretend(network, replace(asked, precision="fp32"), "fp32", 3)
     check_near(narrow, wide, 0.2, steps=1)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("strategy", ["single", "data", "model", "spatial"])
+def test_batch_norm_where_branches_meet_is_joined(strategy: str, precision: str) -> None:
+    """Gradients of scale and shift to the bit."""
+    network, devices = blocks(), 1 if strategy == "single" else 2
+    asked = options(network, devices, 8, precision=precision, strategy=strategy)
+    at_once, kinds = without(network, asked, precision)
+    assert kinds >= {"add_relu_slopes", "add_relu_two_slopes"}
+    one_by_one, fewer = without(network, asked, precision, "add_relu_two_slopes")
+    assert kinds - fewer == {"add_relu_two_slopes"}
+    apart, fewer = without(network, asked, precision, "add_relu_two_slopes", "add_relu_slopes")
+    assert kinds - fewer == {"add_relu_two_slopes", "add_relu_slopes"}
+    assert difference(at_once, one_by_one) == difference(at_once, apart) == 0
+
+
+def without(network: Network, asked: Any, precision: str, *kernels: str) -> tuple[Run, set[str]]:
+    """A run where the target lacks some kernels, and the kinds of launches of its step."""
+    whole = target(precision, "native")
+
+    def choose(calls: Any) -> Any:
+        return None if calls[0].kernel in kernels else whole.choose(calls)
+
+    bundle, _ = compiled(network, replace(asked, target=replace(whole, choose=choose)))
+    with pretended(3):
+        found = train(network, bundle, 3, backend=CudaBackend(bundle.programs, precision))
+    return found, {i.name for i in bundle.train.instructions if isinstance(i, Launch)}
 
 
 @pytest.mark.parametrize("scheme", ["a", "b", "c"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cuda_cases import NETWORKS, apart, check_near, grouped, normalized, residual, target
+from cuda_cases import NETWORKS, apart, blocks, check_near, grouped, normalized, residual, target
 from harness import Run, compiled, difference, options, tiny, train
 from hypothesis import given
 from random_networks import OPTIMIZERS, Case, cases, free_cases
@@ -80,7 +80,7 @@ def test_weights_move_as_on_the_cpu(devices: int, optimizer: Chosen) -> None:
     check_near(found, on_cpu(network, 16, optimizer=optimizer), TOLERANCE["fp32"])
 
 
-@pytest.mark.parametrize("build", [tiny, residual, grouped, normalized])
+@pytest.mark.parametrize("build", [tiny, residual, blocks, grouped, normalized])
 @pytest.mark.parametrize("strategy", ["data", "model", "spatial"])
 def test_strategies_on_three_devices(strategy: str, build: Callable[[], Network]) -> None:
     found = on_gpu(build(), 3, 12, "fp32", strategy=strategy)

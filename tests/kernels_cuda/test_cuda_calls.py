@@ -84,6 +84,34 @@ def test_a_call_fits_its_source(call: Call, launched: Launched) -> None:
         assert signatures(file)[name] == count, name
 
 
+IMAGE, STATISTIC = (4, 8, 3, 5), (8,)
+NORM = (IMAGE, STATISTIC, STATISTIC)
+BATCH_NORMS: dict[str, tuple[int, tuple[tuple[int, ...], ...]]] = {
+    "bn_moments": (2, (IMAGE,)),
+    "bn_slopes": (2, (*NORM, IMAGE)),
+    "add_relu_slopes": (3, (IMAGE, IMAGE, IMAGE, *NORM)),
+    "add_relu_two_slopes": (5, (IMAGE, IMAGE, IMAGE, *NORM, *NORM)),
+}
+"""How many results joined launches of batch norm have, and what they read."""
+
+
+@pytest.mark.parametrize("name", BATCH_NORMS)
+def test_batch_norm_at_once_fits_its_source(name: str, launched: Launched) -> None:
+    results, reads = BATCH_NORMS[name]
+    image = name not in ("bn_moments", "bn_slopes")
+    shapes = [IMAGE if image and not place else STATISTIC for place in range(results)]
+    told: dict[str, Any] = {} if name == "bn_moments" else {"eps": 1e-3}
+    if name in WORKSPACE_BYTES:
+        size = WORKSPACE_BYTES[name](shapes[0], *reads)
+        sums = {"add_relu_two_slopes": 3}.get(name, 2)
+        assert size == sums * 4 * 8 * 60, "sums of every row: there are less than blocks"
+        told["work"] = Tensor(99 << 20, (size,), "f32")
+    made = blocks(*(np.empty(shape, np.float32) for shape in (*shapes, *reads)))
+    KERNELS[name](*made, stream=STREAM, **told)
+    for file, kernel, count in launched.calls:
+        assert signatures(file)[kernel] == count, kernel
+
+
 @pytest.mark.parametrize("word", WORDS)
 def test_an_update_at_once_fits_its_source(word: str, launched: Launched) -> None:
     call = UpdateCall(word, SLOW)

@@ -221,6 +221,44 @@ def test_batch_norm_in_one_pass(device: Any, shape: Any, dtype: str) -> None:
 
 
 @TYPES
+@pytest.mark.parametrize("shift", [0, 1])
+@CHANNELS
+def test_a_sum_of_gradients_with_their_slopes_is_as_apart_to_the_bit(
+    device: Any, shape: Any, shift: int, dtype: str
+) -> None:
+    c, rows = shape[1], np.prod(shape) // max(1, shape[1])
+    if not rows or not c:
+        return
+    put, stream = lambda x: device.put(x, dtype, True, shift), device.stream
+    a, b, x, other = (put(device.normal(*shape) + i % 3) for i in range(4))
+    y = put(np.maximum(device.normal(*shape), 0))
+    means, variances = (
+        [device.put(device.normal(c) ** 2 + 0.5, "f32") for _ in "12"] for _ in "mv"
+    )
+    norms = [(x, means[0], variances[0]), (other, means[1], variances[1])]
+    d = device.empty(shape, dtype, True, shift)
+    elementwise.add(d, a, b, positive=y, stream=stream)
+    wanted = [d]
+    for norm in norms:
+        work = device.empty((channels.two_sums_workspace((c,), shape) // 4,), "f32")
+        wanted += [device.empty((c,), "f32") for _ in range(2)]
+        NATIVE["bn_slopes"](*wanted[-2:], *norm, d, eps=1e-3, work=work, stream=stream)
+    values = [device.get(each) for each in wanted]
+    for name, count in (("add_relu_slopes", 1), ("add_relu_two_slopes", 2)):
+        operands = (y, *(each for norm in norms[:count] for each in norm))
+        size = WORKSPACE_BYTES[name](shape, shape, shape, *(each.shape for each in operands))
+        for over in (None, 0, 1):
+            gradients = [put(device.get(each)) for each in (a, b)]
+            made = [device.empty(shape, dtype, True, shift)] if over is None else [gradients[over]]
+            made += [device.empty((c,), "f32") for _ in range(2 * count)]
+            work = device.empty((size // 4,), "f32")
+            NATIVE[name](*made, *gradients, *operands, eps=1e-3, work=work, stream=stream)
+            for block, value in zip(made, values, strict=False):
+                np.testing.assert_array_equal(device.get(block), value)
+    device.check_guards()
+
+
+@TYPES
 @pytest.mark.parametrize("offset", [0.0, 8.0, 1000.0])
 @CHANNELS
 def test_sums_of_shards_have_mean_and_variance(

@@ -98,6 +98,20 @@ def bn_slopes(
     kernel("bias_db")(dbeta, dy, stream=stream)
 
 
+def add_relu_slopes(
+    d: Tensor, dgamma: Tensor, dbeta: Tensor, a: Tensor, b: Tensor, y: Tensor, x: Tensor,
+    mean: Tensor, var: Tensor, **told: Any,
+) -> None:  # fmt: skip
+    kernel("add")(d, a, b, positive=y, stream=told["stream"])
+    bn_slopes(dgamma, dbeta, x, mean, var, d, **told)
+
+
+def add_relu_two_slopes(d: Tensor, *blocks: Tensor, **told: Any) -> None:
+    made, gradients, norms = blocks[:4], blocks[4:7], blocks[7:]
+    OWN["add_relu_slopes"](d, *made[:2], *gradients, *norms[:3], **told)
+    OWN["bn_slopes"](*made[2:], *norms[3:], d, **told)
+
+
 def grouped_moments(
     mean: Tensor, var: Tensor, x: Tensor, *, work: Any, stream: int, group: int, before: int
 ) -> None:
@@ -139,8 +153,9 @@ def stamp(out: Tensor, *, stream: int) -> None:
 OWN: dict[str, Callable[..., None]] = {
     **{name: update(each) for name, each in JOINED.items() if each.overwritten},
     "bn_moments": bn_moments, "sums_moments": sums_moments, "bn_slopes": bn_slopes,
-    "grouped_moments": grouped_moments, "grouped_slopes": grouped_slopes, "mark": mark,
-    "stamp": stamp,
+    "add_relu_slopes": add_relu_slopes, "add_relu_two_slopes": add_relu_two_slopes,
+    "grouped_moments": grouped_moments,
+    "grouped_slopes": grouped_slopes, "mark": mark, "stamp": stamp,
 }  # fmt: skip
 
 
