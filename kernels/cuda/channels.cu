@@ -117,6 +117,30 @@ extern "C" __global__ void bn_norm_add(T* out, const T* x, const T* y, const flo
     normalize<true>(out, x, y, mean, var, gamma, beta, rows, channels, period, skip, eps, relu);
 }
 
+// The sum of two batch normalizations, then relu.
+extern "C" __global__ void bn_norms_add_relu(T* out, const T* x, const float* mean,
+                                             const float* var, const float* gamma,
+                                             const float* beta, const T* y, const float* y_mean,
+                                             const float* y_var, const float* y_gamma,
+                                             const float* y_beta, long long rows, int channels,
+                                             float eps) {
+    const int c = first_channel();
+    if (c >= channels) return;
+    float centre[LANES], slope[LANES], y_centre[LANES], y_slope[LANES], shift[LANES];
+#pragma unroll
+    for (int i = 0; i < LANES; ++i) {
+        centre[i] = mean[c + i];
+        slope[i] = gamma[c + i] * rsqrtf(var[c + i] + eps);
+        y_centre[i] = y_mean[c + i];
+        y_slope[i] = y_gamma[c + i] * rsqrtf(y_var[c + i] + eps);
+        shift[i] = beta[c + i] + y_beta[c + i];
+    }
+    map_rows<true>(out, x, y, {0, rows}, channels, [&](float a, float b, int i) {
+        const float far = (a - centre[i]) * slope[i], y_far = (b - y_centre[i]) * y_slope[i];
+        return at_least(far + y_far + shift[i], 0.0f);
+    });
+}
+
 // (dy - (dgamma * normalized x + dbeta) * share) * gamma / sqrt(var + eps), share = 1 / count.
 extern "C" __global__ void bn_dx(T* out, const T* x, const float* mean, const float* var,
                                  const float* gamma, const float* dgamma, const float* dbeta,

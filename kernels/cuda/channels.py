@@ -217,6 +217,20 @@ def bn_norm(
     source.launch(kernel, groups.tiles(over, tile), over.block, args, stream)
 
 
+def bn_norms_add_relu(
+    out: Tensor, x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, beta: Tensor, y: Tensor,
+    y_mean: Tensor, y_var: Tensor, y_gamma: Tensor, y_beta: Tensor, *, eps: float, stream: int,
+) -> None:  # fmt: skip
+    """Compute `bn_norm` of x and of y, their sum, and relu of it. `out` may be x or y."""
+    over = columns(out, x, y)
+    kernel = source.function(FILE, "bn_norms_add_relu", **macros(x, over.lanes))
+    blocks = (out, x, mean, var, gamma, beta, y, y_mean, y_var, y_gamma, y_beta)
+    numbers = np.int64(over.rows), np.int32(over.channels), np.float32(eps)
+    args = (*(block.pointer for block in blocks), *numbers)
+    grid = over.tiles(ROWS // 2 * TURNS), over.chunks
+    source.launch(kernel, grid, over.block, args, stream)
+
+
 def bn_dx(
     out: Tensor, x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, dgamma: Tensor, dbeta: Tensor,
     dy: Tensor, *, eps: float, count: int, stream: int, group: int = 0, before: int = 0,

@@ -3,7 +3,7 @@
 Each is called as the reference's, `op(out, *inputs, stream=..., **attributes)`, with blocks, and
 only adds work to the stream. Joined ones do what several ops do in a row: those of an optimizer,
 `bias_db_relu_dx`, `bn_moments`, `sums_moments`, `bn_slopes`; those of groups likewise;
-`add_relu_slopes`, `add_relu_two_slopes`; and bias, add, bn_norm, grouped_norm,
+`add_relu_slopes`, `add_relu_two_slopes`, `bn_norms_add_relu`; and bias, add, bn_norm, grouped_norm,
 maxpool_dx and lrn_dx take `relu=True`. Those of `WORKSPACE_BYTES` take `work`, a block of so many
 bytes, given the shapes of result and operands.
 `mark` and `stamp` are no ops: they tell how far a stream has come, and when.
@@ -45,6 +45,7 @@ KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "bn_dx": channels.bn_dx,
         "add_relu_slopes": channels.add_relu_slopes,
         "add_relu_two_slopes": channels.add_relu_two_slopes,
+        "bn_norms_add_relu": channels.bn_norms_add_relu,
         "bn_running": channels.bn_running,
         "grouped_mean": channels.bn_mean,
         "grouped_var": channels.bn_var,

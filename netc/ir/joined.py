@@ -179,6 +179,10 @@ JOINED: Mapping[str, Joined] = {
         Joined("add_relu_two_slopes", (
             *_ADD_RELU, *_slopes(3, 1, 1), *_slopes(6, 3, 3),
         ), in_place=(0, 1)),
+        Joined("bn_norms_add_relu", (
+            JoinedPart("bn_norm", (0, 1, 2, 3, 4)), JoinedPart("bn_norm", (5, 6, 7, 8, 9)),
+            JoinedPart("add", (-1, -2)), JoinedPart("relu", (-1,), result=0),
+        ), in_place=(0, 5)),
         Joined("grouped_moments", (
             JoinedPart("grouped_mean", (0,), result=0),
             JoinedPart("grouped_var", (0, -1), result=1),

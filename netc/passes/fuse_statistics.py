@@ -7,11 +7,13 @@ whole batch already; where devices have terms of them, it is their sums that are
 and mean and variance of these in one launch.
 
 Where branches meet, more passes are spared. The gradients of scale and shift are made along with
-the gradient that they are of, an addition's through a relu, for one batch normalization or for two.
+the gradient that they are of, an addition's through a relu, for one batch normalization or for two;
+and two of them that are added are never in memory by themselves.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -64,6 +66,7 @@ class _Finder:
         """All; of those that have launches in common first what spares most."""
         slopes = list(self._slopes())
         yield from self._with_gradients(slopes)
+        yield from self._norms()
         yield from (*self._moments(), *slopes, *self._of_sums())
 
     def _moments(self) -> Iterator[_Found]:
@@ -125,6 +128,21 @@ class _Finder:
     def _in_parts(self, slopes: _Found) -> list[int]:
         """The launches of a pair, that of the scale first."""
         return sorted(slopes.numbers, key=lambda n: self.launches[n].name not in _SLOPES)
+
+    def _norms(self) -> Iterator[_Found]:
+        """A normalized image that only an addition to another one reads, and that addition."""
+        reads = Counter(v.buffer for i in self.program.instructions for v in {*i.reads})
+        ports = (*self.program.inputs, *self.program.outputs, *self.program.state)
+        reads.update(view.buffer for port in ports for view in port.views)
+        for number, sum_ in self.launches.items():
+            if [step.operation for step in sum_.steps] != ["bn_norm", "add", "relu"]:
+                continue
+            buffer = sum_.reads[max(sum_.steps[1].operands)].buffer
+            norm = self.launches.get(self.writer.get(buffer, -1))
+            joined = None if norm is None else join("bn_norms_add_relu", (norm, sum_), sum_)
+            if norm is not None and joined is not None and reads[buffer] == 1:
+                numbers = (self.writer[buffer], number)
+                yield _Found(numbers, number, self._priced(joined, (norm, sum_)))
 
     def _pair(self, name: str, one: int, other: int) -> Iterator[_Found]:
         """Two launches in the place of the earlier, where that name joins them."""

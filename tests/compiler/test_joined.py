@@ -39,6 +39,7 @@ TOLD: dict[str, dict[str, Any]] = {
     "bn_mean": {"count": PIXELS},
     "bn_var": {"count": PIXELS},
     "bn_dgamma": {"eps": 1e-5},
+    "bn_norm": {"eps": 1e-5},
     "grouped_mean": {**GROUPED, "count": 2 * H * H},
     "grouped_var": {**GROUPED, "count": 2 * H * H},
     "grouped_dgamma": {**GROUPED, "eps": 1e-5},
@@ -63,6 +64,7 @@ SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "bn_slopes": (IMAGE, (C,), (C,), IMAGE),
     "add_relu_slopes": (*[IMAGE] * 4, (C,), (C,)),
     "add_relu_two_slopes": (*[IMAGE] * 4, (C,), (C,), IMAGE, (C,), (C,)),
+    "bn_norms_add_relu": 2 * (IMAGE, *[(C,)] * 4),
     "grouped_moments": (IMAGE,),
     "grouped_slopes": (IMAGE, (N // 2, C), (N // 2, C), IMAGE),
     **{
@@ -87,6 +89,7 @@ MAKES = {"conv": MADE, "bias": MADE, "relu": MADE, "maxpool": POOLED, "maxpool_p
 NORMS = {
     "add_relu_slopes": ("add", "relu_dx"),
     "add_relu_two_slopes": ("add", "relu_dx"),
+    "bn_norms_add_relu": ("bn_norm", "add", "relu"),
 }
 """Joined batch norms for which only GPUs have kernels, and their operations that make images."""
 EVERY = pytest.mark.parametrize("declared", JOINED.values(), ids=JOINED)

@@ -91,6 +91,7 @@ BATCH_NORMS: dict[str, tuple[int, tuple[tuple[int, ...], ...]]] = {
     "bn_slopes": (2, (*NORM, IMAGE)),
     "add_relu_slopes": (3, (IMAGE, IMAGE, IMAGE, *NORM)),
     "add_relu_two_slopes": (5, (IMAGE, IMAGE, IMAGE, *NORM, *NORM)),
+    "bn_norms_add_relu": (1, 2 * (*NORM, STATISTIC, STATISTIC)),
 }
 """How many results joined launches of batch norm have, and what they read."""
 

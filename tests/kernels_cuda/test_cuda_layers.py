@@ -259,6 +259,26 @@ def test_a_sum_of_gradients_with_their_slopes_is_as_apart_to_the_bit(
 
 
 @TYPES
+@CHANNELS
+def test_a_sum_of_two_batch_norms(device: Any, shape: Any, dtype: str) -> None:
+    def wanted(out: Any, *inputs: Any, eps: float) -> None:
+        first, second = np.empty(shape), np.empty(shape)
+        KERNELS["bn_norm"](first, *inputs[:5], eps=eps)
+        KERNELS["bn_norm"](second, *inputs[5:], eps=eps)
+        out[...] = np.maximum(first + second, 0)
+
+    inputs: list[Any] = []
+    for offset in (1, 8):
+        mean, gamma, beta = (device.normal(shape[1]) for _ in range(3))
+        inputs += [device.normal(*shape) + offset, mean + offset, gamma**2 + 0.5, gamma, beta]
+    for over, shift in ((None, 0), (0, 0), (5, 0), (None, 1)):
+        device.check(
+            channels.bn_norms_add_relu, wanted, shape, *inputs, told={"eps": 1e-3}, over=over,
+            shift=shift, scale=8, dtype=dtype,
+        )  # fmt: skip
+
+
+@TYPES
 @pytest.mark.parametrize("offset", [0.0, 8.0, 1000.0])
 @CHANNELS
 def test_sums_of_shards_have_mean_and_variance(

@@ -6,7 +6,7 @@ import ctypes
 import re
 import time
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from math import prod
 from typing import Any
 
@@ -112,6 +112,18 @@ def add_relu_two_slopes(d: Tensor, *blocks: Tensor, **told: Any) -> None:
     OWN["bn_slopes"](*made[2:], *norms[3:], d, **told)
 
 
+def bn_norms_add_relu(out: Tensor, *inputs: Tensor, stream: int, eps: float) -> None:
+    def work() -> bool:
+        first, second = (
+            _computed("bn_norm", replace(out, dtype="f32"), inputs[at : at + 5], {"eps": eps})
+            for at in (0, 5)
+        )
+        store(array_of(out), np.maximum(first + second, 0))
+        return True
+
+    WORLD.put(stream, work)
+
+
 def grouped_moments(
     mean: Tensor, var: Tensor, x: Tensor, *, work: Any, stream: int, group: int, before: int
 ) -> None:
@@ -154,7 +166,7 @@ OWN: dict[str, Callable[..., None]] = {
     **{name: update(each) for name, each in JOINED.items() if each.overwritten},
     "bn_moments": bn_moments, "sums_moments": sums_moments, "bn_slopes": bn_slopes,
     "add_relu_slopes": add_relu_slopes, "add_relu_two_slopes": add_relu_two_slopes,
-    "grouped_moments": grouped_moments,
+    "bn_norms_add_relu": bn_norms_add_relu, "grouped_moments": grouped_moments,
     "grouped_slopes": grouped_slopes, "mark": mark, "stamp": stamp,
 }  # fmt: skip
 
