@@ -322,13 +322,14 @@ struct Norm {
     const float *mean, *var;
 };
 
-// Of d * normalized x, of d, and of d * normalized x of the other ones: d is a + b where y > 0 and 0
-// elsewhere, and is written too. It counts as it is stored, and rows are added in the order of
-// `sum_slopes`, so that sums are the same to the bit as if that read d.
-template <int NORMS>
-__device__ inline void sum_add_relu(float* partial, T* kept, const T* a, const T* b, const T* y,
-                                    const Norm (&norms)[NORMS], Rows group, int channels,
-                                    long long share, float eps) {
+// Of d * normalized x, of d, and of d * normalized x of the other ones: d is a, with TWO a + b, where
+// y > 0 and 0 elsewhere, and is written too. It counts as it is stored, and rows are added in the
+// order of `sum_slopes`, so that sums are the same to the bit as if that read d. From one row of a to
+// the next it is `pitch` elements.
+template <int NORMS, bool TWO>
+__device__ inline void sum_relu(float* partial, T* kept, const T* a, long long pitch, const T* b,
+                                const T* y, const Norm (&norms)[NORMS], Rows group, int channels,
+                                long long share, float eps) {
     constexpr int AT_ONCE = ROWS / 4;
     const int c = first_channel(), own = blockIdx.z * channels + c;
     const long long begin = group.begin + blockIdx.x * share;
@@ -348,22 +349,24 @@ __device__ inline void sum_add_relu(float* partial, T* kept, const T* a, const T
             Some first[AT_ONCE], second[AT_ONCE], positive[AT_ONCE], x[NORMS][AT_ONCE];
 #pragma unroll
             for (int k = 0; k < AT_ONCE; ++k) {
-                const long long at = (row + k * (int)blockDim.y) * channels + c;
-                if (row + k * (int)blockDim.y >= end) continue;
-                first[k] = load<T, LANES>(a + at);
-                second[k] = load<T, LANES>(b + at);
+                const long long own_row = row + k * (int)blockDim.y, at = own_row * channels + c;
+                if (own_row >= end) continue;
+                first[k] = load<T, LANES>(a + own_row * pitch + c);
+                if constexpr (TWO) second[k] = load<T, LANES>(b + at);
                 positive[k] = load<T, LANES>(y + at);
 #pragma unroll
                 for (int n = 0; n < NORMS; ++n) x[n][k] = load<T, LANES>(norms[n].x + at);
             }
 #pragma unroll
             for (int k = 0; k < AT_ONCE; ++k) {
-                const long long at = (row + k * (int)blockDim.y) * channels + c;
-                if (row + k * (int)blockDim.y >= end) continue;
+                const long long own_row = row + k * (int)blockDim.y, at = own_row * channels + c;
+                if (own_row >= end) continue;
                 float v[LANES];
 #pragma unroll
                 for (int i = 0; i < LANES; ++i) {
-                    v[i] = positive[k][i] > 0.0f ? first[k][i] + second[k][i] : 0.0f;
+                    float slope = first[k][i];
+                    if constexpr (TWO) slope += second[k][i];
+                    v[i] = positive[k][i] > 0.0f ? slope : 0.0f;
                 }
                 const Some made = packed<T, LANES>(v);
                 put(kept + at, made);
@@ -388,8 +391,8 @@ extern "C" __global__ void sum_add_relu_slopes(float* partial, T* d, const T* a,
                                                long long period, long long skip,
                                                long long share, float eps) {
     const Norm norms[1] = {{x, mean, var}};
-    sum_add_relu<1>(partial, d, a, b, y, norms, of_group(rows, period, skip), channels, share,
-                    eps);
+    sum_relu<1, true>(partial, d, a, channels, b, y, norms, of_group(rows, period, skip), channels,
+                      share, eps);
 }
 
 extern "C" __global__ void sum_add_relu_two_slopes(
@@ -397,8 +400,18 @@ extern "C" __global__ void sum_add_relu_two_slopes(
     const float* var, const T* other, const float* other_mean, const float* other_var,
     long long rows, int channels, long long period, long long skip, long long share, float eps) {
     const Norm norms[2] = {{x, mean, var}, {other, other_mean, other_var}};
-    sum_add_relu<2>(partial, d, a, b, y, norms, of_group(rows, period, skip), channels, share,
-                    eps);
+    sum_relu<2, true>(partial, d, a, channels, b, y, norms, of_group(rows, period, skip), channels,
+                      share, eps);
+}
+
+extern "C" __global__ void sum_slice_relu_slopes(float* partial, T* d, const T* a, long long pitch,
+                                                 const T* y, const T* x, const float* mean,
+                                                 const float* var, long long rows, int channels,
+                                                 long long period, long long skip,
+                                                 long long share, float eps) {
+    const Norm norms[1] = {{x, mean, var}};
+    sum_relu<1, false>(partial, d, a, pitch, a, y, norms, of_group(rows, period, skip), channels,
+                       share, eps);
 }
 
 // The total of sum `s` of one channel in the threads with y 0. Block (32, SLICES), grid

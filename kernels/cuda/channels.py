@@ -8,14 +8,15 @@ workspace and are made in an order that follows from the shape only. See the ref
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from netc_kernels.cuda import source
-from netc_kernels.cuda.layout import THREADS, Columns, ceil_div, columns, macros
-from netc_kernels.cuda.tensor import Tensor
+from netc_kernels.cuda.layout import THREADS, Columns, ceil_div, columns, cut, macros
+from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 
 FILE = "channels.cu"
 ROWS = 8
@@ -45,12 +46,12 @@ def pairs_workspace(out: tuple[int, ...], x: tuple[int, ...]) -> int:
 
 
 def two_slopes_workspace(out: tuple[int, ...], *operands: tuple[int, ...]) -> int:
-    """Bytes of `work` for `add_relu_slopes`, whose first result is an image."""
+    """Bytes of `work` for two sums where the first result is the image that they are of."""
     return 2 * sums_workspace(out[1:2], out)
 
 
 def four_slopes_workspace(out: tuple[int, ...], *operands: tuple[int, ...]) -> int:
-    """Bytes of `work` for `add_relu_two_slopes`, two of whose sums are one."""
+    """Bytes of `work` for twice two sums, of which the sum of the image is one."""
     return 3 * sums_workspace(out[1:2], out)
 
 
@@ -198,6 +199,24 @@ def add_relu_two_slopes(
     sums.second("finish_slopes", *(each.pointer for each in made), sums.work)
 
 
+def slice_relu_slopes(
+    d_out: Tensor, dgamma_out: Tensor, dbeta_out: Tensor, whole: Tensor, y: Tensor, x: Tensor,
+    mean: Tensor, var: Tensor,
+    *, dim: int, start: int, eps: float, work: Tensor | None, stream: int,
+) -> None:  # fmt: skip
+    """Compute relu_dx(y, `whole` from channel `start` on) and, at once, `bn_slopes` of it."""
+    assert dim == 1 and whole.nhwc == x.nhwc, "want channels innermost"
+    pitch, begin = whole.shape[1], whole.pointer + start * ITEM_BYTES[whole.dtype]
+    over = columns(x, d_out, y, replace(whole, pointer=begin, shape=x.shape))
+    if pitch % over.lanes:
+        over = cut(over.rows, over.channels, 1)
+    groups = _Groups.of(dgamma_out.shape, x)
+    sums = _Sums(x, work, stream, groups=groups, over=over)
+    after = (each.pointer for each in (y, x, mean, var))
+    sums.first("sum_slice_relu_slopes", d_out.pointer, begin, pitch, *after, eps=eps)
+    sums.second("finish_two", dgamma_out.pointer, dbeta_out.pointer, sums.work)
+
+
 def bn_norm(
     out: Tensor, x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, beta: Tensor,
     *, eps: float, stream: int, relu: bool = False, other: Tensor | None = None, group: int = 0,
@@ -291,9 +310,10 @@ class _Sums:
     """The two launches of a sum per channel."""
 
     def __init__(
-        self, x: Tensor, work: Tensor | None, stream: int, *others: Tensor, groups: _Groups
-    ) -> None:
-        self.over, self.x, self.groups = columns(x, *others), x, groups
+        self, x: Tensor, work: Tensor | None, stream: int, *others: Tensor, groups: _Groups,
+        over: Columns | None = None,
+    ) -> None:  # fmt: skip
+        self.over, self.x, self.groups = over or columns(x, *others), x, groups
         # Tensors without elements have no workspace: nothing is read from there.
         self.work = 0 if work is None else work.pointer
         assert work is not None or not x.elements, "sums want a workspace"

@@ -3,9 +3,9 @@
 Each is called as the reference's, `op(out, *inputs, stream=..., **attributes)`, with blocks, and
 only adds work to the stream. Joined ones do what several ops do in a row: those of an optimizer,
 `bias_db_relu_dx`, `bn_moments`, `sums_moments`, `bn_slopes`; those of groups likewise;
-`add_relu_slopes`, `add_relu_two_slopes`, `bn_norms_add_relu`; and bias, add, bn_norm, grouped_norm,
-maxpool_dx and lrn_dx take `relu=True`. Those of `WORKSPACE_BYTES` take `work`, a block of so many
-bytes, given the shapes of result and operands.
+`add_relu_slopes`, `add_relu_two_slopes`, `slice_relu_slopes`, `bn_norms_add_relu`; and bias, add,
+bn_norm, grouped_norm, maxpool_dx and lrn_dx take `relu=True`. Those of `WORKSPACE_BYTES` take
+`work`, a block of so many bytes, given the shapes of result and operands.
 `mark` and `stamp` are no ops: they tell how far a stream has come, and when.
 A kernel is compiled when it is first called, which must not happen while a graph is captured.
 """
@@ -45,6 +45,7 @@ KERNELS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "bn_dx": channels.bn_dx,
         "add_relu_slopes": channels.add_relu_slopes,
         "add_relu_two_slopes": channels.add_relu_two_slopes,
+        "slice_relu_slopes": channels.slice_relu_slopes,
         "bn_norms_add_relu": channels.bn_norms_add_relu,
         "bn_running": channels.bn_running,
         "grouped_mean": channels.bn_mean,
@@ -98,6 +99,7 @@ WORKSPACE_BYTES: Mapping[str, Callable[..., int]] = MappingProxyType(
         "bn_slopes": channels.two_sums_workspace,
         "add_relu_slopes": channels.two_slopes_workspace,
         "add_relu_two_slopes": channels.four_slopes_workspace,
+        "slice_relu_slopes": channels.two_slopes_workspace,
         "grouped_mean": channels.sums_workspace,
         "grouped_var": channels.sums_workspace,
         "grouped_moments": channels.two_sums_workspace,

@@ -112,6 +112,11 @@ def _of_groups(steps: Sequence[Step], reads: Sequence[Shape]) -> bool:
     return bool(whole and told["before"] == 0 and count == group * prod(x[2:]) > 0)
 
 
+def _of_channels(steps: Sequence[Step], reads: Sequence[Shape]) -> bool:
+    """Whether what is sliced are channels."""
+    return bool(steps[0].attributes["dim"] == 1)
+
+
 def _by_two(steps: Sequence[Step], reads: Sequence[Shape]) -> bool:
     """Whether windows of 2x2 lie next to each other, and places know of the relu before them."""
     *before, pool, places = steps
@@ -179,6 +184,9 @@ JOINED: Mapping[str, Joined] = {
         Joined("add_relu_two_slopes", (
             *_ADD_RELU, *_slopes(3, 1, 1), *_slopes(6, 3, 3),
         ), in_place=(0, 1)),
+        Joined("slice_relu_slopes", (
+            JoinedPart("slice", (0,)), JoinedPart("relu_dx", (1, -1), result=0), *_slopes(2, 1, 1),
+        ), rule=_of_channels),
         Joined("bn_norms_add_relu", (
             JoinedPart("bn_norm", (0, 1, 2, 3, 4)), JoinedPart("bn_norm", (5, 6, 7, 8, 9)),
             JoinedPart("add", (-1, -2)), JoinedPart("relu", (-1,), result=0),

@@ -7,8 +7,8 @@ whole batch already; where devices have terms of them, it is their sums that are
 and mean and variance of these in one launch.
 
 Where branches meet, more passes are spared. The gradients of scale and shift are made along with
-the gradient that they are of, an addition's through a relu, for one batch normalization or for two;
-and two of them that are added are never in memory by themselves.
+the gradient that they are of, that of an addition or of a concatenation through a relu, where two
+batch normalizations are added for both; and of these no more than the sum is ever in memory.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ _SLOPES = {
     "grouped_dgamma": ("grouped_slopes", "grouped_dbeta"),
 }
 """What joins the gradient of scale to that of shift, and what makes this."""
+
+_WITH_GRADIENTS = (("add_relu_two_slopes", 2), ("add_relu_slopes", 1), ("slice_relu_slopes", 1))
+"""What joins a gradient to those of scale and shift, of so many batch norms, that are of it."""
 
 
 def fuse_statistics(program: Program, target: Target) -> Program:
@@ -103,17 +106,16 @@ class _Finder:
                 yield from self._pair("sums_moments", means[var.class_, var.reads[0]], number)
 
     def _with_gradients(self, slopes: list[_Found]) -> Iterator[_Found]:
-        """A gradient with those of scale and shift that are of it: of two, then of one."""
+        """A gradient with those of scale and shift that are of it."""
         readers: dict[int, list[_Found]] = {}
         for each in slopes:
             number = self.writer.get(each.joined.reads[3].buffer, -1)
             if number in self.launches and self._early(each.joined, number, made_by=number):
                 readers.setdefault(number, []).append(each)
         for number, found in readers.items():
-            if len(found) > 1:
-                yield from self._after(number, "add_relu_two_slopes", found[:2])
-            for each in found:
-                yield from self._after(number, "add_relu_slopes", [each])
+            for name, count in _WITH_GRADIENTS:
+                for at in range(len(found) - count + 1):
+                    yield from self._after(number, name, found[at : at + count])
 
     def _after(self, number: int, name: str, slopes: list[_Found]) -> Iterator[_Found]:
         """What makes a gradient and, in its place, those of scale and shift by it."""

@@ -32,13 +32,14 @@ def residual() -> Network:
 
 
 def blocks() -> Network:
-    """Residual blocks, the first with batch norm in both branches."""
+    """Residual blocks, the first with batch norm in both branches, and branches side by side."""
     net = Maker(3, 10, 10, name="blocks")
     x = net.relu(net.bn(net.conv("image", 16, bias=False)))
     short = net.bn(net.conv(x, 24, 1, bias=False))
     x = net.relu(net.add(net.bn(net.conv(x, 24, pad=1, bias=False)), short))
     for _ in range(2):
         x = net.relu(net.add(net.bn(net.conv(x, 24, pad=1, bias=False)), x))
+    x = net.concat(*(net.relu(net.bn(net.conv(x, width, 1, bias=False))) for width in (8, 16)))
     return net.loss(net.fc(net.pool(x, "global", "avgpool"), 16))
 
 

@@ -91,6 +91,7 @@ BATCH_NORMS: dict[str, tuple[int, tuple[tuple[int, ...], ...]]] = {
     "bn_slopes": (2, (*NORM, IMAGE)),
     "add_relu_slopes": (3, (IMAGE, IMAGE, IMAGE, *NORM)),
     "add_relu_two_slopes": (5, (IMAGE, IMAGE, IMAGE, *NORM, *NORM)),
+    "slice_relu_slopes": (3, ((4, 16, 3, 5), IMAGE, *NORM)),
     "bn_norms_add_relu": (1, 2 * (*NORM, STATISTIC, STATISTIC)),
 }
 """How many results joined launches of batch norm have, and what they read."""
@@ -102,6 +103,7 @@ def test_batch_norm_at_once_fits_its_source(name: str, launched: Launched) -> No
     image = name not in ("bn_moments", "bn_slopes")
     shapes = [IMAGE if image and not place else STATISTIC for place in range(results)]
     told: dict[str, Any] = {} if name == "bn_moments" else {"eps": 1e-3}
+    told |= {"dim": 1, "start": 8} if name.startswith("slice") else {}
     if name in WORKSPACE_BYTES:
         size = WORKSPACE_BYTES[name](shapes[0], *reads)
         sums = {"add_relu_two_slopes": 3}.get(name, 2)

@@ -112,6 +112,15 @@ def add_relu_two_slopes(d: Tensor, *blocks: Tensor, **told: Any) -> None:
     OWN["bn_slopes"](*made[2:], *norms[3:], d, **told)
 
 
+def slice_relu_slopes(
+    d: Tensor, dgamma: Tensor, dbeta: Tensor, whole: Tensor, y: Tensor, x: Tensor, mean: Tensor,
+    var: Tensor, *, dim: int, start: int, **told: Any,
+) -> None:  # fmt: skip
+    kernel("slice")(d, whole, dim=dim, start=start, stream=told["stream"])
+    kernel("relu_dx")(d, y, d, stream=told["stream"])
+    bn_slopes(dgamma, dbeta, x, mean, var, d, **told)
+
+
 def bn_norms_add_relu(out: Tensor, *inputs: Tensor, stream: int, eps: float) -> None:
     def work() -> bool:
         first, second = (
@@ -166,8 +175,9 @@ OWN: dict[str, Callable[..., None]] = {
     **{name: update(each) for name, each in JOINED.items() if each.overwritten},
     "bn_moments": bn_moments, "sums_moments": sums_moments, "bn_slopes": bn_slopes,
     "add_relu_slopes": add_relu_slopes, "add_relu_two_slopes": add_relu_two_slopes,
-    "bn_norms_add_relu": bn_norms_add_relu, "grouped_moments": grouped_moments,
-    "grouped_slopes": grouped_slopes, "mark": mark, "stamp": stamp,
+    "slice_relu_slopes": slice_relu_slopes, "bn_norms_add_relu": bn_norms_add_relu,
+    "grouped_moments": grouped_moments, "grouped_slopes": grouped_slopes, "mark": mark,
+    "stamp": stamp,
 }  # fmt: skip
 
 
