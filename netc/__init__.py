@@ -36,19 +36,23 @@ if TYPE_CHECKING:
         SyntaxProblem,
         UsageError,
     )
+    from netc_runtime.io.problems import DamagedError
     from netc_runtime.train.events import EpochDone, Evaluating, Finished, RolledBack, StepDone
+    from netc_runtime.train.saving import ExplodedError
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Calibration",
     "Comparison",
+    "DamagedError",
     "DataError",
     "DeviceError",
     "Diagnostic",
     "EpochDone",
     "Evaluating",
     "Explanation",
+    "ExplodedError",
     "Finished",
     "Model",
     "NetError",
@@ -93,9 +97,11 @@ _HOME = {
         "DataError", "DeviceError", "Diagnostic", "NetError", "PlanError", "SyntaxProblem",
         "UsageError",
     ),
+    "netc_runtime.io.problems": ("DamagedError",),
     "netc_runtime.train.events": (
         "EpochDone", "Evaluating", "Finished", "RolledBack", "StepDone",
     ),
+    "netc_runtime.train.saving": ("ExplodedError",),
 }  # fmt: skip
 """By module what it has of `__all__`."""
 
@@ -111,4 +117,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Names, for completion."""
-    return sorted({*globals(), *__all__})
+    return sorted((*__all__, "__version__"))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Literal, TextIO
 
-from netc.spelling import in_python
+from netc.spelling import in_python, place_in_python
 
 Severity = Literal["error", "note"]
 _Paint = Callable[[str, str], str]
@@ -90,6 +90,15 @@ class Span:
         """Source, line and column, for example `vgg16.net:12:9`."""
         return f"{self.source.name}:{self.place}"
 
+    def in_python(self) -> Span:
+        """The same, where the text is the value of an option, by the option's word of Python."""
+        name = place_in_python(self.source.name)
+        return (
+            self
+            if name == self.source.name
+            else replace(self, source=Source(name, self.source.text))
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
@@ -113,7 +122,9 @@ class Diagnostic:
     def in_python(self) -> Diagnostic:
         """The same, where it names options of the command line, in words of Python."""
         message, help = in_python(self.message), in_python(self.help)
-        return replace(self, message=message, help=help, notes=tuple(map(in_python, self.notes)))
+        span = None if self.span is None else self.span.in_python()
+        notes = tuple(map(in_python, self.notes))
+        return replace(self, message=message, span=span, help=help, notes=notes)
 
 
 class NetError(Exception):

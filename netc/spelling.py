@@ -71,6 +71,11 @@ def in_python(text: str) -> str:
     return _DEFINED.sub("", text)
 
 
+def place_in_python(name: str) -> str:
+    """The name of a text, where it is an option, as a word of Python."""
+    return _name(name.removeprefix("--")) if re.fullmatch(_OPTION, name) else name
+
+
 def _quoted(text: str) -> str:
     if text in PHRASES:
         return PHRASES[text]

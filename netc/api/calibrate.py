@@ -159,7 +159,7 @@ class Calibration:
     def kept(self) -> str:
         """One line on where it is kept, and for what."""
         if self.own:
-            return f"kept in   {self.path}: the machine that every command plans for from now on"
+            return f"kept in   {self.path}: the machine that every plan is for from now on"
         return f"wrote     {self.path}, for '--cluster'"
 
     def __repr__(self) -> str:

@@ -143,8 +143,7 @@ def option(name: str) -> str:
 
 def wrong(name: str, description: str, value: object) -> Exception:
     """The error for a value of another kind, as the command line words it."""
-    told = clip(value) if isinstance(value, str) else shown(value)
-    return usage(f"{option(name)}: must be {description}, not '{told}'.")
+    return usage(f"{option(name)}: must be {description}, not {shown(value)}.")
 
 
 Read = Callable[[str, Any], Any]
@@ -168,10 +167,9 @@ def one_of(known: Sequence[str]) -> Read:
 
     def read(name: str, value: object) -> str:
         if not isinstance(value, str) or value not in known:
-            told = clip(value) if isinstance(value, str) else shown(value)
             near = did_you_mean(value, known) if isinstance(value, str) else ""
             hint = f"{near}choices are: {', '.join(known)}."
-            raise usage(f"{option(name)}: there is no choice '{told}'.", hint)
+            raise usage(f"{option(name)}: there is no choice {shown(value)}.", hint)
         return value
 
     return read

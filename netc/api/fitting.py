@@ -13,7 +13,7 @@ from netc.api.listener import Told
 from netc.api.machine import load_cluster
 from netc.api.running import find_weights, open_session
 from netc.api.values import path_text
-from netc.api.weights import checked_weight
+from netc.api.weights import checked_weights
 from netc.errors import DataError
 from netc.interchange.names import torch_names
 from netc.interchange.to_onnx import weights as weight_nodes
@@ -38,7 +38,8 @@ def fitting(
     a folder for its newest checkpoint. What a file has otherwise than is allowed is told.
 
     Raises DataError: as `read_weights`, E080 for names that are not there, E081 for unknown ones,
-    E082 for other shapes; UsageError (E051) for what is no weights.
+    E082 for other shapes, E086 for numbers that are not finite; UsageError (E051) for what is no
+    weights.
     """
     wanted = weight_shapes(network)
     averages = () if network.recipe.ema is None else {name + AVERAGE for name in wanted}
@@ -51,11 +52,12 @@ def fitting(
     shapes = {**wanted, **{name: wanted[name.removesuffix(AVERAGE)] for name in averages}}
     own = {name: name for name in wanted}
     optional = optional_of({name: (name,) for name in wanted}, allow_missing)
-    found = {
-        name: checked_weight(name, value, shapes)
+    known = {
+        name: value
         for name, value in weights.items()
         if name in shapes or not matches((name,), allow_unexpected)
     }
+    found = checked_weights(known, shapes)
     problems = list(lacking("'weights'", found, own, optional))
     if problems:
         raise DataError(*problems)

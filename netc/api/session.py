@@ -18,7 +18,7 @@ from netc.api.images import Images, class_numbers, image_floats
 from netc.api.judging import class_shares
 from netc.api.training import weights_of
 from netc.api.values import usage
-from netc.api.weights import checked_weight
+from netc.api.weights import checked_weights
 from netc.api.written import renamed
 from netc.errors import DataError
 from netc.ir.optimizers import SQUARES
@@ -174,7 +174,8 @@ class OpenProgram:
     def restore(self, weights: Mapping[str, Any]) -> None:
         """Set weights and statistics, all or some.
 
-        Raises DataError: E081 where one is unknown, E082 where it is of another shape.
+        Raises DataError: E081 where one is unknown, E082 where it is of another shape, E086
+        where numbers are not finite.
         """
         self._open().restore(checked(self._session.bundle, weights))
 
@@ -225,8 +226,8 @@ class OpenProgram:
 
 
 def checked(bundle: Bundle, weights: Mapping[str, Any]) -> dict[str, Array]:
-    """Arrays by name, which a program has, in its shapes; DataError (E081, E082)."""
+    """Arrays by name, which a program has, in its shapes; DataError (E081, E082, E086)."""
     if not isinstance(weights, Mapping):
         raise wrong("weights", "arrays by name", weights)
     shapes = {port.name: port.shape for port in bundle.train.state}
-    return {name: checked_weight(name, value, shapes) for name, value in weights.items()}
+    return checked_weights(weights, shapes)

@@ -7,13 +7,22 @@ from typing import Any
 
 import numpy as np
 
+from netc.errors import DataError
 from netc_runtime.io.problems import data_error
+from netc_runtime.io.weights import Tensors, not_finite
 
 
-def checked_weight(name: str, value: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
-    """The array of a weight; DataError: E081 where there is none of that name, E082 where it is of
-    another shape.
+def checked_weights(values: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> Tensors:
+    """The arrays of weights by their names. DataError: E081 where there is none of a name, E082
+    where one is of another shape, E086 where numbers are not finite.
     """
+    found = {name: _checked(name, value, shapes) for name, value in values.items()}
+    if problems := [*not_finite("'weights'", found)]:
+        raise DataError(*problems)
+    return found
+
+
+def _checked(name: str, value: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
     if name not in shapes:
         raise data_error("E081", f"the network has no weight '{name}'.", "see 'weights()'")
     array = np.asarray(value)

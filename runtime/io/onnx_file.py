@@ -31,6 +31,7 @@ from netc.ir.onnx import (
 
 from .onnx_constants import Constants
 from .problems import data_error, reason, unreadable, unwritable
+from .weights import not_finite
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -91,8 +92,13 @@ def write(path: Path, model: OnnxModel, tensors: Mapping[str, NDArray[Any]]) -> 
 
 
 def gather(weights: Iterable[OnnxWeight], tensors: Mapping[str, NDArray[Any]]) -> Tensors:
-    """The weights of a network, in float32, made of a model's tensors."""
-    return {weight.name: _weight(weight, tensors) for weight in weights}
+    """The weights of a network, in float32, made of a model's tensors. Raises DataError (E086)
+    where they have numbers that are not finite.
+    """
+    found = {weight.name: _weight(weight, tensors) for weight in weights}
+    if problems := [*not_finite("the model", found)]:
+        raise DataError(*problems)
+    return found
 
 
 def _weight(weight: OnnxWeight, tensors: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

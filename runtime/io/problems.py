@@ -11,6 +11,7 @@ E067  a data set does not fit the network
 E068  a checkpoint or a metrics file cannot be used
 E069  a file cannot be written
 E083  a folder belongs to another training
+E086  weights have numbers that are not finite
 """
 
 from __future__ import annotations

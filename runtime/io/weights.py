@@ -51,7 +51,8 @@ def read_weights(
     `allow_unexpected` lets tensors pass that no weight has. Patterns are those of a shell.
 
     Raises DataError: as `load`, and E080, E081, E082, all at once, where tensors are missing,
-    unexpected or of another shape or kind; UsageError (E051) where a pattern of `allow_missing`
+    unexpected or of another shape or kind, E086 where they have numbers that are not finite;
+    UsageError (E051) where a pattern of `allow_missing`
     matches no weight.
     """
     optional = optional_of({name: (name, foreign[name]) for name in wanted}, allow_missing)
@@ -67,7 +68,12 @@ def read_weights(
     if problems:
         raise DataError(*problems)
     found = {name: tensors[names[name]] for name in wanted if fit.has(name)}
-    return found if averages is None else found | _averages(path, tensors, wanted, averages, tell)
+    if averages is not None:
+        found |= _averages(path, tensors, wanted, averages, tell)
+    there = {names.get(name, name): tensor for name, tensor in found.items()}
+    if problems := [*not_finite(f"'{path}'", there)]:
+        raise DataError(*problems)
+    return found
 
 
 def _averages(
@@ -148,6 +154,23 @@ def lacking(
     ]
     hint = "'--allow-missing PATTERN' leaves weights at their initial values."
     yield from _report(called, "E080", "lacks", found, hint)
+
+
+def not_finite(called: str, tensors: Mapping[str, NDArray[Any]]) -> Iterator[Diagnostic]:
+    """E086 where tensors of what is `called` so have numbers that are not finite: nothing can be
+    computed with them.
+    """
+    bad = {name: many for name, each in tensors.items() if (many := _count_not_finite(each))}
+    found = [f"{name}: {many:,} of {tensors[name].size:,}" for name, many in bad.items()]
+    hint = "they come from a training that exploded: take weights from before that."
+    yield from _report(called, "E086", "has numbers that are not finite in", found, hint)
+
+
+def _count_not_finite(tensor: NDArray[Any]) -> int:
+    # Extremes tell without a copy of the size of the tensor, and most tensors are all right.
+    if not tensor.size or (np.isfinite(tensor.min()) and np.isfinite(tensor.max())):
+        return 0
+    return int(tensor.size - np.isfinite(tensor).sum())
 
 
 def optional_of(names: Mapping[str, Sequence[str]], allow_missing: Sequence[str]) -> set[str]:

@@ -38,10 +38,11 @@ _INPUT = "x"
 _LABELS = "y"
 CLASSES = "classes"
 """The array of the classes' names, which may be missing."""
-HELP = (
-    "save x_train, y_train, x_test and y_test with numpy.savez: images (n, C, H, W), (n, H, W, C) "
-    "or (n, H, W), and labels (n,); for several inputs their names in place of x"
+FORMS = (
+    "images (n, C, H, W), (n, H, W, C) or (n, H, W), and labels (n,); for several inputs their "
+    "names in place of x"
 )
+HELP = f"save x_train, y_train, x_test and y_test with numpy.savez: {FORMS}"
 
 
 ARRAYS = "arrays"
@@ -63,6 +64,16 @@ class Origin:
     def remedy(self) -> str:
         """What helps where a label is none."""
         return DAMAGED if self.file is not None else OTHER_CLASSES
+
+    @property
+    def forms(self) -> str:
+        """What arrays there are to be, and of what shapes."""
+        return f"give x_train, y_train, x_test and y_test: {FORMS}" if self.file is None else HELP
+
+    @property
+    def put(self) -> str:
+        """What the caller does with arrays that are right."""
+        return "give" if self.file is None else "save"
 
     def of(self, name: str) -> str:
         """An array, by its name."""
@@ -202,7 +213,7 @@ def _class_names(
     given = arrays[CLASSES]
     if given.dtype.kind != "U" or given.ndim != 1:
         message = f"{origin.of(CLASSES)} is {kind_of(given)}, not one text a class."
-        raise data_error("E064", message, "save it as numpy.array(['cat', 'dog'])")
+        raise data_error("E064", message, f"{origin.put} it as numpy.array(['cat', 'dog'])")
     names = tuple(map(str, given))
     for name in names:
         if not name or name != escaped(name):
@@ -228,9 +239,9 @@ def _part(
             f"{origin.of(name)} has {len(images):,} images, but 'y_{split}' has "
             f"{len(labels):,} labels."
         )
-        raise data_error("E063", message, "save one label an image")
+        raise data_error("E063", message, f"{origin.put} one label an image")
     if not len(images):
-        raise data_error("E065", f"{origin.of(name)} holds no images.", HELP)
+        raise data_error("E065", f"{origin.of(name)} holds no images.", origin.forms)
     check_labels(labels, classes, origin.part(f"{_LABELS}_{split}"), origin.remedy)
     return ArraySplit(images, labels)
 
@@ -242,7 +253,9 @@ def image_array(
     channels, height, width = shape
     if array.dtype != np.uint8 and array.dtype.kind != "f":
         message = f"{origin.of(name)} is {kind_of(array)}, neither bytes (uint8) nor floats."
-        raise data_error("E062", message, "save bytes from 0 to 255, or floats that are scaled")
+        raise data_error(
+            "E062", message, f"{origin.put} bytes from 0 to 255, or floats that are scaled"
+        )
     found = array.shape[1:]
     if array.ndim == 4 and found == shape:
         images = array
@@ -274,8 +287,8 @@ def label_array(origin: Origin, name: str, array: NDArray[Any]) -> NDArray[np.in
     flat = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if flat.ndim != 1 or flat.dtype.kind not in "iu":
         message = f"{origin.of(name)} is {kind_of(array)}, not one whole number an image."
-        help = "save the classes' numbers, from 0; of one-hot labels numpy.argmax(..., axis=1)"
-        raise data_error("E062", message, help)
+        numbers = "the classes' numbers, from 0; of one-hot labels numpy.argmax(..., axis=1)"
+        raise data_error("E062", message, f"{origin.put} {numbers}")
     return flat.astype(np.int64)
 
 

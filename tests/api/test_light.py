@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
+from pkgutil import walk_packages
 
 import pytest
 
 import netc
+import netc_kernels
+import netc_runtime
 
 HEAVY = ("argparse", "lark", "networkx", "netc_runtime", "netc_kernels", "numba", "numpy", "rich")
 
@@ -31,6 +37,26 @@ def test_loading_needs_nothing_that_runs() -> None:
     loaded = loaded_by("import netc; netc.load('vgg16')")
     assert "lark" in loaded
     assert not loaded & {"numpy", "numba", "netc_runtime", "netc_kernels", "argparse"}
+
+
+def test_nothing_else_is_shown() -> None:
+    assert set(dir(netc)) == {*netc.__all__, "__version__"}
+
+
+def test_every_error_is_offered() -> None:
+    for package in (netc_runtime, netc_kernels, netc):
+        for module in walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                with suppress(ImportError):  # of what is not installed, such as mpi4py
+                    import_module(module.name)
+    found = (each for each in kinds(netc.NetError) if "netc.cli" not in each.__module__)
+    assert {each.__name__ for each in found} <= set(netc.__all__)
+
+
+def kinds(error: type[netc.NetError]) -> Iterator[type[netc.NetError]]:
+    yield error
+    for each in error.__subclasses__():
+        yield from kinds(each)
 
 
 @pytest.mark.parametrize("name", netc.__all__)

@@ -78,3 +78,31 @@ def test_models_are_values() -> None:
     assert model.tensors is None and given.tensors is not None
     with pytest.raises(AttributeError):
         model.file = "x"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_weights_are_numbers(value: float) -> None:
+    weights = {"fc1.bias": np.array([1, value, value])}
+    with pytest.raises(netc.DataError, match=r"E086.*in 1 tensor(.|\n)*fc1.bias: 2 of 3"):
+        netc.parse(TINY).with_weights(weights, allow_missing=["*"])
+    with netc.parse(TINY).plan().open() as session, pytest.raises(netc.DataError, match="E086"):
+        session.restore(weights)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [(np.zeros((2, 1, 8, 8), complex), [0, 1]), (np.zeros((2, 1, 8, 8)), [0.5, 1]),
+     (np.zeros((2, 1, 8, 8)), [0]), (np.zeros((0, 1, 8, 8)), np.zeros(0, int))],
+)  # fmt: skip
+def test_arrays_are_given_not_saved(images: object, labels: object) -> None:
+    with pytest.raises(netc.DataError, match="help: give ") as caught:
+        netc.parse(TINY).run(data=(images, labels, images, labels))
+    assert "save" not in str(caught.value)
+
+
+def test_numbers_are_not_quoted() -> None:
+    wrong: dict[object, str] = {0: "not 0.", "4": "not '4'.", 2.5: "not 2.5."}
+    for value, said in wrong.items():
+        with pytest.raises(netc.UsageError) as caught:
+            netc.parse(TINY).plan(devices=value)  # type: ignore[arg-type]
+        assert said in str(caught.value)

@@ -381,12 +381,17 @@ def test_all_unreadable_pictures_are_named_and_none_is_predicted(trained, tmp_pa
 
 
 @pytest.mark.parametrize("verb", [("eval",), ("predict", "{picture}")])
-def test_weights_that_exploded(trained, tmp_path, capsys, verb):
+@pytest.mark.parametrize(("name", "value", "code"), [
+    ("fc2.bias", np.nan, "E086"), ("fc2.bias", np.inf, "E086"), ("fc1.weight", 3e38, "E075")
+])  # fmt: skip
+def test_weights_that_exploded(trained, tmp_path, capsys, verb, name, value, code):
     tensors, _ = load(newest(trained))
-    tensors["fc2.bias"][3] = np.nan
+    tensors[name][3] = value
     save(tmp_path / "nan.safetensors", tensors, {})
     picture = tmp_path / "a.png"
     Image.new("L", (8, 8)).save(picture)
     first, *rest = (word.format(picture=picture) for word in verb)
     (line,) = call(capsys, first, DIGITS, *rest, "--weights", tmp_path / "nan.safetensors", code=5)
-    assert line["diagnostics"][0]["code"] == "E075"
+    assert line["diagnostics"][0]["code"] == code
+    if code == "E086":
+        assert line["diagnostics"][0]["notes"] == ["fc2.bias: 1 of 10"]

@@ -117,5 +117,8 @@ def test_who_says_which(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(netc.NetError) as caught:
         netc.load("digits").plan(devices=2, mesh="3x3")
     assert "'devices=2' and 'mesh=\"3x3\"' disagree" in str(caught.value)
+    with pytest.raises(netc.NetError, match="--> settings:1:7") as wrong:
+        netc.load("digits", settings={"train.epoch": 3})
+    assert "--> --set:1:7" in render(wrong.value.diagnostics)
     assert main(["compile", "digits", "--devices", "2", "--mesh", "3x3"]) == 2
     assert "'--devices 2' and '--mesh 3x3' disagree" in capsys.readouterr().err
