@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
 from netc.api.build import build
+from netc.api.calls import checked_call, checked_calls
 from netc.api.choices import (
     KERNELS,
     TARGETS,
     PlanChoices,
     Read,
-    check_names,
     flag,
     number,
     one_of,
@@ -106,6 +106,7 @@ CALIBRATION_NAMES = tuple(_READ)
 """The names of `CalibrationWords`."""
 
 
+@checked_calls
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Calibration:
     """A machine as it was measured, and what that predicts of the steps that were; a table."""
@@ -173,6 +174,7 @@ class Calibration:
         return html_table("", _HEADER, self.cells(), 1, [*map(in_python, notes)])
 
 
+@checked_call
 def calibrate(
     *networks: str | os.PathLike[str] | Model, **words: Unpack[CalibrationWords]
 ) -> Calibration:
@@ -182,7 +184,6 @@ def calibrate(
     Words are the options of `netc calibrate`, with underscores. It takes minutes. Raises NetError
     for what is chosen wrongly, and DeviceError (E076) where nothing could be measured.
     """
-    check_names(words, _READ, "a calibration")
     given: dict[str, Any] = dict(words)
     chosen = {name: _READ[name](name, each) for name, each in given.items() if each is not None}
     models = [each if isinstance(each, Model) else load(_name(each)) for each in networks]

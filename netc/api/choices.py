@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypedDict
 
 from netc.api.values import path_text, shown, usage, value_text
-from netc.errors import clip, did_you_mean
+from netc.errors import did_you_mean
 from netc.numbers import COUNT, DEVICES, MEASURE, Number
 
 AUTO = "auto"
@@ -119,21 +119,12 @@ def read_size(text: str) -> float:
 def plan_choices(words: Mapping[str, Any]) -> PlanChoices:
     """The choices that are given by name. What is None is as if it were not given.
 
-    Raises UsageError (E051) for unknown names and wrong values.
+    Raises UsageError (E051) for wrong values.
     """
-    check_names(words, _READ, "a plan")
     given = {name: _READ[name](name, value) for name, value in words.items() if value is not None}
     # What is planned for this machine can be run on it.
     here = not given.keys() & {"cluster", "backend"}
     return replace(PlanChoices(**given), runs=here)
-
-
-def check_names(words: Mapping[str, Any], known: Mapping[str, Any], what: str) -> None:
-    """Raise UsageError (E051) for a name that is not known of something."""
-    for name in words:
-        if name not in known:
-            hint = f"{did_you_mean(name, known)}known are: {', '.join(known)}."
-            raise usage(f"there is no choice '{clip(name)}' of {what}.", hint)
 
 
 def option(name: str) -> str:

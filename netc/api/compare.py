@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from netc.api.calls import checked_calls
 from netc.api.choices import AUTO, PlanChoices
 from netc.api.figures import bytes_text, count, html_table, seconds_text, table, terminal_columns
 from netc.api.listener import Listener
@@ -59,6 +60,7 @@ Row = tuple[ComparedPlan, float]
 """A plan, and how much faster than one device it is."""
 
 
+@checked_calls
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Comparison:
     """Plans with what a step of each is predicted to take, send and hold; a table of them."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from netc.api.calls import checked_calls
 from netc.api.choices import PlanChoices
 from netc.api.figures import (
     bytes_text,
@@ -70,6 +71,7 @@ class Side:
         return PlanCase(self.compiled.plan, self.asked.network, facts)
 
 
+@checked_calls
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PlanDifference:
     """Two plans of a network; a table of the layers that differ, and one of what each costs."""

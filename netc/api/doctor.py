@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from netc import __version__
+from netc.api.calls import checked_call, checked_calls
 from netc.api.figures import html_table, table, terminal_columns
 from netc.export.graphviz import SYSTEM
 from netc.numbers import memory_text
@@ -38,6 +39,7 @@ OPTIONAL = {
 }
 
 
+@checked_calls
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Diagnosis:
     """What is here and what is missing, with the way to get it; a table of that."""
@@ -72,6 +74,7 @@ class Diagnosis:
         return html_table("", _HEADER, self.cells(), 3, [self.footing])
 
 
+@checked_call
 def doctor() -> Diagnosis:
     """Look at everything that netc uses here: versions, devices, and what is missing."""
     return Diagnosis(tuple(_look()))

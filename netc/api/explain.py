@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
+from netc.api.calls import checked_calls
 from netc.api.figures import bytes_text, html_table, scaled, seconds_text, table, terminal_columns
 from netc.errors import Diagnostic, UsageError, clip, did_you_mean
 from netc.passes.options import Options
@@ -27,6 +28,7 @@ CHOICES_ABOUT = (
 )
 
 
+@checked_calls
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Explanation:
     """What every layer of a plan costs in a step, and what bounds it; a table of that."""
@@ -57,6 +59,7 @@ class Explanation:
         return html_table(self.heading, _HEADER, map(_row, self.layers), 3, notes)
 
 
+@checked_calls
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LayerChoices:
     """A layer's splits with their prices, the cheapest first, and its exchanges."""

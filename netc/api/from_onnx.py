@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from netc.api.calls import checked_call
 from netc.api.model import Model
 from netc.api.values import path_text, shown, usage
 from netc.interchange.from_onnx import from_onnx as converted
@@ -13,6 +14,7 @@ from netc.passes.build_graph import build_graph
 from netc_runtime.io import onnx_file
 
 
+@checked_call
 def from_onnx(path: str | os.PathLike[str], /, *, name: str = "") -> Model:
     """The network that an ONNX model is, with its weights; its `notes` say where it learns
     otherwise than the model would.

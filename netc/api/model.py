@@ -8,14 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
+from netc.api.calls import checked_call, checked_calls
 from netc.api.choices import (
     NAMES,
-    PLAN_NAMES,
     ComparedWords,
     DiffWords,
     Names,
     PlanWords,
-    check_names,
     counts_of,
     flag,
     one_of,
@@ -26,7 +25,7 @@ from netc.api.networks import read_network
 from netc.api.shipped import lasting
 from netc.api.train_choices import TRAIN_NAMES, TrainWords, patterns
 from netc.api.values import path_text, settings_text, shown, usage, value_text
-from netc.errors import Diagnostic, UsageError
+from netc.errors import Diagnostic, UsageError, did_you_mean
 from netc.syntax import Network, network_text, parse_text, with_defaults
 
 if TYPE_CHECKING:
@@ -57,6 +56,7 @@ class RunWords(PlanWords, TrainWords, total=False):
     """What may be said of a plan and of a training by it."""
 
 
+@checked_calls
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
     """A network, with weights where there are some. A value: what changes it returns another."""
@@ -150,7 +150,6 @@ class Model:
         """
         from netc.api.compare import Compared, compare
 
-        check_names(words, ComparedWords.__annotations__, "a comparison")
         choices = plan_choices(words)
         counts = None if devices is None else counts_of("devices", devices)
         named = None if strategies is None else words_of("strategies", strategies)
@@ -171,7 +170,6 @@ class Model:
         """
         from netc.api.compare import Compared, crossovers, fixed_pair
 
-        check_names(words, ComparedWords.__annotations__, "a crossover")
         if "batch" in words:
             raise usage("a crossover goes over batches, and has no use for 'batch'.")
         found = Compared(self.network, self.parameters, plan_choices(words))
@@ -192,7 +190,6 @@ class Model:
         from netc.api.listener import Listener
 
         names = path_text("first", first), path_text("second", second)
-        check_names(words, DiffWords.__annotations__, "a difference")
         choices = plan_choices(words)
         return difference(self.network, self.parameters, choices, names, Listener())
 
@@ -316,6 +313,7 @@ class Model:
         return lasting(self.file) if self.file else ""
 
 
+@checked_call
 def load(
     network: str | os.PathLike[str],
     /,
@@ -336,6 +334,7 @@ def load(
     return Model(found, name, tuple(sorted(given.items())))
 
 
+@checked_call
 def parse(
     text: str,
     /,
@@ -356,12 +355,20 @@ def _given(define: Mapping[str, object] | None, parameters: Mapping[str, object]
     if not isinstance(define, Mapping | None):
         raise usage(f"'define' must be parameters by name, not {shown(define)}.")
     values = {**(define or {}), **parameters}
-    return {str(name): value_text(str(name), value) for name, value in values.items()}
+    return {str(name): _parameter(str(name), value) for name, value in values.items()}
+
+
+def _parameter(name: str, value: object) -> str:
+    """A parameter's value as text; a word of `load` may be meant."""
+    try:
+        return value_text(name, value)
+    except UsageError as problem:
+        near = did_you_mean(name, ("define", "settings")).strip()
+        raise UsageError(*(replace(each, help=near) for each in problem.diagnostics)) from None
 
 
 def _parted(words: RunWords) -> tuple[PlanWords, TrainWords]:
-    """Those of a plan, and those of a training; UsageError (E051) for others."""
-    check_names(words, dict.fromkeys((*PLAN_NAMES, *TRAIN_NAMES)), "a plan, or a training")
+    """Those of a plan, and those of a training."""
     plan = {name: value for name, value in words.items() if name not in TRAIN_NAMES}
     train = {name: value for name, value in words.items() if name in TRAIN_NAMES}
     return cast(PlanWords, plan), cast(TrainWords, train)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from netc.api.build import advice, build, save_strategy
+from netc.api.calls import checked_calls
 from netc.api.choices import INFERENCE, Names, flag, wrong
 from netc.api.difference import PlanDifference, Side, of_plans
 from netc.api.explain import Explanation, LayerChoices, layer_choices
@@ -34,6 +35,7 @@ from netc.trace.read import read_trace
 from netc.trace.same import check_same
 
 
+@checked_calls
 @dataclass(frozen=True, eq=False, repr=False)
 class NetworkPlan(RunnableProgram):
     """A network split over devices and compiled, and what a step of that costs."""
@@ -114,7 +116,9 @@ class NetworkPlan(RunnableProgram):
         return svg_text(plan_scene(self.compiled.plan, self.asked.network, self.facts()))
 
     def explain(self) -> Explanation:
-        """What every layer costs in a step, and what bounds it."""
+        """What every layer costs in a step, and what bounds it; `choices_of(layer)` has the splits
+        that a layer could have.
+        """
         notes = (*self.told, *self.compiled.notes, *advice(self.asked, self.compiled))
         return Explanation(self.heading, self.layers, self.footing, notes)
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from statistics import median
 
+from netc.api.calls import checked_calls
 from netc.api.figures import (
     bytes_text,
     count,
@@ -40,6 +41,7 @@ _SPARE = ("bytes", "FLOP", "B/s", "FLOP/s")
 _FIGURES = ("time", "of step", "FLOP", "bytes", "FLOP/s", "B/s", "bound by", "of it")
 
 
+@checked_calls
 @dataclass(frozen=True, eq=False, repr=False)
 class Profile:
     """A measured step: a table of its layers in a terminal, a roofline in a notebook."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.api import elsewhere
+from netc.api.calls import checked_call, checked_calls
 from netc.api.choices import NAMES, Names, flag, number, one_of
 from netc.api.data import data_call, open_data, skipping
 from netc.api.elsewhere import once, training_elsewhere
@@ -55,6 +56,7 @@ DataWord = str | os.PathLike[str] | Sequence[Any] | Mapping[str, Any]
 """A data set as `--data` has it, or arrays: x_train, y_train, x_test, y_test, or these by name."""
 
 
+@checked_calls
 @dataclass(frozen=True, eq=False, repr=False)
 class RunnableProgram:
     """A network compiled for some devices, with weights where there are some."""
@@ -286,6 +288,7 @@ class RunnableProgram:
         return None if call is None else call.name
 
 
+@checked_calls
 class OpenTraining:
     """A training under way: iterate over it for its events; close it, or let it go, to end it.
 
@@ -359,6 +362,7 @@ class OpenTraining:
         return renamed(self._run.tensors(), {})
 
 
+@checked_calls
 @dataclass(frozen=True, eq=False, repr=False)
 class Trained(RunnableProgram):
     """A program with the weights that a training came to, and how it got there."""
@@ -394,6 +398,7 @@ class Trained(RunnableProgram):
         return f"<netc.Trained {self.name}: {self.steps} steps, {told}>"
 
 
+@checked_call
 def load_program(path: str | os.PathLike[str]) -> RunnableProgram:
     """Read a compiled program, X.netc.
 

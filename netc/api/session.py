@@ -13,6 +13,7 @@ from weakref import finalize
 import numpy as np
 from numpy.typing import NDArray
 
+from netc.api.calls import checked_calls
 from netc.api.choices import number, wrong
 from netc.api.images import Images, class_numbers, image_floats
 from netc.api.judging import class_shares
@@ -77,6 +78,7 @@ def _one_thread(
     return run
 
 
+@checked_calls
 class OpenProgram:
     """Steps, evaluations and predictions over one set of weights; a context manager.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from netc.api.calls import checked_calls
 from netc.api.figures import count, html_table, scaled, shape_text, table, terminal_columns
 from netc.passes.build_graph import build_graph
 from netc.report import LayerSize, layer_facts
@@ -12,6 +13,7 @@ from netc.syntax import Network
 _HEADER = ("layer", "kind", "output", "parameters", "multiply-adds")
 
 
+@checked_calls
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Summary:
     """A row a layer, and totals."""

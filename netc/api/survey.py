@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from netc.api.calls import checked_calls
 from netc.api.figures import count, shape_text, table, terminal_columns
 from netc.errors import Diagnostic, escaped
 from netc_runtime.cores import cores
@@ -16,6 +17,7 @@ from netc_runtime.train.survey import Seen, survey
 WHOSE = "of training images, as the network gets them"
 
 
+@checked_calls
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class WholeSurvey:
     """What a data set has, of which every image was read; tables of that."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from math import prod
 from typing import Any
 
+from netc.api.calls import checked_call
 from netc.api.model import Model
 from netc.api.module_state import ModuleState
 from netc.api.values import shown, usage
@@ -32,6 +33,7 @@ _DROPOUTS = (
 )  # fmt: skip
 
 
+@checked_call
 def from_torch(module: Any, /, image: Sequence[int] = (3, 224, 224), *, name: str = "") -> Model:
     """The network that a module of PyTorch is, with its weights: `state_dict()` has them under the
     module's own names again.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from netc.api.calls import checked_call, checked_calls
 from netc.api.choices import number
 from netc.api.figures import seconds_text, table, terminal_columns
 from netc.api.values import path_text
@@ -38,6 +39,7 @@ _WAITS = ("longest waits", "phase", "exchange", "device", "for", "step", "time")
 _FIGURES = ("predicted", "measured", "difference", "of it")
 
 
+@checked_calls
 @dataclass(frozen=True, eq=False, repr=False)
 class TraceAnalysis:
     """What a trace says; tables of that. Of several steps it is the mean; times are seconds."""
@@ -125,6 +127,7 @@ class TraceAnalysis:
         return self.measured or self.predicted
 
 
+@checked_call
 def load_trace(path: str | os.PathLike[str]) -> TraceAnalysis:
     """Read a trace, X.json: what `run(trace=...)` or `netc run --trace` wrote.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypedDict
 
-from netc.api.choices import AUTO, Read, check_names, flag, number, one_of, wrong
+from netc.api.choices import AUTO, Read, flag, number, one_of, wrong
 from netc.api.values import path_text, usage, usage_all
 from netc.numbers import COUNT, NATURAL, NON_NEGATIVE
 
@@ -102,9 +102,8 @@ class TrainWords(TypedDict, total=False):
 def train_choices(words: Mapping[str, Any]) -> TrainChoices:
     """The choices that are given by name. What is None is as if it were not given.
 
-    Raises UsageError (E051) for unknown names and wrong values.
+    Raises UsageError (E051) for wrong values, and for what excludes each other.
     """
-    check_names(words, _READ, "a training")
     given = {name: _READ[name](name, value) for name, value in words.items() if value is not None}
     names = {"path": "weights", "allow_missing": "allow_missing",
              "allow_unexpected": "allow_unexpected"}  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from netc.api.calls import checked_calls
 from netc.api.figures import html_table, seconds_text, shape_text, table, terminal_columns
 from netc.api.request import Request
 from netc.errors import DeviceError, Diagnostic
@@ -49,6 +50,7 @@ class TimedCall:
         return self.call.kernel, self._operands, self.fastest, self._times
 
 
+@checked_calls
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Tuning:
     """What kernels took on this machine; a table of that."""
