@@ -21,6 +21,7 @@ PHRASES = {
     "--backend null": "plan(...).step_seconds",
     "-o FILE.html": 'draw("FILE.html")',
     "--format safetensors": 'save("X.safetensors")',
+    "--format onnx": 'save("X.onnx")',
     "netc compile --emit graph": "plan(...).compiled.graph",
 }
 """What is said as a whole."""

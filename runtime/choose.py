@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from netc.errors import DeviceError, Diagnostic
+from netc.errors import DeviceError, Diagnostic, UsageError
 from netc.ir.facts import Facts
 from netc.ir.program import Bundle, Program
 from netc.stages import staged
@@ -57,9 +57,11 @@ def choose_backend(
 ) -> BackendChoice:
     """The backend asked for, else cuda where enough GPUs are visible, else cpu.
 
-    Raises DeviceError where the one asked for cannot run here, or none can.
+    Raises DeviceError where the one asked for cannot run here, or none can; UsageError (E051) as
+    `check_shared`.
     """
     if asked == "null":
+        check_shared(share_gpus, "null")
         return BackendChoice("null", "as asked")
     lacking = why_not_cuda(devices, precision, share_gpus)
     if asked == "cuda" and lacking:
@@ -71,7 +73,18 @@ def choose_backend(
         why = f", which cannot run here: {lacking}" if lacking else ""
         message = f"precision {precision} is the cuda backend's alone{why}."
         raise DeviceError(Diagnostic("E078", message, help="take '--precision fp32'."))
+    check_shared(share_gpus, "cpu", "" if asked else lacking)
     return BackendChoice("cpu", "as asked" if asked else lacking)
+
+
+def check_shared(share_gpus: bool, backend: str, why: str = "") -> None:
+    """Raise UsageError (E051) where devices are to be on one GPU, and the backend has none."""
+    if share_gpus and backend != "cuda":
+        because = f": {why}" if why else ""
+        message = f"'--share-gpus' puts devices on one GPU, and the backend is {backend}{because}."
+        raise UsageError(
+            Diagnostic("E051", message, help="leave it out, or take '--backend cuda'.")
+        )
 
 
 def check_precision(backend: str, precision: str) -> None:

@@ -132,9 +132,9 @@ def option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def wrong(name: str, description: str, value: object) -> Exception:
+def wrong(name: str, description: str, value: object, hint: str = "") -> Exception:
     """The error for a value of another kind, as the command line words it."""
-    return usage(f"{option(name)}: must be {description}, not {shown(value)}.")
+    return usage(f"{option(name)}: must be {description}, not {shown(value)}.", hint)
 
 
 Read = Callable[[str, Any], Any]

@@ -12,7 +12,7 @@ from netc.api.choices import AUTO, PlanChoices
 from netc.api.figures import bytes_text, count, html_table, seconds_text, table, terminal_columns
 from netc.api.listener import Listener
 from netc.api.request import ALONE, BASE_STRATEGY, Parameters, Request, request
-from netc.api.values import path_text
+from netc.api.values import path_text, usage
 from netc.errors import Diagnostic, NetError, UsageError, clip, did_you_mean
 from netc.export.speedups import SpeedupLine, draw_speedups, write_speedups
 from netc.ir.programs import TRAIN
@@ -223,7 +223,11 @@ class Crossover:
 
 
 def crossovers(asked: Compared, counts: Sequence[int], small: str, large: str) -> list[Crossover]:
-    """For some numbers of devices: up to which batch a strategy is better than another one."""
+    """For some numbers of devices: up to which batch a strategy is better than another one. Raises
+    UsageError (E051) for one device, on which they are the same.
+    """
+    if 1 in counts:
+        raise usage("a crossover is of several devices: on one all strategies are the same.")
     rows = []
     for devices in counts:
         one = asked.asked(devices, small)

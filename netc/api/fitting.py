@@ -12,8 +12,8 @@ from netc.api.held import blas_kept
 from netc.api.listener import Told
 from netc.api.machine import load_cluster
 from netc.api.running import find_weights, open_session
-from netc.api.values import path_text
-from netc.api.weights import checked_weights
+from netc.api.values import path_text, usage
+from netc.api.weights import checked_weights, whose_arrays
 from netc.errors import DataError
 from netc.interchange.names import torch_names
 from netc.interchange.to_onnx import weights as weight_nodes
@@ -48,7 +48,7 @@ def fitting(
         names = torch_names(network)
         return read_weights(file, wanted, names, allow_missing, allow_unexpected, told, averages)
     if not isinstance(weights, Mapping):
-        raise wrong("weights", "arrays by name, or a file of them", weights)
+        raise wrong("weights", "arrays by name, or a file of them", weights, whose_arrays(weights))
     shapes = {**wanted, **{name: wanted[name.removesuffix(AVERAGE)] for name in averages}}
     own = {name: name for name in wanted}
     optional = optional_of({name: (name,) for name in wanted}, allow_missing)
@@ -72,9 +72,12 @@ def weight_shapes(network: Network) -> dict[str, tuple[int, ...]]:
 
 def network_weights(network: Network, given: Tensors, seed: int | None = None) -> Tensors:
     """Every weight and running statistic, copied: those given, averages in place of weights, else
-    initial ones, of the recipe's seed where none is given.
+    initial ones, of the recipe's seed where none is given. Raises UsageError (E051) for the seed of
+    weights that are all given.
     """
     wanted = weight_shapes(network)
+    if seed is not None and wanted.keys() <= given.keys():
+        raise usage("'--seed' is of initial values, and all weights are given.", "leave it out.")
     fresh = {} if wanted.keys() <= given.keys() else _initial(network, seed)
     known = {**fresh, **given}
     return {name: known.get(name + AVERAGE, known[name]).copy() for name in wanted}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from netc.api.figures import shape_text
 from netc.ir.joined import own_of
-from netc.ir.program import Launch, Program
+from netc.ir.program import Bundle, Launch
+from netc.ir.programs import TRAIN
 from netc.work import is_workspace
 
 
@@ -25,8 +26,9 @@ class LaunchRow:
     workspace_bytes: int
 
 
-def rows(program: Program) -> Iterator[LaunchRow]:
-    """The launches of device 0 in their order."""
+def rows(bundle: Bundle) -> Iterator[LaunchRow]:
+    """The launches of device 0 in the program that was planned for, in their order."""
+    program = bundle.train if bundle.facts.goal == TRAIN else bundle.eval
     class_ = program.class_of[0]
     for launch in program.instructions:
         if isinstance(launch, Launch) and launch.class_ == class_:

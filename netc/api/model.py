@@ -17,6 +17,7 @@ from netc.api.choices import (
     PlanWords,
     counts_of,
     flag,
+    number,
     one_of,
     plan_choices,
     words_of,
@@ -24,8 +25,9 @@ from netc.api.choices import (
 from netc.api.networks import read_network
 from netc.api.shipped import lasting
 from netc.api.train_choices import TRAIN_NAMES, TrainWords, patterns
-from netc.api.values import path_text, settings_text, shown, usage, value_text
+from netc.api.values import each_once, path_text, settings_text, shown, usage, value_text
 from netc.errors import Diagnostic, UsageError, did_you_mean
+from netc.numbers import NATURAL
 from netc.syntax import Network, network_text, parse_text, with_defaults
 
 if TYPE_CHECKING:
@@ -252,16 +254,18 @@ class Model:
         given = None if data is None else read_data("data", data)
         return surveyed(*network_data(given, self.network))
 
-    def weights(self, names: Names = "netc") -> dict[str, Any]:
+    def weights(self, names: Names = "netc", *, seed: int | None = None) -> dict[str, Any]:
         """Weights and running statistics by netc's names, or PyTorch's, copied: its own, or initial
-        ones.
+        ones, of the recipe's seed where none is given. Raises UsageError (E051) for the seed of
+        weights that are all its own.
         """
         from netc.api.fitting import network_weights
         from netc.api.written import renamed
         from netc.interchange.names import torch_names
 
         one_of(NAMES)("names", names)
-        found = network_weights(self.network, dict(self.tensors or {}))
+        key = None if seed is None else int(number(NATURAL)("seed", seed))
+        found = network_weights(self.network, dict(self.tensors or {}), key)
         return renamed(found, torch_names(self.network) if names == "torch" else {})
 
     def state_dict(self, trained: RunnableProgram | None = None) -> dict[str, Any]:
@@ -279,28 +283,40 @@ class Model:
         values = self.weights() if trained is None else trained.weights()
         return self.origin.back(values, self.tensors)
 
-    def save(self, path: str | os.PathLike[str], *, names: Names = "torch") -> None:
-        """Write X.net, the network; X.onnx, that with its weights; or X.safetensors, these by
-        PyTorch's names or netc's.
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        names: Names | None = None,
+        batch: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """Write X.net, the network; X.onnx, that with its weights, for any number of images or a
+        `batch` of so many; or X.safetensors, these by PyTorch's `names` or netc's. Weights that it
+        has not are initial ones, of a `seed`.
 
-        Raises NetError for another suffix, or where the system refuses.
+        Raises NetError for another suffix, for words that it has no use for, or where the system
+        refuses.
         """
         from netc.api.onnx import write_onnx
         from netc.api.writable import check_writable
-        from netc.api.written import write_text, write_weights
+        from netc.api.written import file_form, write_text, write_weights
 
         file = Path(path_text("path", path))
         if file.suffix not in SUFFIXES:
             message = f"cannot write a network as '{file.name}'."
             hint = f"it is written as {', '.join(SUFFIXES)}."
             raise UsageError(Diagnostic("E056", message, help=hint))
+        form = file_form(file, names, batch)
+        if seed is not None and file.suffix == ".net":
+            raise usage("'--seed' is of initial values, and X.net has no weights.")
         check_writable(file)
         if file.suffix == ".net":
             write_text(file, self.text)
         elif file.suffix == ".onnx":
-            write_onnx(file, self.network, self.weights())
+            write_onnx(file, self.network, self.weights(seed=seed), form.batch)
         else:
-            write_weights(file, self.name, self.weights(names))
+            write_weights(file, self.name, self.weights(form.names, seed=seed))
 
     def summary(self) -> Summary:
         """Layers, parameters and multiply-adds; a table of them."""
@@ -354,8 +370,8 @@ def parse(
 def _given(define: Mapping[str, object] | None, parameters: Mapping[str, object]) -> dict[str, str]:
     if not isinstance(define, Mapping | None):
         raise usage(f"'define' must be parameters by name, not {shown(define)}.")
-    values = {**(define or {}), **parameters}
-    return {str(name): _parameter(str(name), value) for name, value in values.items()}
+    values = (*(define or {}).items(), *parameters.items())
+    return each_once((str(name), _parameter(str(name), value)) for name, value in values)
 
 
 def _parameter(name: str, value: object) -> str:

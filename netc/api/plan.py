@@ -11,18 +11,18 @@ from typing import ClassVar
 
 from netc.api.build import advice, build, save_strategy
 from netc.api.calls import checked_calls
-from netc.api.choices import INFERENCE, Names, flag, wrong
+from netc.api.choices import INFERENCE, flag, wrong
 from netc.api.difference import PlanDifference, Side, of_plans
 from netc.api.explain import Explanation, LayerChoices, layer_choices
 from netc.api.figures import terminal_columns
 from netc.api.listener import Listener, Notes
-from netc.api.onnx import write_onnx
 from netc.api.pictures import page_facts, plan_facts
 from netc.api.plan_words import costs_of, footing, heading, layers_text, step_seconds
 from netc.api.program import RunnableProgram
 from netc.api.request import Request
 from netc.api.values import path_text, usage
 from netc.api.writable import check_writable
+from netc.api.written import FileForm
 from netc.export import PlanFacts, plan_scene, write_plan
 from netc.export.svg import svg_text
 from netc.export.write import DRAWN, PAGE, WRITERS, check_plan
@@ -178,17 +178,15 @@ class NetworkPlan(RunnableProgram):
     @property
     def suffixes(self) -> tuple[str, ...]:
         """Of files that `save` writes."""
-        return (*super().suffixes, *WRITERS, ".toml", ".onnx")
+        return (*super().suffixes, *WRITERS, ".toml")
 
-    def _write(self, file: Path, names: Names) -> None:
+    def _write(self, file: Path, form: FileForm) -> None:
         if file.suffix == ".toml":
             save_strategy(file, self.asked, self.compiled)
-        elif file.suffix == ".onnx":
-            write_onnx(file, self.asked.network, self.weights())
         elif file.suffix in WRITERS:
             self.draw(file)
         else:
-            super()._write(file, names)
+            super()._write(file, form)
 
 
 def check_drawn(path: Path, goal: str, phases: bool, alternatives: bool, trace: bool) -> None:

@@ -22,7 +22,7 @@ from netc.api.figures import (
 from netc.api.listener import Listener
 from netc.api.parts import StepPart, parts, passes
 from netc.api.predicted import outcome
-from netc.api.running import describe, kernel_notes, open_session
+from netc.api.running import check_trains, describe, kernel_notes, open_session
 from netc.api.values import path_text
 from netc.export.roofline import Roof, RooflinePoint, draw_roofline, write_roofline
 from netc.export.scene import Scene
@@ -187,6 +187,7 @@ def profiled(
 
     Raises DeviceError where this machine has too little.
     """
+    check_trains(bundle)
     if ranks is not None and ranks.rank:
         with closing(open_session(choice, bundle, ranks)) as session:
             measure_step(session, steps)

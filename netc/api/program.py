@@ -21,7 +21,13 @@ from netc.api.held import alone, blas_kept, placed, several
 from netc.api.images import Images
 from netc.api.judging import check_finite, evaluated
 from netc.api.listener import Listener, Notes
-from netc.api.running import find_weights, given_weights, read_program, restored_session
+from netc.api.running import (
+    check_trains,
+    find_weights,
+    given_weights,
+    read_program,
+    restored_session,
+)
 from netc.api.session import OpenProgram, checked
 from netc.api.shipped import lasting
 from netc.api.tracing import write_trace
@@ -33,13 +39,16 @@ from netc.api.train_choices import (
     patterns,
     read_data,
     train_choices,
+    unused_patterns,
+    weights_file,
 )
 from netc.api.training import Callback, TrainingRun, checked_callbacks, open_training
 from netc.api.values import path_text, usage
 from netc.api.writable import check_writable
-from netc.api.written import renamed, write_text, write_weights
+from netc.api.written import ONNX, WEIGHTS, FileForm, file_form, renamed, write_text, write_weights
 from netc.errors import Diagnostic, NetError, UsageError
 from netc.ir.program import Bundle
+from netc.ir.programs import TRAIN
 from netc.ir.text import bundle_text
 from netc.numbers import COUNT, NATURAL
 from netc_runtime.io.weights import Tensors
@@ -124,6 +133,7 @@ class RunnableProgram:
         """
         choices = train_choices(words)
         callbacks = checked_callbacks(callbacks)
+        check_trains(self.bundle)
         choice = placed(self.bundle, self.share_gpus)
         called = {"network": self.file} if self.file else {}
         run: TrainingRun[Any]
@@ -155,22 +165,24 @@ class RunnableProgram:
         """The program on its devices, for a loop of one's own; close it, or use it in a `with`.
 
         It begins with the weights that the program has, those of a file, or initial ones; without
-        `training` it evaluates and predicts, which takes less memory.
+        `training`, and where it was planned for inference, it evaluates and predicts alone, which
+        takes less memory.
         """
-        flag("training", training)
-        path = None if weights is None else path_text("weights", weights)
+        trains = flag("training", training) and self.bundle.facts.goal == TRAIN
+        path = None if weights is None else weights_file("weights", weights)
         allowed = (patterns("allow_missing", allow_missing),
                    patterns("allow_unexpected", allow_unexpected))  # fmt: skip
-        tensors = self._given()
+        tensors, chosen = self._given(), WeightChoices(path, *allowed)
+        if problems := [*unused_patterns(chosen)]:
+            raise UsageError(*problems)
         if path is not None:
             file, nobody = find_weights(path, Path()), Notes()
-            chosen = WeightChoices(path, *allowed)
-            tensors = given_weights(chosen, self.bundle, file, nobody.note, evaluates=not training)
+            tensors = given_weights(chosen, self.bundle, file, nobody.note, evaluates=not trains)
         choice = alone(self.bundle, self.share_gpus)
         with ExitStack() as held:
             held.enter_context(blas_kept())
             given = checked(self.bundle, tensors or {})
-            session = restored_session(choice, self.bundle, None, given, training)
+            session = restored_session(choice, self.bundle, None, given, trains)
             held.callback(session.close)
             return OpenProgram(session, self._pictures_of(), held.pop_all().close)
 
@@ -212,6 +224,7 @@ class RunnableProgram:
         from netc.api.profile import measured_profile, profiled
 
         times = int(number(COUNT)("steps", steps))
+        check_trains(self.bundle)
         choice = placed(self.bundle, self.share_gpus)
         if several(self.bundle, choice):
             measured = once(elsewhere.measure, self.bundle, choice, times)
@@ -223,12 +236,12 @@ class RunnableProgram:
         return found
 
     def kernels(self) -> list[LaunchRow]:
-        """What computes a training step on the first device: its launches in order, the kernels of
+        """What computes a step on the first device: its launches in order, the kernels of
         each, and what they take, measured or predicted.
         """
         from netc.api.kernels import rows
 
-        return list(rows(self.bundle.train))
+        return list(rows(self.bundle))
 
     def weights(self, names: Names = "netc") -> dict[str, Array]:
         """Weights and running statistics by netc's names, or PyTorch's, copied: its own, or initial
@@ -246,38 +259,56 @@ class RunnableProgram:
         return renamed(found, self.bundle.facts.torch_names if names == "torch" else {})
 
     def save_trace(self, path: str | os.PathLike[str]) -> None:
-        """Write the predicted step as a trace, X.json, which `load_trace` and viewers read.
+        """Write the predicted step of a training as a trace, X.json, which `load_trace` reads.
 
         Raises NetError where the system refuses.
         """
         file = Path(path_text("path", path))
+        check_trains(self.bundle)
         check_writable(file)
         write_trace(file, self.bundle, "null", self.prices)
 
-    def save(self, path: str | os.PathLike[str], *, names: Names = "torch") -> None:
-        """Write X.netc, the program, or X.safetensors, its weights by PyTorch's names or netc's.
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        names: Names | None = None,
+        batch: int | None = None,
+    ) -> None:
+        """Write X.netc, the program; X.safetensors, its weights by PyTorch's `names` or netc's; or
+        X.onnx, its network with its weights, for any number of images or a `batch` of so many.
 
-        Raises UsageError (E054, E056) for another suffix, or where the system refuses.
+        Raises UsageError (E051, E054, E056) for another suffix, for words that it has no use for,
+        or where the system refuses.
         """
         file = Path(path_text("path", path))
         if file.suffix not in self.suffixes:
-            known = ", ".join(self.suffixes)
+            hint = f"write it as {', '.join(self.suffixes)}."
+            if file.suffix == ONNX:
+                hint += " the network it is of writes .onnx: network.with_weights(...).save(path)."
             message = f"cannot write {self.called} as '{file.name}'."
-            raise UsageError(Diagnostic("E056", message, help=f"write it as {known}."))
+            raise UsageError(Diagnostic("E056", message, help=hint))
+        form = file_form(file, names, batch)
         check_writable(file)
-        self._write(file, names)
+        self._write(file, form)
 
     @property
     def suffixes(self) -> tuple[str, ...]:
         """Of files that `save` writes."""
-        return (".netc", ".safetensors")
+        return (".netc", WEIGHTS) if self.network is None else (".netc", WEIGHTS, ONNX)
 
-    def _write(self, file: Path, names: Names) -> None:
+    def _write(self, file: Path, form: FileForm) -> None:
         """Write a file by its suffix, one of `suffixes`."""
         if file.suffix == ".netc":
             write_text(file, bundle_text(self.bundle))
+        elif file.suffix == ONNX:
+            # Imported here: who trains needs nothing of a network.
+            from netc.api.onnx import write_onnx
+
+            assert self.network is not None, "it is among the suffixes"
+            write_onnx(file, self.network, self.weights(), form.batch)
         else:
-            write_weights(file, self.name, self.weights(names))
+            write_weights(file, self.name, self.weights(form.names))
 
     def _given(self) -> Tensors | None:
         return None if self.tensors is None else dict(self.tensors)

@@ -19,6 +19,7 @@ from netc.api.search import notes, search, title
 from netc.api.targets import target_name, target_of
 from netc.cost import Cluster, at_devices, at_precision
 from netc.errors import Diagnostic, PlanError, UsageError, clip, did_you_mean
+from netc.ir.facts import SHARDED
 from netc.ir.optimizers import Chosen, choose_optimizer
 from netc.ir.programs import EVAL, TRAIN
 from netc.ir.types import Mesh, line_mesh, named_mesh
@@ -81,6 +82,7 @@ def request(
     _check_devices(mesh.size, cluster)
     named = choices.strategy or _usual_strategy(choices, mesh.size)
     _check_search(choices, named)
+    _check_goal(choices)
     chosen = _options(network, choices, file, mesh, _seen(choices, cluster, mesh), named)
     recipe = with_defaults(network.recipe)
     asked = None if choices.batch == AUTO else choices.batch
@@ -114,6 +116,19 @@ def _check_search(choices: PlanChoices, named: str) -> None:
             "'--batch auto' is for a plan that is given, '--strategy auto' for a batch that is."
         )
         raise UsageError(Diagnostic("E051", message, help="give one of them."))
+
+
+def _check_goal(choices: PlanChoices) -> None:
+    """Refuse what is of a training where inference is planned for."""
+    given = {
+        "--updates sharded": choices.updates == SHARDED,
+        "--fc-update round": choices.fc_update == "round",
+        f"--recompute {choices.recompute}": choices.recompute not in (None, NONE),
+    }
+    for name, is_given in given.items() if choices.goal == INFERENCE else ():
+        if is_given:
+            message = f"'{name}' is of a training, and inference has neither updates nor gradients."
+            raise UsageError(Diagnostic("E051", message, help="leave it out."))
 
 
 def _options(

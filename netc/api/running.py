@@ -8,12 +8,13 @@ from pathlib import Path
 
 from netc.api.listener import Told
 from netc.api.train_choices import WeightChoices
-from netc.errors import DeviceError, Diagnostic, clip
+from netc.errors import DeviceError, Diagnostic, PlanError, UsageError, clip
 from netc.ir.facts import SHARDED
 from netc.ir.load import read_bundle
 from netc.ir.optimizers import AVERAGE
 from netc.ir.plain import TextError
-from netc.ir.program import Bundle
+from netc.ir.program import Bundle, Launch
+from netc.ir.programs import TRAIN
 from netc_kernels import cpu
 from netc_runtime.choose import (
     BackendChoice,
@@ -80,6 +81,28 @@ def choose(bundle: Bundle, choices: RunChoices) -> BackendChoice:
     lacking = why_not_cuda(devices, precision, choices.share_gpus)
     here = "GPUs are visible" if target == "cuda" else "the program was compiled for it"
     return replace(choice, reason=lacking or here)
+
+
+def check_trains(bundle: Bundle) -> None:
+    """Raise UsageError (E051) for a program that was planned for inference: neither its splits nor
+    its memory are those of a training. PlanError (E040) where its batch cannot be trained.
+    """
+    if bundle.facts.goal != TRAIN:
+        message = f"'{bundle.facts.network}' was planned for inference, and does not train."
+        hint = "plan it for training: leave out '--goal inference'."
+        raise UsageError(Diagnostic("E051", message, help=hint))
+    _check_groups(bundle)
+
+
+def _check_groups(bundle: Bundle) -> None:
+    """Raise PlanError (E040) for a program of a batch by which its network cannot be trained."""
+    batch = bundle.facts.batch
+    for launch in bundle.train.instructions:
+        for step in launch.steps if isinstance(launch, Launch) else ():
+            if batch % (group := step.attributes.get("group", 1)):
+                message = f"bn '{launch.layer}': groups of {group} images do not divide the batch, "
+                hint = "compile the program for training."
+                raise PlanError(Diagnostic("E040", f"{message}which is {batch}.", help=hint))
 
 
 def kernel_notes(bundle: Bundle) -> Iterator[str]:
@@ -182,6 +205,7 @@ def describe(bundle: Bundle, choice: BackendChoice) -> str:
 
 
 __all__ = [
-    "RunChoices", "Session", "changes_since", "changes_text", "choose", "describe", "find_weights",
-    "given_weights", "kernel_notes", "open_session", "read_program", "restored_session",
+    "RunChoices", "Session", "changes_since", "changes_text", "check_trains", "choose", "describe",
+    "find_weights", "given_weights", "kernel_notes", "open_session", "read_program",
+    "restored_session",
 ]  # fmt: skip

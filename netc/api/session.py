@@ -17,9 +17,10 @@ from netc.api.calls import checked_calls
 from netc.api.choices import number, wrong
 from netc.api.images import Images, class_numbers, image_floats
 from netc.api.judging import class_shares
+from netc.api.running import check_trains
 from netc.api.training import weights_of
 from netc.api.values import usage
-from netc.api.weights import checked_weights
+from netc.api.weights import checked_weights, whose_arrays
 from netc.api.written import renamed
 from netc.errors import DataError
 from netc.ir.optimizers import SQUARES
@@ -122,7 +123,10 @@ class OpenProgram:
         DataError: as `netc.api.images` says, E067 where it is no whole batch, E075 where the loss
         is no finite number.
         """
-        session = self._open(self._trains, "it was opened without training")
+        session = self._open()
+        check_trains(session.bundle)
+        if not self._trains:
+            raise usage("the session does not train: it was opened without training.")
         rate = self._rate() if lr is None else number(NON_NEGATIVE)("lr", lr)
         given = self._images(images)
         if len(given) != session.batch:
@@ -197,11 +201,9 @@ class OpenProgram:
         facts, state = self._session.bundle.facts, "closed" if self.closed else f"step {self._step}"
         return f"<netc.OpenProgram {facts.network}: batch {self.batch}, {state}>"
 
-    def _open(self, fits: bool = True, why: str = "") -> runtime.Session:
+    def _open(self) -> runtime.Session:
         if self.closed:
             raise usage("the session is closed.", "open another one.")
-        if not fits:
-            raise usage(f"the session does not train: {why}.")
         return self._session
 
     def _images(self, images: Images) -> Array:
@@ -230,6 +232,6 @@ class OpenProgram:
 def checked(bundle: Bundle, weights: Mapping[str, Any]) -> dict[str, Array]:
     """Arrays by name, which a program has, in its shapes; DataError (E081, E082, E086)."""
     if not isinstance(weights, Mapping):
-        raise wrong("weights", "arrays by name", weights)
+        raise wrong("weights", "arrays by name", weights, whose_arrays(weights))
     shapes = {port.name: port.shape for port in bundle.train.state}
     return checked_weights(weights, shapes)

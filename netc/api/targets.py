@@ -14,7 +14,7 @@ from netc.passes.options import Options
 from netc.report import layer_facts
 from netc.syntax import Network
 from netc_kernels import cpu
-from netc_runtime.choose import CUDA_ONLY, check_precision, choose_backend
+from netc_runtime.choose import CUDA_ONLY, check_precision, check_shared, choose_backend
 from netc_runtime.cores import cores
 from netc_runtime.cpu.kernels import CpuKernels
 from netc_runtime.launch.mpi import started_ranks
@@ -59,10 +59,11 @@ def target_of(choices: PlanChoices, network: Network, chosen: Options) -> Target
 def target_name(choices: PlanChoices, devices: int) -> str:
     """The backend to compile for: the one asked for, or in verbs that run the one that will be."""
     precision, asked = choices.precision or "fp32", choices.backend
-    if asked == "null" or (asked is None and not choices.runs):
-        return "cuda" if precision in CUDA_ONLY else "cpu"
-    if not choices.runs:
-        return str(asked)
+    if asked == "null" or not choices.runs:
+        usual = "cuda" if precision in CUDA_ONLY else "cpu"
+        name = usual if asked in (None, "null") else str(asked)
+        check_shared(choices.share_gpus, asked or name)
+        return name
     return choose_backend(asked, devices, precision, choices.share_gpus).name
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypedDict
 
 from netc.api.choices import AUTO, Read, flag, number, one_of, wrong
-from netc.api.values import path_text, usage, usage_all
+from netc.api.values import path_text, wrong_use
+from netc.errors import Diagnostic, UsageError
 from netc.numbers import COUNT, NATURAL, NON_NEGATIVE
 
 ON_NAN: tuple[Literal["stop", "rollback"], ...] = ("stop", "rollback")
@@ -58,22 +59,39 @@ class TrainChoices:
     weights: WeightChoices = field(default_factory=WeightChoices)
 
     def __post_init__(self) -> None:
-        """Refuse what excludes each other (E051)."""
-        problems = []
+        """Refuse what excludes each other, or does nothing (E051)."""
+        problems = [*self._homeless(), *unused_patterns(self.weights)]
         if self.weights.path is not None and self.resume not in (None, AUTO):
-            problems.append("'--weights' begins a training, '--resume' goes on with one: take one.")
+            message = "'--weights' begins a training, '--resume' goes on with one: take one."
+            problems.append(wrong_use(message))
         if self.replace and self.resume in ("", AUTO):
-            problems.append(
-                "'--resume' goes on with the training in a folder, '--replace' removes it."
-            )
-        allowed = self.weights.allow_missing or self.weights.allow_unexpected
-        if self.weights.path is None and allowed:
-            problems.append("'--allow-missing' and '--allow-unexpected' need '--weights'.")
-        if problems:
-            raise usage_all(problems)
+            message = "'--resume' goes on with the training in a folder, '--replace' removes it."
+            problems.append(wrong_use(message))
         if self.trace is None and self.trace_steps is not None:
             hint = "write one, with '--trace FILE.json'."
-            raise usage("'--trace-steps' needs a trace.", hint)
+            problems.append(wrong_use("'--trace-steps' needs a trace.", hint))
+        if problems:
+            raise UsageError(*problems)
+
+    def _homeless(self) -> Iterator[Diagnostic]:
+        """What is of a folder, where there is none."""
+        given = {
+            "--keep": self.keep is not None,
+            "--save-every": self.save_every is not None,
+            "--on-nan rollback": self.on_nan == "rollback",
+            "--resume": self.resume in ("", AUTO),
+            "--replace": self.replace,
+        }
+        for name, is_given in given.items() if self.out is None else ():
+            if is_given:
+                message = f"'{name}' is of checkpoints, and without a folder there are none."
+                yield wrong_use(message, "name it, with '--out DIR'.")
+
+
+def unused_patterns(weights: WeightChoices) -> Iterator[Diagnostic]:
+    """Patterns of weights where no file has any (E051)."""
+    if weights.path is None and (weights.allow_missing or weights.allow_unexpected):
+        yield wrong_use("'--allow-missing' and '--allow-unexpected' need '--weights'.")
 
 
 class TrainWords(TypedDict, total=False):
@@ -108,9 +126,6 @@ def train_choices(words: Mapping[str, Any]) -> TrainChoices:
     names = {"path": "weights", "allow_missing": "allow_missing",
              "allow_unexpected": "allow_unexpected"}  # fmt: skip
     weights = {key: given.pop(name) for key, name in names.items() if name in given}
-    resumed = given.get("resume")
-    if given.get("out") is None and (resumed in ("", AUTO) or given.get("replace")):
-        raise usage("'--resume' and '--replace' need a folder.", "name it, with 'out'.")
     return TrainChoices(**given, weights=WeightChoices(**weights))
 
 
@@ -135,6 +150,12 @@ def patterns(name: str, value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def weights_file(name: str, value: object) -> str:
+    """A file of weights; who has them as arrays is told where to give them."""
+    hint = "a network has arrays, 'network.with_weights(trained.weights())', and trains with them."
+    return path_text(name, value, hint)
+
+
 def _resume(name: str, value: object) -> str | None:
     if isinstance(value, bool):
         return "" if value else None
@@ -157,7 +178,7 @@ _READ: dict[str, Read] = {
     "replace": flag,
     "trace": path_text,
     "trace_steps": number(COUNT),
-    "weights": path_text,
+    "weights": weights_file,
     "allow_missing": patterns,
     "allow_unexpected": patterns,
 }

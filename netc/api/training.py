@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from netc.api.beginning import Damaged, GivenWeights, begin, folder_of, start
 from netc.api.data import call_text, open_data
 from netc.api.listener import Listener
-from netc.api.running import kernel_notes, open_session
+from netc.api.running import check_trains, kernel_notes, open_session
 from netc.api.tracing import StepTracer, step_tracer
 from netc.api.train_choices import TrainChoices
 from netc.api.values import shown, usage
-from netc.errors import Diagnostic, PlanError
 from netc.ir.facts import Facts
 from netc.ir.optimizers import AVERAGE
-from netc.ir.program import Bundle, Launch
+from netc.ir.program import Bundle
 from netc.ir.schedules import scaled_rate
 from netc.stages import staged
 from netc_runtime.choose import BackendChoice
@@ -233,13 +232,13 @@ def open_training(
 
     Raises NetError as what is chosen does.
     """
-    check_groups(bundle)
+    check_trains(bundle)
     training = _told(choices, bundle, called or {})
     with staged("data"):
         dataset = open_data(choices.data, bundle)
     all_ = ranks or Alone()
     all_.compare({**_agreed(choices, training, dataset), **(alike or {}), **facts_of(dataset)})
-    told.steps_in_epoch(dataset, bundle.facts.batch)
+    _check_steps(training, training.epochs * told.steps_in_epoch(dataset, bundle.facts.batch))
     with ExitStack() as held:
         held.enter_context(process or nullcontext())
         first: Saved | GivenWeights | None = None
@@ -261,17 +260,15 @@ def open_training(
         return TrainingRun(Here(trainer, begun, damaged, tracer), held.pop_all().close)
 
 
-def check_groups(bundle: Bundle) -> None:
-    """Raise PlanError (E040) for a program that was compiled for inference of a batch by which its
-    network cannot be trained.
+def _check_steps(training: told.Training, whole: int) -> None:
+    """Raise UsageError (E051) for a number of steps that the epochs do not have: they would end
+    before, and unasked.
     """
-    batch = bundle.facts.batch
-    for launch in bundle.train.instructions:
-        for step in launch.steps if isinstance(launch, Launch) else ():
-            if batch % (group := step.attributes.get("group", 1)):
-                message = f"bn '{launch.layer}': groups of {group} images do not divide the batch, "
-                hint = "compile the program for training."
-                raise PlanError(Diagnostic("E040", f"{message}which is {batch}.", help=hint))
+    if training.limit is not None and training.limit > whole:
+        epochs = f"{training.epochs} epoch{'s' * (training.epochs != 1)}"
+        have = f"{epochs} ha{'ve' if training.epochs != 1 else 's'} {whole:,} steps"
+        message = f"'--steps {training.limit}' is more than there are: {have}."
+        raise usage(message, "take a larger '--epochs', or leave '--steps' out.")
 
 
 def given_rate(choices: TrainChoices, facts: Facts) -> float:

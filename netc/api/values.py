@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 
 from netc.errors import Diagnostic, UsageError, clip
 
 
+def wrong_use(message: str, hint: str = "") -> Diagnostic:
+    """What is wrong with a call (E051)."""
+    return Diagnostic("E051", message, help=hint)
+
+
 def usage(message: str, hint: str = "") -> UsageError:
     """The error for a call that is wrong (E051)."""
-    return UsageError(Diagnostic("E051", message, help=hint))
+    return UsageError(wrong_use(message, hint))
 
 
 def usage_all(messages: Sequence[str]) -> UsageError:
@@ -30,6 +35,16 @@ def shown(value: object) -> str:
     return f"one {type(value).__name__}{many}"
 
 
+def each_once(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Parameters by name; UsageError (E051) where one is given twice."""
+    found: dict[str, str] = {}
+    for name, value in parameters:
+        if name in found:
+            raise usage(f"the parameter '{clip(name)}' is given twice.", "give it once.")
+        found[name] = value
+    return found
+
+
 def value_text(name: str, value: object) -> str:
     """A number, truth value or word as a network's file has it; UsageError (E051) for others."""
     if isinstance(value, str):
@@ -43,12 +58,12 @@ def value_text(name: str, value: object) -> str:
     raise usage(f"'{name}' must be a number, true or false, or a word, not {shown(value)}.")
 
 
-def path_text(name: str, value: object) -> str:
-    """A path, as text; UsageError (E051) for what is none."""
+def path_text(name: str, value: object, hint: str = "") -> str:
+    """A path, as text; UsageError (E051) for what is none, with a hint of what to do."""
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else ""
     if isinstance(text, str) and text and "\0" not in text:
         return text
-    raise usage(f"'{name}' must be a path, not {shown(value)}.")
+    raise usage(f"'{name}' must be a path, not {shown(value)}.", hint)
 
 
 def settings_text(settings: Mapping[str, object] | Sequence[str]) -> list[str]:

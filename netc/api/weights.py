@@ -12,6 +12,11 @@ from netc_runtime.io.problems import data_error
 from netc_runtime.io.weights import Tensors, not_finite
 
 
+def whose_arrays(value: object) -> str:
+    """What to do with something that has weights, in place of them; nothing for what has none."""
+    return "give what its 'weights()' returns." if hasattr(value, "weights") else ""
+
+
 def checked_weights(values: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> Tensors:
     """The arrays of weights by their names. DataError: E081 where there is none of a name, E082
     where one is of another shape, E086 where numbers are not finite.

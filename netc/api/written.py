@@ -3,12 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from netc.api.choices import NAMES, Names, number, one_of
+from netc.api.values import usage_all
 from netc.errors import Diagnostic, UsageError
 from netc.ir.optimizers import AVERAGE
+from netc.numbers import COUNT
 from netc_runtime.io import tensors
+
+ONNX, WEIGHTS = ".onnx", ".safetensors"
+"""Suffixes of files that other tools read."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileForm:
+    """How a file is written."""
+
+    names: Names = "torch"
+    """Of weights."""
+    batch: int | None = None
+    """Images that an ONNX model takes; None is any number."""
+
+
+def form_problems(suffix: str, names: object, batch: object) -> list[str]:
+    """What is asked of a file that has no use for it."""
+    problems = []
+    if names is not None and suffix != WEIGHTS:
+        problems.append("'--names' is for '--format safetensors'; other files have netc's names.")
+    if batch is not None and suffix != ONNX:
+        problems.append("'--batch' is for '--format onnx'; weights have no batch.")
+    return problems
+
+
+def file_form(file: Path, names: object, batch: object) -> FileForm:
+    """How a file is written that Python asks for; UsageError (E051) for what is wrong."""
+    named = None if names is None else one_of(NAMES)("names", names)
+    fixed = None if batch is None else int(number(COUNT)("batch", batch))
+    if problems := form_problems(file.suffix, named, fixed):
+        raise usage_all(problems)
+    return FileForm(named or "torch", fixed)
 
 
 def unwritable(path: Path, error: OSError) -> UsageError:

@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     check_strategies(strategies)
     if options.crossover is not None:
         _check_crossover(options)
-        return _crossovers(options, [n for n in counts or COUNTS if n > 1])
+        return _crossovers(options, counts or [n for n in COUNTS if n > 1])
     found = compare(_compared(options), counts, strategies, lambda each: _tell(options, each))
     if options.output is not None:
         found.save(options.output)

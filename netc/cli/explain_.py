@@ -14,7 +14,7 @@ from netc.cli.common import plan
 from netc.cli.output import json_line, note, say, table
 from netc.errors import Diagnostic, UsageError, columns_of
 from netc.ir.clock import simulate
-from netc.ir.program import Program
+from netc.ir.program import Bundle
 
 
 def run(options: argparse.Namespace) -> int:
@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(Diagnostic("E051", message))
     made = plan(options)
     if options.kernels is not None:
-        return _kernels(options, made.bundle.train)
+        return _kernels(options, made.bundle)
     if options.layer is not None:
         return _layers(options, made)
     found = made.explain()
@@ -74,9 +74,9 @@ def _layers(options: argparse.Namespace, made: NetworkPlan) -> int:
     return 0
 
 
-def _kernels(options: argparse.Namespace, program: Program) -> int:
+def _kernels(options: argparse.Namespace, bundle: Bundle) -> int:
     """One row a launch of the first device: what computes it."""
-    found = list(rows(program))
+    found = list(rows(bundle))
     if options.json:
         for row in found:
             json_line(event="launch", **asdict(row))

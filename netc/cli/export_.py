@@ -9,12 +9,14 @@ from netc.api.figures import bytes_text, count
 from netc.api.fitting import fitting, network_weights
 from netc.api.onnx import write_onnx
 from netc.api.running import find_weights
-from netc.api.values import usage_all
-from netc.api.written import renamed, write_weights
+from netc.api.train_choices import unused_patterns
+from netc.api.values import wrong_use
+from netc.api.written import form_problems, renamed, write_weights
 from netc.cli.arguments import spare
 from netc.cli.files import load_network
 from netc.cli.output import json_line, say
-from netc.cli.session import teller
+from netc.cli.session import teller, weight_choices
+from netc.errors import UsageError
 from netc.interchange.names import torch_names
 from netc.syntax import Network
 from netc_runtime.io.weights import Tensors
@@ -51,14 +53,11 @@ def _check(options: argparse.Namespace, path: Path, form: str | None) -> None:
     problems = []
     if form is None:
         problems.append(f"'{path}' has no suffix that names a format: take .onnx or .safetensors.")
-    if form == "onnx" and options.names is not None:
-        problems.append("'--names' is for '--format safetensors'; ONNX files have netc's names.")
-    if form == "safetensors" and options.batch is not None:
-        problems.append("'--batch' is for '--format onnx'; weights have no batch.")
-    if options.weights is None and (options.allow_missing or options.allow_unexpected):
-        problems.append("'--allow-missing' and '--allow-unexpected' need '--weights'.")
-    if problems:
-        raise usage_all(problems)
+    else:
+        problems += form_problems(f".{form}", options.names, options.batch)
+    found = [*map(wrong_use, problems), *unused_patterns(weight_choices(options))]
+    if found:
+        raise UsageError(*found)
 
 
 def _given(options: argparse.Namespace, network: Network) -> Tensors:

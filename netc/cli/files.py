@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 
 from netc.api.networks import read_network
-from netc.errors import Diagnostic, UsageError, clip
+from netc.api.values import each_once, usage
+from netc.errors import clip
 from netc.syntax import Network
 
 
@@ -22,11 +23,11 @@ def load_network(options: argparse.Namespace) -> Network:
 
 def defines(items: list[str]) -> dict[str, str]:
     """-D NAME=VALUE, as a mapping."""
-    found = {}
-    for item in items:
-        name, equals, value = item.partition("=")
-        if not equals or not name:
-            message = f"'-D {clip(item)}' is not of the form NAME=VALUE."
-            raise UsageError(Diagnostic("E051", message))
-        found[name] = value
-    return found
+    return each_once(map(_parted, items))
+
+
+def _parted(item: str) -> tuple[str, str]:
+    name, equals, value = item.partition("=")
+    if not equals or not name:
+        raise usage(f"'-D {clip(item)}' is not of the form NAME=VALUE.")
+    return name, value

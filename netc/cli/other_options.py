@@ -120,7 +120,7 @@ def add_report(sub: argparse.ArgumentParser) -> None:
         runs=True, goal="inference", set=[], batch=None, devices=None, mesh=None, strategy=None,
         scheme=None, fc_update=None, updates=None, pin=[], precision=None, kernels=None,
         cluster=None, memory=None, recompute=None, search_labels=None, no_share=False,
-        exact_memory=False, save_strategy=None, share_gpus=True, no_graph=False, weights=None,
+        exact_memory=False, save_strategy=None, share_gpus=False, no_graph=False, weights=None,
         allow_missing=[], allow_unexpected=[],
     )  # fmt: skip
 

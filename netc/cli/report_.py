@@ -135,6 +135,8 @@ def _judge(options: argparse.Namespace, told: Told) -> tuple[Judged, tuple[str, 
         raise told.problem
     asked = _asked(options, told)
     bundle = load_bundle(asked)
+    # All devices of a compiled program are in this one process.
+    asked.share_gpus = bundle.facts.target == "cuda"
     choice = choose(asked, bundle)
     dataset = skipping(asked.skip_bad, open_data(asked.data, bundle))
     check_classes(told.meta, dataset.classes, told.file)

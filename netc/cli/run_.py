@@ -15,11 +15,11 @@ from typing import Any
 from netc.api.beginning import GivenWeights
 from netc.api.data import data_call
 from netc.api.figures import rate_text
-from netc.api.running import changes_text, describe
+from netc.api.running import changes_text, check_trains, describe
 from netc.api.shipped import lasting
 from netc.api.tracing import StepTracer
 from netc.api.train_choices import TrainChoices
-from netc.api.training import Here, TrainingRun, check_groups, given_rate, open_training
+from netc.api.training import Here, TrainingRun, given_rate, open_training
 from netc.api.writable import check_writable
 from netc.cli.arguments import spare
 from netc.cli.data import tell_data
@@ -27,7 +27,7 @@ from netc.cli.foretell import foretell, foretell_memory
 from netc.cli.idle import idle_notes
 from netc.cli.output import json_line, note, say
 from netc.cli.ran import tell_end, tell_epoch, tell_rollback
-from netc.cli.session import choose, load_bundle, on_ranks, out_folder, weight_choices
+from netc.cli.session import RUNS, choose, load_bundle, on_ranks, out_folder, weight_choices
 from netc.cli.speaker import Speaker
 from netc.errors import Diagnostic, NetError, UsageError, escaped
 from netc.ir.facts import plain_facts
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     with timed_stages() as clock:
         bundle = load_bundle(options)
-        check_groups(bundle)
+        check_trains(bundle)
         choice = choose(options, bundle)
         if options.dry_run:
             return foretell_memory(options, bundle, choice, train_choices(options, bundle))
@@ -91,7 +91,7 @@ def _run(
 
 def train_choices(options: argparse.Namespace, bundle: Bundle | None = None) -> TrainChoices:
     """What a command says of its training; a `bundle` names the folder where it does not."""
-    out = options.out if bundle is None else str(out_folder(options, bundle))
+    out = options.out or (RUNS if bundle is None else str(out_folder(options, bundle)))
     return TrainChoices(
         data=options.data, epochs=options.epochs, steps=options.steps, lr=options.lr,
         seed=options.seed, patience=options.patience, save_every=options.save_every,

@@ -105,6 +105,8 @@ def weight_choices(options: argparse.Namespace) -> WeightChoices:
     return WeightChoices(options.weights, options.allow_missing, options.allow_unexpected)
 
 
+RUNS = "runs"
+"""The folder of folders of trainings where none is named."""
 Work = Callable[[Ranks | None, Bundle], int]
 """What a process of a run does with its place among the others and the program; the exit code."""
 
@@ -147,4 +149,4 @@ def restored(
 
 def out_folder(options: argparse.Namespace, bundle: Bundle) -> Path:
     """Where checkpoints are."""
-    return Path(options.out or Path("runs") / bundle.facts.network)
+    return Path(options.out or Path(RUNS) / bundle.facts.network)

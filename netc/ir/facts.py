@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from netc.ir import plain
 from netc.ir.optimizers import OPTIMIZERS
 from netc.ir.plain import TextError
+from netc.ir.programs import EVAL, TRAIN
 
 Test = Callable[[Any], bool]
 """Whether a plain value may be a fact."""
@@ -144,6 +145,8 @@ class Facts:
     """The recipe's passes over the data."""
     fc_update: str = field(metadata=_fact(_word("step", "round")))
     """When fully connected weights are updated: after every step, or in every round of it."""
+    goal: str = field(metadata=_fact(_word(TRAIN, EVAL)))
+    """The program that was planned for: where it is eval, nothing is to be trained."""
     image: tuple[int, int, int] = field(metadata=_fact(_several(_SIZE, 3)))
     """Channels, height and width of the first input."""
     kernels: str = field(metadata=_KERNELS)

@@ -31,7 +31,7 @@ from netc.ir.program import (
 from netc.ir.step import Attributes, Step
 from netc.ir.types import ITEM_BYTES, Affine, Mesh, TensorType, parse_placement, units_of
 
-BUNDLE_VERSION = 7
+BUNDLE_VERSION = 8
 DEVICES = 4096
 """Of a mesh, at most."""
 _DEVICE = re.compile("[0-9]{1,4}")

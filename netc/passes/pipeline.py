@@ -402,6 +402,7 @@ def _facts(network: Network, options: Options, graph: Graph, scheme: str) -> Fac
         ema=options.optimizer.ema,
         epochs=recipe.epochs,
         fc_update=options.fc_update,
+        goal=options.goal,
         image=(channels, height, width),
         kernels=target.kernels,
         lr=told.pop("lr"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,3 +107,45 @@ def test_numbers_are_not_quoted() -> None:
         with pytest.raises(netc.UsageError) as caught:
             netc.parse(TINY).plan(devices=value)  # type: ignore[arg-type]
         assert said in str(caught.value)
+
+
+def test_words_of_files(tmp_path: Path) -> None:
+    network = netc.parse(TINY)
+    for suffix, words, said in (
+        (".onnx", {"names": "netc"}, "'names' is for 'save(\"X.safetensors\")'"),
+        (".net", {"names": "torch"}, "'names' is for 'save(\"X.safetensors\")'"),
+        (".safetensors", {"batch": 3}, "'batch' is for 'save(\"X.onnx\")'"),
+        (".net", {"seed": 3}, "'seed' is of initial values"),
+        (".onnx", {"batch": 0}, "batch: must be a whole number, 1 or more, not 0."),
+    ):
+        with pytest.raises(netc.UsageError) as caught:
+            network.save(tmp_path / f"x{suffix}", **words)
+        assert said in str(caught.value)
+    with pytest.raises(netc.UsageError, match="'names' is for"):
+        network.plan().save(tmp_path / "x.netc", names="netc")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_initial_weights_of_a_seed(tmp_path: Path) -> None:
+    network = netc.parse(TINY)
+    other = netc.parse(TINY, settings={"train.seed": 7}).weights()
+    assert np.array_equal(network.weights(seed=7)["fc1.weight"], other["fc1.weight"])
+    assert not np.array_equal(network.weights()["fc1.weight"], other["fc1.weight"])
+    network.save(tmp_path / "x.safetensors", seed=7, names="netc")
+    read = network.with_weights(tmp_path / "x.safetensors")
+    assert np.array_equal(read.weights()["fc1.weight"], other["fc1.weight"])
+    with pytest.raises(netc.UsageError, match="'seed' is of initial values, and all weights are"):
+        read.weights(seed=7)
+
+
+def test_weights_are_asked_for() -> None:
+    network = netc.parse(TINY)
+    plan = network.plan()
+    with pytest.raises(netc.UsageError, match="give what its 'weights\\(\\)' returns"):
+        network.with_weights(plan)  # type: ignore[arg-type]
+    with plan.open() as session, pytest.raises(netc.UsageError, match="give what its 'weights"):
+        session.restore(plan)  # type: ignore[arg-type]
+    given: Any = plan.weights()
+    for work in (network.run, plan.run, plan.open):
+        with pytest.raises(netc.UsageError, match=r"network.with_weights\(trained"):
+            work(weights=given)

@@ -72,7 +72,7 @@ def test_a_mistake_is_told_as_check_does(file: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize(
     ("content", "code"),
-    [(b"\xff", "E007"), (b"netc bundle 7\n", "E057"), (None, "E006")],
+    [(b"\xff", "E007"), (b"netc bundle 8\n", "E057"), (None, "E006")],
 )
 def test_what_is_no_network(
     content: bytes | None, code: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -60,7 +60,7 @@ def test_what_a_compiler_made_is_read(one: str, two: str) -> None:
 @pytest.mark.parametrize(
     ("pattern", "new", "why"),
     [
-        (r"\Anetc bundle 7", "netc bundle 4", "version"),
+        (r"\Anetc bundle 8", "netc bundle 4", "version"),
         (r"\n", "\r\n", "version"),
         (r"\Z", "x", "incomplete"),
         (r"\nprogram small.eval", "\nbuffer small.eval", "incomplete"),
@@ -249,7 +249,7 @@ def test_the_command_says_what_to_do(
     content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "x.netc"
-    path.write_bytes(b"netc bundle 7" + content)
+    path.write_bytes(b"netc bundle 8" + content)
     assert main(["run", str(path)]) == 5
     said = capsys.readouterr().err
     assert "error[E073]: " in said

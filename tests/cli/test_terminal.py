@@ -145,7 +145,7 @@ def test_a_compiled_program_is_told_from_a_network(
 
 def test_a_damaged_one_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x"
-    path.write_bytes(b"netc bundle 7\nfact network \xff\x1b[31m" + b"x" * 1000)
+    path.write_bytes(b"netc bundle 8\nfact network \xff\x1b[31m" + b"x" * 1000)
     assert main(["check", str(path)]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error[E057]") and "\x1b" not in err

@@ -66,7 +66,7 @@ def _in_a_process(hash_seed: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("text", ["", "netc bundle 0\n", "netc bundle 7\nprogram x\n"])
+@pytest.mark.parametrize("text", ["", "netc bundle 0\n", "netc bundle 8\nprogram x\n"])
 def test_what_is_not_a_bundle(text: str) -> None:
     with pytest.raises(ValueError, match="compiled program"):
         parse_bundle(text)

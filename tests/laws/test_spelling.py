@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import netc
 from netc.api.calibrate import CALIBRATION_NAMES
+from netc.api.calls import words_of_call
 from netc.api.choices import PLAN_NAMES
 from netc.api.train_choices import TRAIN_NAMES
 from netc.cli.main import VERBS as ALL_VERBS
 from netc.cli.main import main
 from netc.errors import Diagnostic, UsageError, render
-from netc.spelling import COMMAND_LINE_ONLY, FLAGS, LISTS, VERBS, in_python
+from netc.spelling import COMMAND_LINE_ONLY, FLAGS, LISTS, PHRASES, VERBS, in_python
+
+
+def words_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """What a function takes by name."""
+    return words_of_call(function) or ()
+
 
 ROOT = Path(__file__).parents[2]
 OPTION = re.compile(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)")
 VERB = re.compile(r"'netc ([a-z]+)")
 OTHERS = re.compile(r"'netc (?:report|completion|fmt|render|export)[^']*'|pip install [^']*")
 """Commands that are called on a command line alone."""
-WORDS = {*PLAN_NAMES, *TRAIN_NAMES, *CALIBRATION_NAMES, "settings", "alternatives", "phases"}
+WORDS = {
+    *PLAN_NAMES, *TRAIN_NAMES, *CALIBRATION_NAMES, "settings", *words_of(netc.NetworkPlan.draw),
+    *words_of(netc.Model.save),
+}  # fmt: skip
 """What Python's functions take."""
 
 
@@ -68,7 +79,9 @@ def test_what_a_message_names_is_a_word_of_python(text: str) -> None:
     assert left <= COMMAND_LINE_ONLY, said
     assert not VERB.search(said), said
     known = {*re.findall(r"\b([a-z][a-z_]*)=", said)}
-    whole = text.replace("--backend null", "").replace("--format safetensors", "")
+    whole = text
+    for phrase in PHRASES:
+        whole = whole.replace(phrase, "")
     for option in set(OPTION.findall(whole)) - COMMAND_LINE_ONLY - {"emit"}:
         word = "settings" if option == "set" else option.replace("-", "_")
         assert word in WORDS, option

@@ -111,7 +111,9 @@ def test_nothing_left_to_do_is_said(runs):
     before = newest(runs.folder / "o").read_bytes()
     shown = runs.run("--epochs", 2, "--resume")
     assert "nothing is left to do: 28 steps are done" in shown and "larger '--epochs'" in shown
-    assert "larger '--epochs'" in runs.run("--epochs", 2, "--steps", 90, "--resume")
+    shown = runs.run("--epochs", 2, "--steps", 90, "--resume", code=2)
+    assert "'--steps 90' is more than there are: 2 epochs have 28 steps." in shown
+    assert "larger '--epochs'" in shown
     assert "larger '--steps'" in runs.run("--epochs", 9, "--steps", 20, "--resume")
     assert newest(runs.folder / "o").read_bytes() == before
 
