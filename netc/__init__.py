@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from netc.api.doctor import doctor
     from netc.api.explain import Explanation
     from netc.api.from_onnx import from_onnx
-    from netc.api.model import Model, load, parse
+    from netc.api.model import Model, format, load, parse
     from netc.api.plan import NetworkPlan
     from netc.api.profile import Profile
     from netc.api.program import OpenTraining, RunnableProgram, Trained, load_program
@@ -71,6 +71,7 @@ __all__ = [
     "UsageError",
     "calibrate",
     "doctor",
+    "format",
     "from_onnx",
     "from_torch",
     "load",
@@ -85,7 +86,7 @@ _HOME = {
     "netc.api.doctor": ("doctor",),
     "netc.api.explain": ("Explanation",),
     "netc.api.from_onnx": ("from_onnx",),
-    "netc.api.model": ("Model", "load", "parse"),
+    "netc.api.model": ("Model", "format", "load", "parse"),
     "netc.api.plan": ("NetworkPlan",),
     "netc.api.profile": ("Profile",),
     "netc.api.program": ("OpenTraining", "RunnableProgram", "Trained", "load_program"),

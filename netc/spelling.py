@@ -22,7 +22,7 @@ PHRASES = {
     "-o FILE.html": 'draw("FILE.html")',
     "--format safetensors": 'save("X.safetensors")',
     "--format onnx": 'save("X.onnx")',
-    "netc compile --emit graph": "plan(...).compiled.graph",
+    "netc compile --emit graph": 'plan(...).emit("graph")',
 }
 """What is said as a whole."""
 COMMAND_LINE_ONLY = frozenset({"no-graph"})

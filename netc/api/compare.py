@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from netc.api.calls import checked_calls
 from netc.api.choices import AUTO, PlanChoices
 from netc.api.figures import bytes_text, count, html_table, seconds_text, table, terminal_columns
 from netc.api.listener import Listener
 from netc.api.request import ALONE, BASE_STRATEGY, Parameters, Request, request
+from netc.api.rows import Rows
 from netc.api.values import path_text, usage
 from netc.errors import Diagnostic, NetError, UsageError, clip, did_you_mean
 from netc.export.speedups import SpeedupLine, draw_speedups, write_speedups
@@ -221,8 +223,37 @@ class Crossover:
     seconds: int | None
     """By what a step takes."""
 
+    def cells(self) -> tuple[str, ...]:
+        """As text."""
+        return str(self.devices), _up_to(self.sent_bytes), _up_to(self.seconds)
 
-def crossovers(asked: Compared, counts: Sequence[int], small: str, large: str) -> list[Crossover]:
+
+def _up_to(batch: int | None) -> str:
+    if batch is None:
+        return f"{count(LARGEST_BATCH)} or more"
+    return count(batch) if batch else "never"
+
+
+class Crossovers(Rows[Crossover]):
+    """By devices up to which batch one strategy is better than another one; a table of that."""
+
+    header = ("devices", "sends less", "takes less time")
+
+    def __init__(self, rows: Iterable[Crossover], heading: str) -> None:
+        """`heading` says which strategies they are."""
+        self._heading = heading
+
+    def __new__(cls, rows: Iterable[Crossover], heading: str) -> Self:
+        """Rows are what a tuple is made of."""
+        return super().__new__(cls, rows)
+
+    @property
+    def heading(self) -> str:
+        """Which strategies they are."""
+        return self._heading
+
+
+def crossovers(asked: Compared, counts: Sequence[int], small: str, large: str) -> Crossovers:
     """For some numbers of devices: up to which batch a strategy is better than another one. Raises
     UsageError (E051) for one device, on which they are the same.
     """
@@ -237,7 +268,11 @@ def crossovers(asked: Compared, counts: Sequence[int], small: str, large: str) -
             for of in (lambda plan: plan.sent_bytes, lambda plan: plan.seconds)
         )
         rows.append(Crossover(devices, sent, took))
-    return rows
+    heading = (
+        f"'{small}' against '{large}', exchange in scheme {asked.choices.scheme or 'a'}: the "
+        "largest batch, over all devices, at which it"
+    )
+    return Crossovers(rows, heading)
 
 
 def fixed_pair(names: Sequence[str]) -> tuple[str, str]:
@@ -296,6 +331,6 @@ def _notes(
 
 
 __all__ = [
-    "COUNTS", "LARGEST_BATCH", "Compared", "Comparison", "Crossover", "LeftOut", "check_strategies",
+    "COUNTS", "Compared", "Comparison", "Crossover", "Crossovers", "LeftOut", "check_strategies",
     "compare", "crossovers", "fixed_pair",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
@@ -76,14 +76,19 @@ class LayerChoices:
 
     def table(self, columns: int | None = None) -> str:
         """A row a split, as wide as so many columns."""
-        rows = (
+        return table(self._header, self._cells(), columns=columns)
+
+    @property
+    def _header(self) -> tuple[str, ...]:
+        return self.layer, "compute", "exchange", "of gradients", "all", "", "memory"
+
+    def _cells(self) -> Iterator[tuple[str, ...]]:
+        return (
             (",".join(each.split), seconds_text(each.compute_seconds),
              seconds_text(each.exchange_seconds), seconds_text(each.update_seconds),
              seconds_text(each.seconds), _against(each, self.taken), bytes_text(each.memory_bytes))
             for each in self.splits
         )  # fmt: skip
-        header = (self.layer, "compute", "exchange", "of gradients", "all", "", "memory")
-        return table(header, rows, columns=columns)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -94,8 +99,22 @@ class LayerChoices:
         """Table and lines."""
         return "\n".join([self.table(terminal_columns()), *(f"  {t}" for t in self.texts)])
 
+    def _repr_html_(self) -> str:
+        return html_table("", self._header, self._cells(), notes=self.texts)
 
-def layer_choices(compiled: Compiled, chosen: Options, pattern: str) -> list[LayerChoices]:
+
+class ChoicesOfLayers(tuple[LayerChoices, ...]):
+    """Some layers' splits with their prices; a table each."""
+
+    def __repr__(self) -> str:
+        """All tables, and what prices are."""
+        return "\n\n".join([*map(repr, self), in_python(CHOICES_ABOUT)])
+
+    def _repr_html_(self) -> str:
+        return "".join(each._repr_html_() for each in self)
+
+
+def layer_choices(compiled: Compiled, chosen: Options, pattern: str) -> ChoicesOfLayers:
     """For each layer that a pattern names: its splits with their prices, and its exchanges.
 
     Raises UsageError (E051) where it names none.
@@ -107,10 +126,10 @@ def layer_choices(compiled: Compiled, chosen: Options, pattern: str) -> list[Lay
         hint = did_you_mean(pattern, found) + "'netc summary' lists all layers."
         raise UsageError(Diagnostic("E051", message, help=hint))
     graph, program = compiled.plan.graph, compiled.program
-    return [
+    return ChoicesOfLayers(
         LayerChoices(layer, tuple(found[layer]), tuple(exchanges(graph, program, layer)))
         for layer in layers
-    ]
+    )
 
 
 def _exchange(each: TimedExchange) -> str:

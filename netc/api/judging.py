@@ -25,11 +25,11 @@ from netc_runtime.train.pictures import Preparation
 _HINT = "the weights come from a training that exploded, or are of other images."
 
 
-def evaluated(
-    session: Session, dataset: Dataset, ranks: Ranks | None = None, each: bool = False
-) -> Evaluation:
-    """Loss and accuracy over the held-out images; of several processes all have to ask."""
-    return evaluate(session, dataset, loaders(ranks or Alone()), each)
+def evaluated(session: Session, dataset: Dataset, ranks: Ranks | None = None) -> Evaluation:
+    """Loss and accuracy over the held-out images, and what is said of each; of several processes
+    all have to ask.
+    """
+    return evaluate(session, dataset, loaders(ranks or Alone()), each=True)
 
 
 def check_finite(found: Evaluation, whose: str = "") -> None:

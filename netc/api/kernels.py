@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from netc.api.figures import shape_text
+from netc.api.figures import bytes_text, seconds_text, shape_text
+from netc.api.rows import Rows
 from netc.ir.joined import own_of
 from netc.ir.program import Bundle, Launch
 from netc.ir.programs import TRAIN
+from netc.spelling import in_python
 from netc.work import is_workspace
+
+TIMES_ABOUT = "Times are measured ('netc tune') or predicted from the cluster file."
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,24 @@ class LaunchRow:
     seconds: float
     """Measured, or predicted from the cluster file."""
     workspace_bytes: int
+
+    def cells(self) -> tuple[str, ...]:
+        """As text."""
+        used, took = bytes_text(self.workspace_bytes), seconds_text(self.seconds)
+        return self.layer, self.phase, self.kernels, self.shapes, used, took
+
+
+class LaunchRows(Rows[LaunchRow]):
+    """What computes a step on the first device, launch by launch; a table of that."""
+
+    header = ("layer", "phase", "kernels", "reads, result", "workspace", "time")
+    left = 4
+    spare = ("workspace", "phase")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Where the times come from."""
+        return (in_python(TIMES_ABOUT),)
 
 
 def rows(bundle: Bundle) -> Iterator[LaunchRow]:

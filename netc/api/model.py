@@ -26,15 +26,16 @@ from netc.api.networks import read_network
 from netc.api.shipped import lasting
 from netc.api.train_choices import TRAIN_NAMES, TrainWords, patterns
 from netc.api.values import each_once, path_text, settings_text, shown, usage, value_text
-from netc.errors import Diagnostic, UsageError, did_you_mean
+from netc.errors import Diagnostic, Source, UsageError, did_you_mean
 from netc.numbers import NATURAL
 from netc.syntax import Network, network_text, parse_text, with_defaults
+from netc.text import normalized
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from netc.api.compare import Comparison, Crossover
+    from netc.api.compare import Comparison, Crossovers
     from netc.api.difference import PlanDifference
     from netc.api.explain import Explanation
     from netc.api.images import Images
@@ -166,7 +167,7 @@ class Model:
         *,
         devices: Sequence[int] = (2, 4, 8),
         **words: Unpack[ComparedWords],
-    ) -> list[Crossover]:
+    ) -> Crossovers:
         """For some numbers of devices, up to which batch one fixed strategy sends less than another
         one, and takes less time.
         """
@@ -318,6 +319,15 @@ class Model:
         else:
             write_weights(file, self.name, self.weights(form.names, seed=seed))
 
+    def render(self) -> str:
+        """The recipe in force, with every default and what each means, as a `train` block.
+
+        Raises NetError where what it says of weights is wrong.
+        """
+        from netc.api.recipe import recipe_text
+
+        return recipe_text(self.network)
+
     def summary(self) -> Summary:
         """Layers, parameters and multiply-adds; a table of them."""
         from netc.api.summary import Summary
@@ -365,6 +375,17 @@ def parse(
     given = _given(define, parameters)
     found = parse_text(value_text("text", text), defines=given, settings=settings_text(settings))
     return Model(found, "", tuple(sorted(given.items())))
+
+
+@checked_call
+def format(text: str, /) -> str:
+    """A network's text in the canonical layout, as `netc fmt` writes files.
+
+    Raises SyntaxProblem for what is wrong in it.
+    """
+    from netc.syntax.formatter import format_source
+
+    return format_source(Source("text.net", normalized(value_text("text", text))))
 
 
 def _given(define: Mapping[str, object] | None, parameters: Mapping[str, object]) -> dict[str, str]:

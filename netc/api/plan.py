@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 from netc.api.build import advice, build, save_strategy
 from netc.api.calls import checked_calls
-from netc.api.choices import INFERENCE, flag, wrong
+from netc.api.choices import INFERENCE, flag, one_of, wrong
 from netc.api.difference import PlanDifference, Side, of_plans
-from netc.api.explain import Explanation, LayerChoices, layer_choices
+from netc.api.explain import ChoicesOfLayers, Explanation, layer_choices
 from netc.api.figures import terminal_columns
 from netc.api.listener import Listener, Notes
 from netc.api.pictures import page_facts, plan_facts
@@ -27,12 +27,19 @@ from netc.export import PlanFacts, plan_scene, write_plan
 from netc.export.svg import svg_text
 from netc.export.write import DRAWN, PAGE, WRITERS, check_plan
 from netc.ir.plan import Split
-from netc.ir.programs import EVAL
+from netc.ir.program import Bundle, Program
+from netc.ir.programs import EVAL, PROGRAMS
+from netc.ir.text import graph_text, plan_text, program_text
 from netc.passes.pipeline import Compiled
 from netc.report import LayerCost, memory_use, sent_bytes
 from netc.spelling import in_python
+from netc.syntax import network_text
 from netc.trace.read import read_trace
 from netc.trace.same import check_same
+
+EmittedValue = Literal["network", "graph", "plan", "program"]
+EMITTED: tuple[EmittedValue, ...] = get_args(EmittedValue)
+"""Values that print as text."""
 
 
 @checked_calls
@@ -122,7 +129,7 @@ class NetworkPlan(RunnableProgram):
         notes = (*self.told, *self.compiled.notes, *advice(self.asked, self.compiled))
         return Explanation(self.heading, self.layers, self.footing, notes)
 
-    def choices_of(self, layer: str) -> list[LayerChoices]:
+    def choices_of(self, layer: str) -> ChoicesOfLayers:
         """The splits that layers of a name or pattern could have, priced, and their exchanges.
 
         Raises UsageError (E051) where there is no such layer.
@@ -130,6 +137,27 @@ class NetworkPlan(RunnableProgram):
         if not isinstance(layer, str):
             raise wrong("layer", "a layer's name, or a pattern", layer)
         return layer_choices(self.compiled, self.asked.options, layer)
+
+    def emit(self, value: EmittedValue = "program", *, program: str | None = None) -> str:
+        """A value on the way to the program as text: the network, graph or plan that it was, or the
+        program; of the bundle's `program` "train", "eval", "init" or "part" where one is named.
+
+        Raises UsageError (E051) for a value or program that there is none of.
+        """
+        one_of(EMITTED)("emit", value)
+        if program is not None:
+            one_of(PROGRAMS)("program", program)
+        planned, named = self.bundle.facts.goal, program or self.bundle.facts.goal
+        if value != "program" and named != planned:
+            message = f"'--program {named}' is of '--emit program'; of {value} there is one."
+            raise usage(message, "leave it out.")
+        if value == "network":
+            return network_text(self.asked.network)
+        if value == "graph":
+            return graph_text(self.compiled.graph)
+        if value == "plan":
+            return plan_text(self.compiled.plan)
+        return program_text(_program(self.bundle, named))
 
     def diff(self, other: NetworkPlan) -> PlanDifference:
         """Where another plan of the same network differs, and what each costs.
@@ -187,6 +215,15 @@ class NetworkPlan(RunnableProgram):
             self.draw(file)
         else:
             super()._write(file, form)
+
+
+def _program(bundle: Bundle, name: str) -> Program:
+    """A program of a bundle; UsageError (E051) where it has none of that name."""
+    found: Program | None = getattr(bundle, name)
+    if found is None:
+        message = f"there is no program '{name}': every step moves weights."
+        raise usage(message, "'accumulate 2' in the recipe adds gradients up first.")
+    return found
 
 
 def check_drawn(path: Path, goal: str, phases: bool, alternatives: bool, trace: bool) -> None:

@@ -17,6 +17,7 @@ from netc.api.calls import checked_call, checked_calls
 from netc.api.choices import NAMES, Names, flag, number, one_of
 from netc.api.data import data_call, open_data, skipping
 from netc.api.elsewhere import once, training_elsewhere
+from netc.api.figures import html_table
 from netc.api.held import alone, blas_kept, placed, several
 from netc.api.images import Images
 from netc.api.judging import check_finite, evaluated
@@ -50,13 +51,13 @@ from netc.errors import Diagnostic, NetError, UsageError
 from netc.ir.program import Bundle
 from netc.ir.programs import TRAIN
 from netc.ir.text import bundle_text
-from netc.numbers import COUNT, NATURAL
+from netc.numbers import COUNT, NATURAL, loss_text
 from netc_runtime.io.weights import Tensors
 from netc_runtime.train.evaluate import Evaluation
 from netc_runtime.train.events import EpochDone, Event, Finished
 
 if TYPE_CHECKING:
-    from netc.api.kernels import LaunchRow
+    from netc.api.kernels import LaunchRows
     from netc.api.profile import Profile
     from netc.syntax import Network
 
@@ -235,13 +236,13 @@ class RunnableProgram:
         assert found is not None, "this process is the first"
         return found
 
-    def kernels(self) -> list[LaunchRow]:
+    def kernels(self) -> LaunchRows:
         """What computes a step on the first device: its launches in order, the kernels of
         each, and what they take, measured or predicted.
         """
-        from netc.api.kernels import rows
+        from netc.api.kernels import LaunchRows, rows
 
-        return list(rows(self.bundle))
+        return LaunchRows(rows(self.bundle))
 
     def weights(self, names: Names = "netc") -> dict[str, Array]:
         """Weights and running statistics by netc's names, or PyTorch's, copied: its own, or initial
@@ -285,7 +286,8 @@ class RunnableProgram:
         if file.suffix not in self.suffixes:
             hint = f"write it as {', '.join(self.suffixes)}."
             if file.suffix == ONNX:
-                hint += " the network it is of writes .onnx: network.with_weights(...).save(path)."
+                call = "network.with_weights(program.weights()).save(path)"
+                hint += f" the network it is of writes .onnx: {call}."
             message = f"cannot write {self.called} as '{file.name}'."
             raise UsageError(Diagnostic("E056", message, help=hint))
         form = file_form(file, names, batch)
@@ -422,6 +424,15 @@ class Trained(RunnableProgram):
     def checkpoint(self) -> Path | None:
         """The file that was saved last, where there is a folder."""
         return None if self.finished is None else self.finished.checkpoint
+
+    def _repr_html_(self) -> str:
+        header = ("epoch", "step", "loss", "test loss", "test accuracy")
+        rows = (
+            (str(each.epoch), str(each.step), "-" if each.loss is None else loss_text(each.loss),
+             loss_text(each.test_loss), f"{100 * each.test_accuracy:.2f} %")
+            for each in self.epochs
+        )  # fmt: skip
+        return html_table(repr(self).strip("<>"), header, rows, 0)
 
     def __repr__(self) -> str:
         """One line."""

@@ -57,6 +57,10 @@ class Request:
     found: Found | None = None
     """What a search found, where there was one."""
 
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Request {self.network.name}: strategy {self.strategy}>"
+
     @property
     def taken(self) -> str:
         """The plan that a search took, in words; empty where there was none."""

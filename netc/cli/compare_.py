@@ -9,7 +9,6 @@ from pathlib import Path
 
 from netc.api.compare import (
     COUNTS,
-    LARGEST_BATCH,
     Compared,
     Comparison,
     LeftOut,
@@ -18,10 +17,9 @@ from netc.api.compare import (
     crossovers,
     fixed_pair,
 )
-from netc.api.figures import count
 from netc.cli.common import plan_choices
 from netc.cli.files import defines, load_network
-from netc.cli.output import json_line, note, say, table
+from netc.cli.output import json_line, note, say
 from netc.errors import Diagnostic, UsageError, clip, columns_of
 from netc.export.speedups import check_speedups
 from netc.numbers import DEVICES
@@ -79,19 +77,9 @@ def _crossovers(options: argparse.Namespace, counts: list[int]) -> int:
         json_line(event="crossover", network=asked.network.name, devices=each.devices, small=small,
                   large=large, sent_bytes=each.sent_bytes, seconds=each.seconds)  # fmt: skip
     if not options.json:
-        say(f"'{small}' against '{large}', exchange in scheme {options.scheme or 'a'}: the "
-              "largest batch, over all devices, at which it\n")  # fmt: skip
-        rows = (
-            (str(each.devices), _up_to(each.sent_bytes), _up_to(each.seconds)) for each in found
-        )
-        print(table(("devices", "sends less", "takes less time"), rows))
+        say(f"{found.heading}\n")
+        print(found.table(columns_of(sys.stdout)))
     return 0
-
-
-def _up_to(batch: int | None) -> str:
-    if batch is None:
-        return f"{count(LARGEST_BATCH)} or more"
-    return count(batch) if batch else "never"
 
 
 def _counts(text: str | None) -> list[int] | None:

@@ -17,9 +17,8 @@ from netc.cli.files import load_network
 from netc.cli.output import json_line, note, say
 from netc.cli.passes import Printer
 from netc.errors import Diagnostic, UsageError, columns_of, did_you_mean
-from netc.ir.program import Bundle, Program
 from netc.ir.programs import EVAL, TRAIN
-from netc.ir.text import bundle_text, graph_text, plan_text, program_text
+from netc.ir.text import bundle_text
 from netc.syntax import network_text
 
 
@@ -35,16 +34,11 @@ def run(options: argparse.Namespace) -> int:
         return 0
     printer = Printer(options.print_after, options.program)
     made = plan(options, printer)
-    bundle, compiled = made.bundle, made.compiled
     if options.output:
-        write_text(Path(options.output), bundle_text(bundle))
-    emitted = {
-        "graph": lambda: graph_text(compiled.graph),
-        "plan": lambda: plan_text(compiled.plan),
-        "program": lambda: program_text(_program(bundle, options.program)),
-    }
+        write_text(Path(options.output), bundle_text(made.bundle))
     if options.emit:
-        print(emitted[options.emit](), end="")
+        named = options.program if options.emit == "program" else None
+        print(made.emit(options.emit, program=named), end="")
     elif options.json:
         _show_json(made)
     elif options.time_passes:
@@ -72,16 +66,6 @@ def _check_shown(options: argparse.Namespace, planned: str) -> None:
         problems.append(f"'{options.output}' cannot be both program and strategy.")
     if problems:
         raise usage_all(problems)
-
-
-def _program(bundle: Bundle, name: str) -> Program:
-    """A program of a bundle; UsageError (E051) where it has none of that name."""
-    found: Program | None = getattr(bundle, name)
-    if found is None:
-        message = f"there is no program '{name}': every step moves weights."
-        hint = "'accumulate 2' in the recipe adds gradients up first."
-        raise UsageError(Diagnostic("E051", message, help=hint))
-    return found
 
 
 def _check_passes(names: list[str], program: str) -> None:

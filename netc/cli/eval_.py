@@ -50,7 +50,7 @@ def _run(
             say(describe(bundle, choice))
             say(f"weights   {escaped(str(file))}")
             tell_data(dataset)
-        found = evaluated(session, dataset, everyone, each=True)
+        found = evaluated(session, dataset, everyone)
         left_out = problems_in(dataset, everyone)
     check_finite(found, f" with the weights in '{file}'")
     _show(options, bundle, file, dataset, found, left_out)
@@ -66,8 +66,7 @@ def _show(
     left_out: Sequence[Diagnostic],
 ) -> None:
     images, speed = dataset.test_size, dataset.test_size / found.seconds
-    assert found.outcomes is not None
-    top = found.outcomes.share_in(TOP)
+    top = found.top(TOP)
     if options.json:
         json_line(event="result", network=bundle.facts.network, weights=escaped(str(file)),
                   test_loss=found.loss, test_accuracy=found.accuracy,

@@ -7,11 +7,10 @@ import sys
 from dataclasses import asdict
 
 from netc.api.explain import CHOICES_ABOUT, COSTS_ABOUT
-from netc.api.figures import bytes_text, seconds_text
-from netc.api.kernels import rows
+from netc.api.kernels import TIMES_ABOUT, LaunchRows, rows
 from netc.api.plan import NetworkPlan
 from netc.cli.common import plan
-from netc.cli.output import json_line, note, say, table
+from netc.cli.output import json_line, note, say
 from netc.errors import Diagnostic, UsageError, columns_of
 from netc.ir.clock import simulate
 from netc.ir.program import Bundle
@@ -76,23 +75,11 @@ def _layers(options: argparse.Namespace, made: NetworkPlan) -> int:
 
 def _kernels(options: argparse.Namespace, bundle: Bundle) -> int:
     """One row a launch of the first device: what computes it."""
-    found = list(rows(bundle))
+    found = LaunchRows(rows(bundle))
     if options.json:
         for row in found:
             json_line(event="launch", **asdict(row))
         return 0
-    header = ("layer", "phase", "kernels", "reads, result", "workspace", "time")
-    shown = (
-        (
-            r.layer,
-            r.phase,
-            r.kernels,
-            r.shapes,
-            bytes_text(r.workspace_bytes),
-            seconds_text(r.seconds),
-        )
-        for r in found
-    )
-    print(table(header, shown, left=4, spare=("workspace", "phase")))
-    say("\nTimes are measured ('netc tune') or predicted from the cluster file.")
+    print(found.table(columns_of(sys.stdout)))
+    say(f"\n{TIMES_ABOUT}")
     return 0

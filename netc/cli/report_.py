@@ -146,7 +146,7 @@ def _judge(options: argparse.Namespace, told: Told) -> tuple[Judged, tuple[str, 
             say(describe(bundle, choice))
             say(f"weights   {escaped(str(told.file))}")
             tell_data(dataset)
-        found = evaluated(session, dataset, each=True)
+        found = evaluated(session, dataset)
         if not options.json:
             tell_left_out(problems_in(dataset, Alone()))
     check_finite(found, f" with '{told.file}'")

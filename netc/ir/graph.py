@@ -51,6 +51,10 @@ class Graph:
     outputs: tuple[str, ...]
     """Results that are kept: the loss, new state."""
 
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Graph {self.name}: {len(self.nodes)} nodes>"
+
     def __getitem__(self, name: str) -> Node:
         return self.index[name]
 

@@ -37,6 +37,12 @@ class Plan:
     formats: tuple[tuple[str, str], ...] = ()
     """Nodes whose result is not stored row-major N C H W, with their memory format ("nhwc")."""
 
+    def __repr__(self) -> str:
+        """One line."""
+        return (
+            f"<Plan {self.graph.name}: {len(self.graph.nodes)} nodes on {self.mesh.size} devices>"
+        )
+
     @cached_property
     def placement(self) -> Mapping[str, Placements]:
         """Placements by node."""

@@ -424,6 +424,10 @@ class Bundle:
     """One step that moves no weight: its gradients are added to those before. None where each
     step moves weights."""
 
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Bundle {self.facts.network}: {len(self.train.instructions)} instructions>"
+
     @property
     def programs(self) -> tuple[Program, ...]:
         """All there are."""

@@ -66,6 +66,10 @@ class Compiled:
     part: Program | None = None
     """The step that moves no weight, where there is one and all was compiled."""
 
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Compiled {self.graph.name}: graph, plan, program>"
+
 
 @dataclass(frozen=True, slots=True)
 class SplitGraph:

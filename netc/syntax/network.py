@@ -130,3 +130,7 @@ class Network:
     """Training defaults."""
     source: Source | None = field(default=None, compare=False)
     """The file it was read from."""
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Network {self.name}: {len(self.layers)} layers>"

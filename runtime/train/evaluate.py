@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.errors import DataError
+from netc.numbers import loss_text
 from netc_runtime.session import Session
 from netc_runtime.train.datasets import Dataset
 from netc_runtime.train.loading import AHEAD, Loader, Loading
@@ -33,6 +34,17 @@ class Evaluation:
     """What it says of each, in their order; None where it was not asked."""
     seconds: float
     """With loading."""
+
+    def top(self, count: int = 5) -> float:
+        """The fraction of images whose class is among so many most likely ones, at most 5."""
+        assert self.outcomes is not None, "it was asked what it says of each"
+        return self.outcomes.share_in(count)
+
+    def __repr__(self) -> str:
+        """One line."""
+        accuracy, loss = f"accuracy {100 * self.accuracy:.2f} %", loss_text(self.loss)
+        best = "" if self.outcomes is None else f", top 5 {100 * self.top():.2f} %"
+        return f"<Evaluation: {accuracy}{best}, loss {loss}>"
 
 
 class StoppedError(Exception):

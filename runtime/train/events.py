@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from netc.numbers import loss_text
+
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
@@ -82,6 +84,14 @@ class Finished:
     """As a fraction, over the held-out images."""
     checkpoint: Path | None
     """The file that was saved last; None in a process that saves nothing."""
+
+    def __repr__(self) -> str:
+        """One line."""
+        told = "not evaluated"
+        if self.test_accuracy is not None and self.test_loss is not None:
+            told = f"accuracy {100 * self.test_accuracy:.2f} %, loss {loss_text(self.test_loss)}"
+        how = ", interrupted" if self.interrupted else ", out of patience" if self.gave_up else ""
+        return f"<Finished: {self.step} steps, {told}, {self.seconds:.3g} s{how}>"
 
 
 Event = StepDone | EpochDone | Evaluating | RolledBack | Finished

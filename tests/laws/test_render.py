@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import netc_models
+from netc.api.recipe import train_text, whole
 from netc.cli.main import main
-from netc.cli.render_ import train_text, whole
 from netc.errors import Source
 from netc.ir.datasets import DATA_SETS
 from netc.ir.optimizers import OPTIMIZERS, RATE
