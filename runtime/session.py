@@ -44,7 +44,7 @@ class Session:
         self.last = StepReport()
         self.batch: int = self.images[0].shape[0]
         """Images of a step, over all devices."""
-        self.dtype = np.dtype(np.float64 if self.images[0].dtype == "f64" else np.float32)
+        self.dtype = image_dtype(bundle)
         """Of images and scores."""
 
     def close(self) -> None:
@@ -204,6 +204,11 @@ class Session:
     def _read(self, executable: Executable, names: Iterable[str]) -> dict[str, Array]:
         ports = {port.name: port for port in executable.program.outputs}
         return {name: executable.read(ports[name]) for name in names}
+
+
+def image_dtype(bundle: Bundle) -> np.dtype[Any]:
+    """Of the images that a program takes, and of its scores."""
+    return np.dtype(np.float64 if image_inputs(bundle)[0].dtype == "f64" else np.float32)
 
 
 def image_inputs(bundle: Bundle) -> list[Port]:

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from netc.api.apart import Apart
 from netc.api.data import open_data, skipping
 from netc.api.images import Images
-from netc.api.judging import evaluated
+from netc.api.judge import Judge
 from netc.api.listener import Listener
 from netc.api.ranks import joined
 from netc.api.running import restored_session
-from netc.api.session import OpenProgram, checked
+from netc.api.session import checked
 from netc.api.train_choices import Data, TrainChoices
 from netc.api.training import TrainingRun, open_training, weights_of
 from netc.api.values import usage
@@ -29,7 +29,6 @@ from netc.ir.text import bundle_text, parse_bundle
 from netc_runtime.backend import Ceilings, Timing
 from netc_runtime.choose import BackendChoice
 from netc_runtime.io.weights import Tensors
-from netc_runtime.launch.ranks import Alone
 from netc_runtime.train.evaluate import Evaluation
 from netc_runtime.train.events import Event, Finished
 
@@ -119,9 +118,7 @@ def predict(
 ) -> Generator[NDArray[np.float64], None, None]:
     """The probabilities of images, as `OpenProgram.predict`."""
     with joined(parse_bundle(program), choice) as (ranks, bundle):
-        session = restored_session(choice, bundle, ranks, checked(bundle, tensors))
-        with OpenProgram(session, data, session.close) as opened:
-            yield opened.predict(images)
+        yield Judge(bundle, choice, checked(bundle, tensors), ranks).shares(data, images)
 
 
 def evaluate(
@@ -130,9 +127,7 @@ def evaluate(
     """Loss and accuracy over the held-out images of a data set."""
     with joined(parse_bundle(program), choice) as (ranks, bundle):
         dataset = skipping(skip_bad, open_data(data, bundle, training=False))
-        given = checked(bundle, tensors)
-        with closing(restored_session(choice, bundle, ranks, given)) as session:
-            yield evaluated(session, dataset, ranks or Alone())
+        yield Judge(bundle, choice, checked(bundle, tensors), ranks).evaluate(dataset)
 
 
 def weights(

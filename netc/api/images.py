@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.api.data import image_shape
-from netc.api.judging import read_pictures
+from netc.api.judging import one_input, read_pictures
 from netc.api.values import shown, usage
 from netc.ir.program import Bundle
 from netc_runtime.io.problems import data_error
-from netc_runtime.session import image_inputs
+from netc_runtime.launch.ranks import Ranks
+from netc_runtime.session import image_dtype, image_inputs
 from netc_runtime.train.arrays import OTHER_CLASSES, Origin, image_array, label_array
 from netc_runtime.train.datasets import preparation
 from netc_runtime.train.images import check_labels, normalize
@@ -27,18 +28,23 @@ paths of pictures; of several inputs, such arrays by their names."""
 IMAGES, LABELS = "images", "labels"
 
 
-def image_floats(bundle: Bundle, data: str | None, images: Images, dtype: np.dtype[Any]) -> Array:
+def image_floats(
+    bundle: Bundle, data: str | None, images: Images, ranks: Ranks | None = None
+) -> Array:
     """What a session takes: floats as they are, bytes and pictures as the data set `data` has them;
-    of several inputs those of each image flat, one after the other.
+    of several inputs those of each image flat, one after the other. Of several processes each has
+    some of the cores to read pictures by.
 
     Raises DataError: E062, E066, E067 where they are of another kind, cannot be read or are of
     another shape; UsageError (E051) for what is no images.
     """
-    inputs = image_inputs(bundle)
+    inputs, dtype = image_inputs(bundle), image_dtype(bundle)
+    if _are_paths(images):
+        one_input(bundle)
+        paths = [Path(each) for each in images]
+        return _pictures(data, paths, inputs[0].shape[1:], dtype, ranks)
     if len(inputs) > 1:
         return _several(bundle, data, images, dtype)
-    if _are_paths(images):
-        return _pictures(data, [Path(each) for each in images], inputs[0].shape[1:], dtype)
     return _floats(data, IMAGES, images, inputs[0].shape[1:], dtype)
 
 
@@ -88,11 +94,12 @@ def _floats(
 
 
 def _pictures(
-    data: str | None, paths: Sequence[Path], shape: Sequence[int], dtype: np.dtype[Any]
-) -> Array:
+    data: str | None, paths: Sequence[Path], shape: Sequence[int], dtype: np.dtype[Any],
+    ranks: Ranks | None,
+) -> Array:  # fmt: skip
     wanted = image_shape(shape)
     prepared = preparation(data, wanted)
-    pixels = read_pictures(prepared, paths, wanted)
+    pixels = read_pictures(prepared, paths, wanted, ranks)
     return normalize(pixels, prepared.mean, prepared.std, dtype)
 
 

@@ -20,7 +20,7 @@ from netc.api.elsewhere import once, training_elsewhere
 from netc.api.figures import html_table
 from netc.api.held import alone, blas_kept, placed, several
 from netc.api.images import Images
-from netc.api.judging import check_finite, evaluated
+from netc.api.judge import Judge
 from netc.api.listener import Listener, Notes
 from netc.api.running import (
     check_trains,
@@ -52,6 +52,7 @@ from netc.ir.program import Bundle
 from netc.ir.programs import TRAIN
 from netc.ir.text import bundle_text
 from netc.numbers import COUNT, NATURAL, loss_text
+from netc_runtime.choose import BackendChoice
 from netc_runtime.io.weights import Tensors
 from netc_runtime.train.evaluate import Evaluation
 from netc_runtime.train.events import EpochDone, Event, Finished
@@ -189,13 +190,13 @@ class RunnableProgram:
 
     def predict(self, images: Images) -> NDArray[np.float64]:
         """The probability of each class, (n, classes), of images; see `OpenProgram.predict`."""
-        choice = placed(self.bundle, self.share_gpus)
+        choice, given = placed(self.bundle, self.share_gpus), self._given() or {}
         if several(self.bundle, choice):
-            given = self._given() or {}, self._pictures_of(), images
-            shares: NDArray[np.float64] = once(elsewhere.predict, self.bundle, choice, *given)
+            words = given, self._pictures_of(), images
+            shares: NDArray[np.float64] = once(elsewhere.predict, self.bundle, choice, *words)
             return shares
-        with self.open(training=False) as session:
-            return session.predict(images)
+        with blas_kept():
+            return self._judge(choice, given).shares(self._pictures_of(), images)
 
     def evaluate(self, *, data: DataWord | None = None, skip_bad: int = 0) -> Evaluation:
         """Loss and accuracy over the held-out images of a data set, or of the recipe's.
@@ -210,9 +211,8 @@ class RunnableProgram:
             found: Evaluation = once(elsewhere.evaluate, self.bundle, choice, *words)
         else:
             dataset = skipping(bad, open_data(given, self.bundle, training=False))
-            with self.open(training=False) as session:
-                found = evaluated(session.inner, dataset)
-        check_finite(found)
+            with blas_kept():
+                found = self._judge(choice, self._given() or {}).evaluate(dataset)
         return found
 
     def profile(self, *, steps: int = 10) -> Profile:
@@ -311,6 +311,10 @@ class RunnableProgram:
             write_onnx(file, self.network, self.weights(), form.batch)
         else:
             write_weights(file, self.name, self.weights(form.names))
+
+    def _judge(self, choice: BackendChoice, given: Tensors) -> Judge:
+        """What judges images in this process, in which nothing is to end it."""
+        return Judge(self.bundle, replace(choice, watched=False), checked(self.bundle, given))
 
     def _given(self) -> Tensors | None:
         return None if self.tensors is None else dict(self.tensors)

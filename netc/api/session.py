@@ -207,7 +207,7 @@ class OpenProgram:
         return self._session
 
     def _images(self, images: Images) -> Array:
-        return image_floats(self._session.bundle, self._data, images, self._session.dtype)
+        return image_floats(self._session.bundle, self._data, images)
 
     def _rate(self) -> float:
         facts = self._session.bundle.facts

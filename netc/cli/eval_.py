@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 from netc.api.data import open_data, skipping
 from netc.api.figures import count
-from netc.api.judging import Evaluation, check_finite, evaluated
+from netc.api.judging import Evaluation
 from netc.api.running import describe, find_weights
 from netc.cli.data import tell_data, tell_left_out
 from netc.cli.output import json_line, say
-from netc.cli.session import choose, load_bundle, note_changes, on_ranks, out_folder, restored
+from netc.cli.session import choose, judge, load_bundle, note_changes, on_ranks, out_folder
 from netc.errors import Diagnostic, escaped
 from netc.ir.program import Bundle
 from netc.numbers import loss_text
 from netc_runtime.choose import BackendChoice
 from netc_runtime.io.checkpoint import meta_of
 from netc_runtime.launch.ranks import Alone, Ranks
-from netc_runtime.train.datasets import Dataset, facts_of
+from netc_runtime.train.datasets import Dataset
 from netc_runtime.train.resume import check_classes
 from netc_runtime.train.skipping import problems_in
 
@@ -41,19 +40,18 @@ def _run(
     everyone, folder = ranks or Alone(), out_folder(options, bundle)
     file = everyone.share(None if everyone.rank else find_weights(options.weights, folder))
     dataset = skipping(options.skip_bad, open_data(options.data, bundle, training=False))
-    everyone.compare(facts_of(dataset))
     if not everyone.rank:
         check_classes(meta_of(file), dataset.classes, file)
         note_changes(options, bundle, file)
-    with closing(restored(options, choice, bundle, ranks, file)) as session:
+
+    def begun() -> None:
         if not options.json:
             say(describe(bundle, choice))
             say(f"weights   {escaped(str(file))}")
             tell_data(dataset)
-        found = evaluated(session, dataset, everyone)
-        left_out = problems_in(dataset, everyone)
-    check_finite(found, f" with the weights in '{file}'")
-    _show(options, bundle, file, dataset, found, left_out)
+
+    found = judge(options, choice, bundle, ranks, file).evaluate(dataset, begun)
+    _show(options, bundle, file, dataset, found, problems_in(dataset, everyone))
     return 0
 
 

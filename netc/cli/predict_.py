@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,16 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.api.data import class_names, data_call
-from netc.api.judging import class_shares, one_input, read_pictures
 from netc.api.running import find_weights
 from netc.cli.output import json_line, say
-from netc.cli.session import choose, load_bundle, note_changes, on_ranks, out_folder, restored
+from netc.cli.session import choose, judge, load_bundle, note_changes, on_ranks, out_folder
 from netc.errors import escaped
 from netc.ir.program import Bundle
 from netc_runtime.choose import BackendChoice
 from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.train.datasets import preparation
-from netc_runtime.train.images import normalize
 
 Array = NDArray[Any]
 
@@ -38,16 +34,11 @@ def _run(
     options: argparse.Namespace, choice: BackendChoice, ranks: Ranks | None, bundle: Bundle
 ) -> int:  # fmt: skip
     everyone = ranks or Alone()
-    one_input(bundle)
     file, names = everyone.share(None if everyone.rank else _weights(options, bundle))
     call = data_call(options.data, bundle)
-    prepared = preparation(call[0] if call else None, bundle.facts.image)
-    paths = [Path(image) for image in options.images]
-    pixels = read_pictures(prepared, paths, bundle.facts.image, everyone)
-    everyone.compare({"content of pictures": hashlib.sha256(pixels.tobytes()).hexdigest()})
-    with closing(restored(options, choice, bundle, ranks, file)) as session:
-        images = normalize(pixels, prepared.mean, prepared.std, session.dtype)
-        found = class_shares(session, images, f"the weights in '{file}'")
+    named = call.name if call else None
+    prepared = preparation(named, bundle.facts.image)
+    found = judge(options, choice, bundle, ranks, file).shares(named, options.images)
     if not options.json:
         assumed = "" if call else ", as no data set is named"
         say(f"weights   {escaped(str(file))}")

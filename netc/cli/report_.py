@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
-from contextlib import AbstractContextManager, chdir, closing, nullcontext
+from contextlib import AbstractContextManager, chdir, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from netc.api.compiled import is_compiled
 from netc.api.data import open_data, skipping
 from netc.api.figures import count
-from netc.api.judging import check_finite, evaluated
 from netc.api.running import changes_since, describe
 from netc.api.writable import check_writable
 from netc.cli.arguments import file_name
 from netc.cli.data import tell_data, tell_left_out
 from netc.cli.output import json_line, note, say
-from netc.cli.session import choose, load_bundle, restored
+from netc.cli.session import choose, load_bundle
+from netc.cli.session import judge as judged_by
 from netc.cli.training_facts import (
     PAGE_NAME,
     Judged,
@@ -141,15 +141,17 @@ def _judge(options: argparse.Namespace, told: Told) -> tuple[Judged, tuple[str, 
     dataset = skipping(asked.skip_bad, open_data(asked.data, bundle))
     check_classes(told.meta, dataset.classes, told.file)
     changes = changes_since(bundle, told.file)
-    with closing(restored(asked, choice, bundle, None, told.file)) as session:
+    file = told.file
+
+    def begun() -> None:
         if not options.json:
             say(describe(bundle, choice))
-            say(f"weights   {escaped(str(told.file))}")
+            say(f"weights   {escaped(str(file))}")
             tell_data(dataset)
-        found = evaluated(session, dataset)
-        if not options.json:
-            tell_left_out(problems_in(dataset, Alone()))
-    check_finite(found, f" with '{told.file}'")
+
+    found = judged_by(asked, choice, bundle, None, file).evaluate(dataset, begun)
+    if not options.json:
+        tell_left_out(problems_in(dataset, Alone()))
     assert found.outcomes is not None, "as asked"
     measured = found.loss, found.accuracy
     judged = judge(bundle, dataset, told.file, measured, found.outcomes)

@@ -9,15 +9,13 @@ from pathlib import Path
 from netc.api import running
 from netc.api.choices import option
 from netc.api.compiled import is_compiled
+from netc.api.judge import Judge
 from netc.api.ranks import joined
 from netc.api.running import (
     RunChoices,
-    Session,
     changes_since,
     given_weights,
-    kernel_notes,
     read_program,
-    restored_session,
 )
 from netc.api.train_choices import WeightChoices
 from netc.cli.output import note
@@ -25,7 +23,7 @@ from netc.errors import Diagnostic, UsageError
 from netc.ir.program import Bundle
 from netc.stages import staged
 from netc_runtime.choose import BackendChoice
-from netc_runtime.launch.ranks import Alone, Ranks
+from netc_runtime.launch.ranks import Ranks
 
 
 def load_bundle(options: argparse.Namespace, images: int | None = None) -> Bundle:
@@ -50,12 +48,6 @@ def load_bundle(options: argparse.Namespace, images: int | None = None) -> Bundl
     for text in () if options.json else notes:
         note(text)
     return bundle
-
-
-def note_kernels(options: argparse.Namespace, bundle: Bundle) -> None:
-    """Say, before a session is opened, where what runs then is slow."""
-    for text in kernel_notes(bundle):
-        teller(options)(text)
 
 
 def _compiled(path: Path, options: argparse.Namespace) -> Bundle:
@@ -132,19 +124,18 @@ def note_changes(options: argparse.Namespace, bundle: Bundle, file: Path) -> Non
         note(changes)
 
 
-def restored(
+def judge(
     options: argparse.Namespace,
     choice: BackendChoice,
     bundle: Bundle,
     ranks: Ranks | None,
     file: Path,
-) -> Session:
-    """A session that does not train, with the weights of a file, which the first process reads."""
-    everyone, given, told = ranks or Alone(), weight_choices(options), teller(options)
-    read = {} if everyone.rank else given_weights(given, bundle, file, told, evaluates=True)
-    weights = everyone.share_tensors(read)
-    note_kernels(options, bundle)
-    return restored_session(choice, bundle, ranks, weights, told=told)
+) -> Judge:
+    """The program with the weights of a file, which the first process reads."""
+    given, told = weight_choices(options), teller(options)
+    first = ranks is None or not ranks.rank
+    read = given_weights(given, bundle, file, told, evaluates=True) if first else {}
+    return Judge(bundle, choice, read, ranks, f"the weights in '{file}'", told)
 
 
 def out_folder(options: argparse.Namespace, bundle: Bundle) -> Path:
