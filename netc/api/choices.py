@@ -193,8 +193,15 @@ def words_of(name: str, values: object) -> list[str]:
     return found
 
 
-def _path(name: str, value: object) -> str:
-    return path_text(name, value)
+def _named(description: str) -> Read:
+    """Read the name of something, or its file."""
+
+    def read(name: str, value: object) -> str:
+        if not isinstance(value, str | os.PathLike):
+            raise wrong(name, description, value)
+        return path_text(name, value)
+
+    return read
 
 
 def _words(name: str, value: object) -> str:
@@ -238,7 +245,7 @@ def _pins(name: str, value: object) -> tuple[str, ...]:
 _READ: dict[str, Read] = {
     "devices": number(DEVICES),
     "mesh": _mesh,
-    "strategy": _path,
+    "strategy": _named("a strategy's name, or its file"),
     "batch": _batch,
     "memory": _memory,
     "search_labels": _words,
@@ -251,7 +258,7 @@ _READ: dict[str, Read] = {
     "recompute": _words,
     "precision": one_of(PRECISIONS),
     "kernels": one_of(KERNELS),
-    "cluster": _path,
+    "cluster": _named("a machine's name, or its file"),
     "goal": one_of(GOALS),
     "backend": one_of(TARGETS),
     "share_gpus": flag,

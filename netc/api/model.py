@@ -305,7 +305,7 @@ class Model:
 
         file = Path(path_text("path", path))
         if file.suffix not in SUFFIXES:
-            message = f"cannot write a network as '{file.name}'."
+            message = f"cannot write a network as '{file.name or file}'."
             hint = f"it is written as {', '.join(SUFFIXES)}."
             raise UsageError(Diagnostic("E056", message, help=hint))
         form = file_form(file, names, batch)
@@ -373,7 +373,7 @@ def parse(
     directory. Otherwise as `load`.
     """
     given = _given(define, parameters)
-    found = parse_text(value_text("text", text), defines=given, settings=settings_text(settings))
+    found = parse_text(_text("text", text), defines=given, settings=settings_text(settings))
     return Model(found, "", tuple(sorted(given.items())))
 
 
@@ -385,7 +385,14 @@ def format(text: str, /) -> str:
     """
     from netc.syntax.formatter import format_source
 
-    return format_source(Source("text.net", normalized(value_text("text", text))))
+    return format_source(Source("text.net", normalized(_text("text", text))))
+
+
+def _text(name: str, value: object) -> str:
+    """A network's text; UsageError (E051) for what is none."""
+    if not isinstance(value, str):
+        raise usage(f"'{name}' must be a network's text, not {shown(value)}.")
+    return value
 
 
 def _given(define: Mapping[str, object] | None, parameters: Mapping[str, object]) -> dict[str, str]:

@@ -144,7 +144,7 @@ class NetworkPlan(RunnableProgram):
 
         Raises UsageError (E051) for a value or program that there is none of.
         """
-        one_of(EMITTED)("emit", value)
+        one_of(EMITTED)("value", value)
         if program is not None:
             one_of(PROGRAMS)("program", program)
         planned, named = self.bundle.facts.goal, program or self.bundle.facts.goal

@@ -38,7 +38,7 @@ from netc.api.train_choices import (
     TrainWords,
     WeightChoices,
     patterns,
-    read_data,
+    read_held_out,
     train_choices,
     unused_patterns,
     weights_file,
@@ -199,11 +199,12 @@ class RunnableProgram:
             return self._judge(choice, given).shares(self._pictures_of(), images)
 
     def evaluate(self, *, data: DataWord | None = None, skip_bad: int = 0) -> Evaluation:
-        """Loss and accuracy over the held-out images of a data set, or of the recipe's.
+        """Loss and accuracy over the held-out images of a data set, or of the recipe's; two arrays
+        are these and their labels.
 
         Raises DataError (E075) where the loss is no finite number, and as the data set does.
         """
-        given = self.data if data is None else read_data("data", data)
+        given = self.data if data is None else read_held_out("data", data)
         bad = int(number(NATURAL)("skip_bad", skip_bad))
         choice = placed(self.bundle, self.share_gpus)
         if several(self.bundle, choice):
@@ -288,7 +289,7 @@ class RunnableProgram:
             if file.suffix == ONNX:
                 call = "network.with_weights(program.weights()).save(path)"
                 hint += f" the network it is of writes .onnx: {call}."
-            message = f"cannot write {self.called} as '{file.name}'."
+            message = f"cannot write {self.called} as '{file.name or file}'."
             raise UsageError(Diagnostic("E056", message, help=hint))
         form = file_form(file, names, batch)
         check_writable(file)
@@ -368,6 +369,13 @@ class OpenTraining:
         """End at once: threads, memory and the lock of the folder are given back."""
         self._run.close()
 
+    def __repr__(self) -> str:
+        """One line."""
+        closed = "closed" if self._run.closed else "under way"
+        state, done = closed if self.finished is None else "ended", len(self.epochs)
+        told = f"{done} epoch{'s' * (done != 1)} done, {state}"
+        return f"<netc.OpenTraining {self._program.name}: {told}>"
+
     @property
     def epochs(self) -> tuple[EpochDone, ...]:
         """The epochs that have ended."""
@@ -381,6 +389,8 @@ class OpenTraining:
     @property
     def result(self) -> Trained:
         """What came of it. Raises UsageError (E051) where it has not ended."""
+        if self.finished is None and self._run.closed:
+            raise usage("the training was closed before its end.", "begin another one.")
         if self.finished is None:
             raise usage("the training has not ended.", "iterate to its end, or 'stop()' it first.")
         program = self._program

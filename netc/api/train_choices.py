@@ -15,6 +15,8 @@ from netc.numbers import COUNT, NATURAL, NON_NEGATIVE
 ON_NAN: tuple[Literal["stop", "rollback"], ...] = ("stop", "rollback")
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 """The names of four arrays that are given without names."""
+HELD_OUT = ARRAYS[2:]
+"""The names of two."""
 Data = str | Mapping[str, Any]
 """A data set as `--data` has it, or arrays by the names that `npz` has for them."""
 
@@ -139,6 +141,13 @@ def read_data(name: str, value: object) -> Data:
         return dict(zip(ARRAYS, value, strict=True))
     wanted = f"a data set by its name, a folder, or arrays ({', '.join(ARRAYS)})"
     raise wrong(name, wanted, value)
+
+
+def read_held_out(name: str, value: object) -> Data:
+    """The same for an evaluation, which two arrays are enough for."""
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == len(HELD_OUT):
+        return dict(zip(HELD_OUT, value, strict=True))
+    return read_data(name, value)
 
 
 def patterns(name: str, value: object) -> tuple[str, ...]:

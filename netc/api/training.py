@@ -155,6 +155,11 @@ class TrainingRun(Generic[S]):
         return events
 
     @property
+    def closed(self) -> bool:
+        """Whether what it held was given back: at its end, or before."""
+        return not self._held.alive
+
+    @property
     def epochs(self) -> tuple[EpochDone, ...]:
         """The epochs that have ended."""
         return tuple(self._seen.epochs)

@@ -70,7 +70,8 @@ def settings_text(settings: Mapping[str, object] | Sequence[str]) -> list[str]:
     """What settings say, as the command line has it: "train.sgd.lr=0.02"."""
     if isinstance(settings, Mapping):
         return [f"{name}={value_text(str(name), value)}" for name, value in settings.items()]
-    if isinstance(settings, str) or not all(isinstance(each, str) for each in settings):
+    many = isinstance(settings, Iterable) and not isinstance(settings, str)
+    if not many or not all(isinstance(each, str) for each in settings):
         given = shown(settings)
         hint = 'for example {"train.sgd.lr": 0.02}.'
         raise usage(f"'settings' must be names with values, not {given}.", hint)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from api_cases import IMAGES, TINY, tiny
+from api_cases import IMAGES, LABELS, TINY, refused, tiny
 from PIL import Image
 
 import netc
@@ -56,3 +56,11 @@ def test_of_a_session_too() -> None:
     shares = tiny().predict(IMAGES[:20], batch=16)
     with tiny().plan().open() as session:
         assert np.allclose(session.predict(IMAGES[:20]), shares)
+
+
+def test_two_arrays_are_enough() -> None:
+    given = tiny().evaluate(data=(IMAGES, LABELS))
+    named = tiny().evaluate(data={"x_test": IMAGES, "y_test": LABELS})
+    assert (given.loss, given.accuracy) == (named.loss, named.accuracy)
+    refused(lambda: tiny().run(data=(IMAGES, LABELS)), "E051")
+    refused(lambda: tiny().evaluate(data="di"), "E061")

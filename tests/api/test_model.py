@@ -149,3 +149,15 @@ def test_weights_are_asked_for() -> None:
     for work in (network.run, plan.run, plan.open):
         with pytest.raises(netc.UsageError, match=r"network.with_weights\(trained"):
             work(weights=given)
+
+
+@pytest.mark.parametrize("settings", [4, None, [3], "train.epochs=3"])
+def test_what_is_no_settings(settings: Any) -> None:
+    with pytest.raises(netc.UsageError, match="'settings' must be names with values, not "):
+        netc.load("digits", settings=settings)
+
+
+def test_a_folder_is_no_file_to_write() -> None:
+    for value in (netc.parse(TINY), netc.parse(TINY).plan()):
+        with pytest.raises(netc.UsageError, match=r"as '\.'"):
+            value.save(".")

@@ -106,3 +106,26 @@ def test_a_training_is_written_as_onnx(tmp_path: Path) -> None:
     said = refused(lambda: program.save(tmp_path / "u.onnx"), "E056")
     assert "network.with_weights(program.weights()).save(path)" in said
     tiny().with_weights(program.weights()).save(tmp_path / "u.onnx")
+
+
+def test_a_training_under_way() -> None:
+    with tiny().train(data=ARRAYS, epochs=1) as training:
+        assert repr(training) == "<netc.OpenTraining tiny: 0 epochs done, under way>"
+        next(training)
+        assert "has not ended" in refused(lambda: training.result, "E051")
+    assert repr(training) == "<netc.OpenTraining tiny: 0 epochs done, closed>"
+    assert "was closed before its end" in refused(lambda: training.result, "E051")
+    training = tiny().train(data=ARRAYS, epochs=1)
+    for _ in training:
+        pass
+    assert repr(training) == "<netc.OpenTraining tiny: 1 epoch done, ended>"
+
+
+def test_what_is_no_name() -> None:
+    wrong: Any = 3
+    said = refused(lambda: tiny().plan(strategy=wrong), "E051")
+    assert "strategy: must be a strategy's name, or its file, not 3." in said
+    said = refused(lambda: tiny().plan(cluster=wrong), "E051")
+    assert "cluster: must be a machine's name, or its file, not 3." in said
+    assert "'text' must be a network's text, not 3." in refused(lambda: netc.format(wrong), "E051")
+    assert "'text' must be a network's text, not 3." in refused(lambda: netc.parse(wrong), "E051")
