@@ -72,20 +72,26 @@ def _check_told(program: Program, facts: Facts) -> None:
     has that they fill.
     """
     filled = {
-        program.buffer[view.buffer].storage: port.shape
-        for port in program.state
-        for view in port.views
+        _storage(program, view.buffer): port.shape for port in program.state for view in port.views
     }
     for launch in program.instructions:
         for step in launch.steps if isinstance(launch, Launch) else ():
             added = facts.accumulate if step.operation.startswith("softmax_dx") else 1
             known: dict[str, object] = {"batch": facts.batch * added}
             if step.operation == "init_normal":
-                known["shape"] = filled.get(program.buffer[launch.writes[0].buffer].storage)
+                (place,) = {_storage(program, view.buffer) for view in launch.writes[:1]} or {""}
+                known["shape"] = filled.get(place)
             for name, wanted in known.items():
                 if name in step.attributes and step.attributes[name] != wanted:
                     told = f"{step.operation} with {name} {step.attributes[name]}"
                     raise TextError(f"{program.name}: {told}, not {wanted}")
+
+
+def _storage(program: Program, buffer: str) -> str:
+    """The storage of a buffer by its name; TextError where there is none of that name."""
+    if buffer not in program.buffer:
+        raise TextError(f"{program.name}: there is no buffer '{buffer}'")
+    return program.buffer[buffer].storage
 
 
 def _check_types(program: Program, floating: set[str]) -> None:
