@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import Any
 
 import bench_networks
-import torch
-from torch import nn
-from torch_model import build
+
+BEGAN = time.perf_counter()
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+from torch_model import build  # noqa: E402
 
 
 def main(network: str, batch: int, precision: str, mode: str) -> None:
@@ -20,6 +23,7 @@ def main(network: str, batch: int, precision: str, mode: str) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     torch.backends.cudnn.benchmark = device == "cuda"
+    imported = time.perf_counter()
     model: Any = build(bench_networks.layers(network)).to(
         device, dtype=dtype, memory_format=torch.channels_last
     )
@@ -31,10 +35,13 @@ def main(network: str, batch: int, precision: str, mode: str) -> None:
     optimizer = torch.optim.SGD(
         model.parameters(), 1e-3, momentum=0.9, weight_decay=5e-4, fused=True
     )
+    given = time.perf_counter()
     loss = nn.CrossEntropyLoss()(forward(images), labels)
     loss.backward()
     optimizer.step()
-    print(json.dumps({"torch": torch.__version__, "loss": loss.item()}), flush=True)
+    stages = {"import": imported - BEGAN, "weights": given - imported}
+    said = {"torch": torch.__version__, "loss": loss.item()}
+    print(json.dumps({**said, "stages": stages}), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,71 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import bench_networks
 import jax
 import jax.numpy as jnp
+import jax_model
 import nhwc
-from jax import lax
-from serve import DECAY, MOMENTUM, RATE, Case, serve
-
-
-class Pass(nhwc.Pass):
-    def __init__(self, weights: Any, running: Any, key: Any = None) -> None:
-        super().__init__(weights, running, training=key is not None)
-        self.key = key
-        self.updated: list[Any] = []
-
-    def conv(
-        self, x: Any, _c: int, _k: int, _size: int, stride: int, pad: int, groups: int, bias: bool
-    ) -> Any:
-        # On the CPU the gradients with feature_group_count take eight times as long as two halves.
-        halves = zip(jnp.split(x, groups, 3), jnp.split(next(self.weights), groups, 3), strict=True)
-        layout = ("NHWC", "HWIO", "NHWC")
-        y = jnp.concatenate(
-            [
-                lax.conv_general_dilated(a, w, (stride,) * 2, [(pad,) * 2] * 2, None, None, layout)
-                for a, w in halves
-            ],
-            axis=3,
-        )
-        return y + next(self.weights) if bias else y
-
-    def maxpool(self, x: Any, size: int, stride: int, pad: int) -> Any:
-        pads = [(0, 0), (pad, pad), (pad, pad), (0, 0)]
-        window, strides = (1, size, size, 1), (1, stride, stride, 1)
-        return lax.reduce_window(x, -jnp.inf, lax.max, window, strides, pads)
-
-    def lrn(self, x: Any, size: int, alpha: float, beta: float, k: float) -> Any:
-        sums = lax.reduce_window(x * x, 0.0, lax.add, (1, 1, 1, size), (1,) * 4, "SAME")
-        return x * (k + alpha * sums) ** -beta
-
-    def bn(self, x: Any, _channels: int) -> Any:
-        gamma, beta = next(self.weights), next(self.weights)
-        mean, var = next(self.running), next(self.running)
-        if self.training:
-            old, mean = (mean, var), x.mean((0, 1, 2))
-            # In one pass over the images, as Flax.
-            var = jnp.maximum((x * x).mean((0, 1, 2)) - mean * mean, 0)
-            fresh = zip(old, (mean, var), strict=True)
-            self.updated += [a + nhwc.MOMENTUM * (b - a) for a, b in fresh]
-        return (x - mean) * (gamma * lax.rsqrt(var + nhwc.EPSILON)) + beta
-
-    def dropout(self, x: Any, rate: float) -> Any:
-        if not self.training:
-            return x
-        self.key, own = jax.random.split(self.key)
-        return jnp.where(jax.random.bernoulli(own, 1 - rate, x.shape), x / (1 - rate), 0)
-
-    def relu(self, x: Any) -> Any:
-        return jnp.maximum(x, 0)
-
-    def flatten(self, x: Any) -> Any:
-        return x.reshape(len(x), -1)
-
-    def global_average(self, x: Any) -> Any:
-        return x.mean((1, 2))
+from serve import Case, serve
 
 
 def prepare(case: Case) -> Callable[[], object]:
@@ -76,30 +18,12 @@ def prepare(case: Case) -> Callable[[], object]:
     case.check(sum(w.size for w in weights))
     images, labels = map(jnp.asarray, nhwc.images(case.batch, case.network))
     if case.forward:
-        scores = jax.jit(lambda weights, running, x: Pass(weights, running).run(layers, x))
+        scores = jax.jit(
+            lambda weights, running, x: jax_model.Pass(weights, running).run(layers, x)
+        )
         return lambda: jax.block_until_ready(scores(weights, running, images))
-    return trained(layers, weights, running, images, labels)
-
-
-def trained(
-    layers: Any, weights: Any, running: Any, images: Any, labels: Any
-) -> Callable[[], object]:
-    def loss(weights: Any, running: Any, key: Any) -> Any:
-        through = Pass(weights, running, key)
-        scores = jax.nn.log_softmax(through.run(layers, images))
-        return -jnp.take_along_axis(scores, labels[:, None], 1).mean(), through.updated
-
-    def update(weights: Any, velocities: Any, running: Any, key: Any) -> Any:
-        key, own = jax.random.split(key)
-        gradient = jax.value_and_grad(loss, has_aux=True)
-        (value, running), grads = gradient(weights, running, own)
-        both = zip(velocities, grads, weights, strict=True)
-        velocities = [MOMENTUM * v - RATE * (g + DECAY * w) for v, g, w in both]
-        weights = [w + v for w, v in zip(weights, velocities, strict=True)]
-        return (weights, velocities, running, key), value
-
-    jitted = jax.jit(update, donate_argnums=(0, 1, 2, 3))
-    state = weights, [jnp.zeros_like(w) for w in weights], running, jax.random.key(0)
+    jitted = jax_model.step(layers, images, labels)
+    state = jax_model.state(weights, running)
 
     def step() -> None:
         nonlocal state

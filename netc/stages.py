@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-STAGES = ("parse", "compile", "kernels", "data", "record")
-"""The network is read; it is planned and compiled; kernels are compiled and chosen; the data set is
-opened; a step is recorded as a graph."""
+STAGES = (
+    "import", "parse", "compile", "kernels", "plans", "tune", "data", "weights", "record", "measure"
+)  # fmt: skip
+"""Modules are imported, and the driver of GPUs begins; the network is read; it is planned and
+compiled; kernels are compiled and chosen; the vendor's plans are made; they and kernels are timed
+to choose among them; the data set is opened; weights get their initial values; a step is recorded
+as a graph; `netc profile` measures steps, launches and what the machine reaches."""
 
 
 class StageClock:
@@ -57,3 +61,10 @@ def staged(name: str) -> Iterator[None]:
         return
     with clock.staged(name):
         yield
+
+
+def stage_seconds() -> dict[str, float]:
+    """Seconds by stage so far, by the clock of who asked for one."""
+    clock = _CLOCK.get()
+    assert clock is not None, "within timed_stages"
+    return dict(clock.seconds)

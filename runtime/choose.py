@@ -101,7 +101,8 @@ def why_not_cuda(devices: int, precision: str, share_gpus: bool) -> str:
     """Why GPUs cannot run a program; empty where they can."""
     if precision == "fp64":
         return "there are no CUDA kernels in fp64"
-    gpus, lacking = cuda.found()
+    with staged("import"):
+        gpus, lacking = cuda.found()
     needed = 1 if share_gpus or started_ranks() > 1 else devices
     if not gpus:
         return lacking

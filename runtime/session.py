@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from netc.ir.optimizers import AVERAGE, BESIDE, SUM, UPDATE, rate_factor
 from netc.ir.program import Bundle, Port, Program
 from netc.ir.programs import LABEL_INPUTS, LABELS, SECOND_LABELS, SHARE
+from netc.stages import staged
 from netc_runtime.backend import Backend, Executable, StepReport
 from netc_runtime.ports import apart, is_everywhere, own_views, region
 
@@ -51,6 +52,7 @@ class Session:
         """Give the devices back; nothing runs any more."""
         self.backend.close()
 
+    @staged("weights")
     def initialize(self, seed: int) -> None:
         """Fill weights and state."""
         self._run(self.init, {"seed": np.asarray(seed)})

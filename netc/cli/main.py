@@ -33,6 +33,7 @@ from netc.cli.plan_options import RUNNING, add_diff, add_explain, add_plan, plan
 from netc.cli.streams import OutputError, standard_streams
 from netc.errors import NetError, UsageError, columns_of, render, wants_color
 from netc.ir.programs import PROGRAMS
+from netc.stages import staged, timed_stages
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 VERBS = {
@@ -91,8 +92,8 @@ def _attempt(arguments: list[str]) -> int:
             return UsageError.exit_code
         options = parsed(parser(), arguments)
         _check_outputs(options)
-        code: int = importlib.import_module(f"netc.cli.{options.verb}_").run(options)
-        return code
+        with timed_stages():
+            return _verb(options)
     except SystemExit as end:
         return int(end.code or 0)
     except KeyboardInterrupt:
@@ -106,6 +107,13 @@ def _attempt(arguments: list[str]) -> int:
     except Exception:
         _give_up(EXIT_FAILED)
         raise
+
+
+def _verb(options: argparse.Namespace) -> int:
+    with staged("import"):
+        module = importlib.import_module(f"netc.cli.{options.verb}_")
+    code: int = module.run(options)
+    return code
 
 
 def _check_outputs(options: argparse.Namespace) -> None:

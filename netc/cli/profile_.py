@@ -15,7 +15,7 @@ from netc.cli.speaker import Speaker
 from netc.errors import columns_of
 from netc.export.roofline import check_roofline
 from netc.ir.program import Bundle
-from netc.stages import StageClock, timed_stages
+from netc.stages import stage_seconds
 from netc_runtime.choose import BackendChoice
 from netc_runtime.launch.ranks import Ranks
 
@@ -24,16 +24,14 @@ def run(options: argparse.Namespace) -> int:
     """Compile if need be, time steps and launches, and say what bounds each layer."""
     if options.output is not None:
         check_roofline(Path(options.output))
-    with timed_stages() as clock:
-        bundle = load_bundle(options)
-        choice = choose(options, bundle)
-        return on_ranks(bundle, choice, partial(_run, options, choice, clock))
+    bundle = load_bundle(options)
+    choice = choose(options, bundle)
+    return on_ranks(bundle, choice, partial(_run, options, choice))
 
 
 def _run(
-    options: argparse.Namespace, choice: BackendChoice, clock: StageClock, ranks: Ranks | None,
-    bundle: Bundle,
-) -> int:  # fmt: skip
+    options: argparse.Namespace, choice: BackendChoice, ranks: Ranks | None, bundle: Bundle
+) -> int:
     """Of several processes the first one tells what its device does."""
     speaker = Speaker(not options.json)
     found = profiled(bundle, choice, options.steps, speaker, options.cluster, ranks)
@@ -42,13 +40,13 @@ def _run(
     if options.output is not None:
         found.save(options.output, launches=options.launches)
     if options.json:
-        _json(options, found, clock)
+        _json(options, found)
     else:
         _show(options, found)
     return 0
 
 
-def _json(options: argparse.Namespace, found: Profile, clock: StageClock) -> None:
+def _json(options: argparse.Namespace, found: Profile) -> None:
     for part in found.launches if options.launches else found.layers:
         values = asdict(part)
         if not options.launches:
@@ -66,7 +64,7 @@ def _json(options: argparse.Namespace, found: Profile, clock: StageClock) -> Non
         images_per_second=found.images_per_second, passes=sums,
         other_seconds=found.other_seconds, exposed_seconds=found.timing.exposed_seconds,
         predicted_seconds=found.predicted_seconds, ceilings=asdict(found.ceilings),
-        stages=clock.seconds, written=options.output,
+        stages=stage_seconds(), written=options.output,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from netc.cli.foretell import predicted
 from netc.cli.output import json_line, say
 from netc.errors import escaped
 from netc.numbers import loss_text
-from netc.stages import StageClock
+from netc.stages import stage_seconds
 from netc_runtime.train.events import EpochDone, Finished, RolledBack
 from netc_runtime.train.folder import BEST
 from netc_runtime.train.progress import Progress
@@ -52,11 +52,10 @@ def tell_end(
     steps: list[float],
     traced: str,
     page: Path | None,
-    clock: StageClock,
 ) -> None:
     """Say what came of a training. `steps` are the seconds of each; the first of them make ready
     what the others use. `traced` says what was traced, if anything was; `page` is the file that was
-    written, if one was; `clock` has the seconds of stages before a first step.
+    written, if one was.
     """
     dataset, bundle, left_out = trainer.dataset, trainer.session.bundle, trainer.left_out()
     usual = _usual(steps, bundle.facts.accumulate)
@@ -69,7 +68,7 @@ def tell_end(
                   sent_bytes=_sent(trainer), step_seconds=usual,
                   predicted_seconds=foretold, bad=[each.message for each in left_out],
                   trace=options.trace if traced else None,
-                  report=page and escaped(str(page)), stages=clock.seconds)  # fmt: skip
+                  report=page and escaped(str(page)), stages=stage_seconds())  # fmt: skip
         return
     if event.gave_up:
         epochs = f"{options.patience} epoch{'s' * (options.patience > 1)}"

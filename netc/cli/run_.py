@@ -32,7 +32,6 @@ from netc.cli.speaker import Speaker
 from netc.errors import Diagnostic, NetError, UsageError, escaped
 from netc.ir.facts import plain_facts
 from netc.ir.program import Bundle
-from netc.stages import StageClock, timed_stages
 from netc_runtime.choose import BackendChoice
 from netc_runtime.launch.ranks import Ranks
 from netc_runtime.train.events import EpochDone, Evaluating, Finished, RolledBack, StepDone
@@ -53,21 +52,19 @@ UNSHOWN_FACTS = ("parameters", "scores", "text", "torch_names")
 def run(options: argparse.Namespace) -> int:
     """Compile if need be, then train to the end or to an interruption."""
     _check(options)
-    with timed_stages() as clock:
-        bundle = load_bundle(options)
-        check_trains(bundle)
-        choice = choose(options, bundle)
-        if options.dry_run:
-            return foretell_memory(options, bundle, choice, train_choices(options, bundle))
-        if choice.name == "null":
-            return foretell(options, bundle, choice)
-        return on_ranks(bundle, choice, partial(_run, options, choice, clock))
+    bundle = load_bundle(options)
+    check_trains(bundle)
+    choice = choose(options, bundle)
+    if options.dry_run:
+        return foretell_memory(options, bundle, choice, train_choices(options, bundle))
+    if choice.name == "null":
+        return foretell(options, bundle, choice)
+    return on_ranks(bundle, choice, partial(_run, options, choice))
 
 
 def _run(
-    options: argparse.Namespace, choice: BackendChoice, clock: StageClock, ranks: Ranks | None,
-    bundle: Bundle,
-) -> int:  # fmt: skip
+    options: argparse.Namespace, choice: BackendChoice, ranks: Ranks | None, bundle: Bundle
+) -> int:
     """Train; of several processes the first one reads and keeps what is saved."""
     called = {"network": lasting(options.network), "set": " ".join(options.set)}
     alike = {"page to write": options.report}
@@ -86,7 +83,7 @@ def _run(
         trainer = training.source.trainer
         trainer.asks_each = options.report
         _announce(options, choice, choices, training)
-        return _train(options, training, clock)
+        return _train(options, training)
 
 
 def train_choices(options: argparse.Namespace, bundle: Bundle | None = None) -> TrainChoices:
@@ -224,7 +221,7 @@ def _interruptible(trainer: Trainer, caught: list[int]) -> Iterator[None]:
             signal.signal(each, old)
 
 
-def _train(options: argparse.Namespace, training: TrainingRun[Here], clock: StageClock) -> int:
+def _train(options: argparse.Namespace, training: TrainingRun[Here]) -> int:
     trainer = training.source.trainer
     caught: list[int] = []
     steps: list[float] = []
@@ -260,7 +257,7 @@ def _train(options: argparse.Namespace, training: TrainingRun[Here], clock: Stag
         page = _page(trainer, finished) if options.report else None
     except NetError as error:
         problem = error
-    tell_end(options, trainer, finished, caught, steps, traced, page, clock)
+    tell_end(options, trainer, finished, caught, steps, traced, page)
     if problem is not None:
         raise problem
     return EXIT_SIGNALS[signal.Signals(caught[0])] if caught else 0

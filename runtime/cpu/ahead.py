@@ -10,6 +10,7 @@ import numpy as np
 
 from netc.ir.program import Launch, Program, View
 from netc.ir.step import kernels_of
+from netc.stages import staged
 from netc_kernels import cpu
 from netc_runtime.cores import cores
 from netc_runtime.cpu.backend import DTYPES
@@ -31,7 +32,8 @@ def compile_ahead(
     if not threads or cpu.available():
         return
     # Imported here: it imports Numba, which the reference kernels do without.
-    from netc_kernels.cpu.ahead import NotingPool, compile_all
+    with staged("import"):
+        from netc_kernels.cpu.ahead import NotingPool, compile_all
 
     pool = NotingPool(threads)
     for program in programs:

@@ -11,13 +11,14 @@ from netc.errors import DeviceError, Diagnostic
 from netc.ir.joined import JOINED
 from netc.ir.kernels import KernelCall, KernelChoice
 from netc.ir.step import Attributes, Step, kernels_of
+from netc.stages import staged
 from netc_kernels.cuda import table
 from netc_kernels.cuda.clock import elapsed
 from netc_kernels.cuda.conv import vendor
 from netc_kernels.cuda.source import stream_of
 from netc_kernels.cuda.tensor import Tensor
 from netc_runtime.cpu.kernels import absorbable, cuts_groups, is_empty
-from netc_runtime.cuda.plans import Plans, race_key
+from netc_runtime.cuda.plans import Plans, race_key, vendor_missing
 
 Start = Callable[[int], None]
 """Starts work on a stream, given by its pointer."""
@@ -189,7 +190,8 @@ class LaunchBinder:
         except vendor.UnsupportedError:
             return native
         if key not in self.plans:
-            faster = self._seconds(native) < self._seconds(rival)
+            with staged("tune"):
+                faster = self._seconds(native) < self._seconds(rival)
             self.plans[key] = "native" if faster else "vendor"
         return native if self.plans[key] == "native" else rival
 
@@ -221,14 +223,15 @@ class LaunchBinder:
 
     def _plan(self, product: vendor.Product, group: _Group) -> Start:
         assert group.work is not None, "a vendor's kernel has a workspace"
-        if lacking := vendor.missing():
+        if lacking := vendor_missing():
             raise vendor.UnsupportedError(lacking)
         self.library = self.library or vendor.Vendor()
         key, extra = repr(product), group.extra[0] if group.extra else None
-        plan = vendor.Planned(
-            self.library, product, group.out, group.operands, extra, group.work, self.stream,
-            self.plans.get(key, ""), () if key in self.plans else self.plans.near(product),
-        )  # fmt: skip
+        with staged("plans" if key in self.plans else "tune"):
+            plan = vendor.Planned(
+                self.library, product, group.out, group.operands, extra, group.work, self.stream,
+                self.plans.get(key, ""), () if key in self.plans else self.plans.near(product),
+            )  # fmt: skip
         self.plans[key] = plan.name
         run: Start = plan.run
         return run

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import netc_kernels.cuda.plans as shipped_plans
+from netc.stages import staged
 from netc_kernels.cuda.conv import vendor
 from netc_kernels.cuda.conv.vendor import Product
 from netc_kernels.cuda.source import digest
@@ -29,6 +30,12 @@ LIKELY = 2
 """Products like one that are asked which plans they take."""
 _SHAPES = frozenset({"out", "operands"})
 """What products that are like each other may differ in."""
+
+
+@staged("import")
+def vendor_missing() -> str:
+    """Why the vendor's library cannot be used here; empty where it can."""
+    return vendor.missing()
 
 
 def race_key(product: Product) -> str:
@@ -107,7 +114,7 @@ class KeptPlans(Plans):
 
         found = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
         gpu = found["name"].decode()
-        library = "" if vendor.missing() else vendor.version()
+        library = "" if vendor_missing() else vendor.version()
         self.machine = f"{gpu}, cuDNN {library or 'none'}, kernels {digest()}"
         self.path = table_path().with_name("plans.json")
         entries = kept(self.path, self.machine).items()

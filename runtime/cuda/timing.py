@@ -13,11 +13,10 @@ from netc.ir.kernels import KernelCall
 from netc.ir.step import NONE, Step
 from netc_kernels.cuda import table
 from netc_kernels.cuda.clock import elapsed
-from netc_kernels.cuda.conv import vendor
 from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 from netc_runtime.backend import Ceilings
 from netc_runtime.cuda.kernels import CudaKernels, LaunchBinder, Start
-from netc_runtime.cuda.plans import Plans
+from netc_runtime.cuda.plans import Plans, vendor_missing
 
 LEAST_SECONDS, MOST_LAUNCHES = 200e-6, 20
 """A short launch is repeated for so long, but not more often than that, and timed as a whole."""
@@ -123,7 +122,7 @@ def _products(precision: str, stream: Any) -> list[float]:
     binder = LaunchBinder(precision, stream.ptr, Plans())
     call = KernelCall("fc", dtype, (), (0, 1), (square, square), square)
     found = []
-    for kernels in ("native",) if vendor.missing() else ("native", "vendor"):
+    for kernels in ("native",) if vendor_missing() else ("native", "vendor"):
         choice = CudaKernels(precision, kernels).choose((call,))
         assert choice is not None, "there are kernels for every product"
         work = _Room((-(-choice.workspace_bytes // ITEM_BYTES[dtype]),), dtype)

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from netc.ir.kernels import KernelCall
 from netc.ir.program import Bundle
 from netc.ir.step import NONE, Step
+from netc.stages import staged
 from netc_kernels.cpu.threads import Pool
 from netc_runtime.backend import Ceilings, Timing
 from netc_runtime.cores import cores
@@ -34,7 +35,8 @@ REPEATS, ENOUGH_SECONDS, TINY_REPEATS = 8, 0.2, 100
 def measure_step(session: Session, steps: int) -> Timing:
     """Time training steps on synthetic images."""
     warm_up(session)
-    return session.train.measure(steps)
+    with staged("measure"):
+        return session.train.measure(steps)
 
 
 def warm_up(session: Session) -> None:
@@ -52,6 +54,7 @@ def warm_up(session: Session) -> None:
         session.step(images, labels, step=step, seed=0, learning_rate=0.0)
 
 
+@staged("measure")
 def measure_ceilings(bundle: Bundle) -> Ceilings:
     """What one device of the backend that a bundle was compiled for reaches, alone."""
     facts = bundle.facts
