@@ -1,6 +1,6 @@
 """Ship what was measured here: which of cuDNN's plans are fastest on this GPU.
 
-    netc tune ... or any run on a GPU, which keeps what it timed
+    netc tune resnet50 --batch 256 --precision bf16
     python benchmarks/plans.py ~/.cache/netc/plans.json
 
 Adds what the file has of each GPU to `kernels/cuda/plans`, a file for each GPU and major version of

@@ -11,9 +11,10 @@ STAGES = (
     "import", "parse", "compile", "kernels", "plans", "tune", "data", "weights", "record", "measure"
 )  # fmt: skip
 """Modules are imported, and the driver of GPUs begins; the network is read; it is planned and
-compiled; kernels are compiled and chosen; the vendor's plans are made; they and kernels are timed
-to choose among them; the data set is opened; weights get their initial values; a step is recorded
-as a graph; `netc profile` measures steps, launches and what the machine reaches."""
+compiled; kernels are compiled and chosen; the vendor's plans are made that are known to be the
+fastest; others are chosen and made where none is known; the data set is opened; weights get their
+initial values; a step is recorded as a graph; `netc profile` measures steps, launches and what the
+machine reaches."""
 
 
 class StageClock:

@@ -175,7 +175,7 @@ def open_devices(
     if choice.name == "cuda":
         from netc_runtime.cuda.device import open_cuda
 
-        return open_cuda(choice.graph, programs, facts.precision, ranks, choice.watched)
+        return open_cuda(choice.graph, programs, facts.precision, ranks, choice.watched, told)
     from netc_runtime.cpu.ahead import compile_ahead
     from netc_runtime.cpu.backend import CpuBackend
 

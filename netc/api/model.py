@@ -231,16 +231,17 @@ class Model:
         return self.plan(**words).profile(steps=steps)
 
     def tune(self, **words: Unpack[PlanWords]) -> Tuning:
-        """Time the kernels of the CPU that a plan could use; plans choose by these times from then
-        on. They are kept in netc's cache.
+        """Time the kernels that a plan could use here, those of the CPU or the GPU's; they are
+        chosen by these times from then on, which are kept in netc's cache.
 
         Raises DeviceError (E077) where there is nothing to choose from; and as `plan`.
         """
         from netc.api.listener import Listener
         from netc.api.request import request
-        from netc.api.tune import tuned
+        from netc.api.tune import kernels_to_tune, tuned
 
-        choices = plan_choices({**words, "kernels": words.get("kernels") or "fast"})
+        choices = plan_choices(words)
+        choices = replace(choices, kernels=kernels_to_tune(choices))
         return tuned(request(self.network, self.parameters, choices, Listener()))
 
     def survey(self, data: DataWord | None = None) -> WholeSurvey:

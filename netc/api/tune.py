@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from netc.api.calls import checked_calls
+from netc.api.choices import PlanChoices
 from netc.api.figures import html_table, seconds_text, shape_text, table, terminal_columns
 from netc.api.request import Request
+from netc.api.targets import target_name
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.kernels import KernelCall, KernelChoice
 from netc.passes.pipeline import compile_network
-from netc_kernels import cpu
+from netc_kernels import cpu, cuda
 from netc_runtime.cpu.kernels import CpuKernels
 from netc_runtime.measure.tuning import measure, save_times
 
@@ -78,11 +80,19 @@ class Tuning:
         return html_table("", _HEADER, (each.cells() for each in self.calls), 4, [self.footing])
 
 
+def kernels_to_tune(choices: PlanChoices) -> str | None:
+    """Which kernels are meant where nobody says: on a CPU those that there are several of."""
+    one = target_name(choices, 1) == "cpu"
+    return choices.kernels or ("fast" if one else None)
+
+
 def tuned(asked: Request, told: Callable[[TimedCall], None] = lambda _: None) -> Tuning:
     """Compile, time what could be chosen otherwise, telling each, and keep the times.
 
     Raises DeviceError (E077) where there is nothing to choose from.
     """
+    if asked.options.target.name == "cuda":
+        return _tuned_gpu(asked, told)
     threads = asked.options.target.threads
     if not threads:
         reason = cpu.available() or (
@@ -95,6 +105,21 @@ def tuned(asked: Request, told: Callable[[TimedCall], None] = lambda _: None) ->
         told(found[-1])
     path = save_times(threads, {each.call: each.seconds for each in found})
     return Tuning(tuple(found), path)
+
+
+def _tuned_gpu(asked: Request, told: Callable[[TimedCall], None]) -> Tuning:
+    """Time what the plan's programs leave to be chosen on this machine's GPU."""
+    if reason := cuda.available():
+        raise DeviceError(Diagnostic("E077", f"there are no kernels to choose from: {reason}."))
+    # Imported here: programs for the CPU need none of it.
+    from netc_runtime.cuda.tuning import Tuner
+
+    bundle, _ = compile_network(asked.network, asked.options)
+    tuner, found = Tuner(bundle.facts.precision), []
+    for call, seconds in tuner.measure((bundle.train, bundle.eval)):
+        found.append(TimedCall(call, seconds))
+        told(found[-1])
+    return Tuning(tuple(found), tuner.keep())
 
 
 def _calls(asked: Request, threads: int) -> tuple[KernelCall, ...]:

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 
 from netc.api.explain import CHOICES_ABOUT, COSTS_ABOUT
-from netc.api.kernels import TIMES_ABOUT, LaunchRows, rows
+from netc.api.kernels import TIMES_ABOUT, LaunchRows, choices_text, rows
 from netc.api.plan import NetworkPlan
 from netc.cli.common import plan
 from netc.cli.output import json_line, note, say
@@ -82,4 +82,6 @@ def _kernels(options: argparse.Namespace, bundle: Bundle) -> int:
         return 0
     print(found.table(columns_of(sys.stdout)))
     say(f"\n{TIMES_ABOUT}")
+    if choices := choices_text(found):
+        say(choices)
     return 0

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from netc.api.tune import TimedCall, tuned
-from netc.cli.common import request
+from netc.api.tune import TimedCall, kernels_to_tune, tuned
+from netc.cli.common import plan_choices, request
 from netc.cli.output import json_line, say
 
 
 def run(options: argparse.Namespace) -> int:
     """Compile, time what could be chosen otherwise, and write the table."""
-    options.kernels = options.kernels or "fast"
+    options.kernels = kernels_to_tune(plan_choices(options))
     found = tuned(request(options), partial(_tell, options))
     if options.json:
         json_line(event="result", calls=len(found.calls), table=str(found.path))

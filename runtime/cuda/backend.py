@@ -95,10 +95,7 @@ class CudaBackend:
         # Streams of programs do not wait for the one that this went to.
         cupy.cuda.runtime.deviceSynchronize()
         self.streams: dict[tuple[int, str], Any] = {}
-        self.binders = {
-            d: LaunchBinder(precision, self.stream(d, "compute").ptr, self.plans)
-            for d in self.devices
-        }
+        self.binders = {d: LaunchBinder(precision, self.plans) for d in self.devices}
         self.loaded: list[CudaExecutable] = []
         self.watched: list[WatchedProgram] = []
         self.under_way: CudaExecutable | None = None
@@ -131,9 +128,8 @@ class CudaBackend:
         return self.streams[device, kind]
 
     def load(self, program: Program) -> CudaExecutable:
-        """Bind every instruction to its memory and kernels; plans that are not known are timed."""
+        """Bind every instruction to its memory and kernels."""
         made = CudaExecutable(program, self)
-        self.plans.keep()
         self.loaded.append(made)
         return made
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from netc.errors import DeviceError, Diagnostic
-from netc.ir.program import Program
+from netc.ir.program import Launch, Program
 from netc_runtime.cuda.backend import CudaBackend
-from netc_runtime.cuda.plans import KeptPlans
+from netc_runtime.cuda.kernels import products_of
+from netc_runtime.cuda.plans import KeptPlans, chosen_by
 from netc_runtime.launch.ranks import Ranks
 from netc_runtime.memory import check_memory
 
@@ -18,9 +19,10 @@ def open_cuda(
     precision: str,
     ranks: Ranks | None,
     watched: bool = True,
+    told: Callable[[str], None] = lambda _: None,
 ) -> CudaBackend:
     """The backend on this process's GPU: that of its rank, or the first; `watched`, this process
-    ends where nothing moves.
+    ends where nothing moves. What was never measured is `told`.
 
     Raises DeviceError where the GPU has too little memory.
     """
@@ -35,4 +37,21 @@ def open_cuda(
     devices = range(programs[0].mesh.size) if ranks is None else (ranks.rank,)
     free, _ = cupy.cuda.runtime.memGetInfo()
     check_memory(programs, devices, free, "the GPU")
-    return CudaBackend(programs, precision, ranks, graph, KeptPlans(), watched)
+    plans = KeptPlans()
+    if ranks is None or not ranks.rank:
+        _tell_unmeasured(programs, precision, plans, told)
+    return CudaBackend(programs, precision, ranks, graph, plans, watched)
+
+
+def _tell_unmeasured(
+    programs: Sequence[Program], precision: str, plans: KeptPlans, told: Callable[[str], None]
+) -> None:
+    """Say of how many products nothing is known, so that slow kernels may be taken for them."""
+    found = {
+        product: chosen_by(plans, product, steps[0].variant or "")
+        for program in programs for launch in program.instructions if isinstance(launch, Launch)
+        for steps, _, product in products_of(program, launch, precision)
+    }  # fmt: skip
+    if unknown := sum(by == "heuristic" for by in found.values()):
+        told(f"{unknown} of {len(found)} different convolutions and products were not measured "
+             "on this GPU; a heuristic chooses kernels, 'netc tune' measures.")  # fmt: skip

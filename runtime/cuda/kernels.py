@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from netc.errors import DeviceError, Diagnostic
+from netc.ir.calls import calls_of
 from netc.ir.joined import JOINED
 from netc.ir.kernels import KernelCall, KernelChoice
+from netc.ir.program import Launch, Program
 from netc.ir.step import Attributes, Step, kernels_of
 from netc.stages import staged
 from netc_kernels.cuda import table
-from netc_kernels.cuda.clock import elapsed
 from netc_kernels.cuda.conv import vendor
-from netc_kernels.cuda.source import stream_of
 from netc_kernels.cuda.tensor import Tensor
 from netc_runtime.cpu.kernels import absorbable, cuts_groups, is_empty
 from netc_runtime.cuda.plans import Plans, race_key, vendor_missing
 
 Start = Callable[[int], None]
 """Starts work on a stream, given by its pointer."""
+CHOSEN = ("vendor", "fastest")
+"""Kernels whose making is chosen on the machine that runs them."""
 _RELUS = {"conv_dx": "positive", "add": "positive", "maxpool_dx": "relu", "lrn_dx": "relu"}
 """What kernels call a relu's slope that they do as well: its result, or whether they go through
 it, since they have that anyway.
 """
-RUNS = 5
-"""Of each kernel in a race."""
 
 
 class CudaKernels:
@@ -75,7 +75,7 @@ class CudaKernels:
         if absorbed != _absorbed(calls):
             return False
         vendors = CudaKernels(self.precision, "vendor")._variant(calls[0])
-        return variant == "native" or (variant in ("vendor", "fastest") and vendors != "native")
+        return variant == "native" or (variant in CHOSEN and vendors != "native")
 
     def workspace_bytes(self, call: KernelCall, variant: str) -> int:
         """Scratch memory of a call's kernel."""
@@ -86,6 +86,20 @@ class CudaKernels:
         shapes = (call.result, *call.operands)
         attributes = {"first_filter": 0, **dict(call.attributes)}
         return table.workspace_bytes(call.kernel, shapes, attributes, self.precision)
+
+
+def products_of(
+    program: Program, launch: Launch, precision: str
+) -> Iterator[tuple[Sequence[Step], KernelCall, vendor.Product]]:
+    """What a launch computes that the vendor's library may, by the kernels that it names: the steps
+    that one kernel does, the call of the first, and the product of them all.
+    """
+    calls, place = calls_of(program, launch), 0
+    for steps in () if launch.joined else kernels_of(launch.steps):
+        if steps[0].variant in CHOSEN:
+            absorbed = [step.operation for step in steps[1:]]
+            yield steps, calls[place], _with(_product(calls[place], precision), absorbed)
+        place += len(steps)
 
 
 def _with(product: vendor.Product, absorbed: Sequence[str]) -> vendor.Product:
@@ -129,11 +143,11 @@ class _Group:
 class LaunchBinder:
     """Makes launches ready on one device."""
 
-    def __init__(self, precision: str, stream: int, plans: Plans) -> None:
+    def __init__(self, precision: str, plans: Plans, timed_on: int | None = None) -> None:
         """`plans` has the vendor's plans by what they compute, and which kernel is faster; what is
-        found here is added.
+        chosen here is added. Plans that it lacks are timed where a stream is given for that.
         """
-        self.precision, self.stream, self.plans = precision, stream, plans
+        self.precision, self.plans, self.timed_on = precision, plans, timed_on
         self.library: Any = None
 
     def bind(
@@ -181,23 +195,17 @@ class LaunchBinder:
         return _starter(table.KERNELS[group.kernel], [group.out, *group.operands], given)
 
     def _fastest(self, group: _Group) -> Start:
-        """The vendor's kernel or the hand-written one, by measurement."""
-        native, key = self._native(group), race_key(self._product(group))
-        if self.plans.get(key) == "native":
-            return native
-        try:
-            rival = self._vendor(group)
-        except vendor.UnsupportedError:
-            return native
+        """The vendor's kernel or the hand-written one, as was measured or is likely."""
+        product = self._product(group)
+        key = race_key(product)
         if key not in self.plans:
-            with staged("tune"):
-                faster = self._seconds(native) < self._seconds(rival)
-            self.plans[key] = "native" if faster else "vendor"
-        return native if self.plans[key] == "native" else rival
-
-    def _seconds(self, start: Start) -> float:
-        """The shortest of some runs."""
-        return min(elapsed(partial(start, self.stream), stream_of(self.stream), RUNS))
+            self.plans[key] = self.plans.likely_faster(product)
+        if self.plans[key] == "native":
+            return self._native(group)
+        try:
+            return self._vendor(group)
+        except vendor.UnsupportedError:
+            return self._native(group)
 
     def _product(self, group: _Group) -> vendor.Product:
         geometry = {
@@ -227,10 +235,11 @@ class LaunchBinder:
             raise vendor.UnsupportedError(lacking)
         self.library = self.library or vendor.Vendor()
         key, extra = repr(product), group.extra[0] if group.extra else None
-        with staged("plans" if key in self.plans else "tune"):
+        known = self.plans.get(key, "")
+        with staged("plans" if known else "tune"):
             plan = vendor.Planned(
-                self.library, product, group.out, group.operands, extra, group.work, self.stream,
-                self.plans.get(key, ""), () if key in self.plans else self.plans.near(product),
+                self.library, product, group.out, group.operands, extra, group.work, known,
+                () if known else self.plans.near(product), self.timed_on,
             )  # fmt: skip
         self.plans[key] = plan.name
         run: Start = plan.run

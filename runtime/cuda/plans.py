@@ -1,7 +1,8 @@
 """Which of the vendor's plans are fastest: as measured here, and as shipped for common GPUs.
 
-A plan is cuDNN's name of an engine with its settings. What is known of a product is taken as it is;
-a product like it, of another batch or of a few more channels, says which plans are likely.
+A plan is cuDNN's name of an engine with its settings. What is known of a product is taken as it is.
+Of another one cuDNN's own order chooses, after what is known of products like it (another batch, a
+few more channels); it is timed where that is asked for.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import ast
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cached_property
 from math import inf, log
 from pathlib import Path
@@ -38,25 +39,48 @@ def vendor_missing() -> str:
     return vendor.missing()
 
 
+def chosen_by(plans: Plans, product: Product, variant: str) -> str:
+    """By what a machine chooses for a product: what was measured on it, or shipped of machines like
+    it, or a heuristic.
+    """
+    race, plan = race_key(product), repr(product)
+    keys = [race] if variant == "fastest" else []
+    if variant != "fastest" or plans.before.get(race) != "native":
+        # Where the library cannot join a relu's slope, what it does alone is chosen.
+        plain = repr(replace(product, relu_dx=False))
+        keys.append(plain if plan not in plans.before and plain in plans.before else plan)
+    if all(key in plans.own for key in keys):
+        return "measured"
+    return "shipped" if all(key in plans.before for key in keys) else "heuristic"
+
+
 def race_key(product: Product) -> str:
     """Under what name it is kept which kernel is faster."""
     return f"{RACE}{product}"
 
 
 class Plans(dict[str, str]):
-    """The vendor's plans by what they compute, and by `race_key` which kernel is faster."""
+    """The vendor's plans by what they compute, and by `race_key` which kernel is faster: what is
+    known, and what was chosen here.
+    """
 
     def __init__(self, known: Mapping[str, str] | None = None) -> None:
         super().__init__(known or {})
         self.before = dict(self)
-        """What is kept already, or shipped."""
-
-    def keep(self) -> None:
-        """Remember them beyond this process, where there is a place for that."""
+        """What is known from measurements."""
+        self.own = dict(self)
+        """Of that, what was measured on this machine."""
 
     def near(self, product: Product) -> list[str]:
         """The plans of the products most like one that differ from it in sizes alone."""
-        found = self._by_kind.get(_kind(product), {})
+        return self._nearest(product, "")
+
+    def likely_faster(self, product: Product) -> str:
+        """Which kernel is: the one that is for the product most like it, else the vendor's."""
+        return next(iter(self._nearest(product, RACE)), "vendor")
+
+    def _nearest(self, product: Product, prefix: str) -> list[str]:
+        found = self._by_kind.get((prefix, _kind(product)), {})
         sizes = _sizes(product)
         apart = sorted((_distance(sizes, each), name) for each, name in found.items())
         return [name for distance, name in apart[:LIKELY] if distance < inf]
@@ -65,10 +89,10 @@ class Plans(dict[str, str]):
     def _by_kind(self) -> dict[object, dict[tuple[int, ...], str]]:
         found: dict[object, dict[tuple[int, ...], str]] = {}
         for key, name in self.before.items():
-            if not key.startswith(RACE):
-                with suppress(*NO_TABLE, SyntaxError):
-                    product = product_of(key)
-                    found.setdefault(_kind(product), {})[_sizes(product)] = name
+            prefix = RACE if key.startswith(RACE) else ""
+            with suppress(*NO_TABLE, SyntaxError):
+                product = product_of(key.removeprefix(prefix))
+                found.setdefault((prefix, _kind(product)), {})[_sizes(product)] = name
         return found
 
 
@@ -120,16 +144,11 @@ class KeptPlans(Plans):
         entries = kept(self.path, self.machine).items()
         own = {of: name for of, name in entries if isinstance(name, str)}
         super().__init__(shipped(gpu, library) | own)
+        self.own = own
 
-    def keep(self) -> None:
-        """Write what is new to the file."""
-        new = {of: name for of, name in self.items() if self.before.get(of) != name}
-        if not new:
-            return
-        self.before = dict(self)
-        # A table that cannot be written costs time at the next start, nothing else.
-        with suppress(OSError):
-            keep(self.path, self.machine, new)
+    def keep(self, measured: Mapping[str, str]) -> None:
+        """Add what was measured to the file. Raises OSError where that cannot be written."""
+        keep(self.path, self.machine, measured)
 
 
 def shipped(gpu: str, library: str) -> dict[str, str]:

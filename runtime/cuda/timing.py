@@ -83,7 +83,7 @@ def gpu_ceilings(precision: str) -> Ceilings:
     stream = cupy.cuda.Stream(non_blocking=True)
     flops = max(_products(precision, stream))
     nbytes = 2 * COPIED_BYTES / min(_copies(stream))
-    tiny = _Room((1, 1), "f32")
+    tiny = Room((1, 1), "f32")
     start = partial(_relu, tiny.block)
     start(stream.ptr)
     launch = alone(start, stream, REPEATS, graph=True)
@@ -91,41 +91,47 @@ def gpu_ceilings(precision: str) -> Ceilings:
     return Ceilings(flops, nbytes, launch)
 
 
-class _Room:
+class Room:
     """A block with memory of its own."""
 
-    def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: str, nhwc: bool = False) -> None:
         import cupy
 
         elements = Tensor(0, shape, dtype).elements
         self.memory = cupy.cuda.alloc(max(elements * ITEM_BYTES[dtype], 1))
-        self.block = Tensor(self.memory.ptr, shape, dtype)
+        self.block = Tensor(self.memory.ptr, shape, dtype, nhwc)
 
     def fill(self, seed: Tensor, stream: int) -> None:
         """Normal numbers: products of zeros draw less power, and so are faster."""
-        shape = self.block.shape
+        flat = Tensor(self.block.pointer, (self.block.elements,), self.block.dtype)
         normal = table.KERNELS["init_normal"]
-        normal(self.block, seed, std=1.0, key=0, shape=shape, offset=(0, 0), stream=stream)
+        normal(flat, seed, std=1.0, key=0, shape=flat.shape, offset=(0,), stream=stream)
+
+
+def zero_seed() -> Room:
+    """A seed of random numbers, for `Room.fill`."""
+    import cupy
+
+    seed = Room((), "i64")
+    cupy.cuda.runtime.memset(seed.block.pointer, 0, seed.block.nbytes)
+    cupy.cuda.runtime.deviceSynchronize()
+    return seed
 
 
 def _products(precision: str, stream: Any) -> list[float]:
     """Operations a second of a large product, by every kernel that there is."""
-    import cupy
-
     dtype, square = "bf16" if precision == "bf16" else "f32", (SIDE, SIDE)
-    out, x, w = (_Room(square, dtype) for _ in range(3))
-    seed = _Room((), "i64")
-    cupy.cuda.runtime.memset(seed.block.pointer, 0, seed.block.nbytes)
-    cupy.cuda.runtime.deviceSynchronize()
+    out, x, w = (Room(square, dtype) for _ in range(3))
+    seed = zero_seed()
     x.fill(seed.block, stream.ptr)
     w.fill(seed.block, stream.ptr)
-    binder = LaunchBinder(precision, stream.ptr, Plans())
+    binder = LaunchBinder(precision, Plans())
     call = KernelCall("fc", dtype, (), (0, 1), (square, square), square)
     found = []
     for kernels in ("native",) if vendor_missing() else ("native", "vendor"):
         choice = CudaKernels(precision, kernels).choose((call,))
         assert choice is not None, "there are kernels for every product"
-        work = _Room((-(-choice.workspace_bytes // ITEM_BYTES[dtype]),), dtype)
+        work = Room((-(-choice.workspace_bytes // ITEM_BYTES[dtype]),), dtype)
         step = Step("fc", (0, 1), NONE, square, choice.variants[0] or "")
         with suppress(DeviceError):  # where the vendor has no kernel for it
             start = binder.bind([step], "", [out.block, work.block], [x.block, w.block])
@@ -139,7 +145,7 @@ def _copies(stream: Any) -> tuple[float, ...]:
     import cupy
 
     # Both rooms are held, or the second would be given the first one's memory.
-    rooms = [_Room((COPIED_BYTES // 4,), "f32") for _ in range(2)]
+    rooms = [Room((COPIED_BYTES // 4,), "f32") for _ in range(2)]
     target, source = (room.block for room in rooms)
 
     def copy() -> None:

@@ -41,8 +41,11 @@ def chosen(
 def test_what_is_fastest_is_chosen_from_then_on(
     file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = {row["chosen_by"] for row in chosen(file, capsys).values()}
+    assert before == {"heuristic", ""}
     assert main(["tune", file, "--batch", "4", "--json"]) == 0
     *calls, result = lines(capsys)
+    assert {row["chosen_by"] for row in chosen(file, capsys).values()} == {"measured", ""}
     assert {call["kernel"] for call in calls} == {"conv", "conv_dw"}
     assert result["calls"] == len(calls) == 2
     table = tmp_path / "cache" / "kernels.json"

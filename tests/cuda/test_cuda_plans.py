@@ -10,11 +10,22 @@ import pytest
 from pretend import pretended
 from pretend.streams import WORLD
 
+import netc
 import netc_kernels.cuda.plans as folder
+from netc.ir.program import Launch
 from netc_kernels.cuda.conv.vendor import Product
 from netc_kernels.cuda.source import compiles_only
 from netc_runtime.cuda.ahead import compiled_ahead
-from netc_runtime.cuda.plans import RACE, VERSION, Plans, product_of, race_key, shipped
+from netc_runtime.cuda.kernels import products_of
+from netc_runtime.cuda.plans import (
+    RACE,
+    VERSION,
+    Plans,
+    chosen_by,
+    product_of,
+    race_key,
+    shipped,
+)
 
 ONE = Product("conv", (128, 64, 56, 56), ((128, 64, 56, 56), (64, 64, 3, 3)), "bf16", "bf16",
               pad=(1, 1, 1, 1), bias=True)  # fmt: skip
@@ -51,6 +62,21 @@ def test_what_is_shipped_names_products_and_kernels(path: Path) -> None:
         assert key in (repr(product), race_key(product))
         assert name in ("native", "vendor") if key.startswith(RACE) else name.startswith("eng")
     assert table["plans"].items() <= shipped(table["gpu"], table["cudnn"]).items()
+
+
+@pytest.mark.parametrize("asked", ["vgg16:128", "resnet50:256", "inception_v3:128"])
+def test_a_start_of_these_networks_knows_all_plans(asked: str) -> None:
+    name, batch = asked.split(":")
+    made = netc.load(name).plan(batch=int(batch), precision="bf16", backend="cuda").bundle
+    plans = Plans(shipped("NVIDIA H200", "91900"))
+    found = {
+        repr(product): chosen_by(plans, product, steps[0].variant or "")
+        for program in (made.train, made.eval) for launch in program.instructions
+        if isinstance(launch, Launch)
+        for steps, _, product in products_of(program, launch, "bf16")
+    }  # fmt: skip
+    assert len(found) > 30
+    assert [product for product, by in found.items() if by != "measured"] == []
 
 
 def test_other_machines_and_libraries_get_nothing() -> None:

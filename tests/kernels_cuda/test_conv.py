@@ -240,7 +240,7 @@ def by_vendor(
     library, known = vendor.Vendor(), [""]
 
     def run(*blocks: Tensor, stream: int, work: Tensor) -> None:
-        settings = other, work, stream, known[-1]
+        settings = other, work, known[-1]
         try:
             planned = vendor.Planned(library, product, blocks[0], blocks[1:], *settings)
         except vendor.UnsupportedError as error:

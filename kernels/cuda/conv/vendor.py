@@ -1,16 +1,16 @@
 """Convolutions and matrix products by cuDNN's graph API (package `nvidia-cudnn-frontend`).
 
 A product is described once as a graph; cuDNN offers several plans for it, each an engine with its
-settings. All that fit the workspace are timed and the fastest is kept, by its name, so that a later
-process can take it without measuring. Engines whose sums depend on the order of threads are left
-out: results repeat to the bit. Images and filters of few channels are folded in the workspace
-(`space_to_depth`).
+settings. The fastest of those that fit the workspace is known by its name once they were timed;
+where they were not, cuDNN's own order chooses. Engines whose sums depend on the order of threads
+are left out: results repeat to the bit. Images and filters of few channels are folded in the
+workspace (`space_to_depth`).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import islice
@@ -30,8 +30,8 @@ _MULTIPLE = {"bf16": 8, "tf32": 4, "fp32": 1}
 _ROLES = {"conv": (1, 2, 0), "conv_dx": (0, 2, 1), "conv_dw": (1, 0, 2)}
 """Which of result and operands are image, filters and the convolution's result."""
 _REPEATS = 5
-TIMED, TIMED_BESIDE = 5, 1
-"""Plans that are timed of those offered, which come in the order of what cuDNN expects of them, and
+TIMED = 5
+"""Plans that are timed of those offered, which come in the order of what cuDNN expects of them,
 beside those that are likely: it takes up to a second to make each ready.
 """
 
@@ -146,10 +146,63 @@ class UnsupportedError(Exception):
 
 
 class Vendor:
-    """cuDNN on the current device."""
+    """cuDNN on the current device, with what it offered so far."""
 
     def __init__(self) -> None:
         self.handle = _library().create_handle()
+        self.offers: dict[object, Offer | str] = {}
+        """By product and types; where there is none, why."""
+
+    def offer(self, product: Product, blocks: Sequence[Tensor]) -> Offer:
+        """What it offers for a product of blocks of such types. Equal ones share it: plans are made
+        ready once, wherever their memory is.
+
+        Raises UnsupportedError where that is nothing.
+        """
+        key = product, tuple(block.dtype for block in blocks)
+        if key not in self.offers:
+            try:
+                self.offers[key] = Offer(self.handle, product, blocks)
+            except UnsupportedError as error:
+                self.offers[key] = str(error)
+        found = self.offers[key]
+        if isinstance(found, str):
+            raise UnsupportedError(found)
+        return found
+
+
+class Offer:
+    """A product as a graph of cuDNN's, with its plans, the most promising first."""
+
+    def __init__(self, handle: Any, product: Product, blocks: Sequence[Tensor]) -> None:
+        """Of the blocks the types count; they are in the order of `_blocks`."""
+        cudnn = _library()
+        self.handle, self.graph = handle, _describe(product, handle, blocks)
+        graph = self.graph
+        try:
+            graph.validate()
+            graph.build_operation_graph()
+            graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
+            graph.deselect_numeric_notes(_unwanted(cudnn, product.precision))
+            graph.deselect_workspace_greater_than(WORKSPACE_BYTES)
+            graph.check_support()
+        except (cudnn.cudnnGraphNotSupportedError, RuntimeError, ValueError) as error:
+            raise UnsupportedError(f"cuDNN has no plan for {product}: {error}") from error
+        count = graph.get_execution_plan_count()
+        self.names = [graph.get_plan_name_at_index(i) for i in range(count)]
+        self.built: dict[int, bool] = {}
+
+    def is_ready(self, index: int) -> bool:
+        """Whether a plan can run here; it is made ready."""
+        if index not in self.built:
+            self.built[index] = _built(self.graph, index)
+        return self.built[index]
+
+    def run(self, index: int, pack: Mapping[int, int], work: int, stream: int) -> None:
+        """Start a plan on a stream; `pack` has the addresses of blocks by their numbers."""
+        _library().set_stream(self.handle, stream)
+        # Its private namesake, which skips a look at types, is not in every version.
+        self.graph.execute_plan_at_index(pack, work, index, self.handle)
 
 
 class Planned:
@@ -163,13 +216,13 @@ class Planned:
         operands: Sequence[Tensor],
         extra: Tensor | None,
         work: Tensor,
-        stream: int,
         known: str = "",
         near: Sequence[str] = (),
+        timed_on: int | None = None,
     ) -> None:
-        """Choose a plan: the one named `known` if cuDNN still offers it, else the fastest of what
-        it expects most of, and of those named in `near`, which were the fastest of products like
-        this one; then of fewer.
+        """Choose a plan: the one named `known` if cuDNN offers it. Else the first that can run of
+        those named in `near`, which were the fastest of products like this one, and of what cuDNN
+        expects most of; or, where they are `timed_on` a stream, the fastest.
 
         `extra` is the bias, or the relu's output for its slope.
         Raises UnsupportedError where cuDNN has no plan for the product.
@@ -179,22 +232,28 @@ class Planned:
             raise UnsupportedError("a relu's slope has no padded channels")
         if any(b.pointer % 16 for b in (out, *operands, *([extra] if extra else []))):
             raise UnsupportedError("cuDNN wants tensors that begin at multiples of 16 bytes")
-        self.vendor, self.product = vendor, product
+        self.product = product
         self.before: list[Callable[[int], None]] = []
         self.after: list[Callable[[int], None]] = []
         self.work = work.pointer
         if folded is not None:
             out, *operands = self._fold(folded, [out, *operands])
-        self.graph, self.pack = _describe(product, vendor.handle, out, operands, extra)
-        self.index, self.name = self._choose(_library(), stream, known, near)
+        blocks = _blocks(product, out, operands, extra)
+        self.pack = {number: block.pointer for number, block in enumerate(blocks, 1)}
+        self.offer = vendor.offer(product, blocks)
+        self.index = self._choose(known, near, timed_on)
+
+    @property
+    def name(self) -> str:
+        """Of the plan."""
+        return str(self.offer.names[self.index])
 
     def run(self, stream: int) -> None:
         """Start the product on a stream."""
         for step in self.before:
             step(stream)
         if not compiles_only():
-            _library().set_stream(self.vendor.handle, stream)
-            self.graph._execute_plan_at_index(self.pack, self.work, self.index, self.vendor.handle)
+            self.offer.run(self.index, self.pack, self.work, stream)
         for step in self.after:
             step(stream)
 
@@ -213,38 +272,26 @@ class Planned:
             self.before.append(_starter(space_to_depth, deep, tensor, folded.block, margin=margin))
         return tensors
 
-    def _choose(self, cudnn: Any, stream: int, known: str, near: Sequence[str]) -> tuple[int, str]:
-        graph = self.graph
-        try:
-            graph.validate()
-            graph.build_operation_graph()
-            graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
-            graph.deselect_numeric_notes(_unwanted(cudnn, self.product.precision))
-            graph.deselect_workspace_greater_than(WORKSPACE_BYTES)
-            graph.check_support()
-        except (cudnn.cudnnGraphNotSupportedError, RuntimeError, ValueError) as error:
-            raise UnsupportedError(f"cuDNN has no plan for {self.product}: {error}") from error
-        count = graph.get_execution_plan_count()
-        names = [graph.get_plan_name_at_index(i) for i in range(count)]
-        if known in names:
-            index = names.index(known)
-            if _built(graph, index):
-                return index, known
+    def _choose(self, known: str, near: Sequence[str], timed_on: int | None) -> int:
+        offer = self.offer
+        names = offer.names
+        if known in names and offer.is_ready(names.index(known)):
+            return names.index(known)
         likely = [names.index(each) for each in dict.fromkeys(near) if each in names]
-        order = [*likely, *(i for i in range(count) if i not in likely)]
-        timed = TIMED_BESIDE + len(likely) if likely else TIMED
-        built = islice((i for i in order if _built(graph, i)), timed)
-        tried = [(self._time(i, stream), i) for i in built]
-        best = min(((time, i) for time, i in tried if time is not None), default=None)
+        order = [*likely, *(i for i in range(len(names)) if i not in likely)]
+        able = (i for i in order if offer.is_ready(i))
+        if timed_on is None:
+            best = next(able, None)
+        else:
+            tried = [(self._time(i, timed_on), i) for i in islice(able, TIMED + len(likely))]
+            _, best = min(((s, i) for s, i in tried if s is not None), default=(0.0, None))
         if best is None:
             raise UnsupportedError(f"cuDNN has no plan for {self.product}")
-        return best[1], names[best[1]]
+        return best
 
     def _time(self, index: int, stream: int) -> float | None:
         """Seconds of a plan, the shortest of some runs; None where it fails."""
-        _library().set_stream(self.vendor.handle, stream)
-        plan = self.graph._execute_plan_at_index
-        run = partial(plan, self.pack, self.work, index, self.vendor.handle)
+        run = partial(self.offer.run, index, self.pack, self.work, stream)
         try:
             run()
         except Exception:
@@ -272,10 +319,16 @@ def _starter(kernel: Callable[..., None], *blocks: Any, **attributes: Any) -> Ca
     return lambda stream: kernel(*blocks, stream=stream, **attributes)
 
 
-def _describe(
-    product: Product, handle: Any, out: Tensor, operands: Sequence[Tensor], extra: Tensor | None
-) -> tuple[Any, dict[int, int]]:
-    """The graph of a product, and where its tensors lie by their numbers in it."""
+def _blocks(
+    product: Product, out: Tensor, operands: Sequence[Tensor], extra: Tensor | None
+) -> list[Tensor]:
+    """The memory of a product, in the order of its numbers in the graph, which begin with 1."""
+    wanted = extra is not None and (product.bias or product.relu_dx)
+    return [*operands, *([extra] if extra is not None and wanted else []), out]
+
+
+def _describe(product: Product, handle: Any, blocks: Sequence[Tensor]) -> Any:
+    """The graph of a product."""
     cudnn = _library()
     types = {"f32": cudnn.data_type.FLOAT, "bf16": cudnn.data_type.BFLOAT16}
     graph = cudnn.pygraph(
@@ -284,6 +337,8 @@ def _describe(
         handle=handle,
     )  # fmt: skip
     writer = _Writer(graph, types)
+    *operands, out = blocks
+    extra = operands.pop() if len(operands) > 2 else None
     a, b = _operands(product, writer, operands)
     result = _operation(product, graph, a, b)
     result.set_data_type(cudnn.data_type.FLOAT)
@@ -296,8 +351,8 @@ def _describe(
     if product.relu_dx and extra is not None:
         result = graph.relu_backward(loss=result, input=writer.image(extra))
     result.set_output(True).set_data_type(types[out.dtype]).set_dim(shape).set_stride(stride)
-    writer.give(result, out)
-    return graph, writer.pack
+    writer.number(result)
+    return graph
 
 
 def _operation(product: Product, graph: Any, a: Any, b: Any) -> Any:
@@ -327,21 +382,21 @@ def _operands(product: Product, writer: _Writer, operands: Sequence[Tensor]) -> 
         return [writer.matrix(a), writer.matrix(b, turned=True)]
     if product.op == "fc_dx":
         return [writer.matrix(a), writer.matrix(b)]
-    return [writer.matrix(b, turned=True), writer.matrix(a)]
+    image, gradient = writer.matrix(a), writer.matrix(b, turned=True)
+    return [gradient, image]
 
 
 class _Writer:
-    """Adds tensors to a graph and keeps their addresses."""
+    """Adds tensors to a graph, numbered in turn."""
 
     def __init__(self, graph: Any, types: dict[str, Any]) -> None:
         self.graph, self.types = graph, types
-        self.pack: dict[int, int] = {}
+        self.count = 0
 
-    def give(self, tensor: Any, block: Tensor) -> Any:
-        """Number a tensor, and say where it lies."""
-        number = len(self.pack) + 1
-        tensor.set_uid(number)
-        self.pack[number] = block.pointer
+    def number(self, tensor: Any) -> Any:
+        """Give a tensor its number."""
+        self.count += 1
+        tensor.set_uid(self.count)
         return tensor
 
     def layout(self, block: Tensor) -> tuple[list[int], list[int]]:
@@ -373,4 +428,4 @@ class _Writer:
 
     def _tensor(self, block: Tensor, shape: list[int], stride: list[int]) -> Any:
         tensor = self.graph.tensor(dim=shape, stride=stride, data_type=self.types[block.dtype])
-        return self.give(tensor, block)
+        return self.number(tensor)

@@ -54,6 +54,16 @@ def malloc(nbytes: int) -> int:
     return int(memory.ctypes.data)
 
 
+class Room:
+    """Memory that is given back with whoever holds it."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.ptr = malloc(nbytes)
+
+    def __del__(self) -> None:
+        WORLD.memory.pop(self.ptr, None)
+
+
 def free(pointer: int) -> None:
     with WORLD.lock:
         del WORLD.memory[pointer]

@@ -1,0 +1,108 @@
+"""The vendor's library on a GPU that is none: graphs and plans of products, which compute nothing.
+
+What it offers, what was asked of it and what took how long is told; tests look at choices.
+"""
+
+from __future__ import annotations
+
+import types
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from netc_kernels.cuda.conv import vendor
+
+NATIVE_SECONDS = 5.0
+"""Of every kernel that is not this library's."""
+
+
+class NoPlanError(Exception):
+    pass
+
+
+class Chain:
+    """A tensor of a graph, whose setters return it."""
+
+    def __getattr__(self, name: str) -> Callable[..., Chain]:
+        return lambda *told, **more: self
+
+
+class Library:
+    """The module `cudnn`: `seconds` has the plans that each product is offered, in order."""
+
+    cudnnGraphNotSupportedError = NoPlanError  # noqa: N815
+    data_type = types.SimpleNamespace(FLOAT="f32", BFLOAT16="bf16")
+    heur_mode = types.SimpleNamespace(A="a", FALLBACK="fallback")
+    numerical_note = types.SimpleNamespace(
+        NONDETERMINISTIC=0, REDUCED_PRECISION_REDUCTION=1, TENSOR_CORE=2, DOWN_CONVERT_INPUTS=3
+    )
+
+    def __init__(self, seconds: Mapping[str, float], broken: frozenset[str] = frozenset()) -> None:
+        """Those that are `broken` cannot be made ready."""
+        self.seconds, self.broken = seconds, broken
+        self.graphs = 0
+        self.built: Counter[str] = Counter()
+        self.ran: list[tuple[str, Mapping[int, int]]] = []
+        """Plans with the addresses that they were given."""
+        self.now = 0.0
+
+    def backend_version(self) -> int:
+        return 91900
+
+    def create_handle(self) -> str:
+        return "handle"
+
+    def set_stream(self, handle: str, stream: int) -> None:
+        assert handle == "handle" and stream
+
+    def pygraph(self, **told: Any) -> Graph:
+        self.graphs += 1
+        return Graph(self)
+
+    def elapsed(self, run: Callable[[], None], stream: Any, repeats: int) -> tuple[float, ...]:
+        before = self.now
+        run()
+        stream.synchronize()
+        return (self.now - before or NATIVE_SECONDS,) * repeats
+
+
+class Graph:
+    def __init__(self, library: Library) -> None:
+        self.library, self.names = library, list(library.seconds)
+
+    def get_execution_plan_count(self) -> int:
+        return len(self.names)
+
+    def get_plan_name_at_index(self, index: int) -> str:
+        return self.names[index]
+
+    def build_plan_at_index(self, index: int) -> None:
+        self.library.built[self.names[index]] += 1
+        if self.names[index] in self.library.broken:
+            raise NoPlanError
+
+    def execute_plan_at_index(
+        self, pack: Mapping[int, int], work: int, index: int, handle: str
+    ) -> None:
+        name = self.names[index]
+        assert self.library.built[name] and handle == "handle"
+        self.library.ran.append((name, pack))
+        self.library.now += self.library.seconds[name]
+
+    def __getattr__(self, name: str) -> Callable[..., Chain]:
+        return lambda *told, **more: Chain()
+
+
+@contextmanager
+def offered(seconds: Mapping[str, float], *broken: str) -> Iterator[Library]:
+    """The vendor's library is there."""
+    from netc_runtime.cuda import tuning
+
+    library = Library(seconds, frozenset(broken))
+    there = mock.patch.multiple(
+        vendor, _library=lambda: library, missing=lambda: "", elapsed=library.elapsed
+    )
+    with there, mock.patch.object(tuning, "elapsed", library.elapsed):
+        yield library
