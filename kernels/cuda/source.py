@@ -39,17 +39,21 @@ def compiles_only() -> bool:
 
 
 @cache
-def _module(file: str, defines: tuple[str, ...], arch: str) -> Any:
+def _module(file: str, defines: tuple[tuple[str, object], ...], arch: str) -> Any:
     import cupy
 
-    options = ("-std=c++17", f"-I{FOLDER}", *(f"-D{each}" for each in defines))
-    if arch:
-        options += (f"-arch={arch}",)
-    # CuPy names its files on disk after the source alone, not after what that includes
-    headers = b"".join(each.read_bytes() for each in sorted(FOLDER.rglob("*.cuh")))
-    options += (f"-DHEADERS={crc32(headers)}",)
+    # Macros are not options: for each set of options CuPy runs the compiler once in every process.
+    options = ("-std=c++17", f"-I{FOLDER}", *((f"-arch={arch}",) if arch else ()))
+    macros = "".join(f"#define {name} {value}\n" for name, value in defines)
     code = (FOLDER / file).read_text(encoding="utf-8")
-    return cupy.RawModule(code=code, options=options)
+    # CuPy names its files on disk after the source alone, not after what that includes
+    return cupy.RawModule(code=f"// headers {_headers()}\n{macros}#line 1\n{code}", options=options)
+
+
+@cache
+def _headers() -> int:
+    """A digest of what sources include."""
+    return crc32(b"".join(each.read_bytes() for each in sorted(FOLDER.rglob("*.cuh"))))
 
 
 @cache
@@ -66,7 +70,7 @@ def function(file: str, name: str, arch: str = "", **defines: object) -> Any:
     CuPy keeps compiled modules on disk, whole and with a checksum, under a digest of source,
     options, device and compiler. `arch` replaces the device's own, as in "sm_90a".
     """
-    macros = tuple(f"{key}={value}" for key, value in sorted(defines.items()))
+    macros = tuple(sorted(defines.items()))
     with _LOCKS[file, macros, arch]:
         module = _module(file, macros, arch)
         try:

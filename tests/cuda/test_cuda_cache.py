@@ -19,7 +19,7 @@ class RawModule:
     """Of CuPy: compiles when it is asked for a kernel, and stops where it cannot keep that."""
 
     def __init__(self, code: str, options: tuple[str, ...]) -> None:
-        self.options = options
+        self.code, self.options = code, options
 
     def get_function(self, name: str) -> str:
         if os.environ.get("CUPY_CACHE_IN_MEMORY") != "1":
@@ -45,6 +45,17 @@ def test_on_a_full_disk_kernels_are_compiled(cupy: Any) -> None:
     assert source.function("mark.cu", "mark") == "mark"
     source._module.cache_clear()
     source.function.cache_clear()
+
+
+def test_macros_are_in_the_source_and_options_alike(cupy: Any) -> None:
+    first, second = (
+        source._module("update.cu", (("BF16", bf16), ("LANES", 8)), "") for bf16 in (0, 1)
+    )
+    source._module.cache_clear()
+    assert first.options == second.options
+    text = (source.FOLDER / "update.cu").read_text()
+    assert "#define BF16 1\n#define LANES 8\n#line 1\n" + text in second.code
+    assert first.code == second.code.replace("BF16 1", "BF16 0")
 
 
 @pytest.mark.parametrize("possible", [True, False])
