@@ -117,11 +117,15 @@ def timed(command: list[str], repeats: int) -> list[Start]:
     with tempfile.TemporaryDirectory() as folder:
         # What was chosen for a machine by an earlier calibration is no start of this kind.
         places = {name: str(Path(folder) / name.lower()) for name in KEPT}
+        environment = os.environ | places
+        # Python's own code is kept, as where netc was installed: where it is not, as some machines
+        # have it, that is compiled in every start.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         found = []
         for _ in range(1 + repeats):
             began = time.perf_counter()
             done = subprocess.run(
-                command, env=os.environ | places, capture_output=True, text=True, check=False
+                command, env=environment, capture_output=True, text=True, check=False
             )
             seconds = time.perf_counter() - began
             if done.returncode:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from statistics import median
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -24,12 +25,12 @@ from netc_runtime.session import Session
 
 WARM_UP, WARM_UP_OF_GPU = 1, 3
 """Steps before any is timed; on GPUs the second of them is recorded."""
-SIDE = 2048
-"""Of the matrices whose product is timed."""
+SIDE, SIDE_OF_MANY, MANY_CORES = 1024, 2048, 8
+"""Of the matrices whose product is timed, and of those that keep many cores at work for as long."""
 COPIED_BYTES = 2**27
 CACHE_BYTES = 2**20
 """Written before a tiny launch: more than stays near a core."""
-REPEATS, ENOUGH_SECONDS, TINY_REPEATS = 8, 0.2, 100
+REPEATS, ENOUGH_SECONDS, TINY_REPEATS = 8, 0.1, 30
 
 
 def measure_step(session: Session, steps: int) -> Timing:
@@ -69,16 +70,18 @@ def device_ceilings(target: str, precision: str, cores: int, threads: int) -> Ce
 
         return gpu_ceilings(precision)
     with threadpool_limits(cores, "blas"):
-        products = 2 * SIDE**3 / _product_seconds(DTYPES["f64" if precision == "fp64" else "f32"])
+        side = SIDE if cores <= MANY_CORES else SIDE_OF_MANY
+        seconds = _product_seconds(side, DTYPES["f64" if precision == "fp64" else "f32"])
+        products = 2 * side**3 / seconds
     with Pool(cores) as pool:
         copies = 2 * COPIED_BYTES / _copy_seconds(pool)
     with Pool(max(threads, 1)) as pool:
         return Ceilings(products, copies, _launch_seconds(threads, pool))
 
 
-def _product_seconds(dtype: np.dtype[np.generic]) -> float:
+def _product_seconds(side: int, dtype: Any) -> float:
     rng = np.random.default_rng(0)
-    a, b = (rng.standard_normal((SIDE, SIDE)).astype(dtype) for _ in range(2))
+    a, b = (rng.random((side, side), dtype) for _ in range(2))
     out = np.empty_like(a)
     return _shortest(lambda: np.matmul(a, b, out=out))
 
