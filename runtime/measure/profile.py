@@ -27,7 +27,8 @@ WARM_UP, WARM_UP_OF_GPU = 1, 3
 """Steps before any is timed; on GPUs the second of them is recorded."""
 SIDE, SIDE_OF_MANY, MANY_CORES = 1024, 2048, 8
 """Of the matrices whose product is timed, and of those that keep many cores at work for as long."""
-COPIED_BYTES = 2**27
+COPIED_BYTES, COPIED_BY_MANY = 2**26, 2**27
+"""Of a copy that is timed: more than stays in the caches of so many cores."""
 CACHE_BYTES = 2**20
 """Written before a tiny launch: more than stays near a core."""
 REPEATS, ENOUGH_SECONDS, TINY_REPEATS = 8, 0.1, 30
@@ -74,7 +75,8 @@ def device_ceilings(target: str, precision: str, cores: int, threads: int) -> Ce
         seconds = _product_seconds(side, DTYPES["f64" if precision == "fp64" else "f32"])
         products = 2 * side**3 / seconds
     with Pool(cores) as pool:
-        copies = 2 * COPIED_BYTES / _copy_seconds(pool)
+        nbytes = COPIED_BYTES if cores <= MANY_CORES else COPIED_BY_MANY
+        copies = 2 * nbytes / _copy_seconds(nbytes, pool)
     with Pool(max(threads, 1)) as pool:
         return Ceilings(products, copies, _launch_seconds(threads, pool))
 
@@ -86,14 +88,14 @@ def _product_seconds(side: int, dtype: Any) -> float:
     return _shortest(lambda: np.matmul(a, b, out=out))
 
 
-def _copy_seconds(pool: Pool) -> float:
-    source = np.ones(COPIED_BYTES, np.uint8)
+def _copy_seconds(nbytes: int, pool: Pool) -> float:
+    source = np.ones(nbytes, np.uint8)
     target = np.zeros_like(source)
 
     def part(thread: int, start: int, stop: int) -> None:
         target[start:stop] = source[start:stop]
 
-    return _shortest(lambda: pool.split(COPIED_BYTES, part))
+    return _shortest(lambda: pool.split(nbytes, part))
 
 
 def _launch_seconds(threads: int, pool: Pool) -> float:
