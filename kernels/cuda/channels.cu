@@ -410,3 +410,26 @@ extern "C" __global__ void bn_running(float* out, const float* running, const fl
     const int c = blockIdx.x * blockDim.x + threadIdx.x;
     if (c < channels) out[c] = keep * running[c] + take * value[c];
 }
+
+// Mean and variance of `rows` numbers per channel from their sums and those of their squares, as
+// conv/pointwise.cu makes them.
+extern "C" __global__ void finish_squares(float* mean, float* var, const float* partial, int blocks,
+                                          int channels, long long rows) {
+    const int c = blockIdx.x * 32 + threadIdx.x;
+    const double a = (double)total(partial, 0, blocks, channels) / rows;
+    const double b = (double)total(partial, 1, blocks, channels) / rows;
+    if (threadIdx.y || c >= channels) return;
+    mean[c] = (float)a;
+    var[c] = b < a * a ? 0.0f : (float)(b - a * a);
+}
+
+// Such sums times `share`, in pairs of double.
+extern "C" __global__ void finish_square_sums(double* out, const float* partial, int blocks,
+                                              int channels, double share) {
+    const int c = blockIdx.x * 32 + threadIdx.x;
+    const double a = total(partial, 0, blocks, channels);
+    const double b = total(partial, 1, blocks, channels);
+    if (threadIdx.y || c >= channels) return;
+    out[2 * c] = a * share;
+    out[2 * c + 1] = b * share;
+}

@@ -11,7 +11,7 @@ from netc.api.rows import Rows
 from netc.ir.calls import calls_of, variants_of
 from netc.ir.facts import Facts
 from netc.ir.joined import own_of
-from netc.ir.program import Bundle, Launch
+from netc.ir.program import Bundle, Launch, Program
 from netc.ir.programs import TRAIN
 from netc.spelling import in_python
 from netc.work import is_workspace

@@ -103,6 +103,12 @@ def _of_all(steps: Sequence[Step], reads: Sequence[Shape]) -> bool:
     return count > 0 and all(step.attributes.pairs == (("count", count),) for step in steps)
 
 
+def _of_result(steps: Sequence[Step], reads: Sequence[Shape]) -> bool:
+    """Whether the mean and the variance are those of all that the first step makes."""
+    conv, *moments = steps
+    return _of_all(moments, [conv.result])
+
+
 def _of_groups(steps: Sequence[Step], reads: Sequence[Shape]) -> bool:
     """Whether the mean and the variance are those of whole groups that are read."""
     (x,) = reads
@@ -201,6 +207,21 @@ JOINED: Mapping[str, Joined] = {
         )),
         Joined("sums_moments", (
             JoinedPart("sums_mean", (0,), result=0), JoinedPart("sums_var", (0,), result=1),
+        )),
+        Joined("conv_moments", (
+            JoinedPart("conv", (0, 1), result=0), JoinedPart("bn_mean", (-1,), result=1),
+            JoinedPart("bn_var", (-2, -1), result=2),
+        ), unasked=("count",), rule=_of_result),
+        Joined("conv_sums", (
+            JoinedPart("conv", (0, 1), result=0), JoinedPart("bn_sums", (-1,), result=1),
+        )),
+        Joined("conv_dx_slopes", (
+            JoinedPart("conv_dx", (0, 1)), JoinedPart("relu_dx", (2, -1), result=0),
+            *_slopes(3, 1, 1),
+        )),
+        Joined("conv_dx_add_slopes", (
+            JoinedPart("conv_dx", (0, 1)), JoinedPart("add", (2, -1)),
+            JoinedPart("relu_dx", (3, -1), result=0), *_slopes(4, 1, 1),
         )),
         *_updates(),
         Joined("conv_maxpool", _CONV, own=False),

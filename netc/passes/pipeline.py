@@ -30,6 +30,7 @@ from netc.passes.compile_cost import compile_cost
 from netc.passes.differentiate import differentiate
 from netc.passes.exchange_in_line import exchange_in_line
 from netc.passes.fuse import fuse
+from netc.passes.fuse_convolutions import fuse_convolutions
 from netc.passes.fuse_pooling import fuse_pooling
 from netc.passes.fuse_statistics import fuse_statistics
 from netc.passes.fuse_updates import fuse_updates
@@ -350,6 +351,8 @@ PASSES = (
     Pass("init-graph", "Plan", "Plan", lambda c, _: init_plan(c.last(TRAIN, "Plan")), _plan,
          plan_text, (INIT,)),
     Pass("assign-streams", "Plan", "Program", _on_streams, _unordered, program_text, PROGRAMS),
+    Pass("fuse-convolutions", "Program", "Program", _for_target(fuse_convolutions), _unordered,
+         program_text),
     Pass("fuse-statistics", "Program", "Program", _for_target(fuse_statistics), _unordered,
          program_text),
     Pass("fuse-updates", "Program", "Program", _for_target(fuse_updates), _unordered,

@@ -15,7 +15,7 @@ from netc.ir.program import Launch, Program
 from netc.ir.step import Attributes, Step, kernels_of
 from netc.stages import staged
 from netc_kernels.cuda import table
-from netc_kernels.cuda.conv import vendor
+from netc_kernels.cuda.conv import pointwise, products, vendor
 from netc_kernels.cuda.tensor import Tensor
 from netc_runtime.cpu.kernels import absorbable, cuts_groups, is_empty
 from netc_runtime.cuda.plans import Plans, race_key, vendor_missing
@@ -50,7 +50,7 @@ class CudaKernels:
         workspace = 0
         while len(names) < len(calls):
             call = calls[len(names)]
-            if call.kernel not in table.KERNELS:
+            if call.kernel not in table.KERNELS or not self._suits(call):
                 return None
             absorbed = _absorbed(calls[len(names) :])
             variant = self._variant(call)
@@ -58,8 +58,18 @@ class CudaKernels:
             names += [variant, *[None] * absorbed]
         return KernelChoice(tuple(names), workspace)
 
+    def _suits(self, call: KernelCall) -> bool:
+        """Whether a convolution can be joined to what is after it, where that is asked for."""
+        if call.kernel not in table.CONVOLUTIONS:
+            return True
+        conv, attributes = table.CONVOLUTIONS[call.kernel][0], dict(call.attributes)
+        shapes = call.result, call.operands[:2]
+        known = pointwise.suits(conv, *shapes, attributes, self.precision)
+        return known and self.kernels != "vendor" and call.dtype == "bf16"
+
     def _variant(self, call: KernelCall) -> str:
-        if call.kernel not in table.PRODUCTS or self.kernels == "native" or is_empty(call):
+        several = call.kernel in table.PRODUCTS or call.kernel in table.CONVOLUTIONS
+        if not several or self.kernels == "native" or is_empty(call):
             return "native"
         product = _product(call, self.precision)
         if not product.supported() or cuts_groups(call):
@@ -82,7 +92,9 @@ class CudaKernels:
         if variant == "fastest":
             return max(self.workspace_bytes(call, each) for each in ("native", "vendor"))
         if variant == "vendor":
-            return vendor.workspace_bytes(_product(call, self.precision))
+            own = vendor.workspace_bytes(_product(call, self.precision))
+            joined = call.kernel in table.CONVOLUTIONS
+            return max(own, self.workspace_bytes(call, "native") if joined else 0)
         shapes = (call.result, *call.operands)
         attributes = {"first_filter": 0, **dict(call.attributes)}
         return table.workspace_bytes(call.kernel, shapes, attributes, self.precision)
@@ -95,6 +107,8 @@ def products_of(
     that one kernel does, the call of the first, and the product of them all.
     """
     calls, place = calls_of(program, launch), 0
+    if launch.joined in table.CONVOLUTIONS and launch.steps[0].variant in CHOSEN:
+        yield launch.steps, calls[0], _product(calls[0], precision)
     for steps in () if launch.joined else kernels_of(launch.steps):
         if steps[0].variant in CHOSEN:
             absorbed = [step.operation for step in steps[1:]]
@@ -112,9 +126,12 @@ def _product(call: KernelCall, precision: str) -> vendor.Product:
     attributes = dict(call.attributes)
     geometry = {k: attributes[k] for k in ("stride", "pad", "groups") if k in attributes}
     first, second = call.operands[:2]
+    joined = call.kernel if call.kernel in table.CONVOLUTIONS else ""
+    op = table.CONVOLUTIONS[joined][0] if joined else call.kernel
     return vendor.Product(
-        call.kernel, call.result, (first, second), call.dtype, precision, **geometry
-    )
+        op, call.result, (first, second), call.dtype, precision, **geometry,
+        relu_dx=joined == "conv_dx_slopes", joined=joined,
+    )  # fmt: skip
 
 
 def _absorbed(calls: Sequence[KernelCall]) -> int:
@@ -157,6 +174,8 @@ class LaunchBinder:
 
         Raises DeviceError (E079) where the vendor's kernel is named and there is none.
         """
+        if joined in table.CONVOLUTIONS:
+            return self._convolution(steps, joined, writes, inputs)
         if joined:
             declared = JOINED[joined]
             given = declared.attributes(steps)
@@ -167,6 +186,45 @@ class LaunchBinder:
         out, work = writes[0], writes[1] if len(writes) > 1 else None
         starts = [self._start(_group(each, out, inputs, work)) for each in kernels_of(steps)]
         return starts[0] if len(starts) == 1 else partial(_all, starts)
+
+    def _convolution(
+        self, steps: Sequence[Step], joined: str, writes: Sequence[Tensor], inputs: Sequence[Tensor]
+    ) -> Start:
+        """A convolution with what is made of its result: by one kernel, where the GPU has it and it
+        is faster or asked for, else by two.
+        """
+        declared, asked = JOINED[joined], [step.asked for step in steps]
+        results, work = writes[: declared.results], writes[declared.results]
+        given = {key: each[key] for each in asked[1:] for key in ("count", "eps") if key in each}
+        if joined == "conv_moments":
+            given = {}
+        variant = steps[0].variant
+        conv, after = table.CONVOLUTIONS[joined]
+        out, others = results[0], list(inputs[2:])
+        group = _Group(conv, variant, asked[0], out, inputs[:2], (), (), work)
+        if joined == "conv_dx_slopes":
+            group = replace(group, absorbed=("relu_dx",), extra=others[:1])
+            others = [*others[1:], out]
+        elif joined == "conv_dx_add_slopes":
+            others = [others[0], out, *others[1:]]
+        else:
+            others = [out]
+        if variant == "fastest":
+            variant = self._faster(replace(self._product(group), joined=joined))
+        if variant != "vendor" and products.hopper():
+            blocks = [*results, *inputs]
+            return _starter(table.KERNELS[joined], blocks, {**given, "work": work})
+        first = self._native(group) if variant != "vendor" else self._start(group)
+        results = results if after == "add_relu_slopes" else results[1:]
+        then = _starter(table.KERNELS[after], [*results, *others], {**given, "work": work})
+        return partial(_all, [first, then])
+
+    def _faster(self, product: vendor.Product) -> str:
+        """Whose kernel is, as was measured or is likely."""
+        key = race_key(product)
+        if key not in self.plans:
+            self.plans[key] = self.plans.likely_faster(product)
+        return self.plans[key]
 
     def _start(self, group: _Group) -> Start:
         if group.variant in ("", "native"):
@@ -196,11 +254,7 @@ class LaunchBinder:
 
     def _fastest(self, group: _Group) -> Start:
         """The vendor's kernel or the hand-written one, as was measured or is likely."""
-        product = self._product(group)
-        key = race_key(product)
-        if key not in self.plans:
-            self.plans[key] = self.plans.likely_faster(product)
-        if self.plans[key] == "native":
+        if self._faster(self._product(group)) == "native":
             return self._native(group)
         try:
             return self._vendor(group)

@@ -56,7 +56,7 @@ def chosen_by(plans: Plans, product: Product, variant: str) -> str:
 
 def race_key(product: Product) -> str:
     """Under what name it is kept which kernel is faster."""
-    return f"{RACE}{product}"
+    return f"{RACE}{product.joined} {product}" if product.joined else f"{RACE}{product}"
 
 
 class Plans(dict[str, str]):
@@ -76,8 +76,11 @@ class Plans(dict[str, str]):
         return self._nearest(product, "")
 
     def likely_faster(self, product: Product) -> str:
-        """Which kernel is: the one that is for the product most like it, else the vendor's."""
-        return next(iter(self._nearest(product, RACE)), "vendor")
+        """Which kernel is: the one that is for the product most like it, else the vendor's, or the
+        hand-written one where that does more at once.
+        """
+        likely = "native" if product.joined else "vendor"
+        return next(iter(self._nearest(product, RACE)), likely)
 
     def _nearest(self, product: Product, prefix: str) -> list[str]:
         found = self._by_kind.get((prefix, _kind(product)), {})
@@ -97,11 +100,15 @@ class Plans(dict[str, str]):
 
 
 def product_of(text: str) -> Product:
-    """The product that prints so. Raises ValueError or SyntaxError for what is none."""
-    call = ast.parse(text, mode="eval").body
+    """The product that prints so, after the launch that it is a part of, if any. Raises ValueError
+    or SyntaxError for what is none.
+    """
+    joined, _, rest = text.rpartition(" Product(")
+    call = ast.parse(f"Product({rest}" if joined else text, mode="eval").body
     if not isinstance(call, ast.Call):
         raise ValueError(text)
-    return Product(**{each.arg or "": ast.literal_eval(each.value) for each in call.keywords})
+    told = {each.arg or "": ast.literal_eval(each.value) for each in call.keywords}
+    return Product(**told, joined=joined)
 
 
 def _kind(product: Product) -> tuple[object, ...]:

@@ -71,7 +71,7 @@ class Tuner:
         for variant in ("native", "vendor"):
             named = [replace(steps[0], variant=variant), *steps[1:]]
             with suppress(DeviceError):  # where the vendor has no plan
-                start = self.binder.bind(named, "", out, inputs)
+                start = self.binder.bind(named, launch.joined, out, inputs)
                 run = partial(start, self.stream.ptr)
                 seconds[variant] = min(elapsed(run, self.stream, RUNS))
         self.plans[race_key(product)] = min(seconds, key=seconds.__getitem__)

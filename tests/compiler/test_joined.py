@@ -49,6 +49,9 @@ TOLD: dict[str, dict[str, Any]] = {
     "grouped_dbeta": GROUPED,
     "conv": {"stride": (1, 1), "pad": (1, 1, 1, 1), "groups": 1, "filters": K, "first_filter": 0,
              "whole": ((H, H, 1, 1), (H, H, 1, 1))},
+    "conv_dx": {"stride": (1, 1), "pad": (1, 1, 1, 1), "groups": 1, "filters": K,
+                "first_filter": 0, "whole": ((H, H, 1, 1), (H, H, 1, 1))},
+    "bn_sums": {"count": PIXELS},
     "maxpool": WINDOWS,
     "maxpool_places": {**WINDOWS, "relu": True},
 }  # fmt: skip
@@ -60,7 +63,7 @@ UPDATES = {
     for before in ("", "fc_dw_")
 }
 """The same of each kind of update: some have an operation in common."""
-WEIGHTS, DENSE, ONE = (K, C), (N, C), ()
+WEIGHTS, DENSE, ONE, FILTERS = (K, C), (N, C), (), (K, C, 3, 3)
 SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "bn_moments": (IMAGE,),
     "sums_moments": ((C, 2),),
@@ -69,6 +72,10 @@ SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "add_relu_two_slopes": (*[IMAGE] * 4, (C,), (C,), IMAGE, (C,), (C,)),
     "slice_relu_slopes": (WIDER, IMAGE, IMAGE, (C,), (C,)),
     "bn_norms_add_relu": 2 * (IMAGE, *[(C,)] * 4),
+    "conv_moments": (IMAGE, FILTERS),
+    "conv_sums": (IMAGE, FILTERS),
+    "conv_dx_slopes": (MADE, FILTERS, IMAGE, IMAGE, (C,), (C,)),
+    "conv_dx_add_slopes": (MADE, FILTERS, *[IMAGE] * 3, (C,), (C,)),
     "grouped_moments": (IMAGE,),
     "grouped_slopes": (IMAGE, (N // 2, C), (N // 2, C), IMAGE),
     **{
@@ -95,6 +102,10 @@ NORMS = {
     "add_relu_two_slopes": ("add", "relu_dx"),
     "slice_relu_slopes": ("slice", "relu_dx"),
     "bn_norms_add_relu": ("bn_norm", "add", "relu"),
+    "conv_dx_slopes": ("conv_dx", "relu_dx"),
+    "conv_dx_add_slopes": ("conv_dx", "add", "relu_dx"),
+    "conv_moments": (),
+    "conv_sums": (),
 }
 """Joined batch norms for which only GPUs have kernels, and their operations that make images."""
 EVERY = pytest.mark.parametrize("declared", JOINED.values(), ids=JOINED)
@@ -154,11 +165,13 @@ def example(declared: Joined) -> Example:
     for number, part in enumerate(declared.parts):
         operands = [reads[a] if a >= 0 else launches[a].writes[0] for a in part.operands]
         made = MAKES.get(part.operation, WEIGHTS)
-        if declared.name in NORMS:
+        if declared.name in ("conv_moments", "conv_sums"):
+            made = {"conv": MADE, "bn_sums": (K, 2)}.get(part.operation, (K,))
+        elif declared.name in NORMS:
             made = IMAGE if part.operation in NORMS[declared.name] else (C,)
         elif declared.name.startswith(("bn", "sums", "grouped")):
             made = (N // 2, C) if declared.name.startswith("grouped") else (C,)
-        dtype = "u8" if part.operation == "maxpool_places" else "f32"
+        dtype = {"maxpool_places": "u8", "bn_sums": "f64"}.get(part.operation, "f32")
         step = Step(
             part.operation, tuple(range(len(operands))),
             Attributes.of(UPDATES.get(declared.name, TOLD).get(part.operation, {})), made,

@@ -43,6 +43,17 @@ def blocks() -> Network:
     return net.loss(net.fc(net.pool(x, "global", "avgpool"), 16))
 
 
+def bottlenecks() -> Network:
+    """Residual blocks of three convolutions, two of them of one pixel."""
+    net = Maker(3, 10, 10, name="bottlenecks")
+    x = net.relu(net.bn(net.conv("image", 32, bias=False)))
+    for _ in range(2):
+        y = net.relu(net.bn(net.conv(x, 16, 1, bias=False)))
+        y = net.relu(net.bn(net.conv(y, 16, pad=1, bias=False)))
+        x = net.relu(net.add(net.bn(net.conv(y, 32, 1, bias=False)), x))
+    return net.loss(net.fc(net.pool(x, "global", "avgpool"), 16))
+
+
 def grouped() -> Network:
     """Batch norm by groups of 2 and 4 images, also where an addition follows at once."""
     net = Maker(3, 9, 9, name="grouped")
@@ -97,5 +108,7 @@ class Threads(Ranks):
         return found
 
 
-NETWORKS = {"tiny": tiny, "residual": residual, "blocks": blocks, "grouped": grouped,
-            "normalized": normalized}  # fmt: skip
+NETWORKS = {
+    "tiny": tiny, "residual": residual, "blocks": blocks, "bottlenecks": bottlenecks,
+    "grouped": grouped, "normalized": normalized,
+}  # fmt: skip

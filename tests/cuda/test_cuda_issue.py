@@ -10,7 +10,16 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from cuda_cases import Threads, blocks, check_near, grouped, normalized, residual, target
+from cuda_cases import (
+    Threads,
+    blocks,
+    bottlenecks,
+    check_near,
+    grouped,
+    normalized,
+    residual,
+    target,
+)
 from harness import Run, compiled, difference, options, tiny, train
 from hypothesis import given
 from hypothesis.strategies import booleans
@@ -90,7 +99,7 @@ def test_any_round(case: Case) -> None:
     check(case)
 
 
-@pytest.mark.parametrize("build", [tiny, residual, blocks, grouped, normalized])
+@pytest.mark.parametrize("build", [tiny, residual, blocks, bottlenecks, grouped, normalized])
 @pytest.mark.parametrize("devices", [1, 3])
 def test_bfloat16_trains_close_to_float32(build: Any, devices: int) -> None:
     network = build()
@@ -119,6 +128,22 @@ def test_batch_norm_where_branches_meet_is_joined(strategy: str, precision: str)
     rounded, fewer = without(network, asked, precision, "bn_norms_add_relu")
     assert kinds - fewer == {"bn_norms_add_relu"}
     check_near(at_once, rounded, 1e-5 if precision == "fp32" else 0.2, steps=1)
+
+
+@pytest.mark.parametrize("strategy", ["single", "data", "model"])
+def test_convolutions_of_one_pixel_are_joined_to_batch_norm_to_the_bit(strategy: str) -> None:
+    network, devices = bottlenecks(), 1 if strategy == "single" else 2
+    asked = options(network, devices, 8, precision="bf16", strategy=strategy)
+    at_once, kinds = without(network, asked, "bf16")
+    # Where channels are split, each device has all images of its own, and of gradients parts.
+    joined = {"single": {"conv_moments", "conv_dx_slopes", "conv_dx_add_slopes"},
+              "data": {"conv_sums", "conv_dx_slopes", "conv_dx_add_slopes"},
+              "model": {"conv_moments"}}[strategy]  # fmt: skip
+    assert {kind for kind in kinds if kind.startswith("conv_")} - {"conv_dx", "conv_dw"} == joined
+    apart, fewer = without(network, asked, "bf16", *joined)
+    assert not fewer & joined and difference(at_once, apart) == 0
+    _, wide = without(network, replace(asked, precision="fp32"), "fp32")
+    assert not wide & joined
 
 
 def without(network: Network, asked: Any, precision: str, *kernels: str) -> tuple[Run, set[str]]:

@@ -29,6 +29,8 @@ pytestmark = [
 ]
 TOLERANCE = {"fp32": 1e-4, "tf32": 5e-2, "bf16": 2e-1}
 """Largest difference of any result of the first step, as a norm relative to the result's."""
+DEEP = {"blocks": 2, "bottlenecks": 4}
+"""How much more where that passes many batch norms of few numbers: each makes more of rounding."""
 
 
 @contextmanager
@@ -61,7 +63,8 @@ def on_cpu(network: Network, batch: int, **more: Any) -> Run:
 def test_one_gpu_agrees_with_the_cpu(name: str, precision: str, kernels: str) -> None:
     network = NETWORKS[name]()
     found = on_gpu(network, 1, 16, precision, kernels)
-    check_near(found, on_cpu(network, 16), TOLERANCE[precision], steps=1)
+    more = 1 if precision == "fp32" else DEEP.get(name, 1)
+    check_near(found, on_cpu(network, 16), more * TOLERANCE[precision], steps=1)
 
 
 @pytest.mark.parametrize("scheme", ["a", "b", "c"])

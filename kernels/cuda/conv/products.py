@@ -5,7 +5,7 @@ float32, "tf32" from operands rounded or cut off to tf32, both on float32 blocks
 blocks. Sums are float32 always, in an order that depends on nothing but the shapes, so results
 repeat to the bit. Where tensors are aligned to 16 bytes on Hopper's chips, `conv/wgmma.cu` makes
 bf16 products if channels come in eights, and tf32 ones, if in fours, of the forward pass and of
-images' gradients; `conv/mma.cu` makes all others.
+images' gradients; `pointwise` those of 1 by 1 pixel in bf16; `conv/mma.cu` makes all others.
 
 `workspace_bytes` tells what `work` must hold: the sums of the parts of a split sum, which a second
 pass adds; images and filters of few channels, folded (`space_to_depth`); filters turned for the
@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from netc_kernels.cuda import source
+from netc_kernels.cuda.conv import pointwise
 from netc_kernels.cuda.conv.plan import (
     BACKWARD_WEIGHTS,
     FEW_TAPS,
@@ -97,6 +98,11 @@ def conv(
     `variant` "mma" keeps to the kernel for every chip and shape. "shared" lets the taps of a row of
     3 by 3 filters share a tile of pixels where that can be, which reads less of the L2 cache.
     """
+    geometry = {"stride": stride, "pad": pad, "groups": groups}
+    plain = variant == "auto" and bias is None and not relu and hopper()
+    if plain and pointwise.suits("conv", out.shape, (x.shape, w.shape), geometry, precision):
+        pointwise.conv(out, x, w, stream)
+        return
     attributes = (stride, pad, groups, filters, first_filter)
     plan = plan_of("conv", (out.shape, x.shape, w.shape), attributes, precision)
     _run(plan, out, x, w, stream, precision, work, variant, bias=bias, relu=relu)
@@ -122,6 +128,11 @@ def conv_dx(
 
     It is zeroed where `positive`, the output of the relu that made the input, is not positive.
     """
+    geometry = {"stride": stride, "pad": pad, "groups": groups}
+    shapes = out.shape, (dy.shape, w.shape)
+    if variant == "auto" and hopper() and pointwise.suits("conv_dx", *shapes, geometry, precision):
+        pointwise.conv_dx(out, dy, w, stream, positive)
+        return
     attributes = (stride, pad, groups, filters, first_filter)
     plan = plan_of("conv_dx", (out.shape, dy.shape, w.shape), attributes, precision)
     _run(plan, out, dy, w, stream, precision, work, variant, positive=positive)
@@ -302,7 +313,7 @@ def _turn(call: ProductCall, product: ProductLaunch, to: int) -> None:
 def _multiply(call: ProductCall, product: ProductLaunch) -> None:
     addresses = call.a, call.b
     suits = product.suits_wgmma(call.precision, addresses)
-    wgmma = call.variant != "mma" and suits and _hopper()
+    wgmma = call.variant != "mma" and suits and hopper()
     tiling = product.tiling(call.precision, wgmma, call.variant == "shared")
     tiles = product.tiles(tiling) * call.plan.splits
     if not tiles:
@@ -372,7 +383,8 @@ def _capability(device: int) -> tuple[int, int]:
     return int(properties["major"]), int(properties["multiProcessorCount"])
 
 
-def _hopper() -> bool:
+def hopper() -> bool:
+    """Whether the current device has Hopper's own products."""
     from cupy.cuda import runtime
 
     return _capability(int(runtime.getDevice()))[0] == 9

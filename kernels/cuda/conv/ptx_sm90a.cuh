@@ -22,6 +22,20 @@ DEVICE void barrier_arrive_after_copies(unsigned barrier) {
     asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
 }
 
+// Arrives, and has the barrier wait for so many bytes of `copy_tile`, too.
+DEVICE void barrier_expect(unsigned barrier, int bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;"
+                 ::"r"(barrier), "r"(bytes) : "memory");
+}
+
+// Copies a tile of a matrix that a map describes (`tile_map` of tiles.py), from element (x, y) on, to
+// shared memory; zeros for what lies outside. The barrier is told the bytes that arrive.
+DEVICE void copy_tile(unsigned to, const void* map, int x, int y, unsigned barrier) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes "
+                 "[%0], [%1, {%2, %3}], [%4];"
+                 ::"r"(to), "l"(map), "r"(x), "r"(y), "r"(barrier) : "memory");
+}
+
 // Waits for the end of the barrier's phase of this parity.
 DEVICE void barrier_wait(unsigned barrier, int parity) {
     asm volatile("{\n"

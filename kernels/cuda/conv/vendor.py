@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import islice
 from math import prod
@@ -90,6 +90,8 @@ class Product:
     relu: bool = False
     relu_dx: bool = False
     """Whether the result is the gradient before a relu, too."""
+    joined: str = field(default="", repr=False)
+    """The launch that it is a part of; what is after it is not the library's."""
 
     @property
     def folded(self) -> Folded | None:

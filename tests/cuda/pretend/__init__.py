@@ -33,7 +33,10 @@ def module() -> types.ModuleType:
         streamCaptureModeThreadLocal=1, CUDARuntimeError=RuntimeError,
         ipcGetMemHandle=lambda pointer: pointer, ipcOpenMemHandle=memory.opened,
         ipcCloseMemHandle=lambda pointer: None, memGetInfo=lambda: (3 * 2**30, 2**32),
-        getDevice=lambda: 0, getDeviceProperties=lambda device: {"name": b"Pretended"},
+        getDevice=lambda: 0,
+        getDeviceProperties=lambda device: {
+            "name": b"Pretended", "major": 9, "multiProcessorCount": 132,
+        },
     )  # fmt: skip
     cuda = types.SimpleNamespace(
         runtime=runtime, Stream=Stream, Event=Event, Device=nullcontext,

@@ -149,6 +149,43 @@ def grouped_slopes(
     kernel("grouped_dbeta")(dbeta, dy, stream=stream, **groups)
 
 
+def _pointwise(op: str, out: Tensor, a: Tensor, w: Tensor, stream: int) -> None:
+    filters = w.shape[0]
+    told = {"stride": (1, 1), "pad": (0,) * 4, "groups": 1, "filters": filters, "first_filter": 0}
+    kernel(op)(out, a, w, stream=stream, **told)
+
+
+def conv_moments(
+    out: Tensor, mean: Tensor, var: Tensor, x: Tensor, w: Tensor, *, work: Any, stream: int
+) -> None:
+    _pointwise("conv", out, x, w, stream)
+    bn_moments(mean, var, out, work=work, stream=stream)
+
+
+def conv_sums(
+    out: Tensor, sums: Tensor, x: Tensor, w: Tensor, *, count: int, work: Any, stream: int
+) -> None:
+    _pointwise("conv", out, x, w, stream)
+    kernel("bn_sums")(sums, out, stream=stream, count=count)
+
+
+def conv_dx_slopes(
+    out: Tensor, dgamma: Tensor, dbeta: Tensor, dy: Tensor, w: Tensor, y: Tensor, x: Tensor,
+    mean: Tensor, var: Tensor, **told: Any,
+) -> None:  # fmt: skip
+    _pointwise("conv_dx", out, dy, w, told["stream"])
+    kernel("relu_dx")(out, y, out, stream=told["stream"])
+    bn_slopes(dgamma, dbeta, x, mean, var, out, **told)
+
+
+def conv_dx_add_slopes(
+    out: Tensor, dgamma: Tensor, dbeta: Tensor, dy: Tensor, w: Tensor, added: Tensor,
+    *others: Tensor, work: Any, stream: int, eps: float,
+) -> None:  # fmt: skip
+    _pointwise("conv_dx", out, dy, w, stream)
+    add_relu_slopes(out, dgamma, dbeta, added, out, *others, work=work, stream=stream, eps=eps)
+
+
 def mark(out: Tensor, *, value: int, stream: int) -> None:
     """Its block is in the host's memory."""
     word = ctypes.c_int32.from_address(out.pointer)
@@ -174,6 +211,8 @@ def stamp(out: Tensor, *, stream: int) -> None:
 OWN: dict[str, Callable[..., None]] = {
     **{name: update(each) for name, each in JOINED.items() if each.overwritten},
     "bn_moments": bn_moments, "sums_moments": sums_moments, "bn_slopes": bn_slopes,
+    "conv_moments": conv_moments, "conv_sums": conv_sums, "conv_dx_slopes": conv_dx_slopes,
+    "conv_dx_add_slopes": conv_dx_add_slopes,
     "add_relu_slopes": add_relu_slopes, "add_relu_two_slopes": add_relu_two_slopes,
     "slice_relu_slopes": slice_relu_slopes, "bn_norms_add_relu": bn_norms_add_relu,
     "grouped_moments": grouped_moments, "grouped_slopes": grouped_slopes, "mark": mark,
