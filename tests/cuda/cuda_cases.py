@@ -44,13 +44,16 @@ def blocks() -> Network:
 
 
 def bottlenecks() -> Network:
-    """Residual blocks of three convolutions, two of them of one pixel."""
+    """Residual blocks of three convolutions, two of them of one pixel; the last goes by strides."""
     net = Maker(3, 10, 10, name="bottlenecks")
     x = net.relu(net.bn(net.conv("image", 32, bias=False)))
     for _ in range(2):
         y = net.relu(net.bn(net.conv(x, 16, 1, bias=False)))
         y = net.relu(net.bn(net.conv(y, 16, pad=1, bias=False)))
         x = net.relu(net.add(net.bn(net.conv(y, 32, 1, bias=False)), x))
+    y = net.relu(net.bn(net.conv(x, 16, 1, bias=False)))
+    y = net.bn(net.conv(y, 24, stride=2, pad=1, bias=False))
+    x = net.relu(net.add(y, net.bn(net.conv(x, 24, 1, stride=2, bias=False))))
     return net.loss(net.fc(net.pool(x, "global", "avgpool"), 16))
 
 

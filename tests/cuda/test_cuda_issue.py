@@ -106,7 +106,8 @@ def test_bfloat16_trains_close_to_float32(build: Any, devices: int) -> None:
     asked = options(network, devices, 12, precision="bf16", strategy="hybrid")
     narrow = pretend(network, asked, "bf16", 3)
     wide = pretend(network, replace(asked, precision="fp32"), "fp32", 3)
-    check_near(narrow, wide, 0.2, steps=1)
+    # Each batch norm of few numbers makes more of rounding.
+    check_near(narrow, wide, 0.5 if build is bottlenecks else 0.2, steps=1)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -144,6 +145,16 @@ def test_convolutions_of_one_pixel_are_joined_to_batch_norm_to_the_bit(strategy:
     assert not fewer & joined and difference(at_once, apart) == 0
     _, wide = without(network, replace(asked, precision="fp32"), "fp32")
     assert not wide & joined
+
+
+def test_where_a_stride_begins_the_other_convolution_adds() -> None:
+    asked = options(bottlenecks(), 1, 8, precision="bf16", strategy="single")
+    bundle, _ = compiled(bottlenecks(), replace(asked, target=target("bf16", "native")))
+    launches = [each for each in bundle.train.instructions if isinstance(each, Launch)]
+    added = [each for each in launches if each.name == "conv_dx_add_slopes"]
+    assert len(added) == 3
+    strides = {i.steps[0].attributes["stride"] for i in launches if i.name == "conv_dx"}
+    assert strides == {(2, 2)} and not [i for i in launches if "add" in i.name.split("+")]
 
 
 def without(network: Network, asked: Any, precision: str, *kernels: str) -> tuple[Run, set[str]]:
