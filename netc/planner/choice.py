@@ -122,17 +122,16 @@ def _beside(fastest: Candidate, fixed: Candidate | None) -> str:
 
 
 def best_of(fits: Sequence[Candidate], error: float) -> tuple[Candidate, str]:
-    """The best plan, with sharded updates only where that gains more than prices may be off, or
-    where no other fits.
+    """The best plan, with sharded updates only where that gains more than prices may be off, where
+    both were measured, or where no other fits.
     """
-    sharded = next((c for c in fits if c.updates == SHARDED), None)
+    with_shards = [c for c in fits if c.updates == SHARDED]
     others = [c for c in fits if c.updates != SHARDED]
     if not others:
-        assert sharded is not None
-        return sharded, "plans without sharded updates do not fit the memory"
+        return with_shards[0], "plans without sharded updates do not fit the memory"
     best, reason = _best(others, error)
-    gain = 0.0 if sharded is None else 1 - sharded.seconds / best.seconds
-    sure = sharded is not None and sharded.measured and best.measured
-    if sharded is None or gain <= (0.0 if sure else error):
-        return best, reason
-    return sharded, f"{100 * gain:.1f} % faster than '{best.name}' without sharded updates"
+    for sharded in with_shards:
+        gain = 1 - sharded.seconds / best.seconds
+        if gain > (0.0 if sharded.measured and best.measured else error):
+            return sharded, f"{100 * gain:.1f} % faster than '{best.name}' without sharded updates"
+    return best, reason
