@@ -277,11 +277,12 @@ class RunnableProgram:
         names: Names | None = None,
         batch: int | None = None,
     ) -> None:
-        """Write X.netc, the program; X.safetensors, its weights by PyTorch's `names` or netc's; or
-        X.onnx, its network with its weights, for any number of images or a `batch` of so many.
+        """Write X.netc, the program, where no weights were trained or given; X.safetensors, its
+        weights by PyTorch's `names` or netc's; or X.onnx, its network with its weights, for any
+        number of images or a `batch` of so many.
 
         Raises UsageError (E051, E054, E056) for another suffix, for words that it has no use for,
-        or where the system refuses.
+        for weights that X.netc would not have, or where the system refuses.
         """
         file = Path(path_text("path", path))
         if file.suffix not in self.suffixes:
@@ -292,6 +293,15 @@ class RunnableProgram:
             message = f"cannot write {self.called} as '{file.name or file}'."
             raise UsageError(Diagnostic("E056", message, help=hint))
         form = file_form(file, names, batch)
+        if file.suffix == ".netc" and self.tensors is not None:
+            message = (
+                f"a program has no weights: '{file.name}' would not have those of {self.called}."
+            )
+            hint = (
+                "save them as X.safetensors, which 'open' and 'run' of a program take as "
+                "'weights'; the plan of the network without weights writes X.netc."
+            )
+            raise UsageError(Diagnostic("E056", message, help=hint))
         check_writable(file)
         self._write(file, form)
 

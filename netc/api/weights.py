@@ -18,11 +18,14 @@ def whose_arrays(value: object) -> str:
 
 
 def checked_weights(values: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> Tensors:
-    """The arrays of weights by their names. DataError: E081 where there is none of a name, E082
-    where one is of another shape, E086 where numbers are not finite.
+    """The arrays of weights by their names, copied. DataError: E081 where there is none of a name,
+    E082 where one is of another shape or type, E086 where numbers are not finite, or too large to
+    be in float32.
     """
     found = {name: _checked(name, value, shapes) for name, value in values.items()}
-    if problems := [*not_finite("'weights'", found)]:
+    with np.errstate(over="ignore"):
+        narrow = {name: value.astype(np.float32) for name, value in found.items()}
+    if problems := [*not_finite("'weights'", narrow)]:
         raise DataError(*problems)
     return found
 
@@ -30,8 +33,11 @@ def checked_weights(values: Mapping[str, Any], shapes: Mapping[str, tuple[int, .
 def _checked(name: str, value: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
     if name not in shapes:
         raise data_error("E081", f"the network has no weight '{name}'.", "see 'weights()'")
-    array = np.asarray(value)
-    if array.shape != tuple(shapes[name]) or array.dtype.kind not in "fiu":
+    array = np.array(value)
+    if array.dtype.kind not in "fiu":
+        message = f"'{name}' is of {array.dtype}; weights are numbers."
+        raise data_error("E082", message, "give an array of floats")
+    if array.shape != tuple(shapes[name]):
         sides = "x".join(map(str, shapes[name])) or "one number"
         has = "x".join(map(str, array.shape)) or "one"
         message = f"'{name}' is {has} of {array.dtype}; the network has numbers of {sides}."

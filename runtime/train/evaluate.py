@@ -7,17 +7,18 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.errors import DataError
+from netc.errors import DataError, Diagnostic, UsageError
 from netc.numbers import loss_text
 from netc_runtime.session import Session
 from netc_runtime.train.datasets import Dataset
 from netc_runtime.train.loading import AHEAD, Loader, Loading
-from netc_runtime.train.outcomes import Outcomes, joined, outcomes_of
+from netc_runtime.train.outcomes import KEPT, Outcomes, joined, outcomes_of
 
 Array = NDArray[Any]
 
@@ -36,9 +37,15 @@ class Evaluation:
     """With loading."""
 
     def top(self, count: int = 5) -> float:
-        """The fraction of images whose class is among so many most likely ones, at most 5."""
+        """The fraction of images whose class is among so many most likely ones, at most 5.
+
+        Raises UsageError (E051) for another count: no more are kept of an image.
+        """
         assert self.outcomes is not None, "it was asked what it says of each"
-        return self.outcomes.share_in(count)
+        if not (isinstance(count, Integral) and 1 <= count <= KEPT):
+            message = f"of each image the {KEPT} most likely classes are kept, not {count!r:.40}."
+            raise UsageError(Diagnostic("E051", message, help=f"ask for 1 to {KEPT}."))
+        return self.outcomes.share_in(int(count))
 
     def __repr__(self) -> str:
         """One line."""
