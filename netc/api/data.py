@@ -6,12 +6,12 @@ import ast
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from netc.api.train_choices import Data
+from netc.api.train_choices import ArrayData, Data
 from netc.api.values import usage
 from netc.errors import DataError, Diagnostic, UsageError, clip, did_you_mean, escaped
 from netc.ir.datasets import DATA_SETS, SYNTHETIC
@@ -22,7 +22,7 @@ from netc_runtime.io.checkpoint import classes_in, meta_of
 from netc_runtime.io.problems import data_error, unreadable
 from netc_runtime.session import image_inputs
 from netc_runtime.train.arrays import CLASSES, Origin, array_set, needed
-from netc_runtime.train.datasets import Dataset, open_dataset
+from netc_runtime.train.datasets import Dataset, byte_scale, open_dataset
 from netc_runtime.train.images import Shape, Wanted
 from netc_runtime.train.recognise import recognised
 from netc_runtime.train.skipping import Skipping
@@ -33,16 +33,34 @@ MISSING = "E061"
 """What is said of a file or folder that is not there."""
 
 
-def data_call(given: Data | None, bundle: Bundle) -> RecipeCall | None:
+def data_call(given: str | None, bundle: Bundle) -> RecipeCall | None:
     """The data set that is given, or else the recipe's; None where there is neither."""
     return recipe_or(given, bundle.facts.data)
 
 
-def recipe_or(given: Data | None, recipe: RecipeCall | None) -> RecipeCall | None:
+def recipe_or(given: str | None, recipe: RecipeCall | None) -> RecipeCall | None:
     """What is given, by its name, or else what a recipe says."""
-    if given is None:
-        return recipe
-    return named_data(given) if isinstance(given, str) else RecipeCall(ARRAYS_NAME, (), {})
+    return recipe if given is None else named_data(given)
+
+
+def images_like(given: Data | None, bundle: Bundle) -> str | None:
+    """The data set, by its word, as which bytes and pictures are scaled for what was trained on the
+    data that are given, or else on the recipe's; None where there is neither.
+    """
+    if isinstance(given, ArrayData):
+        return given.like
+    call = data_call(given, bundle)
+    return None if call is None else call.name
+
+
+def arrays_like(data: Data | None, before: Data | None, bundle: Bundle) -> Data | None:
+    """The data; arrays are scaled as those that the weights were trained on before, or else the
+    recipe's, and are a data set of their own where that has no bytes.
+    """
+    if not isinstance(data, ArrayData):
+        return data
+    word = images_like(before, bundle)
+    return replace(data, like=ARRAYS_NAME if word in (None, SYNTHETIC) else word)
 
 
 def open_data(given: Data | None, bundle: Bundle, training: bool = True) -> Dataset:
@@ -73,8 +91,9 @@ def open_named(
     """The same for a network that takes images (C, H, W) in its first input, by what its recipe
     says.
     """
-    if given is not None and not isinstance(given, str):
-        return _of_arrays(given, Wanted(image, classes, training, _several(inputs)))
+    if isinstance(given, ArrayData):
+        own = replace(given, like=given.like or (recipe and recipe.name))
+        return _of_arrays(own, Wanted(image, classes, training, _several(inputs)))
     call = recipe_or(given, recipe)
     if call is None:
         help = f"name one in a train block, or with '--data': {_choices()}."
@@ -91,18 +110,19 @@ def _several(inputs: Mapping[str, Shape]) -> tuple[tuple[str, Shape], ...]:
     return tuple(inputs.items()) if len(inputs) > 1 else ()
 
 
-def _of_arrays(given: Mapping[str, Any], wanted: Wanted) -> Dataset:
+def _of_arrays(data: ArrayData, wanted: Wanted) -> Dataset:
     """The data set of arrays in memory. Raises DataError as `array_set`, UsageError (E051) where
     some are missing or unknown.
     """
-    names = needed(wanted)
+    given, names = data.arrays, needed(wanted)
     known = {*needed(replace(wanted, training=True)), CLASSES}
     problems = [f"the arrays lack '{name}'." for name in names if name not in given]
     problems += [f"there is no use for an array '{clip(n)}'." for n in given if n not in known]
     if problems:
         raise usage(" ".join(problems), f"arrays are: {', '.join(sorted(known))}.")
     arrays = {name: np.asarray(each) for name, each in given.items()}
-    return array_set(Origin(), {n: arrays[n] for n in arrays if n in {*names, CLASSES}}, wanted)
+    of_use = {name: each for name, each in arrays.items() if name in {*names, CLASSES}}
+    return array_set(Origin(), of_use, wanted, partial(byte_scale, data.like))
 
 
 def skipping(bad: int, dataset: Dataset) -> Dataset:

@@ -17,14 +17,16 @@ from netc.ir.program import Bundle
 from netc_runtime.io.problems import data_error
 from netc_runtime.launch.ranks import Ranks
 from netc_runtime.session import image_dtype, image_inputs
-from netc_runtime.train.arrays import OTHER_CLASSES, Origin, image_array, label_array
-from netc_runtime.train.datasets import preparation
+from netc_runtime.train.arrays import OTHER_CLASSES, Origin, as_floats, image_array, label_array
+from netc_runtime.train.datasets import byte_scale, preparation
 from netc_runtime.train.images import check_labels, normalize
 
 Array = NDArray[Any]
 Images = Any
 """An array (n, C, H, W), (n, H, W, C), or (n, H, W) of one channel, of bytes or floats; a list of
-paths of pictures; of several inputs, such arrays by their names."""
+paths of pictures; of several inputs, such arrays by their names. Floats are taken as they are;
+bytes and pictures are scaled as those that the weights were trained on, or else those of the
+recipe's data set."""
 IMAGES, LABELS = "images", "labels"
 
 
@@ -81,16 +83,7 @@ def _floats(
     found = image_array(Origin(), name, _array(name, images), wanted)
     if not len(found):
         raise data_error("E065", f"'{name}' holds no images.", "give one, at least")
-    if found.dtype == np.uint8:
-        prepared = preparation(data, wanted)
-        return normalize(found, prepared.mean, prepared.std, dtype)
-    try:
-        with np.errstate(over="raise"):
-            return found.astype(dtype)
-    except FloatingPointError:
-        message = f"'{name}' holds numbers that are too large for {dtype}."
-        hint = "scale them like those the network is trained on"
-        raise data_error("E062", message, hint) from None
+    return as_floats(Origin().of(name), found, byte_scale(data, wanted[0]), dtype)
 
 
 def _pictures(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from netc.api import elsewhere
 from netc.api.calls import checked_call, checked_calls
 from netc.api.choices import NAMES, Names, flag, number, one_of
-from netc.api.data import data_call, open_data, skipping
+from netc.api.data import arrays_like, images_like, open_data, skipping
 from netc.api.elsewhere import once, training_elsewhere
 from netc.api.figures import html_table
 from netc.api.held import alone, blas_kept, placed, several
@@ -64,7 +64,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 DataWord = str | os.PathLike[str] | Sequence[Any] | Mapping[str, Any]
-"""A data set as `--data` has it, or arrays: x_train, y_train, x_test, y_test, or these by name."""
+"""A data set as `--data` has it, or arrays: x_train, y_train, x_test, y_test, or these by name.
+Floats are taken as they are; bytes are scaled as those that the weights were trained on, or else
+those of the recipe's data set, or else from -1 to 1."""
 
 
 @checked_calls
@@ -134,6 +136,7 @@ class RunnableProgram:
         what is chosen wrongly, or cannot be read.
         """
         choices = train_choices(words)
+        choices = replace(choices, data=arrays_like(choices.data, self.data, self.bundle))
         callbacks = checked_callbacks(callbacks)
         check_trains(self.bundle)
         choice = placed(self.bundle, self.share_gpus)
@@ -204,7 +207,8 @@ class RunnableProgram:
 
         Raises DataError (E075) where the loss is no finite number, and as the data set does.
         """
-        given = self.data if data is None else read_held_out("data", data)
+        named = None if data is None else read_held_out("data", data)
+        given = self.data if named is None else arrays_like(named, self.data, self.bundle)
         bad = int(number(NATURAL)("skip_bad", skip_bad))
         choice = placed(self.bundle, self.share_gpus)
         if several(self.bundle, choice):
@@ -331,9 +335,8 @@ class RunnableProgram:
         return None if self.tensors is None else dict(self.tensors)
 
     def _pictures_of(self) -> str | None:
-        """The data set whose pictures images are like."""
-        call = data_call(self.data, self.bundle)
-        return None if call is None else call.name
+        """The data set as whose bytes and pictures images are scaled."""
+        return images_like(self.data, self.bundle)
 
 
 @checked_calls

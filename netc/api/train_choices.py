@@ -17,8 +17,20 @@ ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 """The names of four arrays that are given without names."""
 HELD_OUT = ARRAYS[2:]
 """The names of two."""
-Data = str | Mapping[str, Any]
-"""A data set as `--data` has it, or arrays by the names that `npz` has for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayData:
+    """A data set of arrays in memory."""
+
+    arrays: Mapping[str, Any]
+    """By the names that `npz` has for them."""
+    like: str | None = None
+    """The data set as whose bytes theirs are scaled; None for the recipe's."""
+
+
+Data = str | ArrayData
+"""A data set as `--data` has it, or arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +148,9 @@ def read_data(name: str, value: object) -> Data:
     if isinstance(value, str | os.PathLike):
         return path_text(name, value)
     if isinstance(value, Mapping):
-        return {str(key): each for key, each in value.items()}
+        return ArrayData({str(key): each for key, each in value.items()})
     if isinstance(value, Sequence) and len(value) == len(ARRAYS):
-        return dict(zip(ARRAYS, value, strict=True))
+        return ArrayData(dict(zip(ARRAYS, value, strict=True)))
     wanted = f"a data set by its name, a folder, or arrays ({', '.join(ARRAYS)})"
     raise wrong(name, wanted, value)
 
@@ -146,7 +158,7 @@ def read_data(name: str, value: object) -> Data:
 def read_held_out(name: str, value: object) -> Data:
     """The same for an evaluation, which two arrays are enough for."""
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == len(HELD_OUT):
-        return dict(zip(HELD_OUT, value, strict=True))
+        return ArrayData(dict(zip(HELD_OUT, value, strict=True)))
     return read_data(name, value)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ PICTURES = Preparation(
     "the whole picture, from -1 (black) to 1 (white)", decode, (_HALF,), (_HALF,)
 )
 """Any picture as one of a data set of bytes."""
+ByteScale = Callable[[int], Preparation]
+"""How bytes become numbers, of images of so many channels."""
 _INPUT = "x"
 """What arrays of images are called, where the network has one input."""
 _LABELS = "y"
@@ -92,6 +94,8 @@ class ArraySplit:
     """(n, C, H, W), bytes or floats."""
     labels: NDArray[np.int64] = field(repr=False)
     """One class index an image."""
+    called: str
+    """The images, in messages."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,6 +114,8 @@ class Arrays(LabelledSplits):
     """The held-out images."""
     name: str = "npz"
     """The word that names it in a recipe."""
+    scale: Preparation = PICTURES
+    """How its bytes become what the network takes."""
 
     @property
     def kind(self) -> str:
@@ -119,12 +125,12 @@ class Arrays(LabelledSplits):
     @property
     def mean(self) -> tuple[float, ...]:
         """The value of training images that becomes 0: of bytes, or of floats as they are."""
-        return (_HALF,) if self.train.images.dtype == np.uint8 else (0.0,)
+        return self.scale.mean if self.train.images.dtype == np.uint8 else (0.0,)
 
     @property
     def std(self) -> tuple[float, ...]:
         """The distance from it that becomes 1, in the same units."""
-        return (_HALF,) if self.train.images.dtype == np.uint8 else (1.0,)
+        return self.scale.std if self.train.images.dtype == np.uint8 else (1.0,)
 
     def load(
         self,
@@ -133,18 +139,35 @@ class Arrays(LabelledSplits):
         dtype: DTypeLike,
         windows: Sequence[Window] | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Images (len(indices), C, H, W), bytes from -1 to 1 and floats as they are, and labels.
+        """Images (len(indices), C, H, W), bytes by their scale and floats as they are, and labels.
 
-        With `windows`, one an image, what these show of them, scaled to H and W.
+        With `windows`, one an image, what these show of them, scaled to H and W. Raises DataError
+        (E062) for numbers that are too large for `dtype`.
         """
         part = self.train if split == "train" else self.test
         rows = row_numbers(indices, len(part.labels))
         images = np.ascontiguousarray(part.images[rows])
         if windows is not None:
             images = seen(images, windows)
-        if part.images.dtype == np.uint8:
-            return normalize(images, (_HALF,), (_HALF,), dtype), part.labels[rows]
-        return images.astype(dtype), part.labels[rows]
+        return as_floats(part.called, images, self.scale, dtype), part.labels[rows]
+
+
+def as_floats(
+    called: str, images: NDArray[Any], scale: Preparation, dtype: DTypeLike
+) -> NDArray[Any]:
+    """Images (n, C, H, W) for a network: bytes by their scale, floats as they are.
+
+    Raises DataError (E062) for numbers that are too large for `dtype`; `called` are the images.
+    """
+    if images.dtype == np.uint8:
+        return normalize(images, scale.mean, scale.std, dtype)
+    try:
+        with np.errstate(over="raise"):
+            return images.astype(dtype)
+    except FloatingPointError:
+        message = f"{called} holds numbers that are too large for {np.dtype(dtype)}."
+        hint = "scale them to about mean 0 and deviation 1"
+        raise data_error("E062", message, hint) from None
 
 
 def needed(wanted: Wanted) -> list[str]:
@@ -161,16 +184,20 @@ def needed(wanted: Wanted) -> list[str]:
 
 
 def array_set(
-    origin: Origin, arrays: Mapping[str, NDArray[Any]], wanted: Wanted
+    origin: Origin,
+    arrays: Mapping[str, NDArray[Any]],
+    wanted: Wanted,
+    scale: ByteScale = lambda channels: PICTURES,
 ) -> Arrays | SeveralInputs:
-    """The data set of the arrays that are `needed`, for one input or several.
+    """The data set of the arrays that are `needed`, for one input or several; its bytes are scaled
+    as `scale` says.
 
     Raises DataError: E062 where an array is of another kind, E063 where images and labels disagree,
     E064 where a label is out of range or a class's name is no text, E065 without images, E067 where
     images are of another shape.
     """
     inputs = wanted.inputs or ((_INPUT, wanted.image_shape),)
-    parts = tuple(_arrays(origin, arrays, wanted, *each) for each in inputs)
+    parts = tuple(_arrays(origin, arrays, wanted, *each, scale) for each in inputs)
     first, names = parts[0], listed(f"{name}_test" for name, _ in inputs)
     if not wanted.inputs:
         return first
@@ -190,16 +217,21 @@ def _description(what: str, origin: Origin, part: Arrays, names: str) -> str:
 
 
 def _arrays(
-    origin: Origin, arrays: Mapping[str, NDArray[Any]], wanted: Wanted, name: str, shape: Shape
+    origin: Origin,
+    arrays: Mapping[str, NDArray[Any]],
+    wanted: Wanted,
+    name: str,
+    shape: Shape,
+    scale: ByteScale,
 ) -> Arrays:
     """What fills one input."""
     classes = _class_names(origin, arrays, wanted.classes)
     test = _part(origin, arrays, name, "test", shape, len(classes))
-    train = ArraySplit(test.images[:0], test.labels[:0])
+    train = replace(test, images=test.images[:0], labels=test.labels[:0])
     if wanted.training:
         train = _part(origin, arrays, name, "train", shape, len(classes))
     called = ARRAYS if origin.file is None else "npz"
-    found = Arrays("", shape, classes, train, test, called)
+    found = Arrays("", shape, classes, train, test, called, scale(shape[0]))
     told = _description(f"arrays of {found.kind}", origin, found, f"{name}_test")
     return replace(found, description=escaped(told))
 
@@ -243,7 +275,7 @@ def _part(
     if not len(images):
         raise data_error("E065", f"{origin.of(name)} holds no images.", origin.forms)
     check_labels(labels, classes, origin.part(f"{_LABELS}_{split}"), origin.remedy)
-    return ArraySplit(images, labels)
+    return ArraySplit(images, labels, origin.of(name))
 
 
 def image_array(

@@ -143,6 +143,14 @@ def preparation(name: str | None, image_shape: tuple[int, ...]) -> Preparation:
     return found
 
 
+def byte_scale(name: str | None, channels: int) -> Preparation:
+    """How bytes in memory become images of so many channels: as the data set `name` has its own;
+    where none is named, or it has none such, from -1 to 1, as those of `npz`.
+    """
+    known = DATASETS[name].pictures if name in DATASETS and name != SYNTHETIC else ()
+    return fitting(known, channels) or _arrays.PICTURES
+
+
 def _check_inputs(dataset: Dataset, names: Sequence[str]) -> None:
     if len(names) == dataset.inputs:
         return

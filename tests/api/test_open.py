@@ -14,6 +14,8 @@ import netc
 from netc.api.images import image_floats
 from netc_runtime.choose import BackendChoice
 from netc_runtime.train.augment import order
+from netc_runtime.train.digits import digits
+from netc_runtime.train.idx import PICTURES
 
 
 def test_a_loop_equals_a_training() -> None:
@@ -55,11 +57,55 @@ def test_evaluations_of_any_number() -> None:
     assert whole.loss == pytest.approx(own, rel=1e-4)
 
 
-def test_bytes_are_scaled_as_in_training() -> None:
+@pytest.mark.parametrize(
+    ("recipe", "mean", "deviation"),
+    [
+        ("", 127.5, 127.5),
+        ("data synthetic()", 127.5, 127.5),
+        ("data digits()", *digits().mean, *digits().std),
+        ('data idx("gone")', *PICTURES.mean, *PICTURES.std),
+        ('data cifar10("gone")', 127.5, 127.5),
+    ],
+)
+def test_bytes_are_scaled_alike_by_all_that_take_them(
+    recipe: str, mean: float, deviation: float
+) -> None:
+    """Where the recipe's data are of three channels and the network takes one, as without any."""
     bytes_ = (IMAGES * 60 + 60).clip(0, 255).astype(np.uint8)
-    trained = tiny().run(data=(bytes_, LABELS, bytes_, LABELS), epochs=2)
-    floats = (bytes_.astype(np.float32) - 127.5) / 127.5
-    np.testing.assert_allclose(trained.predict(bytes_), trained.predict(floats), rtol=1e-5)
+    floats = ((bytes_ - mean) / deviation).astype(np.float32)
+    network = netc.parse(TINY.replace("epochs 2", f"epochs 2; {recipe}"))
+    given, same = ((each, LABELS, each, LABELS) for each in (bytes_, floats))
+    trained = network.run(data=given)
+    assert trained.loss == pytest.approx(network.run(data=same).loss, rel=1e-4)
+    wanted, score = trained.predict(floats), trained.evaluate(data=(floats, LABELS)).loss
+    for each in (trained, network.with_weights(trained.weights())):
+        np.testing.assert_allclose(each.predict(bytes_), wanted, rtol=1e-4)
+        assert each.evaluate(data=(bytes_, LABELS)).loss == pytest.approx(score, rel=1e-4)
+    with network.with_weights(trained.weights()).plan().open() as session:
+        np.testing.assert_allclose(session.predict(bytes_), wanted, rtol=1e-4)
+        assert session.step(bytes_[:16], LABELS[:16], lr=0.0).loss == pytest.approx(
+            session.step(floats[:16], LABELS[:16], lr=0.0).loss, rel=1e-4
+        )
+
+
+def test_bytes_are_scaled_as_what_was_trained_on() -> None:
+    """Also where that was another data set than the recipe's."""
+    bytes_ = (IMAGES * 5 + 5).clip(0, 16).astype(np.uint8)
+    network = netc.load("digits", settings={"train.data": "synthetic(train=64,test=8)"})
+    trained = network.run(data="digits", steps=1)
+    floats = ((bytes_ - digits().mean[0]) / digits().std[0]).astype(np.float32)
+    again = trained.run(data=(bytes_, LABELS, bytes_, LABELS), steps=1)
+    for each in (trained, again):
+        np.testing.assert_allclose(each.predict(bytes_), each.predict(floats), rtol=1e-4)
+
+
+def test_numbers_that_are_too_large() -> None:
+    large = IMAGES * 1e300
+    for work in (
+        lambda: tiny().run(data=(large, LABELS, IMAGES, LABELS)),
+        lambda: tiny().evaluate(data=(large, LABELS)),
+    ):
+        assert "holds numbers that are too large for float32" in refused(work, "E062")
 
 
 def test_weights_of_all_kinds(tmp_path: Path) -> None:
