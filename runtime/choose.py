@@ -20,6 +20,7 @@ from netc_runtime.backend import Backend
 from netc_runtime.launch.local import RANK, LocalRanks
 from netc_runtime.launch.mpi import MpiRanks, ask_mpiexec, started_rank, started_ranks
 from netc_runtime.launch.ranks import Ranks
+from netc_runtime.making import silent
 from netc_runtime.memory import available_bytes, check_memory
 
 _MALLOC_OPTIONS = {-1: 2**28, -2: 2**26, -3: 2**28}
@@ -28,10 +29,6 @@ FIRST_SECONDS = 2.0
 CUDA_ONLY = ("tf32", "bf16")
 """Precisions that only GPUs compute in."""
 ELSEWHERE = "'--backend cpu' runs the same network; '--backend null' predicts its time."
-
-
-def silent(text: str) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,16 @@
 """Kernels compiled before they are called, by several processes.
 
 Numba compiles one function at a time in a process. What helpers compile is kept on disk, where the
-process that asked finds it: the same code as if it had compiled it. Helpers are this Python with
-these modules; they get names of functions and signatures by their standard input, and end with it.
+process that asked finds it: the same code as if it had compiled it. Helpers have these modules;
+they get names of functions and signatures.
 """
 
 import gc
-import os
-import pickle
-import signal
-import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import IO, Any
+from contextlib import contextmanager
+from typing import Any
 
 from numba import typeof
 from numba.core import config
@@ -24,6 +19,7 @@ from netc_kernels.cpu.kept import any_place
 from netc_kernels.cpu.ranges import SERVE, SHARE, serve, share, share_out, signatures
 from netc_kernels.cpu.threads import Pool, RangeTask
 from netc_kernels.cpu.vector import NAMED, name_of
+from netc_kernels.helpers import hand_out, helped
 
 Wanted = tuple[str, Any]
 """The name of a function and the signature that it is wanted for."""
@@ -90,53 +86,22 @@ def _taken(todo: deque[Wanted]) -> Iterator[Wanted]:
 
 
 def _ask(todo: deque[Wanted], done: list[Wanted]) -> None:
-    """Have a helper compile from the other end, where other pieces are wanted. It gives back what
-    it has not done; what it has not kept is compiled where it is called.
+    """Have a helper compile from the other end, where other pieces are wanted. What it has not kept
+    is compiled where it is called.
     """
-    asked: list[Wanted] = []
-    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    env = os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"}
-    env |= {"NUMBA_CACHE_DIR": str(_config.CACHE_DIR)} if _config.CACHE_DIR else {}
-    with (
-        suppress(OSError, EOFError, IndexError),
-        subprocess.Popen(
-            [sys.executable, "-c", COMMAND], env=env, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        ) as helper,
-    ):  # fmt: skip
-        assert helper.stdin is not None and helper.stdout is not None
-        while helper.stdout.read(1):
-            done += asked
-            asked = []
-            asked = [todo.pop()]
-            pickle.dump(asked[0], helper.stdin)
-            helper.stdin.flush()
-    todo.extend(asked)
+    folder = {"NUMBA_CACHE_DIR": str(_config.CACHE_DIR)} if _config.CACHE_DIR else {}
+    hand_out(COMMAND, todo, done, {"OPENBLAS_NUM_THREADS": "1", **folder})
 
 
 def help_out() -> None:
-    """Compile what standard input asks for, until it ends; a byte says that one is done, or that
-    there may be a first one.
-    """
+    """Compile what this helper is asked for."""
     # imported here: it has all kernels
     from netc_kernels.cpu import table
 
     assert table.IMPLEMENTATIONS
-    # whoever asks ends this process
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.disable()
-    for each in _asked(sys.stdin.buffer, sys.stdout.buffer):
+    for each in helped():
         _compile(*each)
-
-
-def _asked(given: IO[bytes], done: IO[bytes]) -> Iterator[Wanted]:
-    while True:
-        done.write(b".")
-        done.flush()
-        try:
-            yield pickle.load(given)
-        except EOFError:
-            return
 
 
 def _compile(name: str, signature: Any) -> Wanted:

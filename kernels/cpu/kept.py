@@ -29,7 +29,7 @@ from numba.core import compiler, config, serialize, sigutils
 from numba.core.caching import _Cache
 from numba.misc.appdirs import AppDirs
 
-from netc_kernels.files import write_whole
+from netc_kernels.files import digest, read_checked, write_checked
 
 _rebuild: Any = compiler.CompileResult._rebuild
 _serialize: Any = serialize.dumps
@@ -39,7 +39,6 @@ _config: Any = config
 PACKAGE = Path(__file__).parent
 FOLDERS = 8
 """Versions whose kernels stay in a place."""
-CHECKSUM_BYTES = 32
 _NAME, _SUFFIX = "netc-", ".kernel"
 _OPTIONS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")
 """Of Numba, set by the environment, that change code."""
@@ -82,11 +81,6 @@ def _sources(files: Iterable[Path]) -> str:
     return digest(*(part for pair in found for part in pair))
 
 
-def digest(*parts: str) -> str:
-    """A short name for texts."""
-    return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
-
-
 def _source(file: Path) -> str:
     """A digest of a function's file; empty where there is none."""
     try:
@@ -118,7 +112,7 @@ class KernelCache(_Cache):
         target_context.refresh()
         key = self._key(sig, target_context.codegen())
         for folder in folders() if key else ():
-            content = read(folder / self._name(key), key)
+            content = read_checked(folder / self._name(key), key)
             if content is not None:
                 _mark_used(folder)
                 return _rebuild(target_context, *pickle.loads(content))
@@ -138,7 +132,7 @@ class KernelCache(_Cache):
         content = _serialize(data._reduce())
         for folder in folders():
             with suppress(OSError):
-                _keep(folder, self._name(key), checksum(key, content) + content)
+                _keep(folder / self._name(key), key, content)
                 return
 
     def enable(self) -> None:
@@ -190,31 +184,16 @@ def described(value: Any) -> str:
     return f"{names} [{', '.join(cells)}]"
 
 
-def checksum(key: str, content: bytes) -> bytes:
-    """Of a content and what it is."""
-    return blake2b(key.encode() + b"\0" + content, digest_size=CHECKSUM_BYTES).digest()
-
-
-def read(path: Path, key: str) -> bytes | None:
-    """The content of a file; None unless it is whole and the one that is asked for."""
-    try:
-        found = path.read_bytes()
-    except OSError:
-        return None
-    content = found[CHECKSUM_BYTES:]
-    return content if found[:CHECKSUM_BYTES] == checksum(key, content) else None
-
-
 def _make(folder: Path) -> None:
     if not folder.exists():
         _make_room(folder.parent)
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def _keep(folder: Path, name: str, content: bytes) -> None:
-    _make(folder)
-    write_whole(folder / name, content)
-    _mark_used(folder)
+def _keep(file: Path, key: str, content: bytes) -> None:
+    _make(file.parent)
+    write_checked(file, key, content)
+    _mark_used(file.parent)
 
 
 @cache

@@ -18,8 +18,9 @@ from numba import extending, njit, types
 from numba.core import cgutils
 from numba.extending import models, overload, register_model
 
-from netc_kernels.cpu.kept import KernelCache, described, digest
+from netc_kernels.cpu.kept import KernelCache, described
 from netc_kernels.cpu.pieces import KernelCompiler, PieceCompiler, hide
+from netc_kernels.files import digest
 
 WIDE = bool(binding.get_host_cpu_features().get("avx512f", False))
 LANES = 16 if WIDE else 8

@@ -18,9 +18,10 @@ from netc.api.judging import check_finite, class_shares, evaluated
 from netc.api.listener import Told
 from netc.api.running import kernel_notes, restored_session
 from netc.ir.program import Bundle
-from netc_runtime.choose import BackendChoice, silent
+from netc_runtime.choose import BackendChoice
 from netc_runtime.io.weights import Tensors
 from netc_runtime.launch.ranks import Alone, Ranks
+from netc_runtime.making import silent
 from netc_runtime.session import Session
 from netc_runtime.train.datasets import Dataset, facts_of
 from netc_runtime.train.evaluate import Evaluation

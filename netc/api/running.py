@@ -20,13 +20,13 @@ from netc_runtime.choose import (
     BackendChoice,
     choose_backend,
     open_backend,
-    silent,
     why_not_cuda,
 )
 from netc_runtime.io.checkpoint import latest, meta_of
 from netc_runtime.io.problems import data_error, unreadable
 from netc_runtime.io.weights import Tensors, read_weights
 from netc_runtime.launch.ranks import Ranks
+from netc_runtime.making import silent
 from netc_runtime.named import problem_of
 from netc_runtime.session import Session
 from netc_runtime.train.resume import changed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -15,9 +14,9 @@ from netc_kernels import cpu
 from netc_runtime.cores import cores
 from netc_runtime.cpu.backend import DTYPES
 from netc_runtime.cpu.bind import bind
+from netc_runtime.making import MadeSoFar
 
-TOLD_SECONDS = 2.0
-"""A compilation that takes longer is told."""
+COMPILED = "kernels are compiled for this machine"
 
 
 def compile_ahead(
@@ -40,21 +39,7 @@ def compile_ahead(
         # devices of a class are equal
         for device in {program.class_of[each]: each for each in devices}.values():
             _list(program, device, pool)
-    compile_all([*pool.wanted], cores() if alone else 1, _Counter(told))
-
-
-class _Counter:
-    """Says once how many kernels are compiled, when that has taken long."""
-
-    def __init__(self, told: Callable[[str], None]) -> None:
-        self.told, self.began, self.silent = told, time.monotonic(), True
-
-    def __call__(self, done: int, count: int) -> None:
-        took = time.monotonic() - self.began
-        if self.silent and took >= TOLD_SECONDS and done < count:
-            self.silent = False
-            self.told(f"kernels are compiled for this machine now, once: {done} of {count} "
-                      f"in {took:.0f} s so far.")  # fmt: skip
+    compile_all([*pool.wanted], cores() if alone else 1, MadeSoFar(COMPILED, told))
 
 
 def _list(program: Program, device: int, pool: Any) -> None:

@@ -40,7 +40,6 @@ from netc_runtime.backend import StepReport, Timing
 from netc_runtime.comm.device_copies import SharedGpu
 from netc_runtime.comm.inprocess import Counter
 from netc_runtime.comm.reach import PAGE_BYTES
-from netc_runtime.cuda.ahead import compiled_ahead
 from netc_runtime.cuda.clocks import Clock, StepClock, WaitClock
 from netc_runtime.cuda.kernels import LaunchBinder, Start
 from netc_runtime.cuda.plans import Plans
@@ -95,6 +94,7 @@ class CudaBackend:
         # Streams of programs do not wait for the one that this went to.
         cupy.cuda.runtime.deviceSynchronize()
         self.streams: dict[tuple[int, str], Any] = {}
+        # The library's handle has memory of its own, which two streams must not use at once.
         self.binders = {d: LaunchBinder(precision, self.plans) for d in self.devices}
         self.loaded: list[CudaExecutable] = []
         self.watched: list[WatchedProgram] = []
@@ -126,6 +126,15 @@ class CudaBackend:
         if (device, kind) not in self.streams:
             self.streams[device, kind] = cupy.cuda.Stream(non_blocking=True)
         return self.streams[device, kind]
+
+    def block(self, program: Program, device: int, view: View) -> Tensor:
+        """The memory behind a program's view of a device, of this process or of one whose memory
+        its GPU reaches.
+        """
+        buffer = program.buffer[view.buffer]
+        start = buffer.offset + view.start * ITEM_BYTES[buffer.dtype]
+        pointer = self.places[device] + start
+        return Tensor(pointer, view.shape, buffer.dtype, view.format == "nhwc")
 
     def load(self, program: Program) -> CudaExecutable:
         """Bind every instruction to its memory and kernels."""
@@ -246,9 +255,7 @@ class CudaExecutable:
         return self._bind_each()
 
     def _bind_each(self) -> list[Start]:
-        """Bind every instruction; what launches need is compiled side by side."""
-        made = ((self._bound(item), isinstance(item.instruction, Launch)) for item in self.items)
-        return compiled_ahead(made, self.origin.ptr)
+        return [self._bound(item) for item in self.items]
 
     def _moved(self) -> Traffic:
         """Bytes that a run copies from one device to another, by both, over all processes."""
@@ -354,13 +361,8 @@ class CudaExecutable:
         return median(found)
 
     def block(self, device: int, view: View) -> Tensor:
-        """The memory behind a view of a device, of this process or of one whose memory its GPU
-        reaches.
-        """
-        buffer = self.program.buffer[view.buffer]
-        start = buffer.offset + view.start * ITEM_BYTES[buffer.dtype]
-        pointer = self.backend.places[device] + start
-        return Tensor(pointer, view.shape, buffer.dtype, view.format == "nhwc")
+        """The memory behind a view of a device."""
+        return self.backend.block(self.program, device, view)
 
     def write(self, port: Port, value: Array) -> None:
         """Put the blocks of a global tensor where the program reads them."""
@@ -404,8 +406,9 @@ class CudaExecutable:
                 [self.block(device, view) for view in views]
                 for views in (instruction.writes, instruction.reads)
             )
-            binder = self.backend.binders[device]
-            return binder.bind(instruction.steps, instruction.joined, writes, reads)
+            return self.backend.binders[device].bind(
+                instruction.steps, instruction.joined, writes, reads
+            )
         return self._communicator()(instruction, self.block)
 
     def _communicator(self) -> Callable[[GroupCollective, Callable[[int, View], Tensor]], Start]:

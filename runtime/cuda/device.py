@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 
 from netc.errors import DeviceError, Diagnostic
 from netc.ir.program import Launch, Program
+from netc_runtime.cuda.ahead import make_ahead
 from netc_runtime.cuda.backend import CudaBackend
 from netc_runtime.cuda.kernels import products_of
 from netc_runtime.cuda.plans import KeptPlans, chosen_by
 from netc_runtime.launch.ranks import Ranks
+from netc_runtime.making import silent
 from netc_runtime.memory import check_memory
 
 
@@ -19,10 +21,11 @@ def open_cuda(
     precision: str,
     ranks: Ranks | None,
     watched: bool = True,
-    told: Callable[[str], None] = lambda _: None,
+    told: Callable[[str], None] = silent,
 ) -> CudaBackend:
     """The backend on this process's GPU: that of its rank, or the first; `watched`, this process
-    ends where nothing moves. What was never measured is `told`.
+    ends where nothing moves. Its kernels and the vendor's plans are made. What was never measured,
+    and what takes long, is `told`.
 
     Raises DeviceError where the GPU has too little memory.
     """
@@ -38,9 +41,15 @@ def open_cuda(
     free, _ = cupy.cuda.runtime.memGetInfo()
     check_memory(programs, devices, free, "the GPU")
     plans = KeptPlans()
-    if ranks is None or not ranks.rank:
-        _tell_unmeasured(programs, precision, plans, told)
-    return CudaBackend(programs, precision, ranks, graph, plans, watched)
+    told = told if ranks is None or not ranks.rank else silent
+    _tell_unmeasured(programs, precision, plans, told)
+    backend = CudaBackend(programs, precision, ranks, graph, plans, watched)
+    try:
+        make_ahead(backend, programs, told)
+    except BaseException:
+        backend.close()
+        raise
+    return backend
 
 
 def _tell_unmeasured(

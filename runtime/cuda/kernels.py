@@ -16,6 +16,8 @@ from netc.ir.step import Attributes, Step, kernels_of
 from netc.stages import staged
 from netc_kernels.cuda import table
 from netc_kernels.cuda.conv import pointwise, products, vendor
+from netc_kernels.cuda.conv.planned import Planned
+from netc_kernels.cuda.conv.ready import Vendor, WantedPlan
 from netc_kernels.cuda.tensor import Tensor
 from netc_runtime.cpu.kernels import absorbable, cuts_groups, is_empty
 from netc_runtime.cuda.plans import Plans, race_key, vendor_missing
@@ -165,7 +167,9 @@ class LaunchBinder:
         chosen here is added. Plans that it lacks are timed where a stream is given for that.
         """
         self.precision, self.plans, self.timed_on = precision, plans, timed_on
-        self.library: Any = None
+        self.library: Vendor | None = None
+        self.noted: list[WantedPlan] | None = None
+        """Plans that `bind` would make, where these are only to be known."""
 
     def bind(
         self, steps: Sequence[Step], joined: str, writes: Sequence[Tensor], inputs: Sequence[Tensor]
@@ -186,6 +190,18 @@ class LaunchBinder:
         out, work = writes[0], writes[1] if len(writes) > 1 else None
         starts = [self._start(_group(each, out, inputs, work)) for each in kernels_of(steps)]
         return starts[0] if len(starts) == 1 else partial(_all, starts)
+
+    def wanted(
+        self, steps: Sequence[Step], joined: str, writes: Sequence[Tensor], inputs: Sequence[Tensor]
+    ) -> tuple[list[WantedPlan], Start]:
+        """The plans of the vendor's that a launch wants, and where that is none, the launch."""
+        noted: list[WantedPlan] = []
+        self.noted = noted
+        try:
+            start = self.bind(steps, joined, writes, inputs)
+        finally:
+            self.noted = None
+        return noted, start
 
     def _convolution(
         self, steps: Sequence[Step], joined: str, writes: Sequence[Tensor], inputs: Sequence[Tensor]
@@ -287,17 +303,17 @@ class LaunchBinder:
         assert group.work is not None, "a vendor's kernel has a workspace"
         if lacking := vendor_missing():
             raise vendor.UnsupportedError(lacking)
-        self.library = self.library or vendor.Vendor()
         key, extra = repr(product), group.extra[0] if group.extra else None
         known = self.plans.get(key, "")
+        near = () if known else self.plans.near(product)
+        planned = Planned(product, group.out, group.operands, extra, group.work, known, near)
+        if self.noted is not None:
+            self.noted.append(planned.wanted)
+            return planned.run
+        self.library = self.library or Vendor(self.plans.place)
         with staged("plans" if known else "tune"):
-            plan = vendor.Planned(
-                self.library, product, group.out, group.operands, extra, group.work, known,
-                () if known else self.plans.near(product), self.timed_on,
-            )  # fmt: skip
-        self.plans[key] = plan.name
-        run: Start = plan.run
-        return run
+            self.plans[key] = planned.choose(self.library, self.timed_on)
+        return planned.run
 
 
 def _group(

@@ -20,6 +20,7 @@ from typing import Any
 import netc_kernels.cuda.plans as shipped_plans
 from netc.stages import staged
 from netc_kernels.cuda.conv import vendor
+from netc_kernels.cuda.conv.ready import Place
 from netc_kernels.cuda.conv.vendor import Product
 from netc_kernels.cuda.source import digest
 from netc_runtime.io.tables import NO_TABLE, keep, kept, table_path
@@ -70,6 +71,8 @@ class Plans(dict[str, str]):
         """What is known from measurements."""
         self.own = dict(self)
         """Of that, what was measured on this machine."""
+        self.place: Place | None = None
+        """Where plans that are ready to run are kept, if they are."""
 
     def near(self, product: Product) -> list[str]:
         """The plans of the products most like one that differ from it in sizes alone."""
@@ -152,6 +155,9 @@ class KeptPlans(Plans):
         own = {of: name for of, name in entries if isinstance(name, str)}
         super().__init__(shipped(gpu, library) | own)
         self.own = own
+        if library:
+            front = f"front end {vendor.front_version()}"
+            self.place = Place(self.path.with_name("plans"), f"{self.machine}, {front}")
 
     def keep(self, measured: Mapping[str, str]) -> None:
         """Add what was measured to the file. Raises OSError where that cannot be written."""

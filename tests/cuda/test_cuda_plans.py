@@ -7,15 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pretend import pretended
-from pretend.streams import WORLD
 
 import netc
 import netc_kernels.cuda.plans as folder
 from netc.ir.program import Launch
 from netc_kernels.cuda.conv.vendor import Product
-from netc_kernels.cuda.source import compiles_only
-from netc_runtime.cuda.ahead import compiled_ahead
 from netc_runtime.cuda.kernels import products_of
 from netc_runtime.cuda.plans import (
     RACE,
@@ -83,31 +79,3 @@ def test_other_machines_and_libraries_get_nothing() -> None:
     assert shipped("NVIDIA H200", "91900") and shipped("NVIDIA H200", "92000")
     assert not shipped("NVIDIA H200", "80000") and not shipped("NVIDIA H200", "")
     assert not shipped("another GPU", "91900")
-
-
-def test_what_is_compiled_ahead_is_not_started() -> None:
-    seen: list[str] = []
-
-    def work() -> bool:
-        seen.append("started")
-        return True
-
-    def start(stream: int) -> None:
-        seen.append("compiles only" if compiles_only() else "may start")
-        WORLD.put(stream, work)
-
-    with pretended():
-        assert compiled_ahead([(start, True), (start, False)], 7) == [start, start]
-        WORLD.finish()
-        assert seen == ["compiles only"]
-        start(7)
-        WORLD.finish()
-        assert seen[1:] == ["may start", "started"]
-
-
-def test_what_the_compiler_says_is_raised() -> None:
-    def start(stream: int) -> None:
-        raise RuntimeError("no such macro")
-
-    with pretended(), pytest.raises(RuntimeError, match="no such macro"):
-        compiled_ahead([(start, True)], 7)

@@ -229,7 +229,7 @@ def test_without_a_place_kernels_are_compiled(
     if place == "a file":
         folder.parent.write_text("no folder")
     else:
-        monkeypatch.setattr(kept, "write_whole", _full)
+        monkeypatch.setattr("netc_kernels.files.write_whole", _full)
     assert compiled(INT) == compiled(INT) == 1
 
 
@@ -255,7 +255,7 @@ def test_kernels_are_read_from_a_folder_that_is_not_written(
     compiled(INT)
     before = kernels(folder)
     # a superuser may write anywhere
-    monkeypatch.setattr(kept, "write_whole", _full)
+    monkeypatch.setattr("netc_kernels.files.write_whole", _full)
     folder.chmod(0o500)
     try:
         assert compiled(INT, FLOAT) == 1

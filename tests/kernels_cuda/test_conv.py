@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from netc_kernels.cuda import available
 from netc_kernels.cuda.conv import products, vendor
 from netc_kernels.cuda.conv.plan import plan_of
+from netc_kernels.cuda.conv.planned import Planned
+from netc_kernels.cuda.conv.ready import Vendor
 from netc_kernels.cuda.source import FOLDER
 from netc_kernels.cuda.tensor import Tensor
 from netc_kernels.reference import KERNELS as REFERENCE
@@ -237,15 +239,15 @@ def by_vendor(
     if not product.supported():
         pytest.skip("tensor cores do not take these channels")
     other = extra.get("bias") or extra.get("positive")
-    library, known = vendor.Vendor(), [""]
+    library, known = Vendor(), [""]
 
     def run(*blocks: Tensor, stream: int, work: Tensor) -> None:
         settings = other, work, known[-1]
         try:
-            planned = vendor.Planned(library, product, blocks[0], blocks[1:], *settings)
+            planned = Planned(product, blocks[0], blocks[1:], *settings)
+            known.append(planned.choose(library))
         except vendor.UnsupportedError as error:
             pytest.skip(str(error))
-        known.append(planned.name)
         planned.run(stream)
 
     return run, vendor.workspace_bytes(product)

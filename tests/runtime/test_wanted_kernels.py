@@ -28,6 +28,7 @@ from netc_kernels.cpu.vector import name_of
 from netc_runtime.cpu import ahead
 from netc_runtime.cpu.backend import CpuBackend
 from netc_runtime.cpu.kernels import CpuKernels
+from netc_runtime.making import MadeSoFar
 from netc_runtime.session import Session
 
 THREADS = 2
@@ -156,13 +157,12 @@ def test_what_takes_long_is_told_once(
     seconds: list[float], told: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, heard = iter([0.0, *seconds]), list[str]()
-    monkeypatch.setattr("netc_runtime.cpu.ahead.time.monotonic", lambda: next(clock))
-    counter: Counted = ahead._Counter(heard.append)
+    monkeypatch.setattr("netc_runtime.making.time.monotonic", lambda: next(clock))
+    counter: Counted = MadeSoFar("plans are made", heard.append)
     for done in range(1, len(seconds) + 1):
         counter(done, len(seconds))
     assert heard == [
-        f"kernels are compiled for this machine now, once: {done} of {len(seconds)} in 2 s so far."
-        for done in told
+        f"plans are made now, once: {done} of {len(seconds)} in 2 s so far." for done in told
     ]
 
 

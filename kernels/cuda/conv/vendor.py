@@ -1,25 +1,22 @@
 """Convolutions and matrix products by cuDNN's graph API (package `nvidia-cudnn-frontend`).
 
 A product is described once as a graph; cuDNN offers several plans for it, each an engine with its
-settings. The fastest of those that fit the workspace is known by its name once they were timed;
-where they were not, cuDNN's own order chooses. Engines whose sums depend on the order of threads
-are left out: results repeat to the bit. Images and filters of few channels are folded in the
-workspace (`space_to_depth`).
+settings (`ready`). The fastest of those that fit the workspace is known by its name once they were
+timed; where they were not, cuDNN's own order chooses. Engines whose sums depend on the order of
+threads are left out: results repeat to the bit. Images and filters of few channels are folded in
+the workspace (`space_to_depth`, `planned`).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
-from itertools import islice
+from functools import cache
 from math import prod
 from typing import Any
 
-from netc_kernels.cuda.clock import elapsed
-from netc_kernels.cuda.conv.space_to_depth import Folded, depth_to_space, fold, space_to_depth
-from netc_kernels.cuda.source import compiles_only, stream_of
+from netc_kernels.cuda.conv.space_to_depth import Folded, fold
 from netc_kernels.cuda.tensor import ITEM_BYTES, Tensor
 
 WORKSPACE_BYTES = 256 * 2**20
@@ -27,17 +24,12 @@ WORKSPACE_BYTES = 256 * 2**20
 ALIGNMENT_BYTES = 256
 _MULTIPLE = {"bf16": 8, "tf32": 4, "fp32": 1}
 """Channels that tensor cores take at a time, by precision."""
-_ROLES = {"conv": (1, 2, 0), "conv_dx": (0, 2, 1), "conv_dw": (1, 0, 2)}
+ROLES = {"conv": (1, 2, 0), "conv_dx": (0, 2, 1), "conv_dw": (1, 0, 2)}
 """Which of result and operands are image, filters and the convolution's result."""
-_REPEATS = 5
-TIMED = 5
-"""Plans that are timed of those offered, which come in the order of what cuDNN expects of them,
-beside those that are likely: it takes up to a second to make each ready.
-"""
 
 
 @cache
-def _library() -> Any:
+def library() -> Any:
     """The front end without PyTorch, which it imports where that is: two seconds for nothing."""
     there = "torch" in sys.modules
     if not there:
@@ -55,7 +47,7 @@ def _library() -> Any:
 def missing() -> str:
     """Why cuDNN cannot be used here; empty where it can."""
     try:
-        cudnn = _library()
+        cudnn = library()
     except ImportError as error:
         return f"nvidia-cudnn-frontend is not installed ({error})"
     try:
@@ -68,7 +60,12 @@ def missing() -> str:
 
 def version() -> str:
     """Of the library, such as 91900."""
-    return str(_library().backend_version())
+    return str(library().backend_version())
+
+
+def front_version() -> str:
+    """Of its front end, such as 1.26.0."""
+    return str(library().__version__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +95,7 @@ class Product:
         """What is computed in place of a convolution whose channels tensor cores cannot take."""
         if self.op.startswith("fc") or self.groups > 1:
             return None
-        x, w, y = ((self.out, *self.operands)[role] for role in _ROLES[self.op])
+        x, w, y = ((self.out, *self.operands)[role] for role in ROLES[self.op])
         # A gradient of the image keeps its stride: no first layer needs one.
         block = (1, 1) if self.op == "conv_dx" else self.stride
         return fold(x, w, y, block, (self.pad[0], self.pad[2]), _MULTIPLE[self.precision])
@@ -135,10 +132,13 @@ def workspace_bytes(product: Product) -> int:
     folded = product.folded
     if folded is None:
         return WORKSPACE_BYTES
-    return WORKSPACE_BYTES + sum(_room(each, product) for each in (folded.image, folded.filters))
+    return WORKSPACE_BYTES + sum(
+        room_bytes(each, product) for each in (folded.image, folded.filters)
+    )
 
 
-def _room(shape: Sequence[int], product: Product) -> int:
+def room_bytes(shape: Sequence[int], product: Product) -> int:
+    """Of a folded tensor in the workspace."""
     nbytes = prod(shape) * ITEM_BYTES[product.dtype]
     return -(-nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
@@ -147,181 +147,7 @@ class UnsupportedError(Exception):
     """A product that cuDNN has no plan for."""
 
 
-class Vendor:
-    """cuDNN on the current device, with what it offered so far."""
-
-    def __init__(self) -> None:
-        self.handle = _library().create_handle()
-        self.offers: dict[object, Offer | str] = {}
-        """By product and types; where there is none, why."""
-
-    def offer(self, product: Product, blocks: Sequence[Tensor]) -> Offer:
-        """What it offers for a product of blocks of such types. Equal ones share it: plans are made
-        ready once, wherever their memory is.
-
-        Raises UnsupportedError where that is nothing.
-        """
-        key = product, tuple(block.dtype for block in blocks)
-        if key not in self.offers:
-            try:
-                self.offers[key] = Offer(self.handle, product, blocks)
-            except UnsupportedError as error:
-                self.offers[key] = str(error)
-        found = self.offers[key]
-        if isinstance(found, str):
-            raise UnsupportedError(found)
-        return found
-
-
-class Offer:
-    """A product as a graph of cuDNN's, with its plans, the most promising first."""
-
-    def __init__(self, handle: Any, product: Product, blocks: Sequence[Tensor]) -> None:
-        """Of the blocks the types count; they are in the order of `_blocks`."""
-        cudnn = _library()
-        self.handle, self.graph = handle, _describe(product, handle, blocks)
-        graph = self.graph
-        try:
-            graph.validate()
-            graph.build_operation_graph()
-            graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
-            graph.deselect_numeric_notes(_unwanted(cudnn, product.precision))
-            graph.deselect_workspace_greater_than(WORKSPACE_BYTES)
-            graph.check_support()
-        except (cudnn.cudnnGraphNotSupportedError, RuntimeError, ValueError) as error:
-            raise UnsupportedError(f"cuDNN has no plan for {product}: {error}") from error
-        count = graph.get_execution_plan_count()
-        self.names = [graph.get_plan_name_at_index(i) for i in range(count)]
-        self.built: dict[int, bool] = {}
-
-    def is_ready(self, index: int) -> bool:
-        """Whether a plan can run here; it is made ready."""
-        if index not in self.built:
-            self.built[index] = _built(self.graph, index)
-        return self.built[index]
-
-    def run(self, index: int, pack: Mapping[int, int], work: int, stream: int) -> None:
-        """Start a plan on a stream; `pack` has the addresses of blocks by their numbers."""
-        _library().set_stream(self.handle, stream)
-        # Its private namesake, which skips a look at types, is not in every version.
-        self.graph.execute_plan_at_index(pack, work, index, self.handle)
-
-
-class Planned:
-    """A product with its memory, ready to run."""
-
-    def __init__(
-        self,
-        vendor: Vendor,
-        product: Product,
-        out: Tensor,
-        operands: Sequence[Tensor],
-        extra: Tensor | None,
-        work: Tensor,
-        known: str = "",
-        near: Sequence[str] = (),
-        timed_on: int | None = None,
-    ) -> None:
-        """Choose a plan: the one named `known` if cuDNN offers it. Else the first that can run of
-        those named in `near`, which were the fastest of products like this one, and of what cuDNN
-        expects most of; or, where they are `timed_on` a stream, the fastest.
-
-        `extra` is the bias, or the relu's output for its slope.
-        Raises UnsupportedError where cuDNN has no plan for the product.
-        """
-        folded = product.folded
-        if product.relu_dx and folded is not None:
-            raise UnsupportedError("a relu's slope has no padded channels")
-        if any(b.pointer % 16 for b in (out, *operands, *([extra] if extra else []))):
-            raise UnsupportedError("cuDNN wants tensors that begin at multiples of 16 bytes")
-        self.product = product
-        self.before: list[Callable[[int], None]] = []
-        self.after: list[Callable[[int], None]] = []
-        self.work = work.pointer
-        if folded is not None:
-            out, *operands = self._fold(folded, [out, *operands])
-        blocks = _blocks(product, out, operands, extra)
-        self.pack = {number: block.pointer for number, block in enumerate(blocks, 1)}
-        self.offer = vendor.offer(product, blocks)
-        self.index = self._choose(known, near, timed_on)
-
-    @property
-    def name(self) -> str:
-        """Of the plan."""
-        return str(self.offer.names[self.index])
-
-    def run(self, stream: int) -> None:
-        """Start the product on a stream."""
-        for step in self.before:
-            step(stream)
-        if not compiles_only():
-            self.offer.run(self.index, self.pack, self.work, stream)
-        for step in self.after:
-            step(stream)
-
-    def _fold(self, folded: Folded, tensors: list[Tensor]) -> list[Tensor]:
-        """Folded copies of image and filters in the front of the workspace."""
-        image, filters, _ = _ROLES[self.product.op]
-        for position, shape in ((image, folded.image), (filters, folded.filters)):
-            tensor = tensors[position]
-            deep = Tensor(self.work, shape, tensor.dtype, True)
-            self.work += _room(shape, self.product)
-            tensors[position] = deep
-            if position == 0:
-                self.after.append(_starter(depth_to_space, tensor, deep, folded.block))
-                continue
-            margin = folded.margin if position == image else (0, 0)
-            self.before.append(_starter(space_to_depth, deep, tensor, folded.block, margin=margin))
-        return tensors
-
-    def _choose(self, known: str, near: Sequence[str], timed_on: int | None) -> int:
-        offer = self.offer
-        names = offer.names
-        if known in names and offer.is_ready(names.index(known)):
-            return names.index(known)
-        likely = [names.index(each) for each in dict.fromkeys(near) if each in names]
-        order = [*likely, *(i for i in range(len(names)) if i not in likely)]
-        able = (i for i in order if offer.is_ready(i))
-        if timed_on is None:
-            best = next(able, None)
-        else:
-            tried = [(self._time(i, timed_on), i) for i in islice(able, TIMED + len(likely))]
-            _, best = min(((s, i) for s, i in tried if s is not None), default=(0.0, None))
-        if best is None:
-            raise UnsupportedError(f"cuDNN has no plan for {self.product}")
-        return best
-
-    def _time(self, index: int, stream: int) -> float | None:
-        """Seconds of a plan, the shortest of some runs; None where it fails."""
-        run = partial(self.offer.run, index, self.pack, self.work, stream)
-        try:
-            run()
-        except Exception:
-            # A plan that cuDNN cannot run after all is one plan less.
-            return None
-        return min(elapsed(run, stream_of(stream), _REPEATS))
-
-
-def _built(graph: Any, index: int) -> bool:
-    try:
-        graph.build_plan_at_index(index)
-    except Exception:
-        # The front end raises several types for a plan that this device or its notes rule out.
-        return False
-    return True
-
-
-def _unwanted(cudnn: Any, precision: str) -> list[Any]:
-    note = cudnn.numerical_note
-    exact = [note.NONDETERMINISTIC, note.REDUCED_PRECISION_REDUCTION]
-    return [*exact, note.TENSOR_CORE, note.DOWN_CONVERT_INPUTS] if precision == "fp32" else exact
-
-
-def _starter(kernel: Callable[..., None], *blocks: Any, **attributes: Any) -> Callable[[int], None]:
-    return lambda stream: kernel(*blocks, stream=stream, **attributes)
-
-
-def _blocks(
+def blocks_of(
     product: Product, out: Tensor, operands: Sequence[Tensor], extra: Tensor | None
 ) -> list[Tensor]:
     """The memory of a product, in the order of its numbers in the graph, which begin with 1."""
@@ -329,9 +155,9 @@ def _blocks(
     return [*operands, *([extra] if extra is not None and wanted else []), out]
 
 
-def _describe(product: Product, handle: Any, blocks: Sequence[Tensor]) -> Any:
+def described(product: Product, handle: Any, blocks: Sequence[Tensor]) -> Any:
     """The graph of a product."""
-    cudnn = _library()
+    cudnn = library()
     types = {"f32": cudnn.data_type.FLOAT, "bf16": cudnn.data_type.BFLOAT16}
     graph = cudnn.pygraph(
         name=product.op, io_data_type=types[product.dtype],

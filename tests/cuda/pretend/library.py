@@ -6,13 +6,13 @@ What it offers, what was asked of it and what took how long is told; tests look 
 from __future__ import annotations
 
 import types
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 from unittest import mock
 
-from netc_kernels.cuda.conv import vendor
+from netc_kernels.cuda.conv import apart, ready, vendor
 
 NATIVE_SECONDS = 5.0
 """Of every kernel that is not this library's."""
@@ -32,6 +32,7 @@ class Chain:
 class Library:
     """The module `cudnn`: `seconds` has the plans that each product is offered, in order."""
 
+    __version__ = "1.26.0"
     cudnnGraphNotSupportedError = NoPlanError  # noqa: N815
     data_type = types.SimpleNamespace(FLOAT="f32", BFLOAT16="bf16")
     heur_mode = types.SimpleNamespace(A="a", FALLBACK="fallback")
@@ -44,6 +45,7 @@ class Library:
         self.seconds, self.broken = seconds, broken
         self.graphs = 0
         self.built: Counter[str] = Counter()
+        self.read_back: Counter[str] = Counter()
         self.ran: list[tuple[str, Mapping[int, int]]] = []
         """Plans with the addresses that they were given."""
         self.now = 0.0
@@ -58,7 +60,6 @@ class Library:
         assert handle == "handle" and stream
 
     def pygraph(self, **told: Any) -> Graph:
-        self.graphs += 1
         return Graph(self)
 
     def elapsed(self, run: Callable[[], None], stream: Any, repeats: int) -> tuple[float, ...]:
@@ -70,7 +71,10 @@ class Library:
 
 class Graph:
     def __init__(self, library: Library) -> None:
-        self.library, self.names = library, list(library.seconds)
+        self.library, self.names, self.last = library, list(library.seconds), ""
+
+    def validate(self) -> None:
+        self.library.graphs += 1
 
     def get_execution_plan_count(self) -> int:
         return len(self.names)
@@ -82,12 +86,30 @@ class Graph:
         self.library.built[self.names[index]] += 1
         if self.names[index] in self.library.broken:
             raise NoPlanError
+        self.last = self.names[index]
+
+    def serialize(self) -> list[int]:
+        return [*self.last.encode()]
+
+    def deserialize(self, text: list[int]) -> None:
+        name = bytes(text).decode()
+        if name not in self.library.seconds:
+            raise NoPlanError
+        self.names = [name]
+        self.library.read_back[name] += 1
+
+    def execute(self, pack: Mapping[int, int], work: int, handle: str) -> None:
+        (name,) = self.names
+        self._run(name, pack, handle)
 
     def execute_plan_at_index(
         self, pack: Mapping[int, int], work: int, index: int, handle: str
     ) -> None:
-        name = self.names[index]
-        assert self.library.built[name] and handle == "handle"
+        assert self.library.built[self.names[index]]
+        self._run(self.names[index], pack, handle)
+
+    def _run(self, name: str, pack: Mapping[int, int], handle: str) -> None:
+        assert handle == "handle"
         self.library.ran.append((name, pack))
         self.library.now += self.library.seconds[name]
 
@@ -97,12 +119,27 @@ class Graph:
 
 @contextmanager
 def offered(seconds: Mapping[str, float], *broken: str) -> Iterator[Library]:
-    """The vendor's library is there."""
+    """The vendor's library is there, and helpers are threads of this process."""
     from netc_runtime.cuda import tuning
 
     library = Library(seconds, frozenset(broken))
-    there = mock.patch.multiple(
-        vendor, _library=lambda: library, missing=lambda: "", elapsed=library.elapsed
-    )
-    with there, mock.patch.object(tuning, "elapsed", library.elapsed):
+    there = mock.patch.multiple(vendor, library=lambda: library, missing=lambda: "")
+    with ExitStack() as patched:
+        patched.enter_context(there)
+        for timing in (ready, tuning):
+            patched.enter_context(mock.patch.object(timing, "elapsed", library.elapsed))
+        patched.enter_context(mock.patch.object(apart, "hand_out", helped))
         yield library
+
+
+def helped(
+    code: str, todo: deque[tuple[ready.Place, ready.WantedPlan]],
+    done: list[tuple[ready.Place, ready.WantedPlan]],
+) -> None:  # fmt: skip
+    """What a helper makes of what it is asked for."""
+    assert "help_out(0)" in code
+    with suppress(IndexError):
+        while True:
+            asked = todo.pop()
+            apart.make_each([asked])
+            done.append(asked)
