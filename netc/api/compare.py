@@ -247,6 +247,10 @@ class Crossovers(Rows[Crossover]):
         """Rows are what a tuple is made of."""
         return super().__new__(cls, rows)
 
+    def __getnewargs__(self) -> tuple[tuple[Crossover, ...], str]:
+        """What a copy is made of."""
+        return tuple(self), self._heading
+
     @property
     def heading(self) -> str:
         """Which strategies they are."""

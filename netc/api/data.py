@@ -9,8 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
+from netc.api.arrays import array_of
 from netc.api.train_choices import ArrayData, Data
 from netc.api.values import usage
 from netc.errors import DataError, Diagnostic, UsageError, clip, did_you_mean, escaped
@@ -120,7 +119,7 @@ def _of_arrays(data: ArrayData, wanted: Wanted) -> Dataset:
     problems += [f"there is no use for an array '{clip(n)}'." for n in given if n not in known]
     if problems:
         raise usage(" ".join(problems), f"arrays are: {', '.join(sorted(known))}.")
-    arrays = {name: np.asarray(each) for name, each in given.items()}
+    arrays = {name: array_of(name, each) for name, each in given.items()}
     of_use = {name: each for name, each in arrays.items() if name in {*names, CLASSES}}
     return array_set(Origin(), of_use, wanted, partial(byte_scale, data.like))
 

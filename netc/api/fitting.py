@@ -24,7 +24,7 @@ from netc.passes.options import Options
 from netc.passes.pipeline import compile_network
 from netc.syntax import Network, with_defaults
 from netc_runtime.choose import BackendChoice
-from netc_runtime.io.weights import Tensors, lacking, matches, optional_of, read_weights
+from netc_runtime.io.weights import Tensors, lacking, matches, optional_of, own_names, read_weights
 
 
 def fitting(
@@ -34,27 +34,27 @@ def fitting(
     allow_unexpected: Sequence[str] = (),
     told: Told = lambda _: None,
 ) -> Tensors:
-    """Weights and statistics of a network by its own names, from arrays by these names, a file, or
-    a folder for its newest checkpoint. What a file has otherwise than is allowed is told.
+    """Weights and statistics of a network by its own names, from arrays by name, a file, or a
+    folder for its newest checkpoint; names are the network's own, or PyTorch's. What a file has
+    otherwise than is allowed is told.
 
     Raises DataError: as `read_weights`, E080 for names that are not there, E081 for unknown ones,
     E082 for other shapes, E086 for numbers that are not finite; UsageError (E051) for what is no
     weights.
     """
-    wanted = weight_shapes(network)
+    wanted, names = weight_shapes(network), torch_names(network)
     averages = () if network.recipe.ema is None else {name + AVERAGE for name in wanted}
     if isinstance(weights, str | os.PathLike):
         file = find_weights(path_text("weights", weights), Path())
-        names = torch_names(network)
         return read_weights(file, wanted, names, allow_missing, allow_unexpected, told, averages)
     if not isinstance(weights, Mapping):
         raise wrong("weights", "arrays by name, or a file of them", weights, whose_arrays(weights))
     shapes = {**wanted, **{name: wanted[name.removesuffix(AVERAGE)] for name in averages}}
     own = {name: name for name in wanted}
-    optional = optional_of({name: (name,) for name in wanted}, allow_missing)
+    optional = optional_of({name: (name, names[name]) for name in wanted}, allow_missing)
     known = {
         name: value
-        for name, value in weights.items()
+        for name, value in own_names(weights, names).items()
         if name in shapes or not matches((name,), allow_unexpected)
     }
     found = checked_weights(known, shapes)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netc.api.arrays import array_of
 from netc.api.data import image_shape
 from netc.api.judging import one_input, read_pictures
 from netc.api.values import shown, usage
@@ -56,7 +57,7 @@ def class_numbers(bundle: Bundle, labels: Any, count: int) -> NDArray[np.int64]:
     Raises DataError: E062 where they are no whole numbers, E063 where there are others than images,
     E064 where one is out of range.
     """
-    found = label_array(Origin(), LABELS, _array(LABELS, labels))
+    found = label_array(Origin(), LABELS, array_of(LABELS, labels))
     if len(found) != count:
         message = f"there are {count:,} images, but {len(found):,} labels."
         raise data_error("E063", message, "give one label an image")
@@ -80,7 +81,7 @@ def _floats(
     data: str | None, name: str, images: Images, shape: Sequence[int], dtype: np.dtype[Any]
 ) -> Array:
     wanted = image_shape(shape)
-    found = image_array(Origin(), name, _array(name, images), wanted)
+    found = image_array(Origin(), name, array_of(name, images), wanted)
     if not len(found):
         raise data_error("E065", f"'{name}' holds no images.", "give one, at least")
     return as_floats(Origin().of(name), found, byte_scale(data, wanted[0]), dtype)
@@ -102,13 +103,6 @@ def _are_paths(images: Images) -> bool:
     if not isinstance(images, list | tuple) or not images:
         return False
     return all(isinstance(each, str | os.PathLike) for each in images)
-
-
-def _array(name: str, value: Any) -> Array:
-    try:
-        return np.asarray(value)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise usage(f"'{name}' is no array: {shown(error)}.") from None
 
 
 def _kind(images: Images) -> str:

@@ -102,8 +102,8 @@ class Model:
         allow_missing: Sequence[str] = (),
         allow_unexpected: Sequence[str] = (),
     ) -> Model:
-        """The same network with weights: arrays by netc's names; or a file, in netc's names or
-        torchvision's, or a folder for its newest checkpoint.
+        """The same network with weights: arrays, or a file, in netc's names or torchvision's; or a
+        folder for its newest checkpoint.
 
         Patterns of `allow_missing` name weights that a file may lack or have in another shape,
         which get initial values; those of `allow_unexpected` tensors that no layer has. Raises
@@ -275,15 +275,21 @@ class Model:
         its own names, of the network's weights or of what was trained. Counters and parts that
         the network does not have are as they were.
 
-        Raises UsageError (E051) where it comes from no module; DataError (E097) for weights that
-        the module has no place for.
+        Raises UsageError (E051) where it comes from no module; DataError for what was trained of
+        another network (E080 to E082), or weights that the module has no place for (E097).
         """
+        # Imported here: who only reads networks needs nothing that runs them.
+        from netc.api.program import RunnableProgram
+
         if self.origin is None or self.tensors is None:
             message = "'state_dict' is of networks that come from PyTorch."
             hint = 'netc.from_torch(module) makes one; weights(names="torch") has others\'.'
             raise usage(message, hint)
-        values = self.weights() if trained is None else trained.weights()
-        return self.origin.back(values, self.tensors)
+        if not isinstance(trained, RunnableProgram | None):
+            hint = "arrays are given by 'network.with_weights(weights).state_dict()'."
+            raise usage(f"'trained' must be what 'run' returned, not {shown(trained)}.", hint)
+        known = self if trained is None else self.with_weights(trained.weights())
+        return self.origin.back(known.weights(), self.tensors)
 
     def save(
         self,

@@ -46,9 +46,14 @@ class ModuleState:
         if homeless:
             raise _no_place(homeless)
         return {
-            name: torch.from_numpy(made[name].copy()).to(was.dtype) if name in made else was.clone()
+            name: torch.from_numpy(made[name].copy()).to(was.dtype) if name in made else _copy(was)
             for name, was in self.tensors.items()
         }
+
+
+def _copy(value: Any) -> Any:
+    """A tensor's; what else a module keeps in its state is handed back."""
+    return value.clone() if hasattr(value, "clone") else value
 
 
 def _returned(value: Any, place: OnnxFactor, shape: tuple[int, ...]) -> Any:

@@ -55,7 +55,7 @@ from netc.numbers import COUNT, NATURAL, loss_text
 from netc_runtime.choose import BackendChoice
 from netc_runtime.io.weights import Tensors
 from netc_runtime.train.evaluate import Evaluation
-from netc_runtime.train.events import EpochDone, Event, Finished
+from netc_runtime.train.events import EpochDone, Event, Finished, RolledBack
 
 if TYPE_CHECKING:
     from netc.api.kernels import LaunchRows
@@ -410,7 +410,7 @@ class OpenTraining:
         data = program.data if self._choices.data is None else self._choices.data
         return Trained(
             program.bundle, program.file, self._run.tensors(), data, program.share_gpus,
-            program.network, program.prices, self.epochs, self.finished,
+            program.network, program.prices, self.epochs, self.finished, self._run.rollbacks,
         )  # fmt: skip
 
     def weights(self) -> dict[str, Array]:
@@ -431,6 +431,8 @@ class Trained(RunnableProgram):
     epochs: tuple[EpochDone, ...] = ()
     """What each epoch came to."""
     finished: Finished | None = None
+    rollbacks: tuple[RolledBack, ...] = ()
+    """Where its numbers were none, and it went back to a checkpoint."""
 
     @property
     def accuracy(self) -> float | None:
@@ -444,8 +446,13 @@ class Trained(RunnableProgram):
 
     @property
     def steps(self) -> int:
-        """Training steps made."""
+        """Training steps made, those that were undone among them."""
         return 0 if self.finished is None else self.finished.step
+
+    @property
+    def undone(self) -> int:
+        """Of these steps, how many it went back behind."""
+        return sum(each.step - each.back_to for each in self.rollbacks)
 
     @property
     def checkpoint(self) -> Path | None:
@@ -464,7 +471,8 @@ class Trained(RunnableProgram):
     def __repr__(self) -> str:
         """One line."""
         told = "not evaluated" if self.accuracy is None else f"accuracy {100 * self.accuracy:.2f} %"
-        return f"<netc.Trained {self.name}: {self.steps} steps, {told}>"
+        back = f" ({self.undone} of them undone)" if self.undone else ""
+        return f"<netc.Trained {self.name}: {self.steps} steps{back}, {told}>"
 
 
 @checked_call

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
+from numbers import Integral
 from typing import Any
 
 from netc.api.calls import checked_call
@@ -46,11 +47,34 @@ def from_torch(module: Any, /, image: Sequence[int] = (3, 224, 224), *, name: st
     torch = _library()
     if not isinstance(module, torch.nn.Module):
         raise usage(f"'module' must be a torch.nn.Module, not {shown(module)}.")
-    sizes = tuple(image) if isinstance(image, Sequence) and not isinstance(image, str) else ()
-    if len(sizes) != 3 or not all(type(size) is int and size > 0 for size in sizes):
-        raise usage(f"'image' must be (channels, height, width), not {shown(image)}.")
-    state = {key: value.detach().cpu().clone() for key, value in module.state_dict().items()}
+    sizes = _sizes(image)
+    state = {key: _kept(torch, key, value) for key, value in module.state_dict().items()}
     return converted(exported(module, sizes), state, name or type(module).__name__.lower())
+
+
+def _sizes(image: object) -> tuple[int, ...]:
+    """Channels, height and width, NumPy's numbers too."""
+    sizes = tuple(image) if isinstance(image, Iterable) and not isinstance(image, str) else ()
+    plain = [isinstance(each, Integral) and not isinstance(each, bool) for each in sizes]
+    if len(sizes) != 3 or not all(plain) or min(sizes) < 1:
+        raise usage(f"'image' must be (channels, height, width), not {shown(image)}.")
+    return tuple(map(int, sizes))
+
+
+def _kept(torch: Any, name: str, value: Any) -> Any:
+    """A tensor of a module's state as it is now; what else is in a state stays as it is.
+
+    Raises DataError (E097) for a tensor that has no numbers yet.
+    """
+    if not isinstance(value, torch.Tensor):
+        return value
+    lazy = torch.nn.parameter.is_lazy(value)
+    if lazy or value.is_meta:
+        why = "its size is not known yet" if lazy else "it is on PyTorch's device 'meta'"
+        help = "call the module with images once" if lazy else "give it weights, on another device"
+        message = f"'{clip(name)}' of the module has no numbers: {why}."
+        raise data_error("E097", message, f"{help}, before it is made a network")
+    return value.detach().cpu().clone()
 
 
 def converted(proto: Any, state: Mapping[str, Any], name: str) -> Model:
@@ -77,10 +101,13 @@ def _place(weight: OnnxWeight, state: Mapping[str, Any]) -> Iterator[OnnxFactor]
 
 def _library() -> Any:
     try:
-        import onnxscript  # noqa: F401 - the exporter needs it, and names it less clearly
         import torch
-    except ImportError as problem:
-        message = f"PyTorch, or what its exporter needs, is not installed: {problem.name}."
+    except ImportError:
+        raise data_error("E090", "PyTorch (torch) is not installed.", _INSTALL) from None
+    try:
+        import onnxscript  # noqa: F401 - the exporter needs it, and names it less clearly
+    except ImportError:
+        message = "what PyTorch's exporter needs (onnxscript) is not installed."
         raise data_error("E090", message, _INSTALL) from None
     return torch
 

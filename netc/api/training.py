@@ -31,7 +31,7 @@ from netc_runtime.launch.ranks import Alone, Ranks
 from netc_runtime.session import Session
 from netc_runtime.train import told
 from netc_runtime.train.datasets import Dataset, facts_of
-from netc_runtime.train.events import EpochDone, Event, Finished, StepDone
+from netc_runtime.train.events import EpochDone, Event, Finished, RolledBack, StepDone
 from netc_runtime.train.resume import Saved
 from netc_runtime.train.trainer import Trainer
 
@@ -44,6 +44,7 @@ class _Seen:
     """What came of a training so far."""
 
     epochs: list[EpochDone] = field(default_factory=list)
+    rollbacks: list[RolledBack] = field(default_factory=list)
     finished: Finished | None = None
     weights: Tensors = field(default_factory=dict)
     """Once it is finished."""
@@ -165,6 +166,11 @@ class TrainingRun(Generic[S]):
         return tuple(self._seen.epochs)
 
     @property
+    def rollbacks(self) -> tuple[RolledBack, ...]:
+        """How often it went back to a checkpoint, and why."""
+        return tuple(self._seen.rollbacks)
+
+    @property
     def finished(self) -> Finished | None:
         """What came of it; None until it has ended."""
         return self._seen.finished
@@ -196,6 +202,8 @@ def _events(
         for event in source.run():
             if isinstance(event, EpochDone):
                 seen.epochs.append(event)
+            elif isinstance(event, RolledBack):
+                seen.rollbacks.append(event)
             elif isinstance(event, Finished):
                 seen.finished = event
                 seen.weights = source.weights() if keeps else {}

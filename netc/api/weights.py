@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from netc.api.arrays import array_of
 from netc.errors import DataError
 from netc_runtime.io.problems import data_error
 from netc_runtime.io.weights import Tensors, not_finite
@@ -32,8 +33,9 @@ def checked_weights(values: Mapping[str, Any], shapes: Mapping[str, tuple[int, .
 
 def _checked(name: str, value: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
     if name not in shapes:
-        raise data_error("E081", f"the network has no weight '{name}'.", "see 'weights()'")
-    array = np.array(value)
+        help = "names are those that 'weights()' has"
+        raise data_error("E081", f"the network has no weight '{name}'.", help)
+    array = array_of(name, value).copy()
     if array.dtype.kind not in "fiu":
         message = f"'{name}' is of {array.dtype}; weights are numbers."
         raise data_error("E082", message, "give an array of floats")

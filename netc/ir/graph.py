@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from netc.errors import Span
 from netc.ir.ops import Op
 from netc.ir.types import TensorType
+from netc.ir.views import Viewed
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -41,7 +42,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Graph:
+class Graph(Viewed):
     """Nodes in topological order, and the names of the results. Not slotted: it caches views."""
 
     name: str

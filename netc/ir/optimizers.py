@@ -87,6 +87,14 @@ class Optimizer:
         read = (word for move in self.moves for word in move.operands)
         return tuple(dict.fromkeys(word for word in read if word in NUMBERS))
 
+    def __reduce__(self) -> tuple[Callable[[str], Optimizer], tuple[str]]:
+        """Copies are the one that is declared."""
+        return _declared, (self.word,)
+
+
+def _declared(word: str) -> Optimizer:
+    return OPTIMIZERS[word]
+
 
 @dataclass(frozen=True, slots=True)
 class WeightRule:

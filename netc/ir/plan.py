@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from netc.ir.graph import Graph
 from netc.ir.types import Mesh, Placements
+from netc.ir.views import Viewed
 
 Split = tuple[str, ...]
 """One label per mesh axis: n, k, c, h, w; "r" computes everywhere; "@2" on coordinate 2 only."""
@@ -21,7 +22,7 @@ def along_axes(split: Split, mesh: Mesh) -> Split:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Viewed):
     """What runs where. Not slotted: it caches views."""
 
     graph: Graph

@@ -15,6 +15,7 @@ from netc.ir.classes import DeviceClass, class_numbers
 from netc.ir.facts import Facts
 from netc.ir.step import Step
 from netc.ir.types import Affine, Index, Mesh, index_at
+from netc.ir.views import Viewed
 
 STREAMS = ("compute", "exchange", "return", "inner", "gradient", "weights")
 """Kinds of stream: computation; the boundary of a round forward and backward; exchanges inside
@@ -257,7 +258,7 @@ class DeviceProgram:
 
 
 @dataclass(frozen=True)
-class Program:
+class Program(Viewed):
     """Instructions in an order that respects every dependence. Not slotted: it caches views.
 
     Every device runs its own instructions, stream by stream in this order, each after its waits.

@@ -195,9 +195,24 @@ def _report(
     yield Diagnostic(code, f"{called} {what} {many}.", notes=tuple(notes), help=hint)
 
 
-def _fits(tensors: Tensors, wanted: Iterable[str], foreign: Mapping[str, str]) -> tuple[int, int]:
+def _fits(
+    tensors: Container[str], wanted: Iterable[str], foreign: Mapping[str, str]
+) -> tuple[int, int]:
     """How many weights a file has under netc's names, and under another tool's."""
     return sum(n in tensors for n in wanted), sum(n in tensors for n in foreign.values())
+
+
+def own_names(tensors: Mapping[str, Any], foreign: Mapping[str, str]) -> dict[str, Any]:
+    """Tensors by netc's names; `foreign` gives each weight's name in another tool, and if more are
+    called so, what they are called in netc is put in its place, and PyTorch's counters are left
+    aside.
+    """
+    own, other = _fits(tensors, foreign, foreign)
+    if other <= own:
+        return dict(tensors)
+    ours = {there: name for name, there in foreign.items()}
+    counted = (name for name in tensors if not name.endswith(_COUNTER))
+    return {ours.get(name, name): tensors[name] for name in counted}
 
 
 def _unwrapped(tensors: Tensors) -> tuple[Tensors, str]:

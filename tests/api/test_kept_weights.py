@@ -67,3 +67,41 @@ def test_no_more_classes_than_are_kept(count: object) -> None:
     assert found.top(3) == 1
     with pytest.raises(netc.UsageError, match="5 most likely"):
         found.top(count)  # type: ignore[arg-type]
+
+
+def test_arrays_have_either_names() -> None:
+    """As a file's: netc's, or PyTorch's with its counters."""
+    model, weights = given()
+    weights["fc.bias"] += 1
+    torch = model.with_weights(weights).weights("torch") | {"features.1.num_batches_tracked": 3}
+    assert torch.keys() != weights.keys()
+    for name, value in model.with_weights(torch).weights().items():
+        np.testing.assert_array_equal(value, weights[name])
+    del torch["classifier.0.bias"]
+    assert "fc.bias" in model.with_weights(torch, allow_missing=["classifier.*"]).weights()
+    with pytest.raises(netc.DataError, match=r"no weight 'first'(?s:.)*'weights\(\)' has"):
+        model.with_weights({**weights, "first": weights["fc.bias"]})
+
+
+class Tensor:
+    """As PyTorch's where it requires gradients."""
+
+    detach = None
+
+    def __array__(self, *_: object, **__: object) -> np.ndarray:
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+
+def test_what_is_no_array_says_why() -> None:
+    model, weights = given()
+    images, labels = np.zeros((6, 1, 4, 4)), np.arange(6) % 3
+    for work in (
+        lambda: model.with_weights({**weights, "fc.bias": Tensor()}),
+        lambda: model.predict(Tensor()),
+        lambda: model.run(data=(Tensor(), labels, images, labels)),
+        lambda: model.evaluate(data=(images, Tensor())),
+    ):
+        with pytest.raises(netc.UsageError, match=r"requires grad\.(?s:.)*\.detach\(\)"):
+            work()
+    with pytest.raises(netc.UsageError, match="'x_train' is no array"):
+        model.run(data=([[1], [1, 2]], labels, images, labels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -78,10 +79,22 @@ def test_networks_of_files_are_no_modules() -> None:
         netc.load("digits").state_dict()
 
 
-@pytest.mark.skipif(not MISSING, reason="PyTorch is installed")
-def test_what_is_not_installed_is_said() -> None:
-    with pytest.raises(netc.DataError, match=r"(?s)E090.*is not installed.*pip install torch"):
+def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("onnxscript", "torch"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(netc.DataError, match=r"PyTorch \(torch\) is not(?s:.)*pip install torch"):
         netc.from_torch(object())
+
+
+def test_the_way_back_is_of_the_same_network() -> None:
+    proto, state, _ = kept()
+    network = converted(proto, state, "small")
+    for trained in (3, network.weights()):
+        with pytest.raises(netc.UsageError, match="'trained' must be what 'run' returned"):
+            network.state_dict(trained)  # type: ignore[arg-type]
+    other = netc.load("digits").plan()
+    with pytest.raises(netc.DataError, match="E081"):
+        network.state_dict(other)
 
 
 @needs_torch
@@ -89,6 +102,15 @@ def test_wrong_calls() -> None:
     import torch
 
     flat = torch.nn.Linear(3, 4)
+    taken = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))
+    sizes: list[Any] = [(np.int64(3), 8, 8), np.array([3, 8, 8]), [3, 8, 8]]
+    for size in sizes:
+        assert netc.from_torch(taken, size).network.inputs[0].shape == (3, 8, 8)
+    with torch.device("meta"):
+        nowhere = torch.nn.Linear(3, 4)
+    for module, why in ((nowhere, "device 'meta'"), (torch.nn.LazyLinear(4), "its size is not")):
+        with pytest.raises(netc.DataError, match=f"E097(?s:.)*'weight'(?s:.)*{why}"):
+            netc.from_torch(module, (3, 8, 8))
     for module, image, said in (
         (object(), (3, 8, 8), "must be a torch.nn.Module"),
         (flat, (3, 8), "must be \\(channels, height, width\\)"),

@@ -16,6 +16,7 @@ import pytest
 from api_cases import ARRAYS, IMAGES, LABELS, refused, tiny
 
 import netc
+from netc_runtime.train.augment import order
 from netc_runtime.train.events import EpochDone, Finished, StepDone
 
 
@@ -287,3 +288,16 @@ def test_a_program_runs_without_the_compiler(tmp_path: Path) -> None:
                           cwd=tmp_path)  # fmt: skip
     assert done.stdout == "3 2 []\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "tiny.netc"]
+
+
+def test_what_was_undone_is_said(tmp_path: Path) -> None:
+    images = IMAGES[:80].astype(np.float32)
+    images[7] = 3e38
+    arrays = images, *ARRAYS[1:]
+    given: dict[str, Any] = {"on_nan": "rollback", "out": tmp_path / "o"}
+    trained = tiny().run(data=arrays, epochs=1, seed=0, **given)
+    bad = int(np.flatnonzero(order(0, 0, 80) == 7)[0]) // 16 + 1
+    (told,) = trained.rollbacks
+    assert (told.step, told.back_to, trained.undone, trained.steps) == (bad, 0, bad, 5)
+    assert f"5 steps ({bad} of them undone), accuracy" in repr(trained)
+    assert "undone" not in repr(tiny().run(data=ARRAYS, epochs=1))
