@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from netc.api.plan import NetworkPlan
     from netc.api.profile import Profile
     from netc.api.program import OpenTraining, RunnableProgram, Trained, load_program
+    from netc.api.report import TrainingReport, report
     from netc.api.session import OpenProgram
     from netc.api.torch import from_torch
     from netc.api.traces import TraceAnalysis, load_trace
@@ -67,6 +68,7 @@ __all__ = [
     "SyntaxProblem",
     "TraceAnalysis",
     "Trained",
+    "TrainingReport",
     "Tuning",
     "UsageError",
     "calibrate",
@@ -78,6 +80,7 @@ __all__ = [
     "load_program",
     "load_trace",
     "parse",
+    "report",
 ]
 
 _HOME = {
@@ -90,6 +93,7 @@ _HOME = {
     "netc.api.plan": ("NetworkPlan",),
     "netc.api.profile": ("Profile",),
     "netc.api.program": ("OpenTraining", "RunnableProgram", "Trained", "load_program"),
+    "netc.api.report": ("TrainingReport", "report"),
     "netc.api.session": ("OpenProgram",),
     "netc.api.torch": ("from_torch",),
     "netc.api.traces": ("TraceAnalysis", "load_trace"),

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-FLAGS = frozenset(
-    {"alternatives", "exact-memory", "no-share", "phases", "replace", "resume", "share-gpus"}
-)
+FLAGS = frozenset({
+    "alternatives", "exact-memory", "no-evaluation", "no-share", "phases", "replace", "resume",
+    "share-gpus",
+})  # fmt: skip
 """Options that stand without a value."""
 LISTS = frozenset({"allow-missing", "allow-unexpected", "pin", "set"})
 """Options that may be given several times."""
@@ -23,6 +24,7 @@ PHRASES = {
     "--format safetensors": 'save("X.safetensors")',
     "--format onnx": 'save("X.onnx")',
     "netc compile --emit graph": 'plan(...).emit("graph")',
+    "netc report --tensorboard": 'netc.report(...).save_events("DIR")',
 }
 """What is said as a whole."""
 COMMAND_LINE_ONLY = frozenset({"no-graph"})
@@ -41,6 +43,8 @@ VERBS = {
     "plan": "network.plan",
     "predict": "network.predict",
     "profile": "network.profile",
+    "render": "network.render",
+    "report": "netc.report",
     "run": "network.run",
     "summary": "network.summary",
     "trace": "netc.load_trace",

@@ -15,11 +15,11 @@ from netc.interchange.names import torch_names
 from netc.ir.clock import simulate
 from netc.ir.facts import REPLICATED, SHARDED
 from netc.ir.program import Bundle
+from netc.layers import MemoryUse, memory_use
 from netc.numbers import memory_text
 from netc.passes.options import Options
 from netc.passes.pipeline import Compiled, compile_network
 from netc.planner.compare import faster
-from netc.report import MemoryUse, memory_use
 from netc.strategies.file import write_strategy
 from netc.strategies.fixed import FIXED
 

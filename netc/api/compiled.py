@@ -31,6 +31,13 @@ def _head(path: Path, size: int) -> bytes:
     return b""
 
 
+def fixed_problem(option: str, was: object = None) -> Diagnostic:
+    """Say that an option cannot change what was fixed when a program was compiled."""
+    with_ = "" if was is None else f": it was compiled with {was}"
+    message = f"'{option}' cannot change a compiled program{with_}."
+    return Diagnostic("E057", message, help="compile the network again.")
+
+
 def no_network(path: Path, verb: str) -> Diagnostic:
     """Say what a compiled program is, and what to do with it."""
     text = _head(path, HEAD_BYTES).decode("utf-8", "replace")

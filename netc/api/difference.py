@@ -26,10 +26,10 @@ from netc.api.writable import check_writable
 from netc.export.describe import describe
 from netc.export.page import PlanCase
 from netc.export.write import check_diff, write_diff
+from netc.layers import LayerCost
 from netc.passes.pipeline import Compiled, lower_network
 from netc.passes.plan_memory import plan_alone
 from netc.planner.compare import ComparedPlan, described
-from netc.report import LayerCost
 from netc.syntax import Network
 
 _HEADER = ("layer", "kind", "split", "sent", "compute", "exchange")

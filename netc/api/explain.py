@@ -9,10 +9,10 @@ from fnmatch import fnmatch
 from netc.api.calls import checked_calls
 from netc.api.figures import bytes_text, html_table, scaled, seconds_text, table, terminal_columns
 from netc.errors import Diagnostic, UsageError, clip, did_you_mean
+from netc.layers import LayerCost
 from netc.passes.options import Options
 from netc.passes.pipeline import Compiled
 from netc.planner.why import Alternative, TimedExchange, alternatives, exchanges
-from netc.report import LayerCost
 from netc.spelling import in_python
 
 _HEADER = ("layer", "kind", "split", "FLOPs", "sent", "weights", "activations", "compute",

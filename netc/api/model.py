@@ -362,7 +362,7 @@ def load(
 
     Raises NetError: SyntaxProblem for what is wrong in the file, UsageError for the rest.
     """
-    name, given = path_text("network", network), _given(define, parameters)
+    name, given = path_text("network", network), given_parameters(define, parameters)
     found = read_network(name, given, settings_text(settings), "load")
     return Model(found, name, tuple(sorted(given.items())))
 
@@ -379,7 +379,7 @@ def parse(
     """Read a network from a text in netc's language; paths that it includes start at the working
     directory. Otherwise as `load`.
     """
-    given = _given(define, parameters)
+    given = given_parameters(define, parameters)
     found = parse_text(_text("text", text), defines=given, settings=settings_text(settings))
     return Model(found, "", tuple(sorted(given.items())))
 
@@ -402,7 +402,10 @@ def _text(name: str, value: object) -> str:
     return value
 
 
-def _given(define: Mapping[str, object] | None, parameters: Mapping[str, object]) -> dict[str, str]:
+def given_parameters(
+    define: Mapping[str, object] | None, parameters: Mapping[str, object]
+) -> dict[str, str]:
+    """A network's parameters, as texts by name; UsageError (E051) where one is given twice."""
     if not isinstance(define, Mapping | None):
         raise usage(f"'define' must be parameters by name, not {shown(define)}.")
     values = (*(define or {}).items(), *parameters.items())

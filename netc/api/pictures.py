@@ -11,9 +11,9 @@ from netc.export import PlanFacts
 from netc.ir.clock import simulate
 from netc.ir.facts import REPLICATED
 from netc.ir.program import Program
+from netc.layers import layer_costs, memory_use
 from netc.passes.pipeline import Compiled
 from netc.planner.why import CHEAP_PAIRS, alternatives, pairs
-from netc.report import layer_costs, memory_use
 
 LEFT_OUT = (
     "what other splits would cost is left out, which takes long to price here: "

@@ -30,8 +30,8 @@ from netc.ir.plan import Split
 from netc.ir.program import Bundle, Program
 from netc.ir.programs import EVAL, PROGRAMS
 from netc.ir.text import graph_text, plan_text, program_text
+from netc.layers import LayerCost, memory_use, sent_bytes
 from netc.passes.pipeline import Compiled
-from netc.report import LayerCost, memory_use, sent_bytes
 from netc.spelling import in_python
 from netc.syntax import network_text
 from netc.trace.read import read_trace

@@ -8,8 +8,8 @@ from netc.ir.clock import mean_step_seconds, simulate
 from netc.ir.facts import SHARDED
 from netc.ir.program import Program
 from netc.ir.programs import TRAIN
+from netc.layers import LayerCost, layer_costs, memory_use, sent_bytes
 from netc.passes.pipeline import Compiled
-from netc.report import LayerCost, layer_costs, memory_use, sent_bytes
 
 
 def costs_of(asked: Request, compiled: Compiled) -> list[LayerCost]:

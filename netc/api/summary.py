@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from netc.api.calls import checked_calls
 from netc.api.figures import count, html_table, scaled, shape_text, table, terminal_columns
+from netc.layers import LayerSize, layer_facts
 from netc.passes.build_graph import build_graph
-from netc.report import LayerSize, layer_facts
 from netc.syntax import Network
 
 _HEADER = ("layer", "kind", "output", "parameters", "multiply-adds")

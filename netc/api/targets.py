@@ -8,10 +8,10 @@ from dataclasses import replace
 from netc.api.choices import PlanChoices
 from netc.api.machine import is_here
 from netc.errors import Diagnostic, UsageError
+from netc.layers import layer_facts
 from netc.passes.assign_formats import Target
 from netc.passes.build_graph import build_graph
 from netc.passes.options import Options
-from netc.report import layer_facts
 from netc.syntax import Network
 from netc_kernels import cpu
 from netc_runtime.choose import CUDA_ONLY, check_precision, check_shared, choose_backend

@@ -146,7 +146,7 @@ def train_choices(words: Mapping[str, Any]) -> TrainChoices:
 def read_data(name: str, value: object) -> Data:
     """A data set: as `--data` has it, or as arrays."""
     if isinstance(value, str | os.PathLike):
-        return path_text(name, value)
+        return value if isinstance(value, str) else path_text(name, value)
     if isinstance(value, Mapping):
         return ArrayData({str(key): each for key, each in value.items()})
     if isinstance(value, Sequence) and len(value) == len(ARRAYS):

@@ -8,6 +8,10 @@ from numbers import Integral, Real
 
 from netc.errors import Diagnostic, UsageError, clip
 
+_NAME_BYTES, _PATH_BYTES = 255, 4095
+PATH_LIMITS = f"not empty, {_PATH_BYTES:,} bytes at most, {_NAME_BYTES} between slashes"
+"""Of paths."""
+
 
 def wrong_use(message: str, hint: str = "") -> Diagnostic:
     """What is wrong with a call (E051)."""
@@ -61,9 +65,20 @@ def value_text(name: str, value: object) -> str:
 def path_text(name: str, value: object, hint: str = "") -> str:
     """A path, as text; UsageError (E051) for what is none, with a hint of what to do."""
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else ""
-    if isinstance(text, str) and text and "\0" not in text:
+    if isinstance(text, str) and can_name_file(text):
         return text
-    raise usage(f"'{name}' must be a path, not {shown(value)}.", hint)
+    limits = f"a path is {PATH_LIMITS}." if text else hint
+    raise usage(f"'{name}' must be a path, not {shown(value)}.", limits)
+
+
+def can_name_file(text: str) -> bool:
+    """Whether a text can be the path of a file."""
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    longest = max(map(len, encoded.split(os.fsencode(os.sep))))
+    return 0 < len(encoded) <= _PATH_BYTES and longest <= _NAME_BYTES and b"\0" not in encoded
 
 
 def settings_text(settings: Mapping[str, object] | Sequence[str]) -> list[str]:

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from netc.api.choices import AUTO, SIZE, read_size
+from netc.api.values import PATH_LIMITS, can_name_file
 from netc.api.writable import check_writable
 from netc.cli.help import LAST
 from netc.errors import Diagnostic, UsageError, clip, did_you_mean, folded
 from netc.numbers import COUNT, DEVICES, NATURAL, NON_NEGATIVE, Number
-
-_NAME_BYTES, _PATH_BYTES = 255, 4095
 
 
 class Parser(argparse.ArgumentParser):
@@ -176,11 +175,8 @@ def add_skip_bad(group: argparse._ArgumentGroup, default: str = "0") -> None:
 
 def file_name(text: str) -> str:
     """Return what can be the name of a file."""
-    encoded = os.fsencode(text)
-    longest = max(map(len, encoded.split(os.fsencode(os.sep))))
-    if not 0 < len(encoded) <= _PATH_BYTES or longest > _NAME_BYTES or b"\0" in encoded:
-        limits = f"{_PATH_BYTES:,} bytes at most, {_NAME_BYTES} between slashes"
-        raise _wrong(f"a path: not empty, {limits}", text)
+    if not can_name_file(text):
+        raise _wrong(f"a path: {PATH_LIMITS}", text)
     return text
 
 

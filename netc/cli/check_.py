@@ -8,7 +8,7 @@ from netc.api.figures import count
 from netc.api.networks import checked_graph
 from netc.cli.files import load_network
 from netc.cli.output import json_line, say
-from netc.report import layer_facts
+from netc.layers import layer_facts
 
 
 def run(options: argparse.Namespace) -> int:

@@ -33,7 +33,7 @@ def foretell_memory(
     if options.resume is not None or options.weights is not None:
         start(choices, bundle, teller(options))
     # Imported here: a compiled program that is run needs no compiler.
-    from netc.report import MemoryUse, memory_use
+    from netc.layers import MemoryUse, memory_use
 
     uses, line = memory_use(bundle.train), simulate(bundle.train)
     saved, seconds = checkpoint_bytes(bundle), predicted(bundle)

@@ -283,7 +283,7 @@ def _page(trainer: Trainer, event: Finished) -> Path | None:
     if trainer.folder is None or event.checkpoint is None:
         return None
     # Imported here: it is needed by this option alone.
-    from netc.cli.training_facts import PAGE_NAME, judge, left_out, read_told, write_page
+    from netc.api.training_facts import PAGE_NAME, judge, left_out, read_told, write_page
 
     told, path = read_told(trainer.folder.path), trainer.folder.path / PAGE_NAME
     if event.test_loss is None or event.test_accuracy is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from netc.api import running
 from netc.api.choices import option
-from netc.api.compiled import is_compiled
+from netc.api.compiled import fixed_problem, is_compiled
 from netc.api.judge import Judge
 from netc.api.ranks import joined
 from netc.api.running import (
@@ -19,7 +19,7 @@ from netc.api.running import (
 )
 from netc.api.train_choices import WeightChoices
 from netc.cli.output import note
-from netc.errors import Diagnostic, UsageError
+from netc.errors import UsageError
 from netc.ir.program import Bundle
 from netc.stages import staged
 from netc_runtime.choose import BackendChoice
@@ -79,9 +79,7 @@ def _check_fixed(bundle: Bundle, options: argparse.Namespace) -> None:
     for name, value in asked.items():
         if value is not None and value != fixed.get(name):
             asked_by = "-D" if name == "define" else option(name)
-            was = f": it was compiled with {fixed[name]}" if name in fixed else ""
-            message = f"'{asked_by}' cannot change a compiled program{was}."
-            problems.append(Diagnostic("E057", message, help="compile the network again."))
+            problems.append(fixed_problem(asked_by, fixed.get(name)))
     if problems:
         raise UsageError(*problems)
 

@@ -102,7 +102,7 @@ class PlanFacts:
     program: Program | None = None
     """What the plan became, with memory planned: its clock and its memory are shown."""
     costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By layer the figures of `netc.report.LayerCost`."""
+    """By layer the figures of `netc.layers.LayerCost`."""
     alternatives: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """By layer the splits that it could have, as `netc.planner.why.Alternative`, for pages."""
     trace: StepTrace | None = None

@@ -18,7 +18,7 @@ class Figures:
     exchanges: Mapping[str, float] = field(default_factory=dict)
     """By exchange the seconds that it takes where nothing else goes on."""
     layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By layer the figures of `netc.report.LayerCost`."""
+    """By layer the figures of `netc.layers.LayerCost`."""
     phases: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By layer the seconds of its launches in each phase."""
 

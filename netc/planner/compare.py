@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 from netc.errors import Diagnostic, PlanError
 from netc.ir.clock import simulate
+from netc.layers import sent_bytes
 from netc.passes.compile_cost import CompileCost
 from netc.passes.options import Options
 from netc.passes.pipeline import Compiled, lower_network
 from netc.passes.plan_memory import peak_bytes
 from netc.planner.recompute import resolved
-from netc.report import sent_bytes
 from netc.strategies.fixed import FIXED
 from netc.syntax import Network
 

@@ -143,6 +143,16 @@ def preparation(name: str | None, image_shape: tuple[int, ...]) -> Preparation:
     return found
 
 
+def shown_as(name: str, images: InputImages) -> Preparation:
+    """By what the images of data set `name` for an input become bytes to look at; raises as
+    `preparation`.
+    """
+    if isinstance(images, _arrays.Arrays):
+        check_channels(images.image_shape[0])
+        return images.scale
+    return preparation(name, images.image_shape)
+
+
 def byte_scale(name: str | None, channels: int) -> Preparation:
     """How bytes in memory become images of so many channels: as the data set `name` has its own;
     where none is named, or it has none such, from -1 to 1, as those of `npz`.

@@ -29,7 +29,7 @@ def values(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     found = {
         "network": tiny(),
         "plan": plan,
-        "trained": tiny().run(data=ARRAYS, steps=2),
+        "trained": tiny().run(data=ARRAYS, steps=2, out=file.parent / "o"),
         "program": netc.load_program(file),
         "comparison": tiny().compare(devices=[1, 2], cluster="h100"),
         "crossovers": tiny().crossovers("hybrid", "data", cluster="h100"),
@@ -40,6 +40,7 @@ def values(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "profile": tiny().plan().profile(steps=2),
         "evaluation": tiny().evaluate(data=ARRAYS),
         "survey": tiny().survey(data=ARRAYS),
+        "report": netc.report(file.parent / "o", network=tiny(), data=ARRAYS),
         "summary": tiny().summary(),
         "error": netc.UsageError(netc.Diagnostic("E051", "wrong.")),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -17,11 +16,12 @@ from PIL import Image
 from saved import newest
 
 import netc_models
-from netc.cli import report_, run_, session
+from netc.api.networks import read_network
+from netc.api.training_facts import SHOWN_IMAGES
+from netc.cli import run_
 from netc.cli.main import main
-from netc.cli.training_facts import SHOWN_IMAGES
-from netc.ir.program import Bundle
 from netc.strategies.fixed import FIXED
+from netc.syntax import Network
 from netc_runtime.io.checkpoint import load, run_in, run_meta, save
 from netc_runtime.train.events import EpochDone
 from netc_runtime.train.metrics import read_metrics
@@ -196,18 +196,18 @@ def test_a_checkpoint_that_goes_while_it_is_read_gives_way_to_a_newer_one(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A training that runs on removes the oldest of those that it keeps."""
-    real, old = session.load_bundle, run / "step-00000020.safetensors"
+    real, old = read_network, run / "step-00000020.safetensors"
     file = newest(run)
     newer = file.read_bytes()
     file.rename(old)
 
-    def meanwhile(options: argparse.Namespace) -> Bundle:
+    def meanwhile(*asked: Any) -> Network:
         if old.exists():
             old.unlink()
             file.write_bytes(newer)
-        return real(options)
+        return real(*asked)
 
-    monkeypatch.setattr(report_, "load_bundle", meanwhile)
+    monkeypatch.setattr("netc.api.report.read_network", meanwhile)
     for each in run.glob("step-*"):
         if each != old:
             each.unlink()

@@ -29,11 +29,12 @@ def words_of(function: Callable[..., Any]) -> tuple[str, ...]:
 ROOT = Path(__file__).parents[2]
 OPTION = re.compile(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)")
 VERB = re.compile(r"'netc ([a-z]+)")
-OTHERS = re.compile(r"'netc (?:report|completion|fmt|render|export)[^']*'|pip install [^']*")
+OTHERS = re.compile(r"'netc (?:completion|fmt|export)[^']*'|pip install [^']*")
 """Commands that are called on a command line alone."""
 WORDS = {
     *PLAN_NAMES, *TRAIN_NAMES, *CALIBRATION_NAMES, "settings", *words_of(netc.NetworkPlan.draw),
     *words_of(netc.Model.save), *words_of(netc.NetworkPlan.emit), "emit",
+    *words_of(netc.report),
 }  # fmt: skip
 """What Python's functions take."""
 

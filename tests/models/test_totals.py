@@ -8,8 +8,8 @@ import pytest
 
 import netc_models
 from netc.ir.ops import Parameter
+from netc.layers import layer_facts
 from netc.passes.build_graph import build_graph
-from netc.report import layer_facts
 from netc.syntax import Network, parse_file
 
 MODELS = Path(netc_models.__file__).parent

@@ -9,9 +9,9 @@ import pytest
 from netc.errors import NetError, did_you_mean
 from netc.ir.graph import Graph, Node
 from netc.ir.types import Mesh, line_mesh
+from netc.layers import layer_facts
 from netc.passes.build_graph import build_graph
 from netc.passes.choose_splits import choose_splits
-from netc.report import layer_facts
 from netc.strategies.fixed import FIXED
 from netc.syntax import Network, parse_text
 

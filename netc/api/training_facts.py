@@ -24,7 +24,7 @@ from netc.ir.program import Bundle
 from netc.numbers import loss_text
 from netc_runtime.io.checkpoint import latest, load, meta_of, run_in, settings_in
 from netc_runtime.io.problems import data_error
-from netc_runtime.train.datasets import Dataset, parts_of, preparation
+from netc_runtime.train.datasets import Dataset, parts_of, shown_as
 from netc_runtime.train.folder import METRICS
 from netc_runtime.train.metrics import Measured, read_metrics
 from netc_runtime.train.outcomes import KEPT, Outcomes
@@ -42,7 +42,7 @@ _LONGEST = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TrainingFolder:
     """What the folder of a training says."""
 
     folder: Path
@@ -75,7 +75,7 @@ class Judged:
     filters: FirstFilters | None
 
 
-def read_told(folder: Path) -> Told:
+def read_told(folder: Path) -> TrainingFolder:
     """What is in the folder of a training.
 
     Raises DataError: E061, E068 where there are no metrics that can be read.
@@ -97,7 +97,7 @@ def read_told(folder: Path) -> Told:
             meta = meta_of(file)
         except NetError as error:
             file, problem = None, error
-    return Told(folder, lines, file, meta, problem)
+    return TrainingFolder(folder, lines, file, meta, problem)
 
 
 def _nothing(folder: Path, file: Path | None) -> NetError:
@@ -118,7 +118,9 @@ def left_out(error: NetError) -> str:
     return f"what the network makes of the held-out images is left out: {'; '.join(said)}."
 
 
-def write_page(path: Path, told: Told, judged: Judged | None, notes: tuple[str, ...]) -> None:
+def write_page(
+    path: Path, told: TrainingFolder, judged: Judged | None, notes: tuple[str, ...]
+) -> None:
     """Write the page of a training; raises UsageError (E056) where the system refuses.
 
     What cannot be read any more is left out, with a note on it.
@@ -126,7 +128,7 @@ def write_page(path: Path, told: Told, judged: Judged | None, notes: tuple[str, 
     facts = TrainingFacts(
         told.network,
         escaped(str(told.folder)),
-        list(_tiles(told, judged)),
+        list(tiles(told, judged)),
         [(name, clip(value, _LONGEST)) for name, value in _rows(told) if value],
         told.lines,
         notes,
@@ -136,7 +138,7 @@ def write_page(path: Path, told: Told, judged: Judged | None, notes: tuple[str, 
     put(path, training_html(facts).encode())
 
 
-def _tiles(told: Told, judged: Judged | None) -> Iterator[Tile]:
+def tiles(told: TrainingFolder, judged: Judged | None) -> Iterator[Tile]:
     """Final figures."""
     tests = _tests(told)
     if judged is not None:
@@ -160,7 +162,7 @@ def _tiles(told: Told, judged: Judged | None) -> Iterator[Tile]:
         yield amount(median(speeds)), "images/s, median"
 
 
-def _weights_of(told: Told) -> str:
+def _weights_of(told: TrainingFolder) -> str:
     """Behind what was measured with the newest checkpoint: what else than the newest weights."""
     parts = ["by the averages of weights"] if "ema" in settings_in(told.meta) else []
     if lags := _lag(told):
@@ -168,13 +170,13 @@ def _weights_of(told: Told) -> str:
     return "".join(f", {part}" for part in parts)
 
 
-def _lag(told: Told) -> tuple[int, int] | None:
+def _lag(told: TrainingFolder) -> tuple[int, int] | None:
     """The steps of the newest checkpoint and of the last line, where there is more in the lines."""
     last, saved = int(told.lines[-1]["step"] or 0), whole_number(told.meta.get("step"))
     return (saved, last) if saved is not None and saved < last else None
 
 
-def standing(told: Told) -> tuple[str, ...]:
+def standing(told: TrainingFolder) -> tuple[str, ...]:
     """Notes on what the curves tell and the newest checkpoint does not."""
     if (lags := _lag(told)) is None:
         return ()
@@ -184,7 +186,7 @@ def standing(told: Told) -> tuple[str, ...]:
     )
 
 
-def epochs_done(told: Told) -> int:
+def epochs_done(told: TrainingFolder) -> int:
     """Whole passes over the data: that were evaluated, or that the newest checkpoint knows."""
     last = told.lines[-1]
     begun = int(last.get("epoch") or 0)
@@ -198,7 +200,7 @@ def whole_number(text: str | None) -> int | None:
     return int(told) if told.isascii() and told.isdecimal() and len(told) < 20 else None
 
 
-def _tests(told: Told) -> list[tuple[float, float, float]]:
+def _tests(told: TrainingFolder) -> list[tuple[float, float, float]]:
     """Epochs with the accuracy and the loss of held-out images after them."""
     names = ("epoch", "test_accuracy", "test_loss")
     found = ([line[name] for name in names if name in line] for line in told.lines)
@@ -216,7 +218,7 @@ def _of(done: float | None, whole: str | None) -> str:
     return f"{done or 0:,.0f}" + ("" if number is None else f" of {number:,}")
 
 
-def _rows(told: Told) -> Iterator[tuple[str, str]]:
+def _rows(told: TrainingFolder) -> Iterator[tuple[str, str]]:
     """What was trained, and how; what is not known is empty."""
     settings, ran = settings_in(told.meta), run_in(told.meta)
     yield "network", told.network
@@ -283,10 +285,11 @@ def judge(
 
 def _images(dataset: Dataset, outcomes: Outcomes, numbers: NDArray[np.int64]) -> list[ShownImage]:
     # What cannot be read is a picture's, and those fill one input.
-    whole = dataset.dataset if isinstance(dataset, Skipping) and dataset.inputs > 1 else dataset
-    first = parts_of(whole)[0]
-    images, _ = first.load("test", numbers, np.float64)
-    pixels = preparation(dataset.name, first.image_shape).shown(images)
+    plain = dataset.dataset if isinstance(dataset, Skipping) else dataset
+    first = parts_of(plain)[0]
+    source = dataset if dataset.inputs == 1 else first
+    images, _ = source.load("test", numbers, np.float64)
+    pixels = shown_as(dataset.name, first).shown(images)
     return [
         ShownImage(
             int(number),
