@@ -2,7 +2,7 @@
 
     conv            channels, filters, size, stride, pad, groups, bias; size and pad may be pairs
     fc              inputs, outputs
-    maxpool         size, stride, pad
+    maxpool         size, stride, pad, whether windows may end beyond the image (none: no)
     avgpool         size, stride, pad, which counts as zeros
     bn              channels, epsilon (none: 1e-5)
     lrn             size, alpha, beta, k: x / (k + alpha * sum of squares) ** beta
@@ -83,9 +83,17 @@ def alexnet_owt() -> Iterator[Layer]:
 
 
 def resnet50() -> Iterator[Layer]:
+    return resnet(3, 4, 6, 3)
+
+
+def resnet152() -> Iterator[Layer]:
+    return resnet(3, 8, 36, 3)
+
+
+def resnet(*depths: int) -> Iterator[Layer]:
     yield from (*normalized(3, 64, 7, 2), RELU, maxpool(3, 2, 1))
     channels = 64
-    for width, depth in ((64, 3), (128, 4), (256, 6), (512, 3)):
+    for width, depth in zip((64, 128, 256, 512), depths, strict=True):
         for block in range(depth):
             stride = 2 if width > 64 and not block else 1
             yield bottleneck(channels, width, stride)
@@ -127,6 +135,33 @@ def pooled(channels: int, filters: int) -> Layers:
     return ("avgpool", 3, 1, 1), *basic(channels, filters, 1)
 
 
+def googlenet() -> Iterator[Layer]:
+    """Of the paper, with BVLC's constants, without auxiliary classifiers."""
+    lrn, smaller = ("lrn", 5, 2e-5, 0.75, 1.0), ("maxpool", 3, 2, 0, True)
+    yield from (conv(3, 64, 7, 2, 3), RELU, smaller, lrn, conv(64, 64, 1), RELU)
+    yield from (conv(64, 192, 3, pad=1), RELU, lrn, smaller)
+    channels = 192
+    blocks = (
+        (64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64), (),
+        (192, 96, 208, 16, 48, 64), (160, 112, 224, 24, 64, 64), (128, 128, 256, 24, 64, 64),
+        (112, 144, 288, 32, 64, 64), (256, 160, 320, 32, 128, 128), (),
+        (256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128),
+    )  # fmt: skip
+    for widths in blocks:
+        if not widths:
+            yield smaller
+            continue
+        one, before3, three, before5, five, pooled_ = widths
+        yield (
+            "concat", (conv(channels, one, 1), RELU),
+            (conv(channels, before3, 1), RELU, conv(before3, three, 3, pad=1), RELU),
+            (conv(channels, before5, 1), RELU, conv(before5, five, 5, pad=2), RELU),
+            (maxpool(3, 1, 1), conv(channels, pooled_, 1), RELU),
+        )  # fmt: skip
+        channels = one + three + five + pooled_
+    yield from (("global_average",), ("flatten",), ("dropout", 0.4), ("fc", channels, CLASSES))
+
+
 def inception_v3() -> Iterator[Layer]:
     """In torchvision's layout, without the auxiliary classifier."""
     yield from (*basic(3, 32, 3, 2), *basic(32, 32, 3), *same(32, 64, 3), maxpool(3, 2))
@@ -166,5 +201,5 @@ def widest(channels: int) -> Layer:
 
 NETWORKS: dict[str, Callable[[], Iterator[Layer]]] = {
     "vgg16": vgg16, "alexnet": alexnet, "alexnet_owt": alexnet_owt, "resnet50": resnet50,
-    "inception_v3": inception_v3,
+    "resnet152": resnet152, "googlenet": googlenet, "inception_v3": inception_v3,
 }  # fmt: skip

@@ -2,9 +2,10 @@
 
 The first argument is JSON: network, batch (over all devices), precision, modes, devices. Modes are
 eager and compile, whose weights are of that precision, and autocast, whose weights are float32;
-channels last, fused optimizer. On several devices there is a process for each under
-DistributedDataParallel, started by the first one, which alone writes. Says what it has, then
-answers a line "burst PLACE STEPS" with the seconds of a step. Without GPUs it runs on the CPU.
+graph is the latter recorded as a CUDA graph; channels last, fused optimizer. On several devices
+there is a process for each under DistributedDataParallel, started by the first, which alone writes.
+Says what it has, then answers a line "burst PLACE STEPS" with the seconds of a step. Without GPUs
+it runs on the CPU.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ def start_others(devices: int) -> list[subprocess.Popen[str]]:
 
 def prepare(case: dict[str, Any], mode: str, rank: int) -> Callable[[], None]:
     """A training step on this device's part of the batch."""
-    stored = torch.float32 if mode == "autocast" else DTYPES[case["precision"]]
+    mixed = mode in ("autocast", "graph")
+    stored = torch.float32 if mixed else DTYPES[case["precision"]]
     model: Any = build(bench_networks.layers(case["network"])).to(
         DEVICE, dtype=stored, memory_format=torch.channels_last
     )
@@ -98,12 +100,27 @@ def prepare(case: dict[str, Any], mode: str, rank: int) -> Callable[[], None]:
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(DEVICE, torch.bfloat16, enabled=mode == "autocast"):
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=mixed):
             loss = criterion(forward(images), labels)
         loss.backward()
         optimizer.step()
 
-    return step
+    return recorded(step) if mode == "graph" else step
+
+
+def recorded(step: Callable[[], None]) -> Callable[[], None]:
+    """The step as a CUDA graph."""
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    replay: Callable[[], None] = graph.replay
+    return replay
 
 
 def burst(step: Callable[[], None], steps: int) -> float:

@@ -18,30 +18,45 @@ class Pass(nhwc.Pass):
         self.updated: list[Any] = []
 
     def conv(
-        self, x: Any, _c: int, _k: int, _size: int, stride: int, pad: int, groups: int, bias: bool
+        self, x: Any, _c: int, _k: int, _size: Any, stride: int, pad: Any, groups: int, bias: bool
     ) -> Any:
+        pads = [(each, each) for each in nhwc.pair(pad)]
         # On the CPU the gradients with feature_group_count take eight times as long as two halves.
         halves = zip(jnp.split(x, groups, 3), jnp.split(next(self.weights), groups, 3), strict=True)
         layout = ("NHWC", "HWIO", "NHWC")
         y = jnp.concatenate(
             [
-                lax.conv_general_dilated(a, w, (stride,) * 2, [(pad,) * 2] * 2, None, None, layout)
+                lax.conv_general_dilated(a, w, (stride,) * 2, pads, None, None, layout)
                 for a, w in halves
             ],
             axis=3,
         )
         return y + next(self.weights) if bias else y
 
-    def maxpool(self, x: Any, size: int, stride: int, pad: int) -> Any:
-        pads = [(0, 0), (pad, pad), (pad, pad), (0, 0)]
+    def maxpool(self, x: Any, size: int, stride: int, pad: int, beyond: bool = False) -> Any:
         window, strides = (1, size, size, 1), (1, stride, stride, 1)
+        pads = [(0, 0), *(self._ends(n, size, stride, pad, beyond) for n in x.shape[1:3]), (0, 0)]
         return lax.reduce_window(x, -jnp.inf, lax.max, window, strides, pads)
+
+    def _ends(self, n: int, size: int, stride: int, pad: int, beyond: bool) -> tuple[int, int]:
+        """Padding before and behind, with what a last window takes `beyond` the image."""
+        left = (n + 2 * pad - size) % stride
+        return pad, pad + (stride - left if beyond and left else 0)
+
+    def avgpool(self, x: Any, size: int, stride: int, pad: int) -> Any:
+        window, strides = (1, size, size, 1), (1, stride, stride, 1)
+        pads = [(0, 0), (pad, pad), (pad, pad), (0, 0)]
+        return lax.reduce_window(x, 0.0, lax.add, window, strides, pads) / size**2
+
+    def concat(self, x: Any, *branches: Any) -> Any:
+        # In this order, as that of the weights.
+        return jnp.concatenate([self.run(branch, x) for branch in branches], axis=3)
 
     def lrn(self, x: Any, size: int, alpha: float, beta: float, k: float) -> Any:
         sums = lax.reduce_window(x * x, 0.0, lax.add, (1, 1, 1, size), (1,) * 4, "SAME")
         return x * (k + alpha * sums) ** -beta
 
-    def bn(self, x: Any, _channels: int) -> Any:
+    def bn(self, x: Any, _channels: int, epsilon: float = nhwc.EPSILON) -> Any:
         gamma, beta = next(self.weights), next(self.weights)
         mean, var = next(self.running), next(self.running)
         if self.training:
@@ -50,7 +65,7 @@ class Pass(nhwc.Pass):
             var = jnp.maximum((x * x).mean((0, 1, 2)) - mean * mean, 0)
             fresh = zip(old, (mean, var), strict=True)
             self.updated += [a + nhwc.MOMENTUM * (b - a) for a, b in fresh]
-        return (x - mean) * (gamma * lax.rsqrt(var + nhwc.EPSILON)) + beta
+        return (x - mean) * (gamma * lax.rsqrt(var + epsilon)) + beta
 
     def dropout(self, x: Any, rate: float) -> Any:
         if not self.training:

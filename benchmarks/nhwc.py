@@ -30,14 +30,20 @@ def weights(layers: Iterable[Any]) -> Iterator[Array]:
     for kind, *numbers in layers:
         if kind == "conv":
             channels, filters, size, _, _, groups, bias = numbers
-            yield he(size, size, channels // groups, filters)
+            yield he(*pair(size), channels // groups, filters)
             yield from [np.zeros(filters, np.float32)] * bias
         elif kind == "fc":
             yield from (he(*numbers), np.zeros(numbers[1], np.float32))
         elif kind == "bn":
-            yield from (np.ones(numbers, np.float32), np.zeros(numbers, np.float32))
-        elif kind == "residual":
-            yield from (*weights(numbers[0]), *weights(numbers[1]))
+            yield from (np.ones(numbers[0], np.float32), np.zeros(numbers[0], np.float32))
+        elif kind in ("residual", "concat"):
+            for branch in numbers:
+                yield from weights(branch)
+
+
+def pair(size: Any) -> tuple[int, int]:
+    """Of rows and of columns."""
+    return (size, size) if isinstance(size, int) else size
 
 
 def he(*shape: int) -> Array:
@@ -49,9 +55,10 @@ def running(layers: Iterable[Any]) -> Iterator[Array]:
     """Mean and variance of every normalization."""
     for kind, *numbers in layers:
         if kind == "bn":
-            yield from (np.zeros(numbers, np.float32), np.ones(numbers, np.float32))
-        elif kind == "residual":
-            yield from (*running(numbers[0]), *running(numbers[1]))
+            yield from (np.zeros(numbers[0], np.float32), np.ones(numbers[0], np.float32))
+        elif kind in ("residual", "concat"):
+            for branch in numbers:
+                yield from running(branch)
 
 
 class Pass:

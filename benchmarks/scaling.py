@@ -16,8 +16,9 @@ Rows go into --out, a JSON file, after every round, beside those of other runs; 
 pictures stand beside it, and say "not run" where there is no row. With --simulate rows are
 predicted, and no GPU is needed; with --cpu losses alone are compared, on virtual devices of the
 CPU, of networks with images of --side pixels; --check does that on GPUs. PyTorch is
-DistributedDataParallel, channels last, as in gpu_torch.py; `--modes autocast,compile` has it
-compiled too, --torch names the Python that has it.
+DistributedDataParallel, channels last, as in gpu_torch.py; `--modes autocast,compile,graph` has it
+compiled too, and recorded as a CUDA graph; --torch names the Python that has it. --jax names one
+that has JAX, which then takes part on one GPU.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--cluster", default="h200", help="by which is predicted (default h200)")
     parser.add_argument("--modes", type=names, default=["autocast"], help="of PyTorch, or 'none'")
     parser.add_argument("--torch", default=sys.executable, help="an interpreter that has PyTorch")
+    parser.add_argument("--jax", help="an interpreter that has JAX, for one GPU")
     parser.add_argument("--side", type=int, help="of images, in pixels; with --cpu 96")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--steps", type=int, default=20, help="of a burst (default 20)")
@@ -135,7 +137,7 @@ def run(book: Book, options: argparse.Namespace) -> bool:
     began, longest, good = time.monotonic(), 0.0, True
     how = Asked(
         options.strategies, options.schemes, options.precision, options.cluster, options.modes,
-        options.torch, options.side, "cpu" if options.cpu else "cuda",
+        options.torch, options.jax, options.side, "cpu" if options.cpu else "cuda",
         not (options.cpu or options.check), options.repeats, options.steps,
     )  # fmt: skip
     for of in rounds(options.nets, options.images, options.scalings, options.devices):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from papers import GPUS, NODES, RATES, SPEEDUPS, table
-from scaling_rows import IMAGES, NETC, NETWORKS, STRONG, TORCH, WEAK, Book, Row
+from scaling_rows import IMAGES, JAX, NETC, NETWORKS, STRONG, TORCH, WEAK, Book, Row
 
 from netc.export.scene import Scene
 from netc.export.speedups import SpeedupLine, draw_speedups, write_speedups
@@ -52,7 +52,14 @@ def write(book: Book) -> None:
                 name = f"{stem}-{network}-{images}.svg"
                 write_speedups(folder / name, drawn(network, images, lines))
                 pictures.append(f"![{network}, {images} images a GPU]({name})")
-    parts = (head(), goals(known, ran), measured(ran), checks(book.checks), speedups(known, ran))
+    parts = (
+        head(),
+        goals(known, ran),
+        one_gpu(ran),
+        measured(ran),
+        checks(book.checks),
+        speedups(known, ran),
+    )
     text = [line for part in parts for line in part]
     text += ["", "## Pictures", "", "Weak scaling; lines end where rows do.", ""]
     path = book.path.with_suffix(".md")
@@ -115,6 +122,41 @@ def goal(known: Rows, ran: Rows, about: Row) -> tuple[str, ...]:
     return (f"`{best['plan']}`", step, f"{1e3 * best['seconds']:.4g} ms",
             f"{1e6 * best['not_computing']:.0f} us", f"{best['sent_bytes'] / 1e6:.3g} MB",
             f"{best['speedup']:.2f}", times(own), off, times(other), over)  # fmt: skip
+
+
+MODES = ("autocast", "graph", "compile")
+"""Of PyTorch."""
+ONE = ("machine", "precision", "network", "images")
+"""What is the same in a round on one GPU."""
+
+
+def one_gpu(ran: Rows) -> Iterator[str]:
+    """netc's step on one GPU beside what peers take for it."""
+    yield """\
+## One GPU beside its peers
+
+Images a second, each line from one round, in which all take turns. PyTorch: `autocast` (bf16 with
+float32 weights), the same recorded as a CUDA `graph`, and compiled with weights of bf16; JAX: one
+jitted step with weights of bf16. netc's weights are float32.
+"""
+    rows = []
+    here = Rows(row for row in ran.rows if row["devices"] == 1)
+    for about in dict.fromkeys(tuple(row[key] for key in ONE) for row in here.rows):
+        of = dict(zip(ONE, about, strict=True))
+        own = here.best(program=NETC, **of)
+        peers = [here.best(program=TORCH, plan=mode, **of) for mode in MODES]
+        peers.append(here.best(program=JAX, **of))
+        best = max((row["images_per_second"] for row in peers if row), default=None)
+        over = f"{own['images_per_second'] / best:.2f}" if own and best else "-"
+        rows.append((*map(str, about), *map(rate, (own, *peers)), over))
+    header = (*ONE, "netc", *(f"PyTorch {mode}" for mode in MODES), JAX, "netc over the best")
+    yield from table(header, rows)
+    yield ""
+
+
+def rate(row: Row | None) -> str:
+    """Images a second."""
+    return "-" if row is None else f"{row['images_per_second']:,.0f}"
 
 
 def times(row: Row | None) -> str:

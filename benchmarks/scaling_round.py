@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from peers import HERE, Contestant, Peer, ended, start, take_turns
-from scaling_rows import NETC, TOLERANCE, TORCH, Round, Row, apart, asked, measured_rows, plans
+from scaling_rows import JAX, NETC, TOLERANCE, TORCH, Round, Row, apart, asked, measured_rows, plans
 from strategies import start_netc, warm_places
 
 from netc.api.model import load
@@ -34,6 +35,8 @@ class Asked:
     """Of PyTorch."""
     torch: str
     """A Python that has it."""
+    jax: str | None
+    """A Python that has JAX; None for without."""
     side: int | None
     """Of images, in pixels; None for the network's own."""
     backend: str
@@ -88,11 +91,14 @@ class Group:
         self.several = self.netc(of.devices, of.batch, self.plans)
         self.same_batch = self.netc(1, of.batch, ["single"]) if many else self.several
         self.alone, self.torch = self.same_batch, dict[int, Peer]()
+        self.jax: Peer | None = None
         if self.how.timed:
             if of.batch != of.images:
                 self.alone = self.netc(1, of.images, ["single"])
             counts = () if self.how.modes == NO_MODES else sorted({1, of.devices})
             self.torch = {devices: self.pytorch(devices) for devices in counts}
+            if self.how.jax:
+                self.jax = self.warm(self.started(JAX, self.how.jax, "gpu_jax.py", of.images))
 
     def netc(self, devices: int, batch: int, names: Sequence[str]) -> Peer:
         """A process with plans of netc."""
@@ -106,10 +112,19 @@ class Group:
     def pytorch(self, devices: int) -> Peer:
         """A process with PyTorch's ways."""
         batch = self.of.images if devices == 1 else self.of.batch
-        case = {"network": self.of.network, "batch": batch, "devices": devices,
-                "precision": self.how.precision, "modes": self.how.modes}  # fmt: skip
-        command = [self.how.torch, str(HERE / "gpu_torch.py"), json.dumps(case)]
-        return self.warm(start(f"PyTorch on {devices}", command))
+        about = {"devices": devices, "modes": self.how.modes}
+        return self.warm(
+            self.started(f"{TORCH} on {devices}", self.how.torch, "gpu_torch.py", batch, about)
+        )
+
+    def started(
+        self, name: str, python: str, script: str, batch: int, about: Row | None = None
+    ) -> Peer:
+        """A peer's process."""
+        case = {"network": self.of.network, "batch": batch, "precision": self.how.precision}
+        command = [python, str(HERE / script), json.dumps({**case, **(about or {})})]
+        # JAX takes most of the memory at once otherwise.
+        return start(name, command, {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"})
 
     def warm(self, peer: Peer) -> Peer:
         """Wait for a process that was started."""
@@ -151,6 +166,8 @@ class Group:
         for devices, peer in self.torch.items():
             into = one if devices == 1 else several
             into.extend(self.contestants(peer, self.how.modes, TORCH, set()))
+        if self.jax is not None:
+            one += self.contestants(self.jax, ["jit"], JAX, set())
         running = [each for _, each in (*one, *several) if each is not None]
         take_turns(running, self.how.repeats, self.how.steps)
         return measured_rows(

@@ -24,7 +24,7 @@ STRATEGIES = ("data", "model", "hybrid", AUTO)
 WEAK, STRONG = "weak", "strong"
 """The batch grows with the devices; it is that of one device on all."""
 KEY = ("machine", "precision", "network", "images", "scaling", "devices", "program", "plan")
-NETC, TORCH = "netc", "PyTorch"
+NETC, TORCH, JAX = "netc", "PyTorch", "JAX"
 TOLERANCE = {"fp64": 1e-9, "fp32": 1e-4, "tf32": 5e-2, "bf16": 2e-1}
 """How far losses may be from one device's, over them: tests/cuda has the same for first steps."""
 

@@ -19,6 +19,10 @@ class Residual(nn.Module):
         return self.relu(self.body(x) + self.skip(x))
 
 
+def maxpool(size: int, stride: int, pad: int, beyond: bool = False) -> nn.Module:
+    return nn.MaxPool2d(size, stride, pad, ceil_mode=beyond)
+
+
 class Concat(nn.Module):
     def __init__(self, *branches: bench_networks.Layers) -> None:
         super().__init__()
@@ -32,7 +36,7 @@ MODULES: dict[str, Callable[..., nn.Module]] = {
     "conv": lambda c, k, size, stride, pad, groups, bias: nn.Conv2d(
         c, k, size, stride, pad, groups=groups, bias=bias
     ),
-    "fc": nn.Linear, "maxpool": nn.MaxPool2d, "avgpool": nn.AvgPool2d, "bn": nn.BatchNorm2d,
+    "fc": nn.Linear, "maxpool": maxpool, "avgpool": nn.AvgPool2d, "bn": nn.BatchNorm2d,
     "dropout": nn.Dropout, "concat": Concat,
     # PyTorch divides alpha by the size.
     "lrn": lambda size, alpha, *more: nn.LocalResponseNorm(size, size * alpha, *more),

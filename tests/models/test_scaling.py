@@ -207,8 +207,8 @@ def test_turns_go_forth_and_back() -> None:
 
 def test_virtual_devices_have_the_losses_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """By processes as on GPUs; and a plan whose losses are wrong is not timed."""
-    how = Asked(["data", "hybrid"], ["b"], "fp32", "h200", ["none"], sys.executable, None, "cpu",
-                True, 2, 1)  # fmt: skip
+    how = Asked(["data", "hybrid"], ["b"], "fp32", "h200", ["none"], sys.executable, None, None,
+                "cpu", True, 2, 1)  # fmt: skip
     monkeypatch.setattr("scaling_round.apart", lambda found, alone: wrongly(apart(found, alone)))
     seen: list[float] = []
 
