@@ -119,8 +119,8 @@ def recorded(step: Callable[[], None]) -> Callable[[], None]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step()
-    replay: Callable[[], None] = graph.replay
-    return replay
+    # The graph reads images, labels and weights, which only `step` holds.
+    return lambda: graph.replay() if step else None
 
 
 def burst(step: Callable[[], None], steps: int) -> float:

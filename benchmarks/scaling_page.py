@@ -135,9 +135,9 @@ def one_gpu(ran: Rows) -> Iterator[str]:
     yield """\
 ## One GPU beside its peers
 
-Images a second, each line from one round, in which all take turns. PyTorch: `autocast` (bf16 with
-float32 weights), the same recorded as a CUDA `graph`, and compiled with weights of bf16; JAX: one
-jitted step with weights of bf16. netc's weights are float32.
+Images a second of programs that take turns, in brackets times netc's in the same round. PyTorch:
+`autocast` (bf16 with float32 weights), the same recorded as a CUDA `graph`, and compiled with
+weights of bf16; JAX: one jitted step with weights of bf16. netc's weights are float32.
 """
     rows = []
     here = Rows(row for row in ran.rows if row["devices"] == 1)
@@ -146,17 +146,18 @@ jitted step with weights of bf16. netc's weights are float32.
         own = here.best(program=NETC, **of)
         peers = [here.best(program=TORCH, plan=mode, **of) for mode in MODES]
         peers.append(here.best(program=JAX, **of))
-        best = max((row["images_per_second"] for row in peers if row), default=None)
-        over = f"{own['images_per_second'] / best:.2f}" if own and best else "-"
-        rows.append((*map(str, about), *map(rate, (own, *peers)), over))
+        best = max((row["speedup"] for row in peers if row), default=None)
+        alone = "-" if own is None else f"{own['images_per_second']:,.0f}"
+        over = "-" if best is None else f"{1 / best:.2f}"
+        rows.append((*map(str, about), alone, *map(rate, peers), over))
     header = (*ONE, "netc", *(f"PyTorch {mode}" for mode in MODES), JAX, "netc over the best")
     yield from table(header, rows)
     yield ""
 
 
 def rate(row: Row | None) -> str:
-    """Images a second."""
-    return "-" if row is None else f"{row['images_per_second']:,.0f}"
+    """Images a second, and times one GPU's in the same round."""
+    return "-" if row is None else f"{row['images_per_second']:,.0f} ({row['speedup']:.2f})"
 
 
 def times(row: Row | None) -> str:
