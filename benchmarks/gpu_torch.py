@@ -119,8 +119,12 @@ def recorded(step: Callable[[], None]) -> Callable[[], None]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step()
-    # The graph reads images, labels and weights, which only `step` holds.
-    return lambda: graph.replay() if step else None
+
+    def replay(_held: Callable[[], None] = step) -> None:
+        """The graph reads images, labels and weights that nothing else holds."""
+        graph.replay()
+
+    return replay
 
 
 def burst(step: Callable[[], None], steps: int) -> float:

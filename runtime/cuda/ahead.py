@@ -124,7 +124,7 @@ def _make(backend: CudaBackend, wanted: Sequence[WantedPlan], compiling: _Compil
 
     place, ranks = backend.plans.place, backend.ranks
     missing = [each for each in wanted if place and not place.holds(each)]
-    own, sharing = _shared(ranks, missing)
+    own, sharing = shared(ranks, missing)
     if place and place.takes_files():
         free, _ = cupy.cuda.runtime.memGetInfo()
         helpers = helpers_for(len(own), cores() // sharing, free)
@@ -135,7 +135,7 @@ def _make(backend: CudaBackend, wanted: Sequence[WantedPlan], compiling: _Compil
         ranks.allgather(None)
 
 
-def _shared(ranks: Ranks | None, missing: list[WantedPlan]) -> tuple[list[WantedPlan], int]:
+def shared(ranks: Ranks | None, missing: list[WantedPlan]) -> tuple[list[WantedPlan], int]:
     """The part of what is missing on this machine that falls to this process; how many share it."""
     if ranks is None:
         return missing, 1

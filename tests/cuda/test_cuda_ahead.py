@@ -24,9 +24,10 @@ from netc_kernels.cuda.conv.vendor import Product
 from netc_kernels.cuda.source import compiles_only
 from netc_kernels.cuda.tensor import Tensor
 from netc_runtime import making
-from netc_runtime.cuda.ahead import make_ahead
+from netc_runtime.cuda.ahead import make_ahead, shared
 from netc_runtime.cuda.backend import CudaBackend
 from netc_runtime.cuda.plans import KeptPlans
+from netc_runtime.launch.ranks import Ranks
 
 ONE = WantedPlan(
     Product("fc", (8, 8), ((8, 8), (8, 8)), "bf16", "bf16"), (Tensor(0, (8, 8), "bf16"),)
@@ -150,6 +151,30 @@ def test_as_many_help_as_pays_and_there_is_room_for() -> None:
     assert helpers_for(FEW - 1, 16, room) == 0 and helpers_for(FEW, 16, room) == 1
     assert helpers_for(1000, 64, room) == MOST_HELPERS and helpers_for(1000, 2, room) == 2
     assert helpers_for(1000, 16, 3 * HELPER_BYTES) == 3 and helpers_for(1000, 16, 0) == 0
+
+
+class OfThree(Ranks):
+    """One of three processes, the last one on a machine of its own."""
+
+    hosts = ("one", "one", "other")
+
+    def __init__(self, rank: int, missing: list[list[WantedPlan]]) -> None:
+        self.rank, self.host, self.missing = rank, self.hosts[rank], missing
+
+    def allgather(self, value: Any) -> list[Any]:
+        assert value == (self.host, self.missing[self.rank])
+        return [*zip(self.hosts, self.missing, strict=True)]
+
+
+def test_processes_of_a_machine_share_out_what_is_missing_there() -> None:
+    named = [ONE.named(f"eng{number}") for number in range(7)]
+    missing = [named[:5], named[3:], named[:3]]
+    (first, sharing), (second, _), (other, alone) = (
+        shared(OfThree(rank, missing), missing[rank]) for rank in range(3)
+    )
+    assert sorted(first + second) == sorted(named) and abs(len(first) - len(second)) <= 1
+    assert sharing == 2 and alone == 1 and other == missing[2]
+    assert shared(None, named) == (named, 1)
 
 
 def test_what_is_compiled_ahead_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
