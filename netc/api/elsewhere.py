@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from netc.api.apart import Apart
 from netc.api.data import open_data, skipping
 from netc.api.images import Images
 from netc.api.judge import Judge
-from netc.api.listener import Listener
+from netc.api.listener import Listener, Notes
 from netc.api.ranks import joined
 from netc.api.running import restored_session
 from netc.api.session import checked
@@ -32,10 +33,15 @@ from netc_runtime.io.weights import Tensors
 from netc_runtime.train.evaluate import Evaluation
 from netc_runtime.train.events import Event, Finished
 
-OPENED = "opened"
-"""Told before the first event."""
 Measured = tuple[Timing, Ceilings, dict[str, object]]
 """Times of a step, what the machine reaches, what it ran on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A training is ready to run: told before the first event."""
+
+    notes: tuple[str, ...]
 
 
 class Elsewhere:
@@ -66,14 +72,18 @@ def training_elsewhere(
     bundle: Bundle,
     choice: BackendChoice,
     choices: TrainChoices,
+    listener: Listener,
     called: Mapping[str, str],
     cluster: str | None,
     tensors: Tensors | None,
 ) -> TrainingRun[Elsewhere]:
-    """A training that is ready to run; raises NetError as `open_training`."""
+    """A training that is ready to run; raises NetError as `open_training`. The listener hears what
+    there is to say of it.
+    """
     given = bundle_text(bundle), choice, choices, dict(called), cluster, tensors
     apart = Apart(train, *given)
-    assert apart.next() == OPENED
+    for text in apart.next().notes:
+        listener.note(text)
     return TrainingRun(Elsewhere(apart), apart.close)
 
 
@@ -85,8 +95,10 @@ def train(
     cluster: str | None,
     tensors: Tensors | None,
 ) -> Generator[Any, bool | None, None]:
-    """Every event, the last one with the weights; the training ends where one is answered True."""
-    listener = Listener()
+    """That it is ready; then every event, the last one with the weights. The training ends where
+    one is answered True.
+    """
+    listener = Notes()
     with (
         joined(parse_bundle(program), choice) as (ranks, bundle),
         open_training(
@@ -95,7 +107,7 @@ def train(
         ) as run,
     ):  # fmt: skip
         run.keeps_weights = True
-        if (yield OPENED):
+        if (yield Opened(tuple(listener.texts))):
             run.stop()
         for event in run:
             if (yield event, run.tensors() if isinstance(event, Finished) else None):

@@ -26,7 +26,7 @@ from netc.api.networks import read_network
 from netc.api.shipped import lasting
 from netc.api.train_choices import TRAIN_NAMES, TrainWords, patterns
 from netc.api.values import each_once, path_text, settings_text, shown, usage, value_text
-from netc.errors import Diagnostic, Source, UsageError, did_you_mean
+from netc.errors import Source, UsageError, did_you_mean
 from netc.numbers import NATURAL
 from netc.syntax import Network, network_text, parse_text, with_defaults
 from netc.text import normalized
@@ -311,17 +311,13 @@ class Model:
         from netc.api.written import file_form, write_text, write_weights
 
         file = Path(path_text("path", path))
-        if file.suffix not in SUFFIXES:
-            message = f"cannot write a network as '{file.name or file}'."
-            hint = f"it is written as {', '.join(SUFFIXES)}."
-            raise UsageError(Diagnostic("E056", message, help=hint))
-        form = file_form(file, names, batch)
-        if seed is not None and file.suffix == ".net":
+        form = file_form(file, SUFFIXES, "a network", names, batch)
+        if seed is not None and form.suffix == ".net":
             raise usage("'--seed' is of initial values, and X.net has no weights.")
         check_writable(file)
-        if file.suffix == ".net":
+        if form.suffix == ".net":
             write_text(file, self.text)
-        elif file.suffix == ".onnx":
+        elif form.suffix == ".onnx":
             write_onnx(file, self.network, self.weights(seed=seed), form.batch)
         else:
             write_weights(file, self.name, self.weights(form.names, seed=seed))

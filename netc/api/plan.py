@@ -32,7 +32,6 @@ from netc.ir.programs import EVAL, PROGRAMS
 from netc.ir.text import graph_text, plan_text, program_text
 from netc.layers import LayerCost, memory_use, sent_bytes
 from netc.passes.pipeline import Compiled
-from netc.spelling import in_python
 from netc.syntax import network_text
 from netc.trace.read import read_trace
 from netc.trace.same import check_same
@@ -52,8 +51,6 @@ class NetworkPlan(RunnableProgram):
     """What was asked for."""
     compiled: Compiled = field(kw_only=True)
     """The values on the way to the program that is planned for."""
-    told: tuple[str, ...] = field(default=(), kw_only=True)
-    """What there was to say while it was made."""
 
     @property
     def cluster(self) -> str:
@@ -95,10 +92,8 @@ class NetworkPlan(RunnableProgram):
         """What each device holds where it holds most."""
         return tuple(use.peak for use in memory_use(self.compiled.program))
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What there is to say of it."""
-        return tuple(map(in_python, (*self.told, *self.compiled.notes)))
+    def _said(self) -> tuple[str, ...]:
+        return (*self.told, *self.compiled.notes)
 
     @property
     def heading(self) -> str:
@@ -126,7 +121,7 @@ class NetworkPlan(RunnableProgram):
         """What every layer costs in a step, and what bounds it; `choices_of(layer)` has the splits
         that a layer could have.
         """
-        notes = (*self.told, *self.compiled.notes, *advice(self.asked, self.compiled))
+        notes = (*self._said(), *advice(self.asked, self.compiled))
         return Explanation(self.heading, self.layers, self.footing, notes)
 
     def choices_of(self, layer: str) -> ChoicesOfLayers:
@@ -209,9 +204,9 @@ class NetworkPlan(RunnableProgram):
         return (*super().suffixes, *WRITERS, ".toml")
 
     def _write(self, file: Path, form: FileForm) -> None:
-        if file.suffix == ".toml":
+        if form.suffix == ".toml":
             save_strategy(file, self.asked, self.compiled)
-        elif file.suffix in WRITERS:
+        elif form.suffix in WRITERS:
             self.draw(file)
         else:
             super()._write(file, form)

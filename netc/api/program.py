@@ -52,6 +52,7 @@ from netc.ir.program import Bundle
 from netc.ir.programs import TRAIN
 from netc.ir.text import bundle_text
 from netc.numbers import COUNT, NATURAL, loss_text
+from netc.spelling import in_python
 from netc_runtime.choose import BackendChoice
 from netc_runtime.io.weights import Tensors
 from netc_runtime.train.evaluate import Evaluation
@@ -67,6 +68,8 @@ DataWord = str | os.PathLike[str] | Sequence[Any] | Mapping[str, Any]
 """A data set as `--data` has it, or arrays: x_train, y_train, x_test, y_test, or these by name.
 Floats are taken as they are; bytes are scaled as those that the weights were trained on, or else
 those of the recipe's data set, or else from -1 to 1."""
+
+_OF_NETWORKS = "'network.with_weights(program.weights()).save(path)' writes other files."
 
 
 @checked_calls
@@ -89,6 +92,8 @@ class RunnableProgram:
     """What it was compiled from, where that is known."""
     prices: str | None = None
     """The machine whose prices it has, as it was named; None is the one at hand."""
+    told: tuple[str, ...] = field(default=(), kw_only=True)
+    """What there was to say while it was made, in words of the command line."""
 
     @property
     def name(self) -> str:
@@ -109,6 +114,11 @@ class RunnableProgram:
     def strategy(self) -> str:
         """By what it was split."""
         return self.bundle.facts.strategy
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What there is to say of it."""
+        return tuple(map(in_python, self._said()))
 
     def __repr__(self) -> str:
         """One line."""
@@ -142,15 +152,16 @@ class RunnableProgram:
         choice = placed(self.bundle, self.share_gpus)
         called = {"network": self.file} if self.file else {}
         run: TrainingRun[Any]
+        notes = Notes(self._said())
         if several(self.bundle, choice):
             given = called, self.prices, self._given()
-            run = training_elsewhere(self.bundle, choice, choices, *given)
+            run = training_elsewhere(self.bundle, choice, choices, notes, *given)
         else:
             run = open_training(
-                self.bundle, replace(choice, watched=False), choices, Listener(), called=called,
+                self.bundle, replace(choice, watched=False), choices, notes, called=called,
                 cluster=self.prices, tensors=self._given(), process=blas_kept(),
             )  # fmt: skip
-        return OpenTraining(run, self, choices, callbacks)
+        return OpenTraining(run, self, choices, callbacks, notes)
 
     def run(self, *, callbacks: Sequence[Callback] = (), **words: Unpack[TrainWords]) -> Trained:
         """Train to the end; what came of it, with its weights. As `train` otherwise."""
@@ -289,15 +300,8 @@ class RunnableProgram:
         for weights that X.netc would not have, or where the system refuses.
         """
         file = Path(path_text("path", path))
-        if file.suffix not in self.suffixes:
-            hint = f"write it as {', '.join(self.suffixes)}."
-            if file.suffix == ONNX:
-                call = "network.with_weights(program.weights()).save(path)"
-                hint += f" the network it is of writes .onnx: {call}."
-            message = f"cannot write {self.called} as '{file.name or file}'."
-            raise UsageError(Diagnostic("E056", message, help=hint))
-        form = file_form(file, names, batch)
-        if file.suffix == ".netc" and self.tensors is not None:
+        form = file_form(file, self.suffixes, self.called, names, batch, _OF_NETWORKS)
+        if form.suffix == ".netc" and self.tensors is not None:
             message = (
                 f"a program has no weights: '{file.name}' would not have those of {self.called}."
             )
@@ -316,9 +320,9 @@ class RunnableProgram:
 
     def _write(self, file: Path, form: FileForm) -> None:
         """Write a file by its suffix, one of `suffixes`."""
-        if file.suffix == ".netc":
+        if form.suffix == ".netc":
             write_text(file, bundle_text(self.bundle))
-        elif file.suffix == ONNX:
+        elif form.suffix == ONNX:
             # Imported here: who trains needs nothing of a network.
             from netc.api.onnx import write_onnx
 
@@ -333,6 +337,10 @@ class RunnableProgram:
 
     def _given(self) -> Tensors | None:
         return None if self.tensors is None else dict(self.tensors)
+
+    def _said(self) -> tuple[str, ...]:
+        """What there is to say of it, in words of the command line."""
+        return self.told
 
     def _pictures_of(self) -> str | None:
         """The data set as whose bytes and pictures images are scaled."""
@@ -352,11 +360,12 @@ class OpenTraining:
         program: RunnableProgram,
         choices: TrainChoices,
         callbacks: Sequence[Callback],
+        notes: Notes,
     ) -> None:
-        """Take over what was opened."""
+        """Take over what was opened; `notes` hears what there is to say of it."""
         run.callbacks[:] = callbacks
         run.keeps_weights = True
-        self._run, self._program, self._choices = run, program, choices
+        self._run, self._program, self._choices, self._notes = run, program, choices, notes
 
     def __iter__(self) -> Iterator[Event]:
         """Events from here on."""
@@ -395,6 +404,11 @@ class OpenTraining:
         return self._run.epochs
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What there is to say of it, and of its plan."""
+        return tuple(map(in_python, self._notes.texts))
+
+    @property
     def finished(self) -> Finished | None:
         """What came of it; None until it has ended."""
         return self._run.finished
@@ -411,6 +425,7 @@ class OpenTraining:
         return Trained(
             program.bundle, program.file, self._run.tensors(), data, program.share_gpus,
             program.network, program.prices, self.epochs, self.finished, self._run.rollbacks,
+            told=tuple(self._notes.texts),
         )  # fmt: skip
 
     def weights(self) -> dict[str, Array]:
@@ -466,7 +481,7 @@ class Trained(RunnableProgram):
              loss_text(each.test_loss), f"{100 * each.test_accuracy:.2f} %")
             for each in self.epochs
         )  # fmt: skip
-        return html_table(repr(self).strip("<>"), header, rows, 0)
+        return html_table(repr(self).strip("<>"), header, rows, 0, self.notes)
 
     def __repr__(self) -> str:
         """One line."""

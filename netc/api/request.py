@@ -87,6 +87,8 @@ def request(
     named = choices.strategy or _usual_strategy(choices, mesh.size)
     _check_search(choices, named)
     _check_goal(choices)
+    if choices.share_gpus and mesh.size == 1:
+        listener.note("'--share-gpus' has nothing to do: there is one device.")
     chosen = _options(network, choices, file, mesh, _seen(choices, cluster, mesh), named)
     recipe = with_defaults(network.recipe)
     asked = None if choices.batch == AUTO else choices.batch
@@ -125,6 +127,7 @@ def _check_search(choices: PlanChoices, named: str) -> None:
 def _check_goal(choices: PlanChoices) -> None:
     """Refuse what is of a training where inference is planned for."""
     given = {
+        f"--scheme {choices.scheme}": choices.scheme is not None,
         "--updates sharded": choices.updates == SHARDED,
         "--fc-update round": choices.fc_update == "round",
         f"--recompute {choices.recompute}": choices.recompute not in (None, NONE),

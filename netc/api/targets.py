@@ -39,7 +39,8 @@ def target_of(choices: PlanChoices, network: Network, chosen: Options) -> Target
         return Target(
             "cuda", "nhwc", "nhwc", CUDA_ALIGNMENT_BYTES, choose, kernels=kernels, blas_threads=0
         )
-    _kernels(choices, ("auto", "fast", "reference"), "cpu")
+    if _kernels(choices, ("auto", "fast", "reference"), "cpu") == "fast":
+        _check_fast(chosen.precision)
     fast = _wants_fast(choices, network, chosen)
     # Ranks may be bound to cores of their own, and this one knows of its own alone.
     machine = cores() if started_ranks() <= 1 else os.cpu_count() or 1
@@ -74,6 +75,15 @@ def _kernels(choices: PlanChoices, known: tuple[str, ...], target: str) -> str:
         hint = f"it has {', '.join(known)}."
         raise UsageError(Diagnostic("E051", message, help=hint))
     return kernels
+
+
+def _check_fast(precision: str) -> None:
+    """Raise UsageError (E051) where fast kernels of the CPU are asked for in another precision than
+    theirs.
+    """
+    if precision != "fp32":
+        message = f"'--kernels fast' computes in fp32, and '--precision {precision}' is asked for."
+        raise UsageError(Diagnostic("E051", message, help="leave one of them out."))
 
 
 def _wants_fast(choices: PlanChoices, network: Network, chosen: Options) -> bool:

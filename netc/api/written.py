@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ ONNX, WEIGHTS = ".onnx", ".safetensors"
 class FileForm:
     """How a file is written."""
 
+    suffix: str
+    """In small letters."""
     names: Names = "torch"
     """Of weights."""
     batch: int | None = None
@@ -38,13 +40,23 @@ def form_problems(suffix: str, names: object, batch: object) -> list[str]:
     return problems
 
 
-def file_form(file: Path, names: object, batch: object) -> FileForm:
-    """How a file is written that Python asks for; UsageError (E051) for what is wrong."""
+def file_form(
+    file: Path, known: Sequence[str], what: str, names: object, batch: object, hint: str = ""
+) -> FileForm:
+    """How a file of `what` is written that Python asks for, whose suffix is one of those `known`.
+
+    Raises UsageError: E056 for another suffix, with a hint of what else to do, E051 for what is
+    wrong.
+    """
+    if (suffix := file.suffix.lower()) not in known:
+        message = f"cannot write {what} as '{file.name or file}'."
+        help = f"it is written as {', '.join(known)}.{hint and ' '}{hint}"
+        raise UsageError(Diagnostic("E056", message, help=help))
     named = None if names is None else one_of(NAMES)("names", names)
     fixed = None if batch is None else int(number(COUNT)("batch", batch))
-    if problems := form_problems(file.suffix, named, fixed):
+    if problems := form_problems(suffix, named, fixed):
         raise usage_all(problems)
-    return FileForm(named or "torch", fixed)
+    return FileForm(suffix, named or "torch", fixed)
 
 
 def unwritable(path: Path, error: OSError) -> UsageError:

@@ -28,7 +28,7 @@ SUFFIXES = {".onnx": "onnx", ".safetensors": "safetensors"}
 def run(options: argparse.Namespace) -> int:
     """Write FILE.onnx or FILE.safetensors."""
     path = Path(options.output)
-    form = options.format or SUFFIXES.get(path.suffix)
+    form = options.format or SUFFIXES.get(path.suffix.lower())
     _check(options, path, form)
     network = load_network(options)
     values = network_weights(network, _given(options, network), options.seed)

@@ -15,7 +15,7 @@ from netc.errors import Diagnostic, UsageError
 def run(options: argparse.Namespace) -> int:
     """Write X.net and X.safetensors."""
     output = Path(options.output)
-    if output.suffix != ".net":
+    if output.suffix.lower() != ".net":
         message = f"'-o {output}' must end in .net; the weights go beside it."
         raise UsageError(Diagnostic("E051", message))
     beside = output.with_suffix(".safetensors")

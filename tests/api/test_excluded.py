@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from api_cases import ARRAYS, IMAGES, LABELS, TINY, refused, tiny
+from safetensors.numpy import save_file
 
 import netc
 from netc.cli.main import main
@@ -57,7 +58,7 @@ def test_epochs_say_the_schedule_and_steps_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [{"updates": "sharded"}, {"fc_update": "round"}, {"recompute": "all"}]
+    "words", [{"scheme": "b"}, {"updates": "sharded"}, {"fc_update": "round"}, {"recompute": "all"}]
 )
 def test_inference_moves_no_weights(words: dict[str, Any]) -> None:
     said = "is of a training, and inference has neither updates nor gradients."
@@ -138,3 +139,49 @@ def test_the_command_line_does_not_train_what_is_for_inference(
     for verb in (["run"], ["run", "--backend", "null"], ["run", "--dry-run"], ["profile"]):
         assert main([verb[0], "x.netc", *verb[1:]]) == 2
         assert "leave out '--goal inference'" in capsys.readouterr().err
+
+
+NOTED: list[tuple[dict[str, Any], str]] = [
+    ({"scheme": "c"}, "scheme c has nothing to do"),
+    ({"scheme": "b", "devices": 2, "strategy": "data"}, "scheme b has nothing to do"),
+    ({"updates": "sharded"}, "sharded updates have nothing to do"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), NOTED)
+def test_what_a_plan_has_no_use_for_is_noted(
+    words: dict[str, Any], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether there is a use depends on the plan: a strategy file, or a search, may have one."""
+    assert said in "".join(tiny().plan(**words).notes)
+    trained = tiny().run(**DATA, steps=1, **words)
+    assert said in "".join(trained.notes) and said in trained._repr_html_()
+    with tiny().train(**DATA, steps=1, **words) as training:
+        assert said in "".join(training.notes)
+    (tmp_path / "tiny.net").write_text(TINY)
+    options = [part for name, value in words.items() for part in (f"--{name}", str(value))]
+    assert main(["compile", str(tmp_path / "tiny.net"), *options]) == 0
+    assert said in capsys.readouterr().err
+
+
+def test_one_device_shares_no_gpu() -> None:
+    said = "'share_gpus=True' has nothing to do"
+    words: dict[str, Any] = {"backend": "cuda", "share_gpus": True}
+    assert said in "".join(tiny().plan(**words).notes)
+    assert said not in "".join(tiny().plan(**words, devices=2).notes)
+
+
+def test_what_a_training_is_told_is_noted(tmp_path: Path) -> None:
+    """Of names in PyTorch's wrappers, as the command line says it."""
+    wrapped = {f"module.{name}": value for name, value in tiny().weights("torch").items()}
+    save_file(wrapped, tmp_path / "x.safetensors")
+    trained = tiny().run(**DATA, steps=1, weights=tmp_path / "x.safetensors")
+    assert "begin with 'module.', which is left off" in "".join(trained.notes)
+    assert tiny().run(**DATA, steps=1).notes == ()
+
+
+def test_fast_kernels_have_their_precision() -> None:
+    words: dict[str, Any] = {"kernels": "fast", "precision": "fp64"}
+    assert "computes in fp32, and 'precision=\"fp64\"'" in refused(
+        lambda: tiny().plan(**words), "E051"
+    )

@@ -105,3 +105,19 @@ def test_what_is_no_array_says_why() -> None:
             work()
     with pytest.raises(netc.UsageError, match="'x_train' is no array"):
         model.run(data=([[1], [1, 2]], labels, images, labels))
+
+
+def test_a_suffix_may_be_in_capitals(tmp_path: Path) -> None:
+    model, weights = given()
+    plan = model.plan(batch=2)
+    for value, names in (
+        (model, ("X.NET", "X.SAFETENSORS")),
+        (plan, ("X.NETC", "X.TOML", "X.SVG")),
+    ):
+        for name in names:
+            value.save(tmp_path / name)
+    np.testing.assert_array_equal(
+        model.with_weights(tmp_path / "X.SAFETENSORS").weights()["fc.bias"], weights["fc.bias"]
+    )
+    assert netc.load(tmp_path / "X.NET").text == model.text
+    assert netc.load_program(tmp_path / "X.NETC").batch == 2
