@@ -14,6 +14,11 @@ from typing import Any, ParamSpec, TypeVar, get_args
 from netc.api.values import usage
 from netc.errors import UsageError, clip, did_you_mean
 
+_CALLED = {
+    **dict.fromkeys(("x_train", "y_train", "x_test", "y_test", "validation_data"), "data"),
+    "dtype": "precision", "gpus": "devices", "learning_rate": "lr",
+}  # fmt: skip
+"""Words that other tools have, and what netc calls that."""
 C = TypeVar("C")
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -82,7 +87,8 @@ def _problem(
 
 
 def _hint(function: Callable[..., Any], word: str, known: Sequence[str]) -> str:
-    near = did_you_mean(word, known) if word else ""
+    meant = _CALLED.get(word, "")
+    near = f"did you mean '{meant}'? " if meant in known else did_you_mean(word, known)
     if known:
         return f"{near}by name it takes: {', '.join(known)}."
     return f"help(netc.{function.__qualname__}) says more."

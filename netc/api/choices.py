@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypedDict
 
 from netc.api.values import path_text, shown, usage, value_text
-from netc.errors import did_you_mean
+from netc.errors import UsageError, did_you_mean
 from netc.numbers import COUNT, DEVICES, MEASURE, Number
 
 AUTO = "auto"
@@ -228,8 +228,8 @@ def _batch(name: str, value: object) -> int | float | str:
 def _memory(name: str, value: object) -> float:
     try:
         return read_size(value) if isinstance(value, str) else float(number(MEASURE)(name, value))
-    except ValueError:
-        raise wrong(name, SIZE, value) from None
+    except (ValueError, UsageError):
+        raise wrong(name, f"a number of bytes above 0, or {SIZE}", value) from None
 
 
 def _pins(name: str, value: object) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
@@ -24,7 +24,7 @@ from netc.api.choices import (
 )
 from netc.api.networks import read_network
 from netc.api.shipped import lasting
-from netc.api.train_choices import TRAIN_NAMES, TrainWords, patterns
+from netc.api.train_choices import TRAIN_NAMES, TrainWords, patterns, train_choices
 from netc.api.values import each_once, path_text, settings_text, shown, usage, value_text
 from netc.errors import Source, UsageError, did_you_mean
 from netc.numbers import NATURAL
@@ -75,7 +75,7 @@ class Model:
     origin: ModuleState | None = field(default=None, repr=False)
     """What the module of PyTorch that it comes from calls its weights."""
     notes: tuple[str, ...] = ()
-    """Where it learns otherwise than the model that it comes from would."""
+    """Where it learns, or predicts, otherwise than the model that it comes from would."""
 
     @property
     def name(self) -> str:
@@ -122,13 +122,17 @@ class Model:
         cluster="h100", pin={"fc*": "k"}. Without `cluster` and `backend` it is for what is here.
         Raises NetError for what is chosen wrongly, cannot be carried out or does not fit.
         """
+        return self._planned(words, lambda: None)
+
+    def _planned(self, words: PlanWords, most: Callable[[], int | None]) -> NetworkPlan:
+        """The same, whose largest batch is no larger than `most` says."""
         # Imported here: who only reads networks needs nothing that runs them.
         from netc.api.listener import Notes
         from netc.api.plan import plan_of
         from netc.api.request import request
 
         notes, choices = Notes(), plan_choices(words)
-        asked = request(self.network, self.parameters, choices, notes)
+        asked = request(self.network, self.parameters, choices, notes, most=most)
         made = plan_of(asked, notes, self._found())
         given = None if self.tensors is None else dict(self.tensors)
         return replace(made, tensors=given, share_gpus=choices.share_gpus)
@@ -197,16 +201,24 @@ class Model:
         return difference(self.network, self.parameters, choices, names, Listener())
 
     def run(self, *, callbacks: Sequence[Callback] = (), **words: Unpack[RunWords]) -> Trained:
-        """Train to the end: `plan(...).run(...)`, with the words of both."""
+        """Train to the end: `plan(...).run(...)`, with the words of both. A `batch` that is "auto"
+        is no larger than the training images are many.
+        """
         plan, train = _parted(words)
-        return self.plan(**plan).run(callbacks=callbacks, **train)
+        return self._to_train(plan, train).run(callbacks=callbacks, **train)
 
     def train(
         self, *, callbacks: Sequence[Callback] = (), **words: Unpack[RunWords]
     ) -> OpenTraining:
-        """Begin to train: `plan(...).train(...)`, with the words of both."""
+        """Begin to train: `plan(...).train(...)`, with the words of both; as `run` otherwise."""
         plan, train = _parted(words)
-        return self.plan(**plan).train(callbacks=callbacks, **train)
+        return self._to_train(plan, train).train(callbacks=callbacks, **train)
+
+    def _to_train(self, plan: PlanWords, train: TrainWords) -> NetworkPlan:
+        from netc.api.network_data import training_images
+
+        data = train_choices(train).data
+        return self._planned(plan, lambda: training_images(data, self.network))
 
     def predict(self, images: Images, **words: Unpack[PlanWords]) -> NDArray[np.float64]:
         """The probability of each class, (n, classes), of n images; see `OpenProgram.predict`.

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from netc.api.data import image_shape, open_named
 from netc.api.train_choices import Data
+from netc.errors import DataError
 from netc.ir.facts import RecipeCall
 from netc.ir.programs import EVAL
 from netc.passes.build_graph import build_graph
 from netc.syntax import Network
 from netc_runtime.train.datasets import Dataset
 from netc_runtime.train.images import Shape
+
+
+def training_images(given: Data | None, network: Network) -> int | None:
+    """How many training images there are of what is given, or else of the network's recipe; None
+    where that cannot be said: the reason is an error later, where it matters.
+    """
+    try:
+        return network_data(given, network)[0].train_size
+    except DataError:
+        return None
 
 
 def network_data(given: Data | None, network: Network) -> tuple[Dataset, dict[str, Shape]]:

@@ -7,16 +7,14 @@ from typing import Any
 
 import netc_models
 from netc.api.compiled import is_compiled, no_network
+from netc.api.kinds import NETWORK, of_another_kind
 from netc.api.shipped import find
-from netc.errors import Diagnostic, UsageError, clip
+from netc.errors import UsageError
 from netc.ir.graph import Graph
 from netc.ir.optimizers import WeightRule
 from netc.passes.build_graph import build_graph
 from netc.passes.differentiate import check_rules
 from netc.syntax import Call, Network, Recipe, WholeRecipe, parse_file
-
-ONNX = ".onnx"
-"""The suffix of models that are imported, not read."""
 
 
 def read_network(
@@ -25,17 +23,14 @@ def read_network(
     """The network of a path or a shipped name, with parameters, and settings of its recipe
     (`train.NAME=VALUE` each); `asked` is what wants it, in a word.
 
-    Raises as `parse_file`, and UsageError: E051 for an unknown name, E057 for a compiled program or
-    an ONNX model.
+    Raises as `parse_file`, and UsageError: E051 for an unknown name, E057 for a compiled program,
+    or a file that is by its suffix something else.
     """
     path = find(name, netc_models, ".net")
-    if path.suffix.lower() == ONNX and path.is_file():
-        shown = clip(str(path), 80)
-        message = f"'{shown}' is an ONNX model, and no network."
-        hint = f"'netc import {shown} -o X.net' makes one of it."
-        raise UsageError(Diagnostic("E057", message, help=hint))
     if is_compiled(path):
         raise UsageError(no_network(path, asked))
+    if problem := of_another_kind(path, NETWORK):
+        raise UsageError(problem)
     return parse_file(path, defines, settings)
 
 

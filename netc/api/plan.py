@@ -144,8 +144,8 @@ class NetworkPlan(RunnableProgram):
             one_of(PROGRAMS)("program", program)
         planned, named = self.bundle.facts.goal, program or self.bundle.facts.goal
         if value != "program" and named != planned:
-            message = f"'--program {named}' is of '--emit program'; of {value} there is one."
-            raise usage(message, "leave it out.")
+            message = f"'--program {named}' names one of several programs, and the {value} is one."
+            raise usage(message, "leave it out, or emit a program.")
         if value == "network":
             return network_text(self.asked.network)
         if value == "graph":

@@ -492,9 +492,8 @@ class Trained(RunnableProgram):
 
 @checked_call
 def load_program(path: str | os.PathLike[str]) -> RunnableProgram:
-    """Read a compiled program, X.netc.
-
-    Raises DataError where it cannot be read (E061), or is none of this version of netc (E073).
+    """Read a compiled program, X.netc. Raises DataError where it cannot be read (E061), or is none
+    of this version of netc (E073), UsageError (E057) for a file that is something else.
     """
     file = path_text("path", path)
     return RunnableProgram(read_program(Path(file)), lasting(file))

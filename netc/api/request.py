@@ -267,7 +267,8 @@ def _mesh(choices: PlanChoices, file: StrategyFile | None) -> Mesh:
     if file is not None and file.mesh not in (None, mesh.shape):
         theirs, mine = ("x".join(map(str, shape)) for shape in (file.mesh or (), mesh.shape))
         message = f"the strategy file is for a mesh of {theirs}, not {mine}."
-        hint = "leave '--devices' out, or edit the file."
+        given = "--devices" if choices.mesh is None else "--mesh"
+        hint = f"leave '{given}' out, or edit the file."
         raise UsageError(Diagnostic("E042", message, help=hint))
     return mesh
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from netc.api.compiled import is_compiled
+from netc.api.kinds import PROGRAM, of_another_kind
 from netc.api.listener import Told
 from netc.api.train_choices import WeightChoices
 from netc.errors import DeviceError, Diagnostic, PlanError, UsageError, clip
@@ -36,8 +38,10 @@ def read_program(path: Path) -> Bundle:
     """A compiled program, fit to be run.
 
     Raises DataError where the file cannot be read (E061), or is not what this version of netc
-    makes (E073).
+    makes (E073); UsageError (E057) for a file that is by its suffix something else.
     """
+    if not is_compiled(path) and (other := of_another_kind(path, PROGRAM)):
+        raise UsageError(other)
     try:
         bundle = read_bundle(path.read_bytes())
         if problem := problem_of(bundle):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import suppress
 from pathlib import Path
 
 from netc.api import request as requests
 from netc.api.build import save_strategy
 from netc.api.choices import PlanChoices
-from netc.api.network_data import network_data
+from netc.api.network_data import training_images
 from netc.api.plan import NetworkPlan, plan_of
 from netc.api.request import Request
 from netc.cli.arguments import spare
@@ -17,7 +16,6 @@ from netc.cli.auto import tell
 from netc.cli.files import defines, load_network
 from netc.cli.passes import CompileProgress
 from netc.cli.speaker import Speaker
-from netc.errors import DataError
 from netc.stages import staged
 
 
@@ -47,10 +45,7 @@ def request(options: argparse.Namespace, images: int | None = None, quiet: bool 
         network = load_network(options)
 
     def most() -> int | None:
-        if options.verb == "run":
-            with suppress(DataError):  # which is said later, where it matters
-                return network_data(options.data, network)[0].train_size
-        return None
+        return training_images(options.data, network) if options.verb == "run" else None
 
     parameters = tuple(sorted(defines(options.define).items()))
     speaker = Speaker(not (quiet or options.json))

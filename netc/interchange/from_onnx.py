@@ -27,6 +27,8 @@ _FLOATS = ("float32", "float16", "float64", "bfloat16")
 """What inputs may hold; a network computes in 32 bits."""
 _SHOWN_NODES = 20
 _Problems = dict[tuple[str, str, str], list[str]]
+_SIGMOID = "sigmoid"
+"""The kind of its layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +71,21 @@ def from_onnx(model: OnnxModel, name: str) -> Imported:
     loss = names.numbered(LOSS)
     ends = Layer(loss, LOSS, NamedValues.of(smoothing=0.0), (layers.results[seen.result].layer,))
     network = Network(network_name(name), inputs, (*layers.layers.values(), ends))
-    return Imported(network, tuple(layers.weights.values()), tuple(_notes(layers)))
+    return Imported(network, tuple(layers.weights.values()), tuple(_notes(seen, layers)))
 
 
-def _notes(layers: Layers) -> Iterator[str]:
+def _notes(seen: Trace, layers: Layers) -> Iterator[str]:
     for name, nodes in layers.affine.items():
         many = f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
         yield (
             f"{name} stands for arithmetic with constants (node {nodes[0]}{many}): "
             "it normalizes batches once it is trained."
+        )
+    last = layers.layers.get(layers.results[seen.result].layer)
+    if last is not None and last.kind == _SIGMOID and seen.softmax is None:
+        yield (
+            f"the model ends in a sigmoid, '{last.name}', which tells of each class by itself; a "
+            "softmax follows it in the network: what that predicts are shares of all classes."
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from api_cases import refused, tiny
 
 import netc
 from netc.cli.main import main
@@ -161,3 +162,53 @@ def test_a_folder_is_no_file_to_write() -> None:
     for value in (netc.parse(TINY), netc.parse(TINY).plan()):
         with pytest.raises(netc.UsageError, match=r"as '\.'"):
             value.save(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "verbs"),
+    [
+        ("x.safetensors", "weights=", "load load_program"),
+        ("x.onnx", "netc.from_onnx(", "load load_program"),
+        ("x.toml", "strategy=", "load load_program"),
+        ("x.svg", "for people", "load load_program"),
+        ("x.json", "netc.load_trace(", "load load_program"),
+        ("x.netc", "netc.load_program(", "load"),
+        ("x.net", "network.plan", "load_program"),
+        ("x.pt", "netc.from_torch(", "load load_program"),
+    ],
+)
+def test_files_of_other_kinds(name: str, said: str, verbs: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    if name == "x.pt":
+        file.write_bytes(b"PK")
+    elif name in ("x.netc", "x.toml", "x.svg", "x.json"):
+        tiny().plan().save(file)
+    else:
+        tiny().save(file)
+    for verb in verbs.split():
+        assert said in refused(lambda verb=verb: getattr(netc, verb)(file), "E057")
+
+
+def test_words_of_other_tools() -> None:
+    given: list[tuple[dict[str, Any], str]] = [
+        ({"x_train": 1}, "data"), ({"learning_rate": 1}, "lr"), ({"batch_size": 1}, "batch"),
+        ({"gpus": 1}, "devices"),
+    ]  # fmt: skip
+    for words, meant in given:
+        assert f"did you mean '{meant}'?" in refused(
+            lambda words=words: tiny().run(**words), "E051"
+        )
+    assert "did you mean" not in refused(lambda: tiny().tune(x_train=1), "E051")  # type: ignore[call-arg]
+
+
+def test_memory_is_above_nothing() -> None:
+    for size in (0, -1, "0", "much"):
+        said = refused(lambda size=size: tiny().plan(memory=size), "E051")
+        assert "a number of bytes above 0, or a size such as 16GiB" in said
+
+
+def test_what_disagrees_with_a_strategy_file_is_named(tmp_path: Path) -> None:
+    tiny().plan(mesh="2x2", strategy="data").save(tmp_path / "x.toml")
+    words: dict[str, Any] = {"strategy": tmp_path / "x.toml"}
+    assert "leave 'mesh' out" in refused(lambda: tiny().plan(mesh="4", **words), "E042")
+    assert "leave 'devices' out" in refused(lambda: tiny().plan(devices=8, **words), "E042")

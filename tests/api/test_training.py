@@ -301,3 +301,9 @@ def test_what_was_undone_is_said(tmp_path: Path) -> None:
     assert (told.step, told.back_to, trained.undone, trained.steps) == (bad, 0, bad, 5)
     assert f"5 steps ({bad} of them undone), accuracy" in repr(trained)
     assert "undone" not in repr(tiny().run(data=ARRAYS, epochs=1))
+
+
+def test_the_largest_batch_is_one_that_the_images_fill() -> None:
+    assert tiny().run(data=ARRAYS, batch="auto", epochs=1).batch == 80
+    with tiny().train(data=ARRAYS, batch="auto", epochs=1, devices=3) as training:
+        assert "batch 78" in "".join(training.notes)

@@ -121,6 +121,24 @@ def test_what_people_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     ]
 
 
+@pytest.mark.parametrize(
+    ("ends", "notes"),
+    [
+        ("s = Flatten (x) y = Sigmoid (s)", 1),
+        ("s = Flatten (x) t = Sigmoid (s) y = Softmax (t)", 0),
+        ("t = Sigmoid (x) y = Flatten (t)", 1),
+        ("y = Flatten (x)", 0),
+    ],
+)
+def test_a_sigmoid_at_the_end_is_noted(call: Call, ends: str, notes: int) -> None:
+    """Of the model's own softmax nothing is said: the network's is the same."""
+    head = '<ir_version: 8, opset_import: ["": 17]> g (float[N,3,1,1] x) => (float[N,K] y)'
+    onnx.save(onnx.parser.parse_model(f"{head} {{ {ends} }}"), "t.onnx")
+    found = call("import", "t.onnx", "-o", "t.net")["notes"]
+    assert len(found) == notes
+    assert all("a softmax follows it" in each for each in found)
+
+
 def test_what_learns_otherwise_is_noted(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     text = """<ir_version: 8, opset_import: ["": 17]>
     g (float[N,3,4,4] x) => (float[N,K] y) {
