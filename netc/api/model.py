@@ -26,7 +26,7 @@ from netc.api.networks import read_network
 from netc.api.shipped import lasting
 from netc.api.train_choices import TRAIN_NAMES, TrainWords, patterns, train_choices
 from netc.api.values import each_once, path_text, settings_text, shown, usage, value_text
-from netc.errors import Source, UsageError, did_you_mean
+from netc.errors import NetError, Source, UsageError, did_you_mean
 from netc.numbers import NATURAL
 from netc.syntax import Network, network_text, parse_text, with_defaults
 from netc.text import normalized
@@ -92,8 +92,17 @@ class Model:
         told = ", ".join(f"{name}={value}" for name, value in self.parameters)
         weights = "" if self.tensors is None else ", with weights"
         shapes = " and ".join("x".join(map(str, each.shape)) for each in self.network.inputs)
-        layers = len(self.network.layers)
-        return f"<netc.Model {self.name}({told}): {layers} layers, image {shapes}{weights}>"
+        what = f"{self._layers()} layers, image {shapes}{weights}"
+        return f"<netc.Model {self.name}({told}): {what}>"
+
+    def _layers(self) -> int:
+        """How many layers tables of it have: those that are written, and flattenings, which need
+        not be; of a network whose shapes are wrong the former.
+        """
+        try:
+            return len(self.summary().layers)
+        except NetError:
+            return len(self.network.layers)
 
     def with_weights(
         self,

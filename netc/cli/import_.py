@@ -39,7 +39,7 @@ def _refuse_existing(*written: Path) -> None:
 
 
 def _say(options: argparse.Namespace, network: Path, beside: Path, found: Model) -> None:
-    layers, notes = len(found.network.layers), list(found.notes)
+    layers, notes = len(found.summary().layers), list(found.notes)
     size = sum(value.size for value in (found.tensors or {}).values())
     if options.json:
         written = [str(network), str(beside)]

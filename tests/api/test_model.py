@@ -212,3 +212,10 @@ def test_what_disagrees_with_a_strategy_file_is_named(tmp_path: Path) -> None:
     words: dict[str, Any] = {"strategy": tmp_path / "x.toml"}
     assert "leave 'mesh' out" in refused(lambda: tiny().plan(mesh="4", **words), "E042")
     assert "leave 'devices' out" in refused(lambda: tiny().plan(devices=8, **words), "E042")
+
+
+def test_layers_are_those_of_its_tables() -> None:
+    assert f": {len(tiny().summary().layers)} layers, image 1x8x8>" in repr(tiny())
+    # Its shapes are wrong, which is said where they are wanted.
+    wrong = netc.parse("net x\ninput image 1x8x8\nconv 9x9 3\nfc 3\nsoftmax_loss\n")
+    assert repr(wrong) == "<netc.Model x(): 3 layers, image 1x8x8>"

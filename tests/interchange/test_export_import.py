@@ -115,7 +115,7 @@ def test_what_people_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     said = capsys.readouterr().out.replace(str(tmp_path), "")
     assert said.splitlines() == [
         "wrote /l.onnx: 10 tensors, 61,706 numbers, 248.1 kB, initial values",
-        "wrote /l.net: 12 layers",
+        "wrote /l.net: 13 layers",
         "wrote /l.safetensors: 61,706 numbers",
         "use them: netc run /l.net --weights /l.safetensors --data ...  (or eval, predict, export)",
     ]
