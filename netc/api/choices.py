@@ -80,7 +80,7 @@ class ComparedWords(TypedDict, total=False):
     search_labels: str | Sequence[str]
     no_share: bool
     exact_memory: bool
-    pin: Mapping[str, str] | Sequence[str]
+    pin: Mapping[str, str | tuple[str, ...]] | Sequence[str]
     scheme: Literal["a", "b", "c"]
     fc_update: Literal["step", "round"]
     updates: Literal["replicated", "sharded"]
@@ -137,6 +137,11 @@ def wrong(name: str, description: str, value: object, hint: str = "") -> Excepti
     return usage(f"{option(name)}: must be {description}, not {shown(value)}.", hint)
 
 
+_CALLED = {
+    "gpu": "cuda", "float32": "fp32", "float64": "fp64", "double": "fp64",
+    "bfloat16": "bf16", "float16": "bf16", "fp16": "bf16", "half": "bf16", "pytorch": "torch",
+}  # fmt: skip
+"""Choices that other tools have, and what is nearest to them."""
 Read = Callable[[str, Any], Any]
 """From a name and the value that is given for it to the value that is meant."""
 
@@ -153,12 +158,18 @@ def number(kind: Number) -> Read:
     return read
 
 
+def _near(value: str, known: Sequence[str]) -> str:
+    """The choice that is meant, in words."""
+    meant = _CALLED.get(value, "")
+    return f"did you mean '{meant}'? " if meant in known else did_you_mean(value, known)
+
+
 def one_of(known: Sequence[str]) -> Read:
     """Read one of some words."""
 
     def read(name: str, value: object) -> str:
         if not isinstance(value, str) or value not in known:
-            near = did_you_mean(value, known) if isinstance(value, str) else ""
+            near = _near(value, known) if isinstance(value, str) else ""
             hint = f"{near}choices are: {', '.join(known)}."
             raise usage(f"{option(name)}: there is no choice {shown(value)}.", hint)
         return value
@@ -232,10 +243,15 @@ def _memory(name: str, value: object) -> float:
         raise wrong(name, f"a number of bytes above 0, or {SIZE}", value) from None
 
 
+def _split(split: object) -> object:
+    """A split as it is written; `NetworkPlan.splits` has one label for each axis of the mesh."""
+    return ",".join(map(str, split)) if isinstance(split, tuple) else split
+
+
 def _pins(name: str, value: object) -> tuple[str, ...]:
     given: object = value
     if isinstance(value, Mapping):
-        given = [f"{pattern}={split}" for pattern, split in value.items()]
+        given = [f"{pattern}={_split(split)}" for pattern, split in value.items()]
     many = isinstance(given, Sequence) and not isinstance(given, str)
     if not isinstance(given, Sequence) or not many or not all(isinstance(p, str) for p in given):
         raise wrong(name, "splits by patterns, such as {'fc*': 'k'}", value)

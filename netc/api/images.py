@@ -80,10 +80,10 @@ def _several(bundle: Bundle, data: str | None, images: Images, dtype: np.dtype[A
 def _floats(
     data: str | None, name: str, images: Images, shape: Sequence[int], dtype: np.dtype[Any]
 ) -> Array:
-    wanted = image_shape(shape)
-    found = image_array(Origin(), name, array_of(name, images), wanted)
-    if not len(found):
+    wanted, given = image_shape(shape), array_of(name, images)
+    if given.ndim and not len(given):
         raise data_error("E065", f"'{name}' holds no images.", "give one, at least")
+    found = image_array(Origin(), name, given, wanted)
     return as_floats(Origin().of(name), found, byte_scale(data, wanted[0]), dtype)
 
 

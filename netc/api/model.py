@@ -26,7 +26,7 @@ from netc.api.networks import read_network
 from netc.api.shipped import lasting
 from netc.api.train_choices import TRAIN_NAMES, TrainWords, patterns, train_choices
 from netc.api.values import each_once, path_text, settings_text, shown, usage, value_text
-from netc.errors import NetError, Source, UsageError, did_you_mean
+from netc.errors import NetError, Source, UsageError, clip, did_you_mean
 from netc.numbers import NATURAL
 from netc.syntax import Network, network_text, parse_text, with_defaults
 from netc.text import normalized
@@ -379,6 +379,8 @@ def load(
 
     Raises NetError: SyntaxProblem for what is wrong in the file, UsageError for the rest.
     """
+    if isinstance(network, str) and "\n" in network:
+        raise usage("'network' is a text, not a path or a name.", "'netc.parse(text)' reads it.")
     name, given = path_text("network", network), given_parameters(define, parameters)
     found = read_network(name, given, settings_text(settings), "load")
     return Model(found, name, tuple(sorted(given.items())))
@@ -397,6 +399,9 @@ def parse(
     directory. Otherwise as `load`.
     """
     given = given_parameters(define, parameters)
+    if isinstance(text, str) and text and not any(map(str.isspace, text)):
+        hint = "'netc.load(network)' reads files, and what netc ships."
+        raise usage(f"'{clip(text)}' is a path or a name, not a network's text.", hint)
     found = parse_text(_text("text", text), defines=given, settings=settings_text(settings))
     return Model(found, "", tuple(sorted(given.items())))
 

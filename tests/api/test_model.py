@@ -219,3 +219,33 @@ def test_layers_are_those_of_its_tables() -> None:
     # Its shapes are wrong, which is said where they are wanted.
     wrong = netc.parse("net x\ninput image 1x8x8\nconv 9x9 3\nfc 3\nsoftmax_loss\n")
     assert repr(wrong) == "<netc.Model x(): 3 layers, image 1x8x8>"
+
+
+def test_texts_and_paths() -> None:
+    assert "netc.parse(text)" in refused(lambda: netc.load(TINY), "E051")
+    for path in ("digits", "models/digits.net"):
+        assert "netc.load(network)" in refused(lambda path=path: netc.parse(path), "E051")
+    refused(lambda: netc.parse(""), "E008")
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [({"backend": "gpu"}, "cuda"), ({"precision": "float32"}, "fp32"), ({"scheme": "d"}, "")],
+)
+def test_choices_of_other_tools(words: dict[str, Any], meant: str) -> None:
+    said = refused(lambda: tiny().plan(**words), "E051")
+    assert (f"did you mean '{meant}'? choices are" in said) == bool(meant)
+
+
+def test_splits_of_a_plan_are_pins() -> None:
+    plan = tiny().plan(mesh="2x2", strategy="hybrid", cluster="h100")
+    again = tiny().plan(mesh="2x2", strategy="data", cluster="h100", pin=plan.splits)
+    assert again.splits == plan.splits != tiny().plan(mesh="2x2", strategy="data").splits
+
+
+def test_no_images() -> None:
+    images: list[Any] = [[], np.zeros((0, 1, 8, 8)), np.zeros((0,))]
+    with tiny().plan().open() as session:
+        for each in images:
+            refused(lambda each=each: session.predict(each), "E065")
+            refused(lambda each=each: tiny().predict(each), "E065")
