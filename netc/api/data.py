@@ -52,6 +52,13 @@ def images_like(given: Data | None, bundle: Bundle) -> str | None:
     return None if call is None else call.name
 
 
+def lasting_data(given: Data) -> Data:
+    """The same data; of a file or folder that is named, what it was seen to be is said with it, so
+    that nobody has to look again.
+    """
+    return call_text(named_data(given)) if isinstance(given, str) else given
+
+
 def arrays_like(data: Data | None, before: Data | None, bundle: Bundle) -> Data | None:
     """The data; arrays are scaled as those that the weights were trained on before, or else the
     recipe's, and are a data set of their own where that has no bytes.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from netc.api import elsewhere
 from netc.api.calls import checked_call, checked_calls
 from netc.api.choices import NAMES, Names, flag, number, one_of
-from netc.api.data import arrays_like, images_like, open_data, skipping
+from netc.api.data import arrays_like, images_like, lasting_data, open_data, skipping
 from netc.api.elsewhere import once, training_elsewhere
 from netc.api.figures import html_table
 from netc.api.held import alone, blas_kept, placed, several
@@ -365,7 +365,8 @@ class OpenTraining:
         """Take over what was opened; `notes` hears what there is to say of it."""
         run.callbacks[:] = callbacks
         run.keeps_weights = True
-        self._run, self._program, self._choices, self._notes = run, program, choices, notes
+        self._run, self._program, self._notes = run, program, notes
+        self._data = program.data if choices.data is None else lasting_data(choices.data)
 
     def __iter__(self) -> Iterator[Event]:
         """Events from here on."""
@@ -421,9 +422,8 @@ class OpenTraining:
         if self.finished is None:
             raise usage("the training has not ended.", "iterate to its end, or 'stop()' it first.")
         program = self._program
-        data = program.data if self._choices.data is None else self._choices.data
         return Trained(
-            program.bundle, program.file, self._run.tensors(), data, program.share_gpus,
+            program.bundle, program.file, self._run.tensors(), self._data, program.share_gpus,
             program.network, program.prices, self.epochs, self.finished, self._run.rollbacks,
             told=tuple(self._notes.texts),
         )  # fmt: skip

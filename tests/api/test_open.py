@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from api_cases import ARRAYS, IMAGES, LABELS, TINY, refused, tiny
+from PIL import Image
 
 import netc
 from netc.api.images import image_floats
@@ -282,3 +284,23 @@ def test_several_inputs() -> None:
         assert program.step(given, LABELS[:16]).loss < first.loss
         refused(lambda: program.step(IMAGES[:16], LABELS[:16]), "E051")
         refused(lambda: program.step({**given, "right": IMAGES[:5]}, LABELS[:16]), "E063")
+
+
+def test_what_was_trained_needs_its_data_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for an evaluation of them: bytes are still scaled as theirs."""
+    monkeypatch.chdir(tmp_path)
+    bytes_ = (IMAGES * 60 + 60).clip(0, 255).astype(np.uint8)
+    for index, (image, label) in enumerate(zip(bytes_, LABELS, strict=True)):
+        place = tmp_path / "pictures" / f"class {label}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0]).save(place / f"{index}.png")
+    trained = tiny().run(data="pictures", epochs=1)
+    before, score = trained.predict(bytes_), trained.evaluate()
+    assert score.loss == pytest.approx(trained.loss)
+    shutil.rmtree("pictures")
+    np.testing.assert_array_equal(trained.predict(bytes_), before)
+    assert trained.predict(IMAGES).shape == (96, 3)
+    assert trained.run(data=ARRAYS, steps=1).steps == 1
+    refused(trained.evaluate, "E061")
