@@ -21,6 +21,7 @@ from netc.api.plan_words import costs_of, footing, heading, layers_text, step_se
 from netc.api.program import RunnableProgram
 from netc.api.request import Request
 from netc.api.values import path_text, usage
+from netc.api.watch import TextAfter, check_pass
 from netc.api.writable import check_writable
 from netc.api.written import FileForm
 from netc.export import PlanFacts, plan_scene, write_plan
@@ -31,7 +32,7 @@ from netc.ir.program import Bundle, Program
 from netc.ir.programs import EVAL, PROGRAMS
 from netc.ir.text import graph_text, plan_text, program_text
 from netc.layers import LayerCost, memory_use, sent_bytes
-from netc.passes.pipeline import Compiled
+from netc.passes.pipeline import Compiled, compile_network
 from netc.syntax import network_text
 from netc.trace.read import read_trace
 from netc.trace.same import check_same
@@ -153,6 +154,21 @@ class NetworkPlan(RunnableProgram):
         if value == "plan":
             return plan_text(self.compiled.plan)
         return program_text(_program(self.bundle, named))
+
+    def emit_after(self, name: str, *, program: str | None = None) -> str:
+        """What a pass of compilation made, as text: of the program that is planned for, or of the
+        `program` that is named as in `emit`. The network is compiled for it again.
+
+        Raises UsageError (E051) for what is no pass, or none of that program.
+        """
+        if not isinstance(name, str):
+            raise wrong("name", "a pass, such as 'insert-comm'", name)
+        if program is not None:
+            one_of(PROGRAMS)("program", program)
+        told = TextAfter(name, program or self.bundle.facts.goal)
+        check_pass(told.name, told.program)
+        compile_network(self.asked.network, self.asked.options, told)
+        return told.text
 
     def diff(self, other: NetworkPlan) -> PlanDifference:
         """Where another plan of the same network differs, and what each costs.

@@ -9,14 +9,14 @@ from pathlib import Path
 from netc.api.choices import INFERENCE
 from netc.api.plan import NetworkPlan
 from netc.api.values import usage_all
-from netc.api.watch import PROGRAMS_OF
+from netc.api.watch import check_pass
 from netc.api.written import write_text
 from netc.cli.arguments import spare
 from netc.cli.common import plan
 from netc.cli.files import load_network
 from netc.cli.output import json_line, note, say
 from netc.cli.passes import Printer
-from netc.errors import Diagnostic, UsageError, columns_of, did_you_mean
+from netc.errors import columns_of
 from netc.ir.programs import EVAL, TRAIN
 from netc.ir.text import bundle_text
 from netc.syntax import network_text
@@ -26,7 +26,8 @@ def run(options: argparse.Namespace) -> int:
     """Compile and show."""
     planned = EVAL if options.goal == INFERENCE else TRAIN
     options.program = options.program or planned
-    _check_passes(options.print_after, options.program)
+    for name in options.print_after:
+        check_pass(name, options.program)
     _check_shown(options, planned)
     spare(options.output, options.network, options.strategy, options.cluster)
     if options.emit == "network":
@@ -66,19 +67,6 @@ def _check_shown(options: argparse.Namespace, planned: str) -> None:
         problems.append(f"'{options.output}' cannot be both program and strategy.")
     if problems:
         raise usage_all(problems)
-
-
-def _check_passes(names: list[str], program: str) -> None:
-    """Refuse what is no pass, or none of that program."""
-    known = PROGRAMS_OF
-    for name in names:
-        if name not in known:
-            hint = did_you_mean(name, known) + f"passes are: {', '.join(known)}."
-            raise UsageError(Diagnostic("E051", f"there is no pass '{name}'.", help=hint))
-        if program not in (programs := known[name]):
-            hint = f"'--program {programs[0]}' prints its result."
-            message = f"'{name}' is no pass of the {program} program."
-            raise UsageError(Diagnostic("E051", message, help=hint))
 
 
 def _show_json(made: NetworkPlan) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from api_cases import refused, tiny
+from api_cases import TINY, refused, tiny
 
 import netc
 from netc.api.choices import PLAN_NAMES, ComparedWords, PlanChoices, PlanWords, plan_choices
@@ -184,3 +184,24 @@ def test_up_to_which_batch(capsys: pytest.CaptureFixture[str]) -> None:
         (line["sent_bytes"], line["seconds"])
     ]
     refused(lambda: netc.load("digits").crossovers("hybrid", "auto"), "E051")
+
+
+@pytest.mark.parametrize(("name", "program"), [("insert-comm", "train"), ("insert-waits", "eval")])
+def test_values_after_passes(
+    name: str, program: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tiny.net").write_text(TINY)
+    plan = netc.load(tmp_path / "tiny.net").plan(devices=2, strategy="hybrid", cluster="h100")
+    asked = ["--devices", "2", "--strategy", "hybrid", "--cluster", "h100", "--program", program]
+    assert main(["compile", str(tmp_path / "tiny.net"), *asked, "--print-after", name]) == 0
+    said = capsys.readouterr().out
+    assert said == f"# after {name}\n{plan.emit_after(name, program=program)}"
+    if program == "train":
+        assert plan.emit_after(name) == plan.emit_after(name, program="train")
+    wrong: Any = 3
+    for given, text in (
+        ("fues", "did you mean 'fuse'"),
+        ("init-graph", "no pass of"),
+        (wrong, "3"),
+    ):
+        assert text in refused(lambda given=given: plan.emit_after(given), "E051")
