@@ -311,7 +311,13 @@ def _wrong_shape(
     layouts += [f"n x {height} x {width}"] if channels == 1 else []
     sides = " x ".join(map(str, array.shape)) or "one number"
     message = f"{origin.of(name)} is {sides}; the network takes {' or '.join(layouts)}."
-    return data_error("E067", message, "write its images' shape in the network, or reshape it")
+    one = array.shape in (shape, (height, width, channels))
+    help = (
+        "of one image 'image[None]' makes one of n"
+        if one
+        else "write its images' shape in the network, or reshape it"
+    )
+    return data_error("E067", message, help)
 
 
 def label_array(origin: Origin, name: str, array: NDArray[Any]) -> NDArray[np.int64]:

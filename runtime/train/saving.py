@@ -37,6 +37,8 @@ class Saver:
 
     def __init__(self, session: Session, folder: Folder | None, ranks: Ranks) -> None:
         self.session, self.folder, self.ranks = session, folder, ranks
+        self.saves = ranks.share(folder is not None)
+        """Whether one of the processes has a folder."""
         self.step, self.path = -1, None if folder is None else folder.newest
         """The step that was saved last, and the file of the last one that is there."""
         self.untested = False
@@ -117,7 +119,8 @@ class Saver:
         """The same, saying up to which step the training is saved; it made so many."""
         first, *rest = failure.diagnostics
         saved = "nothing of the training is saved."
-        if self.folder is None or (self.path is not None and self.path.exists()):
+        elsewhere = self.saves and self.folder is None
+        if elsewhere or (self.path is not None and self.path.exists()):
             step = step if self.path is None else step_of(self.path)
             saved = f"the training is saved up to step {step}; '--resume' goes on."
         return type(failure)(replace(first, notes=(*first.notes, saved)), *rest)

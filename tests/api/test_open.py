@@ -304,3 +304,8 @@ def test_what_was_trained_needs_its_data_no_more(
     assert trained.predict(IMAGES).shape == (96, 3)
     assert trained.run(data=ARRAYS, steps=1).steps == 1
     refused(trained.evaluate, "E061")
+
+
+def test_one_image_is_told_from_another_shape() -> None:
+    assert "image[None]" in refused(lambda: tiny().predict(np.zeros((8, 8, 1))), "E067")
+    assert "image[None]" not in refused(lambda: tiny().predict(np.zeros((2, 1, 9, 9))), "E067")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from api_cases import ARRAYS, IMAGES, LABELS, refused, tiny
+from PIL import Image
 
 import netc
 from netc_runtime.train.augment import order
@@ -307,3 +308,26 @@ def test_the_largest_batch_is_one_that_the_images_fill() -> None:
     assert tiny().run(data=ARRAYS, batch="auto", epochs=1).batch == 80
     with tiny().train(data=ARRAYS, batch="auto", epochs=1, devices=3) as training:
         assert "batch 78" in "".join(training.notes)
+
+
+@pytest.mark.parametrize("out", [None, "o"])
+def test_what_ended_says_what_is_saved(
+    out: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures of which one cannot be read in the second epoch; without a folder nothing is."""
+    monkeypatch.chdir(tmp_path)
+    for index, image in enumerate((IMAGES * 50).clip(0, 255).astype(np.uint8)):
+        (place := tmp_path / "pictures" / f"{index % 3}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0]).save(place / f"{index}.png")
+
+    def spoil(event: netc.EpochDone) -> None:
+        for each in tmp_path.glob("pictures/*/*.png"):
+            each.write_text("spoilt")
+
+    words: dict[str, Any] = {} if out is None else {"out": out}
+    callbacks = [lambda event: spoil(event) if isinstance(event, EpochDone) else None]
+    said = refused(
+        lambda: tiny().run(data="pictures", epochs=3, callbacks=callbacks, **words), "E066"
+    )
+    assert ("nothing of the training is saved" in said) == (out is None)
+    assert ("the training is saved up to step" in said) == (out is not None)
