@@ -36,8 +36,8 @@ def first_block(type_: TensorType, places: Placements, mesh: Mesh) -> tuple[int,
     return max(shapes, key=prod, default=(0,) * type_.rank)
 
 
-class FirstBlocks:
-    """Placements by number, and the first device's blocks of tensors that are placed so."""
+class NumberedPlaces:
+    """Placements by number, and by the numbers of what they are along each axis."""
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
@@ -47,9 +47,10 @@ class FirstBlocks:
         """Of each the dimension."""
         self.placed: Numbered[tuple[int, ...]] = Numbered()
         """By placement the numbers along the axes."""
+        self.atoms = np.zeros((0, len(mesh.shape)), np.intp)
+        """The same."""
         self.along = np.zeros((0, len(mesh.shape)), np.intp)
         """By placement and axis the dimension that is divided."""
-        self.blocks: dict[TensorType, _Blocks] = {}
 
     def number(self, places: Placements) -> int:
         """The number of a placement."""
@@ -73,14 +74,25 @@ class FirstBlocks:
     def numbers(self, places: list[tuple[int, ...]]) -> list[int]:
         """The numbers of placements that are told by numbers along each axis."""
         found = list(map(self.placed.number, places))
-        count = len(self.placed)
-        if count > len(self.along):
-            new = [[self.divided[n] for n in own] for own in self.placed.values[len(self.along) :]]
-            self.along = np.concatenate([self.along, np.array(new, np.intp)])
+        if len(self.placed) > len(self.along):
+            new = np.array(self.placed.values[len(self.along) :], np.intp)
+            self.atoms = np.concatenate([self.atoms, new])
+            self.along = np.concatenate([self.along, np.array(self.divided)[new]])
         return found
 
     def __getitem__(self, number: int) -> Placements:
         return tuple(self.places[own] for own in self.placed[number])
+
+    def __len__(self) -> int:
+        return len(self.placed)
+
+
+class FirstBlocks(NumberedPlaces):
+    """Placements by number, and the first device's blocks of tensors that are placed so."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        super().__init__(mesh)
+        self.blocks: dict[TensorType, _Blocks] = {}
 
     def shapes(self, type_: TensorType, numbers: Numbers) -> Numbers:
         """By placement the shape of the block; zeros where the first device has none."""

@@ -8,7 +8,7 @@ cuda backend calls large, by lines of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from netc.cost import Cluster, Links, even_moved, exchange_ways, most_ways
 from netc.ir.carriers import LARGE_ELEMENTS, is_large
-from netc.ir.comm import Comm, HaloExchange, redistribute
+from netc.ir.comm import Comm, HaloExchange, redistribute, transition
 from netc.ir.types import (
     ITEM_BYTES,
     Halo,
@@ -27,7 +27,7 @@ from netc.ir.types import (
     TensorType,
     WindowReach,
 )
-from netc.planner.first_blocks import FirstBlocks
+from netc.planner.first_blocks import WINDOWS, FirstBlocks, NumberedPlaces
 from netc.planner.numbered import Numbered, Numbers, distinct
 from netc.strategies.eliminate import Costs
 
@@ -74,8 +74,9 @@ class Ways:
         self.mesh, self.cluster = mesh, cluster
         self.blocks = FirstBlocks(mesh)
         """Placements as they are."""
-        self.plain: Numbered[Placements] = Numbered((Replicate(),) * len(mesh.shape))
+        self.plain = NumberedPlaces(mesh)
         """Placements whose windows may read anything."""
+        self.plain.number((Replicate(),) * len(mesh.shape))
         self.plains: list[int] = []
         """The latter by number of the former."""
         self.choices: Numbered[tuple[int, ...]] = Numbered()
@@ -92,6 +93,8 @@ class Ways:
         """Each the numbers of its steps."""
         self.between: Numbers = np.full((64, 64), UNKNOWN)
         """By placements before and after the number of the way between them."""
+        self.one_step: Numbers = np.full((64, 64), UNKNOWN)
+        """The same of the step, where one leads there."""
         self.matrices: dict[tuple[int, int], _Matrix] = {}
         self.diagonals: dict[tuple[int, int], _Matrix] = {}
         lines = most_ways(cluster.links)
@@ -171,21 +174,69 @@ class Ways:
 
     def _matrix(self, sources: Numbers, targets: Numbers) -> _Matrix:
         """The ways between some placements and others, of arrays that go together."""
-        while len(self.between) < len(self.plain):
-            grown: Numbers = np.full(2 * np.array(self.between.shape), UNKNOWN)
-            grown[: len(self.between), : len(self.between)] = self.between
-            self.between = grown
+        self.between = _with_room(self.between, len(self.plain))
         ways = self.between[sources, targets]
-        if (ways == UNKNOWN).any():
-            for a, b in zip(*(e.flat for e in np.broadcast_arrays(sources, targets)), strict=True):
-                if self.between[a, b] == UNKNOWN:
-                    self.between[a, b] = self.ways.number(self._way(int(a), int(b)))
+        unknown = ways == UNKNOWN
+        if unknown.any():
+            some, others = (each[unknown] for each in np.broadcast_arrays(sources, targets))
+            found = self._axis_by_axis(some, others)
+            self.between[some, others] = list(map(self.ways.number, found))
             ways = self.between[sources, targets]
         each, inverse = distinct(ways, len(self.ways))
         own = [self.ways[number] for number in each.tolist()]
         depth = max(map(len, own))
         steps = [way + (0,) * (depth - len(way)) for way in own]
         return _Matrix(np.array(steps, np.intp).T, inverse)
+
+    def _axis_by_axis(self, sources: Numbers, targets: Numbers) -> Iterator[tuple[int, ...]]:
+        """The ways between pairs of placements. As `redistribute` has them, those along the axes in
+        turn are worked out together.
+        """
+        plain = self.plain
+        before, after = plain.atoms[sources], plain.atoms[targets]
+        held, wanted = plain.along[sources], plain.along[targets]
+        in_turn = ~(wanted == WINDOWS).any(1)
+        for axis in range(1, before.shape[1]):
+            # What axes before it change may not be what it divides.
+            own, others = held[:, axis, None], slice(axis)
+            same = (own == held[:, others]) | (own == wanted[:, others])
+            changed = before[:, others] != after[:, others]
+            in_turn &= ~((own >= 0) & same & changed).any(1)
+        steps = np.zeros(before.shape, np.intp)
+        here, current = sources[in_turn], before[in_turn]
+        for axis in range(before.shape[1]):
+            current[:, axis] = after[in_turn, axis]
+            there = self._numbers(current)
+            steps[in_turn, axis] = self._steps(axis, here, there)
+            here = there
+        for place, simple in enumerate(in_turn.tolist()):
+            if simple:
+                yield tuple(filter(None, steps[place].tolist()))
+            else:
+                yield self._way(int(sources[place]), int(targets[place]))
+
+    def _numbers(self, atoms: Numbers) -> Numbers:
+        """The numbers of placements, of which each row has the numbers along the axes."""
+        base = len(self.plain.places)
+        codes = atoms @ base ** np.arange(atoms.shape[1])
+        each, inverse = distinct(codes, base ** atoms.shape[1])
+        places = each[:, None] // base ** np.arange(atoms.shape[1]) % base
+        numbers: Numbers = np.array(self.plain.numbers(list(map(tuple, places.tolist()))), np.intp)
+        return numbers[inverse]
+
+    def _steps(self, axis: int, before: Numbers, after: Numbers) -> Numbers:
+        """The steps between placements that differ along one axis, if at all."""
+        self.one_step = _with_room(self.one_step, len(self.plain))
+        steps = self.one_step[before, after]
+        unknown = steps == UNKNOWN
+        for a, b in set(zip(before[unknown].tolist(), after[unknown].tolist(), strict=True)):
+            op = None
+            if a != b:
+                op = transition(self.plain[a][axis], self.plain[b][axis], axis)
+                assert op, "no redistribution"
+            self.one_step[a, b] = 0 if op is None or op.view else self._step(a, b, op)
+        found: Numbers = self.one_step[before, after]
+        return found
 
     def _way(self, source: int, target: int) -> tuple[int, ...]:
         steps, before = [], source
@@ -236,7 +287,7 @@ class Ways:
                 self.blocks.number(
                     tuple(read.get(p.dim, p) if isinstance(p, Halo) else p for p in places)
                 )
-                for places in self.plain.values[len(known) :]
+                for places in map(self.plain.__getitem__, range(len(known), len(self.plain)))
             ]
             known = self.filled[windows] = np.concatenate([known, np.array(new, np.intp)])
         return known
@@ -251,6 +302,15 @@ class Ways:
         return 0.0, tuple(
             lines_of(links, mesh, op.axes, op.kernel, large, op.strided) for large in kinds
         )
+
+
+def _with_room(table: Numbers, count: int) -> Numbers:
+    """A table that has a row and a column for so many."""
+    while len(table) < count:
+        grown: Numbers = np.full(2 * np.array(table.shape), UNKNOWN)
+        grown[: len(table), : len(table)] = table
+        table = grown
+    return table
 
 
 @cache
