@@ -21,6 +21,9 @@ def array_of(name: str, value: Any) -> NDArray[Any]:
         return np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:
         tensor = hasattr(value, "detach")
-        hint = "'tensor.detach().cpu().numpy()' makes one of a tensor." if tensor else ""
+        made = (
+            "'tensor.detach().cpu().numpy()' makes one of a tensor, of bfloat16 after '.float()'."
+        )
+        hint = made if tensor else ""
         why = clip(str(error).splitlines()[0], _SAID).rstrip(".")
         raise usage(f"'{name}' is no array: {why}.", hint) from None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from netc.api.calls import checked_call
 from netc.api.model import Model
-from netc.api.values import path_text, shown, usage
+from netc.api.values import name_text, path_text
 from netc.interchange.from_onnx import from_onnx as converted
 from netc.interchange.to_onnx import PRODUCER
 from netc.passes.build_graph import build_graph
@@ -24,8 +24,7 @@ def from_onnx(path: str | os.PathLike[str], /, *, name: str = "") -> Model:
     (E090), and for all that no network has (E092 to E095).
     """
     file = Path(path_text("path", path))
-    if not isinstance(name, str):
-        raise usage(f"'name' must be a word, not {shown(name)}.")
+    name = name_text("name", name)
     model, stored = onnx_file.read(file)
     found = converted(model, model.name if model.producer == PRODUCER else name or file.stem)
     build_graph(found.network, 1)

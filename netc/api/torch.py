@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from math import prod
 from numbers import Integral
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from netc.api.calls import checked_call
 from netc.api.model import Model
 from netc.api.module_state import ModuleState
-from netc.api.values import shown, usage
+from netc.api.values import name_text, shown, usage
 from netc.errors import DataError, Diagnostic, clip
 from netc.interchange.from_onnx import from_onnx
 from netc.ir.onnx import OnnxFactor, OnnxWeight
@@ -47,7 +48,7 @@ def from_torch(module: Any, /, image: Sequence[int] = (3, 224, 224), *, name: st
     torch = _library()
     if not isinstance(module, torch.nn.Module):
         raise usage(f"'module' must be a torch.nn.Module, not {shown(module)}.")
-    sizes = _sizes(image)
+    sizes, name = _sizes(image), name_text("name", name)
     state = {key: _kept(torch, key, value) for key, value in module.state_dict().items()}
     return converted(exported(module, sizes), state, name or type(module).__name__.lower())
 
@@ -146,11 +147,11 @@ def _refused(what: str, problem: Exception) -> DataError:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What the exporter has to say is in its error."""
-    was = logging.root.manager.disable
+    """What the exporter has to say is in its error: nothing is logged, warned of or printed."""
+    was, told = logging.root.manager.disable, StringIO()
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(told), redirect_stderr(told):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -49,6 +49,13 @@ def each_once(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
+def name_text(name: str, value: object) -> str:
+    """A network's name, which may be empty; UsageError (E051) for what is none."""
+    if not isinstance(value, str):
+        raise usage(f"'{name}' must be a word, not {shown(value)}.")
+    return value
+
+
 def value_text(name: str, value: object) -> str:
     """A number, truth value or word as a network's file has it; UsageError (E051) for others."""
     if isinstance(value, str):

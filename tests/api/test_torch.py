@@ -126,6 +126,23 @@ def test_wrong_calls() -> None:
             torch.nn.Sequential(dropping[0], dropping[1], torch.nn.Flatten()), (3, 8, 8)
         )
     assert dropping.training
+    given: dict[str, Any] = {"name": 3}
+    with pytest.raises(netc.UsageError, match="'name' must be a word"):
+        netc.from_torch(taken, (3, 8, 8), **given)
+
+
+@needs_torch
+def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    """Of what PyTorch's exporter says of a module that it refuses, the error has the cause."""
+    import torch
+
+    class Choosing(torch.nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x.mean((2, 3)) if x.sum() > 0 else x.mean((2, 3)) * 2
+
+    with pytest.raises(netc.DataError, match="E097"):
+        netc.from_torch(Choosing(), (3, 8, 8))
+    assert capfd.readouterr() == ("", "")
 
 
 @needs_torch
