@@ -86,4 +86,4 @@ class _Untimed(Plans):
 
     def __init__(self, known: Plans) -> None:
         super().__init__()
-        self.before = known.before
+        self.before, self.place = known.before, known.place
