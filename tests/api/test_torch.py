@@ -136,7 +136,7 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     """Of what PyTorch's exporter says of a module that it refuses, the error has the cause."""
     import torch
 
-    class Choosing(torch.nn.Module):
+    class Choosing(torch.nn.Module):  # type: ignore[misc]
         def forward(self, x: Any) -> Any:
             return x.mean((2, 3)) if x.sum() > 0 else x.mean((2, 3)) * 2
 
