@@ -11,6 +11,8 @@ from netc.api.values import usage
 from netc.errors import clip
 
 _SAID = 200
+"""Characters of another tool's error."""
+_OF_TENSORS = "'tensor.detach().cpu().numpy()' makes one of a tensor; of bfloat16 after '.float()'."
 
 
 def array_of(name: str, value: Any) -> NDArray[Any]:
@@ -20,10 +22,6 @@ def array_of(name: str, value: Any) -> NDArray[Any]:
     try:
         return np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:
-        tensor = hasattr(value, "detach")
-        made = (
-            "'tensor.detach().cpu().numpy()' makes one of a tensor, of bfloat16 after '.float()'."
-        )
-        hint = made if tensor else ""
+        hint = _OF_TENSORS if hasattr(value, "detach") else ""
         why = clip(str(error).splitlines()[0], _SAID).rstrip(".")
         raise usage(f"'{name}' is no array: {why}.", hint) from None

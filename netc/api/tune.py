@@ -82,8 +82,8 @@ class Tuning:
 
 def kernels_to_tune(choices: PlanChoices) -> str | None:
     """Which kernels are meant where nobody says: on a CPU those that there are several of."""
-    one = target_name(choices, 1) == "cpu"
-    return choices.kernels or ("fast" if one else None)
+    fast = target_name(choices, 1) == "cpu" and choices.precision in (None, "fp32")
+    return choices.kernels or ("fast" if fast else None)
 
 
 def tuned(asked: Request, told: Callable[[TimedCall], None] = lambda _: None) -> Tuning:

@@ -78,7 +78,7 @@ def test_other_programs() -> None:
     assert plan.emit(program="eval") != plan.emit()
     assert "there is no program 'part'" in refused(lambda: plan.emit(program="part"), "E051")
     said = refused(lambda: plan.emit("graph", program="eval"), "E051")
-    assert "'program=\"eval\"' is of 'emit=\"program\"'" in said
+    assert "'program=\"eval\"' names one of several programs, and the graph is one" in said
     assert "choices are: network, graph" in refused(lambda: plan.emit("text"), "E051")  # type: ignore[arg-type]
 
 
