@@ -259,7 +259,8 @@ def _mesh(choices: PlanChoices, file: StrategyFile | None) -> Mesh:
         mesh = _mesh_of(choices.mesh)
         if choices.devices not in (None, mesh.size):
             message = f"'--devices {choices.devices}' and '--mesh {choices.mesh}' disagree."
-            raise UsageError(Diagnostic("E051", message))
+            hint = f"'--mesh' alone says that there are {mesh.size}."
+            raise UsageError(Diagnostic("E051", message, help=hint))
     elif choices.devices is not None or file is None or file.mesh is None:
         mesh = line_mesh(choices.devices or 1)
     else:

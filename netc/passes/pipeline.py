@@ -108,11 +108,22 @@ class Compilation:
         plans = [self.last(program, "Plan") for program in self.programs]
         return device_classes(plans, self.options.apart)
 
+    def layout(self, program: str) -> Layout:
+        """Where state is, the same in all programs; what inference has comes first, and is all that
+        it keeps where nothing is trained.
+        """
+        inference = self.options.goal != TRAIN and program == self.options.goal
+        return self.layouts[not inference]
+
     @cached_property
-    def layout(self) -> Layout:
-        """Where state is, the same in all programs."""
+    def layouts(self) -> tuple[Layout, Layout]:
+        """Of the state of inference, where that is what is planned for, and of all state."""
+        alignment, goal = self.options.target.alignment_bytes, self.options.goal
         programs = [self.values[program] for program in self.programs]
-        return persistent_layout(programs, self.options.target.alignment_bytes)
+        if goal == TRAIN:
+            return (persistent_layout(programs, alignment),) * 2
+        first = persistent_layout(programs, alignment, only=self.values[goal])
+        return first, persistent_layout(programs, alignment, before=first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +294,7 @@ def _on_streams(c: Compilation, program: str) -> Program:
 
 
 def _in_memory(c: Compilation, program: str) -> Program:
-    return plan_memory(c.values[program], c.layout, c.options.target.alignment_bytes)
+    return plan_memory(c.values[program], c.layout(program), c.options.target.alignment_bytes)
 
 
 def _with_kernels(c: Compilation, program: str) -> Program:

@@ -41,18 +41,24 @@ class _Storage:
     offset: int = -1
 
 
-def persistent_layout(programs: Sequence[Program], alignment: int = 64) -> Layout:
-    """One place for every persistent storage of several programs of the same classes, from offset
-    zero up.
+def persistent_layout(
+    programs: Sequence[Program],
+    alignment: int = 64,
+    only: Program | None = None,
+    before: Layout | None = None,
+) -> Layout:
+    """One place for every persistent storage of several programs of the same classes, or for those
+    that one of them has, from offset zero up, or behind those that have theirs `before`.
     """
     sizes: dict[tuple[int, str], int] = {}
     for program in programs:
         for b in program.buffers:
             if b.kind == "persistent":
                 sizes[b.class_, b.storage] = max(sizes.get((b.class_, b.storage), 0), b.nbytes)
-    offsets: dict[tuple[int, str], int] = {}
-    ends = [0] * len(programs[0].classes)
-    for class_, storage in sorted(sizes):
+    wanted = {(b.class_, b.storage) for b in only.buffers} if only else sizes.keys()
+    offsets = dict(before.offsets) if before else {}
+    ends = [*before.ends] if before else [0] * len(programs[0].classes)
+    for class_, storage in sorted((sizes.keys() & wanted) - offsets.keys()):
         offsets[class_, storage] = ends[class_]
         ends[class_] += _aligned(sizes[class_, storage], alignment)
     return Layout(offsets, tuple(ends))

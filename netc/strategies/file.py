@@ -96,7 +96,7 @@ def _problems(file: Toml) -> Iterator[Diagnostic]:
     mesh, devices = file.content.get("mesh", ()), file.content.get("devices")
     if _mesh(mesh) and devices is not None and devices != prod(mesh):
         message = f"'devices' and 'mesh' disagree: {prod(mesh)} devices are on the mesh."
-        yield Diagnostic("E042", message, file.span("devices"))
+        yield Diagnostic("E042", message, file.span("devices"), help="leave 'devices' out.")
 
 
 def _problem(span: Span, key: str, value: Any) -> Diagnostic | None:

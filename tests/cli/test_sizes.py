@@ -41,11 +41,12 @@ def test_no_more_than_there_is_to_train_with(
 
 @pytest.mark.parametrize("devices", ["1", "3"])
 @pytest.mark.parametrize("memory", ["2MB", "5MiB"])
+@pytest.mark.parametrize("goal", ["training", "inference"])
 def test_the_largest_batch_fits_and_one_image_more_does_not(
-    devices: str, memory: str, capsys: pytest.CaptureFixture[str]
+    devices: str, memory: str, goal: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ["compile", DIGITS, "--devices", devices, "--strategy", "data", "--cluster", "p100",
-             "--memory", memory]  # fmt: skip
+             "--memory", memory, "--goal", goal]  # fmt: skip
     batch = said(capsys, *asked, "--batch", "auto")[-1]["batch"]
     assert batch % int(devices) == 0 and batch > 0
     assert main([*asked, "--batch", str(batch)]) == 0
