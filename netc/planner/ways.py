@@ -9,7 +9,7 @@ cuda backend calls large, by lines of their own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
 import numpy as np
@@ -17,17 +17,18 @@ from numpy.typing import NDArray
 
 from netc.cost import Cluster, Links, even_moved, exchange_ways, most_ways
 from netc.ir.carriers import LARGE_ELEMENTS, is_large
-from netc.ir.comm import Comm, HaloExchange, redistribute, transition
+from netc.ir.comm import Comm, HaloExchange, transition
 from netc.ir.types import (
     ITEM_BYTES,
     Halo,
     Mesh,
     Placements,
     Replicate,
+    Shard,
     TensorType,
     WindowReach,
 )
-from netc.planner.first_blocks import WINDOWS, FirstBlocks, NumberedPlaces
+from netc.planner.first_blocks import FirstBlocks, NumberedPlaces
 from netc.planner.numbered import Numbered, Numbers, distinct
 from netc.strategies.eliminate import Costs
 
@@ -179,7 +180,7 @@ class Ways:
         unknown = ways == UNKNOWN
         if unknown.any():
             some, others = (each[unknown] for each in np.broadcast_arrays(sources, targets))
-            found = self._axis_by_axis(some, others)
+            found = self._worked_out(some, others)
             self.between[some, others] = list(map(self.ways.number, found))
             ways = self.between[sources, targets]
         each, inverse = distinct(ways, len(self.ways))
@@ -188,32 +189,59 @@ class Ways:
         steps = [way + (0,) * (depth - len(way)) for way in own]
         return _Matrix(np.array(steps, np.intp).T, inverse)
 
-    def _axis_by_axis(self, sources: Numbers, targets: Numbers) -> Iterator[tuple[int, ...]]:
-        """The ways between pairs of placements. As `redistribute` has them, those along the axes in
-        turn are worked out together.
-        """
+    def _worked_out(self, sources: Numbers, targets: Numbers) -> Iterator[tuple[int, ...]]:
+        """The ways between pairs of placements, as `redistribute` has them: all pairs together."""
         plain = self.plain
-        before, after = plain.atoms[sources], plain.atoms[targets]
-        held, wanted = plain.along[sources], plain.along[targets]
-        in_turn = ~(wanted == WINDOWS).any(1)
-        for axis in range(1, before.shape[1]):
+        before, wanted = plain.atoms[sources], plain.atoms[targets]
+        exchanged = self._from_shards(before, wanted) & (sources != targets)[:, None]
+        shards = np.array([
+            plain.atom(Shard(place.dim)) if isinstance(place, Halo) else number
+            for number, place in enumerate(tuple(plain.places.values))
+        ])  # fmt: skip
+        after = np.where(exchanged, shards[wanted], wanted)
+        dims = self._dims(Shard, Halo)
+        old, new, changed = dims[before], dims[after], before != after
+        steps, here, current = list[Numbers](), sources, before.copy()
+        for axis in reversed(range(1, before.shape[1])):
             # What axes before it change may not be what it divides.
-            own, others = held[:, axis, None], slice(axis)
-            same = (own == held[:, others]) | (own == wanted[:, others])
-            changed = before[:, others] != after[:, others]
-            in_turn &= ~((own >= 0) & same & changed).any(1)
-        steps = np.zeros(before.shape, np.intp)
-        here, current = sources[in_turn], before[in_turn]
+            own, others = old[:, axis, None], slice(axis)
+            same = (own == old[:, others]) | (own == new[:, others])
+            gathered = ((own >= 0) & same & changed[:, others]).any(1)
+            current[gathered, axis] = plain.atom(Replicate())
+            here = self._to(current, here, steps)
         for axis in range(before.shape[1]):
-            current[:, axis] = after[in_turn, axis]
-            there = self._numbers(current)
-            steps[in_turn, axis] = self._steps(axis, here, there)
-            here = there
-        for place, simple in enumerate(in_turn.tolist()):
-            if simple:
-                yield tuple(filter(None, steps[place].tolist()))
-            else:
-                yield self._way(int(sources[place]), int(targets[place]))
+            current[:, axis] = after[:, axis]
+            here = self._to(current, here, steps)
+        read = np.where(exchanged, dims[wanted], -1)
+        for axis in range(before.shape[1]):
+            # Along all axes at once that divide what windows read.
+            now = exchanged & (read == read[:, axis, None])
+            current = np.where(now, wanted, current)
+            here = self._to(current, here, steps)
+        for own in np.array(steps).T.tolist():
+            yield tuple(filter(None, own))
+
+    def _from_shards(self, before: Numbers, wanted: Numbers) -> NDArray[np.bool_]:
+        """By pair of placements and axis, whether windows are read from shards afterwards."""
+        read = self._dims(Halo)[wanted]
+        exchanged = np.zeros(read.shape, np.bool_)
+        for axis in range(read.shape[1]):
+            axes = read == read[:, axis, None]
+            whole = (before == self.plain.atom(Replicate())) | ~axes
+            is_cut = (axes.sum(1) == 1) & (self._dims(Shard)[before[:, axis]] >= 0)
+            exchanged[:, axis] = (read[:, axis] >= 0) & ~whole.all(1) & ~is_cut
+        return exchanged
+
+    def _dims(self, *kinds: type[Shard | Halo]) -> Numbers:
+        """By number of a place along one axis the dimension, of those of some kinds; else -1."""
+        places = self.plain.places.values
+        return np.array([place.dim if isinstance(place, kinds) else -1 for place in places])
+
+    def _to(self, atoms: Numbers, before: Numbers, steps: list[Numbers]) -> Numbers:
+        """The numbers of placements that steps, one more for each, lead to."""
+        after = self._numbers(atoms)
+        steps.append(self._steps(before, after))
+        return after
 
     def _numbers(self, atoms: Numbers) -> Numbers:
         """The numbers of placements, of which each row has the numbers along the axes."""
@@ -224,29 +252,29 @@ class Ways:
         numbers: Numbers = np.array(self.plain.numbers(list(map(tuple, places.tolist()))), np.intp)
         return numbers[inverse]
 
-    def _steps(self, axis: int, before: Numbers, after: Numbers) -> Numbers:
-        """The steps between placements that differ along one axis, if at all."""
+    def _steps(self, before: Numbers, after: Numbers) -> Numbers:
+        """The steps between placements that differ along one axis, if at all, or along several
+        that divide what windows read.
+        """
         self.one_step = _with_room(self.one_step, len(self.plain))
         steps = self.one_step[before, after]
         unknown = steps == UNKNOWN
         for a, b in set(zip(before[unknown].tolist(), after[unknown].tolist(), strict=True)):
-            op = None
-            if a != b:
-                op = transition(self.plain[a][axis], self.plain[b][axis], axis)
-                assert op, "no redistribution"
+            op = self._operation(self.plain[a], self.plain[b]) if a != b else None
             self.one_step[a, b] = 0 if op is None or op.view else self._step(a, b, op)
         found: Numbers = self.one_step[before, after]
         return found
 
-    def _way(self, source: int, target: int) -> tuple[int, ...]:
-        steps, before = [], source
-        pair = self.plain[source], self.plain[target]
-        for op, places in () if source == target else redistribute(*pair):
-            after = self.plain.number(places)
-            if not op.view:
-                steps.append(self._step(before, after, op))
-            before = after
-        return tuple(steps)
+    @staticmethod
+    def _operation(before: Placements, after: Placements) -> Comm:
+        """What turns a placement into a different one in one step."""
+        axis, *inner = [i for i, place in enumerate(before) if place != after[i]]
+        op = transition(before[axis], after[axis], axis)
+        assert op, "no redistribution"
+        if not inner:
+            return op
+        assert isinstance(op, HaloExchange), "several axes at once"
+        return replace(op, inner=tuple(inner))
 
     def _step(self, before: int, after: int, op: Comm) -> int:
         count, step = len(self.steps), self.steps.number((before, after))
