@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from math import exp, log
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from netc.cost.cluster import Cluster, Reached
 from netc.cost.measured import LaunchTable, kernel_and_dtype
 from netc.ir.graph import Graph, Node
 from netc.ir.ops import Fused, Op
 from netc.ir.types import TensorPart
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Amount = TypeVar("Amount", float, NDArray[np.float64])
+    """Of one launch, or of many."""
 
 _EVERYTHING = Reached()
 _NEAR = 0.1
@@ -51,6 +58,13 @@ class LaunchRates(NamedTuple):
     byte_seconds: float
     least_seconds: float
 
+    def bounds(self, flops: Amount, nbytes: Amount) -> tuple[Amount, Amount, float]:
+        """Seconds of computing, of moving and of a launch, of one or of many launches: they take
+        the largest.
+        """
+        computing = flops * self.flop_seconds + (flops > 0) * self.lost_seconds
+        return computing, nbytes * self.byte_seconds, self.least_seconds
+
 
 def launch_rates(cluster: Cluster, kind: str, dtype: str) -> LaunchRates:
     """Of kernels of a kind and data type."""
@@ -65,9 +79,7 @@ def launch_rates(cluster: Cluster, kind: str, dtype: str) -> LaunchRates:
 
 def launch_seconds(cluster: Cluster, kind: str, dtype: str, flops: int, nbytes: int) -> float:
     """Of one launch."""
-    rates = launch_rates(cluster, kind, dtype)
-    computing = flops * rates.flop_seconds + (rates.lost_seconds if flops else 0.0)
-    return max(computing, nbytes * rates.byte_seconds, rates.least_seconds)
+    return max(launch_rates(cluster, kind, dtype).bounds(float(flops), float(nbytes)))
 
 
 def like_measured(

@@ -308,11 +308,9 @@ class _Pricing:
             else:
                 flops = self._flops(node.op, types, rows)
             flops = np.where(elements.all(0), flops, 0)
-            # As `launch_seconds`, of many at once.
             rates = launch_rates(self.cluster, kernel_kind(node.op), node.type.dtype)
-            computing = flops * rates.flop_seconds + np.where(flops, rates.lost_seconds, 0.0)
-            moving = nbytes.sum(0) * rates.byte_seconds
-            seconds = np.maximum(np.maximum(computing, moving), rates.least_seconds)
+            bounds = rates.bounds(flops.astype(np.float64), nbytes.sum(0).astype(np.float64))
+            seconds = reduce(np.maximum, bounds)
         launched: Costs = np.where(elements[-1], seconds, 0.0)
         return launched[which]
 
