@@ -103,6 +103,12 @@ class Compilation:
         return self.forms[program, form]
 
     @cached_property
+    def training(self) -> Graph:
+        """What training begins with, also where it is not compiled."""
+        options = self.options
+        return build_graph(self.network, options.batch, options.precision, TRAIN)
+
+    @cached_property
     def classes(self) -> tuple[DeviceClass, ...]:
         """The classes of the devices, the same for all programs."""
         plans = [self.last(program, "Plan") for program in self.programs]
@@ -217,9 +223,7 @@ def _chosen(c: Compilation, program: str) -> SplitGraph:
         scheme = trained.scheme if program == PART else ""
         return SplitGraph(graph, _restricted(trained.splits, graph), scheme, "step")
     # Strategies and pins are of training's layers, of which others have some.
-    layers = graph
-    if program != TRAIN:
-        layers = build_graph(c.network, options.batch, options.precision, TRAIN)
+    layers = graph if program == TRAIN else c.training
     chosen = choose_splits(layers, options.mesh, options.strategy, options.pins)
     splits = _restricted(chosen, graph)
     scheme, notes = scheme_of(graph, splits, options)
@@ -276,9 +280,8 @@ def _trained(c: Compilation) -> Graph:
         graph: Graph = c.last(TRAIN, "Splits").graph
         return graph
     options = c.options
-    made = build_graph(c.network, options.batch, options.precision, TRAIN)
-    splits = choose_splits(made, options.mesh, options.strategy, options.pins)
-    return shard_updates(differentiate(made, options.optimizer), splits, options.mesh)
+    splits = choose_splits(c.training, options.mesh, options.strategy, options.pins)
+    return shard_updates(differentiate(c.training, options.optimizer), splits, options.mesh)
 
 
 def _communicating(c: Compilation, program: str) -> Plan:
@@ -450,12 +453,15 @@ def _call(call: Call) -> facts.RecipeCall:
 
 
 def lower_network(
-    network: Network, options: Options, observer: Observer | None = None, verified: bool = True
-) -> Compiled:
+    network: Network, options: Options, observer: Observer | None = None, verified: bool = True,
+    training: Graph | None = None,
+) -> Compiled:  # fmt: skip
     """The program that is planned for, up to insert-waits; without `verified` only to be priced:
-    whoever runs it compiles it again.
+    whoever runs it compiles it again. `training` is what training begins with, where it is known.
     """
     compilation = Compilation(network, options, (options.goal,))
+    if training is not None:
+        compilation.training = training
     run_passes(compilation, PASSES[:-1], observer or Observer(), verified)
     return _compiled(compilation)
 

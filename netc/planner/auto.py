@@ -93,9 +93,14 @@ class _Planner:
     spaces: dict[Mesh, Space] = field(default_factory=dict)
 
     @cached_property
+    def training(self) -> Graph:
+        """What training begins with."""
+        return self._built(TRAIN)
+
+    @cached_property
     def whole(self) -> Graph:
         """The training graph, which has all layers."""
-        return differentiate(self._built(TRAIN), self.options.optimizer)
+        return differentiate(self.training, self.options.optimizer)
 
     @cached_property
     def graph(self) -> Graph:
@@ -293,7 +298,7 @@ class _Planner:
             if options.goal != TRAIN and options.fc_update == "round":
                 # The plan is for training too, which refuses rounds where there is no boundary.
                 scheme_of(self.whole, candidate.splits, options)
-            compiled = lower_network(self.network, options, verified=False)
+            compiled = lower_network(self.network, options, verified=False, training=self.training)
         except PlanError as problem:
             # What no choice of splits tells, such as rounds that a layer forbids: no candidate.
             self.refused.append((candidate, problem))
