@@ -69,7 +69,7 @@ KEYS = "keys are: netc_strategy, devices, mesh, scheme, fc_update, updates, reco
         (f"mesh = [40, 40]{SPLITS}", [f"1: {MESH}"]),
         (f"mesh = [2, true]{SPLITS}", [f"1: {MESH}"]),
         (f"mesh = [2, 2]\ndevices = 3{SPLITS}",
-         ["2: 'devices' and 'mesh' disagree: 4 devices are on the mesh."]),
+         ["2: 'devices' and 'mesh' disagree: 4 devices are on the mesh. leave 'devices' out."]),
         (f"netc_strategy = true{SPLITS}",
          ["1: 'netc_strategy' must be 1, the version of its format."]),
         ("[splits]\na.b = 'k'\n", ["2: the split of 'a' must be text such as \"k\". "
