@@ -180,7 +180,9 @@ class _Options:
 
 
 def _candidates(over: Windows) -> Iterator[_Options]:
-    """The file's own way to round first; what windows reach at each end last."""
+    """The file's own way to round first; then the zeros of a Pad, past which windows do not count;
+    what windows reach at each end last.
+    """
     (top, left, _, _), ends = over.pad, _ends(over)
     if any(end >= over.form.size[i // 2] for i, end in enumerate(ends)):
         sides = ", ".join(map(str, over.pad))
@@ -188,6 +190,9 @@ def _candidates(over: Windows) -> Iterator[_Options]:
         raise Unsupported(message)
     yield _Options((top, left), over.form.ceil)
     yield _Options((top, left), not over.form.ceil)
+    if any(over.zeros):
+        first, before, last, behind = over.zeros
+        yield _Options((first, last, before, behind), True)
     yield _Options(ends, False)
 
 

@@ -34,6 +34,7 @@ BODIES = [
     "avgpool 3x3 /1 pad=1 count_pad=false",
     "avgpool 4x3 /3x2 pad=1x0x0x2 count_pad=false",
     "avgpool 3x4 /2x3 pad=1 ceil=true count_pad=false",
+    "avgpool 3x3 /2 pad=0x0x0x1 ceil=true",
     "avgpool 3x3 /2 pad=0x1x2x0",
     "maxpool 3x3 /2 pad=0x1x2x0",
     "maxpool 3x3 /3 pad=2x0x0x1 ceil=true",
