@@ -10,7 +10,7 @@ import re
 import unicodedata
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Literal, TextIO
@@ -236,11 +236,15 @@ def _fold(line: str, columns: int, hang: int | None) -> str:
     )  # fmt: skip
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `did you mean 'pad'? `, with the space, for the known word nearest to `word`.
-
-    Return nothing where no known word is near.
+def did_you_mean(
+    word: str, known: Iterable[str], elsewhere: Mapping[str, str] | None = None
+) -> str:
+    """Return `did you mean 'pad'? `, with the space, for the known word that other tools call
+    `word` (`elsewhere`), or else the nearest to it. Return nothing where no known word is near.
     """
+    known = tuple(known)
+    if elsewhere and elsewhere.get(word) in known:
+        return f"did you mean '{elsewhere[word]}'? "
     if len(word) > 64:
         return ""
     from difflib import get_close_matches

@@ -87,8 +87,7 @@ def _problem(
 
 
 def _hint(function: Callable[..., Any], word: str, known: Sequence[str]) -> str:
-    meant = _CALLED.get(word, "")
-    near = f"did you mean '{meant}'? " if meant in known else did_you_mean(word, known)
+    near = did_you_mean(word, known, _CALLED)
     if known:
         return f"{near}by name it takes: {', '.join(known)}."
     return f"help(netc.{function.__qualname__}) says more."

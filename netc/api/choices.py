@@ -158,18 +158,12 @@ def number(kind: Number) -> Read:
     return read
 
 
-def _near(value: str, known: Sequence[str]) -> str:
-    """The choice that is meant, in words."""
-    meant = _CALLED.get(value, "")
-    return f"did you mean '{meant}'? " if meant in known else did_you_mean(value, known)
-
-
 def one_of(known: Sequence[str]) -> Read:
     """Read one of some words."""
 
     def read(name: str, value: object) -> str:
         if not isinstance(value, str) or value not in known:
-            near = _near(value, known) if isinstance(value, str) else ""
+            near = did_you_mean(value, known, _CALLED) if isinstance(value, str) else ""
             hint = f"{near}choices are: {', '.join(known)}."
             raise usage(f"{option(name)}: there is no choice {shown(value)}.", hint)
         return value

@@ -7,7 +7,7 @@ since its front end holds Python's lock; to read one back, which it writes as by
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -140,8 +140,7 @@ class Offer:
 
     def chosen(self, wanted: WantedPlan) -> ReadyPlan:
         """The plan that is wanted. Raises UnsupportedError where none can run."""
-        able = (plan for index in self._order(wanted) if (plan := self.plan(index)))
-        return self._some(next(able, None))
+        return self._some(next(self._able(wanted), None))
 
     def fastest(
         self, wanted: WantedPlan, pack: Mapping[int, int], work: int, stream: int
@@ -149,8 +148,7 @@ class Offer:
         """The fastest of those that are likely and of the first ones, timed on a stream. Raises
         UnsupportedError where none can run.
         """
-        able = (plan for index in self._order(wanted) if (plan := self.plan(index)))
-        some = islice(able, TIMED + len(self._likely(wanted)))
+        some = islice(self._able(wanted), TIMED + len(self._likely(wanted)))
         tried = [(_time(plan, pack, work, stream), plan) for plan in some]
         known = [(seconds, plan) for seconds, plan in tried if seconds is not None]
         best = self._some(min(known, key=lambda each: each[0])[1] if known else None)
@@ -162,9 +160,13 @@ class Offer:
         names = dict.fromkeys((wanted.known, *wanted.near))
         return [self.names.index(each) for each in names if each in self.names]
 
-    def _order(self, wanted: WantedPlan) -> list[int]:
+    def _able(self, wanted: WantedPlan) -> Iterator[ReadyPlan]:
+        """Plans that can run, the likely ones first."""
         likely = self._likely(wanted)
-        return [*likely, *(i for i in range(len(self.names)) if i not in likely)]
+        others = (i for i in range(len(self.names)) if i not in likely)
+        for index in (*likely, *others):
+            if plan := self.plan(index):
+                yield plan
 
     def _some(self, plan: ReadyPlan | None) -> ReadyPlan:
         if plan is None:
